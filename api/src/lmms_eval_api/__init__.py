@@ -1,0 +1,1 @@
+"""The HTTP front end: the routes of lmms-eval's own server, on LMMEvaluations."""

@@ -1,0 +1,149 @@
+"""The run directory: what operator, runner and reporter tell each other about one attempt, file by file.
+
+The operator puts `RunInput` into the environment of the pod's containers. The runner writes `progress.json`, `log.txt`,
+`output/` and `outcome.json`; the reporter reads them and writes `published` when everything has arrived.
+"""
+
+import os
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from lmms_eval_core.phases import Reason
+from lmms_eval_core.schema import Scalar
+
+RUN_DIRECTORY: Final = Path("/run/lmms-eval")
+RUN_FILE: Final = "run.json"
+PROGRESS_FILE: Final = "progress.json"
+OUTCOME_FILE: Final = "outcome.json"
+PUBLISHED_FILE: Final = "published"
+LOG_FILE: Final = "log.txt"
+OUTPUT_DIRECTORY: Final = "output"
+
+# A user's code shares the run directory: nobody reads more than this of a small file.
+MAX_JSON_BYTES: Final = 1024 * 1024
+
+
+class RunFile(BaseModel):
+    """Base of the files: camelCase, readers ignore what they do not know."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+    def to_json(self) -> str:
+        """The content of the file."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+class Harness(RunFile):
+    """Arguments of lmms-eval; names as in `spec`. An unset one passes no flag."""
+
+    model: str
+    model_args: dict[str, Scalar] = Field(default_factory=dict)
+    tasks: list[str]
+    num_fewshot: int | None = None
+    batch_size: int | str | None = None
+    limit: float | None = None
+    offset: int | None = None
+    gen_kwargs: str | None = None
+    seed: int | str | None = None
+    repeats: int | None = None
+    system_instruction: str | None = None
+    apply_chat_template: bool | None = None
+    fewshot_as_multiturn: bool | None = None
+    reasoning_tags: str | None = None
+    max_tokens: int | None = None
+    force_simple: bool | None = None
+    process_with_media: bool | None = None
+    log_samples: bool = True
+    predict_only: bool = False
+    include_path: str | None = None
+
+
+class RunInput(RunFile):
+    """What to run, and for whom. `processes` above 1 means data parallel, by `accelerate launch`."""
+
+    namespace: str
+    name: str
+    uid: str
+    attempt: int
+    harness: Harness
+    processes: int = 1
+    gpus: int = 0
+    image: str = ""
+    publish_timeout_seconds: int = 3600
+
+
+class Stage(StrEnum):
+    """What the harness is doing; the reason words of a running evaluation."""
+
+    STARTING = "Starting"
+    LOADING_MODEL = "LoadingModel"
+    EVALUATING = "Evaluating"
+    SCORING = "Scoring"
+    PUBLISHING = "Publishing"
+
+
+class ProgressReport(RunFile):
+    """`progress.json`, replaced atomically. Counts are requests of all tasks together; times are Unix seconds."""
+
+    stage: Stage = Stage.STARTING
+    completed: int | None = None
+    total: int | None = None
+    rate: float | None = None
+    eta_seconds: int | None = None
+    stage_started_at: float
+    updated_at: float
+
+
+class AnswerCounts(RunFile):
+    """Answers that are failures in disguise."""
+
+    samples: int = 0
+    empty: int = 0
+    failed: int = 0
+    swallowed_errors: int = 0
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether not one answer is a real one."""
+        return self.samples > 0 and self.empty + self.failed >= self.samples and self.failed + self.swallowed_errors > 0
+
+
+class Timings(RunFile):
+    """Wall-clock seconds."""
+
+    load_seconds: float | None = None
+    generation_seconds: float | None = None
+    total_seconds: float | None = None
+
+
+class Outcome(RunFile):
+    """`outcome.json`: how the run ended, written once by the runner before it waits for `published`.
+
+    `message` names the culprit in one sentence; `results` and `samples` are paths relative to the run directory.
+    """
+
+    reason: Reason
+    exit_code: int
+    message: str = ""
+    harness_exit_code: int | None = None
+    results: str | None = None
+    samples: dict[str, str] = Field(default_factory=dict)
+    answers: AnswerCounts = Field(default_factory=AnswerCounts)
+    timings: Timings = Field(default_factory=Timings)
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+def write_atomically(path: Path, content: str) -> None:
+    """Replaces `path`, so that a reader sees the old content or the new, never half of it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)

@@ -1,0 +1,191 @@
+"""`spec` of an LMMEvaluation: what to evaluate, in lmms-eval's own words, and the few pod knobs there are.
+
+Everything is immutable but `priority`, `hold`, `cancel` (one way) and `ttlSecondsAfterFinished`.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, WithJsonSchema
+
+from lmms_eval_core.schema import (
+    AbsolutePath,
+    ObjectName,
+    Quantity,
+    Resource,
+    Scalar,
+    cel,
+    int_or_string,
+    validations,
+)
+
+MODEL_ARG_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+SECRET_WORDS = ("key", "token", "secret", "password", "passwd", "credential")
+SECRET_NAME = r"(?i)(^|_)(api_?key|access_?key|secret|token|password|passwd|credentials?)$"
+
+# Names that steer the harness, the loader or our own runner; the pod sets them, a user must not.
+RESERVED_ENV = (
+    r"^(LD_.*|PYTHON.*|LMMS_EVAL_RUN.*|LMMS_EVAL_PLUGINS|KUBERNETES_.*|PATH|HOME|TMPDIR|SHELL|BASH_ENV|ENV|IFS"
+    r"|RANK|LOCAL_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|MASTER_ADDR|MASTER_PORT|ACCELERATE_.*|TORCHELASTIC_.*"
+    r"|SLURM_.*|PMI_.*|PMIX_.*|CUDA_VISIBLE_DEVICES|NVIDIA_VISIBLE_DEVICES|NVIDIA_DRIVER_CAPABILITIES"
+    r"|HF_HOME|HF_DATASETS_CACHE|HF_HUB_CACHE|TRANSFORMERS_CACHE|XDG_CACHE_HOME)$"
+)
+RESERVED_MOUNTS = ("/dev", "/proc", "/sys", "/etc", "/usr", "/bin", "/lib", "/opt", "/tmp", "/run", "/var/run")
+
+MODEL_ARGS_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "maxProperties": 64,
+    "additionalProperties": {"x-kubernetes-preserve-unknown-fields": True},
+}
+
+
+class SecretKeyRef(Resource):
+    """One key of a Secret in the release's namespace."""
+
+    name: ObjectName = Field(description="The Secret; the administrator allows names by prefix.")
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+
+
+class EnvVar(Resource):
+    """One environment variable of the evaluator container."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            cel("has(self.value) != has(self.secretKeyRef)", "give either value or secretKeyRef"),
+            cel(
+                "!has(self.value) || !self.name.matches('(?i)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$')",
+                "a secret is given by reference: use secretKeyRef instead of value",
+            ),
+            cel(
+                f"!self.name.matches('{RESERVED_ENV}')",
+                "this variable steers the harness, the loader or the launcher and is set by the pod; leave it out",
+            ),
+        )
+    )
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    value: Annotated[str, Field(max_length=4096)] | None = None
+    secret_key_ref: SecretKeyRef | None = None
+
+
+class Volume(Resource):
+    """A PersistentVolumeClaim to mount: checkpoints and data sets from training."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            cel("!self.mountPath.contains('..')", "mountPath must not contain '..'"),
+            cel(
+                "["
+                + ", ".join(f"'{path}'" for path in RESERVED_MOUNTS)
+                + "].all(p, self.mountPath != p && !self.mountPath.startsWith(p + '/'))",
+                "mountPath is inside a directory of the evaluator itself; use a path of your own, as /data or /mnt/NAME",
+            ),
+        )
+    )
+
+    claim_name: ObjectName
+    mount_path: AbsolutePath
+    read_only: bool = True
+
+
+class Resources(Resource):
+    """Requests and limits of the evaluator container; what is unset comes from the release's settings."""
+
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+    shared_memory: Quantity | None = Field(default=None, description="Size of /dev/shm.")
+    ephemeral_storage: Quantity | None = None
+
+
+class Toleration(Resource):
+    """As in a pod."""
+
+    key: Annotated[str, Field(max_length=316)] | None = None
+    operator: Annotated[str, WithJsonSchema({"type": "string", "enum": ["Exists", "Equal"]})] | None = None
+    value: Annotated[str, Field(max_length=63)] | None = None
+    effect: Annotated[str, WithJsonSchema({"type": "string", "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]})] | None = (
+        None
+    )
+    toleration_seconds: int | None = None
+
+
+LabelValue = Annotated[str, Field(max_length=63)]
+TaskName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.*?:/+-]*$")]
+
+MUTABLE = frozenset({"priority", "hold", "cancel", "ttlSecondsAfterFinished"})
+# Their values are free scalars, which CEL in a schema cannot compare; the admission policy of the chart does.
+NOT_COMPARED_IN_SCHEMA = frozenset({"modelArgs"})
+
+
+class EvaluationSpec(Resource):
+    """What to evaluate. Field names are lmms-eval's own options in camelCase; an unset field passes no flag."""
+
+    model: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = Field(
+        description="Model adapter id of lmms-eval: qwen2_5_vl, vllm, openai, ... (--model)."
+    )
+    model_args: Annotated[dict[str, Scalar], WithJsonSchema(MODEL_ARGS_SCHEMA)] | None = Field(
+        default=None, description="Arguments of the adapter, as scalars (--model_args). Secrets belong in env."
+    )
+    tasks: Annotated[list[TaskName], Field(min_length=1, max_length=256)] = Field(
+        description="Names of tasks, groups or tags (--tasks)."
+    )
+    num_fewshot: Annotated[int, Field(ge=0, le=1000)] | None = Field(default=None, description="--num_fewshot")
+    batch_size: Annotated[int | str, int_or_string(r"^(auto(:[0-9]+)?|[1-9][0-9]*)$", 32)] | None = Field(
+        default=None,
+        description="--batch_size",
+        json_schema_extra=validations(cel("type(self) != int || self >= 1", "batchSize must be at least 1, or auto")),
+    )
+    limit: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Documents per task, or a fraction below 1 (--limit)."
+    )
+    offset: Annotated[int, Field(ge=0)] | None = Field(default=None, description="--offset")
+    gen_kwargs: Annotated[str, Field(max_length=4096)] | None = Field(default=None, description="--gen_kwargs")
+    seed: Annotated[int | str, int_or_string(r"^[0-9]+(,[0-9]+){0,3}$", 64)] | None = Field(
+        default=None, description="One seed, or up to four separated by commas (--seed)."
+    )
+    repeats: Annotated[int, Field(ge=1, le=1000)] | None = Field(default=None, description="--repeats")
+    system_instruction: Annotated[str, Field(max_length=16384)] | None = Field(default=None, description="--system_instruction")
+    apply_chat_template: bool | None = Field(default=None, description="--apply_chat_template")
+    fewshot_as_multiturn: bool | None = Field(default=None, description="--fewshot_as_multiturn")
+    reasoning_tags: Annotated[str, Field(max_length=1024)] | None = Field(default=None, description="--reasoning_tags")
+    max_tokens: Annotated[int, Field(ge=1)] | None = Field(default=None, description="--max_tokens")
+    force_simple: bool | None = Field(default=None, description="--force_simple")
+    process_with_media: bool | None = Field(default=None, description="--process_with_media")
+    log_samples: bool = Field(default=True, description="Keep every sample's answer (--log_samples).")
+    predict_only: bool = Field(default=False, description="Generate answers, score nothing (--predict_only).")
+    include_path: AbsolutePath | None = Field(
+        default=None, description="Folder of custom tasks, in a mounted volume or in the image (--include_path)."
+    )
+
+    gpus: Annotated[int, Field(ge=0, le=64)] = Field(default=1, description="GPUs of the pod; 0 runs on the CPU.")
+    resources: Resources | None = None
+    volumes: Annotated[list[Volume], Field(max_length=16)] | None = None
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=16)] | None = None
+    tolerations: Annotated[list[Toleration], Field(max_length=16)] | None = None
+    priority_class_name: ObjectName | None = None
+    runtime_class_name: ObjectName | None = None
+    env: Annotated[list[EnvVar], Field(max_length=64)] | None = Field(
+        default=None, description="Judge keys, HF_TOKEN and the like; secrets by reference only."
+    )
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9./:_@-]*$")] | None = Field(
+        default=None, description="Evaluator image, from the administrator's list; the release's own when unset."
+    )
+
+    priority: Annotated[int, Field(ge=-100, le=100)] = Field(default=0, description="Higher starts first. Mutable.")
+    hold: bool = Field(default=False, description="Keeps it queued. Mutable.")
+    cancel: bool = Field(default=False, description="Cancels it, queued or running. Can only be set, not taken back.")
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Deletes the object this long after it ended. Mutable. Not with GitOps: it would come back and run again.",
+    )
+    retries: Annotated[int, Field(ge=0, le=10)] = Field(
+        default=0, description="Further attempts after a failure of the infrastructure."
+    )
+    timeout_seconds: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Over all attempts, from the first start."
+    )
+    stall_timeout_seconds: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Fails it after this long without progress."
+    )
+    trust_remote_code: bool = Field(
+        default=False, description="Lets the model run code from its repository; the administrator must permit it too."
+    )

@@ -1,0 +1,159 @@
+"""`status` of an LMMEvaluation. Every field names its owner: the operator's patches and the admission policy follow that."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, WithJsonSchema, model_serializer
+
+from lmms_eval_core.phases import Phase, Reason
+from lmms_eval_core.schema import Owner, Resource, Timestamp
+
+Text = Annotated[str, Field(max_length=1024)]
+MAX_STATUS_BYTES = 64 * 1024
+MAX_ERROR_BYTES = 8 * 1024
+KEPT_ATTEMPTS = 5
+
+
+class Condition(Resource):
+    """As in every Kubernetes object."""
+
+    type: Literal["Complete", "Failed", "ResultsSuspect"]
+    status: Literal["True", "False", "Unknown"]
+    reason: Annotated[str, Field(max_length=128)]
+    message: Annotated[str, Field(max_length=4096)] = ""
+    last_transition_time: Timestamp
+    observed_generation: int | None = None
+
+
+class Attempt(Resource):
+    """One attempt: its Job, where it ran, and how it ended."""
+
+    number: int
+    job_name: Text
+    node: Text | None = None
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
+    exit_code: int | None = None
+    reason: Text | None = None
+    message: Annotated[str, Field(max_length=4096)] | None = None
+
+
+class Progress(Resource):
+    """How far the running attempt is."""
+
+    stage: Text = Field(description="Starting, LoadingModel, Evaluating, Scoring or Publishing.")
+    completed: int | None = None
+    total: int | None = None
+    percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    rate: float | None = Field(default=None, description="Requests per second.")
+    eta_seconds: int | None = None
+    text: Text = Field(default="", description="The same in a few characters, for the PROGRESS column.")
+    updated_at: Timestamp
+
+
+class Metric(Resource):
+    """One metric of one task; `value` is null where lmms-eval computed no number."""
+
+    value: Annotated[float | None, WithJsonSchema({"type": "number", "nullable": True})] = None
+    stderr: Annotated[float | None, WithJsonSchema({"type": "number", "nullable": True})] = None
+
+    @model_serializer
+    def _with_nulls(self) -> dict[str, float | None]:
+        # A score that is not a number is said, not left out.
+        return {"value": self.value, "stderr": self.stderr}
+
+
+class ArtifactFile(Resource):
+    """One stored file."""
+
+    name: Text
+    bytes: int
+    lines: int | None = None
+
+
+class Artifacts(Resource):
+    """Where the files of the run are."""
+
+    uri: Text = Field(description="s3://bucket/prefix of this attempt.")
+    files: Annotated[list[ArtifactFile], Field(max_length=300)] = Field(default_factory=list)
+    truncated: bool | None = None
+
+
+class Usage(Resource):
+    """What the run cost, and with which versions it ran."""
+
+    load_seconds: float | None = None
+    generation_seconds: float | None = None
+    total_seconds: float | None = None
+    gpu_seconds: float | None = None
+    samples: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    versions: Annotated[dict[str, Text], Field(max_length=16)] | None = None
+    image: Text | None = None
+
+
+class Suspect(Resource):
+    """Answers that are failures in disguise."""
+
+    samples: int = Field(description="Answers looked at.")
+    empty: int = 0
+    failed: int = Field(default=0, description="Answers that are an error marker of the harness.")
+    swallowed_errors: int = Field(default=0, description="Generation errors that only the log shows.")
+
+
+class RunError(Resource):
+    """What went wrong, for a person."""
+
+    class_: Text = Field(alias="class", description="The reason word of the failure.")
+    message: Annotated[str, Field(max_length=2048)]
+    log_tail: Annotated[str, Field(max_length=MAX_ERROR_BYTES)] = Field(default="", description="Last lines of the log.")
+
+
+def owned(owner: Owner, *also: Owner) -> dict[str, Any]:
+    """`json_schema_extra` that names the owners of a status field."""
+    return {"x-owners": [owner.value, *(other.value for other in also)]}
+
+
+OPERATOR = owned(Owner.OPERATOR)
+REPORTER = owned(Owner.REPORTER)
+
+Scores = dict[str, dict[str, Metric]]
+
+
+class EvaluationStatus(Resource):
+    """What is true of the evaluation. Written by the operator and, for the running attempt, by its reporter."""
+
+    phase: Phase = Field(default=Phase.QUEUED, json_schema_extra=OPERATOR)
+    reason: Reason = Field(default=Reason.WAITING_FOR_TURN, json_schema_extra=OPERATOR)
+    message: Annotated[str, Field(max_length=4096)] | None = Field(default=None, json_schema_extra=OPERATOR)
+    observed_generation: int | None = Field(default=None, json_schema_extra=OPERATOR)
+    conditions: Annotated[list[Condition], Field(max_length=8)] | None = Field(
+        default=None,
+        json_schema_extra={**OPERATOR, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    attempt: int | None = Field(default=None, description="Number of the last attempt, from 1.", json_schema_extra=OPERATOR)
+    slot: int | None = Field(default=None, json_schema_extra=OPERATOR)
+    job_name: Text | None = Field(default=None, json_schema_extra=OPERATOR)
+    job_uid: Text | None = Field(default=None, alias="jobUID", json_schema_extra=OPERATOR)
+    attempts: Annotated[list[Attempt], Field(max_length=KEPT_ATTEMPTS)] | None = Field(
+        default=None, description="The last five.", json_schema_extra=OPERATOR
+    )
+    started_at: Timestamp | None = Field(default=None, json_schema_extra=OPERATOR)
+    completed_at: Timestamp | None = Field(default=None, json_schema_extra=OPERATOR)
+    cancelled_by: Text | None = Field(default=None, json_schema_extra=OPERATOR)
+
+    reported_attempt: int | None = Field(
+        default=None, description="The attempt that the fields below speak of.", json_schema_extra=REPORTER
+    )
+    progress: Progress | None = Field(default=None, json_schema_extra=REPORTER)
+    scores: Scores | None = Field(
+        default=None, description="task: metric: {value, stderr}.", json_schema_extra={**REPORTER, "maxProperties": 512}
+    )
+    summary: Text | None = Field(default=None, description="The Score column.", json_schema_extra=REPORTER)
+    artifacts: Artifacts | None = Field(default=None, json_schema_extra=REPORTER)
+    usage: Usage | None = Field(default=None, json_schema_extra=REPORTER)
+    suspect: Suspect | None = Field(default=None, json_schema_extra=REPORTER)
+    error: RunError | None = Field(default=None, json_schema_extra=owned(Owner.REPORTER, Owner.OPERATOR))
+    truncated: bool | None = Field(
+        default=None, description="Something did not fit; the object store has it whole.", json_schema_extra=REPORTER
+    )

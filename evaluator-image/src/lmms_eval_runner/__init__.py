@@ -1,0 +1,1 @@
+"""Runs unmodified lmms-eval inside the evaluator pod and says what happened."""

@@ -1,0 +1,1 @@
+"""Runs LMMEvaluations one at a time on the GPU, as Kubernetes Jobs."""
