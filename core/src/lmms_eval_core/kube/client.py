@@ -1,0 +1,80 @@
+"""What the parts ask of the API server: dicts in, dicts out, every precondition explicit. `transport` implements it.
+
+A namespaced resource is addressed in the client's own namespace: one release serves its own namespace alone.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, Literal, NamedTuple, Protocol
+
+from lmms_eval_core import names
+
+Object = dict[str, Any]
+Patch = Sequence[dict[str, Any]]
+
+
+class Resource(NamedTuple):
+    """An API resource, as in its URL."""
+
+    group: str
+    version: str
+    plural: str
+    namespaced: bool = True
+
+
+EVALUATIONS: Final = Resource(names.GROUP, names.VERSION, names.PLURAL)
+JOBS: Final = Resource("batch", "v1", "jobs")
+PODS: Final = Resource("", "v1", "pods")
+EVENTS: Final = Resource("", "v1", "events")
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases")
+NODES: Final = Resource("", "v1", "nodes", namespaced=False)
+
+
+class Page(NamedTuple):
+    """A complete list, and the version of the collection that a watch continues from."""
+
+    items: list[Object]
+    resource_version: str
+
+
+class WatchEvent(NamedTuple):
+    """One event of a watch; a BOOKMARK's object carries only its resourceVersion."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    object: Object
+
+
+class KubeClient(Protocol):
+    """Every method raises `errors.KubeError`."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of every namespaced call."""
+
+    async def get(self, resource: Resource, name: str) -> Object:
+        """One object, read from the API server's storage."""
+
+    async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> Page:
+        """All matching objects, page by page; consistent as of one moment."""
+
+    async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
+        """Creates; unknown or repeated fields are refused. AlreadyExists if the name is taken."""
+
+    async def replace(self, resource: Resource, body: Object) -> Object:
+        """Replaces the object that has the name and the resourceVersion in `body`; Conflict if it changed since."""
+
+    async def json_patch(self, resource: Resource, name: str, patch: Patch, *, subresource: str = "") -> Object:
+        """RFC 6902. Its `test` operations are the precondition: Conflict if one fails."""
+
+    async def delete(self, resource: Resource, name: str, *, uid: str, propagation: str = "Background") -> None:
+        """Deletes the object of this very uid: Conflict if the name belongs to another by now."""
+
+    def watch(
+        self, resource: Resource, *, resource_version: str, label_selector: str = "", field_selector: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        """Events after `resource_version`, until the server ends the stream. Gone if it is too old."""
+
+    async def pod_log(self, name: str, *, container: str, tail_lines: int) -> str:
+        """The last lines of a container's log."""
+
+    async def close(self) -> None:
+        """Closes the connections."""

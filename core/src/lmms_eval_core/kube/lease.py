@@ -1,0 +1,48 @@
+"""A Lease as a register with compare-and-swap. No clock: it is held until its holder, or recovery, lets it go.
+
+Leader election is another use of Leases and lives in the operator.
+"""
+
+from typing import NamedTuple
+
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import LEASES, KubeClient, Object
+
+
+class Register(NamedTuple):
+    """What a register holds, and the version that the next write must name."""
+
+    name: str
+    holder: str
+    resource_version: str
+
+    @property
+    def free(self) -> bool:
+        """Whether nobody holds it."""
+        return not self.holder
+
+
+def parse(lease: Object) -> Register:
+    """The register in a Lease object."""
+    metadata = lease["metadata"]
+    return Register(metadata["name"], lease.get("spec", {}).get("holderIdentity") or "", metadata["resourceVersion"])
+
+
+async def read(client: KubeClient, name: str, labels: dict[str, str]) -> Register:
+    """The register's content; it is created free if it was never used."""
+    try:
+        return parse(await client.get(LEASES, name))
+    except errors.NotFound:
+        pass
+    body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name, "labels": labels}}
+    try:
+        return parse(await client.create(LEASES, body))
+    except errors.AlreadyExists:
+        return parse(await client.get(LEASES, name))
+
+
+async def swap(client: KubeClient, register: Register, holder: str) -> Register:
+    """Writes `holder` ("" frees it); errors.Conflict if the register changed since it was read."""
+    test = {"op": "test", "path": "/metadata/resourceVersion", "value": register.resource_version}
+    value = {"op": "add", "path": "/spec/holderIdentity", "value": holder}
+    return parse(await client.json_patch(LEASES, register.name, [test, value]))

@@ -1,0 +1,90 @@
+"""List, then watch, for as long as it takes: a collection of the API server mirrored into callbacks.
+
+A list replaces everything, so objects that vanished unseen are told as deleted; 410 or any error means list again, with a
+jittered back-off.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import KubeClient, Object, Resource
+
+FIRST_BACKOFF = 0.2
+LAST_BACKOFF = 15.0
+
+
+class Mirror(Protocol):
+    """Who is told."""
+
+    def replace(self, objects: list[Object]) -> None:
+        """The whole collection, as of now."""
+
+    def update(self, item: Object) -> None:
+        """One object was added or changed."""
+
+    def remove(self, item: Object) -> None:
+        """One object is gone."""
+
+
+@dataclass
+class Reflector:
+    """Runs until cancelled. `synced` is set after the first list; `age()` is the time since the API server last spoke."""
+
+    client: KubeClient
+    resource: Resource
+    mirror: Mirror
+    label_selector: str = ""
+    field_selector: str = ""
+    clock: Callable[[], float] = time.monotonic
+    log: Callable[[str], None] = lambda message: None
+    synced: asyncio.Event = field(default_factory=asyncio.Event)
+    _last_contact: float = float("-inf")
+
+    def age(self) -> float:
+        """Seconds since the last list, event or bookmark; infinite before the first list."""
+        return self.clock() - self._last_contact
+
+    async def run(self) -> None:
+        """Mirrors for ever."""
+        backoff = FIRST_BACKOFF
+        while True:
+            started = self.clock()
+            try:
+                await self._list_and_watch()
+            except errors.KubeError as error:
+                self.log(f"watch of {self.resource.plural} ended: {error.message}")
+            if self.clock() - started > LAST_BACKOFF:
+                backoff = FIRST_BACKOFF
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.5))
+            backoff = min(backoff * 2, LAST_BACKOFF)
+
+    async def _list_and_watch(self) -> None:
+        selectors = {"label_selector": self.label_selector, "field_selector": self.field_selector}
+        page = await self.client.list(self.resource, **selectors)
+        self.mirror.replace(page.items)
+        self._contact()
+        self.synced.set()
+        version = page.resource_version
+        while True:
+            # The server ends every watch after some minutes; the next one goes on where it ended.
+            started = self.clock()
+            async for event in self.client.watch(self.resource, resource_version=version, **selectors):
+                self._contact()
+                version = event.object["metadata"]["resourceVersion"]
+                self._tell(event.type, event.object)
+            if self.clock() - started < FIRST_BACKOFF:
+                raise errors.Unavailable("the API server ended the watch at once")
+
+    def _contact(self) -> None:
+        self._last_contact = self.clock()
+
+    def _tell(self, kind: str, item: Object) -> None:
+        if kind == "DELETED":
+            self.mirror.remove(item)
+        elif kind != "BOOKMARK":
+            self.mirror.update(item)

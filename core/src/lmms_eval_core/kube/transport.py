@@ -1,0 +1,185 @@
+"""`KubeClient` over the official client's asyncio transport: its configuration, credentials and connections, our raw JSON.
+
+Its generated models are left aside: they cost a second per thousand objects and refuse what they do not know.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, cast
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client as official
+from kubernetes.aio import config
+from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import Object, Page, Patch, Resource, WatchEvent
+
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+REQUEST_SECONDS: Final = 15.0
+WATCH_SECONDS: Final = 270
+# The server sends a bookmark about once a minute: longer silence means that the connection is dead.
+WATCH_IDLE_SECONDS: Final = 90.0
+PAGE_SIZE: Final = 500
+
+
+class Transport:
+    """A `KubeClient`. Made by `connect`."""
+
+    def __init__(self, configuration: Any, namespace: str, *, request_seconds: float = REQUEST_SECONDS) -> None:
+        self._api = official.ApiClient(configuration)
+        self._host: str = configuration.host.rstrip("/")
+        self._namespace = namespace
+        self._timeout = aiohttp.ClientTimeout(total=request_seconds)
+
+    @property
+    def namespace(self) -> str:
+        """See `KubeClient`."""
+        return self._namespace
+
+    async def get(self, resource: Resource, name: str) -> Object:
+        """See `KubeClient`."""
+        return await self._json("GET", self._url(resource, name))
+
+    async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> Page:
+        """See `KubeClient`."""
+        query = {"labelSelector": label_selector, "fieldSelector": field_selector, "limit": str(PAGE_SIZE)}
+        items: list[Object] = []
+        while True:
+            answer = await self._json("GET", self._url(resource, **query))
+            items += answer["items"]
+            token = answer["metadata"].get("continue")
+            if not token:
+                return Page(items, answer["metadata"]["resourceVersion"])
+            query["continue"] = token
+
+    async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
+        """See `KubeClient`."""
+        query = {"fieldValidation": "Strict", "dryRun": "All" if dry_run else ""}
+        return await self._json("POST", self._url(resource, **query), body)
+
+    async def replace(self, resource: Resource, body: Object) -> Object:
+        """See `KubeClient`."""
+        return await self._json("PUT", self._url(resource, body["metadata"]["name"]), body)
+
+    async def json_patch(self, resource: Resource, name: str, patch: Patch, *, subresource: str = "") -> Object:
+        """See `KubeClient`."""
+        url = self._url(resource, name, subresource)
+        return await self._json("PATCH", url, list(patch), content_type="application/json-patch+json")
+
+    async def delete(self, resource: Resource, name: str, *, uid: str, propagation: str = "Background") -> None:
+        """See `KubeClient`."""
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": propagation}
+        await self._json("DELETE", self._url(resource, name), options)
+
+    async def watch(
+        self, resource: Resource, *, resource_version: str, label_selector: str = "", field_selector: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        """See `KubeClient`."""
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+            "labelSelector": label_selector,
+            "fieldSelector": field_selector,
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_IDLE_SECONDS)
+        async with self._request("GET", self._url(resource, **query), None, timeout=timeout) as response:
+            async for line in response.content:
+                yield _watch_event(line)
+
+    async def pod_log(self, name: str, *, container: str, tail_lines: int) -> str:
+        """See `KubeClient`."""
+        url = self._url(Resource("", "v1", "pods"), name, "log", container=container, tailLines=str(tail_lines))
+        async with self._request("GET", url, None, timeout=self._timeout) as response:
+            return await response.text(errors="replace")
+
+    async def close(self) -> None:
+        """See `KubeClient`."""
+        await self._api.close()
+
+    def _url(self, resource: Resource, *path: str, **query: str) -> str:
+        root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+        scope = [f"namespaces/{self._namespace}"] if resource.namespaced else []
+        text = urlencode({key: value for key, value in query.items() if value})
+        url = self._host + "/".join([root, *scope, resource.plural, *(part for part in path if part)])
+        return f"{url}?{text}" if text else url
+
+    async def _json(self, method: str, url: str, body: Any = None, *, content_type: str = "application/json") -> Object:
+        async with self._request(method, url, body, timeout=self._timeout, content_type=content_type) as response:
+            return cast(Object, json.loads(await response.read()))
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        body: Any,
+        *,
+        timeout: aiohttp.ClientTimeout,
+        content_type: str = "application/json",
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        try:
+            await self._api.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
+            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+            response: aiohttp.ClientResponse = answer.response
+            async with response:
+                if response.status >= 400:
+                    raise await _error(response)
+                yield response
+        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
+            raise errors.Unavailable(f"no answer from the API server: {_cause(error)}") from error
+
+
+def _cause(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+async def _error(response: aiohttp.ClientResponse) -> errors.KubeError:
+    text = await response.text(errors="replace")
+    try:
+        status = json.loads(text)
+    except ValueError:
+        status = {"message": text.strip()[:500]}
+    delay = response.headers.get("Retry-After", "")
+    return errors.from_status(
+        response.status, status if isinstance(status, dict) else {}, retry_after=float(delay) if delay.isdigit() else 1.0
+    )
+
+
+def _watch_event(line: bytes) -> WatchEvent:
+    event = json.loads(line)
+    if event["type"] == "ERROR":
+        status = event["object"]
+        raise errors.from_status(int(status.get("code") or 500), status)
+    return WatchEvent(event["type"], event["object"])
+
+
+async def connect(
+    *, namespace: str = "", token_file: Path | None = None, ca_file: Path | None = None, request_seconds: float = REQUEST_SECONDS
+) -> Transport:
+    """The cluster that a pod runs in, or the one that KUBECONFIG names.
+
+    `token_file` and `ca_file` replace the pod's own token, for a projected one. `namespace` defaults to the pod's.
+    """
+    configuration = official.Configuration()
+    if token_file is not None or "KUBECONFIG" not in os.environ:
+        token, authority = token_file or SERVICE_ACCOUNT / "token", ca_file or SERVICE_ACCOUNT / "ca.crt"
+        InClusterConfigLoader(token_filename=str(token), cert_filename=str(authority)).load_and_set(configuration)
+        default = _pod_namespace()
+    else:
+        await config.load_kube_config(client_configuration=configuration)
+        default = "default"
+    return Transport(configuration, namespace or default, request_seconds=request_seconds)
+
+
+def _pod_namespace() -> str:
+    file = SERVICE_ACCOUNT / "namespace"
+    return file.read_text().strip() if file.exists() else "default"
