@@ -1,0 +1,47 @@
+# One line of help a target: `make help`.
+PYTHON ?= python3
+BIN := .venv/bin
+MEMBERS := core/src operator/src api/src evaluator-image/src reporter/src client/src
+TOOLS := hack/cluster hack/images hack/demo hack/test hack/bench
+
+.PHONY: help setup demo down test check generate verify image bench clean
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: ## Python environment in .venv, from the hashed lock file
+	@PYTHON=$(PYTHON) hack/setup.sh
+
+demo: setup ## A cluster, the chart, one real evaluation and its scores
+	@$(BIN)/python hack/demo
+
+down: ## Takes the demo's cluster away: processes, mounts, namespaces, state
+	@$(PYTHON) hack/cluster down
+
+test: setup ## All tests, by tier: unit, integration, harness, system
+	@$(BIN)/python hack/test
+
+check: setup ## Format, lint, types, import rules, generated files
+	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy $(MEMBERS)
+	@for tool in $(TOOLS); do $(BIN)/mypy $$tool || exit 1; done
+	@$(BIN)/lint-imports --no-cache | tail -n 3
+	@$(MAKE) --no-print-directory verify
+
+generate: setup ## Writes the CRD and the list of status owners from core
+	@$(BIN)/python -m lmms_eval_core.crd crds charts/lmms-eval/files
+
+verify: setup ## Fails where a generated file differs from its source
+	@rm -rf build/verify && $(BIN)/python -m lmms_eval_core.crd build/verify/crds build/verify/files
+	@diff -ru crds build/verify/crds && diff -ru charts/lmms-eval/files build/verify/files \
+	  || { echo "generated files are stale; run: make generate"; exit 1; }
+
+image: setup ## Builds the images, with docker or buildah
+	@$(PYTHON) hack/images build
+
+bench: setup ## Measures on the cluster; prints a table and writes build/bench.json
+	@$(BIN)/python hack/bench
+
+clean: ## Removes what was built inside the repository; caches and the cluster stay
+	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis
