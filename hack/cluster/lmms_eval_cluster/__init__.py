@@ -1,0 +1,1 @@
+"""A real Kubernetes cluster for the demo and the tests: one command line, three providers (existing, kind, local)."""

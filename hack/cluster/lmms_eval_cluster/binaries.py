@@ -1,0 +1,191 @@
+"""The pinned programs of the cluster: built from the Go modules in hack/cluster/tools, once for each content.
+
+A program's place in the cache is named by a hash of all that goes into it, and it is renamed there when it is whole:
+what is in the cache is right, whatever was killed while it was made.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .console import ClusterError, duration, say
+
+TOOLS = Path(__file__).resolve().parent.parent / "tools"
+GO_NEEDED = (1, 26)
+STRIPPED = "-s -w"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program to build: the module folder that pins it, its package there, its linker flags, the usual time (cold)."""
+
+    module: str
+    package: str
+    minutes: float
+    ldflags: str = STRIPPED
+
+
+def _kubernetes_flags(version: str) -> str:
+    major, minor, _ = version.split(".")
+    base = "k8s.io/component-base/version"
+    stamps = {f"{base}.gitVersion": f"v{version}", f"{base}.gitMajor": major, f"{base}.gitMinor": minor}
+    stamps["k8s.io/client-go/pkg/version.gitVersion"] = f"v{version}"
+    return " ".join([STRIPPED, *(f"-X {name}={value}" for name, value in stamps.items())])
+
+
+def _kubernetes(name: str, minutes: float) -> Tool:
+    return Tool("kubernetes", f"k8s.io/kubernetes/cmd/{name}", minutes, _kubernetes_flags("1.36.3"))
+
+
+CATALOGUE = {
+    "kube-apiserver": _kubernetes("kube-apiserver", 5),
+    "kube-controller-manager": _kubernetes("kube-controller-manager", 1),
+    "kube-scheduler": _kubernetes("kube-scheduler", 0.2),
+    "kubelet": _kubernetes("kubelet", 0.5),
+    "kube-proxy": _kubernetes("kube-proxy", 0.2),
+    "kubectl": _kubernetes("kubectl", 0.5),
+    "etcd": Tool("etcd", ".", 0.6),
+    "coredns": Tool("coredns", ".", 1),
+    "provisioner": Tool("provisioner", ".", 0.3),
+    "pause": Tool("pause", ".", 0.1),
+    "crictl": Tool("crictl", "sigs.k8s.io/cri-tools/cmd/crictl", 1),
+    "kubeconform": Tool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", 0.3),
+    "versitygw": Tool("versitygw", "github.com/versity/versitygw/cmd/versitygw", 1.5),
+    "helm": Tool("helm", "helm.sh/helm/v4/cmd/helm", 2.5),
+    "kind": Tool("kind", "sigs.k8s.io/kind", 0.5),
+}
+
+
+class Binaries:
+    """The programs in one cache folder."""
+
+    def __init__(self, cache: Path, tools: Path = TOOLS) -> None:
+        self._cache = cache / "tools"
+        self._tools = tools
+        self._version = ""
+
+    def path(self, name: str) -> Path:
+        """Give the path of a program, built first where it is missing."""
+        return self.paths([name])[name]
+
+    def paths(self, names: Iterable[str]) -> dict[str, Path]:
+        """Give the paths of several programs; those that are missing are built, one module after the other.
+
+        Raises ClusterError for an unknown name, a missing or old Go, and a build that fails.
+        """
+        found = {name: self._place(name) for name in names}
+        if any(not path.exists() for path in found.values()):
+            with self._locked():
+                self._build({name: path for name, path in found.items() if not path.exists()})
+        return found
+
+    def _place(self, name: str) -> Path:
+        if name not in CATALOGUE:
+            raise ClusterError(f"There is no tool {name!r}: choose one of {', '.join(sorted(CATALOGUE))}.")
+        tool = CATALOGUE[name]
+        self._version = self._version or go_version()
+        key = content_key(self._tools / tool.module, [self._version, tool.package, tool.ldflags])
+        return self._cache / name / key / name
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with (self._cache / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("Waiting for another build of the cluster's programs to end ...")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _build(self, missing: dict[str, Path]) -> None:
+        modules: dict[str, list[str]] = {}
+        for name in missing:
+            modules.setdefault(CATALOGUE[name].module, []).append(name)
+        for leftover in self._cache.glob(".building-*"):
+            shutil.rmtree(leftover)
+        for number, (module, names) in enumerate(modules.items(), 1):
+            self._build_module(module, {name: missing[name] for name in names}, f"{number} of {len(modules)}")
+
+    def _build_module(self, module: str, places: dict[str, Path], position: str) -> None:
+        usual = duration(60 * sum(CATALOGUE[name].minutes for name in places))
+        say(f"Building {', '.join(places)} from source ({position}; usually {usual} on two cores, then never again) ...")
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=self._cache) as scratch:
+            tools = [CATALOGUE[name] for name in places]
+            compile_programs(self._tools / module, [tool.package for tool in tools], tools[0].ldflags, Path(scratch))
+            for name, place in places.items():
+                shutil.rmtree(place.parent.parent, ignore_errors=True)
+                place.parent.mkdir(parents=True)
+                (Path(scratch) / name).rename(place)
+
+
+def content_key(folder: Path, extra: Iterable[str]) -> str:
+    """Hash a module's own files (names and bytes, whole tree) together with the flags and versions of its build."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    for text in extra:
+        digest.update(text.encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def go_version() -> str:
+    """Give the words of `go version`.
+
+    Raises ClusterError if Go is missing or too old to build Kubernetes.
+    """
+    needed = ".".join(str(part) for part in GO_NEEDED)
+    if not shutil.which("go"):
+        raise ClusterError(
+            f"Go {needed} or newer is needed to build the cluster's programs: install it and put `go` on the PATH."
+        )
+    text = subprocess.run(["go", "version"], check=True, capture_output=True, text=True).stdout.strip()
+    if parse_go_version(text) < GO_NEEDED:
+        raise ClusterError(f"Go {needed} or newer is needed to build the cluster's programs; the `go` on the PATH is: {text}.")
+    return text
+
+
+def parse_go_version(text: str) -> tuple[int, int]:
+    """Read major and minor from the words of `go version`; (0, 0) for anything else."""
+    for word in text.split():
+        if word.startswith("go1."):
+            major, minor, *_ = word.removeprefix("go").split(".")
+            digits = "".join(character for character in minor if character.isdigit())
+            return int(major), int(digits or 0)
+    return 0, 0
+
+
+def compile_programs(folder: Path, packages: list[str], ldflags: str, target: Path) -> None:
+    """Run one `go build` of several main packages into a folder, with a line of progress every few seconds."""
+    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
+    listing = ["go", "list", "-deps", *packages]
+    listed = subprocess.run(listing, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    total = len(listed.stdout.split())
+    build = ["go", "build", "-v", "-trimpath", "-ldflags", ldflags, "-o", f"{target}/", *packages]
+    with subprocess.Popen(build, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        errors = _follow(process, total)
+    if process.returncode:
+        raise ClusterError(f"Building {', '.join(packages)} failed; the compiler says:\n" + "".join(errors[-20:]))
+
+
+def _follow(process: subprocess.Popen[str], total: int) -> list[str]:
+    """Count the packages that the compiler names; return the other lines, which say what went wrong."""
+    started = spoken = time.monotonic()
+    compiled, errors = 0, []
+    for line in process.stderr or ():
+        if " " in line:
+            errors.append(line)
+            continue
+        compiled += 1
+        if time.monotonic() - spoken > 10:
+            spoken = time.monotonic()
+            say(f"  {compiled} of at most {total} packages compiled after {duration(spoken - started)}")
+    return errors

@@ -1,0 +1,109 @@
+"""The command line: `python3 hack/cluster COMMAND`, the same for every provider, and the choice between them."""
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from . import kind
+from .binaries import Binaries
+from .console import ClusterError
+from .existing import Existing
+from .local import Local
+from .settings import Cluster, cache_folder, cluster_from
+
+
+class Provider(Protocol):
+    """What every way of having a cluster can do."""
+
+    def up(self, *, gpus: int) -> None:
+        """Bring the cluster up unless it is."""
+
+    def down(self) -> None:
+        """Take it away."""
+
+    def status(self) -> bool:
+        """Print what there is and say whether it is whole."""
+
+    def kubeconfig(self) -> Path:
+        """Give the path of its kubeconfig."""
+
+    def load(self, names: list[str]) -> None:
+        """Make locally built images runnable by its pods."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
+    try:
+        return run(parser().parse_args(arguments), os.environ)
+    except ClusterError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Do what the parsed arguments ask for."""
+    if options.command == "tool":
+        print(Binaries(cache_folder(environ)).path(options.name))
+        return 0
+    provider = choose(cluster_from(environ, control_plane_only=options.control_plane_only), environ)
+    match options.command:
+        case "up":
+            provider.up(gpus=options.gpus)
+        case "down":
+            provider.down()
+        case "kubeconfig":
+            print(provider.kubeconfig())
+        case "load":
+            provider.load(options.images)
+        case "stop" | "start":
+            if not isinstance(provider, Local):
+                raise ClusterError("Components can be stopped and started in a cluster of the local provider only.")
+            (provider.stop if options.command == "stop" else provider.start)(options.component)
+    return 0 if options.command != "status" or provider.status() else 1
+
+
+def choose(cluster: Cluster, environ: Mapping[str, str]) -> Provider:
+    """Take the cluster that is named, else kind where Docker runs, else this machine.
+
+    Raises ClusterError if none is possible.
+    """
+    if kubeconfig := environ.get("LMMS_EVAL_KUBECONFIG"):
+        return Existing(cluster, Path(kubeconfig), environ.get("LMMS_EVAL_REGISTRY", ""))
+    if kind.available():
+        return kind.Kind(cluster)
+    if platform.system() == "Linux" and os.geteuid() == 0:
+        return Local(cluster)
+    raise ClusterError(
+        "No cluster is possible here: set LMMS_EVAL_KUBECONFIG to the kubeconfig of one, start Docker, or run this as root on Linux."
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the commands and their options."""
+    top = argparse.ArgumentParser(prog="hack/cluster", description="A real Kubernetes cluster for the demo and the tests.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    control_plane = argparse.ArgumentParser(add_help=False)
+    control_plane.add_argument(
+        "--control-plane-only", action="store_true", help="the cluster without a node, which has its own name"
+    )
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, parents=[control_plane])
+
+    up = command("up", "bring the cluster up unless it is; what a dead one left is taken away first")
+    up.add_argument("--gpus", type=int, default=1, metavar="N", help="how many GPUs the node claims to have (default: 1)")
+    command("down", "take the cluster away: processes, mounts, namespaces, state")
+    command("status", "show what runs; exit status 1 if the cluster is not whole")
+    command("kubeconfig", "print the path of the cluster's kubeconfig")
+    load = command("load", "make locally built images runnable by pods under the same names")
+    load.add_argument("images", nargs="+", metavar="IMAGE", help="full name: host, path and tag")
+    for name, text in (("stop", "kill one component, to see what an outage does"), ("start", "start it again")):
+        command(name, text).add_argument("component", metavar="COMPONENT")
+    tool = commands.add_parser("tool", help="print the path of a pinned program, built if it is missing")
+    tool.add_argument("name", metavar="NAME", help="kubectl, helm, kubeconform, versitygw, ...")
+    return top

@@ -1,0 +1,64 @@
+"""The existing provider: a cluster that somebody else runs; it is used, and never brought up, changed or down from here."""
+
+from pathlib import Path
+
+from .binaries import Binaries
+from .console import ClusterError, say
+from .images import parse
+from .settings import Cluster
+from .shell import call, succeeds
+
+
+class Existing:
+    """The cluster that LMMS_EVAL_KUBECONFIG names; its images come from the registry that LMMS_EVAL_REGISTRY names."""
+
+    def __init__(self, cluster: Cluster, kubeconfig: Path, registry: str) -> None:
+        self._binaries = Binaries(cluster.cache)
+        self._kubeconfig = kubeconfig
+        self._registry = registry
+
+    def up(self, *, gpus: int) -> None:
+        """Check that the cluster answers and say what will be touched; its GPUs are those it has."""
+        del gpus
+        self._kubectl("get", "--raw", "/readyz")
+        say(f"Using the cluster that LMMS_EVAL_KUBECONFIG names ({self._kubectl('config', 'current-context').strip()}).")
+        say("Touched are the namespaces that the demo and the tests make for themselves, and the chart's own")
+        say("resource definition and admission policies; nodes and everything else stay as they are.")
+
+    def down(self) -> None:
+        """Leave the cluster alone, and say so."""
+        say("The cluster that LMMS_EVAL_KUBECONFIG names is not ours to take down; nothing was done.")
+
+    def status(self) -> bool:
+        """Print whether the API server is ready."""
+        ready = succeeds(self._binaries.path("kubectl"), "--kubeconfig", self._kubeconfig, "get", "--raw", "/readyz")
+        print(f"{self._kubeconfig}: {'ready' if ready else 'not ready'}")
+        return ready
+
+    def kubeconfig(self) -> Path:
+        """Give the path the environment gave."""
+        return self._kubeconfig
+
+    def load(self, names: list[str]) -> None:
+        """Push images to the registry and print the references by which pods can use them.
+
+        Raises ClusterError if no registry is named.
+        """
+        if not self._registry:
+            raise ClusterError("Set LMMS_EVAL_REGISTRY to a registry that you can push to and the cluster can pull from.")
+        for name in names:
+            reference = parse(name)
+            target = f"{self._registry}/{reference.path}:{reference.tag}"
+            self._push(name, target)
+            print(target)
+
+    def _push(self, name: str, target: str) -> None:
+        say(f"Pushing {name} as {target} ...")
+        if succeeds("docker", "image", "inspect", name):
+            call("docker", "tag", name, target)
+            call("docker", "push", target)
+        else:
+            call("buildah", "push", name, f"docker://{target}")
+
+    def _kubectl(self, *arguments: str) -> str:
+        return call(self._binaries.path("kubectl"), "--kubeconfig", self._kubeconfig, *arguments)

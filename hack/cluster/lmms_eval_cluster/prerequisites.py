@@ -1,0 +1,71 @@
+"""What the local provider takes from the distribution: found by the programs themselves, installed with apt where missing."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from .console import ClusterError, say
+
+PACKAGES = {
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "runc": "runc",
+    "nft": "nftables",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ethtool": "ethtool",
+    "socat": "socat",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "openssl": "openssl",
+    "buildah": "buildah",
+    "docker-registry": "docker-registry",
+    "debootstrap": "debootstrap",
+}
+CONTROL_PLANE = ("ip", "nsenter", "openssl")
+NETWORK_PLUGINS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
+
+
+def ensure(*, control_plane_only: bool) -> None:
+    """Install what is missing.
+
+    Raises ClusterError, naming the packages, where there is no apt or it fails.
+    """
+    missing = missing_packages(control_plane_only=control_plane_only)
+    if missing:
+        say(f"Installing {', '.join(missing)} with apt (usually 1 min) ...")
+        _install(missing)
+    still = missing_packages(control_plane_only=control_plane_only)
+    if still:
+        raise ClusterError(f"The packages {', '.join(still)} are installed and their programs are not on the PATH.")
+
+
+def missing_packages(*, control_plane_only: bool) -> list[str]:
+    """List the Debian packages whose programs are not there."""
+    programs = CONTROL_PLANE if control_plane_only else tuple(PACKAGES)
+    missing = {PACKAGES[program] for program in programs if not shutil.which(program)}
+    if not control_plane_only and network_plugins() is None:
+        missing.add("containernetworking-plugins")
+    return sorted(missing)
+
+
+def network_plugins() -> Path | None:
+    """Find the folder of the container network plugins."""
+    return next((folder for folder in NETWORK_PLUGINS if (folder / "ptp").exists()), None)
+
+
+def _install(packages: list[str]) -> None:
+    if not shutil.which("apt-get"):
+        raise ClusterError(f"Install {', '.join(packages)} (Debian's names): there is no apt-get here that could do it.")
+    if _apt("install", "--yes", "--no-install-recommends", *packages):
+        return
+    _apt("update")
+    if not _apt("install", "--yes", "--no-install-recommends", *packages):
+        raise ClusterError(f"apt-get could not install {', '.join(packages)}: install them and run this again.")
+
+
+def _apt(*arguments: str) -> bool:
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    command = ["apt-get", "-q", *arguments]
+    return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode == 0

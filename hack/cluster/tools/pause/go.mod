@@ -1,0 +1,3 @@
+module lmms-eval.io/hack/cluster/tools/pause
+
+go 1.26.0
