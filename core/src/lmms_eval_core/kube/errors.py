@@ -73,8 +73,8 @@ def from_status(code: int, status: dict[str, Any], *, retry_after: float = 1.0) 
         return Throttled(message, status, retry_after=retry_after)
     if code == 409:
         return (AlreadyExists if reason == "AlreadyExists" else Conflict)(message, status)
-    if code == 422 and reason != "Invalid":
-        # A JSON Patch whose `test` failed is a bare 422; a refused object carries the reason Invalid.
-        return Conflict(message, status)
+    if code == 422 and not status.get("details"):
+        # A refused object is described in `details`; a JSON Patch whose `test` failed is a bare 422.
+        return Conflict("the object changed since it was looked at", status)
     classes = {400: Invalid, 401: Forbidden, 403: Forbidden, 404: NotFound, 410: Gone, 422: Invalid}
     return classes.get(code, Unavailable)(message, status)

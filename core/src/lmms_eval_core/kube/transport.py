@@ -163,21 +163,25 @@ def _watch_event(line: bytes) -> WatchEvent:
 
 
 async def connect(
-    *, namespace: str = "", token_file: Path | None = None, ca_file: Path | None = None, request_seconds: float = REQUEST_SECONDS
+    *,
+    namespace: str = "",
+    kubeconfig: str = "",
+    token_file: Path | None = None,
+    ca_file: Path | None = None,
+    request_seconds: float = REQUEST_SECONDS,
 ) -> Transport:
-    """The cluster that a pod runs in, or the one that KUBECONFIG names.
+    """The cluster that `kubeconfig`, else the variable KUBECONFIG, names; else the one that this pod runs in.
 
     `token_file` and `ca_file` replace the pod's own token, for a projected one. `namespace` defaults to the pod's.
     """
     configuration = official.Configuration()
-    if token_file is not None or "KUBECONFIG" not in os.environ:
-        token, authority = token_file or SERVICE_ACCOUNT / "token", ca_file or SERVICE_ACCOUNT / "ca.crt"
-        InClusterConfigLoader(token_filename=str(token), cert_filename=str(authority)).load_and_set(configuration)
-        default = _pod_namespace()
-    else:
-        await config.load_kube_config(client_configuration=configuration)
-        default = "default"
-    return Transport(configuration, namespace or default, request_seconds=request_seconds)
+    file = kubeconfig or os.environ.get("KUBECONFIG", "")
+    if file and token_file is None:
+        await config.load_kube_config(config_file=file, client_configuration=configuration)
+        return Transport(configuration, namespace or "default", request_seconds=request_seconds)
+    token, authority = token_file or SERVICE_ACCOUNT / "token", ca_file or SERVICE_ACCOUNT / "ca.crt"
+    InClusterConfigLoader(token_filename=str(token), cert_filename=str(authority)).load_and_set(configuration)
+    return Transport(configuration, namespace or _pod_namespace(), request_seconds=request_seconds)
 
 
 def _pod_namespace() -> str:

@@ -1,0 +1,117 @@
+"""The client on a real API server."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from lmms_eval_core import names
+from lmms_eval_core.kube import errors, lease
+from lmms_eval_core.kube.client import EVALUATIONS, LEASES, Object
+from lmms_eval_core.kube.reflector import Reflector
+from lmms_eval_core.kube.transport import Transport
+
+pytestmark = pytest.mark.integration
+
+
+def evaluation(name: str, **spec: Any) -> Object:
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {"name": name},
+        "spec": {"model": "llava_hf", "tasks": ["mme"], **spec},
+    }
+
+
+async def test_a_new_evaluation_is_queued_without_anybody_writing_it(client: Transport) -> None:
+    created = await client.create(EVALUATIONS, evaluation("a"))
+    assert created["status"] == {"phase": "Queued", "reason": "WaitingForTurn"}
+    page = await client.list(EVALUATIONS, field_selector="status.phase=Queued")
+    assert [item["metadata"]["name"] for item in page.items] == ["a"]
+
+
+async def test_errors_say_what_happened(client: Transport) -> None:
+    with pytest.raises(errors.NotFound):
+        await client.get(EVALUATIONS, "nothing")
+    created = await client.create(EVALUATIONS, evaluation("a"))
+    with pytest.raises(errors.AlreadyExists):
+        await client.create(EVALUATIONS, evaluation("a"))
+    with pytest.raises(errors.Invalid, match=r"spec\.tasks"):
+        await client.create(EVALUATIONS, evaluation("b", tasks=[]))
+    with pytest.raises(errors.Invalid, match="unknown field"):
+        await client.create(EVALUATIONS, evaluation("b", taks=["x"]))
+    with pytest.raises(errors.Conflict):
+        await client.delete(EVALUATIONS, "a", uid="0f4c6a1e-9d3b-4c2f-8a57-1c2d3e4f5a6b")
+    await client.delete(EVALUATIONS, "a", uid=created["metadata"]["uid"])
+    with pytest.raises(errors.NotFound):
+        await client.get(EVALUATIONS, "a")
+
+
+async def test_a_failed_test_operation_is_a_conflict_and_a_refused_value_is_not(client: Transport) -> None:
+    await client.create(EVALUATIONS, evaluation("a"))
+    stale = [{"op": "test", "path": "/status/phase", "value": "Running"}, {"op": "add", "path": "/status/message", "value": "x"}]
+    with pytest.raises(errors.Conflict):
+        await client.json_patch(EVALUATIONS, "a", stale, subresource="status")
+    with pytest.raises(errors.Invalid, match="phase"):
+        await client.json_patch(EVALUATIONS, "a", [{"op": "add", "path": "/status/phase", "value": "Odd"}], subresource="status")
+
+
+async def test_replacing_an_old_version_is_a_conflict(client: Transport) -> None:
+    old = await client.create(EVALUATIONS, evaluation("a"))
+    await client.json_patch(EVALUATIONS, "a", [{"op": "add", "path": "/spec/priority", "value": 5}])
+    with pytest.raises(errors.Conflict):
+        await client.replace(EVALUATIONS, old)
+
+
+async def test_a_lease_is_taken_once(client: Transport) -> None:
+    first = await lease.read(client, "slot", {})
+    second = await lease.read(client, "slot", {})
+    assert first.free
+    held = await lease.swap(client, first, "a/1")
+    with pytest.raises(errors.Conflict):
+        await lease.swap(client, second, "b/1")
+    assert (await lease.read(client, "slot", {})).holder == "a/1"
+    assert (await lease.swap(client, held, "")).free
+
+
+class Names:
+    """A mirror that keeps names."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.changed = asyncio.Event()
+
+    def replace(self, objects: list[Object]) -> None:
+        self.names = {item["metadata"]["name"] for item in objects}
+        self.changed.set()
+
+    def update(self, item: Object) -> None:
+        self.names.add(item["metadata"]["name"])
+        self.changed.set()
+
+    def remove(self, item: Object) -> None:
+        self.names.discard(item["metadata"]["name"])
+        self.changed.set()
+
+    async def become(self, expected: set[str]) -> None:
+        async with asyncio.timeout(10):
+            while self.names != expected:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+async def test_the_reflector_mirrors_what_is_there_and_what_happens(client: Transport) -> None:
+    before = await lease.read(client, "before", {})
+    mirror = Names()
+    reflector = Reflector(client, LEASES, mirror)
+    running = asyncio.create_task(reflector.run())
+    try:
+        await mirror.become({"before"})
+        await lease.read(client, "after", {})
+        await mirror.become({"before", "after"})
+        created = await client.get(LEASES, before.name)
+        await client.delete(LEASES, before.name, uid=created["metadata"]["uid"])
+        await mirror.become({"after"})
+        assert reflector.synced.is_set() and reflector.age() < 5
+    finally:
+        running.cancel()

@@ -1,0 +1,26 @@
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmms_eval_core.ordering import in_order
+
+
+@dataclass(frozen=True)
+class Waiting:
+    uid: str
+    priority: int = 0
+    created_at: str = "2026-01-01T00:00:00Z"
+
+
+def test_higher_priority_first_then_older_then_uid() -> None:
+    urgent = Waiting("d", priority=5, created_at="2026-01-03T00:00:00Z")
+    old = Waiting("c")
+    twin = Waiting("b", created_at="2026-01-02T00:00:00Z")
+    other = Waiting("a", created_at="2026-01-02T00:00:00Z")
+    assert in_order([twin, other, old, urgent]) == [urgent, old, other, twin]
+
+
+@given(st.lists(st.builds(Waiting, uid=st.uuids().map(str), priority=st.integers(-100, 100)), unique_by=lambda item: item.uid))
+def test_the_order_does_not_depend_on_where_it_starts(items: list[Waiting]) -> None:
+    assert in_order(items) == in_order(reversed(items))
