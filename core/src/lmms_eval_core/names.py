@@ -11,6 +11,9 @@ SINGULAR: Final = "lmmevaluation"
 SHORT_NAME: Final = "lmme"
 CRD_NAME: Final = f"{PLURAL}.{GROUP}"
 
+# On the CRD: tells installations that share it whether theirs is the same.
+ANNOTATION_SCHEMA: Final = f"{GROUP}/schema"
+
 # Labels on the Jobs and pods of an attempt.
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "lmms-eval-operator"

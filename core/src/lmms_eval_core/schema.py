@@ -41,21 +41,45 @@ def validations(*rules: dict[str, str], **extra: Any) -> dict[str, Any]:
     return {"x-kubernetes-validations": list(rules), **extra}
 
 
-INT_OR_STRING = {"x-kubernetes-int-or-string": True}
+def text(pattern: str, message: str, *, max_length: int, min_length: int = 1) -> Any:
+    """Text of a form; `message` is what a person reads, who would have to decipher the pattern otherwise."""
+    return Field(
+        min_length=min_length,
+        max_length=max_length,
+        pattern=pattern,
+        json_schema_extra=validations(cel(matches(pattern), message)),
+    )
 
 
-def int_or_string(pattern: str, max_length: int) -> WithJsonSchema:
-    """A field that YAML may write as a number or as text; the pattern holds for text."""
-    return WithJsonSchema({**INT_OR_STRING, "pattern": pattern, "maxLength": max_length})
+def by_key(field: str) -> Any:
+    """A list whose entries differ in `field`: an entry given twice is refused, and their order has no meaning."""
+    return Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [field]})
 
 
-QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
-Quantity = Annotated[str | int, int_or_string(QUANTITY_PATTERN, 32)]
+def matches(pattern: str, value: str = "self") -> str:
+    """The CEL expression that `value` has the form of `pattern`, which is RE2: no look-around, no quote."""
+    return f"{value}.matches(r'{pattern}')"
+
+
+def int_or_string(pattern: str, message: str, *, max_length: int, minimum: int = 0) -> WithJsonSchema:
+    """A field that YAML may write as a number or as text; the pattern holds for text, `minimum` for a number."""
+    rule = cel(f"type(self) == int ? self >= {minimum} : {matches(pattern)}", message)
+    return WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": max_length, **validations(rule)})
+
+
+Quantity = Annotated[
+    str | int,
+    int_or_string(r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", "give a quantity, for example 4, 500m or 16Gi", max_length=32),
+]
 
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
-DNS_SUBDOMAIN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
-AbsolutePath = Annotated[str, Field(min_length=2, max_length=1024, pattern=r"^/[^\x00-\x1f:]*$")]
+DNS_SUBDOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
+ObjectName = Annotated[
+    str, text(DNS_SUBDOMAIN, "give the name of a Kubernetes object: lower-case letters, digits, dashes and dots", max_length=253)
+]
+AbsolutePath = Annotated[
+    str, text(r"^(/[^/:\x00-\x1f]+)+$", "give an absolute path without ':' and without '/' at its end", max_length=1024)
+]
 
 
 def _utc(moment: datetime) -> datetime:

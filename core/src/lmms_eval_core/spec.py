@@ -13,15 +13,25 @@ from lmms_eval_core.schema import (
     Quantity,
     Resource,
     Scalar,
+    by_key,
     cel,
     int_or_string,
+    matches,
+    text,
     validations,
 )
 
 MODEL_ARG_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
-SECRET_WORDS = ("key", "token", "secret", "password", "passwd", "credential")
-SECRET_NAME = r"(?i)(^|_)(api_?key|access_?key|secret|token|password|passwd|credentials?)$"
+MAX_MODEL_ARG = 4096
+# A plain `..._token` or `..._key` is none: adapters have `image_token` and `video_key`.
+SECRET_NAME = (
+    r"(?i)^token$|(^|_)((api|access|auth|private|secret)_?key|(api|access|auth|bearer|hf|hub|refresh|session)_?token"
+    r"|secret|password|passwd|credentials?)$"
+)
+# An argument of the adapter with a field of its own, which asks for the administrator's permission.
+REMOTE_CODE_ARG = "trust_remote_code"
 
+SECRET_ENV = r"(?i)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$"
 # Names that steer the harness, the loader or our own runner; the pod sets them, a user must not.
 RESERVED_ENV = (
     r"^(LD_.*|PYTHON.*|LMMS_EVAL_RUN.*|LMMS_EVAL_PLUGINS|KUBERNETES_.*|PATH|HOME|TMPDIR|SHELL|BASH_ENV|ENV|IFS"
@@ -29,7 +39,9 @@ RESERVED_ENV = (
     r"|SLURM_.*|PMI_.*|PMIX_.*|CUDA_VISIBLE_DEVICES|NVIDIA_VISIBLE_DEVICES|NVIDIA_DRIVER_CAPABILITIES"
     r"|HF_HOME|HF_DATASETS_CACHE|HF_HUB_CACHE|TRANSFORMERS_CACHE|XDG_CACHE_HOME)$"
 )
-RESERVED_MOUNTS = ("/dev", "/proc", "/sys", "/etc", "/usr", "/bin", "/lib", "/opt", "/tmp", "/run", "/var/run")
+RESERVED_MOUNTS = r"^/(bin|boot|cache|dev|etc|lib|lib32|lib64|opt|proc|root|run|sbin|sys|tmp|usr|var/run)(/|$)"
+
+DOT_SEGMENT = r"/[.][.]?(/|$)"
 
 MODEL_ARGS_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -38,11 +50,26 @@ MODEL_ARGS_SCHEMA: dict[str, Any] = {
 }
 
 
+LABEL_KEY = r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$"
+LabelKey = Annotated[str, text(LABEL_KEY, "give a label key, for example nvidia.com/gpu", max_length=316)]
+LabelValue = Annotated[
+    str,
+    text(
+        r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$",
+        "give a label value: letters, digits, dashes, dots and underscores",
+        min_length=0,
+        max_length=63,
+    ),
+]
+
+
 class SecretKeyRef(Resource):
     """One key of a Secret in the release's namespace."""
 
     name: ObjectName = Field(description="The Secret; the administrator allows names by prefix.")
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+    key: Annotated[
+        str, text(r"^[-._a-zA-Z0-9]+$", "give a key of the Secret: letters, digits, dashes, dots and underscores", max_length=253)
+    ]
 
 
 class EnvVar(Resource):
@@ -52,17 +79,19 @@ class EnvVar(Resource):
         json_schema_extra=validations(
             cel("has(self.value) != has(self.secretKeyRef)", "give either value or secretKeyRef"),
             cel(
-                "!has(self.value) || !self.name.matches('(?i)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$')",
+                f"!has(self.value) || !{matches(SECRET_ENV, 'self.name')}",
                 "a secret is given by reference: use secretKeyRef instead of value",
             ),
             cel(
-                f"!self.name.matches('{RESERVED_ENV}')",
+                f"!{matches(RESERVED_ENV, 'self.name')}",
                 "this variable steers the harness, the loader or the launcher and is set by the pod; leave it out",
             ),
         )
     )
 
-    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    name: Annotated[
+        str, text(r"^[A-Za-z_][A-Za-z0-9_]*$", "give letters, digits and underscores, the first no digit", max_length=128)
+    ]
     value: Annotated[str, Field(max_length=4096)] | None = None
     secret_key_ref: SecretKeyRef | None = None
 
@@ -72,11 +101,9 @@ class Volume(Resource):
 
     model_config = ConfigDict(
         json_schema_extra=validations(
-            cel("!self.mountPath.contains('..')", "mountPath must not contain '..'"),
+            cel(f"!{matches(DOT_SEGMENT, 'self.mountPath')}", "mountPath must not contain '.' or '..' as a part"),
             cel(
-                "["
-                + ", ".join(f"'{path}'" for path in RESERVED_MOUNTS)
-                + "].all(p, self.mountPath != p && !self.mountPath.startsWith(p + '/'))",
+                f"!{matches(RESERVED_MOUNTS, 'self.mountPath')}",
                 "mountPath is inside a directory of the evaluator itself; use a path of your own, as /data or /mnt/NAME",
             ),
         )
@@ -99,17 +126,43 @@ class Resources(Resource):
 class Toleration(Resource):
     """As in a pod."""
 
-    key: Annotated[str, Field(max_length=316)] | None = None
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            cel(
+                "has(self.key) || has(self.operator) && self.operator == 'Exists'",
+                "a toleration without key needs operator: Exists",
+            ),
+            cel(
+                "!has(self.operator) || self.operator != 'Exists' || !has(self.value)",
+                "a toleration with operator: Exists takes no value",
+            ),
+            cel(
+                "!has(self.tolerationSeconds) || has(self.effect) && self.effect == 'NoExecute'",
+                "tolerationSeconds is for effect: NoExecute alone",
+            ),
+        )
+    )
+
+    key: LabelKey | None = None
     operator: Annotated[str, WithJsonSchema({"type": "string", "enum": ["Exists", "Equal"]})] | None = None
-    value: Annotated[str, Field(max_length=63)] | None = None
+    value: LabelValue | None = None
     effect: Annotated[str, WithJsonSchema({"type": "string", "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]})] | None = (
         None
     )
     toleration_seconds: int | None = None
 
 
-LabelValue = Annotated[str, Field(max_length=63)]
-TaskName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.*?:/+-]*$")]
+TaskName = Annotated[
+    str,
+    text(
+        r"^[A-Za-z0-9_][A-Za-z0-9_.*?:/+-]*$",
+        "give one task, group or tag of lmms-eval an entry, without spaces or commas",
+        max_length=256,
+    ),
+]
+NODE_SELECTOR_KEYS = cel(
+    f"self.all(key, key.size() <= 316 && {matches(LABEL_KEY, 'key')})", "a key of nodeSelector is no label key"
+)
 
 MUTABLE = frozenset({"priority", "hold", "cancel", "ttlSecondsAfterFinished"})
 # Their values are free scalars, which CEL in a schema cannot compare; the admission policy of the chart does.
@@ -119,9 +172,14 @@ NOT_COMPARED_IN_SCHEMA = frozenset({"modelArgs"})
 class EvaluationSpec(Resource):
     """What to evaluate. Field names are lmms-eval's own options in camelCase; an unset field passes no flag."""
 
-    model: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = Field(
-        description="Model adapter id of lmms-eval: qwen2_5_vl, vllm, openai, ... (--model)."
-    )
+    model: Annotated[
+        str,
+        text(
+            r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+            "give the id of a model adapter, as qwen2_5_vl or vllm; a checkpoint belongs in modelArgs.pretrained",
+            max_length=128,
+        ),
+    ] = Field(description="Model adapter id of lmms-eval: qwen2_5_vl, vllm, openai, ... (--model).")
     model_args: Annotated[dict[str, Scalar], WithJsonSchema(MODEL_ARGS_SCHEMA)] | None = Field(
         default=None, description="Arguments of the adapter, as scalars (--model_args). Secrets belong in env."
     )
@@ -129,19 +187,27 @@ class EvaluationSpec(Resource):
         description="Names of tasks, groups or tags (--tasks)."
     )
     num_fewshot: Annotated[int, Field(ge=0, le=1000)] | None = Field(default=None, description="--num_fewshot")
-    batch_size: Annotated[int | str, int_or_string(r"^(auto(:[0-9]+)?|[1-9][0-9]*)$", 32)] | None = Field(
-        default=None,
-        description="--batch_size",
-        json_schema_extra=validations(cel("type(self) != int || self >= 1", "batchSize must be at least 1, or auto")),
-    )
+    batch_size: (
+        Annotated[
+            int | str,
+            int_or_string(
+                r"^(auto(:[0-9]+)?|[1-9][0-9]*)$", "give a number of at least 1, auto, or auto:N", max_length=32, minimum=1
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="--batch_size")
     limit: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Documents per task, or a fraction below 1 (--limit)."
     )
     offset: Annotated[int, Field(ge=0)] | None = Field(default=None, description="--offset")
     gen_kwargs: Annotated[str, Field(max_length=4096)] | None = Field(default=None, description="--gen_kwargs")
-    seed: Annotated[int | str, int_or_string(r"^[0-9]+(,[0-9]+){0,3}$", 64)] | None = Field(
-        default=None, description="One seed, or up to four separated by commas (--seed)."
-    )
+    seed: (
+        Annotated[
+            int | str,
+            int_or_string(r"^[0-9]+(,[0-9]+){0,3}$", "give a seed, or up to four separated by commas", max_length=64),
+        ]
+        | None
+    ) = Field(default=None, description="One seed, or up to four separated by commas (--seed).")
     repeats: Annotated[int, Field(ge=1, le=1000)] | None = Field(default=None, description="--repeats")
     system_instruction: Annotated[str, Field(max_length=16384)] | None = Field(default=None, description="--system_instruction")
     apply_chat_template: bool | None = Field(default=None, description="--apply_chat_template")
@@ -158,17 +224,27 @@ class EvaluationSpec(Resource):
 
     gpus: Annotated[int, Field(ge=0, le=64)] = Field(default=1, description="GPUs of the pod; 0 runs on the CPU.")
     resources: Resources | None = None
-    volumes: Annotated[list[Volume], Field(max_length=16)] | None = None
-    node_selector: Annotated[dict[str, LabelValue], Field(max_length=16)] | None = None
+    volumes: Annotated[list[Volume], Field(max_length=16), by_key("mountPath")] | None = None
+    node_selector: (
+        Annotated[dict[str, LabelValue], Field(max_length=16, json_schema_extra=validations(NODE_SELECTOR_KEYS))] | None
+    ) = None
     tolerations: Annotated[list[Toleration], Field(max_length=16)] | None = None
     priority_class_name: ObjectName | None = None
     runtime_class_name: ObjectName | None = None
-    env: Annotated[list[EnvVar], Field(max_length=64)] | None = Field(
+    env: Annotated[list[EnvVar], Field(max_length=64), by_key("name")] | None = Field(
         default=None, description="Judge keys, HF_TOKEN and the like; secrets by reference only."
     )
-    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9./:_@-]*$")] | None = Field(
-        default=None, description="Evaluator image, from the administrator's list; the release's own when unset."
-    )
+    image: (
+        Annotated[
+            str,
+            text(
+                r"^[a-zA-Z0-9][a-zA-Z0-9./:_@-]*$",
+                "give a container image, for example registry.example.com/team/evaluator:v1",
+                max_length=512,
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="Evaluator image, from the administrator's list; the release's own when unset.")
 
     priority: Annotated[int, Field(ge=-100, le=100)] = Field(default=0, description="Higher starts first. Mutable.")
     hold: bool = Field(default=False, description="Keeps it queued. Mutable.")
