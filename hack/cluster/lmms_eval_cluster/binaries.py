@@ -76,6 +76,11 @@ class Binaries:
         """Give the path of a program, built first where it is missing."""
         return self.paths([name])[name]
 
+    def found(self, name: str) -> Path:
+        """Give the path of whatever version of a program is on the PATH, else that of the pinned one."""
+        installed = shutil.which(name)
+        return Path(installed) if installed else self.path(name)
+
     def paths(self, names: Iterable[str]) -> dict[str, Path]:
         """Give the paths of several programs; those that are missing are built, one module after the other.
 

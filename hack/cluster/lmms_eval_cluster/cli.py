@@ -19,7 +19,7 @@ from .settings import Cluster, cache_folder, cluster_from
 class Provider(Protocol):
     """What every way of having a cluster can do."""
 
-    def up(self, *, gpus: int) -> None:
+    def up(self, *, gpus: int | None) -> None:
         """Bring the cluster up unless it is."""
 
     def down(self) -> None:
@@ -79,7 +79,7 @@ def choose(cluster: Cluster, environ: Mapping[str, str]) -> Provider:
     if platform.system() == "Linux" and os.geteuid() == 0:
         return Local(cluster)
     raise ClusterError(
-        "No cluster is possible here: set LMMS_EVAL_KUBECONFIG to the kubeconfig of one, start Docker, or run this as root on Linux."
+        "A cluster needs one of: LMMS_EVAL_KUBECONFIG with a kubeconfig's path, a running Docker, or root on Linux."
     )
 
 
@@ -96,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, parents=[control_plane])
 
     up = command("up", "bring the cluster up unless it is; what a dead one left is taken away first")
-    up.add_argument("--gpus", type=int, default=1, metavar="N", help="how many GPUs the node claims to have (default: 1)")
+    up.add_argument("--gpus", type=int, metavar="N", help="how many GPUs the node claims to have (default: 1 if it is new)")
     command("down", "take the cluster away: processes, mounts, namespaces, state")
     command("status", "show what runs; exit status 1 if the cluster is not whole")
     command("kubeconfig", "print the path of the cluster's kubeconfig")

@@ -1,11 +1,11 @@
 """The command line of every process of a cluster, in the order in which they are started."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .settings import API_PORT, NODE, SERVICE_RANGE, Cluster
 
-Command = list[object]
+Command = Sequence[object]
 PROVISIONER = "lmms-eval.io/local-folder"
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
 NODE_SIDE = ("containerd", "registry", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "provisioner")
@@ -18,6 +18,11 @@ def expected(cluster: Cluster) -> tuple[str, ...]:
     return CONTROL_PLANE if cluster.control_plane_only else CONTROL_PLANE + NODE_SIDE
 
 
+def stateful(cluster: Cluster) -> tuple[str, ...]:
+    """List the components whose death ends a cluster; all others keep nothing that is not in these."""
+    return ("etcd",) if cluster.control_plane_only else ("etcd", "containerd")
+
+
 def needed_binaries(cluster: Cluster) -> list[str]:
     """List the programs to build for a cluster."""
     built = [name for name in expected(cluster) if name in BUILT]
@@ -27,7 +32,7 @@ def needed_binaries(cluster: Cluster) -> list[str]:
 def commands(cluster: Cluster, address: str, binaries: Mapping[str, Path]) -> dict[str, Command]:
     """Give the command of every component."""
     state, pki = cluster.state, cluster.pki
-    own = {
+    own: dict[str, Command] = {
         "etcd": _etcd(state),
         "kube-apiserver": _api_server(pki, address),
         "kube-controller-manager": _controller_manager(pki),

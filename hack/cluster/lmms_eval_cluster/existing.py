@@ -17,7 +17,7 @@ class Existing:
         self._kubeconfig = kubeconfig
         self._registry = registry
 
-    def up(self, *, gpus: int) -> None:
+    def up(self, *, gpus: int | None) -> None:
         """Check that the cluster answers and say what will be touched; its GPUs are those it has."""
         del gpus
         self._kubectl("get", "--raw", "/readyz")
@@ -31,7 +31,7 @@ class Existing:
 
     def status(self) -> bool:
         """Print whether the API server is ready."""
-        ready = succeeds(self._binaries.path("kubectl"), "--kubeconfig", self._kubeconfig, "get", "--raw", "/readyz")
+        ready = succeeds(self._binaries.found("kubectl"), "--kubeconfig", self._kubeconfig, "get", "--raw", "/readyz")
         print(f"{self._kubeconfig}: {'ready' if ready else 'not ready'}")
         return ready
 
@@ -61,4 +61,4 @@ class Existing:
             call("buildah", "push", name, f"docker://{target}")
 
     def _kubectl(self, *arguments: str) -> str:
-        return call(self._binaries.path("kubectl"), "--kubeconfig", self._kubeconfig, *arguments)
+        return call(self._binaries.found("kubectl"), "--kubeconfig", self._kubeconfig, *arguments)

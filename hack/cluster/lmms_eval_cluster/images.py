@@ -20,7 +20,7 @@ from pathlib import Path
 from .configuration import PAUSE_IMAGE
 from .console import ClusterError, duration, say
 from .settings import REGISTRY_PORT, Cluster
-from .shell import call, inside, succeeds
+from .shell import call, succeeds
 
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker"

@@ -23,15 +23,15 @@ class Kind:
         self._binaries = Binaries(cluster.cache)
         self._path = cluster.cache / "kind" / f"{cluster.name}.kubeconfig"
 
-    def up(self, *, gpus: int) -> None:
+    def up(self, *, gpus: int | None) -> None:
         """Create the cluster unless it is there, and set the number of GPUs that its node claims."""
-        if self._exists():
-            say(f"The kind cluster {self._cluster.name} is up.")
-        else:
+        if not self._exists():
             say(f"Creating the kind cluster {self._cluster.name} (usually 1 min) ...")
             self._kind("create", "cluster", "--wait", "180s")
+            gpus = 1 if gpus is None else gpus
+        say(f"The kind cluster {self._cluster.name} is up.")
         self._write_kubeconfig()
-        if not self._cluster.control_plane_only:
+        if gpus is not None:
             self._set_gpus(gpus)
 
     def down(self) -> None:
@@ -41,7 +41,9 @@ class Kind:
 
     def status(self) -> bool:
         """Print whether the cluster is there and its API server ready."""
-        ready = self._exists() and succeeds(self._binaries.path("kubectl"), "--kubeconfig", self._path, "get", "--raw", "/readyz")
+        ready = self._exists() and succeeds(
+            self._binaries.found("kubectl"), "--kubeconfig", self._path, "get", "--raw", "/readyz"
+        )
         print(f"kind cluster {self._cluster.name}: {'ready' if ready else 'not ready'}")
         return ready
 
@@ -62,10 +64,10 @@ class Kind:
             self._kind("load", "docker-image", name)
 
     def _exists(self) -> bool:
-        return self._cluster.name in call(self._binaries.path("kind"), "get", "clusters").split()
+        return self._cluster.name in call(self._binaries.found("kind"), "get", "clusters").split()
 
     def _kind(self, *arguments: str) -> str:
-        return call(self._binaries.path("kind"), *arguments, "--name", self._cluster.name)
+        return call(self._binaries.found("kind"), *arguments, "--name", self._cluster.name)
 
     def _write_kubeconfig(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +75,7 @@ class Kind:
         self._path.write_text(self._kind("get", "kubeconfig"))
 
     def _set_gpus(self, count: int) -> None:
-        kubectl = [self._binaries.path("kubectl"), "--kubeconfig", self._path]
+        kubectl = [self._binaries.found("kubectl"), "--kubeconfig", self._path]
         amount = {GPU: str(count)}
         patch = json.dumps({"status": {"capacity": amount, "allocatable": amount}})
         node = call(*kubectl, "get", "nodes", "--output", "name").split()[0]

@@ -139,9 +139,9 @@ def _files_elsewhere(cluster: Cluster) -> Iterator[Path]:
         for link in SHORTCUTS_TO_LOGS.iterdir():
             if link.is_symlink() and link.readlink().is_relative_to(cluster.state):
                 yield link
-    if NETWORK_RESULTS.exists():
-        yield from NETWORK_RESULTS.glob(f"{cluster.identity}-*")
-    for address in (cluster.state / "containerd" / "state").glob("*/*/*/address"):
+    for sandbox in (cluster.state / "containerd" / "root").glob("*.cri/sandboxes/*"):
+        yield from NETWORK_RESULTS.glob(f"*-{sandbox.name}-*")
+    for address in (cluster.state / "containerd" / "state").glob("*.task/*/*/address"):
         yield Path(address.read_text().removeprefix("unix://"))
 
 

@@ -1,13 +1,13 @@
 """The local provider: Kubernetes on this very machine, from its own programs, in one network namespace.
 
-`up` is all or nothing: a cluster is either whole, and left alone, or taken away and made anew. Only the images on the
-node are carried over, if the machine has not been restarted since.
+`up` leaves a whole cluster alone, starts what is missing of one whose data is served, and makes every other one anew, from
+nothing but the images on the node: a database that was killed without having waited for the disk is not to be trusted.
 """
 
 import fcntl
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -20,6 +20,8 @@ from .images import Images
 from .network import Addresses
 from .settings import Cluster
 
+PATIENCE = 60.0
+
 
 class Local:
     """One cluster on this machine."""
@@ -29,18 +31,18 @@ class Local:
         self._record = cluster.state / "cluster.json"
         self._binaries = Binaries(cluster.cache)
 
-    def up(self, *, gpus: int) -> None:
-        """Bring the cluster up unless it is; afterwards the node has that many GPUs, as far as pods can tell."""
-        prerequisites.ensure(control_plane_only=self._cluster.control_plane_only)
-        binaries = self._binaries.paths(components.needed_binaries(self._cluster))
-        with self._locked():
-            fingerprint = sorted(str(path) for path in binaries.values())
-            if self._healthy(fingerprint):
-                say(f"The cluster {self._cluster.name} is up.")
-            else:
-                self._create(binaries, fingerprint)
-            if not self._cluster.control_plane_only:
-                startup.set_gpus(self._api(), gpus)
+    def up(self, *, gpus: int | None) -> None:
+        """Bring the cluster up unless it is; its node then has `gpus` GPUs (one, if it is new and none are asked for)."""
+        if not self._whole():
+            prerequisites.ensure(control_plane_only=self._cluster.control_plane_only)
+            binaries = self._binaries.paths(components.needed_binaries(self._cluster))
+            with self._locked():
+                if not self._healed(binaries):
+                    self._create(binaries)
+                    gpus = 1 if gpus is None else gpus
+        say(f"The cluster {self._cluster.name} is up.")
+        if gpus is not None and not self._cluster.control_plane_only:
+            startup.set_gpus(self._api(), gpus)
 
     def down(self) -> None:
         """Take the cluster away: processes, mounts, namespace, cgroups and state."""
@@ -52,42 +54,47 @@ class Local:
         """Print what runs; return whether the cluster is whole."""
         living = processes.components_running(self._cluster)
         for component in components.expected(self._cluster):
-            state = f"running, process {living[component]}" if component in living else "not running"
-            print(f"{component:24} {state}")
-        addresses = self._addresses()
-        ready = addresses is not None and self._ready(Api(self._cluster, addresses.node))
-        print(f"{'cluster ' + self._cluster.name:24} {'ready' if ready else 'not ready'}; state in {self._cluster.state}")
-        return ready and set(components.expected(self._cluster)) <= set(living)
+            print(f"{component:24} {f'process {living[component]}' if component in living else 'not running'}")
+        whole = self._whole()
+        print(f"{self._cluster.name:24} {'ready' if whole else 'not ready'}")
+        print(f"{'state, logs':24} {self._cluster.state}")
+        print(f"{'network namespace':24} {self._cluster.netns}")
+        return whole
 
     def kubeconfig(self) -> Path:
         """Give the kubeconfig's path.
 
         Raises ClusterError if the cluster is not up.
         """
-        self._known_addresses()
+        self._address()
         return self._cluster.kubeconfig
 
     def load(self, names: list[str]) -> None:
         """Make locally built images runnable by pods under the same names."""
         with self._locked():
+            images = Images(self._cluster, self._address(), self._binaries.path("crictl"))
             for name in names:
-                self._images().load(name)
+                images.load(name)
 
     def stop(self, component: str) -> None:
-        """Kill one component, as an outage would."""
+        """Kill one component, as an outage would.
+
+        Raises ClusterError if it does not run.
+        """
         living = processes.components_running(self._cluster)
         if component not in living:
             raise ClusterError(f"{component!r} does not run; running are: {', '.join(living) or 'none'}.")
         processes.kill([living[component]])
 
     def start(self, component: str) -> None:
-        """Start one component that was stopped, with its state as it was."""
-        address, cluster = self._known_addresses().node, self._cluster
-        if component not in components.expected(cluster):
-            raise ClusterError(f"{component!r} is no component: choose one of {', '.join(components.expected(cluster))}.")
-        if component not in processes.components_running(cluster):
-            binaries = self._binaries.paths(components.needed_binaries(cluster))
-            processes.start(cluster, component, components.commands(cluster, address, binaries)[component])
+        """Start one component that was stopped; it finds its data as it was.
+
+        Raises ClusterError if there is no such component.
+        """
+        known = components.expected(self._cluster)
+        if component not in known:
+            raise ClusterError(f"{component!r} is no component of this cluster: choose one of {', '.join(known)}.")
+        self._start_missing([component], self._binaries.paths(components.needed_binaries(self._cluster)))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -100,47 +107,50 @@ class Local:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _images(self) -> Images:
-        return Images(self._cluster, self._known_addresses().node, self._binaries.path("crictl"))
+    def _address(self) -> str:
+        """Read the node's address, which is on record from the end of a successful start."""
+        if not self._record.exists():
+            raise ClusterError(f"The cluster {self._cluster.name} is not up: run `python3 hack/cluster up` first.")
+        return Addresses(IPv4Network(json.loads(self._record.read_text())["network"])).node
 
     def _api(self) -> Api:
-        return Api(self._cluster, self._known_addresses().node)
+        return Api(self._cluster, self._address())
 
-    def _known_addresses(self) -> Addresses:
-        addresses = self._addresses()
-        if addresses is None:
-            raise ClusterError(f"The cluster {self._cluster.name} is not up: run `python3 hack/cluster up` first.")
-        return addresses
+    def _whole(self) -> bool:
+        """Say whether every component runs and the cluster serves, at this moment."""
+        missing = set(components.expected(self._cluster)) - set(processes.components_running(self._cluster))
+        return self._record.exists() and not missing and self._serves()
 
-    def _addresses(self) -> Addresses | None:
-        """Read the addresses of a cluster that was brought up to its end."""
-        if not self._record.exists():
-            return None
-        return Addresses(IPv4Network(json.loads(self._record.read_text())["network"]))
+    def _serves(self) -> bool:
+        api = self._api()
+        return api.ready() and (self._cluster.control_plane_only or startup.node_ready(api))
 
-    def _healthy(self, fingerprint: list[str]) -> bool:
-        """Say whether the cluster is whole and made of the wanted programs; a busy machine gets a minute to answer."""
-        addresses = self._addresses()
+    def _healed(self, binaries: dict[str, Path]) -> bool:
+        """Try to make the cluster whole without losing its data; a busy machine gets a minute to answer."""
         living = processes.components_running(self._cluster)
-        if addresses is None or not set(components.expected(self._cluster)) <= set(living):
+        if not self._record.exists() or not set(components.stateful(self._cluster)) <= set(living):
             return False
-        if json.loads(self._record.read_text())["programs"] != fingerprint:
-            return False
-        api, deadline = Api(self._cluster, addresses.node), time.monotonic() + 60
-        while not self._ready(api):
+        self._start_missing(components.expected(self._cluster), binaries)
+        deadline = time.monotonic() + PATIENCE
+        while not self._whole():
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.5)
         return True
 
-    def _ready(self, api: Api) -> bool:
-        return api.ready() and (self._cluster.control_plane_only or startup.node_ready(api))
+    def _start_missing(self, wanted: Sequence[str], binaries: dict[str, Path]) -> None:
+        living = processes.components_running(self._cluster)
+        commands = components.commands(self._cluster, self._address(), binaries)
+        for component in wanted:
+            if component not in living:
+                say(f"Starting {component} ...")
+                processes.start(self._cluster, component, commands[component])
 
-    def _create(self, binaries: dict[str, Path], fingerprint: list[str]) -> None:
+    def _create(self, binaries: dict[str, Path]) -> None:
         started = time.monotonic()
         leftovers.remove(self._cluster, keep=startup.reusable_images(self._cluster))
         usual = 6 if self._cluster.control_plane_only else 12
         say(f"Starting the cluster {self._cluster.name} (usually {usual} s) ...")
         addresses = startup.create(self._cluster, binaries)
-        self._record.write_text(json.dumps({"network": str(addresses.network), "programs": fingerprint}))
-        say(f"The cluster {self._cluster.name} is ready after {duration(time.monotonic() - started)}.")
+        self._record.write_text(json.dumps({"network": str(addresses.network)}))
+        say(f"It took {duration(time.monotonic() - started)}.")

@@ -45,7 +45,7 @@ class Cluster:
     @property
     def lock(self) -> Path:
         """Give the file that is locked while the cluster is changed; outside the state, which comes and goes."""
-        return Path("/run/lock") / f"{self.identity}.lock"
+        return Path("/run") / f"{self.identity}.lock"
 
     @property
     def kubeconfig(self) -> Path:

@@ -4,7 +4,9 @@ Processes that can wait for each other by themselves are started together; the r
 """
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from . import components, configuration, leftovers, network, pki, processes
@@ -84,14 +86,14 @@ class Startup:
         self._api.create(CLASSES_PATH, storage_class())
         self._wait("the node", lambda: node_ready(self._api))
         for what, port in (("the name server", 53), ("the registry", REGISTRY_PORT)):
-            self._wait(what, lambda port=port: port_open(self._address, port))
+            self._wait(what, partial(port_open, self._address, port))
 
     def _start(self, *names: str) -> None:
         for name in names:
             processes.start(self._cluster, name, self._commands[name])
             self._started.append(name)
 
-    def _wait(self, what, condition) -> None:
+    def _wait(self, what: str, condition: Callable[[], bool]) -> None:
         wait_for(what, condition, lambda: processes.require(self._cluster, self._started), seconds=120)
 
     def _runtime_answers(self) -> bool:
