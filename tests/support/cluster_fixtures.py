@@ -5,44 +5,16 @@
 
 import os
 import secrets
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from typing import NamedTuple
 
+import deployment
 import pytest
+from deployment import ROOT, Kubectl
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
 
-ROOT = Path(__file__).resolve().parents[2]
 CRD_FILE = ROOT / "crds" / f"{names.CRD_NAME}.yaml"
-
-
-def hack_cluster(*arguments: str) -> str:
-    """Runs hack/cluster; the last line that it prints."""
-    command = [sys.executable, str(ROOT / "hack" / "cluster"), *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return (done.stdout.strip().splitlines() or [""])[-1]
-
-
-class Kubectl(NamedTuple):
-    """kubectl on the test cluster."""
-
-    binary: str
-    kubeconfig: str
-
-    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs to the end, whatever it answers."""
-        command = [self.binary, "--kubeconfig", self.kubeconfig, *arguments]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-
-    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
-        """Its output; fails the test when kubectl fails."""
-        done = self.run(*arguments, stdin=stdin)
-        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
-        return done.stdout
 
 
 @pytest.fixture(scope="session")
@@ -51,14 +23,14 @@ def kubeconfig() -> str:
     named = os.environ.get("LMMS_EVAL_TEST_KUBECONFIG")
     if named:
         return named
-    hack_cluster("up", "--control-plane-only")
-    return hack_cluster("kubeconfig", "--control-plane-only")
+    deployment.program("cluster", "up", "--control-plane-only")
+    return deployment.cluster_answer("kubeconfig", "--control-plane-only")
 
 
 @pytest.fixture(scope="session")
 def kubectl(kubeconfig: str) -> Kubectl:
     """kubectl of the cluster's own version."""
-    return Kubectl(hack_cluster("tool", "kubectl"), kubeconfig)
+    return deployment.kubectl(kubeconfig=kubeconfig)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,166 @@
+"""This checkout, installed into the cluster of hack/cluster: shared by the demo, the benchmark and the system tests."""
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+CHART = ROOT / "charts" / "lmms-eval"
+IMAGES = ROOT / "build" / "images.json"
+RELEASE = "lmms-eval"
+CRD = "lmmevaluations.lmms-eval.io"
+INSTALL_SECONDS = 300
+
+
+class CommandFailed(Exception):
+    """A program that we need answered with an error; its own words are the message."""
+
+
+def program(folder: str, *arguments: str) -> None:
+    """Runs one of our own programs under hack/; it talks to the person by itself."""
+    done = subprocess.run([sys.executable, str(ROOT / "hack" / folder), *arguments], check=False)
+    if done.returncode:
+        raise CommandFailed(f"hack/{folder} {' '.join(arguments)} failed; its own message is above")
+
+
+def cluster_answer(*arguments: str) -> str:
+    """The last line that hack/cluster prints."""
+    command = [sys.executable, str(ROOT / "hack" / "cluster"), *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise CommandFailed(f"hack/cluster {' '.join(arguments)} failed; its own message is above")
+    return done.stdout.strip().splitlines()[-1]
+
+
+class Kubectl(NamedTuple):
+    """kubectl on one cluster."""
+
+    binary: str
+    kubeconfig: str
+
+    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs to the end, whatever it answers."""
+        command = [self.binary, "--kubeconfig", self.kubeconfig, *arguments]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+        """Its output; CommandFailed when kubectl fails."""
+        done = self.run(*arguments, stdin=stdin)
+        if done.returncode:
+            raise CommandFailed(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def json(self, *arguments: str) -> Any:
+        """Its output as JSON."""
+        return json.loads(self(*arguments, "-o", "json"))
+
+
+def kubectl(*, kubeconfig: str = "") -> Kubectl:
+    """kubectl of the cluster's own version, for the cluster that is up."""
+    return Kubectl(cluster_answer("tool", "kubectl"), kubeconfig or cluster_answer("kubeconfig"))
+
+
+def prepare() -> dict[str, str]:
+    """A cluster that is up, with our images built and loaded; the images by name."""
+    program("cluster", "up")
+    program("images", "build")
+    references: dict[str, str] = json.loads(IMAGES.read_text())
+    program("cluster", "load", *references.values())
+    return references
+
+
+def image_values(references: dict[str, str]) -> dict[str, Any]:
+    """The chart's values for our own images."""
+    split = {name: reference.rsplit(":", 1) for name, reference in references.items()}
+    return {"images": {name: {"repository": repository, "tag": tag} for name, (repository, tag) in split.items()}}
+
+
+class Deployment(NamedTuple):
+    """A release in its own namespace, under Pod Security `restricted`."""
+
+    kubectl: Kubectl
+    namespace: str
+    release: str = RELEASE
+
+    def helm(self, *arguments: str) -> str:
+        """Helm's output; CommandFailed when it fails."""
+        command = [cluster_answer("tool", "helm"), "--kubeconfig", self.kubectl.kubeconfig, "--namespace", self.namespace]
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CommandFailed(f"helm {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def install(self, values: dict[str, Any]) -> str:
+        """Installs or upgrades, and waits until everything is ready; Helm's closing notes."""
+        self._namespace()
+        if not self._owns_crd():
+            values = {**values, "crds": {"install": False}}
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(values, file)
+            file.flush()
+            timeout = f"{INSTALL_SECONDS}s"
+            return self.helm("upgrade", "--install", self.release, str(CHART), "-f", file.name, "--wait", "--timeout", timeout)
+
+    def _namespace(self) -> None:
+        if self.kubectl.run("get", "namespace", self.namespace).returncode:
+            self.kubectl("create", "namespace", self.namespace)
+        self.kubectl("label", "--overwrite", "namespace", self.namespace, "pod-security.kubernetes.io/enforce=restricted")
+
+    def _owns_crd(self) -> bool:
+        """Whether the CRD is ours to install: it belongs to the first release of a cluster."""
+        found = self.kubectl.run("get", "crd", CRD, "-o", "json")
+        if found.returncode:
+            return True
+        annotations = json.loads(found.stdout)["metadata"].get("annotations", {})
+        return bool(annotations.get("meta.helm.sh/release-namespace") == self.namespace)
+
+    def token(self) -> str:
+        """The front end's bearer token."""
+        template = "{{.data.token | base64decode}}"
+        return self("get", "secret", f"{self.release}-token", "-o", f"go-template={template}")
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+        """kubectl in the release's namespace."""
+        return self.kubectl("--namespace", self.namespace, *arguments, stdin=stdin)
+
+    def json(self, *arguments: str) -> Any:
+        """kubectl in the release's namespace, as JSON."""
+        return self.kubectl.json("--namespace", self.namespace, *arguments)
+
+    @contextlib.contextmanager
+    def port_forward(self, service: str, port: int) -> Iterator[str]:
+        """The service's address on this machine, for as long as the block lasts."""
+        command = [self.kubectl.binary, "--kubeconfig", self.kubectl.kubeconfig, "--namespace", self.namespace]
+        command += ["port-forward", f"service/{service}", f":{port}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            try:
+                yield f"http://127.0.0.1:{_forwarded_port(process)}"
+            finally:
+                process.terminate()
+
+
+def _forwarded_port(process: subprocess.Popen[str]) -> int:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    match = re.search(r"127\.0\.0\.1:(\d+)", line)
+    if match is None:
+        raise CommandFailed(f"kubectl port-forward: {line.strip()}")
+    return int(match[1])
+
+
+def wait_until(condition: Any, *, seconds: float, what: str, every: float = 0.5) -> Any:
+    """The first true answer of `condition`; CommandFailed when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(every)
+    raise CommandFailed(f"waited {seconds:.0f} s in vain for {what}")
