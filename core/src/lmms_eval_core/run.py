@@ -4,6 +4,8 @@ The operator puts `RunInput` into the environment of the pod's containers. The r
 `output/` and `outcome.json`; the reporter reads them and writes `published` when everything has arrived.
 """
 
+import hashlib
+import json
 import os
 import tempfile
 from enum import StrEnum
@@ -26,6 +28,7 @@ OUTPUT_DIRECTORY: Final = "output"
 
 # A user's code shares the run directory: nobody reads more than this of a small file.
 MAX_JSON_BYTES: Final = 1024 * 1024
+MAX_RESULTS_BYTES: Final = 64 * 1024 * 1024
 
 
 class RunFile(BaseModel):
@@ -64,7 +67,10 @@ class Harness(RunFile):
 
 
 class RunInput(RunFile):
-    """What to run, and for whom. `processes` above 1 means data parallel, by `accelerate launch`."""
+    """What to run, and for whom. `processes` above 1 means data parallel, by `accelerate launch`.
+
+    `secret_env` names the environment variables whose values come from Secrets; the runner hides those values in the log.
+    """
 
     namespace: str
     name: str
@@ -74,7 +80,19 @@ class RunInput(RunFile):
     processes: int = 1
     gpus: int = 0
     image: str = ""
+    secret_env: list[str] = Field(default_factory=list)
     publish_timeout_seconds: int = 3600
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what the scores depend on: two attempts with the same one compute the same thing."""
+        parts = self.model_dump(mode="json", include={"harness", "processes", "gpus", "image"})
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+class RunRecord(RunInput):
+    """`run.json`: the input as the runner got it, and its fingerprint."""
+
+    input_fingerprint: str
 
 
 class Stage(StrEnum):
@@ -138,12 +156,16 @@ class Outcome(RunFile):
     versions: dict[str, str] = Field(default_factory=dict)
 
 
-def write_atomically(path: Path, content: str) -> None:
-    """Replaces `path`, so that a reader sees the old content or the new, never half of it."""
+def write_atomically(path: Path, content: str, *, durable: bool = True) -> None:
+    """Replaces `path`, so that a reader sees the old content or the new, never half of it.
+
+    `durable` waits for the disk; what is replaced every second anyway (progress) can do without.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(content)
         stream.flush()
-        os.fsync(stream.fileno())
+        if durable:
+            os.fsync(stream.fileno())
     os.chmod(temporary, 0o644)
     os.replace(temporary, path)
