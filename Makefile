@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MEMBERS := core/src operator/src api/src evaluator-image/src reporter/src client/src
-TOOLS := hack/cluster hack/images hack/demo hack/test hack/bench
+TOOLS := hack/cluster hack/images hack/test hack/bench hack/demo.py hack/deployment.py
 
 .PHONY: help setup demo down test check generate verify image bench clean
 
@@ -13,7 +13,7 @@ setup: ## Python environment in .venv, from the hashed lock file
 	@PYTHON=$(PYTHON) hack/setup.sh
 
 demo: setup ## A cluster, the chart, one real evaluation and its scores
-	@$(BIN)/python hack/demo
+	@PYTHONPATH=hack $(BIN)/python -m demo
 
 down: ## Takes the demo's cluster away: processes, mounts, namespaces, state
 	@$(PYTHON) hack/cluster down
@@ -41,7 +41,7 @@ image: setup ## Builds the images, with docker or buildah
 	@$(PYTHON) hack/images build
 
 bench: setup ## Measures on the cluster; prints a table and writes build/bench.json
-	@$(BIN)/python hack/bench
+	@PYTHONPATH=hack $(BIN)/python -m bench
 
 clean: ## Removes what was built inside the repository; caches and the cluster stay
 	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,150 @@
+"""The installed chart on a real node, and words for what tests do with it."""
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import deployment
+import pytest
+from deployment import Deployment, Kubectl
+
+NAMESPACE = "lmms-eval-test"
+SMOKE = "/opt/lmms-eval/smoke"
+TASK = "smoke_vqa"
+# A run takes about 40 s alone on two cores; a test never runs two at once, but the queue may hold some before it.
+RUN_SECONDS = 300.0
+TERMINAL = ("Completed", "Failed", "Cancelled")
+
+Object = dict[str, Any]
+
+
+def smoke(name: str, **spec: Any) -> Object:
+    """An evaluation of the smoke model; `spec` replaces or, by None, removes fields."""
+    fields = {
+        "model": "llava_hf",
+        "modelArgs": {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"},
+        "tasks": [TASK],
+        "includePath": f"{SMOKE}/tasks",
+        "batchSize": 1,
+        "limit": 4,
+        **spec,
+    }
+    return {
+        "apiVersion": "lmms-eval.io/v1alpha1",
+        "kind": "LMMEvaluation",
+        "metadata": {"name": name},
+        "spec": {key: value for key, value in fields.items() if value is not None},
+    }
+
+
+class Release(NamedTuple):
+    """The chart under test."""
+
+    deployment: Deployment
+    values: Object
+
+    def apply(self, item: Object) -> str:
+        """kubectl apply; the evaluation's name."""
+        self.deployment("apply", "-f", "-", stdin=json.dumps(item))
+        return str(item["metadata"]["name"])
+
+    def get(self, name: str) -> Object:
+        """The evaluation."""
+        item: Object = self.deployment.json("get", "lmmevaluation", name)
+        return item
+
+    def status(self, name: str) -> Object:
+        """The evaluation's status."""
+        status: Object = self.get(name)["status"]
+        return status
+
+    def wait(self, name: str, reached: Callable[[Object], bool], *, what: str, seconds: float = RUN_SECONDS) -> Object:
+        """The status, as soon as it is as wanted; the test fails with the last one when time is up."""
+        deadline = time.monotonic() + seconds
+        status = self.status(name)
+        while not reached(status):
+            assert time.monotonic() < deadline, f"{name} did not become {what} in {seconds:.0f} s: {json.dumps(status)}"
+            assert status["phase"] not in TERMINAL, f"{name} ended before it became {what}: {json.dumps(status)}"
+            time.sleep(0.2)
+            status = self.status(name)
+        return status
+
+    def finish(self, name: str, *, seconds: float = RUN_SECONDS) -> Object:
+        """The status when the evaluation has ended."""
+        return self.wait(name, lambda status: status["phase"] in TERMINAL, what="terminal", seconds=seconds)
+
+    def evaluating(self, name: str) -> Object:
+        """The status when the harness generates answers."""
+        return self.wait(name, lambda status: status["reason"] == "Evaluating", what="Evaluating")
+
+    def pods(self, name: str) -> list[Object]:
+        """The evaluation's pods."""
+        items: list[Object] = self.deployment.json("get", "pods", "-l", f"lmms-eval.io/evaluation={name}")["items"]
+        return items
+
+    def running_pod(self, name: str) -> str:
+        """Name of the evaluation's one pod that runs."""
+        (pod,) = [pod for pod in self.pods(name) if pod["status"]["phase"] == "Running"]
+        return str(pod["metadata"]["name"])
+
+
+class PodWatch:
+    """Every pod of the evaluations as last seen, gone ones too: the kubelet's own times outlive the objects."""
+
+    def __init__(self, release: Deployment) -> None:
+        command = [release.kubectl.binary, "--kubeconfig", release.kubectl.kubeconfig, "--namespace", release.namespace]
+        command += ["get", "pods", "-l", "lmms-eval.io/evaluation", "--watch", "-o", "json"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self.pods: dict[str, Object] = {}
+        self._thread.start()
+
+    def _read(self) -> None:
+        decoder, text = json.JSONDecoder(), ""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            text += line
+            if line.startswith("}"):
+                pod, _ = decoder.raw_decode(text.strip())
+                self.pods[pod["metadata"]["uid"]] = pod
+                text = ""
+
+    def stop(self) -> None:
+        """Ends the watch."""
+        self._process.terminate()
+        self._process.wait()
+        self._thread.join()
+
+    def runs(self, names: list[str]) -> list[tuple[str, str, str]]:
+        """(start, end, evaluation) of every evaluator container, as the kubelet reports them, in order."""
+        found = []
+        for pod in self.pods.values():
+            evaluation = pod["metadata"]["labels"]["lmms-eval.io/evaluation"]
+            for container in pod["status"].get("containerStatuses", []):
+                ended = container["state"].get("terminated")
+                if ended and evaluation in names:
+                    found.append((ended["startedAt"], ended["finishedAt"], evaluation))
+        return sorted(found)
+
+
+@pytest.fixture
+def pod_watch(release: Release) -> Iterator[PodWatch]:
+    """Watches pods for the length of a test."""
+    watch = PodWatch(release.deployment)
+    yield watch
+    watch.stop()
+
+
+@pytest.fixture(scope="session")
+def release(kubectl: Kubectl) -> Iterator[Release]:
+    """The chart of this checkout, installed under Pod Security `restricted`; taken away at the end."""
+    values = deployment.image_values(json.loads(deployment.IMAGES.read_text()))
+    installed = Deployment(kubectl, NAMESPACE)
+    kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
+    installed.install(values)
+    yield Release(installed, values)
+    installed.helm("uninstall", installed.release, "--wait")
+    kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")

@@ -1,0 +1,40 @@
+"""Cancel frees the GPU, says Cancelled, and the queue goes on."""
+
+import time
+
+import pytest
+from release_fixtures import Release, smoke
+
+pytestmark = pytest.mark.system
+
+SLOW = [{"name": "SMOKE_SLEEP_SECONDS", "value": "5"}]
+CANCEL = '{"spec":{"cancel":true}}'
+
+
+def test_cancel_of_a_running_evaluation_frees_the_gpu(release: Release) -> None:
+    name = release.apply(smoke("cancel-running", env=SLOW, limit=None))
+    behind = release.apply(smoke("behind"))
+    release.evaluating(name)
+    asked = time.monotonic()
+    release.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", CANCEL)
+    while any(pod["status"]["phase"] in ("Pending", "Running") for pod in release.pods(name)):
+        assert time.monotonic() - asked < 60
+        time.sleep(0.1)
+    print(f"GPU free {time.monotonic() - asked:.1f} s after cancel")
+    status = release.finish(name, seconds=30)
+    assert (status["phase"], status["reason"]) == ("Cancelled", "CancelledByUser"), status
+    assert release.finish(behind)["phase"] == "Completed"
+
+
+def test_cancel_of_a_queued_evaluation_never_starts_it(release: Release) -> None:
+    name = release.apply(smoke("cancel-queued", hold=True))
+    release.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", CANCEL)
+    assert release.finish(name, seconds=30)["phase"] == "Cancelled"
+    assert release.pods(name) == []
+
+
+def test_a_deleted_evaluation_frees_its_slot(release: Release) -> None:
+    name = release.apply(smoke("delete-running", env=SLOW, limit=None))
+    release.evaluating(name)
+    release.deployment("delete", "lmmevaluation", name)
+    assert release.finish(release.apply(smoke("after-delete")))["phase"] == "Completed"

@@ -1,0 +1,29 @@
+"""helm test, upgrade and uninstall on a real node."""
+
+import pytest
+from release_fixtures import Release, smoke
+
+pytestmark = pytest.mark.system
+
+
+def test_helm_test_runs_a_real_evaluation(release: Release) -> None:
+    assert "Phase:          Succeeded" in release.deployment.helm("test", release.deployment.release, "--timeout", "300s")
+
+
+def test_an_upgrade_keeps_token_store_and_a_running_evaluation(release: Release) -> None:
+    before = release.deployment.token()
+    name = release.apply(smoke("upgraded", env=[{"name": "SMOKE_SLEEP_SECONDS", "value": "2"}]))
+    release.evaluating(name)
+    release.deployment.install(release.values)
+    assert release.deployment.token() == before
+    assert release.finish(name)["phase"] == "Completed"
+
+
+def test_uninstall_stops_what_runs_and_keeps_the_evaluations(release: Release) -> None:
+    name = release.apply(smoke("uninstalled", env=[{"name": "SMOKE_SLEEP_SECONDS", "value": "5"}], limit=None))
+    release.evaluating(name)
+    release.deployment.helm("uninstall", release.deployment.release, "--wait")
+    assert release.pods(name) == [] or all(pod["status"]["phase"] != "Running" for pod in release.pods(name))
+    assert release.get(name)["spec"]["model"] == "llava_hf"
+    release.deployment("delete", "lmmevaluation", name)
+    release.deployment.install(release.values)

@@ -1,0 +1,72 @@
+"""The front end of the installed chart: submit, follow, read the scores, cancel; closed without the token."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from release_fixtures import SMOKE, TASK, Release
+
+pytestmark = pytest.mark.system
+
+BODY: dict[str, Any] = {
+    "model": "llava_hf",
+    "model_args": {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"},
+    "tasks": [TASK],
+    "include_path": f"{SMOKE}/tasks",
+    "limit": 4,
+}
+
+
+@pytest.fixture
+def http(release: Release) -> Iterator[httpx.Client]:
+    with release.deployment.port_forward(f"{release.deployment.release}-api", 80) as url:
+        headers = {"Authorization": f"Bearer {release.deployment.token()}"}
+        with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
+            yield client
+
+
+def wait_for(http: httpx.Client, job: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 300
+    while True:
+        answer = http.get(f"/jobs/{job}")
+        assert answer.status_code == 200, answer.text
+        info: dict[str, Any] = answer.json()
+        if info["status"] in ("completed", "failed", "cancelled"):
+            return info
+        assert time.monotonic() < deadline, info
+        time.sleep(0.5)
+
+
+def test_a_job_from_submission_to_scores(http: httpx.Client, release: Release) -> None:
+    answer = http.post("/evaluate", json=BODY)
+    assert answer.status_code == 200, answer.text
+    job = answer.json()["job_id"]
+    info = wait_for(http, job)
+    assert info["status"] == "completed", info
+    assert info["scores"] == release.status(job)["scores"]
+    assert info["request"]["model_args"] == BODY["model_args"]
+    queue = http.get("/queue").json()
+    assert job not in queue["queued_jobs"] and queue["completed_jobs"] >= 1
+
+
+def test_a_queued_job_is_cancelled_over_http(http: httpx.Client) -> None:
+    first = http.post("/evaluate", json=BODY).json()["job_id"]
+    second = http.post("/evaluate", json=BODY).json()["job_id"]
+    assert http.delete(f"/jobs/{second}").status_code == 200
+    assert wait_for(http, second)["status"] == "cancelled"
+    assert http.delete(f"/jobs/{first}").status_code == 200
+    assert wait_for(http, first)["status"] == "cancelled"
+
+
+def test_it_is_closed_without_the_token(http: httpx.Client) -> None:
+    for method, path in (("POST", "/evaluate"), ("GET", "/queue"), ("GET", "/jobs/x"), ("DELETE", "/jobs/x"), ("GET", "/docs")):
+        answer = httpx.request(method, str(http.base_url.join(path)), headers={"Authorization": "Bearer wrong"})
+        assert answer.status_code == 401, (path, answer.text)
+
+
+def test_bad_input_gets_a_sentence(http: httpx.Client) -> None:
+    answer = http.post("/evaluate", json={**BODY, "model_args": {"api_key": "sk-123"}})
+    assert answer.status_code == 422 and "env" in answer.text and "sk-123" not in answer.text
+    assert http.get("/jobs/none").json()["detail"] == "Job none not found"
