@@ -45,7 +45,7 @@ def test_the_summary_names_groups_before_tasks_and_stays_short() -> None:
     assert len(results.summary({}, many)) == results.MAX_SUMMARY
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"results": []}', "{"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"results": []}', "{", "[" * 100_000])
 def test_anything_else_is_not_a_results_file(content: str) -> None:
     with pytest.raises(results.InvalidResults):
         results.parse_results(content)
@@ -53,3 +53,15 @@ def test_anything_else_is_not_a_results_file(content: str) -> None:
 
 def test_bare_nan_as_lmms_eval_writes_it_is_read() -> None:
     assert math.isnan(results.parse_results(json.dumps({"results": {"t": {"m,none": math.nan}}}))["results"]["t"]["m,none"])
+
+
+@pytest.mark.parametrize("groups", [None, 5, [["a"]], "tiny_vqa"])
+def test_odd_groups_do_not_matter(groups: object) -> None:
+    scores = results.score_table(RESULTS, max_bytes=10_000).scores
+    assert results.summary({"groups": groups}, scores) == "tiny_vqa 0.25, suite n/a"
+
+
+@pytest.mark.parametrize("value", [10**400, True, "0.5", [1], math.inf])
+def test_what_is_no_number_is_null(value: object) -> None:
+    row = {"results": {"t": {"m,none": value}}}
+    assert results.score_table(row, max_bytes=1000).scores["t"]["m,none"].value is None

@@ -26,7 +26,7 @@ def parse_results(content: str) -> dict[str, Any]:
     """The results file; InvalidResults unless it is an object with a `results` object in it."""
     try:
         parsed = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidResults(f"the results file is not JSON: {error}") from error
     if not isinstance(parsed, dict) or not isinstance(parsed.get("results"), dict):
         raise InvalidResults("the results file has no 'results' object")
@@ -48,7 +48,8 @@ def score_table(results: dict[str, Any], *, max_bytes: int) -> ScoreTable:
 
 def summary(results: dict[str, Any], scores: Scores) -> str:
     """One short line for the Score column: the first metric of a group where there is one, else of the first tasks."""
-    groups = [task for task in results.get("groups", {}) if task in scores]
+    listed = results.get("groups")
+    groups = [task for task in listed if task in scores] if isinstance(listed, dict) else []
     parts = [f"{task} {number(metric.value)}" for task, metric in _first_metrics(scores, groups or list(scores))]
     line = ", ".join(parts)
     return line if len(line) <= MAX_SUMMARY else line[: MAX_SUMMARY - 1] + "…"
@@ -88,6 +89,10 @@ def _stderr_key(key: str) -> str:
 
 
 def _finite(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        converted = float(value)
+    except OverflowError:
+        return None
+    return converted if math.isfinite(converted) else None

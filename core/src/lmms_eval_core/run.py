@@ -1,7 +1,8 @@
 """The run directory: what operator, runner and reporter tell each other about one attempt, file by file.
 
 The operator puts `RunInput` into the environment of the pod's containers. The runner writes `progress.json`, `log.txt`,
-`output/` and `outcome.json`; the reporter reads them and writes `published` when everything has arrived.
+`output/` and `outcome.json`; the reporter reads them and writes `published` when everything has arrived. A runner that finds
+`published` when it starts exits 0 at once, without the harness: an earlier attempt had finished, and the reporter published that.
 """
 
 import hashlib
@@ -28,7 +29,8 @@ OUTPUT_DIRECTORY: Final = "output"
 
 # A user's code shares the run directory: nobody reads more than this of a small file.
 MAX_JSON_BYTES: Final = 1024 * 1024
-MAX_RESULTS_BYTES: Final = 64 * 1024 * 1024
+# Parsed by the reporter too, whose memory is small: parsed JSON takes about ten times its text.
+MAX_RESULTS_BYTES: Final = 16 * 1024 * 1024
 
 
 class RunFile(BaseModel):
@@ -167,5 +169,5 @@ def write_atomically(path: Path, content: str, *, durable: bool = True) -> None:
         stream.flush()
         if durable:
             os.fsync(stream.fileno())
-    os.chmod(temporary, 0o644)
+        os.fchmod(stream.fileno(), 0o644)
     os.replace(temporary, path)
