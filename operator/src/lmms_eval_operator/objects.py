@@ -1,0 +1,289 @@
+"""Evaluations, Jobs, pods and their events as the operator needs them: small projections of what the API server sends.
+
+`view` holds them; `derive` and `plan` decide by them. Nothing here fails on a field that is missing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lmms_eval_core import names
+from lmms_eval_core.crd import status_owners
+from lmms_eval_core.kube.client import Object
+from lmms_eval_core.phases import TERMINAL, Phase
+from lmms_eval_core.schema import Owner
+
+STATE_NEW: Final = "new"
+STATE_STARTED: Final = "started"
+STATE_STOPPED: Final = "stopped"
+
+REPORTER_FIELDS: Final = frozenset(status_owners()[Owner.REPORTER])
+# Of a Job whose pod has ended; it never gets another one, as its backoffLimit is 0.
+SPENT_CONDITIONS: Final = frozenset({"Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One LMMEvaluation without its spec's payload and without its scores."""
+
+    uid: str
+    name: str
+    version: str
+    generation: int = 0
+    created_at: str = ""
+    priority: int = 0
+    hold: bool = False
+    cancel: bool = False
+    deleting: bool = False
+    cancelled_by: str = ""
+    phase: Phase = Phase.QUEUED
+    reason: str = ""
+    message: str = ""
+    attempt: int = 0
+    slot: int | None = None
+    job_uid: str = ""
+    started_at: str = ""
+    attempts: tuple[Object, ...] = ()
+    reported: frozenset[str] = frozenset()
+    reported_attempt: int = 0
+    stage: str = ""
+    error: Object | None = None
+    suspect: Object | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it has ended for good."""
+        return self.phase in TERMINAL
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether it must not start, or must stop."""
+        return self.cancel or self.deleting
+
+    @property
+    def startable(self) -> bool:
+        """Whether its next attempt may start."""
+        return self.phase is Phase.QUEUED and not self.hold and not self.unwanted
+
+    @property
+    def speaks_of_this_attempt(self) -> bool:
+        """Whether the reporter's fields are those of the current attempt."""
+        return self.attempt > 0 and self.reported_attempt == self.attempt
+
+    @property
+    def published(self) -> bool:
+        """Whether the scores of the current attempt have arrived: its files are stored, its run had ended well."""
+        return self.speaks_of_this_attempt and "scores" in self.reported
+
+    @property
+    def node(self) -> str:
+        """Where the current attempt runs, as the status has it."""
+        return str(self.attempts[-1].get("node") or "") if self.attempts else ""
+
+    @property
+    def job_name(self) -> str:
+        """The Job of the current attempt."""
+        return names.job_name(evaluation=self.name, uid=self.uid, attempt=self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The Job of one attempt."""
+
+    uid: str
+    name: str
+    version: str
+    evaluation_uid: str
+    evaluation: str
+    attempt: int
+    slot: int
+    state: str = STATE_NEW
+    owner_uid: str = ""
+    spent: bool = False
+    expires: bool = False
+    deleting: bool = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether we suspended it for good."""
+        return self.state == STATE_STOPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition of a pod."""
+
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of a pod, as the kubelet last said."""
+
+    image: str = ""
+    running: bool = False
+    waiting: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    ended_as: str = ""
+    ended_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """The pod of one attempt."""
+
+    uid: str
+    name: str
+    version: str
+    evaluation_uid: str
+    attempt: int
+    slot: int
+    phase: str = "Pending"
+    node: str = ""
+    deleting: bool = False
+    reason: str = ""
+    message: str = ""
+    conditions: Mapping[str, Condition] | None = None
+    evaluator: Container | None = None
+    reporter: Container | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether all its containers have ended, so that it holds no GPU any more."""
+        return self.phase in ("Succeeded", "Failed")
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of this type."""
+        return (self.conditions or {}).get(kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a component said about an object."""
+
+    reason: str
+    message: str
+    at: str
+
+
+def evaluation(item: Object) -> Evaluation:
+    """From the API server's JSON."""
+    metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
+    return Evaluation(
+        uid=metadata["uid"],
+        name=metadata["name"],
+        version=metadata["resourceVersion"],
+        generation=metadata.get("generation") or 0,
+        created_at=metadata.get("creationTimestamp") or "",
+        priority=spec.get("priority") or 0,
+        hold=bool(spec.get("hold")),
+        cancel=bool(spec.get("cancel")),
+        deleting="deletionTimestamp" in metadata,
+        cancelled_by=(metadata.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""),
+        phase=Phase(status.get("phase") or Phase.QUEUED),
+        reason=status.get("reason") or "",
+        message=status.get("message") or "",
+        attempt=status.get("attempt") or 0,
+        slot=status.get("slot"),
+        job_uid=status.get("jobUID") or "",
+        started_at=status.get("startedAt") or "",
+        attempts=tuple(status.get("attempts") or ()),
+        reported=REPORTER_FIELDS & status.keys(),
+        reported_attempt=status.get("reportedAttempt") or 0,
+        stage=(status.get("progress") or {}).get("stage") or "",
+        error=status.get("error"),
+        suspect=status.get("suspect"),
+    )
+
+
+def job(item: Object) -> Job | None:
+    """From the API server's JSON; None if its labels are not those of an attempt."""
+    metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
+    labels = metadata.get("labels") or {}
+    attempt, slot = _number(labels, names.LABEL_ATTEMPT), _number(labels, names.LABEL_SLOT)
+    if attempt is None or slot is None:
+        return None
+    return Job(
+        uid=metadata["uid"],
+        name=metadata["name"],
+        version=metadata["resourceVersion"],
+        evaluation_uid=labels.get(names.LABEL_EVALUATION_UID, ""),
+        evaluation=labels.get(names.LABEL_EVALUATION, ""),
+        attempt=attempt,
+        slot=slot,
+        state=labels.get(names.LABEL_STATE, ""),
+        owner_uid=next((owner["uid"] for owner in metadata.get("ownerReferences") or () if owner.get("controller")), ""),
+        spent=_spent(status),
+        expires=spec.get("ttlSecondsAfterFinished") is not None,
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def pod(item: Object) -> Pod | None:
+    """From the API server's JSON; None if its labels are not those of an attempt."""
+    metadata, status = item["metadata"], item.get("status") or {}
+    labels = metadata.get("labels") or {}
+    attempt, slot = _number(labels, names.LABEL_ATTEMPT), _number(labels, names.LABEL_SLOT)
+    if attempt is None or slot is None:
+        return None
+    return Pod(
+        uid=metadata["uid"],
+        name=metadata["name"],
+        version=metadata["resourceVersion"],
+        evaluation_uid=labels.get(names.LABEL_EVALUATION_UID, ""),
+        attempt=attempt,
+        slot=slot,
+        phase=status.get("phase") or "Pending",
+        node=(item.get("spec") or {}).get("nodeName") or "",
+        deleting="deletionTimestamp" in metadata,
+        reason=status.get("reason") or "",
+        message=status.get("message") or "",
+        conditions={entry["type"]: _condition(entry) for entry in status.get("conditions") or ()},
+        evaluator=_container(status.get("containerStatuses"), names.EVALUATOR_CONTAINER),
+        reporter=_container(status.get("initContainerStatuses"), names.REPORTER_CONTAINER),
+    )
+
+
+def event(item: Object) -> Event:
+    """From the API server's JSON."""
+    at = item.get("lastTimestamp") or item.get("eventTime") or (item.get("metadata") or {}).get("creationTimestamp") or ""
+    return Event(item.get("reason") or "", item.get("message") or "", at)
+
+
+def _number(labels: Mapping[str, str], label: str) -> int | None:
+    text = labels.get(label, "")
+    return int(text) if text.isdecimal() else None
+
+
+def _spent(status: Object) -> bool:
+    conditions = {entry["type"] for entry in status.get("conditions") or () if entry.get("status") == "True"}
+    uncounted = status.get("uncountedTerminatedPods") or {}
+    return bool(conditions & SPENT_CONDITIONS or status.get("failed") or status.get("succeeded") or any(uncounted.values()))
+
+
+def _condition(entry: Object) -> Condition:
+    return Condition(entry.get("status") or "", entry.get("reason") or "", entry.get("message") or "")
+
+
+def _container(statuses: list[Object] | None, name: str) -> Container | None:
+    for status in statuses or ():
+        if status.get("name") == name:
+            return _container_status(status)
+    return None
+
+
+def _container_status(status: Object) -> Container:
+    state = status.get("state") or {}
+    waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
+    return Container(
+        image=status.get("image") or "",
+        running=bool(state.get("running")),
+        waiting=waiting.get("reason") or "",
+        message=waiting.get("message") or ended.get("message") or "",
+        exit_code=ended.get("exitCode"),
+        ended_as=ended.get("reason") or "",
+        ended_at=ended.get("finishedAt") or "",
+    )
