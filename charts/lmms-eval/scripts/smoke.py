@@ -1,0 +1,65 @@
+"""`helm test`: one real evaluation through the front end, from POST /evaluate to its scores.
+
+Runs in the front end's image with the standard library alone; environment: URL, REQUEST (JSON), TIMEOUT_SECONDS.
+"""
+
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+TOKENS = Path("/tokens")
+POLL_SECONDS = 2.0
+DONE = ("completed", "failed", "cancelled")
+
+
+def call(method: str, path: str, body: Any = None) -> dict[str, Any]:
+    """One request to the front end; its answer."""
+    request = urllib.request.Request(os.environ["URL"] + path, method=method)
+    for token in TOKENS.glob("[!.]*"):
+        request.add_header("Authorization", f"Bearer {token.read_text().strip()}")
+    if body is not None:
+        request.add_header("Content-Type", "application/json")
+        request.data = json.dumps(body).encode()
+    with urllib.request.urlopen(request, timeout=30) as response:
+        answer: dict[str, Any] = json.load(response)
+        return answer
+
+
+def finished(job: str, deadline: float) -> dict[str, Any]:
+    """The job once it has ended, or as it is at the deadline; tells every change."""
+    shown = ""
+    while True:
+        state = call("GET", f"/jobs/{job}")
+        line = f"{state['status']}: {state.get('reason') or ''} {(state.get('progress') or {}).get('text') or ''}".rstrip(" :")
+        if line != shown:
+            print(line, flush=True)
+            shown = line
+        if state["status"] in DONE or time.monotonic() > deadline:
+            return state
+        time.sleep(POLL_SECONDS)
+
+
+def main() -> int:
+    """Evaluates, prints the scores, and says what went wrong where it did."""
+    deadline = time.monotonic() + float(os.environ["TIMEOUT_SECONDS"])
+    try:
+        job = call("POST", "/evaluate", json.loads(os.environ["REQUEST"]))["job_id"]
+        print(f"evaluation {job}", flush=True)
+        state = finished(job, deadline)
+    except urllib.error.HTTPError as error:
+        print(f"the front end answered {error.code}: {error.read().decode(errors='replace')}")
+        return 1
+    if state["status"] != "completed" or not state.get("scores"):
+        print(f"no scores: {state['status']} {state.get('reason') or ''}: {state.get('error') or state.get('message') or ''}")
+        return 1
+    print(json.dumps(state["scores"], indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

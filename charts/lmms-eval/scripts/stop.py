@@ -1,0 +1,76 @@
+"""Before the release goes: ends the operator, then suspends the running Jobs and waits until their pods are gone.
+
+Runs in the operator's image as a pre-delete hook; environment: NAMESPACE, OPERATOR (its Deployment), TIMEOUT_SECONDS.
+The reporters still have their rights and their store, so that logs and finished results arrive. Evaluations stay.
+"""
+
+import asyncio
+import os
+import time
+
+from lmms_eval_core import names
+from lmms_eval_core.kube.client import JOBS, PODS, KubeClient, Object, Resource
+from lmms_eval_core.kube.errors import NotFound
+from lmms_eval_core.kube.transport import connect
+
+DEPLOYMENTS = Resource("apps", "v1", "deployments")
+OPERATOR_PODS = "app.kubernetes.io/component=operator,app.kubernetes.io/instance="
+OUR_JOBS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+POLL_SECONDS = 1.0
+
+
+async def gone(client: KubeClient, selector: str, deadline: float) -> bool:
+    """Whether no pod of `selector` is left, waiting for it until the deadline."""
+    while (await client.list(PODS, label_selector=selector)).items:
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(POLL_SECONDS)
+    return True
+
+
+async def end_operator(client: KubeClient, deadline: float) -> None:
+    """Scales it to nothing first: it would have something to say about its Jobs being suspended."""
+    try:
+        scaled = [{"op": "replace", "path": "/spec/replicas", "value": 0}]
+        await client.json_patch(DEPLOYMENTS, os.environ["OPERATOR"], scaled)
+    except NotFound:
+        return
+    await gone(client, OPERATOR_PODS + os.environ["RELEASE"], deadline)
+
+
+def runs(job: Object) -> bool:
+    """Whether the Job may have pods."""
+    ended = any(item["status"] == "True" and item["type"] in ("Complete", "Failed") for item in job["status"].get("conditions", []))
+    return not ended and not job["spec"].get("suspend", False)
+
+
+async def suspend(client: KubeClient, job: Object) -> None:
+    """Stops the Job as the operator does, so that no operator starts it again."""
+    name = job["metadata"]["name"]
+    print(f"stopping {name}", flush=True)
+    state = "/metadata/labels/" + names.LABEL_STATE.replace("/", "~1")
+    try:
+        await client.json_patch(
+            JOBS, name, [{"op": "add", "path": state, "value": "stopped"}, {"op": "add", "path": "/spec/suspend", "value": True}]
+        )
+    except NotFound:
+        print(f"{name} is gone already", flush=True)
+
+
+async def main() -> None:
+    """Ends the operator, stops what runs, waits."""
+    deadline = time.monotonic() + float(os.environ["TIMEOUT_SECONDS"])
+    client = await connect(namespace=os.environ["NAMESPACE"])
+    try:
+        await end_operator(client, deadline)
+        for job in (await client.list(JOBS, label_selector=OUR_JOBS)).items:
+            if runs(job):
+                await suspend(client, job)
+        if not await gone(client, OUR_JOBS, deadline):
+            print("pods of evaluations are still ending; they are no reason to keep the release", flush=True)
+    finally:
+        await client.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,140 @@
+{{- define "lmms-eval.fullname" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride }}
+{{- else if contains $name .Release.Name -}}
+{{ .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Names of cluster-wide objects carry the namespace: releases of other namespaces have theirs. */ -}}
+{{- define "lmms-eval.clusterName" -}}
+{{ .Release.Namespace }}.{{ include "lmms-eval.fullname" . }}
+{{- end -}}
+
+{{- define "lmms-eval.selector" -}}
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "lmms-eval.labels" -}}
+{{ include "lmms-eval.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- /* The image of (list . "operator"). */ -}}
+{{- define "lmms-eval.image" -}}
+{{- $root := index . 0 -}}
+{{- $images := $root.Values.images -}}
+{{- $image := index $images (index . 1) -}}
+{{- if $images.registry }}{{ trimSuffix "/" $images.registry }}/{{ end -}}
+{{- $image.repository -}}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default $images.tag | default $root.Chart.AppVersion }}{{ end -}}
+{{- end -}}
+
+{{- /* Security of every pod and container: Pod Security "restricted", and a read-only root file system. */ -}}
+{{- define "lmms-eval.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+fsGroup: 1000
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: { type: RuntimeDefault }
+{{- end -}}
+
+{{- define "lmms-eval.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+{{- end -}}
+
+{{- /* Where a pod of (dict "root" . "values" .Values.api) runs, and with which pull secrets. */ -}}
+{{- define "lmms-eval.placement" -}}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets: {{ toJson . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector: {{ toJson . }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations: {{ toJson . }}
+{{- end }}
+{{- end -}}
+
+{{- define "lmms-eval.tokenSecret" -}}
+{{ .Values.api.existingSecret | default (printf "%s-token" (include "lmms-eval.fullname" .)) }}
+{{- end -}}
+
+{{- define "lmms-eval.storeSecret" -}}
+{{- if or .Values.store.existingSecret (not .Values.store.embedded.enabled) -}}
+{{ .Values.store.existingSecret }}
+{{- else -}}
+{{ include "lmms-eval.fullname" . }}-store
+{{- end -}}
+{{- end -}}
+
+{{- define "lmms-eval.storeClaim" -}}
+{{ .Values.store.embedded.existingClaim | default (printf "%s-s3" (include "lmms-eval.fullname" .)) }}
+{{- end -}}
+
+{{- define "lmms-eval.storeUrl" -}}
+{{- if .Values.store.embedded.enabled -}}
+s3://lmms-eval
+{{- else -}}
+{{ required "store.url is needed where store.embedded.enabled is false, as s3://bucket/prefix" .Values.store.url }}
+{{- end -}}
+{{- end -}}
+
+{{- define "lmms-eval.storeEndpoint" -}}
+{{- if .Values.store.embedded.enabled -}}
+http://{{ include "lmms-eval.fullname" . }}-s3.{{ .Release.Namespace }}.svc:7070
+{{- else -}}
+{{ .Values.store.endpoint }}
+{{- end -}}
+{{- end -}}
+
+{{- define "lmms-eval.cacheClaim" -}}
+{{- if .Values.cache.enabled -}}
+{{ .Values.cache.existingClaim | default (printf "%s-cache" (include "lmms-eval.fullname" .)) }}
+{{- end -}}
+{{- end -}}
+
+{{- /* A value that was generated once: the one in the Secret (list . NAME KEY LENGTH), else a new one. Base64. */ -}}
+{{- define "lmms-eval.generated" -}}
+{{- $root := index . 0 -}}
+{{- $secret := lookup "v1" "Secret" $root.Release.Namespace (index . 1) -}}
+{{- $known := dig "data" (index . 2) "" ($secret | default dict) -}}
+{{- $known | default (randAlphaNum (index . 3) | b64enc) -}}
+{{- end -}}
+
+{{- /* Environment of every evaluation, as a JSON list. */ -}}
+{{- define "lmms-eval.evaluatorEnv" -}}
+{{- $env := list -}}
+{{- range $name, $value := dict "HTTP_PROXY" .Values.evaluator.proxy.http "HTTPS_PROXY" .Values.evaluator.proxy.https "NO_PROXY" .Values.evaluator.proxy.no -}}
+{{- if $value -}}
+{{- $env = concat $env (list (dict "name" $name "value" $value) (dict "name" (lower $name) "value" $value)) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.evaluator.huggingFaceEndpoint -}}
+{{- $env = append $env (dict "name" "HF_ENDPOINT" "value" .) -}}
+{{- end -}}
+{{- concat $env .Values.evaluator.env | toJson -}}
+{{- end -}}
+
+{{- /* CEL: whether EXPRESSION is one of PATTERNS, which are names or beginnings that end in *; (list EXPRESSION PATTERNS). */ -}}
+{{- define "lmms-eval.allowed" -}}
+{{- $expression := index . 0 -}}
+{{- $terms := list -}}
+{{- range index . 1 -}}
+{{- if hasSuffix "*" . -}}
+{{- $terms = append $terms (printf "%s.startsWith('%s')" $expression (trimSuffix "*" .)) -}}
+{{- else -}}
+{{- $terms = append $terms (printf "%s == '%s'" $expression .) -}}
+{{- end -}}
+{{- end -}}
+({{ $terms | join " || " | default "false" }})
+{{- end -}}
