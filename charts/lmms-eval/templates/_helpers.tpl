@@ -114,7 +114,7 @@ http://{{ include "lmms-eval.fullname" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{- /* Environment of every evaluation, as a JSON list. */ -}}
 {{- define "lmms-eval.evaluatorEnv" -}}
 {{- $env := list -}}
-{{- range $name, $value := dict "HTTP_PROXY" .Values.evaluator.proxy.http "HTTPS_PROXY" .Values.evaluator.proxy.https "NO_PROXY" .Values.evaluator.proxy.no -}}
+{{- range $name, $value := dict "HTTP_PROXY" .Values.evaluator.proxy.httpProxy "HTTPS_PROXY" .Values.evaluator.proxy.httpsProxy "NO_PROXY" .Values.evaluator.proxy.noProxy -}}
 {{- if $value -}}
 {{- $env = concat $env (list (dict "name" $name "value" $value) (dict "name" (lower $name) "value" $value)) -}}
 {{- end -}}
