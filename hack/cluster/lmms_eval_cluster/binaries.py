@@ -7,6 +7,7 @@ what is in the cache is right, whatever was killed while it was made.
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -160,12 +161,8 @@ def go_version() -> str:
 
 def parse_go_version(text: str) -> tuple[int, int]:
     """Read major and minor from the words of `go version`; (0, 0) for anything else."""
-    for word in text.split():
-        if word.startswith("go1."):
-            major, minor, *_ = word.removeprefix("go").split(".")
-            digits = "".join(character for character in minor if character.isdigit())
-            return int(major), int(digits or 0)
-    return 0, 0
+    match = re.search(r"\bgo(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def compile_programs(folder: Path, packages: list[str], ldflags: str, target: Path) -> None:

@@ -68,15 +68,18 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def choose(cluster: Cluster, environ: Mapping[str, str]) -> Provider:
-    """Take the cluster that is named, else kind where Docker runs, else this machine.
+    """Take the cluster that is named, else kind where Docker runs, else this machine, unless one of the two is asked for.
 
     Raises ClusterError if none is possible.
     """
+    asked = environ.get("LMMS_EVAL_CLUSTER_PROVIDER", "")
+    if asked not in ("", "kind", "local"):
+        raise ClusterError(f"LMMS_EVAL_CLUSTER_PROVIDER={asked!r} is no provider: say kind or local, or leave it unset.")
     if kubeconfig := environ.get("LMMS_EVAL_KUBECONFIG"):
         return Existing(cluster, Path(kubeconfig), environ.get("LMMS_EVAL_REGISTRY", ""))
-    if kind.available():
+    if asked != "local" and kind.available():
         return kind.Kind(cluster)
-    if platform.system() == "Linux" and os.geteuid() == 0:
+    if asked != "kind" and platform.system() == "Linux" and os.geteuid() == 0:
         return Local(cluster)
     raise ClusterError(
         "A cluster needs one of: LMMS_EVAL_KUBECONFIG with a kubeconfig's path, a running Docker, or root on Linux."

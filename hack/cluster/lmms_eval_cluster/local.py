@@ -149,8 +149,7 @@ class Local:
     def _create(self, binaries: dict[str, Path]) -> None:
         started = time.monotonic()
         leftovers.remove(self._cluster, keep=startup.reusable_images(self._cluster))
-        usual = 6 if self._cluster.control_plane_only else 12
-        say(f"Starting the cluster {self._cluster.name} (usually {usual} s) ...")
+        say(f"Starting the cluster {self._cluster.name} (usually 5 to 10 s) ...")
         addresses = startup.create(self._cluster, binaries)
         self._record.write_text(json.dumps({"network": str(addresses.network)}))
         say(f"It took {duration(time.monotonic() - started)}.")

@@ -37,7 +37,7 @@ class Addresses:
 def candidates(name: str) -> Iterator[Network]:
     """List the networks a cluster may take, in its own order: the first one follows from its name."""
     first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
-    count = 50 * 256
+    count = 40 * 256
     for step in range(count):
         number = (first + step) % count
         yield Network(f"10.{200 + number // 256}.{number % 256}.0/24")
@@ -53,7 +53,7 @@ def choose(name: str, taken: Iterable[Network]) -> Network:
         if not any(network.overlaps(other) for other in used):
             return network
     raise ClusterError(
-        "No free network between 10.200.0.0 and 10.249.255.255 is left for the cluster: remove a route of the host."
+        "No free network between 10.200.0.0 and 10.239.255.255 is left for the cluster: remove a route of the host."
     )
 
 
