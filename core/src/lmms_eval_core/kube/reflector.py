@@ -33,7 +33,10 @@ class Mirror(Protocol):
 
 @dataclass
 class Reflector:
-    """Runs until cancelled. `synced` is set after the first list; `age()` is the time since the API server last spoke."""
+    """Runs until cancelled. `synced` is set after the first list.
+
+    `age()` grows up to a minute on a quiet, healthy watch; `stale_for()` says by how much the mirror may be out of date.
+    """
 
     client: KubeClient
     resource: Resource
@@ -44,10 +47,15 @@ class Reflector:
     log: Callable[[str], None] = lambda message: None
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     _last_contact: float = float("-inf")
+    _watching: bool = False
 
     def age(self) -> float:
         """Seconds since the last list, event or bookmark; infinite before the first list."""
         return self.clock() - self._last_contact
+
+    def stale_for(self) -> float:
+        """Seconds without a working watch: 0 while there is one, infinite before the first list."""
+        return 0.0 if self._watching else self.age()
 
     async def run(self) -> None:
         """Mirrors for ever."""
@@ -57,6 +65,7 @@ class Reflector:
             try:
                 await self._list_and_watch()
             except errors.KubeError as error:
+                self._watching = False
                 self.log(f"watch of {self.resource.plural} ended: {error.message}")
             if self.clock() - started > LAST_BACKOFF:
                 backoff = FIRST_BACKOFF
@@ -69,6 +78,7 @@ class Reflector:
         self.mirror.replace(page.items)
         self._contact()
         self.synced.set()
+        self._watching = True
         version = page.resource_version
         while True:
             # The server ends every watch after some minutes; the next one goes on where it ended.

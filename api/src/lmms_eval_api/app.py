@@ -1,0 +1,50 @@
+"""The application: routes, errors and the order of the middleware. `main` gives it a cluster, tests may give it another one."""
+
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+
+from lmms_eval_api import problems
+from lmms_eval_api.auth import Authenticator
+from lmms_eval_api.auth.middleware import Authentication
+from lmms_eval_api.body_limit import BodyLimit
+from lmms_eval_api.context import RequestContext
+from lmms_eval_api.routes import jobs, probes, queue
+from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.settings import Settings
+
+DESCRIPTION: Final = "The HTTP server of lmms-eval, on Kubernetes: its routes, words and clients, with jobs that outlive it."
+SECURITY_SCHEMES: Final = {
+    "token": {"type": "http", "scheme": "bearer", "description": "A token of this front end."},
+    "password": {"type": "http", "scheme": "basic", "description": "The same token as password, with any user name."},
+}
+
+
+def application(settings: Settings, backend: Backend, authenticator: Authenticator) -> FastAPI:
+    """The whole front end as an ASGI application."""
+    app = FastAPI(
+        title="lmms-eval on Kubernetes",
+        description=DESCRIPTION,
+        version=version("lmms-eval-api"),
+        root_path=settings.root_path,
+        # lmms-eval's own client follows no redirect.
+        redirect_slashes=False,
+    )
+    app.state.backend = backend
+    for router in (jobs.router, queue.router, probes.router):
+        app.include_router(router)
+    problems.register(app)
+    # The last one added is the first to see a request.
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Authentication, authenticator=authenticator)
+    app.add_middleware(RequestContext)
+    _declare_security(app)
+    return app
+
+
+def _declare_security(app: FastAPI) -> None:
+    """Tells /docs and generated clients what the middleware asks for."""
+    schema = app.openapi()
+    schema["components"]["securitySchemes"] = SECURITY_SCHEMES
+    schema["security"] = [{name: []} for name in SECURITY_SCHEMES]

@@ -1,0 +1,120 @@
+"""All evaluations of the release in memory, kept up to date by a reflector: what every read is answered from.
+
+It is a mirror of `lmms_eval_core.kube.reflector`, and learns besides from the answers to our own writes, so that a caller reads
+what it wrote. Of two states of one object the newer one stays, in whatever order they arrive.
+"""
+
+from bisect import bisect_left, insort
+from collections import Counter
+from typing import Final, NamedTuple
+
+from lmms_eval_api.job import Job, Place, job_of
+from lmms_eval_core.kube.client import Object
+from lmms_eval_core.wire import JobStatus
+
+# Answers may still be under way when their object is deleted; never more than there are open requests.
+REMEMBERED_DELETIONS: Final = 4096
+
+
+class Overview(NamedTuple):
+    """The queue as a whole: names in the order in which they start, the oldest running one, counts of the ended."""
+
+    queued: list[str]
+    running: str | None
+    completed: int
+    failed: int
+
+
+class JobCache:
+    """A `Mirror`. A position costs a binary search: the line is kept sorted, not sorted anew."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._line: list[Place] = []
+        self._running: dict[str, Job] = {}
+        self._counts: Counter[JobStatus] = Counter()
+        self._deleted: dict[str, None] = {}
+        self._overview: Overview | None = None
+
+    def __len__(self) -> int:
+        """Number of jobs, ended ones included."""
+        return len(self._jobs)
+
+    def get(self, name: str) -> Job | None:
+        """The job of this name, if it is known."""
+        return self._jobs.get(name)
+
+    @property
+    def queue_size(self) -> int:
+        """Number of queued jobs."""
+        return len(self._line)
+
+    def position(self, job: Job) -> int | None:
+        """Number of jobs before it in the queue; None if it is not queued."""
+        return bisect_left(self._line, job.place) if job.status is JobStatus.QUEUED else None
+
+    def overview(self) -> Overview:
+        """The queue, computed once for every change of it; not to be altered."""
+        if self._overview is None:
+            oldest = min(self._running.values(), key=lambda job: (job.started_at, job.name), default=None)
+            self._overview = Overview(
+                queued=[place.name for place in self._line],
+                running=oldest.name if oldest else None,
+                completed=self._counts[JobStatus.COMPLETED],
+                failed=self._counts[JobStatus.FAILED],
+            )
+        return self._overview
+
+    def replace(self, objects: list[Object]) -> None:
+        """See `Mirror`. An object that we know in a newer state than the list keeps that state."""
+        jobs = [self._newest(job_of(item)) for item in objects]
+        self._jobs, self._running, self._counts, self._overview = {}, {}, Counter(), None
+        self._line = sorted(job.place for job in jobs if job.status is JobStatus.QUEUED)
+        for job in jobs:
+            self._count(job)
+
+    def update(self, item: Object) -> None:
+        """See `Mirror`."""
+        self.learn(item)
+
+    def remove(self, item: Object) -> None:
+        """See `Mirror`."""
+        gone = job_of(item)
+        self._deleted[gone.uid] = None
+        if len(self._deleted) > REMEMBERED_DELETIONS:
+            del self._deleted[next(iter(self._deleted))]
+        known = self._jobs.get(gone.name)
+        if known is not None and known.uid == gone.uid:
+            self._forget(known)
+
+    def learn(self, item: Object) -> Job:
+        """Takes in an object that the API server sent, unless it is deleted or known in a newer state; gives the newest."""
+        sent = job_of(item)
+        job = self._newest(sent)
+        if job is sent and job.uid not in self._deleted:
+            known = self._jobs.get(job.name)
+            if known is not None:
+                self._forget(known)
+            self._count(job)
+            if job.status is JobStatus.QUEUED:
+                insort(self._line, job.place)
+            self._overview = None
+        return job
+
+    def _newest(self, job: Job) -> Job:
+        known = self._jobs.get(job.name)
+        return known if known is not None and known.version >= job.version else job
+
+    def _count(self, job: Job) -> None:
+        self._jobs[job.name] = job
+        self._counts[job.status] += 1
+        if job.status is JobStatus.RUNNING:
+            self._running[job.name] = job
+
+    def _forget(self, job: Job) -> None:
+        del self._jobs[job.name]
+        self._counts[job.status] -= 1
+        self._running.pop(job.name, None)
+        if job.status is JobStatus.QUEUED:
+            del self._line[bisect_left(self._line, job.place)]
+        self._overview = None

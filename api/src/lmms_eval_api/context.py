@@ -1,0 +1,72 @@
+"""One line of log for each request, and an id that names it in the log, in the answer and in every problem."""
+
+import logging
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lmms_eval_api.auth.middleware import OPEN_PATHS
+
+HEADER: Final = "X-Request-ID"
+ACCEPTED: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+log = logging.getLogger("lmms_eval_api.access")
+
+
+@dataclass
+class _Exchange:
+    request_id: str
+    started: float
+    status: int = 500
+
+
+class RequestContext:
+    """ASGI middleware; the outermost one, so that refusals are logged too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wraps one request."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        exchange = _Exchange(_request_id(scope), time.perf_counter())
+        state = scope.setdefault("state", {})
+        state["request_id"] = exchange.request_id
+
+        async def annotated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = exchange.request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, annotated)
+        finally:
+            _report(scope, exchange)
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's own id, so that its log and ours can be laid side by side; a new one unless it is harmless."""
+    sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    return sent.decode() if ACCEPTED.fullmatch(sent) else uuid.uuid4().hex
+
+
+def _report(scope: Scope, exchange: _Exchange) -> None:
+    path = scope["path"]
+    level = logging.DEBUG if path in OPEN_PATHS and exchange.status < 400 else logging.INFO
+    facts: dict[str, Any] = {
+        "method": scope["method"],
+        # Without the query: what is in it is the caller's business.
+        "path": path,
+        "status": exchange.status,
+        "milliseconds": round((time.perf_counter() - exchange.started) * 1000, 1),
+        "caller": scope["state"].get("caller"),
+        "request_id": exchange.request_id,
+    }
+    log.log(level, "request", extra=facts)

@@ -1,0 +1,66 @@
+"""An LMMEvaluation as a job of the wire: the few facts that the cache looks at, beside the object itself. Pure.
+
+Objects are read as they come from the API server, key by key: one written by a newer release must not make a reader fail.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lmms_eval_core.kube.client import Object
+from lmms_eval_core.ordering import QueueKey, queue_key
+from lmms_eval_core.phases import Phase
+from lmms_eval_core.wire import JobStatus
+
+STATUS = {phase.value: JobStatus(phase.value.lower()) for phase in Phase}
+ENDED = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+class Place(NamedTuple):
+    """Sorts into the order of the queue; what is on hold stands behind everything that may start."""
+
+    held: bool
+    key: QueueKey
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job. `version` grows with every change of any object."""
+
+    name: str
+    uid: str
+    version: int
+    status: JobStatus
+    priority: int
+    created_at: str
+    started_at: str
+    held: bool
+    document: Object
+
+    @property
+    def place(self) -> Place:
+        """Where it stands while it is queued."""
+        return Place(self.held, queue_key(self), self.name)
+
+
+def job_of(document: Object) -> Job:
+    """The job in an object, which is kept without its field managers and belongs to the job from now on."""
+    metadata, spec, status = document["metadata"], document["spec"], document.get("status", {})
+    metadata.pop("managedFields", None)
+    return Job(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        version=int(metadata["resourceVersion"]),
+        status=_status(spec, status),
+        priority=spec.get("priority", 0),
+        created_at=metadata["creationTimestamp"],
+        started_at=status.get("startedAt", ""),
+        held=bool(spec.get("hold")),
+        document=document,
+    )
+
+
+def _status(spec: Object, status: Object) -> JobStatus:
+    shown = STATUS.get(status.get("phase", Phase.QUEUED), JobStatus.QUEUED)
+    # A queued one that is to be cancelled cannot start any more: the operator's start is guarded by its version.
+    return JobStatus.CANCELLED if shown is JobStatus.QUEUED and spec.get("cancel") else shown

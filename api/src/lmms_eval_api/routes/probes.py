@@ -1,0 +1,33 @@
+"""GET /livez and /readyz, for kubelets and load balancers: open, and silent about everything else."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from lmms_eval_api.problems import unavailable
+from lmms_eval_api.routes.dependencies import BackendOf
+
+router = APIRouter(tags=["probes"])
+
+
+class Alive(BaseModel):
+    """The process serves."""
+
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/livez")
+async def livez() -> Alive:
+    """The process answers. It does not ask for the API server: a restart would not bring that back."""
+    return Alive()
+
+
+@router.get("/readyz")
+async def readyz(backend: BackendOf) -> Alive:
+    """The cache has been filled, and its watch is not lost for longer than answers may be old."""
+    if not backend.reflector.synced.is_set():
+        raise unavailable("The first list of evaluations has not arrived yet.")
+    if backend.stale():
+        raise unavailable("The watch on the API server is lost.")
+    return Alive()

@@ -1,0 +1,106 @@
+"""Settings of the front end, read once from the environment by `main`; every other module is given what it needs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+class SettingsError(Exception):
+    """The front end cannot start like this; the message says what to change."""
+
+
+class AuthMode(StrEnum):
+    """How callers prove who they are."""
+
+    TOKEN = "token"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One release of the front end."""
+
+    namespace: str = ""
+    """LMMS_EVAL_NAMESPACE: where the evaluations are. Empty: the pod's own namespace."""
+
+    host: str = "0.0.0.0"
+    """LMMS_EVAL_API_HOST: address to listen on."""
+
+    port: int = 8000
+    """LMMS_EVAL_API_PORT: port to listen on; lmms-eval's own default."""
+
+    auth: AuthMode = AuthMode.TOKEN
+    """LMMS_EVAL_API_AUTH: `token`, or `none`, which lets everybody in who can reach the port and has to be asked for."""
+
+    tokens: Path = Path("/var/run/lmms-eval/tokens")
+    """LMMS_EVAL_API_TOKENS: directory of a mounted Secret; each file holds one valid token, its name says whose it is."""
+
+    root_path: str = ""
+    """LMMS_EVAL_API_ROOT_PATH: path prefix below which a proxy publishes the front end, whether it strips it or not."""
+
+    log_level: str = "INFO"
+    """LMMS_EVAL_LOG_LEVEL: DEBUG shows the probes too."""
+
+    max_body_bytes: int = 256 * 1024
+    """LMMS_EVAL_API_MAX_BODY_BYTES: larger requests are refused; the API server would not store them either."""
+
+    max_stale_seconds: float = 60.0
+    """LMMS_EVAL_API_MAX_STALE_SECONDS: without a watch, answers come from the cache for this long, with their age. Then
+    503, but not sooner: lmms-eval's own client gives up at the first one."""
+
+    shutdown_seconds: int = 20
+    """LMMS_EVAL_API_SHUTDOWN_SECONDS: time for open requests to end; less than the pod's grace period."""
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """Settings from environment variables; an empty one counts as unset. SettingsError for one that means nothing."""
+    default = Settings()
+
+    def read(name: str, parse: Callable[[str], Value], fallback: Value) -> Value:
+        text = environ.get(name, "")
+        return _parsed(name, text, parse) if text else fallback
+
+    return Settings(
+        namespace=read("LMMS_EVAL_NAMESPACE", str, default.namespace),
+        host=read("LMMS_EVAL_API_HOST", str, default.host),
+        port=read("LMMS_EVAL_API_PORT", _port, default.port),
+        auth=read("LMMS_EVAL_API_AUTH", AuthMode, default.auth),
+        tokens=read("LMMS_EVAL_API_TOKENS", Path, default.tokens),
+        root_path=read("LMMS_EVAL_API_ROOT_PATH", _root_path, default.root_path),
+        log_level=read("LMMS_EVAL_LOG_LEVEL", _log_level, default.log_level),
+        max_body_bytes=read("LMMS_EVAL_API_MAX_BODY_BYTES", int, default.max_body_bytes),
+        max_stale_seconds=read("LMMS_EVAL_API_MAX_STALE_SECONDS", float, default.max_stale_seconds),
+        shutdown_seconds=read("LMMS_EVAL_API_SHUTDOWN_SECONDS", int, default.shutdown_seconds),
+    )
+
+
+def _parsed(name: str, text: str, parse: Callable[[str], Value]) -> Value:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SettingsError(f"{name}={text!r} cannot be used: {error}.") from error
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65535:
+        raise ValueError("a port is a number from 1 to 65535")
+    return port
+
+
+def _root_path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and not path.startswith("/"):
+        raise ValueError("a path prefix starts with '/'")
+    return path
+
+
+def _log_level(text: str) -> str:
+    level = text.upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError("a log level is DEBUG, INFO, WARNING or ERROR")
+    return level
