@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "charts" / "lmms-eval"
+CRDS = ROOT / "crds"
 IMAGES = ROOT / "build" / "images.json"
 RELEASE = "lmms-eval"
 CRD = "lmmevaluations.lmms-eval.io"
@@ -101,12 +102,19 @@ class Deployment(NamedTuple):
         """Installs or upgrades, and waits until everything is ready; Helm's closing notes."""
         self._namespace()
         if not self._owns_crd():
+            self.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
             values = {**values, "crds": {"install": False}}
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(values, file)
             file.flush()
             timeout = f"{INSTALL_SECONDS}s"
             return self.helm("upgrade", "--install", self.release, str(CHART), "-f", file.name, "--wait", "--timeout", timeout)
+
+    def uninstall(self) -> None:
+        """Takes the release and its namespace away; what it has cluster-wide as well, but for the CRD."""
+        if self.release in self.helm("list", "--short").split():
+            self.helm("uninstall", self.release, "--wait")
+        self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s")
 
     def _namespace(self) -> None:
         if self.kubectl.run("get", "namespace", self.namespace).returncode:

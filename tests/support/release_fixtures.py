@@ -143,8 +143,7 @@ def release(kubectl: Kubectl) -> Iterator[Release]:
     """The chart of this checkout, installed under Pod Security `restricted`; taken away at the end."""
     values = deployment.image_values(json.loads(deployment.IMAGES.read_text()))
     installed = Deployment(kubectl, NAMESPACE)
-    kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
+    installed.uninstall()
     installed.install(values)
     yield Release(installed, values)
-    installed.helm("uninstall", installed.release, "--wait")
-    kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
+    installed.uninstall()

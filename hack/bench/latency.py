@@ -1,0 +1,120 @@
+"""How long the parts take to react: a submission until its Job is there, the end of a run until the next Job starts."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from deployment import Deployment
+
+from bench.overhead import MODEL_ARGS, SMOKE
+from bench.rows import Row, percentile
+from lmms_eval_core import names
+from lmms_eval_core.kube import transport
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object, Resource
+
+SUBMISSIONS = 50
+HAND_OFFS = 5
+BODY: dict[str, Any] = {
+    "model": "llava_hf",
+    "model_args": MODEL_ARGS,
+    "tasks": ["smoke_vqa"],
+    "include_path": f"{SMOKE}/tasks",
+    "limit": 1,
+}
+
+
+class Seen:
+    """When each object was first seen in a wanted state, by a watch of our own."""
+
+    def __init__(self, client: transport.Transport, resource: Resource, wanted: Callable[[Object], bool]) -> None:
+        self._client, self._resource, self._wanted = client, resource, wanted
+        self.at: dict[str, float] = {}
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Watches until cancelled."""
+        version = (await self._client.list(self._resource)).resource_version
+        while True:
+            async for event in self._client.watch(self._resource, resource_version=version):
+                version = event.object["metadata"]["resourceVersion"]
+                if event.type in ("ADDED", "MODIFIED") and self._wanted(event.object):
+                    metadata = event.object["metadata"]
+                    key = metadata.get("labels", {}).get(names.LABEL_EVALUATION, metadata["name"])
+                    self.at.setdefault(key, time.monotonic())
+                    self._changed.set()
+
+    async def of(self, name: str) -> float:
+        """When `name` was seen so."""
+        async with asyncio.timeout(300):
+            while name not in self.at:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.at[name]
+
+
+def terminal(item: Object) -> bool:
+    """Whether an evaluation has ended."""
+    return item["status"]["phase"] in ("Completed", "Failed", "Cancelled")
+
+
+def pod_ended(pod: Object) -> bool:
+    """Whether nothing of a pod runs any more."""
+    return pod["status"].get("phase") in ("Succeeded", "Failed")
+
+
+def started(job: Object) -> bool:
+    """Whether a Job may have a pod."""
+    return job["spec"].get("suspend") is False
+
+
+async def submissions(http: httpx.AsyncClient, client: transport.Transport) -> list[Row]:
+    """POST /evaluate until the Job exists, each on an empty queue."""
+    jobs, ends = Seen(client, JOBS, lambda job: True), Seen(client, EVALUATIONS, terminal)
+    watches = [asyncio.create_task(seen.run()) for seen in (jobs, ends)]
+    await asyncio.sleep(1)
+    seconds = []
+    for _ in range(SUBMISSIONS):
+        began = time.monotonic()
+        name = (await http.post("/evaluate", json=BODY)).raise_for_status().json()["job_id"]
+        seconds.append(await jobs.of(name) - began)
+        (await http.delete(f"/jobs/{name}")).raise_for_status()
+        await ends.of(name)
+    for watch in watches:
+        watch.cancel()
+    return [
+        Row(f"POST /evaluate to Job created, p50 of {SUBMISSIONS}", percentile(seconds, 0.5) * 1000, "ms"),
+        Row(f"POST /evaluate to Job created, p99 of {SUBMISSIONS}", percentile(seconds, 0.99) * 1000, "ms"),
+    ]
+
+
+async def hand_offs(http: httpx.AsyncClient, client: transport.Transport) -> list[Row]:
+    """Pod of one evaluation terminal until the Job of the next is started."""
+    pods, jobs = Seen(client, PODS, pod_ended), Seen(client, JOBS, started)
+    watches = [asyncio.create_task(seen.run()) for seen in (pods, jobs)]
+    await asyncio.sleep(1)
+    queue = [(await http.post("/evaluate", json=BODY)).raise_for_status().json()["job_id"] for _ in range(HAND_OFFS + 1)]
+    starts = [await jobs.of(name) for name in queue]
+    order = [name for _, name in sorted(zip(starts, queue, strict=True))]
+    seconds = [await jobs.of(later) - await pods.of(earlier) for earlier, later in zip(order, order[1:], strict=False)]
+    await http.delete(f"/jobs/{order[-1]}")
+    for watch in watches:
+        watch.cancel()
+    return [Row(f"pod of one terminal to next Job started, p50 of {HAND_OFFS}", percentile(seconds, 0.5) * 1000, "ms")]
+
+
+async def _measure(release: Deployment, url: str) -> list[Row]:
+    client = await transport.connect(namespace=release.namespace, kubeconfig=release.kubectl.kubeconfig)
+    headers = {"Authorization": f"Bearer {release.token()}"}
+    try:
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
+            return [*await submissions(http, client), *await hand_offs(http, client)]
+    finally:
+        await client.close()
+
+
+def measure(release: Deployment) -> list[Row]:
+    """All rows of this file."""
+    with release.port_forward(f"{release.release}-api", 80) as url:
+        return asyncio.run(_measure(release, url))
