@@ -1,0 +1,80 @@
+"""Counts the answers that are failures in disguise, in the samples that lmms-eval wrote.
+
+Files are read line by line and lines are bounded: one sample may carry its images.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from lmms_eval_core.run import AnswerCounts
+
+MAX_SAMPLE_BYTES: Final = 16 * 1024 * 1024
+FAILED_MARK: Final = "[LMMS_EVAL_REQUEST_FAILED"
+
+
+class Answers(NamedTuple):
+    """The counts, and the text of the first failed answer."""
+
+    counts: AnswerCounts
+    example: str = ""
+
+
+def count_answers(files: Iterable[Path], *, swallowed: int) -> Answers:
+    """Counts over all `files`; `swallowed` is what the log told."""
+    counts, example = AnswerCounts(swallowed_errors=swallowed), ""
+    for file in files:
+        for sample in _samples(file):
+            texts = list(_texts(_answer(sample)))
+            counts.samples += 1
+            if texts and all(text.startswith(FAILED_MARK) for text in texts):
+                counts.failed += 1
+                example = example or texts[0].partition("] ")[2]
+            elif texts and not any(text.strip() for text in texts):
+                counts.empty += 1
+    return Answers(counts, example)
+
+
+def count_without_samples(*, total: int, swallowed: int, gave_up: int) -> Answers:
+    """What can be said of `total` answers that were not kept, by the log alone."""
+    return Answers(AnswerCounts(samples=total, failed=min(total, swallowed + gave_up), swallowed_errors=swallowed))
+
+
+def _answer(sample: Any) -> Any:
+    # lmms-eval leaves `resps` out where it equals what was scored.
+    return sample.get("resps", sample.get("filtered_resps")) if isinstance(sample, dict) else None
+
+
+def _texts(answer: Any) -> Iterator[str]:
+    if isinstance(answer, list):
+        for part in answer:
+            yield from _texts(part)
+    elif answer is not None:
+        yield str(answer)
+
+
+def _samples(path: Path) -> Iterator[Any]:
+    with path.open("rb") as file:
+        while line := file.readline(MAX_SAMPLE_BYTES):
+            if line.endswith(b"\n") or not _skip_to_end_of_line(file):
+                yield _parsed(line)
+            else:
+                yield None
+
+
+def _skip_to_end_of_line(file: BinaryIO) -> bool:
+    """Whether there was anything to skip."""
+    skipped = False
+    while rest := file.readline(MAX_SAMPLE_BYTES):
+        skipped = True
+        if rest.endswith(b"\n"):
+            break
+    return skipped
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

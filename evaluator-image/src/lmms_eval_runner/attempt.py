@@ -1,0 +1,110 @@
+"""One attempt, from its input to its outcome: prepares the run directory, runs the harness in it, judges what it left."""
+
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from lmms_eval_core.phases import Reason
+from lmms_eval_core.redact import plain
+from lmms_eval_core.run import (
+    LOG_FILE,
+    OUTPUT_DIRECTORY,
+    PROGRESS_FILE,
+    RUN_FILE,
+    Outcome,
+    ProgressReport,
+    RunInput,
+    RunRecord,
+    write_atomically,
+)
+
+from .arguments import command, not_a_task, problem
+from .child import Child
+from .classify import Verdict
+from .environment import harness_environment
+from .judge import Remains, judge, refused
+from .log import LogCopy
+from .memory import memory_kills
+from .output import empty_output
+from .redaction import redactor
+from .stop import StopRequest
+from .supervise import End, supervise
+from .watch import LogWatch
+
+
+def attempt(run: RunInput, *, directory: Path, environ: Mapping[str, str], mirror: BinaryIO, stop: StopRequest) -> Outcome:
+    """Runs `run` in `directory`. What the harness prints goes to `log.txt` and to `mirror`, without secrets."""
+    _prepare(run, directory)
+    if verdict := _refusal(run):
+        return refused(verdict)
+    with tempfile.TemporaryFile(buffering=0) as raw, (directory / LOG_FILE).open("wb", buffering=0) as log_file:
+        watch = LogWatch()
+        redact = redactor(environ, run.secret_env)
+        log = LogCopy(raw.fileno(), (log_file, mirror), redact=redact, clock=time.monotonic, see=watch.see)
+        outcome = _run(run, directory, environ=environ, raw=raw.fileno(), log=log, watch=watch, stop=stop)
+        outcome.message = redact(plain(outcome.message))
+        log.note(f"{outcome.reason}: {outcome.message}" if outcome.message else outcome.reason)
+    return outcome
+
+
+def _prepare(run: RunInput, directory: Path) -> None:
+    now = time.time()
+    record = RunRecord(**dict(run), input_fingerprint=run.fingerprint())
+    write_atomically(directory / RUN_FILE, record.to_json())
+    write_atomically(directory / PROGRESS_FILE, ProgressReport(stage_started_at=now, updated_at=now).to_json())
+    empty_output(directory / OUTPUT_DIRECTORY)
+
+
+def _refusal(run: RunInput) -> Verdict | None:
+    if sentence := problem(run.harness):
+        return Verdict(Reason.BAD_ARGUMENTS, sentence)
+    if word := not_a_task(run.harness):
+        return Verdict(Reason.TASK_NOT_FOUND, f"'{word}' is not a task but a request for a list; check spec.tasks")
+    return None
+
+
+def _run(
+    run: RunInput,
+    directory: Path,
+    *,
+    environ: Mapping[str, str],
+    raw: int,
+    log: LogCopy,
+    watch: LogWatch,
+    stop: StopRequest,
+) -> Outcome:
+    argv = command(run, python=sys.executable, output=directory / OUTPUT_DIRECTORY, port=_free_port())
+    log.note(f"attempt {run.attempt} of {run.namespace}/{run.name}: {' '.join(argv)}")
+    started_at, kills = time.time(), memory_kills()
+    with tempfile.TemporaryDirectory(prefix="lmms-eval-", ignore_cleanup_errors=True) as scratch:
+        try:
+            environment = harness_environment(environ, run_directory=directory)
+            child = Child(argv, environment=environment, directory=Path(scratch), output=raw)
+        except OSError as error:
+            return refused(Verdict(Reason.BAD_ARGUMENTS, f"lmms-eval could not be started: {error}"))
+        end = supervise(child, log, watch=watch, stop=stop)
+    return _judged(run, directory, end=end, watch=watch, kills=kills, started_at=started_at)
+
+
+def _judged(run: RunInput, directory: Path, *, end: End, watch: LogWatch, kills: int, started_at: float) -> Outcome:
+    remains = Remains(
+        run=run,
+        directory=directory,
+        end=end,
+        watch=watch,
+        memory_kills=memory_kills() - kills,
+        started_at=started_at,
+        ended_at=time.time(),
+    )
+    return judge(remains)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

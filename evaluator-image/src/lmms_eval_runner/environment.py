@@ -1,0 +1,42 @@
+"""The environment of the harness: the container's own, less what would make it part of somebody else's launch. Pure."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from lmms_eval_core.names import ENV_RUN, ENV_RUN_DIRECTORY
+
+# Whoever sees these believes to be one process of a job that torchrun, Slurm or MPI has started.
+_LAUNCH_NAMES: Final = frozenset(
+    {
+        "RANK",
+        "LOCAL_RANK",
+        "GROUP_RANK",
+        "NODE_RANK",
+        "ROLE_RANK",
+        "WORLD_SIZE",
+        "LOCAL_WORLD_SIZE",
+        "GROUP_WORLD_SIZE",
+        "ROLE_WORLD_SIZE",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "LMMS_EVAL_PLUGINS",
+        ENV_RUN,
+    }
+)
+_LAUNCH_PREFIXES: Final = ("SLURM_", "PMI_", "PMIX_", "OMPI_", "MPI_", "TORCHELASTIC_", "ACCELERATE_")
+
+
+def harness_environment(environ: Mapping[str, str], *, run_directory: Path) -> dict[str, str]:
+    """What lmms-eval is started with; `progress` finds the run directory by it."""
+    inherited = {name: value for name, value in environ.items() if not _belongs_to_a_launch(name)}
+    return inherited | {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
+        "TQDM_MININTERVAL": environ.get("TQDM_MININTERVAL", "2"),
+        ENV_RUN_DIRECTORY: str(run_directory),
+    }
+
+
+def _belongs_to_a_launch(name: str) -> bool:
+    return name in _LAUNCH_NAMES or name.startswith(_LAUNCH_PREFIXES)

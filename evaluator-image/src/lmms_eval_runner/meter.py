@@ -1,0 +1,142 @@
+"""Turns what happens inside the harness into `progress.json` and `marks.json`. Knows nothing of lmms-eval; `progress` feeds it.
+
+`marks.json` is for the runner alone: the moments that the timings are made of, and whether the exact model arguments arrived.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from lmms_eval_core.run import PROGRESS_FILE, ProgressReport, RunFile, Stage, write_atomically
+
+MARKS_FILE: Final = "marks.json"
+INTERVAL_SECONDS: Final = 1.0
+
+_LOADING = re.compile(r"^Loading (weights|checkpoint shards|safetensors)")
+_ANSWERING = re.compile(r"Responding|^\w+ [Gg]enerating$")
+_SCORING = re.compile(r"^(Postprocessing|Bootstrap)")
+_ORDER: Final = list(Stage)
+
+
+class Bar(Protocol):
+    """What tqdm's bars and lmms-eval's own have in common."""
+
+    desc: str
+    n: float
+    total: float | None
+    disable: bool
+
+
+class Marks(RunFile):
+    """Unix seconds of the moments that matter, as far as they came."""
+
+    exact_model_args: bool = False
+    loading_at: float | None = None
+    loaded_at: float | None = None
+    answering_at: float | None = None
+    scoring_at: float | None = None
+
+
+class Meter:
+    """Counts the answers of all tasks together, in the units of the adapter's bar (requests or batches).
+
+    Only the process that made it reports: a worker that was forked from it stays silent.
+    """
+
+    def __init__(self, directory: Path, clock: Callable[[], float]) -> None:
+        self._directory, self._clock, self._pid = directory, clock, os.getpid()
+        self._lock = threading.Lock()
+        self._written_at = 0.0
+        self._bar: Bar | None = None
+        self._bar_started_at = 0.0
+        self._before = 0
+        self.marks = Marks()
+        self.report = ProgressReport(stage_started_at=clock(), updated_at=clock())
+
+    def loading(self, *, exact_model_args: bool) -> None:
+        """The adapter is about to be made."""
+        self.marks.exact_model_args = exact_model_args
+        self.marks.loading_at = self._clock()
+        self._enter(Stage.LOADING_MODEL)
+
+    def loaded(self) -> None:
+        """The adapter is made; what follows is data and answers."""
+        self.marks.loaded_at = self._clock()
+        self._enter(Stage.EVALUATING)
+
+    def moved(self, bar: Bar) -> None:
+        """A bar was made, or moved."""
+        self._see(bar, closing=False)
+
+    def closing(self, bar: Bar) -> None:
+        """A bar is about to end."""
+        self._see(bar, closing=True)
+
+    def _see(self, bar: Bar, *, closing: bool) -> None:
+        # A bar that is disabled, or whose making failed, lacks most attributes.
+        if getattr(bar, "disable", True) or os.getpid() != self._pid or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._take(str(getattr(bar, "desc", "") or "").rstrip(": "), bar, closing)
+        finally:
+            self._lock.release()
+
+    def _take(self, description: str, bar: Bar, closing: bool) -> None:
+        if _ANSWERING.search(description):
+            self._answered(bar, closing)
+        elif _SCORING.match(description):
+            self.marks.scoring_at = self.marks.scoring_at or self._clock()
+            self._enter(Stage.SCORING)
+        elif _LOADING.match(description):
+            self._enter(Stage.LOADING_MODEL)
+
+    def _answered(self, bar: Bar, closing: bool) -> None:
+        fresh = bar is not self._bar
+        if closing and fresh:
+            return
+        if fresh:
+            self._begin(bar)
+        self._count(_whole(bar.n), _whole(bar.total))
+        if closing:
+            self._bar = None
+        if fresh or closing or self._clock() - self._written_at >= INTERVAL_SECONDS:
+            self._write()
+
+    def _begin(self, bar: Bar) -> None:
+        """A run with several kinds of requests shows one bar after the other; the counts go on."""
+        self._before = self.report.total or 0
+        self._bar, self._bar_started_at = bar, self._clock()
+        self.marks.answering_at = self.marks.answering_at or self._bar_started_at
+        self._enter(Stage.EVALUATING)
+
+    def _count(self, done: int | None, total: int | None) -> None:
+        done, seconds = done or 0, self._clock() - self._bar_started_at
+        # Some adapters count batches and then step by samples: never show more than there is.
+        done = done if total is None else min(done, total)
+        rate = done / seconds if seconds > 0 and done else None
+        self.report.completed = self._before + done
+        self.report.total = None if total is None else self._before + total
+        self.report.rate = rate
+        self.report.eta_seconds = round((total - done) / rate) if rate and total is not None else None
+
+    def _enter(self, stage: Stage) -> None:
+        if _ORDER.index(stage) <= _ORDER.index(self.report.stage):
+            return
+        self.report.stage, self.report.stage_started_at = stage, self._clock()
+        self._write()
+
+    def _write(self) -> None:
+        self._written_at = self.report.updated_at = self._clock()
+        try:
+            write_atomically(self._directory / MARKS_FILE, self.marks.to_json(), durable=False)
+            write_atomically(self._directory / PROGRESS_FILE, self.report.to_json(), durable=False)
+        except OSError:
+            # A full disk must not end an evaluation; the next report may arrive.
+            return
+
+
+def _whole(number: object) -> int | None:
+    return int(number) if isinstance(number, int | float) and 0 <= number < 2**53 else None
