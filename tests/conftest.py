@@ -1,3 +1,3 @@
 """Fixtures of every room come from tests/support: real servers, never stand-ins."""
 
-pytest_plugins = ["cluster_fixtures", "gateway_fixtures", "release_fixtures"]
+pytest_plugins = ["api_fixtures", "cluster_fixtures", "gateway_fixtures", "release_fixtures"]

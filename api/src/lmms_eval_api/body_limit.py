@@ -1,4 +1,4 @@
-"""Bodies have a largest size, whether they announce it or not. Own, as FastAPI's limit answers in plain text and before the door."""
+"""Bodies have a largest size, announced or not. Own, as the limit of FastAPI answers in plain text and before the door."""
 
 from typing import Final
 

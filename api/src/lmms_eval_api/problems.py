@@ -4,6 +4,7 @@
 with JSON pointers. Parts raise `fastapi.HTTPException`, `Refused` or let an error of the API server through.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -47,6 +48,10 @@ class ProblemResponse(JSONResponse):
     """JSON with the media type of RFC 9457."""
 
     media_type = "application/problem+json"
+
+    def render(self, content: Any) -> bytes:
+        """ASCII: a name that was sent may hold half a character, which nothing else can carry back."""
+        return json.dumps(content, separators=(",", ":")).encode()
 
 
 def answer(

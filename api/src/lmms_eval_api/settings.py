@@ -68,7 +68,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         namespace=read("LMMS_EVAL_NAMESPACE", str, default.namespace),
         host=read("LMMS_EVAL_API_HOST", str, default.host),
         port=read("LMMS_EVAL_API_PORT", _port, default.port),
-        auth=read("LMMS_EVAL_API_AUTH", AuthMode, default.auth),
+        auth=read("LMMS_EVAL_API_AUTH", _auth, default.auth),
         tokens=read("LMMS_EVAL_API_TOKENS", Path, default.tokens),
         root_path=read("LMMS_EVAL_API_ROOT_PATH", _root_path, default.root_path),
         log_level=read("LMMS_EVAL_LOG_LEVEL", _log_level, default.log_level),
@@ -83,6 +83,12 @@ def _parsed(name: str, text: str, parse: Callable[[str], Value]) -> Value:
         return parse(text)
     except ValueError as error:
         raise SettingsError(f"{name}={text!r} cannot be used: {error}.") from error
+
+
+def _auth(text: str) -> AuthMode:
+    if text not in set(AuthMode):
+        raise ValueError("it is 'token', or 'none' to let everybody in")
+    return AuthMode(text)
 
 
 def _port(text: str) -> int:

@@ -20,6 +20,8 @@ from lmms_eval_core.wire import EvaluateRequest
 
 # The API server allows 256 KiB for all annotations of an object.
 MAX_ANNOTATION_BYTES: Final = 64 * 1024
+# Unknown fields that are named, and letters of such a name: an answer is not as long as a request may be.
+MAX_NAMED: Final = 40
 # What JSON and the API server carry unchanged.
 MAX_INTEGER: Final = 2**63 - 1
 SECRET: Final = (
@@ -142,8 +144,11 @@ def _scalar_problem(key: str, value: Scalar) -> str | None:
 
 
 def _warnings(request: EvaluateRequest) -> Iterator[str]:
-    for field in sorted(request.model_extra or {}):
-        yield f"Unknown field '{field}' has no effect."
+    unknown = sorted(request.model_extra or {})
+    for field in unknown[:MAX_NAMED]:
+        yield f"Unknown field {field[:MAX_NAMED]!r} has no effect."
+    if len(unknown) > MAX_NAMED:
+        yield f"{len(unknown) - MAX_NAMED} more unknown fields have no effect."
     if request.output_dir:
         yield "output_dir has no effect: results are kept in the object store of this installation."
     if request.device == "cpu" and request.num_gpus and "num_gpus" in request.model_fields_set:

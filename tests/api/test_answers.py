@@ -1,0 +1,103 @@
+import json
+from typing import Any
+
+import pytest
+from api_objects import evaluation_object
+
+from lmms_eval_api.answers import job_info, request_of
+from lmms_eval_api.job import job_of
+from lmms_eval_api.submission import submission
+from lmms_eval_core import names
+from lmms_eval_core.phases import Phase, Reason
+from lmms_eval_core.wire import EvaluateRequest, JobInfo
+
+
+def shown(position: int | None = None, **fields: Any) -> JobInfo:
+    return job_info(job_of(evaluation_object(**fields)), position=position)
+
+
+@pytest.mark.parametrize(
+    ("phase", "cancel", "status"),
+    [
+        ("Queued", False, "queued"),
+        ("Queued", True, "cancelled"),
+        ("Running", False, "running"),
+        ("Running", True, "running"),
+        ("Completed", True, "completed"),
+        ("Failed", False, "failed"),
+        ("Cancelled", True, "cancelled"),
+    ],
+)
+def test_the_five_states(phase: str, cancel: bool, status: str) -> None:
+    assert shown(phase=phase, cancel=cancel).status == status
+
+
+def test_every_phase_has_a_state() -> None:
+    assert {shown(phase=phase.value).status for phase in Phase} == {"queued", "running", "completed", "failed", "cancelled"}
+
+
+def test_a_queued_one() -> None:
+    info = shown(position=3)
+    assert (info.position_in_queue, info.reason, info.started_at, info.error) == (3, "WaitingForTurn", None, None)
+    assert info.created_at == "2026-01-01T00:00:00Z"
+
+
+def test_a_running_one_shows_its_progress_in_the_words_of_the_wire() -> None:
+    progress = {"stage": "Evaluating", "completed": 3, "total": 8, "etaSeconds": 12, "updatedAt": "2026-01-01T00:01:00Z"}
+    info = shown(phase="Running", status={"reason": "Evaluating", "startedAt": "2026-01-01T00:00:30Z", "progress": progress})
+    assert info.progress is not None
+    assert (info.progress["stage"], info.progress["eta_seconds"], info.started_at) == ("Evaluating", 12, "2026-01-01T00:00:30Z")
+
+
+def test_a_completed_one_carries_its_scores_nulls_included() -> None:
+    scores = {"mme": {"score,none": {"value": 0.5, "stderr": None}}}
+    info = shown(phase="Completed", status={"reason": "Succeeded", "completedAt": "2026-01-01T01:00:00Z", "scores": scores})
+    assert json.loads(info.model_dump_json())["scores"] == scores
+    assert (info.completed_at, info.error) == ("2026-01-01T01:00:00Z", None)
+
+
+def test_a_failed_one_says_why_to_a_client_that_prints_the_error_alone() -> None:
+    error = {"class": "TaskNotFound", "message": "no such task", "logTail": "ValueError: Tasks not found: nope"}
+    info = shown(phase="Failed", status={"reason": "TaskNotFound", "message": "lmms-eval has no task 'nope'.", "error": error})
+    assert info.error == (
+        "TaskNotFound: lmms-eval has no task 'nope'.\nLast lines of the log:\nValueError: Tasks not found: nope"
+    )
+
+
+def test_an_error_without_a_sentence_is_still_one() -> None:
+    assert shown(phase="Failed", status={"reason": "NodeLost"}).error == "NodeLost: The evaluation failed."
+
+
+def test_a_cancelled_one_in_the_queue_reads_like_any_cancelled_one() -> None:
+    info = shown(cancel=True)
+    assert (info.status, info.reason, info.message) == ("cancelled", Reason.CANCELLED_BY_USER, "Cancelled before it started.")
+
+
+def test_the_request_is_repeated_as_it_was_sent() -> None:
+    request = EvaluateRequest(model="llava_hf", tasks=["mme,ai2d"], limit=8, device="cpu", output_dir="/results")
+    body = submission(request, name="a", namespace="team").body
+    annotations = body["metadata"]["annotations"]
+    assert shown(annotations=annotations, **body["spec"]).request == request.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("text", ["", "not json", "[1]", '"text"', "null"])
+def test_an_annotation_that_is_no_request_is_not_believed(text: str) -> None:
+    info = shown(annotations={names.ANNOTATION_REQUEST: text}, numFewshot=2)
+    assert info.request["num_fewshot"] == 2
+
+
+def test_only_fields_of_a_request_are_taken_from_an_annotation() -> None:
+    info = shown(annotations={names.ANNOTATION_REQUEST: '{"model": "m", "script": "<b>"}'})
+    assert info.request.keys() == EvaluateRequest.model_fields.keys()
+
+
+def test_an_object_from_kubectl_has_the_request_that_would_have_asked_for_it() -> None:
+    request = request_of({"model": "vllm", "tasks": ["mme"], "gpus": 2, "batchSize": "auto", "limit": 5, "nodeSelector": {}})
+    assert EvaluateRequest.model_validate(request) == EvaluateRequest(
+        model="vllm", tasks=["mme"], num_gpus=2, batch_size="auto", limit=5
+    )
+
+
+def test_words_of_a_newer_release_do_not_make_a_reader_fail() -> None:
+    info = shown(phase="Paused", status={"reason": "SomethingNew", "progress": {"stage": "New", "newField": 1}})
+    assert (info.status, info.reason) == ("queued", "SomethingNew")

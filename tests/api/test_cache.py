@@ -1,0 +1,131 @@
+import random
+from typing import Any
+
+from api_objects import evaluation_object
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmms_eval_api.cache import JobCache, Overview
+from lmms_eval_api.job import job_of
+from lmms_eval_core.kube.client import Object
+from lmms_eval_core.ordering import in_order
+
+
+def cache_of(*objects: Object) -> JobCache:
+    cache = JobCache()
+    cache.replace(list(objects))
+    return cache
+
+
+def position(cache: JobCache, name: str) -> int | None:
+    job = cache.get(name)
+    assert job is not None
+    return cache.position(job)
+
+
+def test_the_line_is_that_of_the_operator() -> None:
+    cache = cache_of(
+        evaluation_object("young", created_at="2026-01-02T00:00:00Z"),
+        evaluation_object("old", created_at="2026-01-01T00:00:00Z"),
+        evaluation_object("urgent", created_at="2026-01-03T00:00:00Z", priority=5),
+        evaluation_object("held", created_at="2025-01-01T00:00:00Z", priority=9, hold=True),
+        evaluation_object("running", phase="Running"),
+        evaluation_object("cancelled", cancel=True),
+    )
+    assert cache.overview().queued == ["urgent", "old", "young", "held"]
+    assert [position(cache, name) for name in ("urgent", "old", "young", "held", "running", "cancelled")] == [
+        0,
+        1,
+        2,
+        3,
+        None,
+        None,
+    ]
+
+
+def test_counts_and_the_oldest_running_one() -> None:
+    cache = cache_of(
+        evaluation_object("later", phase="Running", status={"startedAt": "2026-01-01T02:00:00Z"}),
+        evaluation_object("sooner", phase="Running", status={"startedAt": "2026-01-01T01:00:00Z"}),
+        evaluation_object("done", phase="Completed"),
+        evaluation_object("broken", phase="Failed"),
+        evaluation_object("dropped", phase="Cancelled"),
+    )
+    assert cache.overview() == Overview(queued=[], running="sooner", completed=1, failed=1)
+    assert len(cache) == 5
+
+
+def test_an_object_moves_on() -> None:
+    cache = cache_of(evaluation_object("a"), evaluation_object("b"))
+    cache.update(evaluation_object("a", phase="Running"))
+    assert (cache.overview().queued, cache.overview().running) == (["b"], "a")
+    cache.update(evaluation_object("a", phase="Completed"))
+    assert cache.overview() == Overview(queued=["b"], running=None, completed=1, failed=0)
+    cache.remove(evaluation_object("a", phase="Completed"))
+    assert cache.overview().completed == 0
+    assert cache.get("a") is None
+
+
+def test_what_is_older_is_not_believed_wherever_it_comes_from() -> None:
+    cache = cache_of(evaluation_object("a", version=5, phase="Running"))
+    assert cache.learn(evaluation_object("a", version=4)).status == "running"
+    cache.replace([evaluation_object("a", version=4)])
+    known = cache.get("a")
+    assert known is not None
+    assert known.status == "running"
+
+
+def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
+    cache = cache_of(evaluation_object("a", version=1))
+    cache.remove(evaluation_object("a", version=3))
+    cache.learn(evaluation_object("a", version=2, phase="Running"))
+    assert cache.get("a") is None
+    cache.learn(evaluation_object("a", version=4, uid="the-next-one"))
+    assert cache.get("a") is not None
+
+
+def test_the_deletion_of_the_old_one_leaves_the_new_one_of_this_name() -> None:
+    cache = cache_of(evaluation_object("a", version=5, uid="new"))
+    cache.remove(evaluation_object("a", version=4, uid="old"))
+    assert cache.get("a") is not None
+
+
+def test_a_new_list_forgets_what_it_lacks() -> None:
+    cache = cache_of(evaluation_object("a"), evaluation_object("b"))
+    cache.replace([evaluation_object("b")])
+    assert cache.get("a") is None
+    assert cache.overview().queued == ["b"]
+
+
+def test_the_field_managers_are_not_kept() -> None:
+    job = cache_of(evaluation_object("a")).get("a")
+    assert job is not None
+    assert "managedFields" not in job.document["metadata"]
+
+
+changes = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from("abcde"),
+        "phase": st.sampled_from(["Queued", "Queued", "Running", "Completed", "Failed", "Cancelled"]),
+        "priority": st.integers(-1, 1),
+        "hold": st.booleans(),
+        "cancel": st.booleans(),
+    }
+)
+
+
+@given(st.lists(changes, max_size=30), st.randoms(use_true_random=False))
+def test_in_whatever_order_news_arrive_the_cache_ends_like_a_list_of_the_newest(
+    history: list[dict[str, Any]], shuffle: random.Random
+) -> None:
+    objects = [evaluation_object(version=number, **change) for number, change in enumerate(history, start=1)]
+    newest = {item["metadata"]["name"]: item for item in objects}
+    arriving = shuffle.sample(objects, len(objects))
+    told, listed = cache_of(), cache_of(*newest.values())
+    for item in arriving:
+        told.learn(item)
+    assert told.overview() == listed.overview()
+    queued = [job_of(item) for item in newest.values() if job_of(item).status == "queued"]
+    free = in_order(job for job in queued if not job.held)
+    assert told.overview().queued[: len(free)] == [job.name for job in free]
+    assert [position(told, name) for name in told.overview().queued] == list(range(len(queued)))

@@ -1,0 +1,107 @@
+"""How stale the mirror may be, told from what a scripted API server does; test_kube.py mirrors a real one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import cast
+
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object, Page, Resource, WatchEvent
+from lmms_eval_core.kube.reflector import Reflector
+
+
+class Names:
+    """A mirror that keeps names."""
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+
+    def replace(self, objects: list[Object]) -> None:
+        self.known = {item["metadata"]["name"] for item in objects}
+
+    def update(self, item: Object) -> None:
+        self.known.add(item["metadata"]["name"])
+
+    def remove(self, item: Object) -> None:
+        self.known.discard(item["metadata"]["name"])
+
+
+class Script:
+    """An API server that lists one object and then plays one act for each watch; the last one is for ever silence."""
+
+    def __init__(self, *acts: list[WatchEvent] | errors.KubeError) -> None:
+        self.acts: Iterator[list[WatchEvent] | errors.KubeError] = iter(acts)
+        self.lists = 0
+        self.silent = asyncio.Event()
+
+    async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> Page:
+        self.lists += 1
+        return Page([item(f"listed-{self.lists}")], str(100 * self.lists))
+
+    async def watch(
+        self, resource: Resource, *, resource_version: str, label_selector: str = "", field_selector: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        act = next(self.acts, None)
+        if act is None:
+            self.silent.set()
+            await asyncio.Event().wait()
+        if isinstance(act, errors.KubeError):
+            raise act
+        for event in act or []:
+            yield event
+
+
+def item(name: str, version: int = 1) -> Object:
+    return {"metadata": {"name": name, "resourceVersion": str(version)}}
+
+
+class Clock:
+    """Time that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def played(script: Script, clock: Clock, mirror: Names) -> tuple[Reflector, asyncio.Task[None]]:
+    reflector = Reflector(cast(KubeClient, script), EVALUATIONS, mirror, clock=clock)
+    running = asyncio.create_task(reflector.run())
+    await script.silent.wait()
+    return reflector, running
+
+
+def test_nothing_is_known_before_the_first_list() -> None:
+    reflector = Reflector(cast(KubeClient, None), EVALUATIONS, Names())
+    assert reflector.stale_for() == float("inf")
+
+
+async def test_silence_of_a_watch_is_not_staleness() -> None:
+    clock = Clock()
+    reflector, running = await played(Script(), clock, Names())
+    clock.now += 59
+    assert (reflector.stale_for(), reflector.age()) == (0, 59)
+    running.cancel()
+
+
+async def test_a_lost_watch_is_stale_since_the_last_word() -> None:
+    clock = Clock()
+    lost = asyncio.Event()
+    reflector = Reflector(cast(KubeClient, Script(errors.Unavailable("gone"))), EVALUATIONS, Names(), clock=clock)
+    reflector.log = lambda message: lost.set()
+    running = asyncio.create_task(reflector.run())
+    await lost.wait()
+    clock.now += 30
+    assert reflector.stale_for() == 30
+    running.cancel()
+
+
+async def test_an_expired_version_lists_again_and_forgets_what_vanished() -> None:
+    mirror = Names()
+    added = WatchEvent("ADDED", item("added", 101))
+    script = Script([added], errors.Gone("too old"))
+    # The first watch ends at once, which counts as an error too; the third list is the one that stays.
+    reflector, running = await played(script, Clock(), mirror)
+    assert mirror.known == {f"listed-{script.lists}"}
+    assert reflector.stale_for() == 0
+    running.cancel()

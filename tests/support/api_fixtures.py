@@ -1,0 +1,105 @@
+"""The front end as its own process on loopback, on a real API server, for tests that speak HTTP to it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+START_SECONDS = 20
+TOKEN = "a-token-of-the-tests"
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """A running front end."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    tokens: Path
+    log: Path
+
+    @property
+    def url_with_token(self) -> str:
+        """The URL as lmms-eval's own client takes it."""
+        return self.url.replace("://", f"://somebody:{TOKEN}@")
+
+    def session(self, token: str = TOKEN) -> httpx.Client:
+        """A client with a token."""
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False)
+
+    def wait_until_ready(self) -> None:
+        """Waits for /readyz; fails with the log when the process ends first."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> int:
+        """Ends it as the kubelet would; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=START_SECONDS)
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+StartFrontEnd = Callable[..., FrontEnd]
+
+
+@pytest.fixture
+def start_front_end(namespace: str, kubeconfig: str, tmp_path: Path) -> Iterator[StartFrontEnd]:
+    """Starts front ends in the test's namespace; keywords are further environment variables."""
+    started: list[FrontEnd] = []
+
+    def start(**environment: str) -> FrontEnd:
+        tokens = tmp_path / "tokens"
+        tokens.mkdir(exist_ok=True)
+        (tokens / "tests").write_text(TOKEN)
+        port, log = free_port(), tmp_path / f"front-end-{len(started)}.log"
+        variables = {
+            "PATH": os.environ["PATH"],
+            "KUBECONFIG": kubeconfig,
+            "LMMS_EVAL_NAMESPACE": namespace,
+            "LMMS_EVAL_API_HOST": "127.0.0.1",
+            "LMMS_EVAL_API_PORT": str(port),
+            "LMMS_EVAL_API_TOKENS": str(tokens),
+        }
+        command = [sys.executable, "-c", "from lmms_eval_api.main import main; main()"]
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, env=variables | environment, stdout=output, stderr=output)
+        started.append(FrontEnd(f"http://127.0.0.1:{port}", process, tokens, log))
+        return started[-1]
+
+    yield start
+    for front_end in started:
+        if front_end.process.poll() is None:
+            front_end.process.kill()
+            front_end.process.wait()
+
+
+@pytest.fixture
+def front_end(start_front_end: StartFrontEnd) -> FrontEnd:
+    """A ready front end."""
+    running = start_front_end()
+    running.wait_until_ready()
+    return running
