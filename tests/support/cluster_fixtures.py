@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import deployment
 import pytest
+import pytest_asyncio
 from deployment import ROOT, Kubectl
 
 from lmms_eval_core import names
@@ -38,6 +39,23 @@ def crd(kubectl: Kubectl) -> None:
     """The CRD of this checkout, established."""
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD_FILE))
     kubectl("wait", "--for=condition=Established", f"crd/{names.CRD_NAME}", "--timeout=30s")
+
+
+@pytest.fixture(scope="module")
+def shared_namespace(kubectl: Kubectl, crd: None) -> Iterator[str]:
+    """A namespace for all tests of a file."""
+    name = f"test-{secrets.token_hex(4)}"
+    kubectl("create", "namespace", name)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(shared_namespace: str, kubeconfig: str) -> AsyncIterator[transport.Transport]:
+    """One client for all tests of a file: for a table of hundreds, connecting would be most of the time."""
+    connected = await transport.connect(namespace=shared_namespace, kubeconfig=kubeconfig)
+    yield connected
+    await connected.close()
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from lmms_eval_core.status import Metric, Scores
 
 MAX_TASKS = 512
-MAX_SUMMARY = 80
+# The columns of `kubectl get` then fit a terminal of 120 characters.
+MAX_SUMMARY = 28
 
 
 class InvalidResults(Exception):

@@ -161,7 +161,7 @@ TaskName = Annotated[
     ),
 ]
 NODE_SELECTOR_KEYS = cel(
-    f"self.all(key, key.size() <= 316 && {matches(LABEL_KEY, 'key')})", "a key of nodeSelector is no label key"
+    f"self.all(key, key.size() <= 316 && {matches(LABEL_KEY, 'key')})", "give label keys, for example nvidia.com/gpu.product"
 )
 
 MUTABLE = frozenset({"priority", "hold", "cancel", "ttlSecondsAfterFinished"})

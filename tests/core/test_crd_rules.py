@@ -1,0 +1,328 @@
+"""Every CEL rule of the CRD on a real API server: what it refuses, with which sentence, and what it lets through."""
+
+from typing import Any, NamedTuple
+
+import pytest
+from crd_samples import evaluation, rules, schema
+
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import EVALUATIONS, Object
+from lmms_eval_core.kube.transport import Transport
+from lmms_eval_core.phases import FOLLOWS, Phase
+from lmms_eval_core.spec import MUTABLE, NOT_COMPARED_IN_SCHEMA
+
+integration = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+
+
+class Rule(NamedTuple):
+    """One rule on one field: values that it refuses, with `sentence`, and values that it must not refuse."""
+
+    where: str
+    sentence: str
+    bad: list[Any]
+    good: list[Any]
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.sentence}"
+
+
+OBJECT_NAME = "give the name of a Kubernetes object: lower-case letters, digits, dashes and dots"
+BAD_NAMES, GOOD_NAMES = ["A", "a_b", "-a", "a-", "a..b", "a b", "a\nb"], ["a", "a-b.c", "0"]
+ABSOLUTE = "give an absolute path without ':' and without '/' at its end"
+BAD_PATHS, GOOD_PATHS = ["data", "/data/", "//data", "/a//b", "/a:b", "/a\nb", "//"], ["/data", "/mnt/a b/ö"]
+QUANTITY = "give a quantity, for example 4, 500m or 16Gi"
+BAD_QUANTITIES, GOOD_QUANTITIES = ["-1", -1, "1.", "4 Gi", "4GB", "lots", ""], [0, 4, "4", "0.5", "500m", "16Gi", "2T"]
+LABEL_KEY, BAD_KEYS, GOOD_KEYS = "give a label key, for example nvidia.com/gpu", ["-a", "a b", "A/b"], ["a", "nvidia.com/gpu"]
+LABEL_VALUE = "give a label value: letters, digits, dashes, dots and underscores"
+BAD_LABELS, GOOD_LABELS = ["-a", "a b", "a/b"], ["", "a", "NVIDIA-A100-SXM4-80GB"]
+RESERVED = "mountPath is inside a directory of the evaluator itself; use a path of your own, as /data or /mnt/NAME"
+STEERS = "this variable steers the harness, the loader or the launcher and is set by the pod; leave it out"
+
+
+def mounted(*paths: str) -> list[Object]:
+    return [{"claimName": "a", "mountPath": path} for path in paths]
+
+
+def variables(*variable_names: str) -> list[Object]:
+    return [{"name": name, "value": "x"} for name in variable_names]
+
+
+REFERENCE = {"name": "HF_TOKEN", "secretKeyRef": {"name": "a", "key": "a"}}
+
+ON_CREATION = [
+    Rule(
+        "spec.model",
+        "give the id of a model adapter, as qwen2_5_vl or vllm; a checkpoint belongs in modelArgs.pretrained",
+        ["Qwen/Qwen2.5-VL-7B", "a b", "-a", "--a", "a\n"],
+        ["qwen2_5_vl", "a.b-c", "7"],
+    ),
+    Rule(
+        "spec.tasks.[]",
+        "give one task, group or tag of lmms-eval an entry, without spaces or commas",
+        ["mme,mmmu", "a b", "-a", "--tasks", "/etc/passwd", "a;b", "a\n"],
+        ["mme", "mmmu_*", "a:b", "a/b.yaml"],
+    ),
+    Rule(
+        "spec.batchSize",
+        "give a number of at least 1, auto, or auto:N",
+        [0, -1, "0", "auto:", "all", ""],
+        [1, "8", "auto", "auto:4"],
+    ),
+    Rule(
+        "spec.seed",
+        "give a seed, or up to four separated by commas",
+        [-1, "-1", "1,", "1,2,3,4,5", "1 2", "x", ""],
+        [0, "42", "0,1234,1234,1234"],
+    ),
+    Rule("spec.includePath", ABSOLUTE, BAD_PATHS, GOOD_PATHS),
+    *(
+        Rule(f"spec.resources.{name}", QUANTITY, BAD_QUANTITIES, GOOD_QUANTITIES)
+        for name in ("cpu", "memory", "sharedMemory", "ephemeralStorage")
+    ),
+    Rule(
+        "spec.volumes.[]",
+        "mountPath must not contain '.' or '..' as a part",
+        mounted("/..", "/a/../etc", "/a/..", "/./a"),
+        mounted("/a..b", "/.hidden", "/a/..."),
+    ),
+    Rule(
+        "spec.volumes.[]",
+        RESERVED,
+        mounted("/tmp", "/usr/lib", "/cache", "/run/lmms-eval", "/var/run/lmms-eval", "/opt/x", "/dev/shm", "/proc", "/etc/ssl"),
+        mounted("/data", "/mnt/a", "/tmpfs", "/var/lib/data", "/home"),
+    ),
+    Rule("spec.volumes.[].claimName", OBJECT_NAME, BAD_NAMES, GOOD_NAMES),
+    Rule("spec.volumes.[].mountPath", ABSOLUTE, BAD_PATHS, GOOD_PATHS),
+    Rule(
+        "spec.nodeSelector",
+        "give label keys, for example nvidia.com/gpu.product",
+        [{key: "a"} for key in [*BAD_KEYS, "a" * 317]],
+        [{key: "a"} for key in GOOD_KEYS],
+    ),
+    Rule("spec.nodeSelector.{}", LABEL_VALUE, BAD_LABELS, GOOD_LABELS),
+    Rule(
+        "spec.tolerations.[]",
+        "a toleration without key needs operator: Exists",
+        [{}, {"operator": "Equal"}, {"effect": "NoSchedule"}],
+        [{"operator": "Exists"}, {"key": "a"}],
+    ),
+    Rule(
+        "spec.tolerations.[]",
+        "a toleration with operator: Exists takes no value",
+        [{"key": "a", "operator": "Exists", "value": "a"}],
+        [{"key": "a", "operator": "Equal", "value": "a"}, {"key": "a", "value": "a"}],
+    ),
+    Rule(
+        "spec.tolerations.[]",
+        "tolerationSeconds is for effect: NoExecute alone",
+        [{"key": "a", "tolerationSeconds": 1}, {"key": "a", "effect": "NoSchedule", "tolerationSeconds": 1}],
+        [{"key": "a", "effect": "NoExecute", "tolerationSeconds": 1}],
+    ),
+    Rule("spec.tolerations.[].key", LABEL_KEY, BAD_KEYS, GOOD_KEYS),
+    Rule("spec.tolerations.[].value", LABEL_VALUE, BAD_LABELS, GOOD_LABELS),
+    Rule("spec.priorityClassName", OBJECT_NAME, BAD_NAMES, GOOD_NAMES),
+    Rule("spec.runtimeClassName", OBJECT_NAME, BAD_NAMES, GOOD_NAMES),
+    Rule(
+        "spec.env.[]",
+        "give either value or secretKeyRef",
+        [{"name": "A"}, {**REFERENCE, "value": "x"}],
+        [REFERENCE, {"name": "A", "value": ""}],
+    ),
+    Rule(
+        "spec.env.[]",
+        "a secret is given by reference: use secretKeyRef instead of value",
+        variables("OPENAI_API_KEY", "HF_TOKEN", "my_secret", "DB_PASSWORD", "AWS_CREDENTIALS"),
+        [REFERENCE, *variables("TOKENIZERS_PARALLELISM", "KEYS_PER_PAGE")],
+    ),
+    Rule(
+        "spec.env.[]",
+        STEERS,
+        variables("LD_PRELOAD", "PYTHONPATH", "LMMS_EVAL_RUN", "LMMS_EVAL_PLUGINS", "PATH", "WORLD_SIZE", "HF_HOME", "HOME"),
+        variables("OPENAI_API_BASE", "HF_HUB_OFFLINE", "HTTPS_PROXY", "SMOKE_SLEEP_SECONDS", "LMMS_EVAL_USE_CACHE", "MY_PATH"),
+    ),
+    Rule(
+        "spec.env.[].name",
+        "give letters, digits and underscores, the first no digit",
+        ["1A", "A-B", "A=B", "A B", "A\n"],
+        ["A", "_a1"],
+    ),
+    Rule("spec.env.[].secretKeyRef.name", OBJECT_NAME, BAD_NAMES, GOOD_NAMES),
+    Rule(
+        "spec.env.[].secretKeyRef.key",
+        "give a key of the Secret: letters, digits, dashes, dots and underscores",
+        ["a b", "a/b", "a\n"],
+        ["api-key", "hub.token_1"],
+    ),
+    Rule(
+        "spec.image",
+        "give a container image, for example registry.example.com/team/evaluator:v1",
+        ["a b", "-a", "a;b", "a\n"],
+        ["a", "registry:5000/team/evaluator@sha256:" + "0" * 64],
+    ),
+]
+NAME = Rule(
+    "",
+    "metadata.name must be a DNS label: at most 63 lower-case letters, digits and dashes",
+    ["a.b", "a" * 64],
+    ["a", "a" * 63, "0-9"],
+)
+
+# Each field that cannot change: a value at creation, and another one.
+BEFORE_AND_AFTER: dict[str, tuple[Any, Any]] = {
+    "model": ("llava_hf", "vllm"),
+    "tasks": (["mme"], ["mme", "mmmu"]),
+    "numFewshot": (0, 1),
+    "batchSize": (1, "1"),
+    "limit": (8, 8.5),
+    "offset": (0, 1),
+    "genKwargs": ("a=1", "a=2"),
+    "seed": (1, 2),
+    "repeats": (1, 2),
+    "systemInstruction": ("a", "b"),
+    "applyChatTemplate": (True, False),
+    "fewshotAsMultiturn": (True, False),
+    "reasoningTags": ("a", "b"),
+    "maxTokens": (1, 2),
+    "forceSimple": (True, False),
+    "processWithMedia": (True, False),
+    "logSamples": (False, True),
+    "predictOnly": (True, False),
+    "includePath": ("/a", "/b"),
+    "gpus": (1, 2),
+    "resources": ({"cpu": 1}, {"cpu": 1, "memory": "1Gi"}),
+    "volumes": (mounted("/a"), mounted("/a", "/b")),
+    "nodeSelector": ({"a": "b"}, {"a": "c"}),
+    "tolerations": ([{"key": "a"}], [{"key": "b"}]),
+    "priorityClassName": ("a", "b"),
+    "runtimeClassName": ("a", "b"),
+    "env": (variables("A"), variables("A", "B")),
+    "image": ("a", "b"),
+    "retries": (1, 2),
+    "timeoutSeconds": (1, 2),
+    "stallTimeoutSeconds": (1, 2),
+    "trustRemoteCode": (True, False),
+}
+DEFAULTS = {name: node["default"] for name, node in schema()["properties"]["spec"]["properties"].items() if "default" in node}
+FIXED = "cannot be changed after creation; delete the evaluation, or create another one with a new name"
+CANCEL = ("spec.cancel", "cancel cannot be taken back; create a new evaluation instead")
+WAY_TO = {
+    Phase.QUEUED: [],
+    Phase.RUNNING: [Phase.RUNNING],
+    Phase.COMPLETED: [Phase.RUNNING, Phase.COMPLETED],
+    Phase.FAILED: [Phase.FAILED],
+    Phase.CANCELLED: [Phase.CANCELLED],
+}
+PHASES = {
+    Phase.QUEUED: "a Queued evaluation may become Cancelled or Failed or Running only",
+    Phase.RUNNING: "a Running evaluation may become Cancelled or Completed or Failed or Queued only",
+    Phase.COMPLETED: "Completed is final",
+    Phase.FAILED: "Failed is final",
+    Phase.CANCELLED: "Cancelled is final",
+}
+
+
+def test_every_rule_of_the_crd_is_in_these_tables() -> None:
+    tried = [(rule.where, rule.sentence) for rule in [*ON_CREATION, NAME]]
+    tried += [(f"spec.{name}", f"{name} {FIXED}") for name in BEFORE_AND_AFTER]
+    tried += [CANCEL, *(("status.phase", sentence) for sentence in PHASES.values())]
+    assert sorted(tried) == sorted(rules())
+
+
+def test_every_field_is_fixed_or_said_to_be_mutable() -> None:
+    assert set(schema()["properties"]["spec"]["properties"]) == {*BEFORE_AND_AFTER, *MUTABLE, *NOT_COMPARED_IN_SCHEMA}
+
+
+def planted(rule: Rule, value: Any) -> Object:
+    return evaluation(tuple(rule.where.split(".")), value)
+
+
+def cases(*, good: bool) -> list[Any]:
+    return [
+        pytest.param(rule, value, id=f"{rule.where}={value!r}"[:80])
+        for rule in ON_CREATION
+        for value in (rule.good if good else rule.bad)
+    ]
+
+
+class TestOnTheServer:
+    pytestmark = integration
+
+    @pytest.mark.parametrize(("rule", "value"), cases(good=False))
+    async def test_refused_at_creation(self, server: Transport, rule: Rule, value: Any) -> None:
+        with pytest.raises(errors.Invalid) as refused:
+            await server.create(EVALUATIONS, planted(rule, value), dry_run=True)
+        where = rule.where.replace(".[]", "[0]").replace(".{}", "[key]")
+        assert f"{where}: Invalid value: " in refused.value.message
+        assert rule.sentence in refused.value.message
+
+    @pytest.mark.parametrize(("rule", "value"), cases(good=True))
+    async def test_accepted_at_creation(self, server: Transport, rule: Rule, value: Any) -> None:
+        await server.create(EVALUATIONS, planted(rule, value), dry_run=True)
+
+    @pytest.mark.parametrize("name", NAME.bad)
+    async def test_names_that_are_refused(self, server: Transport, name: str) -> None:
+        with pytest.raises(errors.Invalid, match=NAME.sentence):
+            await server.create(EVALUATIONS, named(name), dry_run=True)
+
+    @pytest.mark.parametrize("name", NAME.good)
+    async def test_names_that_are_accepted(self, server: Transport, name: str) -> None:
+        await server.create(EVALUATIONS, named(name), dry_run=True)
+
+    @pytest.mark.parametrize("field", BEFORE_AND_AFTER)
+    async def test_what_was_asked_for_cannot_change(self, server: Transport, field: str) -> None:
+        before, after = BEFORE_AND_AFTER[field]
+        body = evaluation(("spec", field), before)
+        body["metadata"]["name"] = f"fixed-{field.lower()}"
+        await server.create(EVALUATIONS, body)
+        changes = [{"op": "replace", "path": f"/spec/{field}", "value": after}]
+        if field not in ("model", "tasks") and before != DEFAULTS.get(field):
+            changes.append({"op": "remove", "path": f"/spec/{field}"})
+        for change in changes:
+            with pytest.raises(errors.Invalid, match=f"spec.{field}: Invalid value: .*{field} {FIXED}"):
+                await server.json_patch(EVALUATIONS, body["metadata"]["name"], [change])
+
+    async def test_an_unset_field_cannot_be_set_later(self, server: Transport) -> None:
+        await server.create(EVALUATIONS, named("unset"))
+        for field in sorted(set(BEFORE_AND_AFTER) - set(DEFAULTS) - {"model", "tasks"}):
+            patch = [{"op": "add", "path": f"/spec/{field}", "value": BEFORE_AND_AFTER[field][0]}]
+            with pytest.raises(errors.Invalid, match=f"{field} {FIXED}"):
+                await server.json_patch(EVALUATIONS, "unset", patch)
+
+    async def test_the_fields_for_steering_can_change(self, server: Transport) -> None:
+        await server.create(EVALUATIONS, named("steered"))
+        for field, value in (("priority", 5), ("hold", True), ("ttlSecondsAfterFinished", 60), ("hold", False), ("cancel", True)):
+            changed = await server.json_patch(EVALUATIONS, "steered", [{"op": "add", "path": f"/spec/{field}", "value": value}])
+            assert changed["spec"][field] == value
+
+    @pytest.mark.parametrize(
+        "patch", [{"op": "replace", "path": "/spec/cancel", "value": False}, {"op": "remove", "path": "/spec/cancel"}]
+    )
+    async def test_cancel_goes_one_way(self, server: Transport, patch: Object) -> None:
+        name = f"cancelled-{patch['op']}"
+        await server.create(EVALUATIONS, {**named(name), "spec": {**named(name)["spec"], "cancel": True}})
+        with pytest.raises(errors.Invalid, match=f"{CANCEL[0]}: Invalid value: .*{CANCEL[1]}"):
+            await server.json_patch(EVALUATIONS, name, [patch])
+
+    @pytest.mark.parametrize("before", Phase)
+    async def test_a_phase_follows_only_where_it_may(self, server: Transport, before: Phase) -> None:
+        name = f"phase-{before.lower()}"
+        await server.create(EVALUATIONS, named(name))
+        for phase in WAY_TO[before]:
+            await write_phase(server, name, phase)
+        for after in set(Phase) - FOLLOWS[before] - {before}:
+            with pytest.raises(errors.Invalid, match=f"status.phase: Invalid value: .*{PHASES[before]}"):
+                await write_phase(server, name, after)
+        for after in FOLLOWS[before]:
+            await server.create(EVALUATIONS, named(f"{name}-{after.lower()}"))
+            for phase in [*WAY_TO[before], after]:
+                await write_phase(server, f"{name}-{after.lower()}", phase)
+
+
+def named(name: str) -> Object:
+    body = evaluation(("spec", "model"), "llava_hf")
+    return {**body, "metadata": {"name": name}}
+
+
+async def write_phase(server: Transport, name: str, phase: Phase) -> None:
+    patch = [{"op": "replace", "path": "/status/phase", "value": phase.value}]
+    await server.json_patch(EVALUATIONS, name, patch, subresource="status")
