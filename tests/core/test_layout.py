@@ -7,10 +7,9 @@ UID = "0f4c6a1e-9d3b-4c2f-8a57-1c2d3e4f5a6b"
 
 
 def test_an_attempt_has_a_prefix_below_its_evaluation() -> None:
-    prefix = ArtifactPrefix("/team/", "lmms-eval", "nightly", UID, 2)
-    assert prefix.evaluation == "team/lmms-eval/nightly-0f4c6a1e/"
-    assert prefix.file("results.json") == "team/lmms-eval/nightly-0f4c6a1e/a2/results.json"
-    assert ArtifactPrefix("", "ns", "n", UID, 1).path == "ns/n-0f4c6a1e/a1/"
+    prefix = ArtifactPrefix("team", "nightly", UID, 2)
+    assert prefix.evaluation == "team/nightly-0f4c6a1e/"
+    assert prefix.file("results.json") == "team/nightly-0f4c6a1e/a2/results.json"
 
 
 @given(st.text())

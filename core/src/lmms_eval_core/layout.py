@@ -1,4 +1,7 @@
-"""Names of the artifacts in the object store: one prefix per attempt, the same files in each."""
+"""Names of the artifacts in the object store: one prefix per attempt, the same files in each.
+
+Keys are relative to the store, whose URL may itself have a path that several installations do not share.
+"""
 
 from typing import Final, NamedTuple
 
@@ -14,7 +17,6 @@ COMPLETE_FILE: Final = "complete.json"
 class ArtifactPrefix(NamedTuple):
     """Where one attempt's files are."""
 
-    prefix: str
     namespace: str
     name: str
     uid: str
@@ -23,8 +25,7 @@ class ArtifactPrefix(NamedTuple):
     @property
     def evaluation(self) -> str:
         """Prefix of all attempts of the evaluation, with the closing slash."""
-        parts = (self.prefix.strip("/"), self.namespace, f"{self.name}-{self.uid[:8]}")
-        return "/".join(part for part in parts if part) + "/"
+        return f"{self.namespace}/{self.name}-{self.uid[:8]}/"
 
     @property
     def path(self) -> str:

@@ -1,0 +1,114 @@
+"""Opens files of the run directory, which the user's code fills: regular files beneath it alone, through no link, never blocking.
+
+Every component of a path is opened by itself, relative to its parent, so that nothing can be swapped under us.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+MAX_PATH: Final = 4096
+MAX_DEPTH: Final = 16
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: opening a FIFO must not wait for a writer.
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class UnsafeFile(Exception):
+    """The path leads nowhere, outside, through a link, or to something that is not a regular file."""
+
+
+class Version(NamedTuple):
+    """Changes whenever a file is replaced or written."""
+
+    inode: int
+    modified_ns: int
+    size: int
+
+
+class RunDirectory:
+    """The directory at `path`, held open."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Lets go of the directory."""
+        os.close(self._root)
+
+    def version(self, name: str) -> Version | None:
+        """What tells one content of a file directly in the directory from the next; None without such a file."""
+        try:
+            found = os.stat(name, dir_fd=self._root, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return Version(found.st_ino, found.st_mtime_ns, found.st_size)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        """The file at the relative `path`, unbuffered; UnsafeFile says in words why not."""
+        try:
+            handle = self._open(components(path))
+        except OSError as error:
+            raise UnsafeFile(f"{path!r} cannot be opened: {error.strerror}") from error
+        try:
+            _require_regular(handle, path)
+            with open(handle, "rb", buffering=0, closefd=False) as stream:
+                yield stream
+        finally:
+            os.close(handle)
+
+    def read(self, path: str, *, max_bytes: int) -> bytes:
+        """The whole of a small file; UnsafeFile also where it is larger."""
+        with self.open(path) as stream:
+            content = b"".join(pieces(stream, max_bytes + 1))
+        if len(content) > max_bytes:
+            raise UnsafeFile(f"{path!r} is larger than {max_bytes} bytes")
+        return content
+
+    def tail(self, path: str, *, max_bytes: int) -> bytes:
+        """The last bytes of a file."""
+        with self.open(path) as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - max_bytes))
+            return b"".join(pieces(stream, max_bytes))
+
+    def _open(self, path: list[str]) -> int:
+        parent = os.dup(self._root)
+        try:
+            for name in path[:-1]:
+                child = os.open(name, _DIRECTORY, dir_fd=parent)
+                os.close(parent)
+                parent = child
+            return os.open(path[-1], _FILE, dir_fd=parent)
+        finally:
+            os.close(parent)
+
+
+def components(path: str) -> list[str]:
+    """The names in a relative path; UnsafeFile for one that is absolute, climbs, is empty or absurd."""
+    names = path.split("/")
+    if len(path) > MAX_PATH or len(names) > MAX_DEPTH or "\x00" in path or not path.isprintable():
+        raise UnsafeFile(f"{path[:80]!r} is not the path of a file")
+    if any(name in ("", ".", "..") for name in names):
+        raise UnsafeFile(f"{path!r} is not a relative path without '..'")
+    return names
+
+
+def pieces(stream: BinaryIO, limit: int, *, size: int = 1024 * 1024) -> Iterator[bytes]:
+    """At most `limit` bytes of a stream, which may go on growing, piece by piece."""
+    while limit > 0 and (piece := stream.read(min(size, limit))):
+        limit -= len(piece)
+        yield piece
+
+
+def _require_regular(handle: int, path: str) -> None:
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        raise UnsafeFile(f"{path!r} is not a regular file")
+    if found.st_nlink != 1:
+        # A second name may belong to a file outside, which the user's code could not have read.
+        raise UnsafeFile(f"{path!r} has {found.st_nlink} names")

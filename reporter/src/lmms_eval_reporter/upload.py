@@ -1,0 +1,87 @@
+"""Sends the files of an attempt to the object store, one after the other, each as often as it takes.
+
+A file that the user's code made unusable is left out and said; a store that is away is waited for (`patience`).
+"""
+
+import os
+from typing import BinaryIO, Final
+
+from lmms_eval_core import layout, run
+from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.run import Outcome
+from lmms_eval_core.status import ArtifactFile, Artifacts
+from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_reporter import report, texts
+from lmms_eval_reporter.content import Count, counted, in_thread
+from lmms_eval_reporter.files import RunDirectory, UnsafeFile, pieces
+from lmms_eval_reporter.inbox import in_output
+from lmms_eval_reporter.logs import Log
+from lmms_eval_reporter.patience import Patience
+from lmms_eval_reporter.settings import Limits
+from lmms_eval_reporter.sources import Source, sources
+
+PROBE: Final = ".writable"
+
+
+class Uploader:
+    """Collects what it stored; `artifacts` is the list for the status."""
+
+    def __init__(self, store: ObjectStore, prefix: ArtifactPrefix, *, limits: Limits, patience: Patience, log: Log) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._limits = limits
+        self._patience = patience
+        self._log = log
+        self._files: list[ArtifactFile] = []
+        self._truncated = False
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """What is stored by now."""
+        return report.artifacts(self._store.uri(self._prefix.path), self._files, truncated=self._truncated)
+
+    async def probe(self) -> None:
+        """Raises StoreError unless the store can be written."""
+        key = self._prefix.file(PROBE)
+        await self._store.put(key, b"")
+        await self._store.delete([key])
+
+    async def send(self, directory: RunDirectory, outcome: Outcome, evaluation: str) -> None:
+        """Everything that is stored of an attempt, but `complete.json`."""
+        await self.text(layout.EVALUATION_FILE, evaluation)
+        self._truncated |= len(outcome.samples) > self._limits.files
+        for source in sources(outcome, self._limits):
+            await self._file(directory, source)
+        message = texts.clean(outcome.message)
+        await self.text(layout.OUTCOME_FILE, outcome.model_copy(update={"message": message}).to_json())
+
+    async def text(self, name: str, content: str) -> None:
+        """One file that is made here."""
+        stored = content.encode("utf-8", "replace")
+        await self._patience.until_done(lambda: self._store.put(self._prefix.file(name), stored), f"upload of {name}")
+        self._files.append(ArtifactFile(name=name, bytes=len(stored)))
+
+    async def _file(self, directory: RunDirectory, source: Source) -> None:
+        try:
+            stored = await self._patience.until_done(lambda: self._once(directory, source), f"upload of {source.name}")
+        except UnsafeFile as error:
+            self._truncated = True
+            self._log("file left out", file=source.name, error=str(error))
+        else:
+            self._files.append(stored)
+
+    async def _once(self, directory: RunDirectory, source: Source) -> ArtifactFile:
+        read, stored = Count(), Count()
+        path = source.path if source.path == run.LOG_FILE else in_output(source.path)
+        with directory.open(path) as stream:
+            _seek(stream, source)
+            content = counted(source.form(counted(pieces(stream, source.max_bytes), read)), stored)
+            await self._store.put(self._prefix.file(source.name), in_thread(content))
+        return ArtifactFile(name=source.name, bytes=stored.bytes, lines=read.lines)
+
+
+def _seek(stream: BinaryIO, source: Source) -> None:
+    excess = os.fstat(stream.fileno()).st_size - source.max_bytes
+    if excess > 0 and not source.keep_end:
+        raise UnsafeFile(f"{source.path!r} is larger than {source.max_bytes} bytes")
+    stream.seek(max(0, excess))

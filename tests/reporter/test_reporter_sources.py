@@ -1,0 +1,33 @@
+from lmms_eval_core.phases import Reason
+from lmms_eval_core.run import Outcome
+from lmms_eval_reporter.settings import Limits
+from lmms_eval_reporter.sources import sources
+
+
+def outcome(samples: dict[str, str], results: str | None = "output/r.json") -> Outcome:
+    return Outcome(reason=Reason.SUCCEEDED, exit_code=0, results=results, samples=samples)
+
+
+def test_results_samples_and_log_have_their_places() -> None:
+    found = list(sources(outcome({"mme": "output/a.jsonl"}), Limits()))
+    assert [(source.name, source.path, source.keep_end) for source in found] == [
+        ("results.json", "output/r.json", False),
+        ("samples/mme.jsonl.zst", "output/a.jsonl", False),
+        ("log.txt.zst", "log.txt", True),
+    ]
+
+
+def test_the_log_goes_even_without_results() -> None:
+    assert [source.name for source in sources(outcome({}, results=None), Limits())] == ["log.txt.zst"]
+
+
+def test_tasks_never_share_a_file() -> None:
+    names = ["a/b", "a_b", "a:b", "../a", "..", ".", "", "x" * 300, "x" * 301, "a_b-1"]
+    found = [source.name for source in sources(outcome({name: "output/x" for name in names}), Limits())]
+    assert len(set(found)) == len(names) + 2
+    assert all(name.count("/") <= 1 and ".." not in name.split("/") for name in found)
+
+
+def test_no_more_files_than_the_limit() -> None:
+    many = {f"t{n}": "output/x" for n in range(50)}
+    assert len([s for s in sources(outcome(many), Limits(files=10)) if s.name.startswith("samples/")]) == 10
