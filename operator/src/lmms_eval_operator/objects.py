@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from lmms_eval_core import names
 from lmms_eval_core.crd import status_owners
@@ -98,7 +98,6 @@ class Job:
     attempt: int
     slot: int
     state: str = STATE_NEW
-    owner_uid: str = ""
     spent: bool = False
     expires: bool = False
     deleting: bool = False
@@ -200,22 +199,22 @@ def evaluation(item: Object) -> Evaluation:
 
 
 def job(item: Object) -> Job | None:
-    """From the API server's JSON; None if its labels are not those of an attempt."""
+    """From the API server's JSON; None if its name and labels are not those of an attempt's Job."""
     metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     labels = metadata.get("labels") or {}
     attempt, slot = _number(labels, names.LABEL_ATTEMPT), _number(labels, names.LABEL_SLOT)
-    if attempt is None or slot is None:
+    name, uid = labels.get(names.LABEL_EVALUATION, ""), labels.get(names.LABEL_EVALUATION_UID, "")
+    if attempt is None or slot is None or metadata["name"] != names.job_name(evaluation=name, uid=uid, attempt=attempt):
         return None
     return Job(
         uid=metadata["uid"],
         name=metadata["name"],
         version=metadata["resourceVersion"],
-        evaluation_uid=labels.get(names.LABEL_EVALUATION_UID, ""),
-        evaluation=labels.get(names.LABEL_EVALUATION, ""),
+        evaluation_uid=uid,
+        evaluation=name,
         attempt=attempt,
         slot=slot,
         state=labels.get(names.LABEL_STATE, ""),
-        owner_uid=next((owner["uid"] for owner in metadata.get("ownerReferences") or () if owner.get("controller")), ""),
         spent=_spent(status),
         expires=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,

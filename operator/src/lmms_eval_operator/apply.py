@@ -1,0 +1,246 @@
+"""Actions to API calls, each write with its precondition. The answer goes into the view at once, so the next plan knows of it.
+
+A precondition that fails is a Conflict: `plan` looked at something old, and nothing was done. `reconcile` then calls
+`look_again`.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pydantic import ValidationError
+
+from lmms_eval_core import names
+from lmms_eval_core.evaluation import LMMEvaluation
+from lmms_eval_core.kube import errors, lease
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, KubeClient, Object, Patch
+from lmms_eval_core.phases import Phase, Reason
+from lmms_eval_operator import job as manifest
+from lmms_eval_operator import objects, patches
+from lmms_eval_operator.actions import (
+    Action,
+    CancelQueued,
+    Claim,
+    CreateJob,
+    DeleteJob,
+    DeletePod,
+    ExpireJob,
+    Finish,
+    LookAgain,
+    MarkRunning,
+    ReadEvents,
+    Release,
+    Report,
+    StartJob,
+    StopJob,
+    StopOrphan,
+)
+from lmms_eval_operator.derive import Verdict, derive
+from lmms_eval_operator.observe import Observer
+from lmms_eval_operator.plan.recover import orphan, releasable
+from lmms_eval_operator.settings import Settings
+from lmms_eval_operator.slots import Holder, Slot
+from lmms_eval_operator.view import View
+
+MAX_MESSAGE = 2048
+
+
+class Executor:
+    """Does actions. `timestamp` gives the time of day as Kubernetes writes it, `clock` is monotonic."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        view: View,
+        settings: Settings,
+        *,
+        timestamp: Callable[[], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._view = view
+        self._settings = settings
+        self._timestamp = timestamp
+        self._clock = clock
+        self._observer = Observer(client, view)
+        self._handlers: dict[type, Callable[[Any], Awaitable[None]]] = {
+            Claim: self._claim,
+            CreateJob: self._create_job,
+            MarkRunning: self._mark_running,
+            StartJob: self._start_job,
+            StopJob: self._stop_job,
+            StopOrphan: self._stop_orphan,
+            DeletePod: self._delete_pod,
+            DeleteJob: self._delete_job,
+            ExpireJob: self._expire_job,
+            Report: self._report,
+            CancelQueued: self._cancel_queued,
+            Finish: self._finish,
+            Release: self._release,
+            ReadEvents: self._read_events,
+        }
+
+    async def apply(self, action: Action) -> None:
+        """Does it. Raises KubeError: Conflict or NotFound if the precondition does not hold."""
+        if not isinstance(action, LookAgain):
+            await self._handlers[type(action)](action)
+
+    async def look_again(self, action: Action) -> None:
+        """Reads afresh what the action was about. Raises KubeError."""
+        match action:
+            case Claim(slot=slot) | Release(slot=slot):
+                await self._observer.slots()
+                if slot.holder is not None:
+                    await self._look(*slot.holder)
+                if isinstance(action, Claim):
+                    await self._observer.evaluation(action.evaluation.name, action.evaluation.uid)
+            case CreateJob(evaluation=evaluation):
+                await self._look(evaluation.name, evaluation.uid, evaluation.attempt + 1)
+            case MarkRunning(evaluation=evaluation, job=job) | StartJob(evaluation=evaluation, job=job):
+                await self._look(evaluation.name, evaluation.uid, job.attempt)
+            case StopOrphan(job=job) | DeleteJob(job=job) | ExpireJob(job=job):
+                await self._look(job.evaluation, job.evaluation_uid, job.attempt)
+            case DeletePod(pod=pod):
+                await self._observer.pods(pod.evaluation_uid, pod.attempt)
+            case StopJob(evaluation=evaluation) | Finish(evaluation=evaluation) | Report(evaluation=evaluation):
+                await self._look(evaluation.name, evaluation.uid, evaluation.attempt)
+            case CancelQueued(evaluation=evaluation):
+                await self._observer.evaluation(evaluation.name, evaluation.uid)
+            case _:
+                pass
+
+    async def _look(self, name: str, uid: str, attempt: int) -> None:
+        await self._observer.attempt(name, uid, attempt)
+
+    # The start, step by step.
+
+    async def _claim(self, action: Claim) -> None:
+        evaluation, slot = action.evaluation, action.slot
+        holder = Holder(evaluation.name, evaluation.uid, evaluation.attempt + 1)
+        register = await lease.swap(self._client, slot.register, str(holder))
+        self._view.slots[slot.index] = Slot(slot.index, register, claimed_at=evaluation.version)
+
+    async def _create_job(self, action: CreateJob) -> None:
+        expected = action.evaluation
+        found = await self._client.get(EVALUATIONS, expected.name)
+        evaluation = objects.evaluation(found)
+        self._view.evaluations.put(evaluation)
+        if evaluation.uid != expected.uid or not evaluation.startable or evaluation.attempt != expected.attempt:
+            raise errors.Conflict(f"{expected.name} is not to be started any more")
+        try:
+            body = self._manifest(found, evaluation.attempt + 1, action.slot.index)
+            self._put_job(await self._client.create(JOBS, body))
+        except errors.AlreadyExists:
+            await self._adopt(evaluation)
+        except (manifest.CannotRun, errors.Invalid) as error:
+            await self._refuse(evaluation, str(error))
+
+    def _manifest(self, found: Object, attempt: int, slot: int) -> Object:
+        try:
+            return manifest.job(LMMEvaluation.parse(found), attempt=attempt, slot=slot, settings=self._settings)
+        except ValidationError as error:
+            raise manifest.CannotRun(f"the spec is not valid for this version of the operator: {error}") from error
+
+    async def _adopt(self, evaluation: objects.Evaluation) -> None:
+        """The Job of this attempt is there: we, or another operator, created it before."""
+        name = names.job_name(evaluation=evaluation.name, uid=evaluation.uid, attempt=evaluation.attempt + 1)
+        found = objects.job(await self._client.get(JOBS, name))
+        if found is None or found.evaluation_uid != evaluation.uid:
+            await self._refuse(
+                evaluation, f"a Job named {name} exists that is not this evaluation's: delete it and create this again"
+            )
+        else:
+            self._view.jobs.put(found)
+
+    async def _refuse(self, evaluation: objects.Evaluation, message: str) -> None:
+        verdict = Verdict(Phase.FAILED, Reason.INVALID_SPEC, message[:MAX_MESSAGE])
+        await self._write_status(evaluation, patches.ended(evaluation, verdict, self._timestamp()))
+
+    async def _mark_running(self, action: MarkRunning) -> None:
+        await self._write_status(action.evaluation, patches.running(action.evaluation, action.job, self._timestamp()))
+
+    async def _start_job(self, action: StartJob) -> None:
+        await self._write_job(action.job, patches.start_job(action.job))
+
+    # The end.
+
+    async def _stop_job(self, action: StopJob) -> None:
+        await self._write_job(action.job, patches.stop_job(action.job))
+
+    async def _stop_orphan(self, action: StopOrphan) -> None:
+        job = action.job
+        await self._observer.slots()
+        live = await self._observer.attempt(job.evaluation, job.evaluation_uid, job.attempt)
+        named = self._view.named(job.slot, job.evaluation_uid, job.attempt)
+        if live.job is None or live.job.uid != job.uid or not orphan(_live(live.evaluation), live.job, named=named):
+            raise errors.Conflict(f"{job.name} is no orphan")
+        await self._write_job(live.job, patches.stop_job(live.job))
+
+    async def _delete_pod(self, action: DeletePod) -> None:
+        pod = action.pod
+        jobs = await self._client.list(JOBS, label_selector=f"{names.LABEL_EVALUATION_UID}={pod.evaluation_uid}")
+        if any((job := objects.job(item)) and job.attempt == pod.attempt for item in jobs.items):
+            raise errors.Conflict(f"{pod.name} has a Job")
+        await self._client.delete(PODS, pod.name, uid=pod.uid)
+        await self._observer.pods(pod.evaluation_uid, pod.attempt)
+
+    async def _delete_job(self, action: DeleteJob) -> None:
+        job = action.job
+        if any(not pod.terminal for pod in await self._observer.pods(job.evaluation_uid, job.attempt)):
+            raise errors.Conflict(f"{job.name} has a pod")
+        await self._client.delete(JOBS, job.name, uid=job.uid)
+        self._view.jobs.forget(job.uid)
+
+    async def _expire_job(self, action: ExpireJob) -> None:
+        await self._write_job(action.job, patches.expire_job(action.job, self._settings.job_ttl_seconds))
+
+    async def _cancel_queued(self, action: CancelQueued) -> None:
+        await self._write_status(action.evaluation, patches.cancelled_in_queue(action.evaluation, self._timestamp()))
+
+    async def _finish(self, action: Finish) -> None:
+        expected = action.evaluation
+        live = await self._observer.attempt(expected.name, expected.uid, expected.attempt)
+        evaluation = live.evaluation
+        if evaluation is None or evaluation.phase is not Phase.RUNNING or evaluation.attempt != expected.attempt:
+            raise errors.Conflict(f"{expected.name} is not running attempt {expected.attempt} any more")
+        job = live.job if live.job is not None and live.job.uid == evaluation.job_uid else None
+        verdict = derive(evaluation, job, live.pods)
+        if not verdict.over or (job is None and not action.job_gone):
+            raise errors.Conflict(f"{expected.name} is still running")
+        await self._write_status(evaluation, patches.ended(evaluation, verdict, self._timestamp()))
+        self._view.over.add((evaluation.uid, evaluation.attempt))
+
+    async def _release(self, action: Release) -> None:
+        slot, holder = action.slot, action.slot.holder
+        if holder is not None and (holder.uid, holder.attempt) not in self._view.over:
+            live = await self._observer.attempt(*holder)
+            if not releasable(_live(live.evaluation), live.job, live.pods, holder, slot.index):
+                raise errors.Conflict(f"slot {slot.index} is still in use by {holder.name}")
+        register = await lease.swap(self._client, slot.register, "")
+        self._view.slots[slot.index] = Slot(slot.index, register)
+        if holder is not None:
+            self._view.over.discard((holder.uid, holder.attempt))
+
+    # For people to read.
+
+    async def _report(self, action: Report) -> None:
+        await self._write_status(action.evaluation, patches.report(action.evaluation, action.verdict))
+
+    async def _read_events(self, action: ReadEvents) -> None:
+        await self._observer.events(action.uid, self._clock())
+
+    async def _write_status(self, evaluation: objects.Evaluation, patch: Patch) -> None:
+        answer = await self._client.json_patch(EVALUATIONS, evaluation.name, patch, subresource="status")
+        self._view.evaluations.put(objects.evaluation(answer))
+
+    async def _write_job(self, job: objects.Job, patch: Patch) -> None:
+        self._put_job(await self._client.json_patch(JOBS, job.name, patch))
+
+    def _put_job(self, answer: Object) -> None:
+        parsed = objects.job(answer)
+        if parsed is not None:
+            self._view.jobs.put(parsed)
+
+
+def _live(evaluation: objects.Evaluation | None) -> objects.Evaluation | None:
+    """An ended evaluation stands behind nothing, like one that is gone."""
+    return None if evaluation is None or evaluation.terminal else evaluation

@@ -1,0 +1,55 @@
+"""How many GPUs a pod asks for, and how many processes share them. Pure arithmetic over the spec; `job` uses it.
+
+lmms-eval's own server starts `accelerate launch` with as many processes as GPUs were asked for. That suits adapters that
+hold one copy of the model per process, and only those:
+
+    what modelArgs say                                    processes      why
+    data_parallel_size D > 1                              T x D          vLLM's adapter wants the world to be exactly that large
+    tensor_parallel_size (tp_size) T > 1                  1              vLLM and SGLang start their workers by themselves
+    device_map auto, balanced, ...; parallelize true      1              one process spreads the model over all GPUs
+    anything else                                         gpus           data parallel, as upstream
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from lmms_eval_core.schema import Scalar
+from lmms_eval_core.spec import EvaluationSpec
+
+TENSOR_PARALLEL: Final = ("tensor_parallel_size", "tp_size")
+DATA_PARALLEL: Final = ("data_parallel_size", "dp_size")
+SPREADING_DEVICE_MAPS: Final = frozenset({"auto", "balanced", "balanced_low_0", "sequential"})
+
+
+class Launch(NamedTuple):
+    """GPUs of the pod, and processes that lmms-eval runs as."""
+
+    gpus: int
+    processes: int
+
+
+def launch(spec: EvaluationSpec) -> Launch:
+    """For one evaluation. A parallel size beyond `spec.gpus` counts: the run could not start with less."""
+    arguments = spec.model_args or {}
+    tensor, data = _size(arguments, TENSOR_PARALLEL), _size(arguments, DATA_PARALLEL)
+    gpus = max(spec.gpus, tensor * data) if tensor * data > 1 else spec.gpus
+    if data > 1:
+        return Launch(gpus, tensor * data)
+    if tensor > 1 or _spreads(arguments):
+        return Launch(gpus, 1)
+    return Launch(gpus, max(1, gpus))
+
+
+def _size(arguments: Mapping[str, Scalar], spellings: tuple[str, ...]) -> int:
+    for spelling in spellings:
+        value = str(arguments.get(spelling, ""))
+        if value.isdecimal():
+            return max(1, int(value))
+    return 1
+
+
+def _spreads(arguments: Mapping[str, Scalar]) -> bool:
+    return str(arguments.get("device_map", "")) in SPREADING_DEVICE_MAPS or str(arguments.get("parallelize", "")) in (
+        "True",
+        "true",
+    )

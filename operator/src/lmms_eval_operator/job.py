@@ -1,0 +1,266 @@
+"""From an evaluation to the Job of one attempt: pure, so that the same attempt always gives the same Job.
+
+The pod has two containers. `evaluator` runs the user's model without token and credentials; `reporter`, a native sidecar
+from our own image, has both, starts first and ends last. They share the run directory and nothing else.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lmms_eval_core import names
+from lmms_eval_core.evaluation import LMMEvaluation
+from lmms_eval_core.kube.client import Object
+from lmms_eval_core.run import RUN_DIRECTORY, Harness, RunInput
+from lmms_eval_core.spec import REMOTE_CODE_ARG, EvaluationSpec, Resources
+from lmms_eval_operator.gpus import Launch, launch
+from lmms_eval_operator.objects import STATE_NEW
+from lmms_eval_operator.settings import Settings
+
+GRACE_SECONDS: Final = 60
+USER: Final = 1000
+CACHE_DIRECTORY: Final = "/cache"
+TOKEN_DIRECTORY: Final = "/var/run/lmms-eval"
+TOKEN_SECONDS: Final = 3600
+# Linux refuses a longer environment variable.
+MAX_RUN_INPUT: Final = 120 * 1024
+# Evicting a run to save a node throws hours of GPU time away.
+STAY: Final = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+LOCKED_DOWN: Final[Object] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+REPORTER_RESOURCES: Final[Object] = {
+    "requests": {"cpu": "50m", "memory": "128Mi"},
+    "limits": {"memory": "512Mi"},
+}
+
+
+class CannotRun(Exception):
+    """The spec asks for something that admission could not see to be impossible; the message is for its author."""
+
+
+def job(evaluation: LMMEvaluation, *, attempt: int, slot: int, settings: Settings) -> Object:
+    """The manifest, suspended. Raises CannotRun."""
+    metadata = evaluation.metadata
+    labels = {
+        "app.kubernetes.io/name": "lmms-eval",
+        "app.kubernetes.io/component": names.EVALUATOR_CONTAINER,
+        names.LABEL_MANAGED_BY: names.MANAGED_BY,
+        names.LABEL_EVALUATION: metadata.name,
+        names.LABEL_EVALUATION_UID: metadata.uid,
+        names.LABEL_ATTEMPT: str(attempt),
+        names.LABEL_SLOT: str(slot),
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": names.job_name(evaluation=metadata.name, uid=metadata.uid, attempt=attempt),
+            "labels": {**labels, names.LABEL_STATE: STATE_NEW},
+            "ownerReferences": [_owner(evaluation)],
+        },
+        "spec": {
+            "suspend": True,
+            "backoffLimit": 0,
+            "podReplacementPolicy": "Failed",
+            "template": {"metadata": {"labels": labels, "annotations": STAY}, "spec": _pod(evaluation, attempt, settings)},
+        },
+    }
+
+
+def run_input(evaluation: LMMEvaluation, *, attempt: int, settings: Settings) -> RunInput:
+    """What runner and reporter are told."""
+    spec, metadata = evaluation.spec, evaluation.metadata
+    resources = launch(spec)
+    return RunInput(
+        namespace=metadata.namespace,
+        name=metadata.name,
+        uid=metadata.uid,
+        attempt=attempt,
+        harness=_harness(spec),
+        processes=resources.processes,
+        gpus=resources.gpus,
+        image=spec.image or settings.evaluator_image,
+        secret_env=[variable.name for variable in spec.env or () if variable.secret_key_ref],
+        publish_timeout_seconds=settings.publish_timeout_seconds,
+    )
+
+
+def _harness(spec: EvaluationSpec) -> Harness:
+    given = spec.model_dump(include=set(Harness.model_fields), exclude_none=True)
+    if spec.trust_remote_code:
+        given["model_args"] = {**(spec.model_args or {}), REMOTE_CODE_ARG: True}
+    return Harness(**given)
+
+
+def _owner(evaluation: LMMEvaluation) -> Object:
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "name": evaluation.metadata.name,
+        "uid": evaluation.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _pod(evaluation: LMMEvaluation, attempt: int, settings: Settings) -> Object:
+    spec = evaluation.spec
+    given = run_input(evaluation, attempt=attempt, settings=settings)
+    optional = {
+        "nodeSelector": {**settings.default_node_selector, **(spec.node_selector or {})},
+        "tolerations": [item.to_wire() for item in (*settings.default_tolerations, *(spec.tolerations or ()))],
+        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
+        "priorityClassName": spec.priority_class_name,
+        "runtimeClassName": spec.runtime_class_name,
+    }
+    return {
+        "restartPolicy": "Never",
+        "serviceAccountName": settings.reporter_service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": _pod_security(),
+        "initContainers": [_reporter(given, settings)],
+        "containers": [_evaluator(spec, given, settings)],
+        "volumes": _volumes(spec, settings),
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def _pod_security() -> Object:
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "fsGroup": USER,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _evaluator(spec: EvaluationSpec, given: RunInput, settings: Settings) -> Object:
+    own = {
+        names.ENV_RUN: literal(_run_json(given)),
+        names.ENV_RUN_DIRECTORY: str(RUN_DIRECTORY),
+        "HF_HOME": f"{CACHE_DIRECTORY}/huggingface",
+        "HOME": "/tmp",
+        "XDG_CACHE_HOME": CACHE_DIRECTORY,
+        "TMPDIR": "/tmp",
+    }
+    users = [variable.to_wire() for variable in spec.env or ()]
+    environment = {item["name"]: item for item in (*settings.default_env, *users)}
+    mounts = [("run", str(RUN_DIRECTORY)), ("cache", CACHE_DIRECTORY), ("tmp", "/tmp"), ("dshm", "/dev/shm")]
+    return {
+        "name": names.EVALUATOR_CONTAINER,
+        "image": given.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "securityContext": LOCKED_DOWN,
+        "resources": _resources(_with_defaults(spec, settings), launch(spec), settings),
+        # Ours come last, and so win: the pod's own wiring is nobody's to change.
+        "env": [*(environment[name] for name in environment if name not in own), *_env(own)],
+        "volumeMounts": [*_mounts(mounts), *_user_mounts(spec)],
+    }
+
+
+def _reporter(given: RunInput, settings: Settings) -> Object:
+    store = settings.store
+    own = {
+        names.ENV_RUN: literal(_run_json(given)),
+        names.ENV_RUN_DIRECTORY: str(RUN_DIRECTORY),
+        "LMMS_EVAL_STORE_URL": store.url,
+        "LMMS_EVAL_STORE_ENDPOINT": store.endpoint,
+        "LMMS_EVAL_STORE_REGION": store.region,
+        "LMMS_EVAL_REPORTER_TOKEN_FILE": f"{TOKEN_DIRECTORY}/token",
+        "LMMS_EVAL_REPORTER_CA_FILE": f"{TOKEN_DIRECTORY}/ca.crt",
+    }
+    return {
+        "name": names.REPORTER_CONTAINER,
+        "restartPolicy": "Always",
+        "image": settings.reporter_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "securityContext": LOCKED_DOWN,
+        "resources": REPORTER_RESOURCES,
+        "env": _env({name: value for name, value in own.items() if value}),
+        "envFrom": [{"secretRef": {"name": store.secret}}] if store.secret else [],
+        "volumeMounts": [
+            *_mounts([("run", str(RUN_DIRECTORY)), ("reporter-tmp", "/tmp")]),
+            {"name": "token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},
+        ],
+        "startupProbe": {
+            "exec": {"command": ["python", "-m", "lmms_eval_reporter.probe"]},
+            "periodSeconds": 1,
+            "timeoutSeconds": 10,
+            # A store that is away is waited for, not failed: days, in practice for ever.
+            "failureThreshold": 1_000_000,
+        },
+    }
+
+
+def _run_json(given: RunInput) -> str:
+    text = given.to_json()
+    if len(text.encode()) > MAX_RUN_INPUT:
+        raise CannotRun(f"the arguments are longer than {MAX_RUN_INPUT // 1024} KiB in all: shorten them, or use a task group")
+    return text
+
+
+def literal(text: str) -> str:
+    """As the value of an environment variable that the kubelet hands on unchanged: it would expand `$(NAME)` and halve `$$`."""
+    return text.replace("$", "$$")
+
+
+def _env(values: Mapping[str, str]) -> list[Object]:
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def _mounts(mounts: list[tuple[str, str]]) -> list[Object]:
+    return [{"name": name, "mountPath": path} for name, path in mounts]
+
+
+def _user_mounts(spec: EvaluationSpec) -> list[Object]:
+    return [
+        {"name": f"user-{index}", "mountPath": volume.mount_path, "readOnly": volume.read_only}
+        for index, volume in enumerate(spec.volumes or ())
+    ]
+
+
+def _with_defaults(spec: EvaluationSpec, settings: Settings) -> Resources:
+    given = spec.resources.model_dump(exclude_none=True) if spec.resources else {}
+    return settings.default_resources.model_copy(update=given)
+
+
+def _resources(wanted: Resources, resources: Launch, settings: Settings) -> Object:
+    """Memory and disk are limits as well: beyond them the run is ended and not its neighbours. CPU is not: idle cores help."""
+    bounded: dict[str, Any] = {"memory": wanted.memory, "ephemeral-storage": wanted.ephemeral_storage}
+    if resources.gpus:
+        bounded[settings.gpu_resource] = resources.gpus
+    limits = {name: str(value) for name, value in bounded.items() if value is not None}
+    cpu = {"cpu": str(wanted.cpu)} if wanted.cpu is not None else {}
+    return {"requests": {**cpu, **limits}, "limits": limits}
+
+
+def _volumes(spec: EvaluationSpec, settings: Settings) -> list[Object]:
+    shared_memory = _with_defaults(spec, settings).shared_memory
+    limit = {"sizeLimit": str(shared_memory)} if shared_memory is not None else {}
+    cache = {"persistentVolumeClaim": {"claimName": settings.cache_claim}} if settings.cache_claim else {"emptyDir": {}}
+    return [
+        {"name": "run", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+        {"name": "reporter-tmp", "emptyDir": {}},
+        {"name": "cache", **cache},
+        {"name": "dshm", "emptyDir": {"medium": "Memory", **limit}},
+        {"name": "token", "projected": {"sources": _identity()}},
+        *(_user_volume(index, volume.claim_name, volume.read_only) for index, volume in enumerate(spec.volumes or ())),
+    ]
+
+
+def _user_volume(index: int, claim: str, read_only: bool) -> Object:
+    return {"name": f"user-{index}", "persistentVolumeClaim": {"claimName": claim, "readOnly": read_only}}
+
+
+def _identity() -> list[Object]:
+    return [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    ]

@@ -1,0 +1,91 @@
+"""Composition root: settings, client, view, kopf's thread, the reconciler and the probes; signals and the exit status.
+
+A leader election would stand between the watch, which runs warm in every replica, and the reconciler.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from lmms_eval_core.kube.client import KubeClient, Object, Resource
+from lmms_eval_core.kube.transport import connect
+from lmms_eval_core.schema import rfc3339
+from lmms_eval_operator import logs, probes
+from lmms_eval_operator.apply import Executor
+from lmms_eval_operator.observe import Observer
+from lmms_eval_operator.reconcile import Health, Reconciler
+from lmms_eval_operator.settings import InvalidSettings, Settings
+from lmms_eval_operator.view import View
+from lmms_eval_operator.watch import Sink, Watch
+
+STOP_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Entry point of `lmms-eval-operator`."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except InvalidSettings as error:
+        print(error, file=sys.stderr)
+        return 2
+    logs.configure(settings.log_level)
+    return asyncio.run(serve(settings))
+
+
+async def serve(settings: Settings) -> int:
+    """Runs until SIGTERM or SIGINT (0), or until the reconciler dies (the exception)."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    client = await connect(namespace=settings.namespace)
+    reconciler = compose(client, settings)
+    watch = Watch(settings.namespace, sink(reconciler))
+    try:
+        async with probes.serving(reconciler.health, settings.probe_port):
+            watch.start()
+            log.info("serving", extra=logs.keys(namespace=settings.namespace, slots=settings.concurrency))
+            await until(stopping, reconciler)
+    finally:
+        await watch.stop(STOP_SECONDS)
+        await client.close()
+    log.info("stopped")
+    return 0
+
+
+async def until(stopping: asyncio.Event, reconciler: Reconciler) -> None:
+    """Reconciles until `stopping` is set. Raises what the reconciler raises."""
+    loop = asyncio.create_task(reconciler.run(), name="reconciler")
+    stop = asyncio.create_task(stopping.wait(), name="stop")
+    try:
+        await asyncio.wait({loop, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if loop.done():
+            loop.result()
+    finally:
+        loop.cancel()
+        stop.cancel()
+        await asyncio.gather(loop, stop, return_exceptions=True)
+
+
+def compose(client: KubeClient, settings: Settings) -> Reconciler:
+    """The parts, put together; the tests do it the same way."""
+    view = View(concurrency=settings.concurrency)
+    clock = time.monotonic
+    executor = Executor(client, view, settings, timestamp=lambda: rfc3339(datetime.now(UTC)), clock=clock)
+    return Reconciler(view, Observer(client, view), executor, clock, Health(clock))
+
+
+def sink(reconciler: Reconciler) -> Sink:
+    """Where events go: into the view and, if they tell something new, as a wake-up to the reconciler."""
+
+    def learn(resource: Resource, deleted: bool, item: Object) -> None:
+        if reconciler.view.learn(resource, deleted, item):
+            reconciler.wake.set()
+
+    return learn

@@ -1,0 +1,118 @@
+"""Reads the cluster into the view: everything by lists, or one attempt by a live look.
+
+Lists go to the API server's storage, so what they say was true at that moment; `reconcile` calls for them, `apply` for the
+looks.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+from lmms_eval_core import names
+from lmms_eval_core.kube import errors, lease
+from lmms_eval_core.kube.client import EVALUATIONS, EVENTS, JOBS, LEASES, PODS, KubeClient, Object, Resource
+from lmms_eval_core.phases import TERMINAL
+from lmms_eval_operator import objects
+from lmms_eval_operator.objects import Evaluation, Job, Pod
+from lmms_eval_operator.slots import Slot, labels
+from lmms_eval_operator.view import Notes, View
+
+OURS: Final = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+NOT_ENDED: Final = ",".join(f"status.phase!={phase}" for phase in sorted(TERMINAL))
+
+Item = TypeVar("Item")
+
+
+class Attempt(NamedTuple):
+    """One attempt as the API server has it this moment; `evaluation` is None if that is gone, `job` likewise."""
+
+    evaluation: Evaluation | None
+    job: Job | None
+    pods: list[Pod]
+
+
+class Observer:
+    """Reads. Every method raises KubeError."""
+
+    def __init__(self, client: KubeClient, view: View) -> None:
+        self._client = client
+        self._view = view
+
+    async def everything(self) -> None:
+        """Lists all. Evaluations last: one that is missing in the list, though its Job is in an earlier one, has ended."""
+        await self.slots()
+        pods = await self._client.list(PODS, label_selector=OURS)
+        self._view.pods.replace(_parsed(objects.pod, pods.items), pods.resource_version)
+        jobs = await self._client.list(JOBS, label_selector=OURS)
+        self._view.jobs.replace(_parsed(objects.job, jobs.items), jobs.resource_version)
+        evaluations = await self._client.list(EVALUATIONS, field_selector=NOT_ENDED)
+        self._view.evaluations.replace(map(objects.evaluation, evaluations.items), evaluations.resource_version)
+
+    async def slots(self) -> None:
+        """Reads all slots, and makes those that are missing."""
+        page = await self._client.list(LEASES, label_selector=OURS)
+        registers = {index: lease.parse(item) for item in page.items if (index := _slot_index(item)) is not None}
+        for index in set(range(self._view.concurrency)) - registers.keys():
+            registers[index] = await lease.read(self._client, names.slot_lease_name(index), labels(index))
+        known = self._view.slots
+        self._view.slots = {index: _merged(known.get(index), Slot(index, register)) for index, register in registers.items()}
+
+    async def attempt(self, name: str, uid: str, number: int) -> Attempt:
+        """A live look at one attempt, which the view learns from."""
+        evaluation = await self.evaluation(name, uid)
+        job_name = names.job_name(evaluation=name, uid=uid, attempt=number)
+        job = await self._get(JOBS, job_name, objects.job)
+        known = self._view.job(uid, number)
+        if known is not None and (job is None or job.uid != known.uid):
+            self._view.jobs.forget(known.uid)
+        if job is not None:
+            self._view.jobs.put(job)
+        return Attempt(evaluation, job, await self.pods(uid, number))
+
+    async def evaluation(self, name: str, uid: str) -> Evaluation | None:
+        """A live look at one evaluation; None if it is gone, even if another one has its name by now."""
+        found = await self._get(EVALUATIONS, name, objects.evaluation)
+        if found is not None:
+            self._view.evaluations.put(found)
+        if found is None or found.uid != uid:
+            self._view.evaluations.forget(uid)
+            return None
+        return found
+
+    async def pods(self, uid: str, number: int) -> list[Pod]:
+        """The pods of an attempt, live."""
+        selector = f"{OURS},{names.LABEL_EVALUATION_UID}={uid},{names.LABEL_ATTEMPT}={number}"
+        page = await self._client.list(PODS, label_selector=selector)
+        pods = _parsed(objects.pod, page.items)
+        for pod in pods:
+            self._view.pods.put(pod)
+        for known in self._view.pods_of(uid, number):
+            if known.uid not in {pod.uid for pod in pods}:
+                self._view.pods.remove(known.uid, page.resource_version)
+        return pods
+
+    async def events(self, uid: str, now: float) -> None:
+        """What components said about the object of this uid."""
+        page = await self._client.list(EVENTS, field_selector=f"involvedObject.uid={uid}")
+        said = sorted(map(objects.event, page.items), key=lambda event: event.at)
+        self._view.notes[uid] = Notes(now, tuple(said))
+
+    async def _get(self, resource: Resource, name: str, parse: Callable[[Object], Item | None]) -> Item | None:
+        try:
+            return parse(await self._client.get(resource, name))
+        except errors.NotFound:
+            return None
+
+
+def _parsed(parse: Callable[[Object], Item | None], items: Sequence[Object]) -> list[Item]:
+    return [parsed for item in items if (parsed := parse(item)) is not None]
+
+
+def _slot_index(item: Object) -> int | None:
+    text = (item["metadata"].get("labels") or {}).get(names.LABEL_SLOT, "")
+    return int(text) if text.isdecimal() and item["metadata"]["name"] == names.slot_lease_name(int(text)) else None
+
+
+def _merged(known: Slot | None, read: Slot) -> Slot:
+    """A Lease that nobody wrote since keeps what we know of our own swap."""
+    same = known is not None and known.register.resource_version == read.register.resource_version
+    return known if known is not None and same else read

@@ -1,0 +1,70 @@
+"""Free slots go to the first of the queue; starts that are under way go on, whoever began them.
+
+Claim ──▶ CreateJob ──▶ MarkRunning ──▶ StartJob one a round, each known to be done by what the API server holds
+"""
+
+from collections.abc import Iterator
+
+from lmms_eval_core.ordering import in_order
+from lmms_eval_core.phases import Phase
+from lmms_eval_operator.actions import Action, Claim, CreateJob, DeleteJob, MarkRunning, StartJob
+from lmms_eval_operator.objects import STATE_NEW, Evaluation
+from lmms_eval_operator.slots import Slot
+from lmms_eval_operator.view import View
+
+
+def start(view: View, now: float) -> Iterator[Action]:
+    """Carries on first, then claims."""
+    for slot in view.slots.values():
+        holder = slot.holder
+        evaluation = view.evaluations.get(holder.uid) if holder else None
+        if holder is not None and evaluation is not None:
+            yield from _carry_on(view, slot, evaluation, holder.attempt)
+    free = [slot for _, slot in sorted(view.slots.items()) if _free(view, slot)]
+    if free:
+        for slot, evaluation in zip(free, _queue(view), strict=False):
+            yield Claim(slot, evaluation)
+
+
+def _carry_on(view: View, slot: Slot, evaluation: Evaluation, attempt: int) -> Iterator[Action]:
+    if evaluation.phase is Phase.RUNNING:
+        yield from _let_run(view, slot, evaluation)
+    elif evaluation.startable and attempt == evaluation.attempt + 1 and slot.index == _chosen(view, evaluation, attempt):
+        yield from _prepare(view, slot, evaluation, attempt)
+
+
+def _let_run(view: View, slot: Slot, evaluation: Evaluation) -> Iterator[Action]:
+    job = view.current_job(evaluation)
+    here = slot.index == evaluation.slot and slot.holds(evaluation.uid, evaluation.attempt)
+    if here and job is not None and job.state == STATE_NEW and not evaluation.unwanted:
+        yield StartJob(evaluation, job)
+
+
+def _prepare(view: View, slot: Slot, evaluation: Evaluation, attempt: int) -> Iterator[Action]:
+    job = view.job(evaluation.uid, attempt)
+    if job is None:
+        yield CreateJob(slot, evaluation)
+    elif job.stopped and not view.may_run(job):
+        # A former start of this attempt was given up, by hold; a Job is never started twice.
+        yield DeleteJob(job)
+    elif job.state == STATE_NEW:
+        yield MarkRunning(evaluation, job) if slot.claimed_at == evaluation.version else Claim(slot, evaluation)
+
+
+def _chosen(view: View, evaluation: Evaluation, attempt: int) -> int:
+    """Of several slots claimed for one attempt, by two operators, the one that its Job names, else the lowest."""
+    job = view.job(evaluation.uid, attempt)
+    return job.slot if job is not None else view.slots_of(evaluation, attempt)[0].index
+
+
+def _free(view: View, slot: Slot) -> bool:
+    """Whether its Lease names nobody and nothing that names it may run: a slot is free when its GPU is."""
+    busy = any(job.slot == slot.index and view.may_run(job) for job in view.jobs)
+    occupied = any(pod.slot == slot.index and not pod.terminal for pod in view.pods)
+    return slot.index < view.concurrency and slot.register.free and not busy and not occupied
+
+
+def _queue(view: View) -> list[Evaluation]:
+    """Who may start and has no slot yet, in order."""
+    claimed = {slot.holder.uid for slot in view.slots.values() if slot.holder}
+    return in_order(item for item in view.evaluations if item.startable and item.uid not in claimed)

@@ -1,0 +1,19 @@
+"""Cancelled and deleted evaluations: the queued end at once, the running have their Job suspended. `finish` writes their end."""
+
+from collections.abc import Iterator
+
+from lmms_eval_core.phases import Phase
+from lmms_eval_operator.actions import Action, CancelQueued, StopJob
+from lmms_eval_operator.view import View
+
+
+def stop(view: View, now: float) -> Iterator[Action]:
+    """Never by deleting the Job: its controller may still create a pod after that."""
+    for evaluation in view.evaluations:
+        if not evaluation.unwanted:
+            continue
+        job = view.current_job(evaluation)
+        if evaluation.phase is Phase.RUNNING and job is not None and not job.stopped:
+            yield StopJob(evaluation, job)
+        if evaluation.phase is Phase.QUEUED and evaluation.cancel:
+            yield CancelQueued(evaluation)

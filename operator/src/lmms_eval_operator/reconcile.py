@@ -1,0 +1,141 @@
+"""The loop: look, plan, apply, until there is nothing to do; then wait for an event or for time to pass.
+
+Errors of the API server back off and start from fresh lists, because the write that failed may have happened. Any other
+exception is a defect: it ends the process, and the next one carries on from what the API server holds.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from lmms_eval_core.kube import errors
+from lmms_eval_operator import logs
+from lmms_eval_operator.actions import Action, LookAgain, ReadEvents, Report
+from lmms_eval_operator.apply import Executor
+from lmms_eval_operator.observe import Observer
+from lmms_eval_operator.plan import plan
+from lmms_eval_operator.view import View
+
+PERIOD_SECONDS: Final = 15.0
+RELIST_SECONDS: Final = 60.0
+FIRST_BACKOFF: Final = 0.5
+LAST_BACKOFF: Final = 15.0
+# A pass that goes on for longer lets the others have their turn; far more than a start and an end take.
+MAX_ROUNDS: Final = 100
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Health:
+    """What the probes tell, on the monotonic clock."""
+
+    clock: Callable[[], float]
+    beat_at: float = float("-inf")
+    good_at: float = float("-inf")
+
+    def beat(self) -> None:
+        """The loop lives."""
+        self.beat_at = self.clock()
+
+    def good(self) -> None:
+        """A pass ended without an error."""
+        self.good_at = self.clock()
+
+
+@dataclass
+class Reconciler:
+    """Runs until cancelled. `wake` makes it look at once."""
+
+    view: View
+    observer: Observer
+    executor: Executor
+    clock: Callable[[], float]
+    health: Health
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _listed_at: float = float("-inf")
+    _backoff: float = FIRST_BACKOFF
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            self.health.beat()
+            self.wake.clear()
+            wait = await self._pass()
+            self.health.beat()
+            await self._sleep(wait)
+
+    async def _pass(self) -> float:
+        """One pass; for how many seconds to wait, unless something happens."""
+        try:
+            wait = await self.work()
+        except errors.KubeError as error:
+            return self._back_off(error)
+        self._backoff = FIRST_BACKOFF
+        self.health.good()
+        return wait
+
+    async def work(self) -> float:
+        """Does what there is to do; for how many seconds nothing is due after that. Raises KubeError."""
+        if self.clock() - self._listed_at >= RELIST_SECONDS:
+            await self.observer.everything()
+            self._listed_at = self.clock()
+        for _ in range(MAX_ROUNDS):
+            now = self.clock()
+            self.view.note(now)
+            actions = plan(self.view, now)
+            due = [action for action in actions if not isinstance(action, LookAgain)]
+            if not due:
+                waits = [action.seconds for action in actions if isinstance(action, LookAgain)]
+                return min([PERIOD_SECONDS, *waits])
+            await self._round(due)
+        log.warning("still busy after many rounds", extra=logs.keys(rounds=MAX_ROUNDS))
+        return 1.0
+
+    async def _round(self, actions: Sequence[Action]) -> None:
+        """All actions of one plan, until one finds that the plan was made of something old."""
+        for action in actions:
+            self.health.beat()
+            try:
+                await self.executor.apply(action)
+            except (errors.Conflict, errors.NotFound) as error:
+                log.info("looking again", extra=_keys(action, cause=error.message))
+                await self.executor.look_again(action)
+                return
+            level = logging.DEBUG if isinstance(action, ReadEvents | Report) else logging.INFO
+            log.log(level, "done", extra=_keys(action))
+
+    def _back_off(self, error: errors.KubeError) -> float:
+        wait = max(self._backoff * random.uniform(0.5, 1.5), getattr(error, "retry_after", 0.0))
+        self._backoff = min(self._backoff * 2, LAST_BACKOFF)
+        self._listed_at = float("-inf")
+        log.warning("the API server refused or did not answer", extra=logs.keys(error=error.message, wait=round(wait, 1)))
+        return wait
+
+    async def _sleep(self, seconds: float) -> None:
+        # While backing off, events are no reason to hurry: they are what a struggling API server sends in plenty.
+        if self._backoff > FIRST_BACKOFF:
+            await asyncio.sleep(seconds)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self.wake.wait()
+        except TimeoutError:
+            pass
+
+
+def _keys(action: Action, **more: object) -> dict[str, object]:
+    """The same keys for the same things, whatever the action."""
+    evaluation, job = getattr(action, "evaluation", None), getattr(action, "job", None)
+    slot, pod = getattr(action, "slot", None), getattr(action, "pod", None)
+    return logs.keys(
+        action=type(action).__name__,
+        evaluation=evaluation.name if evaluation else job.evaluation if job else None,
+        job=job.name if job else None,
+        pod=pod.name if pod else None,
+        slot=slot.index if slot else None,
+        **more,
+    )

@@ -1,0 +1,150 @@
+"""Everything that can be set, from the environment; the chart renders it. Read once, by `main`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from lmms_eval_core.kube.client import Object
+from lmms_eval_core.spec import Resources, Toleration
+
+PREFIX = "LMMS_EVAL_"
+
+
+class InvalidSettings(Exception):
+    """A variable is missing or cannot be read; the message names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """Where reporters upload to; they get these words, and the Secret as environment."""
+
+    url: str = ""
+    """`s3://bucket/prefix`, as the reporter's own setting of the same name."""
+
+    endpoint: str = ""
+    """Address of an S3 service other than AWS."""
+
+    region: str = ""
+    """Region of the bucket."""
+
+    secret: str = ""
+    """Secret whose keys become the reporter's environment (AWS_ACCESS_KEY_ID, ...); empty if the platform gives credentials."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The operator's settings."""
+
+    namespace: str
+    """The one namespace that is served: evaluations, Jobs, Leases."""
+
+    evaluator_image: str
+    """Image of an evaluation that names none."""
+
+    reporter_image: str
+    """Image of the sidecar: ours, never the user's."""
+
+    concurrency: int = 1
+    """Slots: evaluations that may hold GPUs at once. One is lmms-eval's own way."""
+
+    image_pull_policy: str = "IfNotPresent"
+    """For both containers."""
+
+    image_pull_secrets: tuple[str, ...] = ()
+    """Names of Secrets for private registries."""
+
+    gpu_resource: str = "nvidia.com/gpu"
+    """The extended resource that GPUs are asked for as."""
+
+    reporter_service_account: str = "lmms-eval-reporter"
+    """Account of evaluator pods. Only the reporter container gets a token of it."""
+
+    store: Store = field(default_factory=Store)
+
+    cache_claim: str = ""
+    """PersistentVolumeClaim for models and data sets (HF_HOME); empty: a new, empty directory for every run."""
+
+    default_resources: Resources = field(default_factory=Resources)
+    """What `spec.resources` does not say."""
+
+    default_env: tuple[Object, ...] = ()
+    """EnvVars of every evaluator: proxy, certificate authority, hub endpoint."""
+
+    default_node_selector: Mapping[str, str] = field(default_factory=dict)
+    """Added to `spec.nodeSelector`, which wins."""
+
+    default_tolerations: tuple[Toleration, ...] = ()
+    """Added to `spec.tolerations`."""
+
+    publish_timeout_seconds: int = 3600
+    """How long a finished run waits for a store or an API server that is away."""
+
+    job_ttl_seconds: int = 3600
+    """How long the Job and pod of a finished evaluation stay, for `kubectl logs`."""
+
+    probe_port: int = 8080
+    """GET /livez and /readyz."""
+
+    log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """From `LMMS_EVAL_*`; an empty variable counts as unset. Raises InvalidSettings."""
+        read = _Reader(environment)
+        return cls(
+            namespace=read.text("NAMESPACE"),
+            evaluator_image=read.text("EVALUATOR_IMAGE"),
+            reporter_image=read.text("REPORTER_IMAGE"),
+            concurrency=read.number("CONCURRENCY", cls.concurrency, minimum=1),
+            image_pull_policy=read.text("IMAGE_PULL_POLICY", cls.image_pull_policy),
+            image_pull_secrets=read.json("IMAGE_PULL_SECRETS", tuple[str, ...], ()),
+            gpu_resource=read.text("GPU_RESOURCE", cls.gpu_resource),
+            reporter_service_account=read.text("REPORTER_SERVICE_ACCOUNT", cls.reporter_service_account),
+            store=Store(
+                url=read.text("STORE_URL", ""),
+                endpoint=read.text("STORE_ENDPOINT", ""),
+                region=read.text("STORE_REGION", ""),
+                secret=read.text("STORE_SECRET", ""),
+            ),
+            cache_claim=read.text("CACHE_CLAIM", ""),
+            default_resources=read.json("DEFAULT_RESOURCES", Resources, Resources()),
+            default_env=read.json("DEFAULT_ENV", tuple[dict[str, Any], ...], ()),
+            default_node_selector=read.json("DEFAULT_NODE_SELECTOR", dict[str, str], {}),
+            default_tolerations=read.json("DEFAULT_TOLERATIONS", tuple[Toleration, ...], ()),
+            publish_timeout_seconds=read.number("PUBLISH_TIMEOUT_SECONDS", cls.publish_timeout_seconds, minimum=0),
+            job_ttl_seconds=read.number("JOB_TTL_SECONDS", cls.job_ttl_seconds, minimum=0),
+            probe_port=read.number("PROBE_PORT", cls.probe_port, minimum=0),
+            log_level=read.text("LOG_LEVEL", cls.log_level).upper(),
+        )
+
+
+class _Reader:
+    """Reads variables, and names the one that is wrong."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._environment.get(PREFIX + name, "") or default
+        if value is None:
+            raise InvalidSettings(f"{PREFIX}{name} is not set; the chart sets it")
+        return value
+
+    def number(self, name: str, default: int, *, minimum: int) -> int:
+        value = self.text(name, str(default))
+        if not value.isdecimal() or int(value) < minimum:
+            raise InvalidSettings(f"{PREFIX}{name} must be a whole number of at least {minimum}, and is {value!r}")
+        return int(value)
+
+    def json(self, name: str, kind: Any, default: Any) -> Any:
+        value = self._environment.get(PREFIX + name, "")
+        if not value or value == "null":
+            return default
+        try:
+            return TypeAdapter(kind).validate_python(json.loads(value))
+        except (ValueError, ValidationError) as error:
+            raise InvalidSettings(f"{PREFIX}{name} is not the JSON it should be: {error}") from error

@@ -1,0 +1,198 @@
+"""What is known of the cluster, in memory: live evaluations, our Jobs and pods, the slots.
+
+It may be stale, but is never older than our own writes.
+
+Filled by lists (`observe`), by events (`watch`) and by the answers to our own writes (`apply`); read by `plan`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+
+from lmms_eval_core.kube import client
+from lmms_eval_core.kube.client import Object, Resource
+from lmms_eval_operator import objects
+from lmms_eval_operator.objects import Evaluation, Event, Job, Pod
+from lmms_eval_operator.slots import Slot
+from lmms_eval_operator.waiting import silent
+
+MISSING_SECONDS: Final = 5.0
+EVENTS_SECONDS: Final = 5.0
+
+
+class Versioned(Protocol):
+    """What a collection needs to know of its items."""
+
+    @property
+    def uid(self) -> str:
+        """Identity."""
+
+    @property
+    def version(self) -> str:
+        """resourceVersion: grows with every change of the collection."""
+
+
+Item = TypeVar("Item", bound=Versioned)
+
+
+class Collection(Generic[Item]):
+    """Objects by uid that never go back in time.
+
+    A state older than the known one is ignored, and so is one of an object that was removed since.
+    """
+
+    def __init__(self, wanted: Callable[[Item], bool] = lambda item: True) -> None:
+        self._wanted = wanted
+        self._items: dict[str, Item] = {}
+        self._removed: dict[str, int] = {}
+        self._listed_at = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items.values())
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, uid: str) -> Item | None:
+        """The object of this uid."""
+        return self._items.get(uid)
+
+    def put(self, item: Item) -> bool:
+        """Takes a state of an object, from wherever it comes; whether that was news."""
+        version = ordinal(item.version)
+        known = self._items.get(item.uid)
+        if version <= (ordinal(known.version) if known else self._gone_at(item.uid)):
+            return False
+        if not self._wanted(item):
+            return self.remove(item.uid, item.version)
+        self._items[item.uid] = item
+        return True
+
+    def remove(self, uid: str, version: str) -> bool:
+        """The object is gone, or not wanted any more, as of `version`; whether that was news."""
+        known = self._items.get(uid)
+        if known is not None and ordinal(known.version) > ordinal(version):
+            return False
+        self._removed[uid] = max(ordinal(version), self._removed.get(uid, 0))
+        return self._items.pop(uid, None) is not None
+
+    def forget(self, uid: str) -> None:
+        """The object was just found to be gone, in a way that tells no version."""
+        known = self._items.pop(uid, None)
+        if known is not None:
+            self._removed[uid] = ordinal(known.version)
+
+    def replace(self, items: Iterable[Item], version: str) -> None:
+        """A whole list as of `version`. What is known and missing in it is gone, unless it is younger than the list."""
+        listed = {item.uid: item for item in items}
+        for uid in [known.uid for known in self if known.uid not in listed and ordinal(known.version) <= ordinal(version)]:
+            del self._items[uid]
+        self._listed_at = max(self._listed_at, ordinal(version))
+        self._removed = {uid: at for uid, at in self._removed.items() if at > self._listed_at}
+        for item in listed.values():
+            if item.uid in self._items or item.uid in self._removed:
+                self.put(item)
+            elif self._wanted(item):
+                self._items[item.uid] = item
+
+    def _gone_at(self, uid: str) -> int:
+        # Not in the last list, hence gone by then.
+        return max(self._listed_at, self._removed.get(uid, 0))
+
+
+def ordinal(version: str) -> int:
+    """A resourceVersion as a number: the API server promises that those of one resource can be compared so."""
+    return int(version) if version.isdecimal() else 0
+
+
+class Notes(NamedTuple):
+    """Events of one pod or Job, and when they were read (monotonic)."""
+
+    read_at: float
+    events: tuple[Event, ...]
+
+
+@dataclass
+class View:
+    """The whole view. `concurrency` slots may be given out; the others, of a larger past, only run out."""
+
+    concurrency: int = 1
+    evaluations: Collection[Evaluation] = field(default_factory=lambda: Collection(lambda item: not item.terminal))
+    jobs: Collection[Job] = field(default_factory=Collection)
+    pods: Collection[Pod] = field(default_factory=Collection)
+    slots: dict[int, Slot] = field(default_factory=dict)
+    over: set[tuple[str, int]] = field(default_factory=set)
+    """Attempts (uid, number) that this process saw end, by live reads: that stays true."""
+    notes: dict[str, Notes] = field(default_factory=dict)
+    _missing_since: dict[tuple[str, int], float] = field(default_factory=dict)
+    _silent_since: dict[str, float] = field(default_factory=dict)
+
+    def learn(self, resource: Resource, deleted: bool, item: Object) -> bool:
+        """Takes what an event tells; whether that was news."""
+        match resource:
+            case client.EVALUATIONS:
+                return _learn(self.evaluations, objects.evaluation(item), deleted)
+            case client.JOBS:
+                return _learn(self.jobs, objects.job(item), deleted)
+            case client.PODS:
+                return _learn(self.pods, objects.pod(item), deleted)
+            case _:
+                return False
+
+    def job(self, uid: str, attempt: int) -> Job | None:
+        """The Job of an attempt."""
+        return next((job for job in self.jobs if (job.evaluation_uid, job.attempt) == (uid, attempt)), None)
+
+    def current_job(self, evaluation: Evaluation) -> Job | None:
+        """The Job that a running evaluation's status names; not another one of the same name."""
+        return self.jobs.get(evaluation.job_uid)
+
+    def pods_of(self, uid: str, attempt: int) -> list[Pod]:
+        """The pods of an attempt."""
+        return [pod for pod in self.pods if (pod.evaluation_uid, pod.attempt) == (uid, attempt)]
+
+    def live_pods(self, uid: str, attempt: int) -> list[Pod]:
+        """Its pods that may hold a GPU."""
+        return [pod for pod in self.pods_of(uid, attempt) if not pod.terminal]
+
+    def may_run(self, job: Job) -> bool:
+        """Whether the Job has a pod that has not ended, or may still get one."""
+        if self.live_pods(job.evaluation_uid, job.attempt):
+            return True
+        ended = any(pod.terminal for pod in self.pods_of(job.evaluation_uid, job.attempt))
+        return not (job.stopped or job.spent or ended)
+
+    def named(self, slot: int, uid: str, attempt: int) -> bool:
+        """Whether the slot's Lease names this attempt."""
+        return slot in self.slots and self.slots[slot].holds(uid, attempt)
+
+    def slots_of(self, evaluation: Evaluation, attempt: int) -> list[Slot]:
+        """The slots whose Lease names this attempt, lowest first."""
+        return [slot for _, slot in sorted(self.slots.items()) if slot.holds(evaluation.uid, attempt)]
+
+    def note(self, now: float) -> None:
+        """Keeps, since when Jobs have been missing and pods silent; call before each plan."""
+        running = [item for item in self.evaluations if item.job_uid]
+        attempts = {(item.uid, item.attempt) for item in running}
+        attempts |= {(slot.holder.uid, slot.holder.attempt) for slot in self.slots.values() if slot.holder}
+        missing = attempts - {(job.evaluation_uid, job.attempt) for job in self.jobs}
+        self._missing_since = {key: self._missing_since.get(key, now) for key in missing}
+        quiet = {silent(self.current_job(item), self.pods_of(item.uid, item.attempt)) for item in running} - {""}
+        self._silent_since = {uid: self._silent_since.get(uid, now) for uid in quiet}
+        self.notes = {uid: notes for uid, notes in self.notes.items() if uid in quiet}
+
+    def settles_in(self, uid: str, attempt: int, now: float) -> float:
+        """Seconds until a missing Job counts as gone: until then its controller may still have created a pod. 0: it counts."""
+        since = self._missing_since.get((uid, attempt))
+        return 0.0 if since is None else max(0.0, since + MISSING_SECONDS - now)
+
+    def events_due_in(self, uid: str, now: float) -> float:
+        """Seconds until the events of a silent pod or Job should be read. Not at once: most are on their way in a moment."""
+        last = self.notes[uid].read_at if uid in self.notes else self._silent_since.get(uid, now)
+        return max(0.0, last + EVENTS_SECONDS - now)
+
+
+def _learn(collection: Collection[Item], item: Item | None, deleted: bool) -> bool:
+    if item is None:
+        return False
+    return collection.remove(item.uid, item.version) if deleted else collection.put(item)

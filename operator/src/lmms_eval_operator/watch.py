@@ -1,0 +1,113 @@
+"""kopf: events of evaluations, Jobs and pods into the view, and a wake-up for the reconciler. The only file that imports it.
+
+kopf runs in a thread of its own, as it ends every task of its event loop when it stops. It stops for good on an error in a
+watch (an API server that answers 500 for a minute is enough), so it is started again, with a back-off; the reconciler's own
+lists bridge the gap. Only `on.event` is used: no annotations, no finalizers, nothing decided here.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import kopf
+
+from lmms_eval_core import names
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object, Resource
+from lmms_eval_operator import logs
+from lmms_eval_operator.observe import NOT_ENDED, OURS
+
+FIRST_BACKOFF: Final = 1.0
+LAST_BACKOFF: Final = 30.0
+WATCHED: Final = (EVALUATIONS, JOBS, PODS)
+
+# (resource, whether it was deleted, the object)
+Sink = Callable[[Resource, bool, Object], None]
+
+log = logging.getLogger(__name__)
+
+
+class Watch:
+    """Feeds `sink` from kopf's thread, in the event loop that called `start`."""
+
+    def __init__(self, namespace: str, sink: Sink) -> None:
+        self._namespace = namespace
+        self._sink = sink
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self, seconds: float) -> None:
+        """Asks kopf to stop and waits for it a little; a thread that lingers ends with the process."""
+        self._stop.set()
+        await asyncio.to_thread(self._thread.join, seconds)
+
+    def _run(self) -> None:
+        backoff = FIRST_BACKOFF
+        while not self._stop.is_set():
+            try:
+                asyncio.run(self._operate())
+            except Exception:
+                # The outermost loop of this thread: kopf raises whatever ended its watches.
+                log.warning("watching ended with an error", exc_info=True)
+            if self._stop.wait(backoff):
+                return
+            log.info("watching again", extra=logs.keys(waited=backoff))
+            backoff = min(backoff * 2, LAST_BACKOFF)
+
+    async def _operate(self) -> None:
+        await kopf.operator(
+            registry=self._registry(),
+            settings=_settings(),
+            namespaces=[self._namespace],
+            stop_flag=self._stop,
+        )
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry, id="login")(_login)
+        for resource in WATCHED:
+            kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=resource.plural)(
+                self._handler(resource)
+            )
+        return registry
+
+    def _handler(self, resource: Resource) -> Callable[..., Any]:
+        async def on_event(event: kopf.RawEvent, **_: Any) -> None:
+            self._tell(resource, event["type"] == "DELETED", dict(event["object"]))
+
+        return on_event
+
+    def _tell(self, resource: Resource, deleted: bool, item: Object) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._sink, resource, deleted, item)
+        except RuntimeError:
+            # The process is ending, its loop is closed already.
+            self._stop.set()
+
+
+def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    return kopf.login_with_kubeconfig(**kwargs) or kopf.login_with_service_account(**kwargs)
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.posting.enabled = False
+    settings.process.ultimate_exiting_timeout = None
+    settings.networking.request_timeout = 15
+    settings.networking.connect_timeout = 5
+    settings.watching.connect_timeout = 5
+    settings.watching.server_timeout = 270
+    for resource in (JOBS, PODS):
+        settings.watching.label_selectors[resource.group, resource.version, resource.plural] = OURS
+    settings.watching.field_selectors[names.GROUP, names.VERSION, names.PLURAL] = NOT_ENDED
+    return settings
