@@ -1,0 +1,129 @@
+"""The command line: `python3 hack/images COMMAND`."""
+
+import argparse
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import engines, lock, references
+from .catalogue import IMAGES, ROOT, Image
+from .console import ImageError, duration, say
+from .content import fingerprint
+from .engines import Engine
+
+RECORD = ROOT / "build" / "images.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        run(options, cache_folder(os.environ))
+    except ImageError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(options: argparse.Namespace, cache: Path) -> None:
+    """Do what the parsed arguments ask for."""
+    if options.command == "lock":
+        lock.write(ROOT, upgrade=options.upgrade)
+        return
+    engine = engines.choose(os.environ, cache)
+    if options.command == "list":
+        show(engine)
+    else:
+        build(engine, [IMAGES[name] for name in options.images or IMAGES], cache)
+
+
+def build(engine: Engine, images: Sequence[Image], cache: Path) -> None:
+    """Build the images whose tags are not in the store, write their names down, and remove old ones."""
+    wanted = {image.name: reference_of(image, engine) for image in images}
+    existing = engine.references()
+    missing = [image for image in images if wanted[image.name] not in existing]
+    if missing:
+        with locked(cache):
+            for number, image in enumerate(missing, 1):
+                build_one(engine, image, wanted[image.name], f"{number} of {len(missing)}")
+                remove_outdated(engine, image, wanted[image.name])
+        existing = engine.references()
+    references.record(RECORD, wanted, existing)
+
+
+def build_one(engine: Engine, image: Image, reference: str, position: str) -> None:
+    """Build one image, saying what and how long."""
+    usual = duration(image.usual)
+    say(f"Building {reference} ({position}; usually {usual} on two cores, seconds when only our code changed) ...")
+    started = time.monotonic()
+    engine.build(image, reference, RECORD.parent / "log" / f"image-{image.name}.log")
+    say(f"Built {reference}: {engine.size(reference)} after {duration(time.monotonic() - started)}")
+
+
+def remove_outdated(engine: Engine, image: Image, current: str) -> None:
+    """Free the disk of the images that this one's predecessors were."""
+    for old in references.outdated(image.repository, current, engine.references()):
+        say(f"Removing {old}, which newer ones have replaced")
+        engine.remove(old)
+
+
+def show(engine: Engine) -> None:
+    """Print each image as this checkout would build it, and whether it is there."""
+    existing = engine.references()
+    for image in IMAGES.values():
+        reference = reference_of(image, engine)
+        print(f"{reference}  {engine.size(reference) if reference in existing else 'not built'}")
+
+
+def reference_of(image: Image, engine: Engine) -> str:
+    """Name an image by all that it is made of."""
+    extra = [engine.base, image.target, image.version()]
+    return f"{image.repository}:{fingerprint(ROOT, image.inputs, extra)}"
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Give the folder of everything that may be deleted at any time and is then made again."""
+    base = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "lmms-eval-k8s"
+
+
+@contextmanager
+def locked(cache: Path) -> Iterator[None]:
+    """Build one image at a time on a machine."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "images.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Waiting for another build of images to end ...")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def known(name: str) -> str:
+    """Let through the name of an image that there is."""
+    if name not in IMAGES:
+        raise argparse.ArgumentTypeError(f"there is no image {name!r}; choose from {', '.join(IMAGES)}")
+    return name
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the commands and their options."""
+    top = argparse.ArgumentParser(prog="hack/images", description="Builds the images with docker or buildah.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text)
+
+    some = command("build", "build what is not built yet and write the names to build/images.json")
+    some.add_argument(
+        "images", nargs="*", choices=[*IMAGES, []], metavar="NAME", help=f"one of {', '.join(IMAGES)}; default: all"
+    )
+    command("list", "print the images as this checkout builds them, and whether they are built")
+    pins = command("lock", "write the locked requirements of the images anew; needs make setup")
+    pins.add_argument("--upgrade", action="store_true", help="take the newest versions that are allowed")
+    return top

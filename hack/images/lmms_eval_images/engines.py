@@ -1,0 +1,126 @@
+"""The programs that build images: docker where an engine answers, else buildah. Both give the same images."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from . import apt, base, steps
+from .catalogue import ROOT, Image
+from .certificates import bundle
+
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+class Engine(Protocol):
+    """A store of images and the program that builds into it."""
+
+    base: str
+
+    def references(self) -> list[str]:
+        """List the names of all images in the store, the newest first."""
+
+    def build(self, image: Image, reference: str, log: Path) -> None:
+        """Build an image under a name."""
+
+    def remove(self, reference: str) -> None:
+        """Take a name away, and the layers that no other image has; an image in use stays."""
+
+    def size(self, reference: str) -> str:
+        """Say how big an image is, unpacked."""
+
+
+def choose(environ: Mapping[str, str], cache: Path) -> Engine:
+    """Take docker if an engine answers, else buildah; the local cluster runs what buildah built, whoever answers."""
+    wanted = environ.get("LMMS_EVAL_BASE_IMAGE", "")
+    if environ.get("LMMS_EVAL_CLUSTER_PROVIDER") != "local" and _docker_answers():
+        return Docker(wanted)
+    apt.ensure({"buildah": "buildah"})
+    return Buildah(wanted, cache)
+
+
+class Docker:
+    """The engine of a developer's machine; it pulls the base image that the Dockerfiles name."""
+
+    def __init__(self, base_image: str) -> None:
+        self.base = base_image
+
+    def references(self) -> list[str]:
+        """List the names of all images, the newest first."""
+        return _output("docker", "images", "--format", "{{.Repository}}:{{.Tag}}").split()
+
+    def build(self, image: Image, reference: str, log: Path) -> None:
+        """Build with BuildKit."""
+        proxies = [word for name in _PROXIES if name in os.environ for word in ("--build-arg", name)]
+        chosen = ["--build-arg", f"BASE_IMAGE={self.base}"] if self.base else []
+        command = ["docker", "build", "--progress", "plain", *proxies, *chosen, *_common(image, reference)]
+        steps.run(command, log)
+
+    def remove(self, reference: str) -> None:
+        """Untag; BuildKit collects its own garbage."""
+        subprocess.run(["docker", "rmi", reference], capture_output=True, check=False)
+
+    def size(self, reference: str) -> str:
+        """Ask the engine."""
+        return _output("docker", "images", "--format", "{{.Size}}", reference).strip()
+
+
+class Buildah:
+    """Builds without an engine; the base image is one of our own making, unless another is named."""
+
+    def __init__(self, base_image: str, cache: Path) -> None:
+        self.base = base_image or base.reference()
+        self._made_here = not base_image
+        self._cache = cache
+
+    def references(self) -> list[str]:
+        """List the names of all images, the newest first."""
+        images = sorted(self._images(), key=lambda image: image["created"], reverse=True)
+        return [name for image in images for name in image["names"] or ()]
+
+    def build(self, image: Image, reference: str, log: Path) -> None:
+        """Build in chroot isolation: buildah's own needs rights that a container may not have."""
+        if self._made_here and self.base not in self.references():
+            self._import_base()
+        isolation = ["--isolation", "chroot", "--network", "host", "--layers"]
+        command = ["buildah", "bud", *isolation, "--build-arg", f"BASE_IMAGE={self.base}", *_common(image, reference)]
+        steps.run(command, log)
+
+    def remove(self, reference: str) -> None:
+        """Remove the name, and layers with it."""
+        subprocess.run(["buildah", "rmi", reference], capture_output=True, check=False)
+
+    def size(self, reference: str) -> str:
+        """Ask the store."""
+        return next(str(image["size"]) for image in self._images() if reference in (image["names"] or ()))
+
+    def _images(self) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = json.loads(_output("buildah", "images", "--json") or "null") or []
+        return listed
+
+    def _import_base(self) -> None:
+        archive = base.archive(self._cache)
+        container = _output("buildah", "from", "scratch").strip()
+        try:
+            _output("buildah", "add", "--quiet", container, str(archive), "/")
+            _output("buildah", "commit", "--quiet", container, self.base)
+        finally:
+            _output("buildah", "rm", container)
+
+
+def _common(image: Image, reference: str) -> Sequence[str]:
+    target = ["--target", image.target] if image.target else []
+    certificates = bundle(os.environ)
+    secret = ["--secret", f"id=ca,src={certificates}"] if certificates else []
+    return [*target, *secret, "--file", str(ROOT / image.dockerfile), "--tag", reference, str(image.context())]
+
+
+def _docker_answers() -> bool:
+    return bool(shutil.which("docker")) and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
