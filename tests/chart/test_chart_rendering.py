@@ -1,0 +1,326 @@
+"""What the chart renders: names, rights, security, images, and the environment that the programs then read."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from deployment import CHART, ROOT, CommandFailed
+
+import lmms_eval_api.settings as api_settings
+from lmms_eval_operator.settings import Settings as OperatorSettings
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
+
+Object = dict[str, Any]
+Render = Callable[..., list[Object]]
+
+EVERYTHING: Object = {
+    "images": {"registry": "registry.example.com/team/", "tag": "v9", "api": {"digest": "sha256:" + "0" * 64}},
+    "imagePullSecrets": [{"name": "pull"}],
+    "evaluator": {
+        "resources": {"cpu": 2, "memory": "8Gi"},
+        "nodeSelector": {"gpu": "yes"},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "env": [{"name": "SSL_CERT_FILE", "value": "/cache/ca.crt"}],
+        "huggingFaceEndpoint": "https://hub.example.com",
+        "proxy": {"httpsProxy": "http://proxy:3128", "noProxy": ".svc"},
+    },
+    "store": {"embedded": {"nodeSelector": {"disk": "big"}, "storageClass": "fast"}},
+    "operator": {"podAnnotations": {"a": "b"}, "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}]},
+    "api": {
+        "rootPath": "/lmms-eval",
+        "replicas": 2,
+        "ingress": {"enabled": True, "host": "lmms-eval.example.com", "className": "nginx", "tlsSecret": "tls"},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["lmms-eval.example.com"]},
+    },
+    "policies": {"images": ["registry.example.com/team/*"], "trustRemoteCode": True},
+}
+EXTERNAL: Object = {
+    "cache": {"enabled": False},
+    "api": {"auth": "none"},
+    "policies": {"install": False},
+    "crds": {"install": False},
+    "store": {"embedded": {"enabled": False}, "url": "s3://bucket/prefix", "existingSecret": "bucket"},
+}
+VARIANTS = {"default": {}, "everything": EVERYTHING, "external": EXTERNAL}
+CLUSTER_WIDE = {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+
+
+@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
+def objects(request: pytest.FixtureRequest, render: Render) -> list[Object]:
+    return render(request.param)
+
+
+def one(objects: list[Object], kind: str, name: str) -> Object:
+    (found,) = [item for item in objects if item["kind"] == kind and item["metadata"]["name"] == name]
+    return found
+
+
+def pod_specs(objects: list[Object]) -> Iterator[Object]:
+    for item in objects:
+        if item["kind"] == "Pod":
+            yield item["spec"]
+        elif item["kind"] in ("Deployment", "Job"):
+            yield item["spec"]["template"]["spec"]
+
+
+def containers(objects: list[Object]) -> Iterator[Object]:
+    for spec in pod_specs(objects):
+        yield from [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def environment(objects: list[Object], name: str) -> dict[str, str]:
+    (container,) = one(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"]
+    return {item["name"]: item.get("value", "team-a") for item in container["env"]}
+
+
+def test_names_begin_with_the_release_and_cluster_wide_ones_with_the_namespace(objects: list[Object]) -> None:
+    for item in objects:
+        name, kind = item["metadata"]["name"], item["kind"]
+        if kind == "CustomResourceDefinition":
+            assert name == "lmmevaluations.lmms-eval.io"
+        elif kind in CLUSTER_WIDE:
+            assert name.startswith("team-a.lmms-eval.")
+        else:
+            assert name.startswith("lmms-eval-")
+
+
+def test_another_release_name_is_put_before(render: Render) -> None:
+    names = {item["metadata"]["name"] for item in render(release="team.one") if item["kind"] not in CLUSTER_WIDE}
+    assert all(name.startswith("team-one-lmms-eval-") for name in names)
+
+
+def test_every_object_carries_the_common_labels(objects: list[Object]) -> None:
+    for item in objects:
+        labels = item["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == "lmms-eval"
+        assert labels["app.kubernetes.io/managed-by"] == "Helm"
+
+
+def test_nobody_has_a_right_outside_the_namespace_or_a_wildcard(objects: list[Object]) -> None:
+    assert not {"ClusterRole", "ClusterRoleBinding"} & {item["kind"] for item in objects}
+    rules = [rule for item in objects if item["kind"] == "Role" for rule in item["rules"]]
+    assert rules
+    for rule in rules:
+        assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+        assert "secrets" not in rule["resources"]
+
+
+@pytest.mark.parametrize("room", ["operator", "api"])
+def test_a_role_holds_the_rights_that_the_readme_names(render: Render, room: str) -> None:
+    role = one(render(), "Role", f"lmms-eval-{room}")
+    given = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert given == set(rights((ROOT / room / "README.md").read_text()))
+
+
+def rights(readme: str) -> Iterator[tuple[str, str, str]]:
+    """(group, resource, verb) of the table under "Rights it needs"."""
+    for line in readme.partition("## Rights it needs")[2].partition("\n## ")[0].splitlines():
+        cells = [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
+        if len(cells) == 4 and cells[0] != "API group" and not set(cells[0]) <= set("-"):
+            for verb in cells[2].split(", "):
+                yield ("" if cells[0] == "(core)" else cells[0]), cells[1], verb
+
+
+def test_every_container_is_locked_down_and_bounded(objects: list[Object]) -> None:
+    for container in containers(objects):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+        assert "memory" in container["resources"]["limits"]
+
+
+def test_every_pod_says_who_it_is_and_takes_no_token_by_accident(objects: list[Object]) -> None:
+    for spec in pod_specs(objects):
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is ("serviceAccountName" in spec)
+    for account in (item for item in objects if item["kind"] == "ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False
+
+
+def test_images_follow_registry_tag_and_digest(render: Render) -> None:
+    default = {container["image"] for container in containers(render())}
+    assert default == {"lmms-eval/operator:0.1.0", "lmms-eval/api:0.1.0", "lmms-eval/s3:0.1.0"}
+    prefix = "registry.example.com/team/lmms-eval"
+    set_ = {container["image"] for container in containers(render(EVERYTHING))}
+    assert set_ == {f"{prefix}/operator:v9", f"{prefix}/api@sha256:" + "0" * 64, f"{prefix}/s3:v9"}
+
+
+def test_pull_secrets_reach_every_pod(render: Render) -> None:
+    objects = render(EVERYTHING)
+    assert all(spec["imagePullSecrets"] == [{"name": "pull"}] for spec in pod_specs(objects))
+    assert json.loads(environment(objects, "lmms-eval-operator")["LMMS_EVAL_IMAGE_PULL_SECRETS"]) == ["pull"]
+
+
+class Recorded(dict[str, str]):
+    """An environment that remembers which variables were asked for."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        super().__init__(variables)
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: str) -> str:
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+
+def test_the_operator_reads_every_variable_that_it_is_given(render: Render) -> None:
+    variables = Recorded(environment(render(EVERYTHING), "lmms-eval-operator"))
+    settings = OperatorSettings.from_environment(variables)
+    assert set(variables) <= variables.asked
+    assert settings.evaluator_image == "registry.example.com/team/lmms-eval/evaluator:v9"
+    assert settings.reporter_service_account == "lmms-eval-reporter"
+    assert settings.store.url == "s3://lmms-eval"
+    assert settings.store.endpoint == "http://lmms-eval-s3.team-a.svc:7070"
+    assert settings.store.secret == "lmms-eval-store"
+    assert settings.cache_claim == "lmms-eval-cache"
+    assert settings.default_resources.to_wire() == {"cpu": 2, "memory": "8Gi", "sharedMemory": "2Gi"}
+    assert settings.default_node_selector == {"gpu": "yes"}
+    assert [item.key for item in settings.default_tolerations] == ["gpu"]
+    assert {item["name"]: item["value"] for item in settings.default_env} == {
+        "HTTPS_PROXY": "http://proxy:3128",
+        "https_proxy": "http://proxy:3128",
+        "NO_PROXY": ".svc",
+        "no_proxy": ".svc",
+        "HF_ENDPOINT": "https://hub.example.com",
+        "SSL_CERT_FILE": "/cache/ca.crt",
+    }
+
+
+def test_the_operator_of_an_external_store(render: Render) -> None:
+    settings = OperatorSettings.from_environment(environment(render(EXTERNAL), "lmms-eval-operator"))
+    assert (settings.store.url, settings.store.endpoint, settings.store.secret) == ("s3://bucket/prefix", "", "bucket")
+    assert settings.cache_claim == ""
+
+
+def test_the_front_end_reads_every_variable_that_it_is_given(render: Render) -> None:
+    variables = Recorded(environment(render(EVERYTHING), "lmms-eval-api"))
+    settings = api_settings.from_environment(variables)
+    assert set(variables) <= variables.asked
+    assert (settings.auth, settings.root_path, settings.port) == (api_settings.AuthMode.TOKEN, "/lmms-eval", 8000)
+
+
+def test_without_a_token_nothing_mounts_one(render: Render) -> None:
+    objects = render(EXTERNAL)
+    assert "Secret" not in {item["kind"] for item in objects}
+    assert "tokens" not in json.dumps([spec["volumes"] for spec in pod_specs(objects)])
+    assert environment(objects, "lmms-eval-api")["LMMS_EVAL_API_AUTH"] == "none"
+
+
+def test_given_secrets_and_claims_are_used_and_none_is_made(render: Render) -> None:
+    claims: Object = {
+        "cache": {"existingClaim": "hub"},
+        "store": {"embedded": {"existingClaim": "disk"}, "existingSecret": "keys"},
+    }
+    objects = render({**claims, "api": {"existingSecret": "tokens"}})
+    assert not {"Secret", "PersistentVolumeClaim"} & {item["kind"] for item in objects}
+    assert environment(objects, "lmms-eval-operator")["LMMS_EVAL_CACHE_CLAIM"] == "hub"
+    assert environment(objects, "lmms-eval-operator")["LMMS_EVAL_STORE_SECRET"] == "keys"
+    text = json.dumps(list(pod_specs(objects)))
+    assert '"claimName": "disk"' in text and '"secretName": "tokens"' in text
+
+
+def test_results_and_the_crd_outlive_the_release_and_nothing_else_does(render: Render) -> None:
+    kept = [
+        item["metadata"]["name"]
+        for item in render()
+        if item["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
+    ]
+    assert set(kept) == {"lmms-eval-s3", "lmmevaluations.lmms-eval.io"}
+
+
+def test_the_operator_is_replaced_and_never_doubled(render: Render) -> None:
+    for name in ("lmms-eval-operator", "lmms-eval-s3"):
+        spec = one(render(), "Deployment", name)["spec"]
+        assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_routes_lead_to_the_front_end(render: Render) -> None:
+    objects = render(EVERYTHING)
+    ingress = one(objects, "Ingress", "lmms-eval-api")["spec"]
+    assert ingress["rules"][0]["host"] == "lmms-eval.example.com"
+    assert ingress["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"] == "lmms-eval-api"
+    assert ingress["tls"] == [{"hosts": ["lmms-eval.example.com"], "secretName": "tls"}]
+    route = one(objects, "HTTPRoute", "lmms-eval-api")["spec"]
+    assert route["rules"][0]["backendRefs"] == [{"name": "lmms-eval-api", "port": 80}]
+
+
+def test_the_service_finds_the_pods(render: Render) -> None:
+    objects = render()
+    for component in ("api", "s3"):
+        selector = one(objects, "Service", f"lmms-eval-{component}")["spec"]["selector"]
+        labels = one(objects, "Deployment", f"lmms-eval-{component}")["spec"]["template"]["metadata"]["labels"]
+        assert selector.items() <= labels.items()
+        assert selector["app.kubernetes.io/component"] == component
+
+
+def test_generated_secrets_are_long_and_differ(render: Render) -> None:
+    first, second = ([item["data"] for item in render() if item["kind"] == "Secret"] for _ in range(2))
+    assert [sorted(data) for data in first] == [["token"], ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]]
+    assert first != second
+
+
+REFUSED = [
+    ({"operator": {"replicas": 2}}, "additional properties 'replicas' not allowed"),
+    ({"api": {"replicas": "two"}}, "at '/api/replicas': got string, want integer"),
+    ({"api": {"auth": "oidc"}}, "at '/api/auth': value must be one of 'token', 'none'"),
+    ({"api": {"service": {"port": 70000}}}, "at '/api/service/port': maximum"),
+    ({"images": {"api": {"digest": "abc"}}}, "at '/images/api/digest': 'abc' does not match pattern"),
+    ({"imagePullPolicy": "Sometimes"}, "at '/imagePullPolicy': value must be one of"),
+    ({"policies": {"secrets": ["a'b"]}}, "at '/policies/secrets/0': "),
+    ({"policies": {"images": ["*/x"]}}, "at '/policies/images/0': "),
+    ({"evaluator": {"resources": {"cpu": "lots"}}}, "at '/evaluator/resources/cpu': 'lots' does not match pattern"),
+    ({"cache": {"size": "big"}}, "at '/cache/size': "),
+    ({"store": {"url": "http://bucket"}}, "at '/store/url': "),
+    ({"store": {"embedded": {"enabled": False}}}, "store.url is needed where store.embedded.enabled is false"),
+    ({"api": {"ingress": {"enabled": True}}}, "api.ingress.host is needed where api.ingress.enabled is true"),
+    ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.parentRefs is needed where api.httpRoute.enabled is true"),
+    ({"evaluators": {}}, "additional properties 'evaluators' not allowed"),
+]
+
+
+@pytest.mark.parametrize(("values", "sentence"), REFUSED, ids=[json.dumps(values)[:60] for values, _ in REFUSED])
+def test_values_that_mean_nothing_are_refused(render: Render, values: Object, sentence: str) -> None:
+    with pytest.raises(CommandFailed, match=re.escape(sentence)):
+        render(values)
+
+
+def test_the_schema_and_the_values_name_the_same_things() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert set(names_of(schema, values, schema["$defs"])) == {"/global"}
+
+
+def names_of(node: Object, value: Any, definitions: Object, path: str = "") -> Iterator[str]:
+    """Paths that the schema knows and the values do not; the schema itself refuses the other way round."""
+    node = {**definitions[node["$ref"].rsplit("/", 1)[1]], **node} if "$ref" in node else node
+    for name, child in node.get("properties", {}).items():
+        if name in value:
+            yield from names_of(child, value[name] or {}, definitions, f"{path}/{name}")
+        elif not path.endswith("/resources"):
+            yield f"{path}/{name}"
+
+
+def test_lint_is_clean(helm: Callable[..., str], tmp_path: Path) -> None:
+    for name, values in VARIANTS.items():
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(values))
+        assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), "-f", str(file))
