@@ -1,0 +1,352 @@
+"""The reporter's whole life, as its own process, against a real API server and a real S3 server."""
+
+import asyncio
+import base64
+import io
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+import zstandard
+from reporter_process import Evaluation, Link, Reporter, RunFiles, eventually
+
+from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_core.store.settings import StoreSettings
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+Make = Callable[..., Reporter]
+
+
+class Stored:
+    """What an attempt has in the store."""
+
+    def __init__(self, gateway: Any, evaluation: Evaluation, namespace: str, attempt: int = 1) -> None:
+        self._store = ObjectStore(StoreSettings.from_environment(gateway.environment()))
+        self._prefix = ArtifactPrefix(namespace, evaluation.name, evaluation.uid, attempt)
+        self.uri = self._store.uri(self._prefix.path)
+
+    async def names(self) -> list[str]:
+        return sorted([entry.key.removeprefix(self._prefix.path) async for entry in self._store.list(self._prefix.path)])
+
+    async def complete(self) -> bool:
+        return "complete.json" in await self.names()
+
+    async def text(self, name: str) -> str:
+        content = await self._store.get(self._prefix.file(name), max_bytes=10**6)
+        if name.endswith(".zst"):
+            content = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(content)).read()
+        return content.decode()
+
+
+@pytest.fixture
+def stored(gateway: Any, evaluation: Evaluation, namespace: str) -> Stored:
+    return Stored(gateway, evaluation, namespace)
+
+
+async def test_a_run_from_ready_to_published(
+    reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored, namespace: str
+) -> None:
+    one = reporter()
+    await one.start()
+    await files.comes("ready")
+    assert not files.has("published")
+    files.progress("LoadingModel")
+    await evaluation.says(lambda status: status.get("progress", {}).get("text") == "LoadingModel")
+    files.progress("Evaluating", 12, 24)
+    status = await evaluation.says(lambda status: status["progress"]["text"] == "12/24 50%")
+    assert status["reportedAttempt"] == 1 and status["progress"]["stage"] == "Evaluating"
+    files.progress("Scoring", 24, 24)
+    (files.path / "log.txt").write_text("loaded\nlogin hf_abcdefghijklmnopqrstuvwxyz\nall done\n")
+    files.success(timings={"totalSeconds": 12.5}, answers={"samples": 2}, versions={"lmms_eval": "0.7.3"})
+    assert await files.comes("published") == "published"
+
+    status = await evaluation.status()
+    assert status["scores"] == {"tiny_vqa": {"tiny_acc,none": {"value": 0.25, "stderr": 0.09}}}
+    assert status["summary"] == "tiny_vqa 0.25"
+    assert status["usage"] == {
+        "totalSeconds": 12.5,
+        "gpuSeconds": 12.5,
+        "samples": 2,
+        "versions": {"lmms_eval": "0.7.3"},
+        "image": "evaluator:1",
+    }
+    assert status["progress"]["text"] == "24/24 100%" and status["progress"]["stage"] == "Publishing"
+    assert "error" not in status and "truncated" not in status
+    assert status["phase"] == "Running" and status["reason"] == "Starting"
+
+    names = ["complete.json", "evaluation.yaml", "log.txt.zst", "outcome.json", "results.json", "samples/tiny_vqa.jsonl.zst"]
+    assert await stored.names() == names
+    assert status["artifacts"]["uri"] == stored.uri
+    assert {file["name"]: file.get("lines") for file in status["artifacts"]["files"]} == {
+        "evaluation.yaml": None,
+        "results.json": 0,
+        "samples/tiny_vqa.jsonl.zst": 2,
+        "log.txt.zst": 3,
+        "outcome.json": None,
+    }
+    assert await stored.text("samples/tiny_vqa.jsonl.zst") == '{"doc_id": 0}\n{"doc_id": 1}\n'
+    assert await stored.text("log.txt.zst") == "loaded\nlogin [REDACTED]\nall done\n"
+    asked = yaml.safe_load(await stored.text("evaluation.yaml"))
+    assert asked["spec"]["modelArgs"] == {"pretrained": "tiny/llava"} and asked["metadata"]["namespace"] == namespace
+    assert json.loads(await stored.text("complete.json"))["status"]["scores"] == status["scores"]
+    assert await one.ends() == 0
+
+
+async def test_a_failure_tells_what_and_keeps_the_log(
+    reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored
+) -> None:
+    one = reporter()
+    await one.start()
+    await files.comes("ready")
+    (files.path / "log.txt").write_text("Traceback\n\x1b[31mValueError: Tasks not found: tinny\x1b[0m\n")
+    files.outcome("TaskNotFound", 65, message="lmms-eval does not know the task tinny")
+    await files.comes("published")
+    status = await evaluation.status()
+    assert status["error"] == {
+        "class": "TaskNotFound",
+        "message": "lmms-eval does not know the task tinny",
+        "logTail": "Traceback\nValueError: Tasks not found: tinny",
+    }
+    assert "scores" not in status and "summary" not in status
+    assert await stored.names() == ["complete.json", "evaluation.yaml", "log.txt.zst", "outcome.json"]
+
+
+async def test_the_evaluator_waits_until_the_store_is_there(
+    reporter: Make, evaluation: Evaluation, files: RunFiles, gateway: Any
+) -> None:
+    gateway.stop()
+    one = reporter()
+    await one.start()
+    status = await evaluation.says(lambda status: "progress" in status)
+    assert status["progress"]["text"] == "waiting for object store" and status["progress"]["stage"] == "Starting"
+    waiting = await one.logs("waiting")
+    assert waiting["step"] == "writing to the object store" and "does not answer" in waiting["error"]
+    assert not files.has("ready")
+    gateway.start()
+    await files.comes("ready")
+
+
+async def test_wrong_credentials_are_said_and_the_evaluator_does_not_start(reporter: Make, files: RunFiles) -> None:
+    one = reporter(AWS_SECRET_ACCESS_KEY="not-it")
+    await one.start()
+    waiting = await one.logs("waiting")
+    assert "refused the credentials" in waiting["error"] and "not-it" not in waiting["error"]
+    assert not files.has("ready")
+    assert await one.ends() == 0
+
+
+@pytest.mark.parametrize("how", ["dead", "hanging"])
+async def test_results_wait_for_a_store_that_is_away(
+    reporter: Make, evaluation: Evaluation, files: RunFiles, gateway: Any, stored: Stored, how: str
+) -> None:
+    await reporter().start()
+    await files.comes("ready")
+    (gateway.stop if how == "dead" else gateway.pause)()
+    files.success()
+    await asyncio.sleep(3)
+    assert not files.has("published")
+    (gateway.start if how == "dead" else gateway.resume)()
+    await files.comes("published", 60)
+    assert (await evaluation.status())["summary"] == "tiny_vqa 0.25"
+    assert "complete.json" in await stored.names()
+
+
+async def test_results_wait_for_an_api_server_that_is_away(
+    reporter: Make, evaluation: Evaluation, files: RunFiles, link: Link, stored: Stored
+) -> None:
+    await reporter().start()
+    await files.comes("ready")
+    await link.cut()
+    files.progress("Evaluating", 1, 2)
+    files.success()
+    await eventually(stored.complete)
+    assert not files.has("published")
+    await link.connect()
+    await files.comes("published")
+    assert (await evaluation.status())["summary"] == "tiny_vqa 0.25"
+
+
+async def test_a_deleted_evaluation_is_acknowledged(
+    reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored
+) -> None:
+    await reporter().start()
+    await files.comes("ready")
+    await evaluation.deleted()
+    files.success()
+    started = time.monotonic()
+    assert await files.comes("published") == "the evaluation was deleted"
+    assert time.monotonic() - started < 5
+    assert await stored.names() == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [({"attempt": 2}, "the evaluation is at attempt 2, not 1"), ({"phase": "Failed"}, "the evaluation is Failed")],
+)
+async def test_an_attempt_that_is_over_changes_nothing(
+    reporter: Make, evaluation: Evaluation, files: RunFiles, fields: dict[str, Any], why: str
+) -> None:
+    await reporter().start()
+    await files.comes("ready")
+    await evaluation.becomes(**fields)
+    before = await evaluation.status()
+    files.progress("Evaluating", 1, 2)
+    files.success()
+    assert await files.comes("published") == why
+    assert await evaluation.status() == before
+
+
+async def test_a_pod_that_comes_too_late_runs_nothing(reporter: Make, evaluation: Evaluation, files: RunFiles) -> None:
+    await evaluation.becomes(attempt=2)
+    await reporter().start()
+    await files.comes("ready")
+    assert files.has("published")
+
+
+async def test_sigterm_without_an_outcome_is_an_interruption(
+    reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored
+) -> None:
+    one = reporter()
+    await one.start()
+    await files.comes("ready")
+    (files.path / "log.txt").write_text("half way\n")
+    assert await one.ends() == 0
+    status = await evaluation.status()
+    assert status["error"]["class"] == "Interrupted" and status["error"]["logTail"] == "half way"
+    assert await stored.text("log.txt.zst") == "half way\n"
+
+
+async def test_sigterm_ends_the_waiting_after_the_grace(reporter: Make, files: RunFiles, gateway: Any) -> None:
+    one = reporter(LMMS_EVAL_REPORTER_GRACE_SECONDS="1")
+    await one.start()
+    await files.comes("ready")
+    gateway.stop()
+    files.success()
+    await one.logs("waiting")
+    started = time.monotonic()
+    assert await one.ends() == 0
+    assert time.monotonic() - started < 8
+    assert not files.has("published")
+    assert (await one.logs("gave up"))["after_sigterm"] is True
+
+
+async def test_an_earlier_attempt_that_finished_is_published_again(
+    reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored, tmp_path: Path
+) -> None:
+    first = reporter()
+    await first.start()
+    await files.comes("ready")
+    files.success()
+    await files.comes("published")
+    scores = (await evaluation.status())["scores"]
+    await first.ends()
+    await evaluation.becomes(attempt=2, scores={}, summary="", artifacts={"uri": ""})
+    for name in ("ready", "published", "outcome.json", "progress.json"):
+        (files.path / name).unlink(missing_ok=True)
+
+    await reporter(attempt=2).start()
+    await files.comes("ready")
+    assert (files.path / "published").read_text().strip() == "attempt 1 had finished"
+    status = await evaluation.status()
+    assert (status["reportedAttempt"], status["scores"], status["artifacts"]["uri"]) == (2, scores, stored.uri)
+    assert status["progress"]["text"] == "100%"
+
+
+async def test_an_earlier_failure_is_tried_again(reporter: Make, evaluation: Evaluation, files: RunFiles) -> None:
+    first = reporter()
+    await first.start()
+    await files.comes("ready")
+    files.outcome("Interrupted", 75)
+    await files.comes("published")
+    await first.ends()
+    await evaluation.becomes(attempt=2)
+    for name in ("ready", "published", "outcome.json"):
+        (files.path / name).unlink()
+    await reporter(attempt=2).start()
+    await files.comes("ready")
+    assert not files.has("published")
+
+
+async def test_a_reporter_that_was_killed_goes_on_where_it_was(
+    reporter: Make, evaluation: Evaluation, files: RunFiles, gateway: Any
+) -> None:
+    first = reporter()
+    await first.start()
+    await files.comes("ready")
+    gateway.pause()
+    files.success()
+    await asyncio.sleep(1)
+    await first.ends(signal.SIGKILL)
+    gateway.resume()
+    await reporter().start()
+    await files.comes("published")
+    assert (await evaluation.status())["summary"] == "tiny_vqa 0.25"
+
+
+async def test_a_hostile_run_directory_gives_nothing_away(
+    reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("the reporter's token")
+    await reporter().start()
+    await files.comes("ready")
+    output = files.path / "output" / "m"
+    output.mkdir(parents=True)
+    (output / "link.jsonl").symlink_to(tmp_path / "token")
+    os.link(tmp_path / "token", output / "hard.jsonl")
+    os.mkfifo(output / "fifo.jsonl")
+    (files.path / "log.txt").unlink()
+    (files.path / "log.txt").symlink_to(tmp_path / "token")
+    samples = {name: f"output/m/{name}.jsonl" for name in ("link", "hard", "fifo", "nothing")}
+    samples |= {
+        "up": "output/../../token",
+        "absolute": str(tmp_path / "token"),
+        "outside": "run.json",
+        "../../x": "output/m/good.jsonl",
+    }
+    (output / "good.jsonl").write_text("{}\n")
+    (output / "r.json").write_text('{"results": {"a/../../b<>": {"acc,none": 1e999, "odd,none": "x"}}, "groups": 7}')
+    files.outcome("Succeeded", 0, results="output/m/r.json", samples=samples, message="x" * 10**5)
+    await files.comes("published")
+    status = await evaluation.status()
+    assert status["truncated"] is True and status["artifacts"]["truncated"] is True
+    nothing = {"value": None, "stderr": None}
+    assert status["scores"] == {"a/../../b<>": {"acc,none": nothing, "odd,none": nothing}}
+    names = ["complete.json", "evaluation.yaml", "outcome.json", "results.json", "samples/.._.._x.jsonl.zst"]
+    assert await stored.names() == names
+    for name in names:
+        assert "the reporter's token" not in await stored.text(name)
+
+
+async def test_the_rights_of_the_chart_are_enough(
+    reporter: Make, evaluation: Evaluation, files: RunFiles, link: Link, kubectl: Any, namespace: str, tmp_path: Path
+) -> None:
+    rights = "--verb=get --resource=lmmevaluations.lmms-eval.io", "--verb=get,patch --resource=lmmevaluations.lmms-eval.io/status"
+    kubectl("-n", namespace, "create", "serviceaccount", "reporter")
+    for number, right in enumerate(rights):
+        kubectl("-n", namespace, "create", "role", f"reporter-{number}", *right.split())
+        kubectl(
+            "-n", namespace, "create", "rolebinding", f"reporter-{number}", f"--role=reporter-{number}",
+            f"--serviceaccount={namespace}:reporter",
+        )  # fmt: skip
+    (tmp_path / "token").write_text(kubectl("-n", namespace, "create", "token", "reporter"))
+    authority = yaml.safe_load(link.kubeconfig.read_text())["clusters"][0]["cluster"]["certificate-authority-data"]
+    (tmp_path / "ca.crt").write_bytes(base64.b64decode(authority))
+    one = reporter(
+        LMMS_EVAL_REPORTER_TOKEN_FILE=str(tmp_path / "token"),
+        LMMS_EVAL_REPORTER_CA_FILE=str(tmp_path / "ca.crt"),
+        KUBERNETES_SERVICE_HOST="127.0.0.1",
+        KUBERNETES_SERVICE_PORT=str(link.port),
+    )
+    await one.start()
+    await files.comes("ready")
+    files.success()
+    await files.comes("published")
+    assert (await evaluation.status())["summary"] == "tiny_vqa 0.25"

@@ -1,0 +1,226 @@
+"""The reporter as its own process, for tests on a real API server and a real S3 server: its run directory, and a link to cut."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import yaml
+
+from lmms_eval_core import names
+from lmms_eval_core.kube.client import EVALUATIONS, Object
+from lmms_eval_core.kube.transport import Transport
+from lmms_eval_core.run import Harness, Outcome, ProgressReport, RunInput, write_atomically
+
+WAIT_SECONDS = 30
+Result = TypeVar("Result")
+
+
+async def eventually(check: Callable[[], Awaitable[Result | None]], seconds: float = WAIT_SECONDS) -> Result:
+    """The first answer of `check` that is not empty."""
+    async with asyncio.timeout(seconds):
+        while True:
+            answer = await check()
+            if answer:
+                return answer
+            await asyncio.sleep(0.05)
+
+
+class Link:
+    """A TCP relay in front of the API server: `cut` is an outage as its clients see it, without one for everybody else."""
+
+    def __init__(self, kubeconfig: Path, copy: Path) -> None:
+        content = yaml.safe_load(kubeconfig.read_text())
+        self._cluster = content["clusters"][0]["cluster"]
+        self._server = urlsplit(self._cluster["server"])
+        self._content = content
+        self.kubeconfig = copy
+        self._listener: asyncio.Server | None = None
+        self._port = 0
+        self._open: set[asyncio.StreamWriter] = set()
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on loopback."""
+        return self._port
+
+    async def connect(self) -> None:
+        """Listens, always at the same port."""
+        self._listener = await asyncio.start_server(self._relay, "127.0.0.1", self._port)
+        self._port = self._listener.sockets[0].getsockname()[1]
+        self._cluster["server"] = f"https://127.0.0.1:{self._port}"
+        self.kubeconfig.write_text(json.dumps(self._content))
+
+    async def cut(self) -> None:
+        """Refuses new connections and drops those there are."""
+        assert self._listener is not None
+        self._listener.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+        await self._listener.wait_closed()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(self._server.hostname, self._server.port or 443)
+        self._open |= {writer, there_writer}
+        try:
+            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+        finally:
+            self._open -= {writer, there_writer}
+            for end in (writer, there_writer):
+                end.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while piece := await reader.read(65536):
+            writer.write(piece)
+            await writer.drain()
+    with suppress(OSError):
+        writer.close()
+
+
+class Evaluation:
+    """One evaluation on the API server, put into the state that the operator would have given it."""
+
+    def __init__(self, client: Transport, found: Object) -> None:
+        self._client = client
+        self.name: str = found["metadata"]["name"]
+        self.uid: str = found["metadata"]["uid"]
+
+    @classmethod
+    async def running(cls, client: Transport, name: str = "nightly") -> "Evaluation":
+        """Created, and started as attempt 1."""
+        spec = {"model": "llava_hf", "tasks": ["tiny_vqa"], "modelArgs": {"pretrained": "tiny/llava"}}
+        body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}, "spec": spec}
+        made = cls(client, await client.create(EVALUATIONS, body))
+        await made.becomes(phase="Running", reason="Starting", attempt=1, jobName=f"{name}-{made.uid[:8]}-a1")
+        return made
+
+    async def becomes(self, **fields: Any) -> None:
+        """Sets status fields, as the operator."""
+        patch = [{"op": "add", "path": f"/status/{name}", "value": value} for name, value in fields.items()]
+        await self._client.json_patch(EVALUATIONS, self.name, patch, subresource="status")
+
+    async def deleted(self) -> None:
+        """Deletes it."""
+        await self._client.delete(EVALUATIONS, self.name, uid=self.uid)
+
+    async def status(self) -> dict[str, Any]:
+        """What it says now."""
+        found: dict[str, Any] = (await self._client.get(EVALUATIONS, self.name))["status"]
+        return found
+
+    async def says(self, condition: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        """Waits until the status fulfils `condition`."""
+
+        async def fulfilled() -> dict[str, Any] | None:
+            status = await self.status()
+            return status if condition(status) else None
+
+        return await eventually(fulfilled)
+
+    def run_input(self, *, namespace: str, attempt: int = 1) -> RunInput:
+        """What the operator tells the pod."""
+        harness = Harness(model="llava_hf", tasks=["tiny_vqa"])
+        return RunInput(
+            namespace=namespace, name=self.name, uid=self.uid, attempt=attempt, harness=harness, gpus=1, image="evaluator:1"
+        )
+
+
+class RunFiles:
+    """The runner's side of a run directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        (path / "log.txt").write_text("start\n")
+
+    def progress(self, stage: str, completed: int | None = None, total: int | None = None) -> None:
+        """Leaves progress."""
+        report = ProgressReport.model_validate(
+            {"stage": stage, "completed": completed, "total": total, "stageStartedAt": 1, "updatedAt": 2}
+        )
+        write_atomically(self.path / "progress.json", report.to_json())
+
+    def output(self, name: str, content: str) -> str:
+        """Leaves a file of the harness; its path as the outcome names it."""
+        file = self.path / "output" / "m" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+        return f"output/m/{name}"
+
+    def outcome(self, reason: str, exit_code: int, **fields: Any) -> None:
+        """Leaves the outcome."""
+        outcome = Outcome.model_validate({"reason": reason, "exitCode": exit_code, **fields})
+        write_atomically(self.path / "outcome.json", outcome.to_json())
+
+    def success(self, score: float = 0.25, **fields: Any) -> None:
+        """Leaves everything that a good run leaves."""
+        results = {"results": {"tiny_vqa": {"alias": "tiny_vqa", "tiny_acc,none": score, "tiny_acc_stderr,none": 0.09}}}
+        self.outcome(
+            "Succeeded",
+            0,
+            results=self.output("r.json", json.dumps(results)),
+            samples={"tiny_vqa": self.output("s.jsonl", '{"doc_id": 0}\n{"doc_id": 1}\n')},
+            **fields,
+        )
+
+    def has(self, name: str) -> bool:
+        """Whether the reporter has left its file."""
+        return (self.path / name).exists()
+
+    async def comes(self, name: str, seconds: float = WAIT_SECONDS) -> str:
+        """Waits for a file of the reporter; its content."""
+
+        async def there() -> bool:
+            return self.has(name)
+
+        await eventually(there, seconds)
+        return (self.path / name).read_text().strip()
+
+
+class Reporter:
+    """The sidecar's process."""
+
+    def __init__(self, run: RunInput, files: RunFiles, environment: Mapping[str, str]) -> None:
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "LMMS_EVAL_RUN": run.to_json(),
+            "LMMS_EVAL_RUN_DIRECTORY": str(files.path),
+            **environment,
+        }
+        self._log_file = files.path.parent / "reporter.log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Runs it."""
+        with self._log_file.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "lmms_eval_reporter.main", env=self._environment, stdout=log, stderr=log
+            )
+
+    async def ends(self, number: signal.Signals = signal.SIGTERM, seconds: float = 20) -> int:
+        """Sends a signal; the exit code."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        return await asyncio.wait_for(self._process.wait(), seconds)
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """What it logged: every line is an event."""
+        return [json.loads(line) for line in self._log_file.read_text().splitlines()]
+
+    async def logs(self, event: str) -> dict[str, Any]:
+        """Waits for an event."""
+
+        async def logged() -> dict[str, Any] | None:
+            return next((line for line in self.log if line["event"] == event), None)
+
+        return await eventually(logged)
