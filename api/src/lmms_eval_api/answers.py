@@ -17,14 +17,15 @@ REQUEST_DEFAULTS = {name: None if field.is_required() else field.default for nam
 
 def job_info(job: Job, *, position: int | None) -> JobInfo:
     """The answer. Times are RFC 3339 in UTC with a Z; `position` is the number of jobs before it, None unless queued."""
-    status = job.document.get("status", {})
+    document = job.document
+    status = document.get("status", {})
     return JobInfo(
         job_id=job.name,
         status=job.status,
         created_at=job.created_at,
         started_at=status.get("startedAt"),
         completed_at=status.get("completedAt"),
-        request=_request(job.document),
+        request=_request(document),
         error=_error(status) if job.status is JobStatus.FAILED else None,
         position_in_queue=position,
         reason=_reason(job, status),

@@ -67,7 +67,7 @@ class JobCache:
 
     def replace(self, objects: list[Object]) -> None:
         """See `Mirror`. An object that we know in a newer state than the list keeps that state."""
-        jobs = [self._newest(job_of(item)) for item in objects]
+        jobs = [self._newest(item) for item in objects]
         self._jobs, self._running, self._counts, self._overview = {}, {}, Counter(), None
         self._line = sorted(job.place for job in jobs if job.status is JobStatus.QUEUED)
         for job in jobs:
@@ -79,31 +79,32 @@ class JobCache:
 
     def remove(self, item: Object) -> None:
         """See `Mirror`."""
-        gone = job_of(item)
-        self._deleted[gone.uid] = None
+        uid = item["metadata"]["uid"]
+        self._deleted[uid] = None
         if len(self._deleted) > REMEMBERED_DELETIONS:
             del self._deleted[next(iter(self._deleted))]
-        known = self._jobs.get(gone.name)
-        if known is not None and known.uid == gone.uid:
+        known = self._jobs.get(item["metadata"]["name"])
+        if known is not None and known.uid == uid:
             self._forget(known)
 
     def learn(self, item: Object) -> Job:
         """Takes in an object that the API server sent, unless it is deleted or known in a newer state; gives the newest."""
-        sent = job_of(item)
-        job = self._newest(sent)
-        if job is sent and job.uid not in self._deleted:
-            known = self._jobs.get(job.name)
-            if known is not None:
-                self._forget(known)
-            self._count(job)
-            if job.status is JobStatus.QUEUED:
-                insort(self._line, job.place)
-            self._overview = None
+        known, job = self._jobs.get(item["metadata"]["name"]), self._newest(item)
+        if job is known or job.uid in self._deleted:
+            return job
+        if known is not None:
+            self._forget(known)
+        self._count(job)
+        if job.status is JobStatus.QUEUED:
+            insort(self._line, job.place)
+        self._overview = None
         return job
 
-    def _newest(self, job: Job) -> Job:
-        known = self._jobs.get(job.name)
-        return known if known is not None and known.version >= job.version else job
+    def _newest(self, item: Object) -> Job:
+        known = self._jobs.get(item["metadata"]["name"])
+        if known is not None and known.version >= int(item["metadata"]["resourceVersion"]):
+            return known
+        return job_of(item)
 
     def _count(self, job: Job) -> None:
         self._jobs[job.name] = job

@@ -73,21 +73,23 @@ class Evaluations:
         for _ in range(CANCEL_ATTEMPTS):
             if job.status in ENDED:
                 raise AlreadyEnded
-            if job.document["spec"].get("cancel"):
+            document = job.document
+            if document["spec"].get("cancel"):
                 return job
             try:
-                return self.cache.learn(await self._client.json_patch(EVALUATIONS, job.name, cancellation(job, by=by)))
+                return self.cache.learn(await self._client.json_patch(EVALUATIONS, job.name, cancellation(document, by=by)))
             except errors.Conflict:
                 job = self.cache.learn(await self._client.get(EVALUATIONS, job.name))
         raise errors.Conflict(f"job {job.name} keeps changing")
 
 
-def cancellation(job: Job, *, by: str) -> Patch:
-    """The patch that cancels this very state of the job; a Conflict if it is not the newest."""
-    annotations = job.document["metadata"].get("annotations", {}) | {names.ANNOTATION_CANCELLED_BY: by}
+def cancellation(document: Object, *, by: str) -> Patch:
+    """The patch that cancels this very state of an object; a Conflict if it is not the newest."""
+    metadata = document["metadata"]
+    annotations = metadata.get("annotations", {}) | {names.ANNOTATION_CANCELLED_BY: by}
     return [
-        {"op": "test", "path": "/metadata/uid", "value": job.uid},
-        {"op": "test", "path": "/metadata/resourceVersion", "value": str(job.version)},
+        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
         {"op": "add", "path": "/metadata/annotations", "value": annotations},
         {"op": "add", "path": "/spec/cancel", "value": True},
     ]

@@ -1,0 +1,122 @@
+"""The application without a cluster: who is let in, and what it says before it has seen anything."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+import httpx
+import pytest
+from api_objects import evaluation_object
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from lmms_eval_api import auth
+from lmms_eval_api.app import application
+from lmms_eval_api.auth.middleware import OPEN_PATHS
+from lmms_eval_api.cache import JobCache
+from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.settings import Settings
+from lmms_eval_core.kube.client import EVALUATIONS, KubeClient
+from lmms_eval_core.kube.reflector import Reflector
+
+NO_CLIENT = cast(KubeClient, None)
+BEARER = {"Authorization": "Bearer secret"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def backend(clock: Clock) -> Backend:
+    cache = JobCache()
+    return Backend(Evaluations(NO_CLIENT, cache), Reflector(NO_CLIENT, EVALUATIONS, cache, clock=clock), 60)
+
+
+@pytest.fixture
+def app(backend: Backend, tmp_path: Path) -> FastAPI:
+    (tmp_path / "tests").write_text("secret")
+    settings = Settings(tokens=tmp_path)
+    return application(settings, backend, auth.authenticator(settings))
+
+
+@pytest.fixture
+async def stranger(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://front-end") as session:
+        yield session
+
+
+async def test_no_route_answers_a_stranger(app: FastAPI, stranger: httpx.AsyncClient) -> None:
+    routes = [(route.path, method) for route in iter_route_contexts(app.routes) for method in route.methods or ()]
+    assert {"/evaluate", "/jobs/{job_id}", "/queue", "/health", "/docs", "/openapi.json", "/redoc"} <= {
+        path for path, _ in routes
+    }
+    for path, method in routes:
+        answer = await stranger.request(method, path.replace("{job_id}", "a"))
+        assert (answer.status_code == 401) == (path not in OPEN_PATHS), f"{method} {path}: {answer.status_code}"
+        if path not in OPEN_PATHS:
+            assert answer.headers.get_list("WWW-Authenticate")[0].startswith("Bearer")
+
+
+async def test_a_stranger_learns_nothing_from_errors(stranger: httpx.AsyncClient) -> None:
+    for answer in (
+        await stranger.get("/nowhere"),
+        await stranger.put("/queue"),
+        await stranger.post("/evaluate", content=b"{", headers={"Content-Type": "application/json"}),
+        await stranger.post("/evaluate", content=b"x" * 1_000_000),
+        await stranger.get("/queue", headers={"Authorization": "Bearer wrong"}),
+        await stranger.get("/livez/"),
+        await stranger.get("//livez"),
+    ):
+        assert answer.status_code == 401
+        assert answer.json()["detail"].startswith("Send a token of this front end")
+
+
+async def test_before_the_first_list_it_is_alive_and_not_ready(stranger: httpx.AsyncClient) -> None:
+    assert (await stranger.get("/livez")).status_code == 200
+    for path in ("/readyz", "/queue", "/health", "/jobs/a"):
+        answer = await stranger.get(path, headers=BEARER)
+        assert (answer.status_code, int(answer.headers["Retry-After"]) > 0) == (503, True), path
+
+
+async def test_what_is_known_is_shown_for_a_minute_with_its_age(
+    stranger: httpx.AsyncClient, backend: Backend, clock: Clock
+) -> None:
+    backend.evaluations.cache.replace([evaluation_object("a")])
+    backend.reflector.synced.set()
+    backend.reflector._last_contact = clock.now
+    clock.now += 59
+    answer = await stranger.get("/jobs/a", headers=BEARER)
+    assert (answer.status_code, answer.headers["Age"]) == (200, "59")
+    assert (await stranger.get("/readyz")).status_code == 200
+    clock.now += 2
+    assert (await stranger.get("/jobs/a", headers=BEARER)).status_code == 503
+    assert (await stranger.get("/readyz")).status_code == 503
+
+
+async def test_an_error_of_ours_shows_nothing_of_our_insides(app: FastAPI, backend: Backend) -> None:
+    backend.evaluations.cache.replace([evaluation_object("a")])
+    backend.reflector._watching = True
+    del backend.evaluations.cache._line
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://front-end", headers=BEARER) as session:
+        answer = await session.get("/jobs/a", headers={"X-Request-ID": "mine"})
+    assert (answer.status_code, answer.json()["request_id"]) == (500, "mine")
+    assert "_line" not in answer.text
+
+
+async def test_the_document_says_how_to_come_in(stranger: httpx.AsyncClient) -> None:
+    document = (await stranger.get("/openapi.json", headers=BEARER)).json()
+    assert document["security"] == [{"token": []}, {"password": []}]
+    assert document["components"]["securitySchemes"].keys() == {"token", "password"}
+    assert {"/evaluate", "/jobs/{job_id}", "/queue", "/health"} <= document["paths"].keys()

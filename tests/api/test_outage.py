@@ -1,0 +1,168 @@
+"""The API server goes away and comes back, behind a relay that the test can cut; the front end is a process, as in a pod."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import yaml
+from api_fixtures import TOKEN, StartFrontEnd
+
+from lmms_eval_api.cache import JobCache
+from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_core import names
+from lmms_eval_core.kube import transport
+from lmms_eval_core.kube.client import EVALUATIONS
+from lmms_eval_core.wire import EvaluateRequest
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+REQUEST = {"model": "llava_hf", "tasks": ["mme"]}
+
+
+class Relay:
+    """TCP to the API server, on a loopback port that stays the same; `cut` resets every connection and takes no new one."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+        self.connections = 0
+
+    async def join(self) -> None:
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        self._writers |= {writer, far_writer}
+        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        self._writers -= {writer, far_writer}
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+def address(kubeconfig: str) -> tuple[str, int]:
+    server = urlsplit(yaml.safe_load(Path(kubeconfig).read_text())["clusters"][0]["cluster"]["server"])
+    return server.hostname or "", server.port or 443
+
+
+@pytest.fixture
+async def relay(kubeconfig: str) -> AsyncIterator[Relay]:
+    relay = Relay(*address(kubeconfig))
+    await relay.join()
+    yield relay
+    await relay.cut()
+
+
+@pytest.fixture
+def relayed_kubeconfig(kubeconfig: str, relay: Relay, tmp_path: Path) -> str:
+    """The same cluster, through the relay."""
+    config: dict[str, Any] = yaml.safe_load(Path(kubeconfig).read_text())
+    cluster = config["clusters"][0]["cluster"]
+    cluster["tls-server-name"] = address(kubeconfig)[0]
+    cluster["server"] = f"https://127.0.0.1:{relay.port}"
+    path = tmp_path / "relayed"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+async def until(session: httpx.AsyncClient, path: str, status: int) -> httpx.Response:
+    deadline = time.monotonic() + 30
+    while True:
+        answer = await session.get(path)
+        if answer.status_code == status:
+            return answer
+        assert time.monotonic() < deadline, answer.text
+        await asyncio.sleep(0.05)
+
+
+async def test_a_lost_api_server(
+    start_front_end: StartFrontEnd, relay: Relay, relayed_kubeconfig: str, kubeconfig: str, namespace: str
+) -> None:
+    front_end = start_front_end(KUBECONFIG=relayed_kubeconfig, LMMS_EVAL_API_MAX_STALE_SECONDS="2")
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(base_url=front_end.url, headers=headers, timeout=60, trust_env=False) as session:
+        await asyncio.to_thread(front_end.wait_until_ready)
+        sent = (await session.post("/evaluate", json=REQUEST)).json()
+        path = f"/jobs/{sent['job_id']}"
+        await relay.cut()
+
+        shown = await session.get(path)
+        assert (shown.status_code, shown.json()["status"], int(shown.headers["Age"]) < 2) == (200, "queued", True)
+        refused = await session.post("/evaluate", json=REQUEST)
+        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+        lost = await until(session, path, 503)
+        assert "lost sight" in lost.json()["detail"]
+        assert (await session.get("/livez")).status_code == 200
+        assert (await session.get("/readyz")).status_code == 503
+
+        # Meanwhile, somebody else goes on.
+        other = await transport.connect(namespace=namespace, kubeconfig=kubeconfig)
+        await other.json_patch(EVALUATIONS, sent["job_id"], [{"op": "add", "path": "/spec/cancel", "value": True}])
+        await other.close()
+        await relay.join()
+        back = await until(session, path, 200)
+        assert (back.json()["status"], back.headers["Age"]) == ("cancelled", "0")
+        assert (await session.post("/evaluate", json=REQUEST)).status_code == 200
+    assert front_end.stop() == 0
+
+
+async def test_an_answer_that_was_lost_on_its_way_makes_no_second_job(
+    relay: Relay, relayed_kubeconfig: str, namespace: str, client: transport.Transport
+) -> None:
+    relayed = await transport.connect(namespace=namespace, kubeconfig=relayed_kubeconfig)
+    evaluations = Evaluations(relayed, JobCache(), new_name=lambda: "the-only-one")
+    # As if the first try had been stored, and its answer lost.
+    body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": "the-only-one"}, "spec": REQUEST}
+    await client.create(EVALUATIONS, body)
+    await relay.cut()
+    asked = asyncio.create_task(evaluations.submit(EvaluateRequest.model_validate(REQUEST)))
+    await asyncio.sleep(0.1)
+    await relay.join()
+    assert (await asked).job.name == "the-only-one"
+    assert len((await client.list(EVALUATIONS)).items) == 1
+    await relayed.close()
+
+
+async def test_many_who_ask_for_one_unknown_job_are_one_request(
+    client: transport.Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluations = Evaluations(client, JobCache())
+    asked: list[str] = []
+    get = client.get
+
+    async def counted(resource: Any, name: str) -> dict[str, Any]:
+        asked.append(name)
+        return await get(resource, name)
+
+    monkeypatch.setattr(client, "get", counted)
+    assert await asyncio.gather(*(evaluations.find("missing") for _ in range(50))) == [None] * 50
+    assert await evaluations.find("missing") is None
+    assert asked == ["missing"]
+    await client.create(
+        EVALUATIONS, {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": "here"}, "spec": REQUEST}
+    )
+    found = await asyncio.gather(*(evaluations.find("here") for _ in range(50)))
+    assert {job.name for job in found if job} == {"here"}
+    assert asked == ["missing", "here"]

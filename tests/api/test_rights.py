@@ -1,0 +1,83 @@
+"""What the cluster allows: the rights that README.md names are enough, and a policy's own words reach the caller."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from api_fixtures import FrontEnd, StartFrontEnd
+from cluster_fixtures import Kubectl
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+REQUEST = {"model": "llava_hf", "tasks": ["mme"]}
+RIGHTS = "get,list,watch,create,patch"
+
+
+@pytest.fixture
+def as_service_account(kubectl: Kubectl, namespace: str, kubeconfig: str, tmp_path: Path) -> str:
+    """A kubeconfig with the rights of the front end and no more."""
+    here = ("--namespace", namespace)
+    kubectl(*here, "create", "serviceaccount", "front-end")
+    kubectl(*here, "create", "role", "front-end", f"--verb={RIGHTS}", "--resource=lmmevaluations.lmms-eval.io")
+    kubectl(*here, "create", "rolebinding", "front-end", "--role=front-end", f"--serviceaccount={namespace}:front-end")
+    config: dict[str, Any] = yaml.safe_load(Path(kubeconfig).read_text())
+    config["users"][0]["user"] = {"token": kubectl(*here, "create", "token", "front-end").strip()}
+    path = tmp_path / "front-end-kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+def test_the_rights_are_enough(start_front_end: StartFrontEnd, as_service_account: str, kubectl: Kubectl, namespace: str) -> None:
+    front_end = start_front_end(KUBECONFIG=as_service_account)
+    front_end.wait_until_ready()
+    with front_end.session() as session:
+        name = session.post("/evaluate", json=REQUEST).raise_for_status().json()["job_id"]
+        assert session.get(f"/jobs/{name}").json()["status"] == "queued"
+        assert session.get("/jobs/missing").status_code == 404
+        assert session.delete(f"/jobs/{name}").status_code == 200
+        kubectl("--namespace", namespace, "delete", "rolebinding", "front-end")
+        deadline = time.monotonic() + 20
+        while (answer := session.post("/evaluate", json=REQUEST)).status_code == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert (answer.status_code, "check the Role" in answer.json()["detail"]) == (500, True)
+
+
+@pytest.fixture
+def policy(kubectl: Kubectl, namespace: str) -> Iterator[None]:
+    """An administrator who refuses two models in this namespace, in two ways."""
+    creations = {"apiGroups": ["lmms-eval.io"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["lmmevaluations"]}
+    refuse = [
+        {"expression": "object.spec.model != 'dear'", "message": "dear is too dear; use cheap"},
+        {"expression": "object.spec.model != 'secret'", "message": "secret is not for you", "reason": "Forbidden"},
+    ]
+    constraints = {
+        "resourceRules": [creations],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+    }
+    kinds = {
+        "ValidatingAdmissionPolicy": {"matchConstraints": constraints, "validations": refuse},
+        "ValidatingAdmissionPolicyBinding": {"policyName": namespace, "validationActions": ["Deny"]},
+    }
+    for kind, spec in kinds.items():
+        body = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": namespace}, "spec": spec}
+        kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    yield
+    for kind in kinds:
+        kubectl("delete", kind.lower(), namespace, "--wait=false")
+
+
+def test_a_policy_speaks_to_the_caller(front_end: FrontEnd, policy: None) -> None:
+    with front_end.session() as session:
+        deadline = time.monotonic() + 30
+        while (answer := session.post("/evaluate", json=REQUEST | {"model": "dear"})).status_code == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert (answer.status_code, answer.json()["detail"][0]["msg"]) == (422, "dear is too dear; use cheap")
+        forbidden = session.post("/evaluate", json=REQUEST | {"model": "secret"})
+        assert (forbidden.status_code, forbidden.json()["detail"]) == (403, "secret is not for you")
+        assert session.post("/evaluate", json=REQUEST | {"model": "cheap"}).status_code == 200
