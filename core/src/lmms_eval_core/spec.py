@@ -46,7 +46,8 @@ DOT_SEGMENT = r"/[.][.]?(/|$)"
 MODEL_ARGS_SCHEMA: dict[str, Any] = {
     "type": "object",
     "maxProperties": 64,
-    "additionalProperties": {"x-kubernetes-preserve-unknown-fields": True},
+    # Nullable, so that a null reaches the admission policy and is refused there: it would be dropped without a word.
+    "additionalProperties": {"x-kubernetes-preserve-unknown-fields": True, "nullable": True},
 }
 
 
