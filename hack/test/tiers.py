@@ -84,7 +84,10 @@ def integration() -> Counts:
     """The control plane of a real cluster, without a node."""
     command(*CLUSTER, "up", "--control-plane-only")
     kubeconfig = answer(*CLUSTER, "kubeconfig", "--control-plane-only")
-    return pytest("integration", "-m", "integration", "--timeout=120", environment={"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig})
+    # Built here, where it may take minutes: a test may not.
+    gateway = answer(*CLUSTER, "tool", "versitygw")
+    environment = {"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig, "LMMS_EVAL_TEST_VERSITYGW": gateway}
+    return pytest("integration", "-m", "integration", "--timeout=120", environment=environment)
 
 
 def harness() -> Counts:

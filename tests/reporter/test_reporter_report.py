@@ -111,6 +111,11 @@ def test_the_progress_that_stays(last: ProgressReport | None, success: bool, tex
     assert (progress.stage, progress.text, progress.percent) == ("Publishing", text, percent)
 
 
+def test_seconds_that_overflow_are_left_out() -> None:
+    usage = report.usage(attempt(), succeeded(timings=Timings(total_seconds=1.7e308, load_seconds=float("inf"))), {})
+    assert (usage.total_seconds, usage.gpu_seconds, usage.load_seconds) == (1.7e308, None, None)
+
+
 def test_many_tasks_and_files_are_cut_and_said() -> None:
     results = {
         "results": {f"a_task_with_a_rather_long_name_{n}": {"acc,none": n / 7, "acc_stderr,none": 0.1} for n in range(2000)}

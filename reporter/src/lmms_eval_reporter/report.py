@@ -97,7 +97,7 @@ def usage(run: RunInput, outcome: Outcome, results: Fields) -> Usage:
         load_seconds=counts.finite(outcome.timings.load_seconds),
         generation_seconds=counts.finite(outcome.timings.generation_seconds),
         total_seconds=total,
-        gpu_seconds=None if total is None else total * run.gpus,
+        gpu_seconds=None if total is None else counts.finite(total * run.gpus),
         samples=counts.count(outcome.answers.samples) or None,
         input_tokens=read,
         output_tokens=written,

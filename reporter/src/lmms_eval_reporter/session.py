@@ -69,7 +69,7 @@ class Session:
         async with time_limit(None, stop=self._stop, grace=0):
             prepared = await self._prepare()
         if prepared.earlier is None:
-            self._say(READY_FILE, "ready")
+            self._ready()
             await self._accompany(prepared.evaluation)
         else:
             await self._publish_earlier(prepared.earlier)
@@ -105,7 +105,11 @@ class Session:
     def _acknowledge(self, why: str) -> None:
         self._say(run.PUBLISHED_FILE, why)
         # Where the evaluator has not started, it may now, and finds that there is nothing to run.
-        self._say(READY_FILE, "ready")
+        self._ready()
+
+    def _ready(self) -> None:
+        if not (self._settings.directory / READY_FILE).exists():
+            self._say(READY_FILE, "the evaluator may start")
 
     def _say(self, name: str, content: str) -> None:
         try:

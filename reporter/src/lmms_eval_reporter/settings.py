@@ -32,8 +32,8 @@ class Limits:
     files: int = 1000
     """Files of samples."""
 
-    log_bytes: int = 256 * MEGABYTE
-    """The log; of a longer one the end is kept."""
+    log_bytes: int = 64 * MEGABYTE
+    """The log, which is searched for secrets at some megabytes a second; of a longer one the end is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,7 @@ class ObjectStore:
 
     def __init__(self, settings: StoreSettings) -> None:
         self._url = settings.url
+        self._place = f"{settings.url} at {settings.endpoint}" if settings.endpoint else settings.url
         try:
             self._store = from_url(
                 settings.url, client_options=_client(settings), retry_config=_retry(settings), **_options(settings)
@@ -127,7 +128,7 @@ class ObjectStore:
             yield
         except (BaseError, FileNotFoundError) as error:
             # Without the cause: its text holds request signatures, and a traceback would print it.
-            raise explain(error, store=self._url, key=key, writing=writing) from None
+            raise explain(error, store=self._place, key=key, writing=writing) from None
 
 
 def _stored(meta: Any) -> StoredObject:
