@@ -164,3 +164,11 @@ def strict(node: Object) -> Object:
         known = {name: strict(child) for name, child in node["properties"].items()}
         return {**node, "properties": known, "additionalProperties": False}
     return node
+
+
+def test_the_server_finds_no_fault_in_the_policies(release: Deployment, kubectl: Kubectl) -> None:
+    install(release)
+    for policy in ("administrator", "model-args", "status"):
+        name = f"validatingadmissionpolicy/{release.namespace}.lmms-eval.{policy}"
+        status = deployment.wait_until(lambda name=name: kubectl.json("get", name).get("status"), seconds=30, what="type checking")
+        assert status["typeChecking"] == {}
