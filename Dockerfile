@@ -6,15 +6,13 @@ ARG BASE_IMAGE=python:3.12-slim-bookworm
 
 # --- interpreter: a python image brings one, a bare Debian gets its own ---
 FROM ${BASE_IMAGE} AS base
-RUN command -v python3 >/dev/null || { \
+RUN python3 -c "import ensurepip" 2>/dev/null || { \
         apt-get update -qq \
-        && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3 ca-certificates \
+        && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv ca-certificates \
         && rm -rf /var/lib/apt/lists/*; }
 
 # --- what the build works with, and no image carries ---
 FROM base AS tools
-RUN python3 -c "import ensurepip" 2>/dev/null || { \
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv; }
 COPY hack/images/with-ca hack/images/requirements-build.lock /opt/tools/
 RUN --mount=type=secret,id=ca \
     python3 -m venv /opt/tools \

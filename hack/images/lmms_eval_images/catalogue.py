@@ -14,8 +14,8 @@ _BUILD_TOOLS = (".dockerignore", "hack/images/requirements-build.lock", "hack/im
 class Image:
     """An image: its Dockerfile and the files it is made of (names below the root; folders count whole).
 
-    `context` gives the folder that the build sees, `version` a word for what is in it besides the inputs; `usual` is the
-    seconds of a build from nothing on two cores.
+    `usual` is the seconds of a build from nothing on two cores. `context` gives the folder that the build sees, `version`
+    a word for what is in it besides the inputs; `on_base` tells whether the image stands on the base image.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Image:
     inputs: tuple[str, ...]
     usual: int
     target: str = ""
+    on_base: bool = True
     context: Callable[[], Path] = lambda: ROOT
     version: Callable[[], str] = lambda: ""
 
@@ -43,7 +44,7 @@ def _service(name: str) -> Image:
 
 def _gateway() -> Image:
     dockerfile = "hack/images/s3.Dockerfile"
-    return Image("s3", dockerfile, (dockerfile,), usual=2, context=gateway.folder, version=gateway.version)
+    return Image("s3", dockerfile, (dockerfile,), usual=2, on_base=False, context=gateway.folder, version=gateway.version)
 
 
 _EVALUATOR_INPUTS = (

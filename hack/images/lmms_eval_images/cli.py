@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import engines, lock, references
+from . import engines, lock
 from .catalogue import IMAGES, ROOT, Image
 from .console import ImageError, duration, say
 from .content import fingerprint
 from .engines import Engine
+from .references import outdated, record
 
 RECORD = ROOT / "build" / "images.json"
 
@@ -43,22 +44,26 @@ def run(options: argparse.Namespace, cache: Path) -> None:
 
 def build(engine: Engine, images: Sequence[Image], cache: Path) -> None:
     """Build the images whose tags are not in the store, write their names down, and remove old ones."""
-    wanted = {image.name: reference_of(image, engine) for image in images}
-    existing = engine.references()
-    missing = [image for image in images if wanted[image.name] not in existing]
-    if missing:
+    references = {image.name: reference_of(image, engine) for image in images}
+    if not set(references.values()) <= set(engine.references()):
         with locked(cache):
-            for number, image in enumerate(missing, 1):
-                build_one(engine, image, wanted[image.name], f"{number} of {len(missing)}")
-                remove_outdated(engine, image, wanted[image.name])
-        existing = engine.references()
-    references.record(RECORD, wanted, existing)
+            references = {image.name: built(engine, image) for image in images}
+    record(RECORD, references, engine.references())
 
 
-def build_one(engine: Engine, image: Image, reference: str, position: str) -> None:
+def built(engine: Engine, image: Image) -> str:
+    """Name an image as the files are now, built first if it is not in the store."""
+    reference = reference_of(image, engine)
+    if reference not in engine.references():
+        build_one(engine, image, reference)
+        remove_outdated(engine, image, reference)
+    return reference
+
+
+def build_one(engine: Engine, image: Image, reference: str) -> None:
     """Build one image, saying what and how long."""
     usual = duration(image.usual)
-    say(f"Building {reference} ({position}; usually {usual} on two cores, seconds when only our code changed) ...")
+    say(f"Building {reference} (usually {usual} on two cores from nothing, seconds when only our code changed) ...")
     started = time.monotonic()
     engine.build(image, reference, RECORD.parent / "log" / f"image-{image.name}.log")
     say(f"Built {reference}: {engine.size(reference)} after {duration(time.monotonic() - started)}")
@@ -66,7 +71,7 @@ def build_one(engine: Engine, image: Image, reference: str, position: str) -> No
 
 def remove_outdated(engine: Engine, image: Image, current: str) -> None:
     """Free the disk of the images that this one's predecessors were."""
-    for old in references.outdated(image.repository, current, engine.references()):
+    for old in outdated(image.repository, current, engine.references()):
         say(f"Removing {old}, which newer ones have replaced")
         engine.remove(old)
 
@@ -81,7 +86,7 @@ def show(engine: Engine) -> None:
 
 def reference_of(image: Image, engine: Engine) -> str:
     """Name an image by all that it is made of."""
-    extra = [engine.base, image.target, image.version()]
+    extra = [engine.base if image.on_base else "", image.target, image.version()]
     return f"{image.repository}:{fingerprint(ROOT, image.inputs, extra)}"
 
 

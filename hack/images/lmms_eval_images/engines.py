@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy"
 
 
 class Engine(Protocol):
-    """A store of images and the program that builds into it."""
+    """A store of images and the program that builds into it; `base` is the image that it builds on."""
 
     base: str
 
@@ -55,9 +55,7 @@ class Docker:
     def build(self, image: Image, reference: str, log: Path) -> None:
         """Build with BuildKit."""
         proxies = [word for name in _PROXIES if name in os.environ for word in ("--build-arg", name)]
-        chosen = ["--build-arg", f"BASE_IMAGE={self.base}"] if self.base else []
-        command = ["docker", "build", "--progress", "plain", *proxies, *chosen, *_common(image, reference)]
-        steps.run(command, log)
+        steps.run(["docker", "build", "--progress", "plain", *proxies, *_common(image, reference, self.base)], log)
 
     def remove(self, reference: str) -> None:
         """Untag; BuildKit collects its own garbage."""
@@ -83,11 +81,10 @@ class Buildah:
 
     def build(self, image: Image, reference: str, log: Path) -> None:
         """Build in chroot isolation: buildah's own needs rights that a container may not have."""
-        if self._made_here and self.base not in self.references():
+        if image.on_base and self._made_here and self.base not in self.references():
             self._import_base()
         isolation = ["--isolation", "chroot", "--network", "host", "--layers"]
-        command = ["buildah", "bud", *isolation, "--build-arg", f"BASE_IMAGE={self.base}", *_common(image, reference)]
-        steps.run(command, log)
+        steps.run(["buildah", "bud", *isolation, *_common(image, reference, self.base)], log)
 
     def remove(self, reference: str) -> None:
         """Remove the name, and layers with it."""
@@ -111,11 +108,13 @@ class Buildah:
             _output("buildah", "rm", container)
 
 
-def _common(image: Image, reference: str) -> Sequence[str]:
+def _common(image: Image, reference: str, base_image: str) -> list[str]:
+    base_words = ["--build-arg", f"BASE_IMAGE={base_image}"] if image.on_base and base_image else []
     target = ["--target", image.target] if image.target else []
     certificates = bundle(os.environ)
     secret = ["--secret", f"id=ca,src={certificates}"] if certificates else []
-    return [*target, *secret, "--file", str(ROOT / image.dockerfile), "--tag", reference, str(image.context())]
+    place = ["--file", str(ROOT / image.dockerfile), "--tag", reference, str(image.context())]
+    return [*base_words, *target, *secret, *place]
 
 
 def _docker_answers() -> bool:

@@ -4,15 +4,24 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lmms_eval_runner.smoke.images import COLOURS, SHAPES, Scene
-
 DOCUMENTS = 32
+SHAPES = ("circle", "triangle", "square", "hexagon")
+COLOURS = ("red", "green", "blue", "yellow")
+NUMBERS = (1, 2, 3, 4)
 _LETTERS = "ABCD"
 _ASKED = (
-    ("What colour are the shapes?", "colour", tuple(COLOURS)),
-    ("Which shape is shown?", "shape", tuple(SHAPES)),
-    ("How many shapes are there?", "number", ("1", "2", "3", "4")),
+    ("What colour are the shapes?", "colour", COLOURS),
+    ("Which shape is shown?", "shape", SHAPES),
+    ("How many shapes are there?", "number", NUMBERS),
 )
+
+
+class Scene(NamedTuple):
+    """What a picture shows: equal shapes of one colour."""
+
+    shape: str
+    colour: str
+    number: int
 
 
 class Question(NamedTuple):
@@ -31,13 +40,12 @@ def questions(seed: int) -> list[Question]:
 
 
 def _question(number: int, choice: random.Random) -> Question:
-    scene = Scene(choice.choice(list(SHAPES)), choice.choice(list(COLOURS)), choice.randint(1, 4))
+    scene = Scene(choice.choice(SHAPES), choice.choice(COLOURS), choice.choice(NUMBERS))
     text, subject, answers = _ASKED[number % len(_ASKED)]
     options = choice.sample(answers, len(answers))
-    truth = str(getattr(scene, subject))
-    return Question(number, scene, _with_options(text, options), _LETTERS[options.index(truth)])
+    return Question(number, scene, _with_options(text, options), _LETTERS[options.index(getattr(scene, subject))])
 
 
-def _with_options(text: str, options: Sequence[str]) -> str:
+def _with_options(text: str, options: Sequence[object]) -> str:
     lines = [f"{letter}. {option}" for letter, option in zip(_LETTERS, options, strict=True)]
     return "\n".join([text, *lines])
