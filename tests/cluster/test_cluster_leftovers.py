@@ -29,32 +29,6 @@ def test_escapes_in_mount_points_are_undone() -> None:
     assert leftovers.decode_octal("/plain") == "/plain"
 
 
-def test_a_folder_is_emptied_except_for_what_is_kept(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    kept = state / "containerd" / "root"
-    (kept / "blobs").mkdir(parents=True)
-    (state / "containerd" / "state").mkdir()
-    (state / "etcd").mkdir()
-    (state / "kubeconfig").touch()
-    leftovers.empty(state, keep=kept)
-    assert sorted(path.relative_to(state).as_posix() for path in state.rglob("*")) == [
-        "containerd",
-        "containerd/root",
-        "containerd/root/blobs",
-    ]
-
-
-def test_a_link_is_deleted_and_not_followed(tmp_path: Path) -> None:
-    state, outside = tmp_path / "state", tmp_path / "outside"
-    outside.mkdir()
-    (outside / "precious").touch()
-    state.mkdir()
-    (state / "link").symlink_to(outside)
-    leftovers.empty(state, keep=None)
-    assert not state.exists()
-    assert (outside / "precious").exists()
-
-
 def test_a_process_is_found_by_its_mark_alone(tmp_path: Path) -> None:
     ours, marked = cluster(tmp_path / "ours"), {processes.COMPONENT: "sleep"}
     with (

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lmms_eval_cluster import components, leftovers, processes
+from lmms_eval_cluster import components, images, leftovers, processes
 from lmms_eval_cluster.settings import Cluster, cluster_from
 
 pytestmark = [
@@ -89,13 +89,15 @@ def whole() -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="session")
-def probe(tmp_path_factory: pytest.TempPathFactory) -> str:
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image of kubectl alone: it can use the API server's name, a token and a volume."""
     folder = tmp_path_factory.mktemp("probe")
     shutil.copy(tool("kubectl"), folder / "kubectl")
     (folder / "Dockerfile").write_text('FROM scratch\nCOPY kubectl /kubectl\nENTRYPOINT ["/kubectl"]\n')
-    subprocess.run(["buildah", "bud", "--quiet", "--isolation", "chroot", "--tag", PROBE, str(folder)], check=True)
-    return PROBE
+    build = ["buildah", "bud", "--quiet", "--isolation=chroot", "--timestamp=0", f"--tag={PROBE}", str(folder)]
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
+    yield PROBE
+    subprocess.run(["buildah", "rmi", "--force", PROBE], check=True, stdout=subprocess.DEVNULL)
 
 
 def pod(image: str, *, name: str, restart: str = "Never") -> dict[str, object]:
@@ -184,6 +186,7 @@ def test_a_node_runs_pods_before_and_after_the_death_of_all_its_processes(whole:
     whole("up")
 
     assert whole.kubectl("get", "pods").strip() == ""
+    whole("load", probe)
     assert "on the node already" in whole("load", probe)
     identity = json.loads(run_probe(whole, probe, "second"))["status"]["userInfo"]
     assert identity["extra"]["authentication.kubernetes.io/pod-name"] == ["second"]
@@ -202,3 +205,22 @@ def test_a_volume_goes_with_its_claim(whole: Machine, probe: str) -> None:
     while folder.exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_the_stores_share_an_image_and_a_copy_runs_as_well(whole: Machine, probe: str) -> None:
+    whole("up")
+    whole("load", probe)
+    [shared] = kubectl_files(whole)
+    assert shared.stat().st_nlink == 2
+    run_probe(whole, probe, "linked")
+    whole("down")
+    whole("up")
+    images.Images(whole.cluster).copy(probe)
+    [copied] = kubectl_files(whole)
+    assert copied.stat().st_nlink == 1
+    run_probe(whole, probe, "copied")
+
+
+def kubectl_files(machine: Machine) -> list[Path]:
+    """Find the probe's program among the snapshots of the node."""
+    return list((machine.cluster.state / "containerd" / "root").glob("*.overlayfs/snapshots/*/fs/kubectl"))

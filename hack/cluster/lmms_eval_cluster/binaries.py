@@ -57,7 +57,6 @@ CATALOGUE = {
     "coredns": Tool("coredns", ".", 1),
     "provisioner": Tool("provisioner", ".", 0.3),
     "pause": Tool("pause", ".", 0.1),
-    "crictl": Tool("crictl", "sigs.k8s.io/cri-tools/cmd/crictl", 1),
     "kubeconform": Tool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", 0.3),
     "versitygw": Tool("versitygw", "github.com/versity/versitygw/cmd/versitygw", 1.5),
     "helm": Tool("helm", "helm.sh/helm/v4/cmd/helm", 2.5),

@@ -8,9 +8,8 @@ from .settings import API_PORT, NODE, SERVICE_RANGE, Cluster
 Command = Sequence[object]
 PROVISIONER = "lmms-eval.io/local-folder"
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
-NODE_SIDE = ("containerd", "registry", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "provisioner")
+NODE_SIDE = ("containerd", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "provisioner")
 BUILT = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "provisioner")
-NODE_TOOLS = ("pause", "crictl")
 
 
 def expected(cluster: Cluster) -> tuple[str, ...]:
@@ -26,7 +25,7 @@ def stateful(cluster: Cluster) -> tuple[str, ...]:
 def needed_binaries(cluster: Cluster) -> list[str]:
     """List the programs to build for a cluster."""
     built = [name for name in expected(cluster) if name in BUILT]
-    return built if cluster.control_plane_only else [*built, *NODE_TOOLS]
+    return built if cluster.control_plane_only else [*built, "pause"]
 
 
 def commands(cluster: Cluster, address: str, binaries: Mapping[str, Path]) -> dict[str, Command]:
@@ -43,8 +42,7 @@ def commands(cluster: Cluster, address: str, binaries: Mapping[str, Path]) -> di
         "provisioner": _provisioner(state, pki),
     }
     built: dict[str, Command] = {name: [binaries[name], *own[name]] for name in own if name in binaries}
-    containerd: Command = ["containerd", "--config", state / "containerd.toml"]
-    return built | {"containerd": containerd, "registry": ["docker-registry", "serve", state / "registry.yaml"]}
+    return built | {"containerd": ["containerd", "--config", state / "containerd.toml"]}
 
 
 def _etcd(state: Path) -> Command:

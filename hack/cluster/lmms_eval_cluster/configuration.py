@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from .prerequisites import network_plugins
-from .settings import NODE, POD_RANGE, REGISTRY_PORT, Cluster
+from .settings import NODE, POD_RANGE, Cluster
 
 PAUSE_IMAGE = "localhost/lmms-eval-cluster/pause:1"
 CLUSTER_DOMAIN = "cluster.local"
@@ -16,15 +16,13 @@ CLUSTER_DOMAIN = "cluster.local"
 def write(cluster: Cluster, address: str) -> None:
     """Write every file, below the cluster's state."""
     state = cluster.state
-    for folder in ("cni", "registries", "pod-logs", "volume-plugins", "volumes"):
+    for folder in ("cni", "pod-logs", "volume-plugins", "volumes"):
         (state / folder).mkdir(exist_ok=True)
     (state / "containerd.toml").write_text(containerd(cluster))
     _write_json(state / "cni" / "10-pods.conflist", pod_network(cluster))
     _write_json(state / "kubelet.json", kubelet(cluster, address))
     _write_json(state / "kube-proxy.json", kube_proxy(cluster))
     (state / "Corefile").write_text(corefile(cluster, address))
-    cluster.registry_store.mkdir(parents=True, exist_ok=True)
-    (state / "registry.yaml").write_text(json.dumps(registry(cluster, address)))
 
 
 def _write_json(path: Path, content: object) -> None:
@@ -35,7 +33,6 @@ def containerd(cluster: Cluster) -> str:
     """Configure the container runtime, with every folder it writes to below the cluster's own.
 
     restrict_oom_score_adj: without CAP_SYS_RESOURCE no sandbox starts otherwise.
-    discard_unpacked_layers: the registry has the packed layers; one copy of several gigabytes is enough.
     """
     state = cluster.state
     cri = 'plugins."io.containerd.grpc.v1.cri"'
@@ -54,10 +51,6 @@ netns_mounts_under_state_dir = true
 [{cri}.cni]
 bin_dir = "{network_plugins()}"
 conf_dir = "{state}/cni"
-[{cri}.registry]
-config_path = "{state}/registries"
-[{cri}.containerd]
-discard_unpacked_layers = true
 [{cri}.containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 [{cri}.containerd.runtimes.runc.options]
@@ -144,13 +137,3 @@ def corefile(cluster: Cluster, address: str) -> str:
     }}
 }}
 """
-
-
-def registry(cluster: Cluster, address: str) -> dict[str, object]:
-    """Configure the image registry, on layers that outlive the cluster."""
-    return {
-        "version": "0.1",
-        "log": {"level": "warn", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(cluster.registry_store)}, "delete": {"enabled": True}},
-        "http": {"addr": f"{address}:{REGISTRY_PORT}"},
-    }

@@ -1,30 +1,31 @@
-"""Images for the local cluster: from buildah's store through the cluster's registry into the container runtime.
+"""Images for the local cluster: what buildah has unpacked already is given to the container runtime by hard links.
 
-Only layers that the registry does not have move, packed with zstd at its quickest; the runtime then pulls the image under
-its very own name, because its registry settings say that the image's host is served here.
+Nothing is packed, sent or written twice: seven gigabytes are there after seconds and take no room. Where the two stores
+cannot share files, an archive carries the image over.
 """
 
 import hashlib
-import io
 import json
-import platform
+import os
 import re
-import tarfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import archive, buildah
+from .api import wait_for
+from .buildah import Layer
 from .configuration import PAUSE_IMAGE
 from .console import ClusterError, duration, say
-from .settings import REGISTRY_PORT, Cluster
+from .settings import Cluster
 from .shell import call, succeeds
 
-OCI = "application/vnd.oci.image"
-DOCKER = "application/vnd.docker"
-MANIFESTS = f"{OCI}.manifest.v1+json, {DOCKER}.distribution.manifest.v2+json"
+SEEN_BY_THE_KUBELET = "io.cri-containerd.image=managed"
+KEEP = "containerd.io/gc.root"
+# In a mount namespace of its own, as buildah mounts its store over itself while it works: a link may not cross mounts.
+LINK = 'mount --bind "$1" "$2" && cp --archive --link "$2/$3/." "$2/$4/"'
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,6 @@ class Reference:
 
     def __str__(self) -> str:
         return f"{self.host}/{self.path}:{self.tag}"
-
-    @property
-    def folder(self) -> str:
-        """Give the name of the host as the first part of a path in another registry."""
-        return self.host.replace(":", "-")
 
 
 def parse(text: str) -> Reference:
@@ -56,113 +52,110 @@ def parse(text: str) -> Reference:
 
 
 class Images:
-    """The images of one running cluster."""
+    """The images on the node of one running cluster."""
 
-    def __init__(self, cluster: Cluster, address: str, crictl: Path) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._registry = f"{address}:{REGISTRY_PORT}"
-        endpoint = f"unix://{cluster.containerd_socket}"
-        self._crictl = [crictl, "--runtime-endpoint", endpoint, "--image-endpoint", endpoint, "--timeout", "30m"]
+        self._ctr = ["ctr", "--address", str(cluster.containerd_socket), "--namespace", "k8s.io"]
 
     def load(self, name: str) -> None:
         """Make a locally built image runnable by pods under its own name; quick if it is there already."""
-        reference, started = parse(name), time.monotonic()
-        wanted = self._built(reference)
-        if self._on_node(reference) == wanted:
+        image, started = buildah.find(str(parse(name))), time.monotonic()
+        if self._identity(name) == image.identity:
             say(f"{name} is on the node already")
             return
-        self._serve(reference.host)
-        if self._in_registry(reference) != wanted:
-            say(f"Pushing {name} to the cluster's registry (changed layers only; about 1 min for 7 GB) ...")
-            self._push(reference)
-        say(f"Unpacking {name} on the node (changed layers only; about 1 min for 7 GB) ...")
-        call(*self._crictl, "pull", name)
+        layers = buildah.layers(image)
+        if layers is None or not self._link(name, image.config, layers):
+            self.copy(name)
+        wait_for(f"the kubelet to see {name}", lambda: SEEN_BY_THE_KUBELET in self._listing(name), seconds=20)
         say(f"{name} is on the node after {duration(time.monotonic() - started)}")
-
-    def remove_containers(self) -> None:
-        """Forget the pods that an earlier life of the cluster left in the runtime's records."""
-        call(*self._crictl, "rmp", "--all", "--force")
 
     def add_pause(self, program: Path) -> None:
         """Give the runtime the image of the process that holds a pod's namespaces open."""
-        address = ["ctr", "--address", self._cluster.containerd_socket, "--namespace", "k8s.io"]
-        call(*address, "images", "import", "-", stdin=single_file_image(PAUSE_IMAGE, program.read_bytes()))
+        self._import(archive.single_program(PAUSE_IMAGE, program.read_bytes()))
 
-    def _built(self, reference: Reference) -> str:
-        if not succeeds("buildah", "inspect", "--type", "image", reference):
-            raise ClusterError(f"There is no image {reference} in buildah's store: build it first, under that very name.")
-        return "sha256:" + call("buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", reference).strip()
+    def _listing(self, name: str) -> str:
+        """Give the runtime's line on an image: name, type, digest of the manifest, size, platforms, labels."""
+        return "".join(call(*self._ctr, "images", "list", f"name=={name}").splitlines()[1:])
 
-    def _on_node(self, reference: Reference) -> str:
-        listed = json.loads(call(*self._crictl, "images", "--output", "json"))["images"]
-        return next((image["id"] for image in listed if str(reference) in image["repoTags"]), "")
-
-    def _in_registry(self, reference: Reference) -> str:
-        url = f"http://{self._registry}/v2/{reference.folder}/{reference.path}/manifests/{reference.tag}"
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(urllib.request.Request(url, headers={"Accept": MANIFESTS}), timeout=10) as answer:
-                return str(json.load(answer)["config"]["digest"])
-        except urllib.error.HTTPError:
+    def _identity(self, name: str) -> str:
+        listing = self._listing(name)
+        if not listing:
             return ""
+        manifest = call(*self._ctr, "content", "get", listing.split()[2])
+        return str(json.loads(manifest)["config"]["digest"])
 
-    def _push(self, reference: Reference) -> None:
-        """Push with the image's own kind of manifest, so that its identity stays: Docker's kind knows no zstd."""
-        manifest = call("buildah", "inspect", "--type", "image", "--format", "{{.Manifest}}", reference)
-        packing = ["gzip", "--compression-level", "1"] if DOCKER in manifest else ["zstd", "--compression-level", "1"]
-        target = f"docker://{self._registry}/{reference.folder}/{reference.path}:{reference.tag}"
-        call("buildah", "push", "--quiet", "--tls-verify=false", "--compression-format", *packing, reference, target)
+    def _link(self, name: str, config: bytes, layers: Sequence[Layer]) -> bool:
+        """Make a snapshot of each layer, then an image of them; say whether the two stores could share files."""
+        added: list[str] = []
+        try:
+            for layer, chain in zip(layers, chains([layer.digest for layer in layers]), strict=True):
+                if not succeeds(*self._ctr, "snapshots", "info", chain.name):
+                    self._add_snapshot(layer, chain)
+                    added.append(chain.name)
+            self._import(archive.pack(name, config, [archive.layer(layer.digest, layer.size) for layer in layers]))
+        except ClusterError as error:
+            say(f"{name} cannot be shared with the node ({error}), it will be copied")
+            return False
+        finally:
+            for snapshot in added:
+                call(*self._ctr, "snapshots", "label", snapshot, f"{KEEP}=")
+        return True
 
-    def _serve(self, host: str) -> None:
-        """Tell the runtime that the images of a host are in the cluster's registry."""
-        folder = self._cluster.state / "registries" / host
-        folder.mkdir(exist_ok=True)
-        here = f"http://{self._registry}/v2/{host.replace(':', '-')}"
-        (folder / "hosts.toml").write_text(
-            f'server = "{here}"\n[host."{here}"]\ncapabilities = ["pull", "resolve"]\noverride_path = true\n'
-        )
+    def _add_snapshot(self, layer: Layer, chain: "Chain") -> None:
+        """Commit a snapshot whose files are links to a layer's; until the image is there, a label keeps it."""
+        key = f"loading {chain.name}"
+        succeeds(*self._ctr, "snapshots", "remove", key)
+        mounts = json.loads(call(*self._ctr, "snapshots", "prepare", "--mounts", key, *chain.parent))
+        try:
+            self._link_files(layer.folder, writable_folder(mounts[0]))
+            call(*self._ctr, "snapshots", "commit", chain.name, key)
+        except ClusterError:
+            succeeds(*self._ctr, "snapshots", "remove", key)
+            raise
 
+    def _link_files(self, source: Path, target: Path) -> None:
+        both = os.path.commonpath([source, target])
+        view = self._cluster.state / "one-mount"
+        view.mkdir(exist_ok=True)
+        inside = [os.path.relpath(source, both), os.path.relpath(target, both)]
+        call("unshare", "--mount", "sh", "-c", LINK, "sh", both, view, *inside)
 
-def single_file_image(name: str, program: bytes) -> bytes:
-    """Make an OCI image archive with one program as all its content, started as root of an empty file system."""
-    layer = _archive({"pause": program}, mode=0o755)
-    config = {
-        "architecture": _architecture(),
-        "os": "linux",
-        "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
-        "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
-    }
-    config_text = json.dumps(config).encode()
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": f"{OCI}.manifest.v1+json",
-        "config": _descriptor(f"{OCI}.config.v1+json", config_text),
-        "layers": [_descriptor(f"{OCI}.layer.v1.tar", layer)],
-    }
-    manifest_text = json.dumps(manifest).encode()
-    entry = _descriptor(f"{OCI}.manifest.v1+json", manifest_text) | {"annotations": {"io.containerd.image.name": name}}
-    blobs = {f"blobs/sha256/{_digest(blob)[7:]}": blob for blob in (layer, config_text, manifest_text)}
-    index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
-    return _archive({"oci-layout": b'{"imageLayoutVersion": "1.0.0"}', "index.json": index, **blobs}, mode=0o644)
+    def copy(self, name: str) -> None:
+        """Carry an image over as an archive, where the stores cannot share files."""
+        say(f"Copying {name} to the node (usually 1 min for each 4 GB) ...")
+        path = self._cluster.state / "image.tar"
+        try:
+            call("buildah", "push", "--quiet", "--disable-compression", name, f"oci-archive:{path}:{name}")
+            call(*self._ctr, "images", "import", path)
+        finally:
+            with suppress(FileNotFoundError):
+                path.unlink()
 
-
-def _archive(files: Mapping[str, bytes], *, mode: int) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), mode
-            archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def _descriptor(media_type: str, blob: bytes) -> dict[str, object]:
-    return {"mediaType": media_type, "digest": _digest(blob), "size": len(blob)}
-
-
-def _digest(blob: bytes) -> str:
-    return "sha256:" + hashlib.sha256(blob).hexdigest()
+    def _import(self, content: bytes) -> None:
+        call(*self._ctr, "images", "import", "-", stdin=content)
 
 
-def _architecture() -> str:
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+@dataclass(frozen=True)
+class Chain:
+    """The name of a layer's snapshot, which tells all layers up to it, and of the snapshot below, if there is one."""
+
+    name: str
+    parent: tuple[str, ...]
+
+
+def chains(digests: Sequence[str]) -> list[Chain]:
+    """Name the snapshots of layers, the lowest first, as the image specification chains their digests."""
+    found: list[Chain] = []
+    for digest in digests:
+        below = found[-1].name if found else ""
+        name = "sha256:" + hashlib.sha256(f"{below} {digest}".encode()).hexdigest() if below else digest
+        found.append(Chain(name, (below,) if below else ()))
+    return found
+
+
+def writable_folder(mount: dict[str, object]) -> Path:
+    """Find where the files of a snapshot that is being made belong, from the mount that would show it."""
+    options = mount["Options"] if isinstance(mount["Options"], list) else []
+    upper = [option.removeprefix("upperdir=") for option in options if option.startswith("upperdir=")]
+    return Path(upper[0] if upper else str(mount["Source"]))

@@ -21,8 +21,8 @@ SHORTCUTS_TO_LOGS = Path("/var/log/containers")
 NETWORK_RESULTS = Path("/var/lib/cni/results")
 
 
-def remove(cluster: Cluster, *, keep: Path | None = None) -> None:
-    """Take everything of a cluster away, whatever state it is in, except one folder of its state."""
+def remove(cluster: Cluster) -> None:
+    """Take everything of a cluster away, whatever state it is in."""
     end_processes(cluster)
     for mount in mounts_below(cluster.state, Path("/proc/self/mountinfo").read_text()):
         call("umount", "--lazy", mount)
@@ -31,7 +31,7 @@ def remove(cluster: Cluster, *, keep: Path | None = None) -> None:
     network.remove(cluster)
     _remove_files_elsewhere(cluster)
     if cluster.state.exists():
-        empty(cluster.state, keep=keep)
+        shutil.rmtree(cluster.state)
 
 
 def found(cluster: Cluster) -> list[str]:
@@ -117,20 +117,6 @@ def remove_cgroup(folder: Path, seconds: float = 5) -> None:
         if time.monotonic() > deadline:
             raise ClusterError(f"The cgroup {folder} cannot be removed: a process that is not the cluster's is in it.")
         time.sleep(0.02)
-
-
-def empty(folder: Path, *, keep: Path | None) -> None:
-    """Delete a folder, except `keep` and the folders that lead to it."""
-    for path in folder.iterdir():
-        if keep and keep.is_relative_to(path):
-            if keep != path:
-                empty(path, keep=keep)
-        elif path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _files_elsewhere(cluster: Cluster) -> Iterator[Path]:

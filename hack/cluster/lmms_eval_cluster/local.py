@@ -1,7 +1,7 @@
 """The local provider: Kubernetes on this very machine, from its own programs, in one network namespace.
 
-`up` leaves a whole cluster alone, starts what is missing of one whose data is served, and makes every other one anew, from
-nothing but the images on the node: a database that was killed without having waited for the disk is not to be trusted.
+`up` leaves a whole cluster alone, starts what is missing of one whose data is served, and makes every other one anew: a
+database that was killed without having waited for the disk is not to be trusted, and images are there again in seconds.
 """
 
 import fcntl
@@ -48,7 +48,7 @@ class Local:
         """Take the cluster away: processes, mounts, namespace, cgroups and state."""
         with self._locked():
             leftovers.remove(self._cluster)
-        say(f"The cluster {self._cluster.name} is gone; its programs and pushed images stay in {self._cluster.cache}.")
+        say(f"The cluster {self._cluster.name} is gone; its programs stay in {self._cluster.cache}.")
 
     def status(self) -> bool:
         """Print what runs; return whether the cluster is whole."""
@@ -72,9 +72,9 @@ class Local:
     def load(self, names: list[str]) -> None:
         """Make locally built images runnable by pods under the same names."""
         with self._locked():
-            images = Images(self._cluster, self._address(), self._binaries.path("crictl"))
+            self._address()
             for name in names:
-                images.load(name)
+                Images(self._cluster).load(name)
 
     def stop(self, component: str) -> None:
         """Kill one component, as an outage would.
@@ -148,7 +148,7 @@ class Local:
 
     def _create(self, binaries: dict[str, Path]) -> None:
         started = time.monotonic()
-        leftovers.remove(self._cluster, keep=startup.reusable_images(self._cluster))
+        leftovers.remove(self._cluster)
         say(f"Starting the cluster {self._cluster.name} (usually 5 to 10 s) ...")
         addresses = startup.create(self._cluster, binaries)
         self._record.write_text(json.dumps({"network": str(addresses.network)}))

@@ -18,9 +18,9 @@ PACKAGES = {
     "socat": "socat",
     "ip": "iproute2",
     "nsenter": "util-linux",
+    "unshare": "util-linux",
     "openssl": "openssl",
     "buildah": "buildah",
-    "docker-registry": "docker-registry",
     "debootstrap": "debootstrap",
 }
 CONTROL_PLANE = ("ip", "nsenter", "openssl")

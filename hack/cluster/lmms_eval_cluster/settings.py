@@ -16,7 +16,6 @@ SERVICE_RANGE = "10.96.0.0/16"
 FIRST_SERVICE = "10.96.0.1"
 POD_RANGE = "10.244.0.0/24"
 STORAGE_CLASS = "standard"
-REGISTRY_PORT = 5000
 API_PORT = 6443
 
 
@@ -66,11 +65,6 @@ class Cluster:
     def containerd_socket(self) -> Path:
         """Give the socket of the container runtime."""
         return self.state / "containerd" / "containerd.sock"
-
-    @property
-    def registry_store(self) -> Path:
-        """Give the folder of pushed layers; in the cache, so that a new cluster need not be given them again."""
-        return self.cache / "registry"
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:

@@ -6,41 +6,23 @@ Processes that can wait for each other by themselves are started together; the r
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from . import components, configuration, leftovers, network, pki, processes
 from .api import Api, wait_for
 from .images import Images
 from .network import Addresses
-from .settings import NODE, REGISTRY_PORT, STORAGE_CLASS, Cluster
+from .settings import NODE, STORAGE_CLASS, Cluster
 
-BOOT = Path("/proc/sys/kernel/random/boot_id")
 GPU = "nvidia.com/gpu"
 NODE_PATH = f"/api/v1/nodes/{NODE}"
 ACCOUNT_PATH = "/api/v1/namespaces/default/serviceaccounts/default"
 CLASSES_PATH = "/apis/storage.k8s.io/v1/storageclasses"
 
 
-def reusable_images(cluster: Cluster) -> Path | None:
-    """Give the folder of unpacked images that a dead cluster left, if the machine has run ever since.
-
-    Whatever was written before a process was killed is there; whatever was written before a power cut may not be.
-    """
-    with suppress(FileNotFoundError):
-        if (cluster.state / "boot").read_text() == BOOT.read_text():
-            return _image_store(cluster)
-    return None
-
-
-def _image_store(cluster: Cluster) -> Path:
-    return cluster.state / "containerd" / "root"
-
-
 def create(cluster: Cluster, binaries: dict[str, Path]) -> Addresses:
     """Make network, certificates and configuration, start every component and wait until pods can run."""
     cluster.logs.mkdir(parents=True)
-    (cluster.state / "boot").write_text(BOOT.read_text())
     addresses = network.create(cluster)
     pki.create(cluster, addresses.node)
     if not cluster.control_plane_only:
@@ -73,20 +55,15 @@ class Startup:
         self._wait("the default service account", lambda: self._api.get(ACCOUNT_PATH) is not None)
 
     def _start_runtime(self) -> None:
-        known_images = _image_store(self._cluster).exists()
-        self._start("containerd", "registry")
+        self._start("containerd")
         self._wait("the container runtime", self._runtime_answers)
-        images = Images(self._cluster, self._address, self._binaries["crictl"])
-        if known_images:
-            images.remove_containers()
-        images.add_pause(self._binaries["pause"])
+        Images(self._cluster).add_pause(self._binaries["pause"])
 
     def _start_node(self) -> None:
         self._start("kube-scheduler", "kubelet", "kube-proxy", "coredns", "provisioner")
         self._api.create(CLASSES_PATH, storage_class())
         self._wait("the node", lambda: node_ready(self._api))
-        for what, port in (("the name server", 53), ("the registry", REGISTRY_PORT)):
-            self._wait(what, partial(port_open, self._address, port))
+        self._wait("the name server", lambda: port_open(self._address, 53))
 
     def _start(self, *names: str) -> None:
         for name in names:
@@ -94,7 +71,7 @@ class Startup:
             self._started.append(name)
 
     def _wait(self, what: str, condition: Callable[[], bool]) -> None:
-        wait_for(what, condition, lambda: processes.require(self._cluster, self._started), seconds=120)
+        wait_for(what, condition, alive=lambda: processes.require(self._cluster, self._started), seconds=120)
 
     def _runtime_answers(self) -> bool:
         with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
