@@ -26,7 +26,7 @@ _SEE_ELSEWHERE = re.compile(r"root cause|EngineDeadError|Engine core|DataLoader 
 class Evidence(NamedTuple):
     """What is known after the end. `exit_code` is negative for a death by signal; `lines` are the end of the log.
 
-    `model` is what the model arguments call the model; lmms-eval's own messages often leave it out.
+    `model` and `endpoint` are what the model arguments say; the messages of lmms-eval often leave them out.
     """
 
     exit_code: int
@@ -34,6 +34,7 @@ class Evidence(NamedTuple):
     memory_kills: int = 0
     gpus: int = 0
     model: str = ""
+    endpoint: str = ""
 
 
 class Verdict(NamedTuple):
@@ -53,18 +54,22 @@ def classify(evidence: Evidence) -> Verdict:
     verdict = _by_exception(evidence.lines) or _by_exit(evidence)
     if verdict.reason is Reason.GPU_ERROR and evidence.gpus == 0:
         return Verdict(Reason.BAD_ARGUMENTS, f"the evaluation wants a GPU, and spec.gpus is 0: {verdict.message}")
-    if verdict.reason is Reason.MODEL_UNAVAILABLE and evidence.model not in verdict.message:
-        return Verdict(verdict.reason, f"{verdict.message} (model '{evidence.model}')")
-    return verdict
+    return _with_culprit(verdict, model=evidence.model, endpoint=evidence.endpoint)
 
 
-def classify_answers(example: str, count: int) -> Verdict:
+def classify_answers(example: str, count: int, *, endpoint: str = "") -> Verdict:
     """Why all `count` answers are failures, judged by one of them."""
-    verdict = _by_rules([(Raised("Error", example),)], RULES)
     summary = f"not one of {count} answers is a real one"
+    verdict = _by_rules([(Raised("Error", example),)], RULES)
     if verdict is None:
         return Verdict(Reason.ALL_ANSWERS_FAILED, f"{summary}: {_short(example)}" if example else summary)
-    return Verdict(verdict.reason, f"{summary}; {verdict.message}")
+    return _with_culprit(Verdict(verdict.reason, f"{summary}; {verdict.message}"), endpoint=endpoint)
+
+
+def _with_culprit(verdict: Verdict, *, model: str = "", endpoint: str = "") -> Verdict:
+    culprits = {Reason.MODEL_UNAVAILABLE: model, Reason.UNREACHABLE: endpoint}
+    culprit = culprits.get(verdict.reason, "")
+    return verdict if culprit in verdict.message else Verdict(verdict.reason, f"{verdict.message} ({culprit})")
 
 
 def _by_exception(lines: Sequence[str]) -> Verdict | None:
@@ -108,9 +113,10 @@ def _by_exit(evidence: Evidence) -> Verdict:
         return Verdict(Reason.INTERRUPTED, f"lmms-eval was killed by {_signal_name(number)}")
     if _last(_NOT_SAVED, evidence.lines):
         return Verdict(Reason.EVALUATION_ERROR, f"lmms-eval could not save its results: {_after_not_saved(evidence.lines)}")
+    last_line = next((line for line in reversed(evidence.lines) if line.strip()), "nothing")
     return Verdict(
         Reason.EVALUATION_ERROR,
-        f"lmms-eval ended with exit code {evidence.exit_code}, without results and without an exception; see the log",
+        f"lmms-eval ended with exit code {evidence.exit_code} and without results; the last it said: {_short(last_line)}",
     )
 
 

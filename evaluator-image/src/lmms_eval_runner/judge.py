@@ -20,6 +20,7 @@ from .watch import LogWatch
 
 PACKAGES: Final = ("lmms-eval", "torch", "transformers", "accelerate", "vllm", "sglang")
 _MODEL_KEYS: Final = ("pretrained", "model", "model_version", "model_name", "model_id", "path")
+_ENDPOINT_KEYS: Final = ("base_url", "api_base")
 
 
 class Remains(NamedTuple):
@@ -101,7 +102,8 @@ def _of_results(remains: Remains, marks: Marks, answers: Answers) -> Verdict:
             " lmms_eval_runner_progress; use simple values, or an image in which lmms-eval-runner is installed",
         )
     if answers.counts.all_failed:
-        return classify_answers(answers.example or remains.watch.example, answers.counts.samples)
+        example = answers.example or remains.watch.example
+        return classify_answers(example, answers.counts.samples, endpoint=_model_arg(remains.run, _ENDPOINT_KEYS))
     return Verdict(Reason.SUCCEEDED, _after_success(remains.end.exit_code))
 
 
@@ -117,15 +119,20 @@ def _answers(output: Output, results: dict[str, Any], watch: LogWatch) -> Answer
 
 
 def _evidence(remains: Remains) -> Evidence:
-    model_args = remains.run.harness.model_args
-    model = next((str(model_args[key]) for key in _MODEL_KEYS if key in model_args), "")
     return Evidence(
         exit_code=remains.end.exit_code,
         lines=tuple(remains.watch.lines),
         memory_kills=remains.memory_kills,
         gpus=remains.run.gpus,
-        model=model,
+        model=_model_arg(remains.run, _MODEL_KEYS),
+        endpoint=_model_arg(remains.run, _ENDPOINT_KEYS),
     )
+
+
+def _model_arg(run: RunInput, names: Iterable[str]) -> str:
+    """The first of `names` that the model arguments give."""
+    model_args = run.harness.model_args
+    return next((str(model_args[name]) for name in names if name in model_args), "")
 
 
 def _timings(marks: Marks, remains: Remains) -> Timings:

@@ -53,8 +53,8 @@ def _rule(reason: Reason, pattern: str, sentence: str, where: Where = _anywhere)
 
 
 _NOT_ON_THE_HUB = (
-    r"RepositoryNotFoundError|not a valid model identifier|DatasetNotFoundError|EntryNotFoundError|RevisionNotFoundError"
-    r"|Error code: 404"
+    r"RepositoryNotFoundError|not a valid model identifier|DatasetNotFoundError|(?<!Local)EntryNotFoundError"
+    r"|RevisionNotFoundError|Error code: 404"
 )
 _OFFLINE = r"(?i)offline mode is enabled|OfflineModeIsEnabled|outgoing traffic has been disabled"
 _REPO_NAME = r"Repo id must [^\n]*?: '(?P<culprit>[^'\n]*)'"

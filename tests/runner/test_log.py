@@ -1,0 +1,114 @@
+"""The log on its way out: lines whole, bars collapsed, secrets hidden wherever the bytes were cut."""
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmms_eval_core.redact import HIDDEN, Redactor
+from lmms_eval_runner.lines import BAR_SECONDS, MAX_READ, MAX_SHOWN, LineReader
+from lmms_eval_runner.log import LogCopy
+from lmms_eval_runner.redaction import redactor
+
+SECRET = "s3cr3t-value-of-a-secret"
+
+
+def read(*pieces: bytes, now: float = 0.0) -> list[bytes]:
+    reader = LineReader()
+    return [line for piece in pieces for line in reader.feed(piece, now)] + reader.finish()
+
+
+def copied(raw: bytes, redact: Redactor, step: int = 7) -> str:
+    target, seen = io.BytesIO(), list[str]()
+    with tempfile.TemporaryFile(buffering=0) as source:
+        log = LogCopy(source.fileno(), [target], redact=redact, clock=lambda: 0.0, see=seen.append)
+        for start in range(0, len(raw), step):
+            os.write(source.fileno(), raw[start : start + step])
+            log.pump()
+        log.finish()
+    assert target.getvalue().decode() == "".join(f"{line}\n" for line in seen)
+    return target.getvalue().decode()
+
+
+@pytest.mark.parametrize(
+    ("raw", "lines"),
+    [
+        (b"a\nb\n", [b"a", b"b"]),
+        (b"a\r\nb", [b"a", b"b"]),
+        (b"\r  0%|\r 50%|\r100%|\nnext\n", [b"100%|", b"next"]),
+        (b" 0%\r100%\r\n", [b"100%"]),
+        (b"\n\n", [b"", b""]),
+        (b"", []),
+    ],
+)
+def test_lines(raw: bytes, lines: list[bytes]) -> None:
+    assert read(raw) == lines
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
+def test_how_the_bytes_arrive_makes_no_difference(raw: bytes, cuts: list[int]) -> None:
+    places = [0, *sorted(cut for cut in cuts if cut < len(raw)), len(raw)]
+    pieces = [raw[start:end] for start, end in zip(places, places[1:], strict=False)]
+    assert read(*pieces) == read(raw)
+
+
+def test_a_moving_bar_is_shown_from_time_to_time() -> None:
+    reader = LineReader()
+    assert reader.feed(b"\r 1%", now=BAR_SECONDS) == [b" 1%"]
+    assert reader.feed(b"\r 2%", now=BAR_SECONDS + 1) == []
+    assert reader.feed(b"\r 3%", now=2 * BAR_SECONDS) == [b" 3%"]
+    assert reader.feed(b"\r 4%\n", now=2 * BAR_SECONDS) == [b" 4%"]
+
+
+def test_an_endless_line_is_cut_and_the_next_one_is_whole() -> None:
+    reader = LineReader()
+    lines = [line for _ in range(20) for line in reader.feed(b"x" * 10_000, now=0.0)]
+    assert [len(line) for line in lines] == [MAX_READ]
+    assert reader.feed(b"still the same\nnext\n", now=0.0) == [b"next"]
+
+
+def test_colours_bars_and_secrets_go() -> None:
+    raw = f"\x1b[32m2026\x1b[0m token {SECRET}\r100%|\x1b[1m{SECRET}\x1b[0m\n".encode()
+    assert copied(raw, Redactor([SECRET])) == f"100%|{HIDDEN}\n"
+
+
+def test_bytes_that_are_no_text_do_no_harm() -> None:
+    assert copied(b"\xff\xfe ok\n", Redactor()) == "�� ok\n"
+
+
+@pytest.mark.parametrize("offset", [0, 1, len(SECRET) // 2, len(SECRET) - 1, len(SECRET), 2 * len(SECRET)])
+def test_a_cut_line_shows_no_half_of_a_secret(offset: int) -> None:
+    line = b"x" * (MAX_READ - offset) + SECRET.encode() * 3
+    shown = copied(line + b"\n", Redactor([SECRET]), step=20_000)
+    assert SECRET[:6] not in shown
+    assert len(shown) <= MAX_SHOWN + 1
+
+
+def test_a_full_disk_ends_nothing(tmp_path: Path) -> None:
+    with tempfile.TemporaryFile(buffering=0) as source, Path("/dev/full").open("wb", buffering=0) as full:
+        seen: list[str] = []
+        log = LogCopy(source.fileno(), [full], redact=Redactor(), clock=lambda: 0.0, see=seen.append)
+        source.write(b"line\n")
+        log.pump()
+        log.note("ours")
+    assert seen == ["line", "lmms-eval-runner: ours"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "names", "text", "shown"),
+    [
+        ({"JUDGE": "abcdef-12"}, ["JUDGE"], "judge abcdef-12.", f"judge {HIDDEN}."),
+        ({"OPENAI_API_KEY": "abcdef-12"}, [], "judge abcdef-12.", f"judge {HIDDEN}."),
+        ({"JUDGE": 'a"b\\c d/e'}, ["JUDGE"], 'x a\\"b\\\\c d/e y', f"x {HIDDEN} y"),
+        ({"JUDGE": 'a"b\\c d/e'}, ["JUDGE"], "x a%22b%5Cc%20d%2Fe y", f"x {HIDDEN} y"),
+        ({"CERT": "first line\nsecond line"}, ["CERT"], "second line", HIDDEN),
+        ({"HOME": "/home/me"}, [], "/home/me", "/home/me"),
+        ({"JUDGE": "short"}, ["JUDGE"], "a short one", "a short one"),
+    ],
+)
+def test_values_of_secrets(environ: dict[str, str], names: list[str], text: str, shown: str) -> None:
+    assert redactor(environ, names)(text) == shown

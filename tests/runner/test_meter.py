@@ -1,0 +1,127 @@
+"""From bars to progress: stages only go on, counts never exceed their total, files only every second."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmms_eval_core.run import PROGRESS_FILE, ProgressReport, Stage
+from lmms_eval_runner.meter import MARKS_FILE, Marks, Meter
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def bar(desc: str, n: float = 0, total: float | None = 10, *, disable: bool = False) -> SimpleNamespace:
+    return SimpleNamespace(desc=desc, n=n, total=total, disable=disable)
+
+
+def report(directory: Path) -> ProgressReport:
+    return ProgressReport.model_validate_json((directory / PROGRESS_FILE).read_text())
+
+
+def marks(directory: Path) -> Marks:
+    return Marks.model_validate_json((directory / MARKS_FILE).read_text())
+
+
+def test_the_way_of_a_run(tmp_path: Path) -> None:
+    clock = Clock()
+    meter = Meter(tmp_path, clock)
+    meter.loading(exact_model_args=True)
+    assert report(tmp_path).stage is Stage.LOADING_MODEL
+    clock.now += 20
+    meter.loaded()
+    assert report(tmp_path).stage is Stage.EVALUATING
+    clock.now += 5
+    answering = bar("Model Responding: ", n=0, total=8)
+    meter.moved(answering)
+    assert (report(tmp_path).completed, report(tmp_path).total) == (0, 8)
+    clock.now += 4
+    answering.n = 2
+    meter.moved(answering)
+    assert (report(tmp_path).rate, report(tmp_path).eta_seconds) == (0.5, 12)
+    answering.n = 8
+    meter.closing(answering)
+    meter.moved(bar("Postprocessing", total=8))
+    assert report(tmp_path).stage is Stage.SCORING
+    assert (report(tmp_path).completed, report(tmp_path).total) == (8, 8)
+    assert marks(tmp_path) == Marks(exact_model_args=True, loading_at=1000, loaded_at=1020, answering_at=1025, scoring_at=1029)
+
+
+def test_weights_tell_that_a_model_loads(tmp_path: Path) -> None:
+    Meter(tmp_path, Clock()).moved(bar("Loading checkpoint shards"))
+    assert report(tmp_path).stage is Stage.LOADING_MODEL
+
+
+def test_a_second_kind_of_requests_goes_on_counting(tmp_path: Path) -> None:
+    meter = Meter(tmp_path, Clock())
+    first, second = bar("Model Responding", n=4, total=4), bar("Model Responding", n=0, total=6)
+    meter.moved(first)
+    meter.closing(first)
+    meter.closing(first)
+    meter.moved(second)
+    assert (report(tmp_path).completed, report(tmp_path).total) == (4, 10)
+
+
+def test_files_are_written_at_most_every_second(tmp_path: Path) -> None:
+    clock = Clock()
+    meter, answering = Meter(tmp_path, clock), bar("Model Responding")
+    meter.moved(answering)
+    clock.now += 0.5
+    answering.n = 3
+    meter.moved(answering)
+    assert report(tmp_path).completed == 0
+    clock.now += 0.5
+    meter.moved(answering)
+    assert report(tmp_path).completed == 3
+
+
+@pytest.mark.parametrize("description", ["", "Generating test split", "Map", "Loading dataset", "Batch Preparing"])
+def test_other_bars_mean_nothing(tmp_path: Path, description: str) -> None:
+    Meter(tmp_path, Clock()).moved(bar(description))
+    assert not (tmp_path / PROGRESS_FILE).exists()
+
+
+def test_disabled_and_half_made_bars_mean_nothing(tmp_path: Path) -> None:
+    meter = Meter(tmp_path, Clock())
+    meter.moved(bar("Model Responding", disable=True))
+    meter.moved(SimpleNamespace())  # type: ignore[arg-type]
+    assert not (tmp_path / PROGRESS_FILE).exists()
+
+
+def test_a_forked_worker_is_silent(tmp_path: Path) -> None:
+    meter = Meter(tmp_path, Clock())
+    if (child := os.fork()) == 0:
+        meter.moved(bar("Model Responding"))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not (tmp_path / PROGRESS_FILE).exists()
+
+
+def test_a_directory_that_is_gone_ends_nothing(tmp_path: Path) -> None:
+    meter = Meter(tmp_path / "gone", Clock())
+    meter.moved(bar("Model Responding", n=5))
+    assert meter.report.completed == 5
+
+
+numbers = st.one_of(st.integers(-5, 50), st.floats(), st.none(), st.just("x"))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["Model Responding", "Postprocessing", "Loading weights", "x"]), numbers, numbers)))
+def test_whatever_bars_say_the_report_makes_sense(moves: list[tuple[str, float, float | None]]) -> None:
+    meter = Meter(Path("/nonexistent"), Clock())
+    last = Stage.STARTING
+    for desc, n, total in moves:
+        meter.moved(bar(desc, n, total))
+        shown = meter.report
+        assert list(Stage).index(shown.stage) >= list(Stage).index(last)
+        last = shown.stage
+        if shown.completed is not None and shown.total is not None:
+            assert 0 <= shown.completed <= shown.total
