@@ -1,6 +1,7 @@
 """`helm test`: one real evaluation through the front end, from POST /evaluate to its scores.
 
-Runs in the front end's image with the standard library alone; environment: URL, REQUEST (JSON), TIMEOUT_SECONDS.
+Runs in the front end's image with the standard library alone; environment: URL, TOKENS (a
+directory, empty where none is asked for), REQUEST (JSON), TIMEOUT_SECONDS.
 """
 
 import json
@@ -12,7 +13,6 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-TOKENS = Path("/tokens")
 POLL_SECONDS = 2.0
 DONE = ("completed", "failed", "cancelled")
 
@@ -20,7 +20,7 @@ DONE = ("completed", "failed", "cancelled")
 def call(method: str, path: str, body: Any = None) -> dict[str, Any]:
     """One request to the front end; its answer."""
     request = urllib.request.Request(os.environ["URL"] + path, method=method)
-    for token in TOKENS.glob("[!.]*"):
+    for token in Path(os.environ["TOKENS"]).glob("[!.]*"):
         request.add_header("Authorization", f"Bearer {token.read_text().strip()}")
     if body is not None:
         request.add_header("Content-Type", "application/json")
@@ -55,7 +55,7 @@ def main() -> int:
         print(f"the front end answered {error.code}: {error.read().decode(errors='replace')}")
         return 1
     if state["status"] != "completed" or not state.get("scores"):
-        print(f"no scores: {state['status']} {state.get('reason') or ''}: {state.get('error') or state.get('message') or ''}")
+        print(f"no scores: {state['status']}: {state.get('error') or state.get('message') or state.get('reason') or ''}")
         return 1
     print(json.dumps(state["scores"], indent=2))
     return 0

@@ -1,6 +1,6 @@
 """Before the release goes: ends the operator, then suspends the running Jobs and waits until their pods are gone.
 
-Runs in the operator's image as a pre-delete hook; environment: NAMESPACE, OPERATOR (its Deployment), TIMEOUT_SECONDS.
+Runs in the operator's image as a pre-delete hook; environment: NAMESPACE, RELEASE, OPERATOR (its Deployment), TIMEOUT_SECONDS.
 The reporters still have their rights and their store, so that logs and finished results arrive. Evaluations stay.
 """
 
@@ -12,6 +12,7 @@ from lmms_eval_core import names
 from lmms_eval_core.kube.client import JOBS, PODS, KubeClient, Object, Resource
 from lmms_eval_core.kube.errors import NotFound
 from lmms_eval_core.kube.transport import connect
+from lmms_eval_operator.objects import STATE_STOPPED
 
 DEPLOYMENTS = Resource("apps", "v1", "deployments")
 OPERATOR_PODS = "app.kubernetes.io/component=operator,app.kubernetes.io/instance="
@@ -40,7 +41,9 @@ async def end_operator(client: KubeClient, deadline: float) -> None:
 
 def runs(job: Object) -> bool:
     """Whether the Job may have pods."""
-    ended = any(item["status"] == "True" and item["type"] in ("Complete", "Failed") for item in job["status"].get("conditions", []))
+    ended = any(
+        item["status"] == "True" and item["type"] in ("Complete", "Failed") for item in job["status"].get("conditions", [])
+    )
     return not ended and not job["spec"].get("suspend", False)
 
 
@@ -48,11 +51,11 @@ async def suspend(client: KubeClient, job: Object) -> None:
     """Stops the Job as the operator does, so that no operator starts it again."""
     name = job["metadata"]["name"]
     print(f"stopping {name}", flush=True)
-    state = "/metadata/labels/" + names.LABEL_STATE.replace("/", "~1")
+    label = "/metadata/labels/" + names.LABEL_STATE.replace("/", "~1")
+    stopped: Object = {"op": "add", "path": label, "value": STATE_STOPPED}
+    suspended: Object = {"op": "add", "path": "/spec/suspend", "value": True}
     try:
-        await client.json_patch(
-            JOBS, name, [{"op": "add", "path": state, "value": "stopped"}, {"op": "add", "path": "/spec/suspend", "value": True}]
-        )
+        await client.json_patch(JOBS, name, [stopped, suspended])
     except NotFound:
         print(f"{name} is gone already", flush=True)
 

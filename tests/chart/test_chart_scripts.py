@@ -1,0 +1,118 @@
+"""The chart's two scripts, as their pods run them: on a real API server, with the rights that the chart gives them."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import deployment
+import pytest
+from api_fixtures import FrontEnd
+from deployment import CHART, Kubectl
+
+from lmms_eval_core import names
+from lmms_eval_operator.objects import STATE_STARTED, STATE_STOPPED
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
+
+Object = dict[str, Any]
+Render = Callable[..., list[Object]]
+REQUEST = {"model": "llava_hf", "tasks": ["smoke_vqa"]}
+
+
+def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(CHART / "scripts" / script)]
+    variables = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+
+
+OURS = {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_STATE: STATE_STARTED}
+
+
+def attempt(name: str, labels: Object = OURS, **spec: Any) -> Object:
+    """A Job as the operator makes them, with a pod that waits for ever."""
+    containers = [{"name": "a", "image": "a"}]
+    template = {"metadata": {"labels": labels}, "spec": {"restartPolicy": "Never", "containers": containers}}
+    metadata = {"name": name, "labels": labels}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": template, **spec}}
+
+
+def test_uninstalling_ends_the_operator_and_stops_what_runs(guard: Callable[..., Any], render: Render, kubectl: Kubectl) -> None:
+    guarded = guard({})
+    objects = render(namespace=guarded.namespace)
+    guarded.apply([item for item in objects if item["metadata"]["name"] == "lmms-eval-operator"])
+    guarded.apply([attempt("running"), attempt("waiting", suspend=True), attempt("unrelated", {"a": "b"})])
+    here = ["-n", guarded.namespace]
+    pods = [*here, "get", "pods", "-l", f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"]
+    deployment.wait_until(lambda: kubectl.json(*pods)["items"], seconds=30, what="the Job's pod")
+
+    kubeconfig = guarded.kubeconfig("lmms-eval-uninstall")
+    told = {"NAMESPACE": guarded.namespace, "RELEASE": "lmms-eval", "OPERATOR": "lmms-eval-operator", "TIMEOUT_SECONDS": "30"}
+    done = run("stop.py", KUBECONFIG=kubeconfig, **told)
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["stopping running"]), done.stderr
+
+    jobs = {job["metadata"]["name"]: job for job in kubectl.json(*here, "get", "jobs")["items"]}
+    assert {name: job["spec"].get("suspend", False) for name, job in jobs.items()} == {
+        "running": True,
+        "waiting": True,
+        "unrelated": False,
+    }
+    assert jobs["running"]["metadata"]["labels"][names.LABEL_STATE] == STATE_STOPPED
+    assert jobs["waiting"]["metadata"]["labels"][names.LABEL_STATE] == STATE_STARTED
+    assert kubectl.json(*pods)["items"] == []
+    assert kubectl.json(*here, "get", "deployment", "lmms-eval-operator")["spec"]["replicas"] == 0
+    assert run("stop.py", KUBECONFIG=kubeconfig, **told).returncode == 0
+
+
+def smoke(front_end: FrontEnd, *, seconds: str = "30") -> subprocess.CompletedProcess[str]:
+    tokens = str(front_end.tokens)
+    return run("smoke.py", URL=front_end.url, TOKENS=tokens, REQUEST=json.dumps(REQUEST), TIMEOUT_SECONDS=seconds)
+
+
+def finishing(kubectl: Kubectl, namespace: str, status: Object) -> threading.Thread:
+    """Somebody who ends the one evaluation that comes, in the operator's place."""
+
+    def finish() -> None:
+        here = ["-n", namespace]
+        items = deployment.wait_until(lambda: kubectl.json(*here, "get", "lmme")["items"], seconds=30, what="an evaluation")
+        for patch in ({"phase": "Running", "reason": "Evaluating"}, status):
+            name = items[0]["metadata"]["name"]
+            text = json.dumps({"status": patch})
+            kubectl(*here, "patch", "lmme", name, "--subresource=status", "--type=merge", "-p", text)
+
+    thread = threading.Thread(target=finish)
+    thread.start()
+    return thread
+
+
+def test_the_smoke_test_prints_the_scores(front_end: FrontEnd, namespace: str, kubectl: Kubectl) -> None:
+    scores = {"smoke_vqa": {"exact_match": {"value": 0.25, "stderr": None}}}
+    other = finishing(kubectl, namespace, {"phase": "Completed", "reason": "Succeeded", "scores": scores})
+    done = smoke(front_end)
+    other.join()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "completed: Succeeded" in done.stdout
+    assert '"value": 0.25' in done.stdout
+
+
+def test_the_smoke_test_says_why_it_failed(front_end: FrontEnd, namespace: str, kubectl: Kubectl) -> None:
+    other = finishing(kubectl, namespace, {"phase": "Failed", "reason": "TaskNotFound", "message": "no task smoke_vqa"})
+    done = smoke(front_end)
+    other.join()
+    assert done.returncode == 1
+    assert "no scores: failed: TaskNotFound: no task smoke_vqa" in done.stdout
+
+
+def test_the_smoke_test_gives_up(front_end: FrontEnd) -> None:
+    done = smoke(front_end, seconds="1")
+    assert done.returncode == 1
+    assert "no scores: queued: " in done.stdout
+
+
+def test_the_smoke_test_shows_a_refusal(front_end: FrontEnd) -> None:
+    done = run("smoke.py", URL=front_end.url, TOKENS="/nowhere", REQUEST=json.dumps(REQUEST), TIMEOUT_SECONDS="1")
+    assert done.returncode == 1
+    assert "the front end answered 401" in done.stdout
