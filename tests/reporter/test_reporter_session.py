@@ -159,17 +159,24 @@ async def test_results_wait_for_a_store_that_is_away(
     assert "complete.json" in await stored.names()
 
 
+@pytest.mark.parametrize("how", ["dead", "hanging"])
 async def test_results_wait_for_an_api_server_that_is_away(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, link: Link, stored: Stored
+    reporter: Make, evaluation: Evaluation, files: RunFiles, link: Link, stored: Stored, how: str
 ) -> None:
     await reporter().start()
     await files.comes("ready")
-    await link.cut()
+    if how == "dead":
+        await link.cut()
+    else:
+        link.hang()
     files.progress("Evaluating", 1, 2)
     files.success()
     await eventually(stored.complete)
     assert not files.has("published")
-    await link.connect()
+    if how == "dead":
+        await link.connect()
+    else:
+        link.flow()
     await files.comes("published")
     assert (await evaluation.status())["summary"] == "tiny_vqa 0.25"
 
@@ -323,6 +330,27 @@ async def test_a_hostile_run_directory_gives_nothing_away(
     assert await stored.names() == names
     for name in names:
         assert "the reporter's token" not in await stored.text(name)
+
+
+async def test_a_run_that_says_far_too_much_still_fits_into_a_status(
+    reporter: Make, evaluation: Evaluation, files: RunFiles
+) -> None:
+    odd = '<&>\u2028é😀\\"\x01' * 3000
+    await reporter().start()
+    await files.comes("ready")
+    tasks = {f"{n}{odd[: n % 300]}": {f"{odd[: n % 500]},none": n / 7, "acc_stderr,none": "N/A"} for n in range(3000)}
+    results = json.dumps({"results": tasks | {"\ud800": {"acc,none": 10**400}}, "groups": tasks})
+    samples = {f"{n}{odd[:100]}": "output/m/s.jsonl" for n in range(400)}
+    files.output("s.jsonl", "{}\n")
+    (files.path / "log.txt").write_text(odd)
+    files.outcome(
+        "Succeeded", 0, results=files.output("r.json", results), samples=samples,
+        versions={f"{n}{odd[:900]}": odd[:900] for n in range(60)}, answers={"samples": 10**30}, timings={"totalSeconds": 1e308},
+    )  # fmt: skip
+    await files.comes("published", 60)
+    status = await evaluation.status()
+    assert status["truncated"] is True and len(status["scores"]) > 20 and len(status["artifacts"]["files"]) > 20
+    assert len(json.dumps(status, ensure_ascii=False).encode()) < 54 * 1024
 
 
 async def test_the_rights_of_the_chart_are_enough(

@@ -44,6 +44,8 @@ class Link:
         self._listener: asyncio.Server | None = None
         self._port = 0
         self._open: set[asyncio.StreamWriter] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
 
     @property
     def port(self) -> int:
@@ -65,24 +67,32 @@ class Link:
             writer.transport.abort()
         await self._listener.wait_closed()
 
+    def hang(self) -> None:
+        """Takes everything and passes nothing on."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """Ends `hang`."""
+        self._flowing.set()
+
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection(self._server.hostname, self._server.port or 443)
         self._open |= {writer, there_writer}
         try:
-            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+            await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
         finally:
             self._open -= {writer, there_writer}
             for end in (writer, there_writer):
                 end.close()
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while piece := await reader.read(65536):
-            writer.write(piece)
-            await writer.drain()
-    with suppress(OSError):
-        writer.close()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while piece := await reader.read(65536):
+                await self._flowing.wait()
+                writer.write(piece)
+                await writer.drain()
+        with suppress(OSError):
+            writer.close()
 
 
 class Evaluation:

@@ -39,14 +39,14 @@ class Watch:
     async def ending(self) -> Ending:
         """How the run ended; after SIGTERM without an outcome, that it was interrupted."""
         over = asyncio.Event()
-        reporting = asyncio.create_task(self._report_until(over))
-        try:
-            return await self._wait()
-        finally:
+        async with asyncio.TaskGroup() as tasks:
+            reporting = tasks.create_task(self._report_until(over))
+            ending = await self._wait()
             over.set()
             await asyncio.wait([reporting], timeout=SETTLE_SECONDS)
             reporting.cancel()
-            self._look()
+        self._look()
+        return ending
 
     async def _wait(self) -> Ending:
         while True:
