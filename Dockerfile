@@ -9,7 +9,7 @@ FROM ${BASE_IMAGE} AS base
 RUN python3 -c "import ensurepip" 2>/dev/null || { \
         apt-get update -qq \
         && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv ca-certificates \
-        && rm -rf /var/lib/apt/lists/*; }
+        && rm -rf /var/lib/apt/lists/* /var/cache/apt/*; }
 
 # --- what the build works with, and no image carries ---
 FROM base AS tools

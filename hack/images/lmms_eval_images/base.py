@@ -14,7 +14,7 @@ from pathlib import Path
 from . import apt
 from .console import ImageError, say
 
-PACKAGES = ("ca-certificates", "python3")
+PACKAGES = ("ca-certificates", "python3-venv")
 REPOSITORY = "localhost/lmms-eval/base"
 # Documentation and translations are two fifths of a minimal Debian; the rest belongs to the machine that made it.
 _DROPPED = (
