@@ -1,0 +1,200 @@
+"""The runner from start to exit code: what counts as success, the handshake, the end by a signal, nothing left behind."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from runner_process import RunnerProcess
+
+from lmms_eval_core.phases import Reason
+from lmms_eval_core.redact import HIDDEN
+from lmms_eval_core.run import PROGRESS_FILE, RUN_FILE, ProgressReport, RunRecord, Stage
+
+pytestmark = pytest.mark.timeout(120)
+
+SUCCESS = "print('working'); results(); sample('A')"
+STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_run_that_is_published_is_a_success(tmp_path: Path) -> None:
+    runner = RunnerProcess(tmp_path, SUCCESS)
+    outcome = runner.outcome()
+    assert (outcome.reason, outcome.exit_code, outcome.message) == (Reason.SUCCEEDED, 0, "")
+    assert outcome.results == "output/model/20261123_070000_results.json"
+    assert outcome.samples == {"t": "output/model/20261123_070000_samples_t.jsonl"}
+    assert outcome.answers.samples == 1
+    assert outcome.timings.total_seconds
+    assert runner.process.poll() is None
+    assert ProgressReport.model_validate_json(runner.until(PROGRESS_FILE, "Publishing")).stage is Stage.PUBLISHING
+    runner.publish()
+    assert runner.wait() == 0
+    assert "working\n" in runner.log
+    assert runner.log == runner.output.read_text()
+
+
+def test_the_input_is_on_record(tmp_path: Path) -> None:
+    runner = RunnerProcess(tmp_path, SUCCESS, run={"gpus": 2})
+    record = RunRecord.model_validate_json(runner.until(RUN_FILE))
+    assert record.gpus == 2
+    assert record.input_fingerprint == record.fingerprint()
+    runner.publish()
+    assert runner.wait() == 0
+
+
+def test_a_success_that_nobody_publishes_is_none(tmp_path: Path) -> None:
+    assert RunnerProcess(tmp_path, SUCCESS, run={"publishTimeoutSeconds": 1}).wait() == 73
+
+
+def test_exit_code_zero_alone_means_nothing(tmp_path: Path) -> None:
+    runner = RunnerProcess(tmp_path, "print('all fine')")
+    outcome = runner.outcome()
+    runner.publish()
+    assert runner.wait() == 70
+    assert outcome.message.endswith("the last it said: all fine")
+
+
+def test_results_of_an_earlier_attempt_do_not_count(tmp_path: Path) -> None:
+    stale = tmp_path / "run" / "output" / "model"
+    stale.mkdir(parents=True)
+    (stale / "20261122_070000_results.json").write_text('{"results": {}}')
+    runner = RunnerProcess(tmp_path, "pass")
+    runner.publish()
+    assert runner.wait() == 70
+
+
+def test_half_a_results_file_is_no_success(tmp_path: Path) -> None:
+    runner = RunnerProcess(tmp_path, "(output / 'x_results.json').write_text('{\"results\":')")
+    runner.publish()
+    assert runner.wait() == 70
+    assert "not JSON" in runner.outcome().message
+
+
+def test_a_crash_after_the_results_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    runner = RunnerProcess(tmp_path, f"{SUCCESS}; os.abort()")
+    runner.publish()
+    assert runner.wait() == 0
+    assert runner.outcome().message == "lmms-eval ended with exit code -6 after it had written its results"
+
+
+def test_answers_that_all_failed_are_no_success(tmp_path: Path) -> None:
+    failed = "sample('[LMMS_EVAL_REQUEST_FAILED after 2 retries] something odd')"
+    runner = RunnerProcess(tmp_path, f"results(); {failed}; {failed}")
+    runner.publish()
+    assert runner.wait() == 72
+    outcome = runner.outcome()
+    assert outcome.message == "not one of 2 answers is a real one: something odd"
+    assert outcome.results
+
+
+def test_a_killed_harness_is_an_interruption(tmp_path: Path) -> None:
+    runner = RunnerProcess(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    runner.publish()
+    assert runner.wait() == 75
+    assert runner.outcome().harness_exit_code == -9
+
+
+def test_model_args_that_could_not_be_handed_over_are_no_success(tmp_path: Path) -> None:
+    harness = {"model": "dummy", "tasks": ["t"], "modelArgs": {"prompt": "a,b"}}
+    runner = RunnerProcess(tmp_path, SUCCESS, run={"harness": harness})
+    runner.publish()
+    assert runner.wait() == 64
+    assert "lmms_eval_runner_progress" in runner.outcome().message
+
+
+@pytest.mark.parametrize(
+    ("harness", "code", "words"),
+    [
+        ({"model": "dummy", "tasks": ["list"]}, 65, "'list' is not a task"),
+        ({"model": "dummy", "tasks": ["t"], "systemInstruction": "\0"}, 64, "NUL"),
+    ],
+)
+def test_what_cannot_be_run_is_not_started(tmp_path: Path, harness: dict[str, object], code: int, words: str) -> None:
+    runner = RunnerProcess(tmp_path, SUCCESS, run={"harness": harness})
+    runner.publish()
+    assert runner.wait() == code
+    assert words in runner.outcome().message
+
+
+def test_an_input_that_is_none_is_told(tmp_path: Path) -> None:
+    runner = RunnerProcess(tmp_path, SUCCESS, env={"LMMS_EVAL_RUN": '{"namespace": "n"}'})
+    assert runner.wait() == 64
+    assert "LMMS_EVAL_RUN does not hold a run: name" in runner.outcome().message
+
+
+def test_secrets_stay_in_the_environment(tmp_path: Path) -> None:
+    secret = "zq81-hidden-value"
+    script = "print('judge', os.environ['JUDGE'], flush=True); raise RuntimeError('bad ' + os.environ['JUDGE'])"
+    runner = RunnerProcess(tmp_path, script, run={"secretEnv": ["JUDGE"]}, env={"JUDGE": secret})
+    runner.publish()
+    assert runner.wait() == 70
+    assert runner.outcome().message == f"the evaluation raised RuntimeError: bad {HIDDEN}"
+    assert f"judge {HIDDEN}" in runner.log
+    everything = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in everything if secret in path.read_text(errors="replace")]
+
+
+def test_a_request_to_end_ends_everything_quickly(tmp_path: Path) -> None:
+    grandchild = (
+        "child = subprocess.Popen(['sleep', '600'], start_new_session=True); print('pids', os.getpid(), child.pid, flush=True)"
+    )
+    runner = RunnerProcess(tmp_path, f"{STUBBORN}{grandchild}; time.sleep(600)")
+    pids = [int(word) for word in runner.until("log.txt", "pids").split("pids ")[1].split()[:2]]
+    asked = time.monotonic()
+    runner.ask_to_end()
+    assert runner.wait() == 75
+    assert time.monotonic() - asked < 15
+    assert runner.outcome().reason is Reason.INTERRUPTED
+    assert not [pid for pid in pids if alive(pid)]
+
+
+def test_what_the_harness_leaves_behind_is_ended(tmp_path: Path) -> None:
+    daemon = "subprocess.run(['setsid', '-f', 'sh', '-c', 'echo $$ > \"$0\"; exec sleep 600', str(output / 'daemon.txt')])"
+    runner = RunnerProcess(tmp_path, f"{daemon}; time.sleep(0.5); {SUCCESS}")
+    runner.outcome()
+    assert not alive(int((runner.directory / "output" / "daemon.txt").read_text()))
+    runner.publish()
+    assert runner.wait() == 0
+
+
+def test_a_finished_result_waits_even_when_asked_to_end(tmp_path: Path) -> None:
+    runner = RunnerProcess(tmp_path, SUCCESS)
+    runner.outcome()
+    runner.ask_to_end()
+    time.sleep(0.5)
+    assert runner.process.poll() is None
+    runner.publish()
+    assert runner.wait() == 0
+
+
+def test_a_failure_does_not_wait_when_asked_to_end(tmp_path: Path) -> None:
+    runner = RunnerProcess(tmp_path, "raise SystemExit(3)")
+    runner.outcome()
+    runner.ask_to_end()
+    assert runner.wait() == 70
+
+
+def test_an_outcome_that_cannot_be_written_still_has_an_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "run" / "outcome.json").mkdir(parents=True)
+    runner = RunnerProcess(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    runner.publish()
+    assert runner.wait() == 75
+    assert "the outcome could not be written" in runner.output.read_text()
+
+
+def test_json_of_the_outcome_is_what_the_reporter_reads(tmp_path: Path) -> None:
+    runner = RunnerProcess(tmp_path, SUCCESS)
+    runner.outcome()
+    written = json.loads((runner.directory / "outcome.json").read_text())
+    assert set(written) >= {"reason", "exitCode", "answers", "timings", "versions", "samples", "results"}
+    runner.publish()
+    assert runner.wait() == 0

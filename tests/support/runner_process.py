@@ -1,0 +1,95 @@
+"""The runner as a process of its own, over a harness that is one script: what the runner does must not depend on lmms-eval.
+
+A script sees `output`, where lmms-eval would write, and the helpers `results` and `sample`. How the runner gets on with
+the real lmms-eval is tested in the harness tier.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lmms_eval_core.run import LOG_FILE, OUTCOME_FILE, PUBLISHED_FILE, Outcome
+
+STAND_IN = """\
+import json, os, pathlib, signal, subprocess, sys, time
+output = pathlib.Path(next(word for word in sys.argv if word.startswith("--output_path=")).split("=", 1)[1])
+
+def results(**fields):
+    (output / "model").mkdir(exist_ok=True)
+    (output / "model" / "20261123_070000_results.json").write_text(json.dumps({"results": {"t": {"score,none": 1}}, **fields}))
+
+def sample(answer):
+    with (output / "model" / "20261123_070000_samples_t.jsonl").open("a") as file:
+        file.write(json.dumps({"filtered_resps": answer}) + "\\n")
+
+exec(os.environ["HARNESS_SCRIPT"])
+"""
+WAIT_SECONDS = 60.0
+
+
+class RunnerProcess:
+    """One run in `directory`; `script` is what the harness does."""
+
+    def __init__(self, directory: Path, script: str, *, run: dict[str, Any] | None = None, env: dict[str, str] | None = None):
+        self.directory = directory / "run"
+        self.directory.mkdir(exist_ok=True)
+        environment = os.environ | {
+            "PYTHONPATH": str(_stand_in(directory / "stand-in")),
+            "LMMS_EVAL_RUN_DIRECTORY": str(self.directory),
+            "LMMS_EVAL_RUN": json.dumps(run_input(**(run or {}))),
+            "HARNESS_SCRIPT": script,
+        }
+        self.output = directory / "stdout.txt"
+        with self.output.open("wb") as output:
+            command = [sys.executable, "-m", "lmms_eval_runner"]
+            self.process = subprocess.Popen(command, env=environment | (env or {}), stdout=output, stderr=subprocess.STDOUT)
+
+    def wait(self) -> int:
+        """The exit code."""
+        return self.process.wait(WAIT_SECONDS)
+
+    def until(self, file: str, text: str = "") -> str:
+        """Waits until `file` of the run directory contains `text`."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
+            path = self.directory / file
+            if path.exists() and text in (content := path.read_text()):
+                return content
+            time.sleep(0.05)
+        raise TimeoutError(f"{text!r} did not appear in {file}; the runner said: {self.output.read_text()}")
+
+    def outcome(self) -> Outcome:
+        """Waits for the outcome."""
+        return Outcome.model_validate_json(self.until(OUTCOME_FILE))
+
+    def publish(self) -> None:
+        """What the reporter does in the end."""
+        (self.directory / PUBLISHED_FILE).touch()
+
+    def ask_to_end(self) -> None:
+        """What the kubelet does."""
+        self.process.send_signal(signal.SIGTERM)
+
+    @property
+    def log(self) -> str:
+        """What `log.txt` holds."""
+        return (self.directory / LOG_FILE).read_text()
+
+
+def run_input(**fields: Any) -> dict[str, Any]:
+    """A small `RunInput` as the operator would write it."""
+    identity = {"namespace": "ns", "name": "e", "uid": "u", "attempt": 1, "publishTimeoutSeconds": WAIT_SECONDS}
+    return {**identity, "harness": {"model": "dummy", "tasks": ["t"]}, **fields}
+
+
+def _stand_in(folder: Path) -> Path:
+    package = folder / "lmms_eval"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(STAND_IN)
+    return folder
