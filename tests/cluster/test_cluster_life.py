@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from lmms_eval_cluster import components, images, leftovers, processes
 from lmms_eval_cluster.settings import Cluster, cluster_from
+from lmms_eval_cluster.shell import inside
 
 pytestmark = [
     pytest.mark.system,
@@ -24,6 +25,7 @@ pytestmark = [
 
 PROGRAM = Path(__file__).resolve().parents[2] / "hack" / "cluster"
 PROBE = "localhost/lmms-eval-cluster/probe:test"
+REACH_SERVICE = "import socket; socket.create_connection(('10.96.0.1', 443), timeout=5)"
 CLAIM = {
     "apiVersion": "v1",
     "kind": "PersistentVolumeClaim",
@@ -176,6 +178,7 @@ def test_an_outage_of_one_component_loses_nothing(control_plane: Machine) -> Non
 def test_a_node_runs_pods_before_and_after_the_death_of_all_its_processes(whole: Machine, probe: str) -> None:
     whole("up", "--gpus", "2")
     whole("load", probe)
+    subprocess.run(inside(whole.cluster.netns, [sys.executable, "-c", REACH_SERVICE]), check=True)
     assert "system:serviceaccount:default:default" in run_probe(whole, probe, "first")
     whole.kubectl("delete", "pod", "first", "--wait=false")
     staying = pod(probe, name="staying", restart="Always")

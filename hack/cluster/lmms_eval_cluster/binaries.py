@@ -116,7 +116,7 @@ class Binaries:
         for name in missing:
             modules.setdefault(CATALOGUE[name].module, []).append(name)
         for leftover in self._cache.glob(".building-*"):
-            shutil.rmtree(leftover)
+            shutil.rmtree(leftover, ignore_errors=True)
         for number, (module, names) in enumerate(modules.items(), 1):
             self._build_module(module, {name: missing[name] for name in names}, f"{number} of {len(modules)}")
 

@@ -40,7 +40,7 @@ class Local:
                 if not self._healed(binaries):
                     self._create(binaries)
                     gpus = 1 if gpus is None else gpus
-        say(f"The cluster {self._cluster.name} is up.")
+        say(f"The cluster {self._cluster.name} is up; its kubeconfig is {self._cluster.kubeconfig}.")
         if gpus is not None and not self._cluster.control_plane_only:
             startup.set_gpus(self._api(), gpus)
 

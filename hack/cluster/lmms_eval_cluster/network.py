@@ -1,7 +1,8 @@
 """The cluster's network: a namespace of its own, and one veth pair between it and the host.
 
 Everything of the cluster lives in the namespace, so the host's routes and packet filters stay as they are. No way leads
-from it to other machines: a pod that tries is told so at once, and need not wait for a timeout.
+from it to other machines: a pod that tries is told so at once, and need not wait for a timeout. Services have a route, as
+the API server calls webhooks by them; where their packets go is decided after it.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .console import ClusterError
-from .settings import Cluster
+from .settings import SERVICE_RANGE, Cluster
 from .shell import call, inside, succeeds
 
 Network = ipaddress.IPv4Network
@@ -74,6 +75,7 @@ def create(cluster: Cluster) -> Addresses:
         ["link", "set", "lo", "up"],
         ["address", "add", f"{addresses.node}/24", "dev", "eth0"],
         ["link", "set", "eth0", "up"],
+        ["route", "add", SERVICE_RANGE, "dev", "eth0"],
         ["route", "add", "unreachable", "default"],
     ):
         call("ip", "-netns", cluster.identity, *command)
