@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import yaml
 from crd_samples import evaluation
+from deployment import ROOT
 
 from lmms_eval_core.kube import errors, transport
 from lmms_eval_core.kube.client import EVALUATIONS, Object
@@ -220,6 +222,14 @@ async def test_what_a_permissive_administrator_does_not_permit(permissive: Trans
     with pytest.raises(errors.Invalid) as refused:
         await permissive.create(EVALUATIONS, body, dry_run=True)
     assert sentence in refused.value.message
+
+
+EXAMPLES = {file.name: yaml.safe_load(file.read_text()) for file in sorted((ROOT / "examples").glob("*.yaml"))}
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+async def test_the_examples_are_permitted_by_default(default: Transport, example: str) -> None:
+    await default.create(EVALUATIONS, EXAMPLES[example], dry_run=True)
 
 
 async def test_policies_guard_their_own_namespace_alone(default: Transport, permissive: Transport, server: Transport) -> None:
