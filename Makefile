@@ -15,8 +15,8 @@ setup: ## Python environment in .venv, from the hashed lock file
 demo: setup ## A cluster, the chart, one real evaluation and its scores
 	@PYTHONPATH=hack $(BIN)/python -m demo
 
-down: ## Takes the demo's cluster away: processes, mounts, namespaces, state
-	@$(PYTHON) hack/cluster down
+down: ## Takes the clusters of demo and tests away: processes, mounts, namespaces, state
+	@$(PYTHON) hack/cluster down && $(PYTHON) hack/cluster down --control-plane-only
 
 test: setup ## All tests, by tier: unit, integration, harness, system
 	@$(BIN)/python hack/test

@@ -13,14 +13,14 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from . import components, leftovers, prerequisites, processes, startup
-from .api import Api
+from .api import Api, wait_for
 from .binaries import Binaries
 from .console import ClusterError, duration, say
 from .images import Images
 from .network import Addresses
 from .settings import Cluster
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class Local:
@@ -85,6 +85,7 @@ class Local:
         if component not in living:
             raise ClusterError(f"{component!r} does not run; running are: {', '.join(living) or 'none'}.")
         processes.kill([living[component]])
+        wait_for(f"{component} to end", lambda: component not in processes.components_running(self._cluster))
 
     def start(self, component: str) -> None:
         """Start one component that was stopped; it finds its data as it was.
@@ -126,16 +127,15 @@ class Local:
         return api.ready() and (self._cluster.control_plane_only or startup.node_ready(api))
 
     def _healed(self, binaries: dict[str, Path]) -> bool:
-        """Try to make the cluster whole without losing its data; a busy machine gets a minute to answer."""
+        """Try to make the cluster whole without losing its data; a busy machine gets two minutes to answer."""
         living = processes.components_running(self._cluster)
         if not self._record.exists() or not set(components.stateful(self._cluster)) <= set(living):
             return False
         self._start_missing(components.expected(self._cluster), binaries)
-        deadline = time.monotonic() + PATIENCE
-        while not self._whole():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.5)
+        try:
+            wait_for("the cluster to serve", self._whole, seconds=PATIENCE)
+        except ClusterError:
+            return False
         return True
 
     def _start_missing(self, wanted: Sequence[str], binaries: dict[str, Path]) -> None:

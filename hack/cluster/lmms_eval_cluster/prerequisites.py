@@ -58,14 +58,16 @@ def network_plugins() -> Path | None:
 def _install(packages: list[str]) -> None:
     if not shutil.which("apt-get"):
         raise ClusterError(f"Install {', '.join(packages)} (Debian's names): there is no apt-get here that could do it.")
-    if _apt("install", "--yes", "--no-install-recommends", *packages):
+    install = ["install", "--yes", "--no-install-recommends", *packages]
+    if not _apt(*install):
         return
     _apt("update")
-    if not _apt("install", "--yes", "--no-install-recommends", *packages):
-        raise ClusterError(f"apt-get could not install {', '.join(packages)}: install them and run this again.")
+    if reason := _apt(*install):
+        raise ClusterError(f"apt-get could not install {', '.join(packages)}: {reason}")
 
 
-def _apt(*arguments: str) -> bool:
+def _apt(*arguments: str) -> str:
+    """Run apt-get and return why it failed; nothing if it did not."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    command = ["apt-get", "-q", *arguments]
-    return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    done = subprocess.run(["apt-get", "--quiet", *arguments], env=environment, capture_output=True, text=True, check=False)
+    return done.stderr.strip() or "no reason given" if done.returncode else ""
