@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
@@ -57,6 +58,19 @@ def test_a_token_and_the_stores_keys_are_made_once_and_kept(release: Deployment)
     assert len(base64.b64decode(before[0]["token"])) == 43
     install(release, "--set", "operator.logLevel=debug")
     assert [secret(release, name) for name in ("lmms-eval-token", "lmms-eval-store")] == before
+
+
+def test_the_cache_is_made_once_and_nobody_waits_for_it(release: Deployment) -> None:
+    install(release)
+    before = release.json("get", "pvc", "lmms-eval-cache")["metadata"]["uid"]
+    install(release, "--set", "operator.logLevel=debug")
+    assert release.json("get", "pvc", "lmms-eval-cache")["metadata"]["uid"] == before
+    assert "lmms-eval-cache" not in re.findall(r"kind: PersistentVolumeClaim\nmetadata:\n  name: (\S+)", manifest(release))
+
+
+def manifest(release: Deployment) -> str:
+    """What the release holds, and `--wait` waits for."""
+    return release.helm("get", "manifest", release.release)
 
 
 def test_what_was_evaluated_outlives_the_release_and_a_new_one_takes_it_up(release: Deployment) -> None:

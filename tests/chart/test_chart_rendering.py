@@ -238,13 +238,13 @@ def test_given_secrets_and_claims_are_used_and_none_is_made(render: Render) -> N
     assert '"claimName": "disk"' in text and '"secretName": "tokens"' in text
 
 
-def test_results_and_the_crd_outlive_the_release_and_nothing_else_does(render: Render) -> None:
+def test_results_cache_and_crd_outlive_the_release_and_nothing_else_does(render: Render) -> None:
     kept = [
         item["metadata"]["name"]
         for item in render()
         if item["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
     ]
-    assert set(kept) == {"lmms-eval-s3", "lmmevaluations.lmms-eval.io"}
+    assert set(kept) == {"lmms-eval-s3", "lmms-eval-cache", "lmmevaluations.lmms-eval.io"}
 
 
 def test_the_operator_is_replaced_and_never_doubled(render: Render) -> None:
