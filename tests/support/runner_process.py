@@ -1,7 +1,7 @@
-"""The runner as a process of its own, over a harness that is one script: what the runner does must not depend on lmms-eval.
+"""The runner as a process of its own, over the real lmms-eval (harness tier), or over a harness that is one script.
 
-A script sees `output`, where lmms-eval would write, and the helpers `results` and `sample`. How the runner gets on with
-the real lmms-eval is tested in the harness tier.
+Most of what the runner does must not depend on lmms-eval. A script sees `output`, where lmms-eval would write, and the
+helpers `results` and `sample`.
 """
 
 import json
@@ -33,29 +33,35 @@ WAIT_SECONDS = 60.0
 
 
 class RunnerProcess:
-    """One run in `directory`; `script` is what the harness does."""
+    """One run in `directory`; `script` is what the harness does, None for the real one."""
 
-    def __init__(self, directory: Path, script: str, *, run: dict[str, Any] | None = None, env: dict[str, str] | None = None):
-        self.directory = directory / "run"
+    def __init__(
+        self,
+        directory: Path,
+        script: str | None,
+        *,
+        run: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        self.directory, self._wait_seconds = directory / "run", wait_seconds
         self.directory.mkdir(exist_ok=True)
-        environment = os.environ | {
-            "PYTHONPATH": str(_stand_in(directory / "stand-in")),
-            "LMMS_EVAL_RUN_DIRECTORY": str(self.directory),
-            "LMMS_EVAL_RUN": json.dumps(run_input(**(run or {}))),
-            "HARNESS_SCRIPT": script,
-        }
+        given = {"LMMS_EVAL_RUN_DIRECTORY": str(self.directory), "LMMS_EVAL_RUN": json.dumps(run_input(**(run or {})))}
+        if script is not None:
+            given |= {"PYTHONPATH": str(_stand_in(directory / "stand-in")), "HARNESS_SCRIPT": script}
         self.output = directory / "stdout.txt"
         with self.output.open("wb") as output:
             command = [sys.executable, "-m", "lmms_eval_runner"]
-            self.process = subprocess.Popen(command, env=environment | (env or {}), stdout=output, stderr=subprocess.STDOUT)
+            environment = os.environ | given | (env or {})
+            self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
     def wait(self) -> int:
         """The exit code."""
-        return self.process.wait(WAIT_SECONDS)
+        return self.process.wait(self._wait_seconds)
 
     def until(self, file: str, text: str = "") -> str:
         """Waits until `file` of the run directory contains `text`."""
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + self._wait_seconds
         while time.monotonic() < deadline:
             path = self.directory / file
             if path.exists() and text in (content := path.read_text()):
