@@ -23,7 +23,7 @@ PROC = Path("/proc")
 
 def start(cluster: Cluster, component: str, command: Sequence[object]) -> None:
     """Start a process in the cluster's network, in a session of its own, with its log below the state."""
-    environment = {"PATH": os.environ["PATH"], "HOME": "/root", OWNER: str(cluster.state), COMPONENT: component}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(cluster.state), OWNER: str(cluster.state), COMPONENT: component}
     with (cluster.logs / f"{component}.log").open("ab") as log:
         subprocess.Popen(
             inside(cluster.netns, command),
