@@ -32,7 +32,7 @@ _DROPPED = (
 
 def reference() -> str:
     """Name the image: by its recipe, as Debian's stable packages change only for security."""
-    recipe = "\0".join([apt.SUITE, *PACKAGES, Path(__file__).read_text()])
+    recipe = "\0".join([apt.SUITE, *PACKAGES, *_DROPPED])
     return f"{REPOSITORY}:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
 
@@ -54,6 +54,8 @@ def _make(packed: Path) -> None:
         _strip(root)
         whole = Path(scratch) / packed.name
         _run("tar", "--numeric-owner", "--use-compress-program=gzip -1", "-C", root, "-cf", whole, ".")
+        for outdated in packed.parent.glob("*.tar.gz"):
+            outdated.unlink()
         whole.rename(packed)
 
 
@@ -82,7 +84,6 @@ def _strip(root: Path) -> None:
 def _run(*command: object) -> None:
     words = [str(word) for word in command]
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    environment["PATH"] += ":/usr/sbin:/sbin"
     done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise ImageError(f"`{' '.join(words)}` failed; its last words:\n{done.stdout[-2000:]}")

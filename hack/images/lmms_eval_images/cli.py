@@ -21,6 +21,7 @@ RECORD = ROOT / "build" / "images.json"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
     options = parser().parse_args(arguments)
     try:
         run(options, cache_folder(os.environ))

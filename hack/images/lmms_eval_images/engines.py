@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from . import apt, base, steps
 from .catalogue import ROOT, Image
 from .certificates import bundle
+from .console import ImageError
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
@@ -83,8 +84,8 @@ class Buildah:
         """Build in chroot isolation: buildah's own needs rights that a container may not have."""
         if image.on_base and self._made_here and self.base not in self.references():
             self._import_base()
-        isolation = ["--isolation", "chroot", "--network", "host", "--layers"]
-        steps.run(["buildah", "bud", *isolation, *_common(image, reference, self.base)], log)
+        options = ["--isolation", "chroot", "--network", "host", "--layers", "--force-rm"]
+        steps.run(["buildah", "bud", *options, *_common(image, reference, self.base)], log)
 
     def remove(self, reference: str) -> None:
         """Remove the name, and layers with it."""
@@ -122,4 +123,7 @@ def _docker_answers() -> bool:
 
 
 def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ImageError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+    return done.stdout
