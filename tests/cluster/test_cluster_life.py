@@ -90,7 +90,7 @@ def whole() -> Iterator[Machine]:
     assert leftovers.found(machine.cluster) == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image of kubectl alone: it can use the API server's name, a token and a volume."""
     folder = tmp_path_factory.mktemp("probe")
