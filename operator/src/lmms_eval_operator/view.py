@@ -13,10 +13,10 @@ from lmms_eval_core.kube import client
 from lmms_eval_core.kube.client import Object, Resource
 from lmms_eval_operator import objects
 from lmms_eval_operator.objects import Evaluation, Event, Job, Pod
-from lmms_eval_operator.slots import Slot
+from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.waiting import silent
 
-MISSING_SECONDS: Final = 5.0
+SETTLING_SECONDS: Final = 5.0
 EVENTS_SECONDS: Final = 5.0
 
 
@@ -124,7 +124,7 @@ class View:
     over: set[tuple[str, int]] = field(default_factory=set)
     """Attempts (uid, number) that this process saw end, by live reads: that stays true."""
     notes: dict[str, Notes] = field(default_factory=dict)
-    _missing_since: dict[tuple[str, int], float] = field(default_factory=dict)
+    _unsettled_since: dict[tuple[str, int], float] = field(default_factory=dict)
     _silent_since: dict[str, float] = field(default_factory=dict)
 
     def learn(self, resource: Resource, deleted: bool, item: Object) -> bool:
@@ -171,20 +171,24 @@ class View:
         return [slot for _, slot in sorted(self.slots.items()) if slot.holds(evaluation.uid, attempt)]
 
     def note(self, now: float) -> None:
-        """Keeps, since when Jobs have been missing and pods silent; call before each plan."""
+        """Keeps, since when attempts have been unsettled and pods silent; call before each plan."""
         running = [item for item in self.evaluations if item.job_uid]
-        attempts = {(item.uid, item.attempt) for item in running}
-        attempts |= {(slot.holder.uid, slot.holder.attempt) for slot in self.slots.values() if slot.holder}
-        missing = attempts - {(job.evaluation_uid, job.attempt) for job in self.jobs}
-        self._missing_since = {key: self._missing_since.get(key, now) for key in missing}
+        unsettled = {(item.uid, item.attempt) for item in running if self.current_job(item) is None}
+        holders = [slot.holder for slot in self.slots.values() if slot.holder]
+        unsettled |= {(holder.uid, holder.attempt) for holder in holders if not self._vouched_for(holder)}
+        self._unsettled_since = {key: self._unsettled_since.get(key, now) for key in unsettled}
         quiet = {silent(self.current_job(item), self.pods_of(item.uid, item.attempt)) for item in running} - {""}
         self._silent_since = {uid: self._silent_since.get(uid, now) for uid in quiet}
         self.notes = {uid: notes for uid, notes in self.notes.items() if uid in quiet}
 
+    def _vouched_for(self, holder: Holder) -> bool:
+        """Whether there are an evaluation and a Job: else nobody can say that no other Job of this attempt has just vanished."""
+        return self.evaluations.get(holder.uid) is not None and self.job(holder.uid, holder.attempt) is not None
+
     def settles_in(self, uid: str, attempt: int, now: float) -> float:
-        """Seconds until a missing Job counts as gone: until then its controller may still have created a pod. 0: it counts."""
-        since = self._missing_since.get((uid, attempt))
-        return 0.0 if since is None else max(0.0, since + MISSING_SECONDS - now)
+        """Seconds until an attempt whose Job vanished can have no pod any more: its controller may have created one late."""
+        since = self._unsettled_since.get((uid, attempt))
+        return 0.0 if since is None else max(0.0, since + SETTLING_SECONDS - now)
 
     def events_due_in(self, uid: str, now: float) -> float:
         """Seconds until the events of a silent pod or Job should be read. Not at once: most are on their way in a moment."""

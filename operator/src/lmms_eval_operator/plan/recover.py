@@ -35,7 +35,7 @@ def needed(evaluation: Evaluation | None, holder: Holder, slot: int) -> bool:
 def releasable(evaluation: Evaluation | None, job: Job | None, pods: Sequence[Pod], holder: Holder, slot: int) -> bool:
     """Whether nothing of the holder can be in the slot, now or later. `evaluation` is None if it is gone.
 
-    That the Job is missing counts only if it stays missing (`View.settles_in`), unless it was never started.
+    What is missing counts only if it stays missing (`View.settles_in`), unless the Job was never started.
     """
     if needed(evaluation, holder, slot):
         return False

@@ -1,0 +1,207 @@
+"""The promises of the queue under every interleaving that hypothesis can think of.
+
+Two operators at once, each stepped from one call to the next, so that both can sleep between any two writes; watches that are late,
+repeat and lose events; crashes; users who change their minds; Jobs and pods deleted behind the operator's back.
+"""
+
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from operator_model import ENDED, Client, Cluster
+
+from lmms_eval_core import names
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object, Resource
+from lmms_eval_core.phases import TERMINAL
+from lmms_eval_operator.actions import LookAgain
+from lmms_eval_operator.apply import Executor
+from lmms_eval_operator.observe import Observer
+from lmms_eval_operator.plan import plan
+from lmms_eval_operator.reconcile import Health, Reconciler
+from lmms_eval_operator.settings import Settings
+from lmms_eval_operator.view import View
+
+SETTINGS = Settings(namespace="test", evaluator_image="evaluator", reporter_image="reporter")
+USER = {"model": "dummy", "tasks": ["t"]}
+
+
+class Operator:
+    """One process: its view, its position in the log of changes, and the pass that it is in."""
+
+    def __init__(self, cluster: Cluster, concurrency: int) -> None:
+        self.cluster = cluster
+        self.view = View(concurrency=concurrency)
+        client, clock = Client(cluster), lambda: cluster.now
+        executor = Executor(client, self.view, SETTINGS, timestamp=lambda: "2026-01-01T00:00:00Z", clock=clock)
+        self.reconciler = Reconciler(self.view, Observer(client, self.view), executor, clock, Health(clock))
+        self.read = len(cluster.log)
+        self.work: Any = None
+
+    def step(self) -> bool:
+        """On to the next call; whether the pass goes on after it."""
+        if self.work is None:
+            self.work = self.reconciler.work()
+        try:
+            self.work.send(None)
+        except StopIteration:
+            self.work = None
+        return self.work is not None
+
+    def deliver(self, events: int) -> None:
+        for resource, deleted, item in self.cluster.log[self.read : self.read + events]:
+            self.view.learn(resource, deleted, item)
+        self.read = min(self.read + events, len(self.cluster.log))
+
+    def skip(self, events: int) -> None:
+        self.read = min(max(0, self.read + events), len(self.cluster.log))
+
+    def pass_to_the_end(self) -> None:
+        self.deliver(len(self.cluster.log))
+        for _ in range(1000):
+            if not self.step():
+                return
+        raise AssertionError("a pass does not end")
+
+
+class Queue(RuleBasedStateMachine):
+    """The world, and what must always be true of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cluster = Cluster()
+        self.submitted = 0
+        self.concurrency = 1
+        self.operators: list[Operator] = []
+
+    @initialize(concurrency=st.integers(1, 2))
+    def begin(self, concurrency: int) -> None:
+        """The first operator has started already, and there is work."""
+        self.concurrency = concurrency
+        self.operators = [Operator(self.cluster, concurrency), Operator(self.cluster, concurrency)]
+        self.operators[0].pass_to_the_end()
+        for priority in (0, 1, 0):
+            self.submit(priority=priority, hold=False)
+
+    @rule(priority=st.integers(-1, 1), hold=st.booleans())
+    def submit(self, priority: int, hold: bool) -> None:
+        self.submitted += 1
+        spec = {**USER, "priority": priority, "hold": hold}
+        self.cluster.create(EVALUATIONS, {"metadata": {"name": f"e{self.submitted}", "namespace": "test"}, "spec": spec})
+
+    @rule(data=st.data(), change=st.sampled_from([{"cancel": True}, {"hold": True}, {"hold": False}, {"priority": 1}]))
+    def somebody_edits(self, data: st.DataObject, change: dict[str, Any]) -> None:
+        if item := self._one(data, EVALUATIONS):
+            item["spec"] |= change
+            self.cluster.store(EVALUATIONS, item)
+
+    @rule(data=st.data(), resource=st.sampled_from([EVALUATIONS, JOBS, PODS]))
+    def somebody_deletes(self, data: st.DataObject, resource: Resource) -> None:
+        if item := self._one(data, resource):
+            self.cluster.delete(resource, item["metadata"]["name"], item["metadata"]["uid"])
+
+    @rule(data=st.data())
+    def the_controller_looks_at_a_job(self, data: st.DataObject) -> None:
+        if job := self._one(data, JOBS):
+            self.cluster.control(job)
+
+    @rule()
+    def the_controller_looks_at_all_jobs(self) -> None:
+        for job in list(self.cluster.objects[JOBS].values()):
+            self.cluster.control(job)
+
+    @precondition(lambda self: self.cluster.ghosts)
+    @rule()
+    def a_late_controller_creates_a_pod(self) -> None:
+        until, job = self.cluster.ghosts.pop()
+        if self.cluster.now < until:
+            self.cluster.make_pod(job)
+            pod = list(self.cluster.objects[PODS].values())[-1]
+            self.cluster.delete(PODS, pod["metadata"]["name"], pod["metadata"]["uid"])
+
+    @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 65, 137]), publishes=st.booleans())
+    def a_pod_ends(self, data: st.DataObject, exit_code: int, publishes: bool) -> None:
+        if (pod := self._one(data, PODS)) and pod["status"]["phase"] not in ENDED:
+            if publishes:
+                self.cluster.publish(pod)
+            self.cluster.end_pod(pod, exit_code)
+
+    @rule(seconds=st.sampled_from([1.0, 6.0, 61.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.cluster.now += seconds
+
+    @rule(which=st.integers(0, 1), calls=st.integers(1, 12))
+    def an_operator_goes_on(self, which: int, calls: int) -> None:
+        for _ in range(calls):
+            if not self.operators[which].step():
+                return
+
+    @rule(which=st.integers(0, 1))
+    def an_operator_does_all_it_can(self, which: int) -> None:
+        self.operators[which].pass_to_the_end()
+
+    @rule(which=st.integers(0, 1), events=st.integers(1, 30))
+    def an_operator_hears(self, which: int, events: int) -> None:
+        self.operators[which].deliver(events)
+
+    @rule(which=st.integers(0, 1), events=st.integers(-20, 5))
+    def an_operator_misses_events_or_hears_them_again(self, which: int, events: int) -> None:
+        self.operators[which].skip(events)
+
+    @rule(which=st.integers(0, 1))
+    def an_operator_crashes(self, which: int) -> None:
+        self.operators[which] = Operator(self.cluster, self.concurrency)
+
+    # The promises.
+
+    @invariant()
+    def a_slot_has_one_live_attempt(self) -> None:
+        seen: dict[str, str] = {}
+        for pod in self.cluster.live_pods():
+            labels = pod["metadata"]["labels"]
+            attempt = f"{labels[names.LABEL_EVALUATION_UID]}/{labels[names.LABEL_ATTEMPT]}"
+            assert seen.setdefault(labels[names.LABEL_SLOT], attempt) == attempt, (seen, attempt)
+
+    def teardown(self) -> None:
+        """Left alone with one operator and a cluster that does its work, everything ends, and then there is rest."""
+        for item in self.cluster.objects[EVALUATIONS].values():
+            item["spec"]["hold"] = False
+            self.cluster.store(EVALUATIONS, item)
+        operator = Operator(self.cluster, self.concurrency)
+        for _ in range(20 * (self.submitted + 3)):
+            self.cluster.now += 6
+            operator.pass_to_the_end()
+            for job in list(self.cluster.objects[JOBS].values()):
+                self.cluster.control(job)
+            for pod in self.cluster.live_pods():
+                self.cluster.publish(pod)
+                self.cluster.end_pod(pod, 0)
+            self.a_slot_has_one_live_attempt()
+            if self._at_rest(operator):
+                return
+        raise AssertionError(f"no rest: {self.cluster.objects}")
+
+    def _at_rest(self, operator: Operator) -> bool:
+        phases = {item["status"]["phase"] for item in self.cluster.objects[EVALUATIONS].values()}
+        if not phases <= {phase.value for phase in TERMINAL}:
+            return False
+        for _ in range(4):
+            self.cluster.now += 6
+            operator.pass_to_the_end()
+        writes = self.cluster.writes
+        self.cluster.now += 61
+        operator.pass_to_the_end()
+        assert self.cluster.writes == writes, "at rest nothing is written"
+        assert all(slot.register.free for slot in operator.view.slots.values())
+        assert not [action for action in plan(operator.view, self.cluster.now) if not isinstance(action, LookAgain)]
+        return True
+
+    def _one(self, data: st.DataObject, resource: Resource) -> Object | None:
+        items = self.cluster.objects[resource]
+        return items[data.draw(st.sampled_from(sorted(items)))] if items else None
+
+
+TestQueue = Queue.TestCase
+TestQueue.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+)

@@ -1,0 +1,239 @@
+"""A model of the API server, the Job controller and the kubelet, for the operator's property tests: a few hundred interleavings a second.
+
+The API half implements `KubeClient` in memory. Everything else happens only when a test says so, in whatever order it likes, so that
+the operator meets stale watches, slow controllers and its own double. The real API server is in the integration tests.
+"""
+
+import copy
+import types
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from lmms_eval_core import names
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import EVALUATIONS, EVENTS, JOBS, LEASES, PODS, Object, Page, Patch, Resource, WatchEvent
+from lmms_eval_core.phases import Phase, may_follow
+
+ENDED = ("Succeeded", "Failed")
+GROUPS = (EVALUATIONS, JOBS, PODS, LEASES, EVENTS)
+
+
+@dataclass
+class Cluster:
+    """All objects, the log of their changes, and the things that only the model knows."""
+
+    objects: dict[Resource, dict[str, Object]] = field(default_factory=lambda: {resource: {} for resource in GROUPS})
+    log: list[tuple[Resource, bool, Object]] = field(default_factory=list)
+    now: float = 1000.0
+    writes: int = 0
+    version: int = 100
+    made: int = 0
+    # Jobs of which the controller may still create a pod from its cache, though they are gone; and until when.
+    ghosts: list[tuple[float, Object]] = field(default_factory=list)
+
+    # What the API server does.
+
+    def get(self, resource: Resource, name: str) -> Object:
+        if name not in self.objects[resource]:
+            raise errors.NotFound(f"{resource.plural} {name} not found")
+        return copy.deepcopy(self.objects[resource][name])
+
+    def list(self, resource: Resource, labels: str, fields: str) -> Page:
+        found = [item for item in self.objects[resource].values() if _selected(item, labels) and _field_selected(item, fields)]
+        return Page(copy.deepcopy(found), str(self.version))
+
+    def create(self, resource: Resource, body: Object) -> Object:
+        name = body["metadata"]["name"]
+        if name in self.objects[resource]:
+            raise errors.AlreadyExists(f"{name} exists")
+        self.made += 1
+        item = copy.deepcopy(body)
+        item["metadata"] |= {
+            "uid": f"{self.made:08x}-uid",
+            "creationTimestamp": f"2026-01-01T00:{self.made // 60:02}:{self.made % 60:02}Z",
+        }
+        if resource is EVALUATIONS:
+            item.setdefault("status", {"phase": "Queued", "reason": "WaitingForTurn"})
+        return self.store(resource, item)
+
+    def store(self, resource: Resource, item: Object) -> Object:
+        """Writes a new state of an object."""
+        self.version += 1
+        item["metadata"]["resourceVersion"] = str(self.version)
+        self.objects[resource][item["metadata"]["name"]] = item
+        self.log.append((resource, False, copy.deepcopy(item)))
+        return copy.deepcopy(item)
+
+    def patch(self, resource: Resource, name: str, patch: Patch) -> Object:
+        before = self.get(resource, name)
+        after = apply_patch(before, patch)
+        if resource is EVALUATIONS and not may_follow(Phase(before["status"]["phase"]), Phase(after["status"]["phase"])):
+            raise AssertionError(f"{name}: {before['status']} became {after['status']}")
+        return self.store(resource, after)
+
+    def delete(self, resource: Resource, name: str, uid: str) -> None:
+        item = self.get(resource, name)
+        if item["metadata"]["uid"] != uid:
+            raise errors.Conflict(f"{name} is another one")
+        if resource is PODS and item["status"]["phase"] not in ENDED:
+            item["metadata"]["deletionTimestamp"] = "now"
+            self.store(resource, item)
+        else:
+            self.remove(resource, name)
+
+    def remove(self, resource: Resource, name: str) -> None:
+        """The object is gone, and what it owned goes as the garbage collector does it."""
+        item = self.objects[resource].pop(name)
+        self.version += 1
+        item["metadata"]["resourceVersion"] = str(self.version)
+        self.log.append((resource, True, item))
+        if resource is JOBS:
+            if not item["spec"]["suspend"] and not item.get("status") and not self.pods(item):
+                self.ghosts.append((self.now + 4, item))
+        for kind in (JOBS, PODS):
+            for name_of, owned in list(self.objects[kind].items()):
+                if owned["metadata"]["ownerReferences"][0]["uid"] == item["metadata"]["uid"]:
+                    self.delete(kind, name_of, owned["metadata"]["uid"])
+
+    # What the Job controller and the kubelet do, when they are let.
+
+    def pods(self, job: Object) -> "list[Object]":
+        owner = job["metadata"]["uid"]
+        return [pod for pod in self.objects[PODS].values() if pod["metadata"]["ownerReferences"][0]["uid"] == owner]
+
+    def control(self, job: Object) -> None:
+        """One look of the Job controller at a Job."""
+        pods = self.pods(job)
+        ended = [pod for pod in pods if pod["status"]["phase"] in ENDED]
+        if job.get("status"):
+            return
+        if ended:
+            job["status"] = {"failed" if ended[0]["status"]["phase"] == "Failed" else "succeeded": 1}
+            self.store(JOBS, job)
+        elif job["spec"]["suspend"]:
+            for pod in pods:
+                self.delete(PODS, pod["metadata"]["name"], pod["metadata"]["uid"])
+        elif not pods:
+            self.make_pod(job)
+
+    def make_pod(self, job: Object) -> None:
+        self.made += 1
+        labels = job["spec"]["template"]["metadata"]["labels"]
+        owner = {"uid": job["metadata"]["uid"], "controller": True}
+        name = f"{job['metadata']['name']}-{self.made}"
+        metadata = {"name": name, "uid": f"{self.made:08x}-uid", "labels": labels, "ownerReferences": [owner]}
+        self.store(PODS, {"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Pending"}})
+
+    def end_pod(self, pod: Object, exit_code: int) -> None:
+        """The pod ends; if somebody deleted it, it goes."""
+        ended = {"name": names.EVALUATOR_CONTAINER, "state": {"terminated": {"exitCode": exit_code}}}
+        pod["status"] = {"phase": "Failed" if exit_code else "Succeeded", "containerStatuses": [ended]}
+        self.store(PODS, pod)
+        job = next((job for job in self.objects[JOBS].values() if job in _owners(pod, self.objects[JOBS])), None)
+        if job is not None and not job.get("status") and not job["spec"]["suspend"]:
+            self.control(job)
+        if "deletionTimestamp" in pod["metadata"]:
+            self.remove(PODS, pod["metadata"]["name"])
+
+    def publish(self, pod: Object) -> None:
+        """The reporter writes scores, with its own precondition."""
+        labels = pod["metadata"]["labels"]
+        found = self.objects[EVALUATIONS].get(labels[names.LABEL_EVALUATION])
+        attempt = int(labels[names.LABEL_ATTEMPT])
+        if found is None or found["metadata"]["uid"] != labels[names.LABEL_EVALUATION_UID]:
+            return
+        status = found["status"]
+        if status["phase"] == "Running" and status.get("attempt") == attempt:
+            status |= {"reportedAttempt": attempt, "scores": {"t": {"m": {"value": 1.0}}}}
+            self.store(EVALUATIONS, found)
+
+    def live_pods(self) -> "list[Object]":
+        return [pod for pod in self.objects[PODS].values() if pod["status"]["phase"] not in ENDED]
+
+
+class Client:
+    """`KubeClient` on the model. Each call stops before it is done, until the test lets it go on."""
+
+    namespace = "test"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def get(self, resource: Resource, name: str) -> Object:
+        await pause()
+        return self._cluster.get(resource, name)
+
+    async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> Page:
+        await pause()
+        return self._cluster.list(resource, label_selector, field_selector)
+
+    async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
+        return await self._write(lambda: self._cluster.create(resource, body))
+
+    async def replace(self, resource: Resource, body: Object) -> Object:
+        raise NotImplementedError
+
+    async def json_patch(self, resource: Resource, name: str, patch: Patch, *, subresource: str = "") -> Object:
+        return await self._write(lambda: self._cluster.patch(resource, name, patch))
+
+    async def delete(self, resource: Resource, name: str, *, uid: str, propagation: str = "Background") -> None:
+        await self._write(lambda: self._cluster.delete(resource, name, uid))
+
+    def watch(
+        self, resource: Resource, *, resource_version: str, label_selector: str = "", field_selector: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        raise NotImplementedError
+
+    async def pod_log(self, name: str, *, container: str, tail_lines: int) -> str:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        pass
+
+    async def _write(self, write: Callable[[], Any]) -> Any:
+        await pause()
+        answer = write()
+        self._cluster.writes += 1
+        # And again before the answer is known: what dies or sleeps here has written.
+        await pause()
+        return answer
+
+
+@types.coroutine
+def pause() -> Generator[None, None, None]:
+    """Gives control back to whoever steps the coroutine."""
+    yield
+
+
+def apply_patch(item: Object, patch: Patch) -> Object:
+    """RFC 6902, as much of it as is used."""
+    for operation in patch:
+        path = [part.replace("~1", "/") for part in operation["path"].split("/")[1:]]
+        parent = item
+        for part in path[:-1]:
+            parent = parent.setdefault(part, {})
+        if operation["op"] == "test":
+            if parent.get(path[-1]) != operation["value"]:
+                raise errors.Conflict(f"{operation['path']} is {parent.get(path[-1])!r}, not {operation['value']!r}")
+        elif operation["op"] == "remove":
+            del parent[path[-1]]
+        else:
+            parent[path[-1]] = copy.deepcopy(operation["value"])
+    return item
+
+
+def _owners(item: Object, candidates: dict[str, Object]) -> Iterator[Object]:
+    uids = {owner["uid"] for owner in item["metadata"]["ownerReferences"]}
+    return (candidate for candidate in candidates.values() if candidate["metadata"]["uid"] in uids)
+
+
+def _selected(item: Object, selector: str) -> bool:
+    labels = item["metadata"].get("labels") or {}
+    return all(labels.get(key) == value for key, value in (part.split("=") for part in selector.split(",") if part))
+
+
+def _field_selected(item: Object, selector: str) -> bool:
+    return all(
+        item.get("status", {}).get("phase") != part.split("!=")[1] for part in selector.split(",") if "status.phase" in part
+    )
