@@ -19,7 +19,8 @@ from lmms_eval_operator.settings import Settings
 GRACE_SECONDS: Final = 60
 USER: Final = 1000
 CACHE_DIRECTORY: Final = "/cache"
-TOKEN_DIRECTORY: Final = "/var/run/lmms-eval"
+# Not beneath the run directory: in most images /var/run is a link to /run.
+TOKEN_DIRECTORY: Final = "/var/run/secrets/lmms-eval"
 TOKEN_SECONDS: Final = 3600
 # Linux refuses a longer environment variable.
 MAX_RUN_INPUT: Final = 120 * 1024
