@@ -119,16 +119,18 @@ def known(name: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Describe the commands and their options."""
-    top = argparse.ArgumentParser(prog="hack/images", description="Builds the images with docker or buildah.")
+    top = argparse.ArgumentParser(
+        prog="hack/images",
+        description="Builds the images, with docker where an engine answers, else with buildah.",
+        epilog="LMMS_EVAL_BASE_IMAGE names another base image; LMMS_EVAL_CLUSTER_PROVIDER=local asks for buildah.",
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text)
 
     some = command("build", "build what is not built yet and write the names to build/images.json")
-    some.add_argument(
-        "images", nargs="*", choices=[*IMAGES, []], metavar="NAME", help=f"one of {', '.join(IMAGES)}; default: all"
-    )
+    some.add_argument("images", nargs="*", type=known, metavar="NAME", help=f"one of {', '.join(IMAGES)}; default: all")
     command("list", "print the images as this checkout builds them, and whether they are built")
     pins = command("lock", "write the locked requirements of the images anew; needs make setup")
     pins.add_argument("--upgrade", action="store_true", help="take the newest versions that are allowed")
