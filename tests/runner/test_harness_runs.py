@@ -18,7 +18,7 @@ from lmms_eval_core.phases import Reason
 from lmms_eval_core.results import parse_results, score_table
 from lmms_eval_core.run import PROGRESS_FILE, Outcome, ProgressReport, Stage
 
-pytestmark = [pytest.mark.harness, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.harness, pytest.mark.timeout(900)]
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 # Everything that lmms-eval's own parser of model arguments would change.
@@ -36,7 +36,7 @@ def start(directory: Path, smoke: Path, *, env: dict[str, str] | None = None, **
     defaults = {"model": "dummy", "tasks": ["smoke_vqa"], "includePath": str(smoke / "tasks"), "limit": 4}
     directory.mkdir(exist_ok=True)
     environment = OFFLINE | {"HF_HOME": str(directory / "hf")} | (env or {})
-    return RunnerProcess(directory, None, run={"harness": defaults | harness}, env=environment, wait_seconds=250)
+    return RunnerProcess(directory, None, run={"harness": defaults | harness}, env=environment, wait_seconds=400)
 
 
 def llava(directory: Path, smoke: Path, *, env: dict[str, str] | None = None, **model_args: Any) -> RunnerProcess:

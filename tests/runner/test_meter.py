@@ -70,6 +70,23 @@ def test_a_second_kind_of_requests_goes_on_counting(tmp_path: Path) -> None:
     assert (report(tmp_path).completed, report(tmp_path).total) == (4, 10)
 
 
+def test_a_bar_inside_a_bar_does_not_count(tmp_path: Path) -> None:
+    meter = Meter(tmp_path, Clock())
+    outer = bar("Model Responding", n=1, total=4)
+    meter.moved(outer)
+    meter.moved(bar("Multi-round Responding", n=2, total=3))
+    assert (meter.report.completed, meter.report.total) == (1, 4)
+    outer.n = 4
+    meter.moved(outer)
+    meter.moved(bar("Model Responding", n=0, total=2))
+    assert (meter.report.completed, meter.report.total) == (4, 6)
+
+
+def test_the_first_rank_speaks_for_all(tmp_path: Path) -> None:
+    Meter(tmp_path, Clock(), ranks=4).moved(bar("Model Responding", n=3, total=10))
+    assert (report(tmp_path).completed, report(tmp_path).total) == (12, 40)
+
+
 def test_files_are_written_at_most_every_second(tmp_path: Path) -> None:
     clock = Clock()
     meter, answering = Meter(tmp_path, clock), bar("Model Responding")

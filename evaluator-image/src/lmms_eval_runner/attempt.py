@@ -1,5 +1,6 @@
 """One attempt, from its input to its outcome: prepares the run directory, runs the harness in it, judges what it left."""
 
+import shlex
 import socket
 import sys
 import tempfile
@@ -78,7 +79,7 @@ def _run(
     stop: StopRequest,
 ) -> Outcome:
     argv = command(run, python=sys.executable, output=directory / OUTPUT_DIRECTORY, port=_free_port())
-    log.note(f"attempt {run.attempt} of {run.namespace}/{run.name}: {' '.join(argv)}")
+    log.note(f"attempt {run.attempt} of {run.namespace}/{run.name}: {shlex.join(argv)}")
     started_at, kills = time.time(), memory_kills()
     with tempfile.TemporaryDirectory(prefix="lmms-eval-", ignore_cleanup_errors=True) as scratch:
         try:

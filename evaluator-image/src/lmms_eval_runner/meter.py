@@ -43,11 +43,12 @@ class Marks(RunFile):
 class Meter:
     """Counts the answers of all tasks together, in the units of the adapter's bar (requests or batches).
 
-    Only the process that made it reports: a worker that was forked from it stays silent.
+    Each of `ranks` has an equal share and a bar for it; the first one, which reports, speaks for all. Only the process
+    that made the meter reports: a worker that was forked from it stays silent.
     """
 
-    def __init__(self, directory: Path, clock: Callable[[], float]) -> None:
-        self._directory, self._clock, self._pid = directory, clock, os.getpid()
+    def __init__(self, directory: Path, clock: Callable[[], float], *, ranks: int = 1) -> None:
+        self._directory, self._clock, self._pid, self._ranks = directory, clock, os.getpid(), ranks
         self._lock = threading.Lock()
         self._written_at = 0.0
         self._bar: Bar | None = None
@@ -95,15 +96,20 @@ class Meter:
 
     def _answered(self, bar: Bar, closing: bool) -> None:
         fresh = bar is not self._bar
-        if closing and fresh:
+        if fresh and (closing or self._is_busy()):
             return
         if fresh:
             self._begin(bar)
-        self._count(_whole(bar.n), _whole(bar.total))
+        self._count(self._of_all_ranks(bar.n), self._of_all_ranks(bar.total))
         if closing:
             self._bar = None
         if fresh or closing or self._clock() - self._written_at >= INTERVAL_SECONDS:
             self._write()
+
+    def _is_busy(self) -> bool:
+        """Whether a bar is under way; others inside it are of its parts. One that was never closed ends by being full."""
+        full = self.report.total is not None and self.report.completed == self.report.total
+        return self._bar is not None and not full
 
     def _begin(self, bar: Bar) -> None:
         """A run with several kinds of requests shows one bar after the other; the counts go on."""
@@ -122,6 +128,9 @@ class Meter:
         self.report.rate = rate
         self.report.eta_seconds = round((total - done) / rate) if rate and total is not None else None
 
+    def _of_all_ranks(self, number: object) -> int | None:
+        return int(number) * self._ranks if isinstance(number, int | float) and 0 <= number < 2**53 else None
+
     def _enter(self, stage: Stage) -> None:
         if _ORDER.index(stage) <= _ORDER.index(self.report.stage):
             return
@@ -136,7 +145,3 @@ class Meter:
         except OSError:
             # A full disk must not end an evaluation; the next report may arrive.
             return
-
-
-def _whole(number: object) -> int | None:
-    return int(number) if isinstance(number, int | float) and 0 <= number < 2**53 else None

@@ -25,7 +25,7 @@ def install() -> list[object]:
     directory = os.environ.get(ENV_RUN_DIRECTORY)
     run = _read_run(Path(directory)) if directory else None
     if directory and run:
-        meter = Meter(Path(directory), time.time) if _is_first_process() else None
+        meter = Meter(Path(directory), time.time, ranks=run.processes) if _is_first_process() else None
         _hand_over(run.harness.model_args, meter)
         if meter:
             _watch_bars(meter)

@@ -10,6 +10,7 @@ from typing import Final
 from .classify import ENDED_BY_EXCEPTION
 
 MAX_LINES: Final = 4000
+MAX_KEPT: Final = 4096
 
 _OVER = re.compile(r", gen_kwargs: \(.*\), limit: .*, offset: .*, num_fewshot: .*, batch_size: ")
 _RAISED = re.compile(r"\| ERROR +\| lmms_eval\.__main__:.* - " + re.escape(ENDED_BY_EXCEPTION))
@@ -19,7 +20,7 @@ _AROUND = re.compile(r"^in generating: | in generating$")
 
 
 class LogWatch:
-    """Sees every line once. `lines` keeps the last ones, `example` the first swallowed error."""
+    """Sees every line once. `lines` keeps the beginnings of the last ones, `example` the first swallowed error."""
 
     def __init__(self) -> None:
         self.lines: deque[str] = deque(maxlen=MAX_LINES)
@@ -31,7 +32,7 @@ class LogWatch:
 
     def see(self, line: str) -> None:
         """Takes one line of the log."""
-        self.lines.append(line)
+        self.lines.append(line[:MAX_KEPT])
         self.finished = self.finished or _OVER.search(line) is not None
         self.raised = self.raised or _RAISED.search(line) is not None
         if found := _SWALLOWED.search(line):
