@@ -1,7 +1,7 @@
 """The promises of the queue under every interleaving that hypothesis can think of.
 
-Two operators at once, each stepped from one call to the next, so that both can sleep between any two writes; watches that are late,
-repeat and lose events; crashes; users who change their minds; Jobs and pods deleted behind the operator's back.
+Two operators at once, each stepped from one call to the next, so that both can sleep between any two writes; watches that are
+late, repeat and lose events; crashes; users who change their minds; Jobs and pods deleted behind the operator's back.
 """
 
 from typing import Any
@@ -9,59 +9,13 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from operator_model import ENDED, Client, Cluster
+from operator_model import ENDED, USER, Cluster, Operator
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object, Resource
 from lmms_eval_core.phases import TERMINAL
 from lmms_eval_operator.actions import LookAgain
-from lmms_eval_operator.apply import Executor
-from lmms_eval_operator.observe import Observer
 from lmms_eval_operator.plan import plan
-from lmms_eval_operator.reconcile import Health, Reconciler
-from lmms_eval_operator.settings import Settings
-from lmms_eval_operator.view import View
-
-SETTINGS = Settings(namespace="test", evaluator_image="evaluator", reporter_image="reporter")
-USER = {"model": "dummy", "tasks": ["t"]}
-
-
-class Operator:
-    """One process: its view, its position in the log of changes, and the pass that it is in."""
-
-    def __init__(self, cluster: Cluster, concurrency: int) -> None:
-        self.cluster = cluster
-        self.view = View(concurrency=concurrency)
-        client, clock = Client(cluster), lambda: cluster.now
-        executor = Executor(client, self.view, SETTINGS, timestamp=lambda: "2026-01-01T00:00:00Z", clock=clock)
-        self.reconciler = Reconciler(self.view, Observer(client, self.view), executor, clock, Health(clock))
-        self.read = len(cluster.log)
-        self.work: Any = None
-
-    def step(self) -> bool:
-        """On to the next call; whether the pass goes on after it."""
-        if self.work is None:
-            self.work = self.reconciler.work()
-        try:
-            self.work.send(None)
-        except StopIteration:
-            self.work = None
-        return self.work is not None
-
-    def deliver(self, events: int) -> None:
-        for resource, deleted, item in self.cluster.log[self.read : self.read + events]:
-            self.view.learn(resource, deleted, item)
-        self.read = min(self.read + events, len(self.cluster.log))
-
-    def skip(self, events: int) -> None:
-        self.read = min(max(0, self.read + events), len(self.cluster.log))
-
-    def pass_to_the_end(self) -> None:
-        self.deliver(len(self.cluster.log))
-        for _ in range(1000):
-            if not self.step():
-                return
-        raise AssertionError("a pass does not end")
 
 
 class Queue(RuleBasedStateMachine):

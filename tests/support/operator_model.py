@@ -1,7 +1,7 @@
-"""A model of the API server, the Job controller and the kubelet, for the operator's property tests: a few hundred interleavings a second.
+"""A model of the API server, the Job controller and the kubelet, for the operator's property tests: many interleavings a second.
 
-The API half implements `KubeClient` in memory. Everything else happens only when a test says so, in whatever order it likes, so that
-the operator meets stale watches, slow controllers and its own double. The real API server is in the integration tests.
+The API half implements `KubeClient` in memory. Everything else happens only when a test says so, in whatever order it likes, so
+that the operator meets stale watches, slow controllers and its own double. The real API server is in the integration tests.
 """
 
 import copy
@@ -14,7 +14,14 @@ from lmms_eval_core import names
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, EVENTS, JOBS, LEASES, PODS, Object, Page, Patch, Resource, WatchEvent
 from lmms_eval_core.phases import Phase, may_follow
+from lmms_eval_operator.apply import Executor
+from lmms_eval_operator.observe import Observer
+from lmms_eval_operator.reconcile import Health, Reconciler
+from lmms_eval_operator.settings import Settings
+from lmms_eval_operator.view import View
 
+SETTINGS = Settings(namespace="test", evaluator_image="evaluator", reporter_image="reporter")
+USER = {"model": "dummy", "tasks": ["t"]}
 ENDED = ("Succeeded", "Failed")
 GROUPS = (EVALUATIONS, JOBS, PODS, LEASES, EVENTS)
 
@@ -88,9 +95,8 @@ class Cluster:
         self.version += 1
         item["metadata"]["resourceVersion"] = str(self.version)
         self.log.append((resource, True, item))
-        if resource is JOBS:
-            if not item["spec"]["suspend"] and not item.get("status") and not self.pods(item):
-                self.ghosts.append((self.now + 4, item))
+        if resource is JOBS and not item["spec"]["suspend"] and not item.get("status") and not self.pods(item):
+            self.ghosts.append((self.now + 4, item))
         for kind in (JOBS, PODS):
             for name_of, owned in list(self.objects[kind].items()):
                 if owned["metadata"]["ownerReferences"][0]["uid"] == item["metadata"]["uid"]:
@@ -198,6 +204,44 @@ class Client:
         # And again before the answer is known: what dies or sleeps here has written.
         await pause()
         return answer
+
+
+class Operator:
+    """One process: its view, its position in the log of changes, and the pass that it is in."""
+
+    def __init__(self, cluster: Cluster, concurrency: int) -> None:
+        self.cluster = cluster
+        self.view = View(concurrency=concurrency)
+        client, clock = Client(cluster), lambda: cluster.now
+        executor = Executor(client, self.view, SETTINGS, timestamp=lambda: "2026-01-01T00:00:00Z", clock=clock)
+        self.reconciler = Reconciler(self.view, Observer(client, self.view), executor, clock, Health(clock))
+        self.read = len(cluster.log)
+        self.work: Any = None
+
+    def step(self) -> bool:
+        """On to the next call; whether the pass goes on after it."""
+        if self.work is None:
+            self.work = self.reconciler.work()
+        try:
+            self.work.send(None)
+        except StopIteration:
+            self.work = None
+        return self.work is not None
+
+    def deliver(self, events: int) -> None:
+        for resource, deleted, item in self.cluster.log[self.read : self.read + events]:
+            self.view.learn(resource, deleted, item)
+        self.read = min(self.read + events, len(self.cluster.log))
+
+    def skip(self, events: int) -> None:
+        self.read = min(max(0, self.read + events), len(self.cluster.log))
+
+    def pass_to_the_end(self) -> None:
+        self.deliver(len(self.cluster.log))
+        for _ in range(1000):
+            if not self.step():
+                return
+        raise AssertionError("a pass does not end")
 
 
 @types.coroutine

@@ -56,6 +56,7 @@ class Reconciler:
     clock: Callable[[], float]
     health: Health
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    relist_seconds: float = RELIST_SECONDS
     _listed_at: float = float("-inf")
     _backoff: float = FIRST_BACKOFF
 
@@ -80,7 +81,7 @@ class Reconciler:
 
     async def work(self) -> float:
         """Does what there is to do; for how many seconds nothing is due after that. Raises KubeError."""
-        if self.clock() - self._listed_at >= RELIST_SECONDS:
+        if self.clock() - self._listed_at >= self.relist_seconds:
             await self.observer.everything()
             self._listed_at = self.clock()
         for _ in range(MAX_ROUNDS):

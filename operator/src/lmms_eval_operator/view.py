@@ -16,6 +16,7 @@ from lmms_eval_operator.objects import Evaluation, Event, Job, Pod
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.waiting import silent
 
+# The Job controller was seen to create a pod up to a second after its Job had been deleted.
 SETTLING_SECONDS: Final = 5.0
 EVENTS_SECONDS: Final = 5.0
 
@@ -114,9 +115,12 @@ class Notes(NamedTuple):
 
 @dataclass
 class View:
-    """The whole view. `concurrency` slots may be given out; the others, of a larger past, only run out."""
+    """The whole view."""
 
     concurrency: int = 1
+    """Slots that may be given out. Others, of a larger past, only run out."""
+    settling_seconds: float = SETTLING_SECONDS
+    """How long an attempt whose Job vanished keeps its slot."""
     evaluations: Collection[Evaluation] = field(default_factory=lambda: Collection(lambda item: not item.terminal))
     jobs: Collection[Job] = field(default_factory=Collection)
     pods: Collection[Pod] = field(default_factory=Collection)
@@ -188,7 +192,7 @@ class View:
     def settles_in(self, uid: str, attempt: int, now: float) -> float:
         """Seconds until an attempt whose Job vanished can have no pod any more: its controller may have created one late."""
         since = self._unsettled_since.get((uid, attempt))
-        return 0.0 if since is None else max(0.0, since + SETTLING_SECONDS - now)
+        return 0.0 if since is None else max(0.0, since + self.settling_seconds - now)
 
     def events_due_in(self, uid: str, now: float) -> float:
         """Seconds until the events of a silent pod or Job should be read. Not at once: most are on their way in a moment."""

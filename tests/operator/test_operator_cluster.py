@@ -1,0 +1,357 @@
+"""The operator's writes on a real API server and a real Job controller. There is no node: the test is the kubelet."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Awaitable, Callable
+
+import pytest
+from operator_cluster import Killed, Mortal, Namespace, evaluator_ended, until
+
+from lmms_eval_core import names
+from lmms_eval_core.kube import errors, lease
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS
+from lmms_eval_operator import objects, patches
+from lmms_eval_operator.plan import plan
+from lmms_eval_operator.reconcile import Reconciler
+from lmms_eval_operator.slots import labels
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+
+def phase(place: Namespace, name: str, *expected: str) -> Callable[[], Awaitable[bool]]:
+    """A condition: the evaluation is in one of these phases."""
+
+    async def holds() -> bool:
+        return (await place.status(name))["phase"] in expected
+
+    return holds
+
+
+async def running(place: Namespace, operator: Reconciler, name: str) -> str:
+    """The evaluation runs and has a pod, whose name this is."""
+    await until(operator, phase(place, name, "Running"))
+    await operator.work()
+    return await place.pod(name)
+
+
+async def completed(place: Namespace, operator: Reconciler, name: str) -> None:
+    await running(place, operator, name)
+    await place.publish(name)
+    await place.end_pod(name, 0)
+    await until(operator, phase(place, name, "Completed"))
+
+
+async def test_one_at_a_time_by_priority_then_age(place: Namespace) -> None:
+    for name, priority in (("late", 0), ("first", 5), ("later", 0)):
+        await place.submit(name, priority=priority)
+        # creationTimestamp has whole seconds.
+        await asyncio.sleep(1.1 if name == "late" else 0)
+    operator = place.operator()
+    for name in ("first", "late", "later"):
+        await completed(place, operator, name)
+        statuses = [await place.status(other) for other in ("first", "late", "later")]
+        assert sum(status["phase"] == "Running" for status in statuses) <= 1
+    starts = [(await place.status(name))["startedAt"] for name in ("first", "late", "later")]
+    assert starts == sorted(starts)
+
+
+async def test_a_completed_evaluation_tells_its_story(place: Namespace) -> None:
+    await place.submit("a")
+    operator = place.operator()
+    await completed(place, operator, "a")
+    status = await place.status("a")
+    assert (status["reason"], status["slot"], status["attempt"]) == ("Succeeded", 0, 1)
+    assert [(entry["type"], entry["status"]) for entry in status["conditions"]] == [("Complete", "True")]
+    assert status["conditions"][0]["observedGeneration"] == status["observedGeneration"] == 1
+    assert status["scores"] and status["attempts"][0]["exitCode"] == 0 and status["attempts"][0]["reason"] == "Succeeded"
+    assert status["completedAt"] >= status["startedAt"]
+    await operator.work()
+    assert await place.holder() == ""
+    (job,) = await place.jobs("a")
+    assert job["spec"]["ttlSecondsAfterFinished"] == place.settings.job_ttl_seconds
+
+
+async def test_a_failure_names_the_culprit_and_the_queue_goes_on(place: Namespace) -> None:
+    await place.submit("a", priority=1)
+    await place.submit("b")
+    operator = place.operator()
+    await running(place, operator, "a")
+    error = {"class": "TaskNotFound", "message": "there is no task nonsense", "logTail": "..."}
+    patch = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in (("error", error), ("reportedAttempt", 1))]
+    await place.client.json_patch(EVALUATIONS, "a", patch, subresource="status")
+    await place.end_pod("a", 65)
+    await until(operator, phase(place, "a", "Failed"))
+    status = await place.status("a")
+    assert (status["reason"], status["message"], status["error"]) == ("TaskNotFound", "there is no task nonsense", error)
+    assert [(entry["type"], entry["status"]) for entry in status["conditions"]] == [("Complete", "False"), ("Failed", "True")]
+    await completed(place, operator, "b")
+
+
+async def test_the_start_is_four_writes_and_the_last_lifts_the_suspension(place: Namespace) -> None:
+    await place.submit("a")
+    client = Mortal(place.client)
+    await place.operator(client).work()
+    assert client.writes == ["create leases", "patch leases", "create jobs", "patch lmmevaluations", "patch jobs"]
+    (item,) = await place.jobs("a")
+    job = objects.job(item)
+    assert job is not None and job.state == objects.STATE_STARTED and item["spec"]["suspend"] is False
+    status = await place.status("a")
+    assert (status["jobName"], status["jobUID"], status["attempt"]) == (job.name, job.uid, 1)
+
+
+async def test_a_paused_operator_cannot_start_what_another_one_stopped_or_deleted(place: Namespace) -> None:
+    await place.submit("a")
+    paused = Mortal(place.client, dies_at=5)
+    with pytest.raises(Killed):
+        await place.operator(paused).work()
+    (item,) = await place.jobs("a")
+    job = objects.job(item)
+    assert job is not None and job.state == objects.STATE_NEW
+    assert await place.pods("a") == []
+
+    await place.edit("a", cancel=True)
+    other = place.operator()
+    await place.client.json_patch(JOBS, job.name, patches.stop_job(job))
+    with pytest.raises(errors.Conflict):
+        await place.client.json_patch(JOBS, job.name, patches.start_job(job))
+    await until(other, phase(place, "a", "Cancelled"))
+    await until(other, lambda: _gone(place, "a"))
+    with pytest.raises(errors.NotFound):
+        await place.client.json_patch(JOBS, job.name, patches.start_job(job))
+
+
+async def _gone(place: Namespace, name: str) -> bool:
+    return not await place.jobs(name)
+
+
+async def test_a_slot_is_claimed_once(place: Namespace) -> None:
+    await place.submit("a")
+    await place.submit("b", priority=1)
+    first, second = place.operator(), place.operator()
+    await first.observer.everything()
+    await second.observer.everything()
+    (claim,) = plan(first.view, 0)
+    (same,) = plan(second.view, 0)
+    await first.executor.apply(claim)
+    with pytest.raises(errors.Conflict):
+        await second.executor.apply(same)
+    await second.executor.look_again(same)
+    assert not second.view.slots[0].register.free
+    assert (await place.holder()).startswith("b/")
+
+
+async def test_cancel_while_running_waits_for_the_pod_to_end(place: Namespace) -> None:
+    await place.submit("a")
+    operator = place.operator()
+    await running(place, operator, "a")
+    pod = await place.bind("a")
+    await place.pod_status(pod, phase="Running")
+    await place.client.json_patch(
+        EVALUATIONS,
+        "a",
+        [
+            {"op": "add", "path": "/metadata/annotations", "value": {names.ANNOTATION_CANCELLED_BY: "ann"}},
+            {"op": "add", "path": "/spec/cancel", "value": True},
+        ],
+    )
+    await until(operator, lambda: _deleting(place, "a"))
+    await operator.work()
+    assert await place.where("a") == ("Running", "Cancelling")
+    assert (await place.holder()).startswith("a/")
+    await place.vanish(pod)
+    await until(operator, phase(place, "a", "Cancelled"))
+    status = await place.status("a")
+    assert (status["reason"], status["cancelledBy"], status["message"]) == ("CancelledByUser", "ann", "cancelled by ann")
+    await operator.work()
+    assert await place.holder() == ""
+
+
+async def _deleting(place: Namespace, name: str) -> bool:
+    return all("deletionTimestamp" in pod["metadata"] for pod in await place.pods(name))
+
+
+async def test_results_that_were_published_beat_a_late_cancel(place: Namespace) -> None:
+    await place.submit("a")
+    operator = place.operator()
+    await running(place, operator, "a")
+    await place.publish("a")
+    await place.edit("a", cancel=True)
+    await until(operator, phase(place, "a", "Completed"))
+
+
+async def test_cancel_and_hold_in_the_queue(place: Namespace) -> None:
+    for name in ("held", "cancelled"):
+        await place.submit(name, hold=True)
+    operator = place.operator()
+    await until(operator, lambda: _reason(place, "held", "OnHold"))
+    await place.edit("cancelled", cancel=True)
+    await until(operator, phase(place, "cancelled", "Cancelled"))
+    assert await place.jobs() == []
+    await place.edit("held", hold=False)
+    await completed(place, operator, "held")
+
+
+async def _reason(place: Namespace, name: str, reason: str) -> bool:
+    return (await place.where(name))[1] == reason
+
+
+async def test_hold_after_the_job_was_made_gives_the_slot_to_the_next(place: Namespace) -> None:
+    await place.submit("a", priority=1)
+    await place.submit("b")
+    with pytest.raises(Killed):
+        await place.operator(Mortal(place.client, dies_at=4)).work()
+    await place.edit("a", hold=True)
+    operator = place.operator()
+    await completed(place, operator, "b")
+    assert await place.where("a") == ("Queued", "OnHold")
+    await place.edit("a", hold=False)
+    await completed(place, operator, "a")
+
+
+async def test_an_evaluation_deleted_while_it_runs_frees_its_slot_when_its_pod_is_gone(place: Namespace) -> None:
+    await place.submit("a", priority=1)
+    await place.submit("b")
+    operator = place.operator()
+    await running(place, operator, "a")
+    pod = await place.bind("a")
+    await place.delete(EVALUATIONS, "a")
+    await until(operator, lambda: _deleting(place, "a"))
+    for _ in range(3):
+        await asyncio.sleep(0.4)
+        await operator.work()
+        assert await place.where("b") == ("Queued", "WaitingForTurn")
+    await place.vanish(pod)
+    await completed(place, operator, "b")
+
+
+async def test_a_deleted_job_ends_the_attempt(place: Namespace) -> None:
+    await place.submit("a")
+    operator = place.operator()
+    await running(place, operator, "a")
+    (job,) = await place.jobs("a")
+    await place.delete(JOBS, job["metadata"]["name"])
+    await until(operator, phase(place, "a", "Failed"))
+    assert (await place.status("a"))["reason"] == "JobDeleted"
+    await until(operator, lambda: _free(place))
+
+
+async def _free(place: Namespace) -> bool:
+    return await place.holder() == ""
+
+
+async def test_a_deleted_pod_ends_the_attempt(place: Namespace) -> None:
+    await place.submit("a")
+    operator = place.operator()
+    await running(place, operator, "a")
+    pod = await place.bind("a")
+    await place.pod_status(pod, phase="Running")
+    await place.delete(PODS, pod)
+    await until(operator, lambda: _says(place, "a", "the pod is being deleted"))
+    await place.pod_status(pod, phase="Failed", containerStatuses=[evaluator_ended(143)])
+    await until(operator, phase(place, "a", "Failed"))
+    status = await place.status("a")
+    assert (status["reason"], status["attempts"][0]["exitCode"]) == ("PodDeleted", 143)
+
+
+async def _says(place: Namespace, name: str, message: str) -> bool:
+    return (await place.status(name)).get("message") == message
+
+
+async def test_a_pod_left_behind_by_its_job_is_ended_by_cancel(place: Namespace) -> None:
+    await place.submit("a")
+    operator = place.operator()
+    await running(place, operator, "a")
+    (job,) = await place.jobs("a")
+    await place.client.delete(JOBS, job["metadata"]["name"], uid=job["metadata"]["uid"], propagation="Orphan")
+    await until(operator, lambda: _gone(place, "a"))
+    assert (await place.where("a"))[0] == "Running"
+    await place.edit("a", cancel=True)
+    await until(operator, phase(place, "a", "Cancelled"))
+    assert await place.pods("a") == []
+
+
+async def test_a_job_whose_slot_is_not_its_own_is_stopped_before_the_slot_is_used(place: Namespace) -> None:
+    await place.submit("a", priority=1)
+    await place.submit("b")
+    operator = place.operator()
+    await running(place, operator, "a")
+    pod = await place.bind("a")
+    register = await lease.read(place.client, names.slot_lease_name(0), labels(0))
+    await lease.swap(place.client, register, "")
+    await until(operator, lambda: _deleting(place, "a"))
+    assert await place.where("b") == ("Queued", "WaitingForTurn")
+    await place.vanish(pod)
+    await until(operator, phase(place, "a", "Failed"))
+    assert (await place.status("a"))["reason"] == "Interrupted"
+    await completed(place, operator, "b")
+
+
+async def test_a_spec_that_kubernetes_refuses_fails_with_its_words_and_frees_the_slot(place: Namespace) -> None:
+    place.settings = dataclasses.replace(place.settings, gpu_resource="no resource")
+    await place.submit("a")
+    operator = place.operator()
+    await until(operator, phase(place, "a", "Failed"))
+    status = await place.status("a")
+    assert status["reason"] == "InvalidSpec" and "no resource" in status["message"]
+    assert "attempts" not in status and await place.jobs() == []
+    await until(operator, lambda: _free(place))
+
+
+async def test_why_a_pod_waits(place: Namespace) -> None:
+    await place.submit("a")
+    operator = place.operator()
+    pod = await running(place, operator, "a")
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no GPU"}
+    await place.pod_status(pod, conditions=[unschedulable])
+    await until(operator, lambda: _reason(place, "a", "Unschedulable"))
+    assert (await place.status("a"))["message"] == "0/1 nodes: no GPU"
+    await place.bind("a")
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "no such host"}}
+    container = {"name": "evaluator", "image": "evaluator:1", "imageID": "", "ready": False, "restartCount": 0, "state": waiting}
+    await place.pod_status(pod, containerStatuses=[container])
+    await until(operator, lambda: _reason(place, "a", "ImagePullError"))
+    status = await place.status("a")
+    assert status["message"] == "cannot pull image evaluator:1: no such host"
+    assert status["attempts"][0]["node"] == "a-node"
+
+
+async def play(place: Namespace, operator: Reconciler, *evaluations: str) -> None:
+    """Lets the evaluations run to their end: those named ...-b fail."""
+    async with asyncio.timeout(20):
+        while not all([(await place.status(name))["phase"] in ("Completed", "Failed") for name in evaluations]):
+            await operator.work()
+            for name in evaluations:
+                await finish_pod(place, name, fails=name.endswith("-b"))
+    await operator.work()
+
+
+async def finish_pod(place: Namespace, name: str, *, fails: bool) -> None:
+    for pod in await place.pods(name):
+        if pod["status"]["phase"] == "Pending":
+            if not fails:
+                await place.publish(name)
+            await place.end_pod(name, 70 if fails else 0)
+
+
+@pytest.mark.timeout(300)
+async def test_killed_before_or_after_any_write_the_next_operator_carries_on(place: Namespace) -> None:
+    recorder = Mortal(place.client)
+    await place.submit("all-a")
+    await place.submit("all-b")
+    await play(place, place.operator(recorder), "all-a", "all-b")
+    # Without the first, which made the Lease.
+    writes = recorder.writes[1:]
+    assert len(writes) >= 12, writes
+    for number in range(1, len(writes) + 1):
+        for after in (False, True):
+            pair = [f"w{number}-{'after' if after else 'before'}-{letter}" for letter in "ab"]
+            for name in pair:
+                await place.submit(name)
+            with contextlib.suppress(Killed):
+                await play(place, place.operator(Mortal(place.client, dies_at=number, after=after)), *pair)
+            await play(place, place.operator(), *pair)
+            assert [await place.where(name) for name in pair] == [("Completed", "Succeeded"), ("Failed", "EvaluationError")]
+            for name in pair:
+                assert (len(await place.jobs(name)), len(await place.pods(name))) == (1, 1)
+    await until(place.operator(), lambda: _free(place))

@@ -1,0 +1,114 @@
+"""Two operators and the orders of events that would give a slot away twice, spelt out: the properties find these but rarely."""
+
+from collections.abc import Callable
+
+import pytest
+from operator_model import USER, Cluster, Operator
+
+from lmms_eval_core import names
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """Two evaluations wait; `first` is first."""
+    cluster = Cluster()
+    for name, priority in (("first", 1), ("second", 0)):
+        spec = {**USER, "priority": priority, "hold": False}
+        cluster.create(EVALUATIONS, {"metadata": {"name": name, "namespace": "test"}, "spec": spec})
+    return cluster
+
+
+def edit(cluster: Cluster, name: str, **spec: bool) -> None:
+    item = cluster.get(EVALUATIONS, name)
+    item["spec"] |= spec
+    cluster.store(EVALUATIONS, item)
+
+
+def hears(operator: Operator) -> None:
+    operator.deliver(len(operator.cluster.log))
+
+
+def runs_until(operator: Operator, done: Callable[[], bool]) -> None:
+    """Steps from call to call, and sleeps right after the one that made it true."""
+    for _ in range(200):
+        if done():
+            return
+        operator.step()
+    raise AssertionError("it never came to that")
+
+
+def holder(cluster: Cluster) -> str:
+    lease = cluster.objects[LEASES].get(names.slot_lease_name(0))
+    return str(lease["spec"].get("holderIdentity", "")) if lease and "spec" in lease else ""
+
+
+def started(cluster: Cluster) -> list[str]:
+    """The evaluations of which a Job may have pods."""
+    jobs = cluster.objects[JOBS].values()
+    return sorted(job["metadata"]["labels"][names.LABEL_EVALUATION] for job in jobs if not job["spec"]["suspend"])
+
+
+def test_a_claim_that_was_released_while_its_owner_slept_starts_nothing(cluster: Cluster) -> None:
+    sleeper, other = Operator(cluster, 1), Operator(cluster, 1)
+    runs_until(sleeper, lambda: holder(cluster).startswith("first/"))
+    edit(cluster, "first", hold=True)
+    other.pass_to_the_end()
+    assert started(cluster) == ["second"]
+    edit(cluster, "first", hold=False)
+    hears(sleeper)
+    sleeper.pass_to_the_end()
+    other.pass_to_the_end()
+    assert started(cluster) == ["second"]
+
+
+def test_a_release_decided_by_an_old_view_takes_no_slot_from_a_start(cluster: Cluster) -> None:
+    edit(cluster, "first", hold=True)
+    stale, other = Operator(cluster, 1), Operator(cluster, 1)
+    # It has seen `first` on hold and is about to claim the slot for `second`.
+    runs_until(stale, lambda: bool(stale.view.slots and stale.view.evaluations))
+    edit(cluster, "first", hold=False)
+    runs_until(other, lambda: holder(cluster).startswith("first/"))
+    while stale.step():
+        pass
+    other.pass_to_the_end()
+    assert started(cluster) == ["first"]
+    stale.pass_to_the_end()
+    assert started(cluster) == ["first"]
+
+
+def test_a_start_that_slept_before_its_last_write_finds_the_job_stopped(cluster: Cluster) -> None:
+    sleeper, other = Operator(cluster, 1), Operator(cluster, 1)
+    runs_until(sleeper, lambda: cluster.get(EVALUATIONS, "first")["status"]["phase"] == "Running")
+    edit(cluster, "first", cancel=True)
+    other.pass_to_the_end()
+    assert cluster.get(EVALUATIONS, "first")["status"]["phase"] == "Cancelled"
+    sleeper.step()
+    sleeper.step()
+    assert started(cluster) == ["second"]
+
+
+def test_two_claims_for_one_evaluation_end_as_one_start(cluster: Cluster) -> None:
+    cluster.remove(EVALUATIONS, "second")
+    one, two = Operator(cluster, 2), Operator(cluster, 2)
+    runs_until(one, lambda: len(one.view.evaluations) == 1)
+    runs_until(two, lambda: len(two.view.evaluations) == 1)
+    # By a person's hand the first slot is taken for a moment, so that the operators claim different ones.
+    lease = cluster.get(LEASES, names.slot_lease_name(0))
+    lease["spec"] = {"holderIdentity": "x/y/1"}
+    cluster.store(LEASES, lease)
+    one.pass_to_the_end()
+    two.pass_to_the_end()
+    assert started(cluster) == ["first"]
+
+
+def test_a_job_that_vanished_keeps_its_slot_until_its_controller_is_done(cluster: Cluster) -> None:
+    operator = Operator(cluster, 1)
+    operator.pass_to_the_end()
+    cluster.remove(JOBS, next(iter(cluster.objects[JOBS])))
+    operator.pass_to_the_end()
+    assert started(cluster) == [] and holder(cluster).startswith("first/")
+    cluster.now += 6
+    operator.pass_to_the_end()
+    assert cluster.get(EVALUATIONS, "first")["status"]["reason"] == "JobDeleted"
+    assert started(cluster) == ["second"]

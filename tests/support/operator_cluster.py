@@ -1,0 +1,171 @@
+"""The operator's parts on a real API server without a node: the Job controller is real, and the tests play the kubelet."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from deployment import Kubectl
+
+from lmms_eval_core import names
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS, KubeClient, Object, Patch, Resource
+from lmms_eval_operator.main import compose
+from lmms_eval_operator.reconcile import Reconciler
+from lmms_eval_operator.settings import Settings
+
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
+NODE = "a-node"
+SCORES = {"mme": {"acc,none": {"value": 0.5, "stderr": None}}}
+
+
+class Killed(Exception):
+    """The operator's process has died."""
+
+
+class Mortal:
+    """A client whose process dies at its `dies_at`th write (from 1): just before it is sent, or just after it was done."""
+
+    def __init__(self, client: KubeClient, *, dies_at: int = 0, after: bool = False) -> None:
+        self._client = client
+        self._dies_at = dies_at
+        self._after = after
+        self.writes: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
+        return await self._write(f"create {resource.plural}", lambda: self._client.create(resource, body))
+
+    async def json_patch(self, resource: Resource, name: str, patch: Patch, *, subresource: str = "") -> Object:
+        what = f"patch {resource.plural}"
+        return await self._write(what, lambda: self._client.json_patch(resource, name, patch, subresource=subresource))
+
+    async def delete(self, resource: Resource, name: str, *, uid: str, propagation: str = "Background") -> None:
+        await self._write(f"delete {resource.plural}", lambda: self._client.delete(resource, name, uid=uid))
+
+    async def _write(self, what: str, write: Callable[[], Awaitable[Any]]) -> Any:
+        self.writes.append(what)
+        if len(self.writes) == self._dies_at and not self._after:
+            raise Killed(what)
+        answer = await write()
+        if len(self.writes) == self._dies_at:
+            raise Killed(what)
+        return answer
+
+
+class Namespace:
+    """One namespace, its evaluations, and the kubelet's and the reporter's part in them."""
+
+    def __init__(self, client: KubeClient, kubectl: Kubectl) -> None:
+        self.client = client
+        self._kubectl = kubectl
+        self.settings = Settings(namespace=client.namespace, evaluator_image="evaluator:1", reporter_image="reporter:1")
+
+    async def prepare(self) -> None:
+        """The account that evaluator pods run under."""
+        await self.client.create(SERVICE_ACCOUNTS, _named("ServiceAccount", self.settings.reporter_service_account))
+
+    def operator(self, client: Any = None) -> Reconciler:
+        """A fresh operator that knows nothing; it lists on every pass instead of watching."""
+        reconciler = compose(client or self.client, self.settings)
+        reconciler.relist_seconds = 0
+        reconciler.view.settling_seconds = 0.5
+        return reconciler
+
+    # People.
+
+    async def submit(self, name: str, **spec: Any) -> Object:
+        body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}}
+        return await self.client.create(EVALUATIONS, {**body, "spec": {"model": "llava_hf", "tasks": ["mme"], **spec}})
+
+    async def edit(self, name: str, **spec: Any) -> None:
+        await self.client.json_patch(
+            EVALUATIONS, name, [{"op": "add", "path": f"/spec/{key}", "value": spec[key]} for key in spec]
+        )
+
+    async def delete(self, resource: Resource, name: str) -> None:
+        item = await self.client.get(resource, name)
+        await self.client.delete(resource, name, uid=item["metadata"]["uid"])
+
+    # What is there.
+
+    async def status(self, name: str) -> Object:
+        status: Object = (await self.client.get(EVALUATIONS, name))["status"]
+        return status
+
+    async def where(self, name: str) -> tuple[str, str]:
+        status = await self.status(name)
+        return status["phase"], status["reason"]
+
+    async def jobs(self, name: str = "") -> list[Object]:
+        return (await self.client.list(JOBS, label_selector=f"{names.LABEL_EVALUATION}={name}" if name else "")).items
+
+    async def pods(self, name: str) -> list[Object]:
+        return (await self.client.list(PODS, label_selector=f"{names.LABEL_EVALUATION}={name}")).items
+
+    async def holder(self, slot: int = 0) -> str:
+        lease = await self.client.get(LEASES, names.slot_lease_name(slot))
+        return str(lease["spec"].get("holderIdentity") or "")
+
+    # The kubelet and the reporter.
+
+    async def pod(self, name: str) -> str:
+        """The name of the evaluation's pod, once the Job controller has made it."""
+        async with asyncio.timeout(10):
+            while True:
+                if pods := await self.pods(name):
+                    return str(pods[-1]["metadata"]["name"])
+                await asyncio.sleep(0.02)
+
+    async def bind(self, name: str) -> str:
+        """The scheduler found a node: from now on only the kubelet, which is us, can end the pod."""
+        pod = await self.pod(name)
+        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": NODE}}
+        path = f"/api/v1/namespaces/{self.client.namespace}/pods/{pod}/binding"
+        await asyncio.to_thread(self._kubectl, "create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+        return pod
+
+    async def pod_status(self, pod: str, **status: Any) -> None:
+        patch = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in status.items()]
+        await self.client.json_patch(PODS, pod, patch, subresource="status")
+
+    async def end_pod(self, name: str, exit_code: int) -> None:
+        """The evaluator container ends."""
+        pod = await self.pod(name)
+        await self.pod_status(
+            pod, phase="Failed" if exit_code else "Succeeded", containerStatuses=[evaluator_ended(exit_code)], reason=""
+        )
+
+    async def vanish(self, pod: str) -> None:
+        """The kubelet has ended a deleted pod, and removes it."""
+        arguments = ["-n", self.client.namespace, "delete", "pod", pod, "--force", "--grace-period=0", "--wait=false"]
+        await asyncio.to_thread(self._kubectl, *arguments)
+
+    async def publish(self, name: str) -> None:
+        """The reporter writes scores for the running attempt."""
+        attempt = (await self.status(name))["attempt"]
+        fields = {"reportedAttempt": attempt, "scores": SCORES, "summary": "mme 0.5"}
+        patch = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in fields.items()]
+        await self.client.json_patch(EVALUATIONS, name, patch, subresource="status")
+
+
+async def until(operator: Reconciler, condition: Callable[[], Awaitable[bool]], seconds: float = 15) -> None:
+    """Lets the operator work until the condition holds."""
+    async with asyncio.timeout(seconds):
+        while True:
+            await operator.work()
+            if await condition():
+                return
+            await asyncio.sleep(0.05)
+
+
+def evaluator_ended(exit_code: int, **more: Any) -> Object:
+    """The evaluator's container status."""
+    ended = {"exitCode": exit_code, "finishedAt": "2026-01-01T00:00:00Z", **more}
+    container = {"name": names.EVALUATOR_CONTAINER, "image": "evaluator:1", "imageID": "", "ready": False, "restartCount": 0}
+    return {**container, "state": {"terminated": ended}}
+
+
+def _named(kind: str, name: str) -> Object:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
