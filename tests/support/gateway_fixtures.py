@@ -1,4 +1,4 @@
-"""Real servers for the tests of every part: an S3 gateway on loopback. A real API server is named by LMMS_EVAL_TEST_KUBECONFIG."""
+"""A real S3 server for the tests of every part: versitygw on loopback, that can go away and come back."""
 
 import os
 import signal
