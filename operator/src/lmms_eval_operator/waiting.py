@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import Stage
-from lmms_eval_operator.objects import Container, Evaluation, Event, Job, Pod
+from lmms_eval_operator.objects import STATE_STARTED, Container, Evaluation, Event, Job, Pod
 
 IMAGE_ERRORS: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
@@ -46,7 +46,7 @@ def silent(job: Job | None, pods: Sequence[Pod]) -> str:
     """The uid of the object about which only events can say more: a pod being created, or a Job that gets no pod. Else ""."""
     if pods:
         return next((pod.uid for pod in pods if _in_creation(pod)), "")
-    return "" if job is None or job.stopped or job.spent else job.uid
+    return job.uid if job is not None and job.state == STATE_STARTED and not job.spent else ""
 
 
 def _in_creation(pod: Pod) -> bool:

@@ -1,0 +1,250 @@
+"""Every row of the table of endings, and every running reason, from what pods, Job and reporter say."""
+
+from typing import Any
+
+import pytest
+from operator_objects import conditions, ended, job_of, pod_of, queued, running, working
+
+from lmms_eval_core.failures import ENDINGS
+from lmms_eval_core.phases import Phase, Reason
+from lmms_eval_core.run import Stage
+from lmms_eval_operator.derive import derive
+from lmms_eval_operator.objects import Container, Evaluation, Event, Job, Pod
+from lmms_eval_operator.waiting import silent
+
+NODE_NOT_READY = conditions(Ready="False", ContainersReady="True")
+A = running("a")
+
+
+def where(evaluation: Evaluation, job: Job | None, *pods: Pod, events: tuple[Event, ...] = ()) -> tuple[Phase, Reason, str]:
+    verdict = derive(evaluation, job, pods, events)
+    return verdict.phase, verdict.reason, verdict.message
+
+
+def why(evaluation: Evaluation, *pods: Pod, events: tuple[Event, ...] = ()) -> tuple[str, str]:
+    """Reason and message of an attempt that runs."""
+    phase, reason, message = where(evaluation, job_of(evaluation), *pods, events=events)
+    assert phase is Phase.RUNNING
+    return reason, message
+
+
+def waits(reason: str, message: str = "", image: str = "img:1") -> Container:
+    return Container(image=image, waiting=reason, message=message)
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        ((), ("Starting", "")),
+        ((pod_of(A),), ("Starting", "")),
+        (
+            (pod_of(A, conditions=conditions(PodScheduled=("False", "Unschedulable", "0/3 nodes"))),),
+            ("Unschedulable", "0/3 nodes"),
+        ),
+        (
+            (pod_of(A, conditions=conditions(PodScheduled=("False", "Unschedulable", 'persistentvolumeclaim "x" not found'))),),
+            ("VolumePending", 'persistentvolumeclaim "x" not found'),
+        ),
+        ((pod_of(A, node="n1", conditions=conditions(PodScheduled="True")),), ("Starting", "")),
+        ((pod_of(A, conditions=conditions(PodScheduled="True")),), ("Starting", "")),
+        ((pod_of(A, node="n1", evaluator=waits("PodInitializing"), reporter=waits("ContainerCreating")),), ("Starting", "")),
+        (
+            (pod_of(A, node="n1", evaluator=waits("ErrImagePull", "no such host")),),
+            ("ImagePullError", "cannot pull image img:1: no such host"),
+        ),
+        (
+            (
+                pod_of(
+                    A,
+                    node="n1",
+                    evaluator=waits("ImagePullBackOff", 'Back-off pulling image "img:1": ErrImagePull: no such host'),
+                ),
+            ),
+            ("ImagePullError", "cannot pull image img:1: no such host"),
+        ),
+        (
+            (pod_of(A, node="n1", evaluator=waits("ImagePullBackOff", 'Back-off pulling image "img:1"')),),
+            ("ImagePullError", 'cannot pull image img:1: Back-off pulling image "img:1"'),
+        ),
+        (
+            (pod_of(A, node="n1", reporter=waits("InvalidImageName")),),
+            ("ImagePullError", "cannot pull image img:1: InvalidImageName"),
+        ),
+        (
+            (pod_of(A, node="n1", evaluator=waits("CreateContainerConfigError", 'secret "x" not found')),),
+            ("Starting", 'container evaluator: secret "x" not found'),
+        ),
+        ((pod_of(A, node="n1", reporter=waits("CrashLoopBackOff")),), ("Starting", "container reporter: CrashLoopBackOff")),
+        ((working(A),), ("Starting", "")),
+        ((working(A, evaluator=Container(exit_code=0)),), ("Publishing", "")),
+        ((working(A, deleting=True),), ("Starting", "the pod is being deleted")),
+        ((pod_of(A, deleting=True),), ("Starting", "the pod is being deleted")),
+    ],
+)
+def test_a_running_attempt_says_why_it_is_where_it_is(pods: tuple[Pod, ...], expected: tuple[str, str]) -> None:
+    assert why(A, *pods) == expected
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_the_reporters_stage_is_the_reason_once_the_evaluator_runs(stage: Stage) -> None:
+    evaluation = running("a", stage=stage)
+    assert why(evaluation, working(evaluation)) == (stage.value, "")
+
+
+def test_the_stage_of_an_earlier_attempt_or_an_unknown_one_is_not_believed() -> None:
+    for evaluation in (running("a", stage="Evaluating", attempt=2, reported_attempt=1), running("a", stage="Dreaming")):
+        assert why(evaluation, working(evaluation)) == ("Starting", "")
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        working(A, conditions=NODE_NOT_READY),
+        working(A, conditions=NODE_NOT_READY, deleting=True),
+        working(A, reason="NodeLost", deleting=True),
+    ],
+)
+def test_a_silent_node_is_said_and_keeps_the_slot(pod: Pod) -> None:
+    for evaluation in (A, running("a", cancel=True)):
+        reason, message = why(evaluation, pod)
+        assert reason == "NodeUnreachable" and "n1" in message
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ((), ("Starting", "")),
+        ((Event("Scheduled", "to n1", "1"), Event("Pulling", "Pulling image x", "2")), ("PullingImage", "Pulling image x")),
+        ((Event("Pulling", "Pulling image x", "1"), Event("Pulled", "done", "2")), ("Starting", "")),
+        ((Event("FailedMount", "no such volume", "3"), Event("Pulled", "", "2")), ("VolumePending", "no such volume")),
+        ((Event("FailedCreatePodSandBox", "no network", "3"),), ("Starting", "no network")),
+    ],
+)
+def test_events_explain_a_pod_that_stays_in_creation(events: tuple[Event, ...], expected: tuple[str, str]) -> None:
+    assert why(A, pod_of(A, node="n1", evaluator=waits("ContainerCreating")), events=events) == expected
+
+
+def test_events_explain_a_job_that_gets_no_pod() -> None:
+    events = (Event("FailedCreate", "forbidden: quota", "1"), Event("Other", "", "2"))
+    assert why(A, events=events) == ("Starting", "forbidden: quota")
+
+
+@pytest.mark.parametrize(
+    ("job", "pods", "uid"),
+    [
+        (job_of(A), [], "a-job-1"),
+        (job_of(A, state="new"), [], ""),
+        (job_of(A, state="stopped"), [], ""),
+        (job_of(A, spent=True), [], ""),
+        (None, [], ""),
+        (job_of(A), [pod_of(A)], ""),
+        (job_of(A), [pod_of(A, node="n1")], "a-pod-1"),
+        (job_of(A), [pod_of(A, node="n1", evaluator=waits("ErrImagePull"))], ""),
+        (job_of(A), [working(A)], ""),
+        (job_of(A), [working(A, evaluator=Container(exit_code=0))], ""),
+        (job_of(A), [ended(A, 0)], ""),
+    ],
+)
+def test_events_are_read_for_what_pod_status_does_not_explain(job: Job | None, pods: list[Pod], uid: str) -> None:
+    assert silent(job, pods) == uid
+
+
+@pytest.mark.parametrize("wanted", [{"cancel": True}, {"deleting": True}])
+def test_an_unwanted_attempt_is_cancelling_until_its_pod_is_gone(wanted: dict[str, Any]) -> None:
+    evaluation = running("a", **wanted)
+    assert why(evaluation, working(evaluation))[0] == "Cancelling"
+    assert why(evaluation)[0] == "Cancelling"
+    assert where(evaluation, job_of(evaluation, state="stopped"))[:2] == (Phase.CANCELLED, Reason.CANCELLED_BY_USER)
+    assert where(evaluation, None, ended(evaluation, 143))[:2] == (Phase.CANCELLED, Reason.CANCELLED_BY_USER)
+    assert where(evaluation, job_of(evaluation), ended(evaluation, 65))[:2] == (Phase.CANCELLED, Reason.CANCELLED_BY_USER)
+
+
+def test_who_cancelled_is_said() -> None:
+    assert where(running("a", cancel=True, cancelled_by="ann"), None)[2] == "cancelled by ann"
+    assert where(running("a", cancel=True), None)[2] == "cancelled by spec.cancel"
+    assert where(running("a", deleting=True), None)[2] == "deleted before it ended"
+
+
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending.exit_code not in (None, 0)])
+def test_each_exit_code_of_the_runner_has_its_reason(ending: Any) -> None:
+    phase, reason, message = where(A, job_of(A), ended(A, ending.exit_code))
+    assert (phase, reason) == (Phase.FAILED, ending.reason)
+    assert ending.meaning in message
+
+
+DISRUPTED = "DisruptionTarget"
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason", "told"),
+    [
+        (ended(A, 137), "Interrupted", "(exit code 137) on node n1"),
+        (ended(A, 137, ended_as="OOMKilled"), "OutOfMemory", "out of memory"),
+        (ended(A, 0), "ResultsMissing", "published no scores"),
+        (ended(A, None), "Interrupted", "signal"),
+        (ended(A, None, reason="UnexpectedAdmissionError", message="no healthy devices"), "Interrupted", "no healthy devices"),
+        (ended(A, 137, reason="Evicted", message="disk use exceeds"), "Evicted", "disk use exceeds"),
+        (ended(A, 143, conditions=conditions(DisruptionTarget=("True", "PreemptionByScheduler", "by x"))), "Preempted", "by x"),
+        (ended(A, 143, conditions=conditions(DisruptionTarget=("True", "EvictionByEvictionAPI", "drain"))), "Preempted", "drain"),
+        (ended(A, 143, reason="Terminated", message="node shutdown"), "Preempted", "node shutdown"),
+        (ended(A, None, conditions=conditions(DisruptionTarget=("True", "DeletionByTaintManager", "gone"))), "NodeLost", "gone"),
+        (ended(A, None, conditions=conditions(DisruptionTarget=("True", "DeletionByPodGC", "gone"))), "NodeLost", "gone"),
+        (ended(A, 143, deleting=True, conditions=conditions(DisruptionTarget="False")), "PodDeleted", "pod was deleted"),
+        (ended(A, 65, deleting=True), "TaskNotFound", "task"),
+    ],
+)
+def test_what_befell_the_pod_is_the_reason(pod: Pod, reason: str, told: str) -> None:
+    phase, said, message = where(A, job_of(A), pod)
+    assert (phase, said) == (Phase.FAILED, reason)
+    assert told in message
+
+
+@pytest.mark.parametrize(
+    ("job", "pods", "reason"),
+    [
+        (None, (), "JobDeleted"),
+        (None, (ended(A, 143, deleting=True),), "JobDeleted"),
+        (job_of(A, deleting=True), (ended(A, 143, deleting=True),), "JobDeleted"),
+        (job_of(A, spent=True), (), "PodDeleted"),
+        (job_of(A, state="stopped"), (), "Interrupted"),
+        (job_of(A, state="stopped"), (ended(A, 143, deleting=True),), "Interrupted"),
+    ],
+)
+def test_what_befell_the_job_is_the_reason(job: Job | None, pods: tuple[Pod, ...], reason: str) -> None:
+    assert where(A, job, *pods)[:2] == (Phase.FAILED, reason)
+
+
+@pytest.mark.parametrize("pods", [[0], [75], [137], [143], [73], [69], [None], []])
+@pytest.mark.parametrize("cancel", [False, True])
+def test_published_scores_are_never_thrown_away(pods: list[int | None], cancel: bool) -> None:
+    evaluation = running("a", published=True, cancel=cancel)
+    job = job_of(evaluation, state="stopped" if cancel else "started", spent=True)
+    found = [ended(evaluation, code) for code in pods]
+    assert where(evaluation, job, *found) == (Phase.COMPLETED, Reason.SUCCEEDED, "")
+    assert where(evaluation, None, *found)[0] is Phase.COMPLETED
+
+
+def test_a_failure_that_the_runner_names_stays_one_though_there_are_scores() -> None:
+    evaluation = running("a", published=True)
+    assert where(evaluation, job_of(evaluation), ended(evaluation, 72))[:2] == (Phase.FAILED, Reason.ALL_ANSWERS_FAILED)
+
+
+def test_scores_of_an_earlier_attempt_do_not_count() -> None:
+    evaluation = running("a", attempt=2, published=True, reported_attempt=1)
+    assert where(evaluation, job_of(evaluation), ended(evaluation, 0))[:2] == (Phase.FAILED, Reason.RESULTS_MISSING)
+
+
+def test_the_reporter_names_the_culprit() -> None:
+    error = {"class": "TaskNotFound", "message": "no task nonsense"}
+    evaluation = running("a", stage="Starting", error=error)
+    assert where(evaluation, job_of(evaluation), ended(evaluation, 65))[2] == "no task nonsense"
+    earlier = running("a", attempt=2, error=error)
+    assert "no task nonsense" not in where(earlier, job_of(earlier), ended(earlier, 65))[2]
+
+
+def test_the_facts_of_an_attempt() -> None:
+    verdict = derive(A, job_of(A), [ended(A, 65)])
+    assert (verdict.over, verdict.facts.node, verdict.facts.exit_code) == (True, "n1", 65)
+    assert verdict.facts.ended_at == "2026-01-01T01:00:00Z"
+    assert derive(A, job_of(A), [working(A)]).facts.node == "n1"
+    assert queued("a").node == ""

@@ -1,0 +1,273 @@
+"""Each policy, as a table of small worlds and what is to be done in them."""
+
+import pytest
+from operator_objects import ended, job_of, pod_of, queued, running, slot, working, world
+
+from lmms_eval_core.ordering import queue_key
+from lmms_eval_operator.actions import (
+    Action,
+    CancelQueued,
+    Claim,
+    CreateJob,
+    DeleteJob,
+    DeletePod,
+    ExpireJob,
+    Finish,
+    LookAgain,
+    MarkRunning,
+    ReadEvents,
+    Release,
+    Report,
+    StartJob,
+    StopJob,
+    StopOrphan,
+)
+from lmms_eval_operator.objects import Container, Evaluation
+from lmms_eval_operator.plan import plan
+from lmms_eval_operator.view import EVENTS_SECONDS, SETTLING_SECONDS, Notes, View
+
+
+def does(view: View, now: float = 0.0) -> list[Action]:
+    return plan(view, now)
+
+
+def names(view: View, now: float = 0.0) -> list[str]:
+    """The kinds of actions, for worlds in which nothing else can be meant."""
+    return [type(action).__name__ for action in plan(view, now)]
+
+
+A, B = queued("a"), queued("b", priority=1)
+RUNNING = running("a")
+HELD = slot(0, RUNNING)
+
+
+# Start.
+
+
+def test_an_empty_world_asks_for_nothing() -> None:
+    assert does(world()) == []
+
+
+def test_a_free_slot_goes_to_the_first_of_the_queue() -> None:
+    view = world(A, B, queued("c", created_at="2025-01-01T00:00:00Z"))
+    assert does(view) == [Claim(view.slots[0], B)]
+
+
+def test_each_free_slot_gets_one() -> None:
+    older = queued("c", created_at="2025-01-01T00:00:00Z")
+    view = world(A, B, older, concurrency=2)
+    assert does(view) == [Claim(view.slots[0], B), Claim(view.slots[1], older)]
+
+
+def test_the_order_is_the_one_that_everybody_counts_positions_by() -> None:
+    evaluations = [queued(name, priority=priority) for name, priority in (("x", 0), ("y", 2), ("z", -2), ("w", 2))]
+    view = world(*evaluations, concurrency=4)
+    claimed = [action.evaluation for action in does(view) if isinstance(action, Claim)]
+    assert claimed == sorted(evaluations, key=queue_key)
+
+
+@pytest.mark.parametrize(
+    "evaluation", [queued("a", hold=True, reason="OnHold"), queued("a", deleting=True), queued("a", cancel=True)]
+)
+def test_who_must_not_start_gets_no_slot(evaluation: Evaluation) -> None:
+    assert "Claim" not in names(world(evaluation))
+
+
+def test_slots_beyond_the_concurrency_are_not_given_out() -> None:
+    view = world(A, slot(0, B, attempt=1), slot(1), concurrency=1)
+    assert "Claim" not in names(view)
+
+
+@pytest.mark.parametrize("state", ["new", "started"])
+def test_a_slot_is_busy_while_a_job_that_names_it_may_run(state: str) -> None:
+    stranger = running("gone")
+    assert names(world(A, job_of(stranger, state=state))) == ["StopOrphan"]
+
+
+def test_a_slot_is_busy_while_a_pod_that_names_it_lives() -> None:
+    stranger = running("gone")
+    assert names(world(A, job_of(stranger, state="stopped"), working(stranger, deleting=True))) == []
+    assert names(world(A, job_of(stranger, state="stopped", slot=1), working(stranger, slot=1, deleting=True))) == ["Claim"]
+    assert names(world(A, job_of(stranger), ended(stranger, 0))) == ["Claim"]
+
+
+def test_a_start_goes_step_by_step() -> None:
+    held = slot(0, A, attempt=1, claimed_at=A.version)
+    assert does(world(A, held)) == [CreateJob(held, A)]
+    job = job_of(A, attempt=1, state="new")
+    assert does(world(A, held, job)) == [MarkRunning(A, job)]
+    new = job_of(RUNNING, state="new")
+    assert does(world(RUNNING, HELD, new)) == [StartJob(RUNNING, new)]
+    assert names(world(RUNNING, HELD, job_of(RUNNING))) == ["LookAgain"]
+
+
+def test_a_start_by_an_earlier_operator_is_claimed_again_before_the_status_is_written() -> None:
+    for held in (slot(0, A, attempt=1), slot(0, A, attempt=1, claimed_at="9")):
+        assert does(world(A, held, job_of(A, attempt=1, state="new"))) == [Claim(held, A)]
+
+
+def test_a_job_that_was_given_up_is_replaced() -> None:
+    stopped = job_of(A, attempt=1, state="stopped")
+    held = slot(0, A, attempt=1, claimed_at=A.version)
+    assert does(world(A, held, stopped)) == [DeleteJob(stopped)]
+    assert names(world(A, held, stopped, pod_of(A, attempt=1, deleting=True))) == []
+
+
+def test_of_two_claimed_slots_the_one_of_the_job_is_used_else_the_lowest() -> None:
+    both = (slot(0, A, attempt=1, claimed_at=A.version), slot(1, A, attempt=1, claimed_at=A.version))
+    assert does(world(A, *both, concurrency=2)) == [CreateJob(both[0], A)]
+    job = job_of(A, attempt=1, state="new", slot=1)
+    assert does(world(A, *both, job, concurrency=2)) == [MarkRunning(A, job)]
+
+
+def test_a_running_evaluation_is_started_only_in_its_own_slot() -> None:
+    new = job_of(RUNNING, state="new")
+    assert "StartJob" not in names(world(RUNNING, slot(0, RUNNING, attempt=2), new))
+    assert "StartJob" not in names(world(running("a", slot=1), HELD, new))
+    assert "StartJob" not in names(world(running("a", cancel=True), HELD, new))
+    assert "StartJob" not in names(world(running("a", job_uid="another"), HELD, new))
+
+
+# Stop.
+
+
+def test_a_queued_evaluation_is_cancelled_at_once() -> None:
+    evaluation = queued("a", cancel=True)
+    assert does(world(evaluation)) == [CancelQueued(evaluation)]
+
+
+@pytest.mark.parametrize("state", ["new", "started"])
+def test_a_running_evaluation_is_stopped_by_suspending_its_job(state: str) -> None:
+    for evaluation in (running("a", cancel=True), running("a", deleting=True)):
+        job = job_of(evaluation, state=state)
+        assert StopJob(evaluation, job) in does(world(evaluation, HELD, job, working(evaluation)))
+        stopped = job_of(evaluation, state="stopped")
+        assert "StopJob" not in names(world(evaluation, HELD, stopped, working(evaluation)))
+
+
+# Finish.
+
+
+def test_an_attempt_that_is_over_is_finished_and_one_that_is_not_is_reported() -> None:
+    job = job_of(RUNNING)
+    assert does(world(RUNNING, HELD, job, ended(RUNNING, 65))) == [Finish(RUNNING)]
+    (report,) = does(world(RUNNING, HELD, job, working(RUNNING)))
+    assert isinstance(report, Report) and report.verdict.facts.node == "n1"
+    known = running("a", attempts=({"number": 1, "node": "n1"},))
+    assert does(world(known, HELD, job, working(known))) == []
+
+
+def test_an_end_is_never_decided_while_a_vanished_job_may_still_get_a_pod() -> None:
+    view = world(RUNNING, HELD, now=100.0)
+    assert does(view, 100.0) == [LookAgain(SETTLING_SECONDS)]
+    assert does(view, 100.0 + SETTLING_SECONDS) == [Finish(RUNNING, job_gone=True)]
+
+
+def test_another_job_of_the_same_name_is_not_the_one_that_ran() -> None:
+    other = job_of(RUNNING, state="new", uid="other")
+    view = world(RUNNING, HELD, other, now=100.0)
+    assert does(view, 100.0) == [LookAgain(SETTLING_SECONDS), StopOrphan(other)]
+
+
+def test_hold_shows_and_unshows() -> None:
+    (report,) = does(world(queued("a", hold=True)))
+    assert isinstance(report, Report) and report.verdict.reason == "OnHold"
+    view = world(queued("a", reason="OnHold", message="..."), slot(0, B, attempt=1))
+    assert [action.verdict.reason for action in does(view) if isinstance(action, Report)] == ["WaitingForTurn"]
+
+
+def test_events_are_read_of_what_stays_silent_and_again_after_a_while() -> None:
+    creating = pod_of(RUNNING, node="n1", evaluator=Container(waiting="ContainerCreating"))
+    known = running("a", attempts=({"number": 1, "node": "n1"},))
+    view = world(known, HELD, job_of(RUNNING), creating, now=50.0)
+    assert does(view, 50.0) == [LookAgain(EVENTS_SECONDS)]
+    assert does(view, 60.0) == [ReadEvents(creating.uid)]
+    view.notes[creating.uid] = Notes(60.0, ())
+    view.note(61.0)
+    assert does(view, 61.0) == [LookAgain(EVENTS_SECONDS - 1)]
+
+
+# Recover.
+
+
+def test_a_slot_whose_attempt_is_over_is_released() -> None:
+    view = world(HELD, job_of(RUNNING), ended(RUNNING, 0))
+    assert "Release" not in names(view)
+    view.over.add((RUNNING.uid, 1))
+    assert Release(HELD) in does(view)
+
+
+def test_a_slot_whose_evaluation_is_gone_is_released_when_its_pods_and_its_job_are() -> None:
+    later = 100.0 + SETTLING_SECONDS
+    stopped = job_of(RUNNING, state="stopped")
+    assert names(world(HELD, job_of(RUNNING), working(RUNNING))) == ["StopOrphan"]
+    assert names(world(HELD, stopped, working(RUNNING, deleting=True))) == []
+    for view in (world(HELD, now=100.0), world(HELD, stopped, now=100.0), world(HELD, job_of(RUNNING, spent=True), now=100.0)):
+        assert does(view, 100.0)[0] == LookAgain(SETTLING_SECONDS)
+        assert Release(HELD) in does(view, later)
+
+
+def test_a_claim_is_released_when_its_evaluation_is_put_on_hold() -> None:
+    held, evaluation = (
+        slot(0, A, attempt=1),
+        queued("a", hold=True, reason="OnHold", message="set spec.hold to false to let it run"),
+    )
+    assert does(world(evaluation, held)) == [Release(held)]
+    new = job_of(A, attempt=1, state="new")
+    assert does(world(evaluation, held, new)) == [StopOrphan(new)]
+    assert does(world(evaluation, held, job_of(A, attempt=1, state="stopped"))) == [Release(held)]
+
+
+def test_a_slot_claimed_beside_the_one_it_runs_in_is_released() -> None:
+    view = world(RUNNING, HELD, slot(1, RUNNING), job_of(RUNNING), working(RUNNING), concurrency=2)
+    assert Release(view.slots[1]) in does(view) and Release(HELD) not in does(view)
+
+
+def test_a_slot_of_an_attempt_that_its_evaluation_left_behind_is_released() -> None:
+    second = running("a", attempt=2, slot=1)
+    old = slot(0, RUNNING, attempt=1)
+    view = world(
+        second, old, slot(1, second), job_of(second, slot=1), job_of(second, attempt=1, spent=True), working(second, slot=1)
+    )
+    assert Release(old) in does(view)
+
+
+def test_a_slot_with_a_content_that_names_no_attempt_is_released() -> None:
+    odd = slot(0, content="somebody was here")
+    assert does(world(odd)) == [Release(odd)]
+
+
+@pytest.mark.parametrize("holder", [slot(0), slot(0, B, attempt=1), slot(0, RUNNING, attempt=2)])
+def test_a_job_whose_slot_names_somebody_else_is_stopped(holder: object) -> None:
+    job = job_of(RUNNING)
+    assert StopOrphan(job) in does(world(RUNNING, B, holder, job, working(RUNNING)))  # type: ignore[arg-type]
+
+
+def test_a_job_that_was_started_before_its_time_is_stopped() -> None:
+    early = job_of(A, attempt=1, state="started")
+    assert StopOrphan(early) in does(world(A, slot(0, A, attempt=1, claimed_at=A.version), early))
+
+
+def test_a_pod_without_a_job_is_ended_if_nobody_wants_it() -> None:
+    pod = working(RUNNING)
+    assert DeletePod(pod) in does(world(pod))
+    assert DeletePod(pod) in does(world(pod, HELD, running("a", cancel=True)))
+    assert DeletePod(pod) in does(world(pod, HELD, running("a", attempt=2)))
+    assert DeletePod(pod) not in does(world(pod, HELD, RUNNING))
+    assert does(world(working(RUNNING, deleting=True))) == []
+    assert does(world(ended(RUNNING, 0))) == []
+
+
+# Tidy.
+
+
+def test_done_jobs_are_tidied_when_there_is_nothing_else_to_do() -> None:
+    stopped, spent = job_of(running("x"), state="stopped"), job_of(running("y"), spent=True)
+    assert does(world(stopped, spent)) == [DeleteJob(stopped), ExpireJob(spent)]
+    assert names(world(stopped, spent, A)) == ["Claim"]
+    assert does(world(job_of(running("y"), spent=True, expires=True), job_of(running("x"), state="stopped", deleting=True))) == []
+
+
+def test_the_job_of_an_attempt_that_has_no_end_yet_stays() -> None:
+    assert "ExpireJob" not in names(world(RUNNING, HELD, job_of(RUNNING, spent=True), ended(RUNNING, 0)))
+    assert "DeleteJob" not in names(world(HELD, job_of(RUNNING, state="stopped")))

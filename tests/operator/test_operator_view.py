@@ -1,0 +1,143 @@
+"""The view never goes back in time, whatever comes late, twice or not at all."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from operator_objects import job_of, running, slot, world
+
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS
+from lmms_eval_operator.slots import Holder, parse_holder
+from lmms_eval_operator.view import Collection, View, ordinal
+
+
+@dataclass(frozen=True)
+class Thing:
+    uid: str
+    version: str
+    wanted: bool = True
+
+
+def things() -> Collection[Thing]:
+    return Collection(lambda thing: thing.wanted)
+
+
+def versions(collection: Collection[Thing]) -> dict[str, str]:
+    return {thing.uid: thing.version for thing in collection}
+
+
+def test_a_newer_state_is_news_and_an_older_one_is_not() -> None:
+    collection = things()
+    assert collection.put(Thing("a", "5"))
+    assert not collection.put(Thing("a", "5"))
+    assert not collection.put(Thing("a", "4"))
+    assert collection.put(Thing("a", "10"))
+    assert versions(collection) == {"a": "10"} and len(collection) == 1
+
+
+def test_a_removed_object_has_no_ghost() -> None:
+    collection = things()
+    collection.put(Thing("a", "5"))
+    assert collection.remove("a", "7")
+    assert not collection.remove("a", "7")
+    assert not collection.put(Thing("a", "6"))
+    assert collection.put(Thing("a", "8", wanted=False)) is False
+    assert versions(collection) == {}
+
+
+def test_a_late_removal_does_not_remove_a_newer_state() -> None:
+    collection = things()
+    collection.put(Thing("a", "8"))
+    assert not collection.remove("a", "7")
+    assert versions(collection) == {"a": "8"}
+
+
+def test_what_is_not_wanted_any_more_is_gone() -> None:
+    collection = things()
+    collection.put(Thing("a", "5"))
+    assert collection.put(Thing("a", "6", wanted=False))
+    assert not collection.put(Thing("a", "5"))
+    assert versions(collection) == {}
+
+
+def test_a_list_is_the_truth_as_of_its_version() -> None:
+    collection = things()
+    for thing in (Thing("gone", "5"), Thing("younger", "20"), Thing("old", "5"), Thing("newer", "15")):
+        collection.put(thing)
+    collection.put(Thing("removed", "3"))
+    collection.remove("removed", "30")
+    collection.replace(
+        [Thing("old", "9"), Thing("newer", "8"), Thing("removed", "3"), Thing("unwanted", "3", wanted=False)], "10"
+    )
+    assert versions(collection) == {"younger": "20", "old": "9", "newer": "15"}
+    assert not collection.put(Thing("gone", "9")), "an event from before the list"
+
+
+def test_an_object_found_to_be_gone_stays_gone_for_old_events() -> None:
+    collection = things()
+    collection.put(Thing("a", "5"))
+    collection.forget("a")
+    collection.forget("b")
+    assert not collection.put(Thing("a", "5"))
+    assert collection.put(Thing("a", "6"))
+
+
+def test_versions_are_compared_as_numbers() -> None:
+    assert ordinal("10") > ordinal("9") > ordinal("odd")
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 20), st.booleans()), max_size=30), st.randoms())
+def test_in_whatever_order_events_come_the_newest_state_stands(history: list[tuple[str, int, bool]], random: Any) -> None:
+    """Each object's versions are unique, as the API server's are."""
+    truth: dict[str, tuple[int, bool]] = {}
+    unique = {(uid, version): deleted for uid, version, deleted in history}
+    for (uid, version), deleted in unique.items():
+        truth[uid] = max(truth.get(uid, (0, True)), (version, deleted))
+    events = [(uid, version, deleted) for (uid, version), deleted in unique.items()]
+    random.shuffle(events)
+    collection = things()
+    for uid, version, deleted in events:
+        collection.remove(uid, str(version)) if deleted else collection.put(Thing(uid, str(version)))
+    assert versions(collection) == {uid: str(version) for uid, (version, deleted) in truth.items() if not deleted}
+
+
+def test_events_are_learnt_by_their_resource() -> None:
+    view = View()
+    labels = {
+        "lmms-eval.io/evaluation": "a",
+        "lmms-eval.io/evaluation-uid": "12345678-9",
+        "lmms-eval.io/attempt": "1",
+        "lmms-eval.io/slot": "0",
+    }
+    metadata = {"name": "a-12345678-a1", "uid": "u", "resourceVersion": "5", "labels": labels}
+    assert view.learn(JOBS, False, {"metadata": metadata})
+    assert view.learn(PODS, False, {"metadata": metadata})
+    assert view.learn(EVALUATIONS, False, {"metadata": metadata})
+    assert not view.learn(LEASES, False, {"metadata": metadata})
+    assert not view.learn(JOBS, False, {"metadata": {**metadata, "name": "another", "resourceVersion": "6"}}), (
+        "not an attempt's Job"
+    )
+    assert not view.learn(PODS, False, {"metadata": {**metadata, "labels": {}, "resourceVersion": "6"}})
+    assert view.learn(JOBS, True, {"metadata": {**metadata, "resourceVersion": "7"}})
+    assert (len(view.jobs), len(view.pods), len(view.evaluations)) == (0, 1, 1)
+
+
+def test_an_attempt_settles_five_seconds_after_its_job_vanished_and_anew_if_it_comes_back() -> None:
+    evaluation = running("a")
+    view = world(evaluation, slot(0, evaluation), now=10.0)
+    view.note(12.0)
+    assert view.settles_in(evaluation.uid, 1, 12.0) == 3.0
+    assert view.settles_in(evaluation.uid, 1, 20.0) == 0.0
+    view.jobs.put(job_of(evaluation, version="200"))
+    view.note(21.0)
+    assert view.settles_in(evaluation.uid, 1, 21.0) == 0.0
+    view.jobs.forget(evaluation.job_uid)
+    view.note(22.0)
+    assert view.settles_in(evaluation.uid, 1, 22.0) == 5.0
+
+
+def test_holders_are_written_and_read_alike() -> None:
+    holder = Holder("a", "uid", 3)
+    assert parse_holder(str(holder)) == holder
+    assert [parse_holder(text) for text in ("", "a/b", "a/b/c", "a/b/1/2")] == [None] * 4
