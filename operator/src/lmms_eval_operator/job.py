@@ -11,7 +11,7 @@ from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.run import RUN_DIRECTORY, Harness, RunInput
-from lmms_eval_core.spec import REMOTE_CODE_ARG, EvaluationSpec, Resources
+from lmms_eval_core.spec import REMOTE_CODE_ARG, EnvVar, EvaluationSpec, Resources
 from lmms_eval_operator.gpus import Launch, launch
 from lmms_eval_operator.objects import STATE_NEW
 from lmms_eval_operator.settings import Settings
@@ -150,8 +150,7 @@ def _evaluator(spec: EvaluationSpec, given: RunInput, settings: Settings) -> Obj
         "XDG_CACHE_HOME": CACHE_DIRECTORY,
         "TMPDIR": "/tmp",
     }
-    users = [variable.to_wire() for variable in spec.env or ()]
-    environment = {item["name"]: item for item in (*settings.default_env, *users)}
+    environment = {item["name"]: item for item in (*settings.default_env, *map(_user_env, spec.env or ()))}
     mounts = [("run", str(RUN_DIRECTORY)), ("cache", CACHE_DIRECTORY), ("tmp", "/tmp"), ("dshm", "/dev/shm")]
     return {
         "name": names.EVALUATOR_CONTAINER,
@@ -213,6 +212,12 @@ def literal(text: str) -> str:
 
 def _env(values: Mapping[str, str]) -> list[Object]:
     return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def _user_env(variable: EnvVar) -> Object:
+    if variable.secret_key_ref is None:
+        return {"name": variable.name, "value": variable.value or ""}
+    return {"name": variable.name, "valueFrom": {"secretKeyRef": variable.secret_key_ref.to_wire()}}
 
 
 def _mounts(mounts: list[tuple[str, str]]) -> list[Object]:

@@ -1,0 +1,229 @@
+"""From an evaluation to a Job: what the pod gets, and above all what it does not get."""
+
+import json
+from typing import Any
+
+import pytest
+
+from lmms_eval_core import names
+from lmms_eval_core.evaluation import LMMEvaluation
+from lmms_eval_core.run import RunInput
+from lmms_eval_core.spec import Resources, Toleration
+from lmms_eval_operator import objects
+from lmms_eval_operator.gpus import Launch, launch
+from lmms_eval_operator.job import CannotRun, job, literal
+from lmms_eval_operator.settings import Settings, Store
+
+SETTINGS = Settings(namespace="team", evaluator_image="evaluator:1", reporter_image="reporter:1")
+UID = "0f4c6a1e-9d3b-4c2f-8a57-1c2d3e4f5a6b"
+
+
+def evaluation(**spec: Any) -> LMMEvaluation:
+    metadata = {"name": "a", "namespace": "team", "uid": UID, "resourceVersion": "1"}
+    return LMMEvaluation.parse({"metadata": metadata, "spec": {"model": "llava_hf", "tasks": ["mme"], **spec}})
+
+
+def manifest(settings: Settings = SETTINGS, **spec: Any) -> Any:
+    return job(evaluation(**spec), attempt=2, slot=1, settings=settings)
+
+
+def pod(settings: Settings = SETTINGS, **spec: Any) -> Any:
+    return manifest(settings, **spec)["spec"]["template"]["spec"]
+
+
+def evaluator(settings: Settings = SETTINGS, **spec: Any) -> Any:
+    (container,) = pod(settings, **spec)["containers"]
+    return container
+
+
+def reporter(settings: Settings = SETTINGS, **spec: Any) -> Any:
+    (container,) = pod(settings, **spec)["initContainers"]
+    return container
+
+
+def environment(container: Any) -> dict[str, Any]:
+    return {item["name"]: item.get("value", item.get("valueFrom")) for item in container["env"]}
+
+
+def given(container: Any) -> RunInput:
+    """What the container reads: the kubelet turns `$$` into `$`."""
+    return RunInput.model_validate_json(environment(container)[names.ENV_RUN].replace("$$", "$"))
+
+
+def test_the_job_is_suspended_named_by_its_attempt_and_owned_by_its_evaluation() -> None:
+    made = manifest()
+    assert made["metadata"]["name"] == "a-0f4c6a1e-a2"
+    assert (made["spec"]["suspend"], made["spec"]["backoffLimit"], made["spec"]["podReplacementPolicy"]) == (True, 0, "Failed")
+    (owner,) = made["metadata"]["ownerReferences"]
+    assert (owner["uid"], owner["controller"], owner["blockOwnerDeletion"]) == (UID, True, False)
+    assert "ttlSecondsAfterFinished" not in made["spec"]
+
+
+def test_the_operator_knows_its_job_again() -> None:
+    made = manifest()
+    made["metadata"] |= {"uid": "j", "resourceVersion": "7"}
+    known = objects.job(made)
+    assert known is not None
+    assert (known.evaluation, known.evaluation_uid, known.attempt, known.slot, known.state) == ("a", UID, 2, 1, "new")
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    seen = objects.pod({"metadata": {"name": "p", "uid": "p", "resourceVersion": "8", "labels": labels}})
+    assert seen is not None and (seen.evaluation_uid, seen.attempt, seen.slot) == (UID, 2, 1)
+
+
+def test_the_same_attempt_always_gives_the_same_job() -> None:
+    assert manifest(tasks=["b", "a"]) == manifest(tasks=["b", "a"])
+
+
+def test_the_pod_obeys_the_restricted_standard() -> None:
+    spec = pod()
+    assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in (*spec["containers"], *spec["initContainers"]):
+        context = container["securityContext"]
+        assert context == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_the_evaluator_has_no_token_and_no_credentials() -> None:
+    settings = Settings(namespace="team", evaluator_image="e", reporter_image="r", store=Store(url="s3://b", secret="store"))
+    spec = pod(settings)
+    assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False
+    mounts = {mount["name"] for mount in evaluator(settings)["volumeMounts"]}
+    assert mounts == {"run", "cache", "tmp", "dshm"}
+    assert "envFrom" not in evaluator(settings)
+    assert not [name for name in environment(evaluator(settings)) if "STORE" in name or "AWS" in name]
+    assert {mount["name"] for mount in reporter(settings)["volumeMounts"]} == {"run", "reporter-tmp", "token"}
+    assert reporter(settings)["envFrom"] == [{"secretRef": {"name": "store"}}]
+    assert environment(reporter(settings))["LMMS_EVAL_STORE_URL"] == "s3://b"
+    assert reporter()["envFrom"] == []
+
+
+def test_the_reporter_is_a_sidecar_of_our_own_image_that_must_be_ready_first() -> None:
+    container = reporter(image="theirs:1")
+    assert (container["image"], container["restartPolicy"]) == ("reporter:1", "Always")
+    assert container["startupProbe"]["exec"]["command"] == ["python", "-m", "lmms_eval_reporter.probe"]
+    assert evaluator(image="theirs:1")["image"] == "theirs:1"
+
+
+def test_runner_and_reporter_are_told_the_same() -> None:
+    spec = {
+        "modelArgs": {"pretrained": "x"},
+        "limit": 8,
+        "env": [{"name": "HF_TOKEN", "secretKeyRef": {"name": "s", "key": "k"}}],
+    }
+    told = given(evaluator(**spec))
+    assert told == given(reporter(**spec))
+    assert (told.namespace, told.name, told.uid, told.attempt, told.image) == ("team", "a", UID, 2, "evaluator:1")
+    assert (told.harness.model, told.harness.model_args, told.harness.limit) == ("llava_hf", {"pretrained": "x"}, 8)
+    assert told.harness.num_fewshot is None and told.harness.log_samples is True
+    assert told.secret_env == ["HF_TOKEN"] and told.publish_timeout_seconds == 3600
+
+
+@pytest.mark.parametrize("text", ["$(HOME)", "$$(HOME)", "$", "a,b='c' \"d\" = {x: [1, 2]}, ü €", "$(", "$x$$"])
+def test_every_argument_arrives_unchanged_though_the_kubelet_expands_variables(text: str) -> None:
+    assert given(evaluator(modelArgs={"prompt": text})).harness.model_args == {"prompt": text}
+    assert "$(" not in literal(text).replace("$$", "")
+
+
+def test_remote_code_is_an_argument_of_the_model() -> None:
+    assert given(evaluator(trustRemoteCode=True, modelArgs={"a": 1})).harness.model_args == {"a": 1, "trust_remote_code": True}
+    assert given(evaluator(trustRemoteCode=True)).harness.model_args == {"trust_remote_code": True}
+    assert given(evaluator()).harness.model_args == {}
+
+
+def test_arguments_beyond_what_linux_hands_to_a_process_are_refused() -> None:
+    with pytest.raises(CannotRun, match="KiB"):
+        manifest(
+            tasks=[f"{'t' * 250}{index}" for index in range(256)], systemInstruction="s" * 16000, modelArgs={"x": "y" * 50_000}
+        )
+
+
+def test_env_has_defaults_then_the_users_and_the_pods_own_wins() -> None:
+    defaults = ({"name": "HTTPS_PROXY", "value": "p"}, {"name": "MODE", "value": "default"}, {"name": "HF_HOME", "value": "x"})
+    settings = Settings(namespace="team", evaluator_image="e", reporter_image="r", default_env=defaults)
+    spec = {"env": [{"name": "MODE", "value": "user"}, {"name": "KEY", "secretKeyRef": {"name": "s", "key": "k"}}]}
+    container = evaluator(settings, **spec)
+    found = environment(container)
+    assert len(found) == len(container["env"])
+    assert (found["HTTPS_PROXY"], found["MODE"], found["HF_HOME"]) == ("p", "user", "/cache/huggingface")
+    assert found["KEY"] == {"secretKeyRef": {"name": "s", "key": "k"}}
+    assert "HTTPS_PROXY" not in environment(reporter(settings, **spec))
+
+
+def test_resources_come_from_the_spec_then_from_the_settings() -> None:
+    defaults = Resources(cpu="2", memory="8Gi", shared_memory="1Gi")
+    settings = Settings(namespace="team", evaluator_image="e", reporter_image="r", default_resources=defaults)
+    spec = {"gpus": 2, "resources": {"memory": "16Gi", "ephemeralStorage": "10Gi"}}
+    container = evaluator(settings, **spec)
+    limits = {"memory": "16Gi", "ephemeral-storage": "10Gi", "nvidia.com/gpu": "2"}
+    assert container["resources"] == {"requests": {"cpu": "2", **limits}, "limits": limits}
+    (shared,) = [volume for volume in pod(settings, **spec)["volumes"] if volume["name"] == "dshm"]
+    assert shared["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Gi"}
+
+
+def test_without_gpus_none_are_asked_for() -> None:
+    assert evaluator(gpus=0)["resources"] == {"requests": {}, "limits": {}}
+
+
+def test_volumes_of_the_user_and_the_cache() -> None:
+    settings = Settings(namespace="team", evaluator_image="e", reporter_image="r", cache_claim="cache")
+    spec = {"volumes": [{"claimName": "c", "mountPath": "/data"}, {"claimName": "c", "mountPath": "/out", "readOnly": False}]}
+    claims = [volume["persistentVolumeClaim"] for volume in pod(settings, **spec)["volumes"] if "persistentVolumeClaim" in volume]
+    assert claims == [{"claimName": "cache"}, {"claimName": "c", "readOnly": True}, {"claimName": "c", "readOnly": False}]
+    assert evaluator(settings, **spec)["volumeMounts"][-2:] == [
+        {"name": "user-0", "mountPath": "/data", "readOnly": True},
+        {"name": "user-1", "mountPath": "/out", "readOnly": False},
+    ]
+    assert [volume for volume in pod()["volumes"] if volume["name"] == "cache"] == [{"name": "cache", "emptyDir": {}}]
+
+
+def test_placement() -> None:
+    settings = Settings(
+        namespace="team",
+        evaluator_image="e",
+        reporter_image="r",
+        image_pull_secrets=("pull",),
+        default_node_selector={"gpu": "yes", "zone": "a"},
+        default_tolerations=(Toleration(key="gpu", operator="Exists"),),
+    )
+    spec = pod(
+        settings,
+        nodeSelector={"zone": "b"},
+        tolerations=[{"key": "x", "value": "y"}],
+        priorityClassName="p",
+        runtimeClassName="r",
+    )
+    assert spec["nodeSelector"] == {"gpu": "yes", "zone": "b"}
+    assert spec["tolerations"] == [{"key": "gpu", "operator": "Exists"}, {"key": "x", "value": "y"}]
+    assert (spec["priorityClassName"], spec["runtimeClassName"], spec["imagePullSecrets"]) == ("p", "r", [{"name": "pull"}])
+    assert not {"nodeSelector", "tolerations", "priorityClassName", "runtimeClassName", "imagePullSecrets"} & pod().keys()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "arguments", "expected"),
+    [
+        (0, {}, Launch(0, 1)),
+        (1, {}, Launch(1, 1)),
+        (4, {}, Launch(4, 4)),
+        (4, {"device_map": "cuda"}, Launch(4, 4)),
+        (4, {"device_map": "auto"}, Launch(4, 1)),
+        (2, {"parallelize": True}, Launch(2, 1)),
+        (1, {"tensor_parallel_size": 4}, Launch(4, 1)),
+        (8, {"tensor_parallel_size": "2"}, Launch(8, 1)),
+        (1, {"tp_size": 2}, Launch(2, 1)),
+        (1, {"tensor_parallel_size": 2, "data_parallel_size": 2}, Launch(4, 4)),
+        (8, {"data_parallel_size": 2}, Launch(8, 2)),
+        (0, {"tensor_parallel_size": 1}, Launch(0, 1)),
+        (2, {"tensor_parallel_size": "many"}, Launch(2, 2)),
+    ],
+)
+def test_gpus_and_processes(gpus: int, arguments: dict[str, Any], expected: Launch) -> None:
+    assert launch(evaluation(gpus=gpus, modelArgs=arguments).spec) == expected
+    told = given(evaluator(gpus=gpus, modelArgs=arguments))
+    assert (told.gpus, told.processes) == expected
+
+
+def test_the_manifest_is_json() -> None:
+    assert json.loads(json.dumps(manifest()))

@@ -1,0 +1,183 @@
+"""Each patch: its precondition, that it writes only what is the operator's, and what comes of it."""
+
+from typing import Any
+
+import pytest
+from operator_model import apply_patch
+from operator_objects import job_of, queued, running
+
+from lmms_eval_core.crd import status_owners
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import Object
+from lmms_eval_core.phases import Phase, Reason
+from lmms_eval_core.schema import Owner
+from lmms_eval_core.status import EvaluationStatus
+from lmms_eval_operator import objects, patches
+from lmms_eval_operator.derive import Facts, Verdict
+from lmms_eval_operator.objects import Evaluation
+
+NOW = "2026-01-01T02:00:00Z"
+FAILED = Verdict(Phase.FAILED, Reason.TASK_NOT_FOUND, "no task x", Facts("n1", 65, "2026-01-01T01:30:00Z"))
+DONE = Verdict(Phase.COMPLETED, Reason.SUCCEEDED, "", Facts("n1", 0))
+
+
+def stored(evaluation: Evaluation, **status: Any) -> Object:
+    """The object that the projection is of."""
+    fields: Object = {"phase": evaluation.phase.value, "reason": evaluation.reason}
+    if evaluation.attempt:
+        fields |= {"attempt": evaluation.attempt, "jobUID": evaluation.job_uid, "slot": 0}
+    return {
+        "metadata": {"uid": evaluation.uid, "name": evaluation.name, "resourceVersion": evaluation.version, "generation": 1},
+        "spec": {},
+        "status": fields | status,
+    }
+
+
+def after(evaluation: Evaluation, patch: list[dict[str, Any]], **status: Any) -> Object:
+    """The status once the patch was applied; it must be one that the schema takes."""
+    result: Object = apply_patch(stored(evaluation, **status), patch)["status"]
+    EvaluationStatus.model_validate(result)
+    return result
+
+
+def every_patch() -> list[tuple[Evaluation, list[dict[str, Any]]]]:
+    a, r = queued("a"), running("a")
+    waiting = Verdict(Phase.RUNNING, Reason.PULLING_IMAGE, "x", Facts("n1"))
+    return [
+        (a, patches.running(a, job_of(a, attempt=1), NOW)),
+        (a, patches.cancelled_in_queue(queued("a", cancel=True, cancelled_by="ann"), NOW)),
+        (a, patches.report(a, Verdict(Phase.QUEUED, Reason.ON_HOLD))),
+        (r, patches.report(r, waiting)),
+        (r, patches.ended(r, FAILED, NOW)),
+        (r, patches.ended(r, DONE, NOW)),
+    ]
+
+
+def test_the_operator_writes_its_own_fields_alone() -> None:
+    own = {f"/status/{field}" for field in status_owners()[Owner.OPERATOR]}
+    for _, patch in every_patch():
+        assert {operation["path"] for operation in patch if operation["op"] == "add"} <= own
+
+
+@pytest.mark.parametrize(("evaluation", "patch"), every_patch())
+def test_every_patch_has_a_precondition_in_front(evaluation: Evaluation, patch: list[dict[str, Any]]) -> None:
+    assert after(evaluation, patch)
+    assert patch[0] == {"op": "test", "path": "/metadata/uid", "value": evaluation.uid}
+    another = stored(evaluation)
+    another["metadata"]["uid"] = "another"
+    with pytest.raises(errors.Conflict):
+        apply_patch(another, patch)
+
+
+def test_a_start_clears_what_an_earlier_reporter_said_and_keeps_earlier_attempts() -> None:
+    old = tuple({"number": number, "jobName": "x"} for number in range(1, 6))
+    evaluation = queued("a", attempt=5, attempts=old, reported=frozenset({"scores", "error"}), started_at="2026-01-01T00:00:00Z")
+    job = job_of(evaluation, attempt=6, slot=3)
+    status = after(evaluation, patches.running(evaluation, job, NOW), scores={}, error={"class": "x", "message": "y"})
+    assert (status["phase"], status["reason"], status["attempt"], status["slot"]) == ("Running", "Starting", 6, 3)
+    assert (status["jobName"], status["jobUID"], status["startedAt"]) == (job.name, job.uid, "2026-01-01T00:00:00Z")
+    assert [entry["number"] for entry in status["attempts"]] == [2, 3, 4, 5, 6]
+    assert status["attempts"][-1] == {"number": 6, "jobName": job.name, "startedAt": NOW}
+    assert not {"scores", "error"} & status.keys()
+    first = queued("a")
+    assert after(first, patches.running(first, job_of(first, attempt=1), NOW))["startedAt"] == NOW
+
+
+def test_start_and_end_fail_if_anything_changed_since_the_look() -> None:
+    evaluation = running("a")
+    for patch in (patches.ended(evaluation, FAILED, NOW), patches.running(queued("a"), job_of(evaluation), NOW)):
+        changed = stored(evaluation)
+        changed["metadata"]["resourceVersion"] = "11"
+        with pytest.raises(errors.Conflict):
+            apply_patch(changed, patch)
+
+
+def test_a_report_survives_the_reporters_writes_but_not_a_new_attempt() -> None:
+    evaluation = running("a")
+    patch = patches.report(evaluation, Verdict(Phase.RUNNING, Reason.PULLING_IMAGE, "x", Facts("n1")))
+    written = stored(evaluation, progress={"stage": "Evaluating"})
+    written["metadata"]["resourceVersion"] = "11"
+    status = apply_patch(written, patch)["status"]
+    assert (status["reason"], status["message"], status["attempts"][0]["node"]) == ("PullingImage", "x", "n1")
+    for change in ({"phase": "Failed"}, {"attempt": 2}, {"jobUID": "another"}):
+        with pytest.raises(errors.Conflict):
+            apply_patch(stored(evaluation, **change), patch)
+
+
+def test_a_report_about_a_known_node_leaves_the_attempts_alone() -> None:
+    evaluation = running("a", attempts=({"number": 1, "node": "n1"},))
+    patch = patches.report(evaluation, Verdict(Phase.RUNNING, Reason.EVALUATING, "", Facts("n1")))
+    assert not [operation for operation in patch if operation["path"] == "/status/attempts"]
+
+
+def test_an_end_is_written_into_the_attempt() -> None:
+    evaluation = running("a")
+    status = after(evaluation, patches.ended(evaluation, FAILED, NOW))
+    (attempt,) = status["attempts"]
+    assert (attempt["node"], attempt["exitCode"], attempt["reason"]) == ("n1", 65, "TaskNotFound")
+    assert (attempt["endedAt"], status["completedAt"]) == ("2026-01-01T01:30:00Z", NOW)
+    assert status["error"] == {"class": "TaskNotFound", "message": "no task x"}
+    bare = Verdict(Phase.FAILED, Reason.JOB_DELETED)
+    status = after(evaluation, patches.ended(evaluation, bare, NOW))
+    assert status["attempts"][0]["endedAt"] == NOW and "exitCode" not in status["attempts"][0]
+    assert status["error"]["message"] == "the Job was deleted by somebody else"
+
+
+def test_the_reporters_own_error_is_kept() -> None:
+    error = {"class": "TaskNotFound", "message": "no task x", "logTail": "..."}
+    evaluation = running("a", stage="Starting", error=error)
+    assert after(evaluation, patches.ended(evaluation, FAILED, NOW), error=error)["error"] == error
+    earlier = running("a", attempt=2, error=error)
+    assert after(earlier, patches.ended(earlier, FAILED, NOW), error=error)["error"] != error
+
+
+def test_an_evaluation_that_never_started_ends_without_an_attempt() -> None:
+    evaluation = queued("a", cancel=True, cancelled_by="ann")
+    status = after(evaluation, patches.cancelled_in_queue(evaluation, NOW))
+    assert (status["phase"], status["cancelledBy"], status["message"]) == ("Cancelled", "ann", "cancelled by ann")
+    assert "attempts" not in status and "error" not in status
+
+
+@pytest.mark.parametrize(
+    ("verdict", "suspect", "expected"),
+    [
+        (DONE, None, {"Complete": "True"}),
+        (FAILED, None, {"Complete": "False", "Failed": "True"}),
+        (Verdict(Phase.CANCELLED, Reason.CANCELLED_BY_USER), None, {"Complete": "False"}),
+        (DONE, {"samples": 1000, "failed": 9}, {"Complete": "True"}),
+        (DONE, {"samples": 1000, "failed": 9, "empty": 1}, {"Complete": "True", "ResultsSuspect": "True"}),
+        (DONE, {"samples": 10, "swallowedErrors": 1}, {"Complete": "True", "ResultsSuspect": "True"}),
+        (DONE, {"samples": 0}, {"Complete": "True"}),
+        (FAILED, {"samples": 10, "failed": 10}, {"Complete": "False", "Failed": "True"}),
+    ],
+)
+def test_conditions(verdict: Verdict, suspect: Any, expected: dict[str, str]) -> None:
+    said = patches.conditions(running("a", suspect=suspect, generation=4), verdict, NOW)
+    assert {entry["type"]: entry["status"] for entry in said} == expected
+    assert {(entry["lastTransitionTime"], entry["observedGeneration"]) for entry in said} == {(NOW, 4)}
+    assert all(entry["reason"] for entry in said)
+
+
+def job(state: str) -> Object:
+    return {"metadata": {"uid": "a-job-1", "labels": {"lmms-eval.io/state": state}}, "spec": {"suspend": state != "started"}}
+
+
+def test_a_job_starts_once() -> None:
+    new = job_of(running("a"), state=objects.STATE_NEW)
+    started = apply_patch(job("new"), patches.start_job(new))
+    assert (started["metadata"]["labels"]["lmms-eval.io/state"], started["spec"]["suspend"]) == ("started", False)
+    for state in ("started", "stopped"):
+        with pytest.raises(errors.Conflict):
+            apply_patch(job(state), patches.start_job(new))
+
+
+def test_a_job_is_stopped_in_the_state_that_was_looked_at() -> None:
+    started = job_of(running("a"))
+    stopped = apply_patch(job("started"), patches.stop_job(started))
+    assert (stopped["metadata"]["labels"]["lmms-eval.io/state"], stopped["spec"]["suspend"]) == ("stopped", True)
+    with pytest.raises(errors.Conflict):
+        apply_patch(job("new"), patches.stop_job(started))
+
+
+def test_a_job_that_is_done_is_handed_to_kubernetes() -> None:
+    assert apply_patch(job("started"), patches.expire_job(job_of(running("a")), 60))["spec"]["ttlSecondsAfterFinished"] == 60

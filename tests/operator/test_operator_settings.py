@@ -1,0 +1,70 @@
+"""Every variable is read, and a wrong one is named."""
+
+import pytest
+
+from lmms_eval_operator.settings import InvalidSettings, Settings, Store
+
+NEEDED = {"LMMS_EVAL_NAMESPACE": "team", "LMMS_EVAL_EVALUATOR_IMAGE": "e:1", "LMMS_EVAL_REPORTER_IMAGE": "r:1"}
+
+
+def read(**variables: str) -> Settings:
+    return Settings.from_environment(NEEDED | {f"LMMS_EVAL_{name}": value for name, value in variables.items()})
+
+
+def test_what_is_not_set_has_a_default() -> None:
+    assert read() == Settings(namespace="team", evaluator_image="e:1", reporter_image="r:1")
+    assert read(CONCURRENCY="", DEFAULT_ENV="", DEFAULT_RESOURCES="null") == read()
+
+
+def test_everything_can_be_set() -> None:
+    settings = read(
+        CONCURRENCY="2",
+        IMAGE_PULL_POLICY="Always",
+        IMAGE_PULL_SECRETS='["a", "b"]',
+        GPU_RESOURCE="amd.com/gpu",
+        REPORTER_SERVICE_ACCOUNT="rep",
+        STORE_URL="s3://b/p",
+        STORE_ENDPOINT="http://s3",
+        STORE_REGION="eu",
+        STORE_SECRET="sec",
+        CACHE_CLAIM="cache",
+        DEFAULT_RESOURCES='{"cpu": 2, "memory": "8Gi", "sharedMemory": "1Gi"}',
+        DEFAULT_ENV='[{"name": "A", "value": "b"}]',
+        DEFAULT_NODE_SELECTOR='{"a": "b"}',
+        DEFAULT_TOLERATIONS='[{"key": "gpu", "operator": "Exists"}]',
+        PUBLISH_TIMEOUT_SECONDS="60",
+        JOB_TTL_SECONDS="0",
+        PROBE_PORT="1",
+        LOG_LEVEL="debug",
+    )
+    assert (settings.concurrency, settings.image_pull_secrets, settings.gpu_resource) == (2, ("a", "b"), "amd.com/gpu")
+    assert settings.store == Store(url="s3://b/p", endpoint="http://s3", region="eu", secret="sec")
+    assert (settings.default_resources.cpu, settings.default_resources.shared_memory) == (2, "1Gi")
+    assert (settings.default_env, settings.default_node_selector) == (({"name": "A", "value": "b"},), {"a": "b"})
+    assert settings.default_tolerations[0].key == "gpu"
+    assert (settings.publish_timeout_seconds, settings.job_ttl_seconds, settings.probe_port) == (60, 0, 1)
+    assert (settings.reporter_service_account, settings.cache_claim) == ("rep", "cache")
+    assert (settings.log_level, settings.image_pull_policy) == ("DEBUG", "Always")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CONCURRENCY", "0"),
+        ("CONCURRENCY", "two"),
+        ("PROBE_PORT", "-1"),
+        ("DEFAULT_ENV", "{"),
+        ("DEFAULT_ENV", '{"a": 1}'),
+        ("DEFAULT_TOLERATIONS", "[1]"),
+        ("IMAGE_PULL_SECRETS", '"a"'),
+    ],
+)
+def test_a_wrong_variable_is_named(variable: str, value: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"LMMS_EVAL_{variable}"):
+        read(**{variable: value})
+
+
+@pytest.mark.parametrize("variable", NEEDED)
+def test_a_missing_variable_is_named(variable: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"{variable} is not set"):
+        Settings.from_environment({name: value for name, value in NEEDED.items() if name != variable})
