@@ -52,7 +52,7 @@ def test_everything_can_be_set() -> None:
     [
         ("CONCURRENCY", "0"),
         ("CONCURRENCY", "two"),
-        ("PROBE_PORT", "-1"),
+        ("PROBE_PORT", "0"),
         ("DEFAULT_ENV", "{"),
         ("DEFAULT_ENV", '{"a": 1}'),
         ("DEFAULT_TOLERATIONS", "[1]"),

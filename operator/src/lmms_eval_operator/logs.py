@@ -38,3 +38,5 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("kopf", "aiohttp", "kubernetes", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It warns that it cannot catch signals in its thread; `main` does.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from lmms_eval_core.kube.client import KubeClient, Object, Resource
 from lmms_eval_core.kube.transport import connect
@@ -49,9 +50,8 @@ async def serve(settings: Settings) -> int:
     watch = Watch(settings.namespace, sink(reconciler))
     try:
         async with probes.serving(reconciler.health, settings.probe_port):
-            watch.start()
             log.info("serving", extra=logs.keys(namespace=settings.namespace, slots=settings.concurrency))
-            await until(stopping, reconciler)
+            await until(stopping, reconciler.run(), begin(watch, reconciler))
     finally:
         await watch.stop(STOP_SECONDS)
         await client.close()
@@ -59,18 +59,27 @@ async def serve(settings: Settings) -> int:
     return 0
 
 
-async def until(stopping: asyncio.Event, reconciler: Reconciler) -> None:
-    """Reconciles until `stopping` is set. Raises what the reconciler raises."""
-    loop = asyncio.create_task(reconciler.run(), name="reconciler")
-    stop = asyncio.create_task(stopping.wait(), name="stop")
+async def begin(watch: Watch, reconciler: Reconciler) -> None:
+    """Watches once the first list has succeeded: kopf looks for its resources once, and the CRD may be younger than we are."""
+    await reconciler.listed.wait()
+    watch.start()
+
+
+async def until(stopping: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
+    """Does the work until `stopping` is set. Raises what the first part of it raises."""
+    stop = asyncio.create_task(stopping.wait())
+    tasks = {asyncio.create_task(part) for part in work}
+    pending = tasks
     try:
-        await asyncio.wait({loop, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if loop.done():
-            loop.result()
+        while pending and not stop.done():
+            done, _ = await asyncio.wait({stop, *pending}, return_when=asyncio.FIRST_COMPLETED)
+            pending = {task for task in pending if task not in done}
+            for task in done - {stop}:
+                task.result()
     finally:
-        loop.cancel()
-        stop.cancel()
-        await asyncio.gather(loop, stop, return_exceptions=True)
+        for task in (stop, *tasks):
+            task.cancel()
+        await asyncio.gather(stop, *tasks, return_exceptions=True)
 
 
 def compose(client: KubeClient, settings: Settings) -> Reconciler:

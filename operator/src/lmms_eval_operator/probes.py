@@ -32,14 +32,13 @@ def application(health: Health) -> web.Application:
 
 
 @asynccontextmanager
-async def serving(health: Health, port: int) -> AsyncIterator[int]:
-    """Serves the probes on all addresses; yields the port (0 asks for any)."""
-    runner = web.AppRunner(application(health), access_log=None)
+async def serving(health: Health, port: int) -> AsyncIterator[None]:
+    """Serves the probes on all addresses, of both IP families where there are both."""
+    runner = web.AppRunner(application(health), access_log=None, shutdown_timeout=0.5)
     await runner.setup()
-    site = web.TCPSite(runner, None, port, shutdown_timeout=0.5)
-    await site.start()
+    await web.TCPSite(runner, None, port).start()
     try:
-        yield runner.addresses[0][1]
+        yield
     finally:
         await runner.cleanup()
 

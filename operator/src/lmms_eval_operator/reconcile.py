@@ -48,7 +48,7 @@ class Health:
 
 @dataclass
 class Reconciler:
-    """Runs until cancelled. `wake` makes it look at once."""
+    """Runs until cancelled. `wake` makes it look at once; `listed` is set once it knows everything."""
 
     view: View
     observer: Observer
@@ -56,6 +56,7 @@ class Reconciler:
     clock: Callable[[], float]
     health: Health
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    listed: asyncio.Event = field(default_factory=asyncio.Event)
     relist_seconds: float = RELIST_SECONDS
     _listed_at: float = float("-inf")
     _backoff: float = FIRST_BACKOFF
@@ -84,6 +85,7 @@ class Reconciler:
         if self.clock() - self._listed_at >= self.relist_seconds:
             await self.observer.everything()
             self._listed_at = self.clock()
+            self.listed.set()
         for _ in range(MAX_ROUNDS):
             now = self.clock()
             self.view.note(now)

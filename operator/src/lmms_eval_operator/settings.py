@@ -117,7 +117,7 @@ class Settings:
             default_tolerations=read.json("DEFAULT_TOLERATIONS", tuple[Toleration, ...], ()),
             publish_timeout_seconds=read.number("PUBLISH_TIMEOUT_SECONDS", cls.publish_timeout_seconds, minimum=0),
             job_ttl_seconds=read.number("JOB_TTL_SECONDS", cls.job_ttl_seconds, minimum=0),
-            probe_port=read.number("PROBE_PORT", cls.probe_port, minimum=0),
+            probe_port=read.number("PROBE_PORT", cls.probe_port, minimum=1),
             log_level=read.text("LOG_LEVEL", cls.log_level).upper(),
         )
 

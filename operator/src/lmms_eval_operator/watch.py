@@ -46,7 +46,8 @@ class Watch:
     async def stop(self, seconds: float) -> None:
         """Asks kopf to stop and waits for it a little; a thread that lingers ends with the process."""
         self._stop.set()
-        await asyncio.to_thread(self._thread.join, seconds)
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, seconds)
 
     def _run(self) -> None:
         backoff = FIRST_BACKOFF

@@ -1,0 +1,153 @@
+"""The whole process, kopf and probes included, on a real API server; there is no node, the test is the kubelet."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from operator_cluster import Namespace
+from operator_proxy import proxy
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+
+class Process:
+    """One operator process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path, port: int) -> None:
+        self.process = process
+        self._port = port
+        self._log = log
+
+    def events(self) -> list[dict[str, Any]]:
+        """Its log lines."""
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    async def probe(self, path: str) -> int:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self._port}/{path}") as answer:
+            return answer.status
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def operator(place: Namespace, kubeconfig: str, folder: Path) -> AsyncIterator[Process]:
+    """Runs one until the end of the block, and shows its log if the test fails."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "KUBECONFIG": kubeconfig,
+        "LMMS_EVAL_NAMESPACE": place.client.namespace,
+        "LMMS_EVAL_EVALUATOR_IMAGE": "evaluator:1",
+        "LMMS_EVAL_REPORTER_IMAGE": "reporter:1",
+        "LMMS_EVAL_PROBE_PORT": str(port),
+    }
+    log = folder / f"operator-{time.monotonic_ns()}.log"
+    with log.open("wb") as stream:
+        program = [sys.executable, "-c", "import sys; from lmms_eval_operator.main import main; sys.exit(main())"]
+        process = await asyncio.create_subprocess_exec(*program, env=environment, stderr=stream)
+    try:
+        yield Process(process, log, port)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        print(log.read_text())
+
+
+async def becomes(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> float:
+    """How long it took to hold."""
+    began = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while True:
+            if await condition():
+                return time.monotonic() - began
+            await asyncio.sleep(0.05)
+
+
+def phase(place: Namespace, name: str, expected: str) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return (await place.status(name))["phase"] == expected
+
+    return holds
+
+
+async def complete(place: Namespace, name: str) -> None:
+    await becomes(phase(place, name, "Running"))
+    await place.pod(name)
+    await place.publish(name)
+    await place.end_pod(name, 0)
+    await becomes(phase(place, name, "Completed"))
+
+
+async def test_events_drive_the_queue_and_sigterm_ends_it_in_two_seconds(
+    place: Namespace, kubeconfig: str, tmp_path: Path
+) -> None:
+    async with operator(place, kubeconfig, tmp_path) as running:
+        for priority, name in enumerate(("c", "b", "a")):
+            await place.submit(name, priority=priority)
+        for name in ("a", "b", "c"):
+            await complete(place, name)
+        assert await running.probe("livez") == await running.probe("readyz") == 200
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        assert await running.process.wait() == 0
+        assert time.monotonic() - began < 2
+        done = [(entry["action"], entry.get("evaluation")) for entry in running.events() if entry["event"] == "done"]
+        assert [name for action, name in done if action == "StartJob"] == ["a", "b", "c"]
+
+
+async def test_an_event_wakes_it_at_once(place: Namespace, kubeconfig: str, tmp_path: Path) -> None:
+    async with operator(place, kubeconfig, tmp_path):
+        await place.submit("first")
+        await complete(place, "first")
+        # Well below the period of the loop, whatever else the machine does.
+        await place.submit("second")
+        assert await becomes(phase(place, "second", "Running")) < 8
+
+
+async def test_killed_and_started_again_it_carries_on(place: Namespace, kubeconfig: str, tmp_path: Path) -> None:
+    await place.submit("a", priority=1)
+    await place.submit("b")
+    async with operator(place, kubeconfig, tmp_path):
+        await becomes(phase(place, "a", "Running"))
+        await place.pod("a")
+    await place.publish("a")
+    await place.end_pod("a", 0)
+    async with operator(place, kubeconfig, tmp_path):
+        await becomes(phase(place, "a", "Completed"))
+        await complete(place, "b")
+    assert len(await place.pods("a")) == 1
+
+
+@pytest.mark.parametrize("mode", ["cut", "500"])
+async def test_an_outage_ends_no_process_and_the_queue_goes_on_after_it(
+    place: Namespace, kubeconfig: str, tmp_path: Path, mode: Any
+) -> None:
+    async with proxy(kubeconfig, tmp_path) as (between, path), operator(place, path, tmp_path) as running:
+        await place.submit("a")
+        await becomes(phase(place, "a", "Running"))
+        await place.pod("a")
+        between.mode = mode
+        await place.publish("a")
+        await place.end_pod("a", 0)
+        await place.submit("b")
+        await asyncio.sleep(6)
+        assert running.process.returncode is None
+        assert await running.probe("livez") == 200
+        between.mode = "pass"
+        await becomes(phase(place, "a", "Completed"), seconds=80)
+        await complete(place, "b")

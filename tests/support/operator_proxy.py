@@ -1,0 +1,93 @@
+"""An HTTP proxy in front of the API server, whose behaviour a test changes while it runs: outages without touching the server."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Literal
+
+import aiohttp
+import yaml
+from aiohttp import web
+from kubernetes.aio import client, config
+
+Mode = Literal["pass", "500", "cut"]
+HOP_BY_HOP = {"transfer-encoding", "content-length", "connection", "content-encoding", "host", "accept-encoding"}
+
+
+class Proxy:
+    """`mode` is how it treats requests, those that are under way included."""
+
+    def __init__(self, session: aiohttp.ClientSession, upstream: str) -> None:
+        self._session = session
+        self._upstream = upstream
+        self.mode: Mode = "pass"
+        self.requests = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Forwards, or fails."""
+        self.requests += 1
+        self._obey(request)
+        if self.mode == "500":
+            return web.json_response({"kind": "Status", "status": "Failure", "code": 500, "message": "injected"}, status=500)
+        headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP_BY_HOP}
+        url = self._upstream + str(request.rel_url)
+        body = await request.read() or None
+        async with self._session.request(
+            request.method, url, headers=headers, data=body, skip_auto_headers=["Content-Type"]
+        ) as answer:
+            kept = {key: value for key, value in answer.headers.items() if key.lower() not in HOP_BY_HOP}
+            response = web.StreamResponse(status=answer.status, headers=kept)
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                self._obey(request)
+                await response.write(chunk)
+            await response.write_eof()
+            return response
+
+    def _obey(self, request: web.Request) -> None:
+        if self.mode == "cut" and request.transport is not None:
+            request.transport.abort()
+            raise web.HTTPServiceUnavailable
+
+
+@contextlib.asynccontextmanager
+async def proxy(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[Proxy, str]]:
+    """The proxy and the path of a kubeconfig that leads through it."""
+    upstream: Any = client.Configuration()
+    await config.load_kube_config(config_file=kubeconfig, client_configuration=upstream)
+    api = client.ApiClient(upstream)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=_tls(upstream)), auto_decompress=False) as session:
+        served = Proxy(session, upstream.host)
+        app = web.Application(client_max_size=64 * 1024 * 1024)
+        app.router.add_route("*", "/{path:.*}", served.handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        file = folder / "kubeconfig-of-the-proxy"
+        file.write_text(_kubeconfig(f"http://127.0.0.1:{runner.addresses[0][1]}"))
+        try:
+            yield served, str(file)
+        finally:
+            await runner.cleanup()
+            await api.close()
+
+
+def _tls(configuration: Any) -> Any:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    return context
+
+
+def _kubeconfig(server: str) -> str:
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "proxy",
+            "clusters": [{"name": "proxy", "cluster": {"server": server}}],
+            "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
+            "users": [{"name": "proxy", "user": {}}],
+        }
+    )
