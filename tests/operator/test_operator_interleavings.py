@@ -126,3 +126,17 @@ def test_a_job_that_vanished_keeps_its_slot_until_its_controller_is_done(cluster
     operator.pass_to_the_end()
     assert cluster.get(EVALUATIONS, "first")["status"]["reason"] == "JobDeleted"
     assert started(cluster) == ["second"]
+
+
+def test_a_job_made_again_by_a_sleeper_does_not_hide_that_the_first_one_vanished(cluster: Cluster) -> None:
+    one, sleeper = Operator(cluster, 1), Operator(cluster, 1)
+    runs_until(one, lambda: holder(cluster).startswith("first/"))
+    runs_until(sleeper, lambda: sleeper.client.about_to == "create jobs")
+    one.pass_to_the_end()
+    assert started(cluster) == ["first"]
+    cluster.remove(JOBS, next(iter(cluster.objects[JOBS])))
+    sleeper.pass_to_the_end()
+    assert started(cluster) == [] and holder(cluster).startswith("first/")
+    cluster.now += 6
+    sleeper.pass_to_the_end()
+    assert started(cluster) == ["second"]

@@ -24,6 +24,7 @@ from lmms_eval_operator.actions import (
 )
 from lmms_eval_operator.objects import Container, Evaluation
 from lmms_eval_operator.plan import plan
+from lmms_eval_operator.slots import Slot
 from lmms_eval_operator.view import EVENTS_SECONDS, SETTLING_SECONDS, Notes, View
 
 
@@ -238,9 +239,9 @@ def test_a_slot_with_a_content_that_names_no_attempt_is_released() -> None:
 
 
 @pytest.mark.parametrize("holder", [slot(0), slot(0, B, attempt=1), slot(0, RUNNING, attempt=2)])
-def test_a_job_whose_slot_names_somebody_else_is_stopped(holder: object) -> None:
+def test_a_job_whose_slot_names_somebody_else_is_stopped(holder: Slot) -> None:
     job = job_of(RUNNING)
-    assert StopOrphan(job) in does(world(RUNNING, B, holder, job, working(RUNNING)))  # type: ignore[arg-type]
+    assert StopOrphan(job) in does(world(RUNNING, B, holder, job, working(RUNNING)))
 
 
 def test_a_job_that_was_started_before_its_time_is_stopped() -> None:

@@ -4,11 +4,13 @@ Two operators at once, each stepped from one call to the next, so that both can 
 late, repeat and lose events; crashes; users who change their minds; Jobs and pods deleted behind the operator's back.
 """
 
-from typing import Any
+import random
+from typing import Any, ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from operator_model import ENDED, USER, Cluster, Operator
 
 from lmms_eval_core import names
@@ -16,6 +18,10 @@ from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object, Resource
 from lmms_eval_core.phases import TERMINAL
 from lmms_eval_operator.actions import LookAgain
 from lmms_eval_operator.plan import plan
+
+pytestmark = pytest.mark.timeout(120)
+
+EDITS: list[dict[str, Any]] = [{"cancel": True}, {"hold": True}, {"hold": False}, {"priority": 1}]
 
 
 class Queue(RuleBasedStateMachine):
@@ -43,7 +49,7 @@ class Queue(RuleBasedStateMachine):
         spec = {**USER, "priority": priority, "hold": hold}
         self.cluster.create(EVALUATIONS, {"metadata": {"name": f"e{self.submitted}", "namespace": "test"}, "spec": spec})
 
-    @rule(data=st.data(), change=st.sampled_from([{"cancel": True}, {"hold": True}, {"hold": False}, {"priority": 1}]))
+    @rule(data=st.data(), change=st.sampled_from(EDITS))
     def somebody_edits(self, data: st.DataObject, change: dict[str, Any]) -> None:
         if item := self._one(data, EVALUATIONS):
             item["spec"] |= change
@@ -64,10 +70,9 @@ class Queue(RuleBasedStateMachine):
         for job in list(self.cluster.objects[JOBS].values()):
             self.cluster.control(job)
 
-    @precondition(lambda self: self.cluster.ghosts)
     @rule()
     def a_late_controller_creates_a_pod(self) -> None:
-        until, job = self.cluster.ghosts.pop()
+        until, job = self.cluster.ghosts.pop() if self.cluster.ghosts else (0.0, {})
         if self.cluster.now < until:
             self.cluster.make_pod(job)
             pod = list(self.cluster.objects[PODS].values())[-1]
@@ -157,5 +162,63 @@ class Queue(RuleBasedStateMachine):
 
 TestQueue = Queue.TestCase
 TestQueue.settings = settings(
-    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=60, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
+
+
+class LongHistory(Queue):
+    """The same world driven by plain chance, with the odds that lead deep: hypothesis spreads its steps too evenly."""
+
+    ODDS: ClassVar[dict[str, float]] = {
+        "an_operator_goes_on": 12,
+        "an_operator_does_all_it_can": 2,
+        "an_operator_hears": 4,
+        "an_operator_misses_events_or_hears_them_again": 1,
+        "an_operator_crashes": 0.4,
+        "submit": 0.7,
+        "somebody_edits": 2,
+        "somebody_deletes": 0.5,
+        "the_controller_looks_at_all_jobs": 4,
+        "the_controller_looks_at_a_job": 2,
+        "a_late_controller_creates_a_pod": 2,
+        "a_pod_ends": 2,
+        "time_passes": 1,
+    }
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.random = random.Random(seed)
+
+    def live(self, steps: int) -> None:
+        self.begin(concurrency=self.random.choice([1, 2]))
+        for step in self.random.choices(list(self.ODDS), list(self.ODDS.values()), k=steps):
+            getattr(self, step)(**self._arguments(step))
+            self.a_slot_has_one_live_attempt()
+        self.teardown()
+
+    def _arguments(self, step: str) -> dict[str, Any]:
+        pick = self.random.choice
+        choices: dict[str, dict[str, Any]] = {
+            "an_operator_goes_on": {"which": pick([0, 1]), "calls": pick([1, 1, 2, 3, 5, 12])},
+            "an_operator_does_all_it_can": {"which": pick([0, 1])},
+            "an_operator_hears": {"which": pick([0, 1]), "events": pick([1, 3, 30])},
+            "an_operator_misses_events_or_hears_them_again": {"which": pick([0, 1]), "events": pick([-20, -5, 1, 5])},
+            "an_operator_crashes": {"which": pick([0, 1])},
+            "submit": {"priority": pick([-1, 0, 1]), "hold": pick([True, False, False, False])},
+            "somebody_edits": {"data": None, "change": dict(pick([*EDITS, {"hold": False}]))},
+            "somebody_deletes": {"data": None, "resource": pick([EVALUATIONS, JOBS, PODS])},
+            "the_controller_looks_at_a_job": {"data": None},
+            "a_pod_ends": {"data": None, "exit_code": pick([0, 0, 65, 137]), "publishes": pick([True, False])},
+            "time_passes": {"seconds": pick([1.0, 6.0, 61.0])},
+        }
+        return choices.get(step, {})
+
+    def _one(self, data: Any, resource: Resource) -> Object | None:
+        items = self.cluster.objects[resource]
+        return items[self.random.choice(sorted(items))] if items else None
+
+
+@pytest.mark.parametrize("seeds", [range(start, start + 25) for start in range(0, 100, 25)])
+def test_long_histories(seeds: range) -> None:
+    for seed in seeds:
+        LongHistory(seed).live(steps=150)

@@ -165,6 +165,7 @@ class Client:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self.about_to = ""
 
     async def get(self, resource: Resource, name: str) -> Object:
         await pause()
@@ -175,16 +176,16 @@ class Client:
         return self._cluster.list(resource, label_selector, field_selector)
 
     async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
-        return await self._write(lambda: self._cluster.create(resource, body))
+        return await self._write(f"create {resource.plural}", lambda: self._cluster.create(resource, body))
 
     async def replace(self, resource: Resource, body: Object) -> Object:
         raise NotImplementedError
 
     async def json_patch(self, resource: Resource, name: str, patch: Patch, *, subresource: str = "") -> Object:
-        return await self._write(lambda: self._cluster.patch(resource, name, patch))
+        return await self._write(f"patch {resource.plural}", lambda: self._cluster.patch(resource, name, patch))
 
     async def delete(self, resource: Resource, name: str, *, uid: str, propagation: str = "Background") -> None:
-        await self._write(lambda: self._cluster.delete(resource, name, uid))
+        await self._write(f"delete {resource.plural}", lambda: self._cluster.delete(resource, name, uid))
 
     def watch(
         self, resource: Resource, *, resource_version: str, label_selector: str = "", field_selector: str = ""
@@ -197,8 +198,10 @@ class Client:
     async def close(self) -> None:
         pass
 
-    async def _write(self, write: Callable[[], Any]) -> Any:
+    async def _write(self, what: str, write: Callable[[], Any]) -> Any:
+        self.about_to = what
         await pause()
+        self.about_to = ""
         answer = write()
         self._cluster.writes += 1
         # And again before the answer is known: what dies or sleeps here has written.
@@ -212,9 +215,9 @@ class Operator:
     def __init__(self, cluster: Cluster, concurrency: int) -> None:
         self.cluster = cluster
         self.view = View(concurrency=concurrency)
-        client, clock = Client(cluster), lambda: cluster.now
-        executor = Executor(client, self.view, SETTINGS, timestamp=lambda: "2026-01-01T00:00:00Z", clock=clock)
-        self.reconciler = Reconciler(self.view, Observer(client, self.view), executor, clock, Health(clock))
+        self.client, clock = Client(cluster), lambda: cluster.now
+        executor = Executor(self.client, self.view, SETTINGS, timestamp=lambda: "2026-01-01T00:00:00Z", clock=clock)
+        self.reconciler = Reconciler(self.view, Observer(self.client, self.view), executor, clock, Health(clock))
         self.read = len(cluster.log)
         self.work: Any = None
 

@@ -1,0 +1,144 @@
+"""Projections of what the API server sends, and of what it leaves out."""
+
+from typing import Any
+
+import pytest
+
+from lmms_eval_core.phases import Phase
+from lmms_eval_operator import objects
+from lmms_eval_operator.objects import Condition, Container, Event
+
+METADATA = {
+    "name": "a",
+    "uid": "12345678-9",
+    "resourceVersion": "7",
+    "generation": 3,
+    "creationTimestamp": "2026-01-01T00:00:00Z",
+}
+LABELS = {
+    "lmms-eval.io/evaluation": "a",
+    "lmms-eval.io/evaluation-uid": "12345678-9",
+    "lmms-eval.io/attempt": "2",
+    "lmms-eval.io/slot": "1",
+    "lmms-eval.io/state": "started",
+}
+
+
+def job(**parts: Any) -> objects.Job:
+    metadata = {"name": "a-12345678-a2", "uid": "j", "resourceVersion": "8", "labels": LABELS}
+    found = objects.job({"metadata": metadata | parts.pop("metadata", {}), **parts})
+    assert found is not None
+    return found
+
+
+def pod(**parts: Any) -> objects.Pod:
+    metadata = {"name": "p", "uid": "p", "resourceVersion": "9", "labels": LABELS}
+    found = objects.pod({"metadata": metadata | parts.pop("metadata", {}), **parts})
+    assert found is not None
+    return found
+
+
+def test_a_bare_evaluation_is_queued() -> None:
+    found = objects.evaluation({"metadata": METADATA, "spec": {}})
+    assert (found.phase, found.priority, found.attempt, found.job_uid, found.reported) == (Phase.QUEUED, 0, 0, "", frozenset())
+    assert found.startable and not found.terminal and not found.unwanted and not found.published
+
+
+def test_an_evaluation_in_full() -> None:
+    status = {
+        "phase": "Running",
+        "reason": "Evaluating",
+        "message": "m",
+        "attempt": 2,
+        "slot": 1,
+        "jobUID": "j",
+        "startedAt": "2026-01-01T00:01:00Z",
+        "attempts": [{"number": 2, "node": "n1"}],
+        "reportedAttempt": 2,
+        "progress": {"stage": "Evaluating"},
+        "scores": {},
+        "suspect": {"samples": 1},
+        "error": {"class": "x", "message": "y"},
+    }
+    metadata = METADATA | {"deletionTimestamp": "now", "annotations": {"lmms-eval.io/cancelled-by": "ann"}}
+    found = objects.evaluation({"metadata": metadata, "spec": {"priority": 5, "hold": True, "cancel": True}, "status": status})
+    assert (found.priority, found.hold, found.cancel, found.deleting, found.cancelled_by) == (5, True, True, True, "ann")
+    assert (found.attempt, found.slot, found.job_uid, found.node, found.stage) == (2, 1, "j", "n1", "Evaluating")
+    assert found.published and found.speaks_of_this_attempt and found.unwanted
+    assert found.reported == {"reportedAttempt", "progress", "scores", "suspect", "error"}
+
+
+def test_a_job_in_full() -> None:
+    found = job(spec={"ttlSecondsAfterFinished": 0}, metadata={"deletionTimestamp": "now"})
+    assert (found.evaluation, found.attempt, found.slot, found.state) == ("a", 2, 1, "started")
+    assert found.expires and found.deleting and not found.spent and not found.stopped
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"failed": 1},
+        {"succeeded": 1},
+        {"uncountedTerminatedPods": {"failed": ["p"]}},
+        {"conditions": [{"type": "Failed", "status": "True"}]},
+        {"conditions": [{"type": "SuccessCriteriaMet", "status": "True"}]},
+    ],
+)
+def test_a_job_whose_pod_has_ended_is_spent(status: dict[str, Any]) -> None:
+    assert job(status=status).spent
+
+
+@pytest.mark.parametrize(
+    "status",
+    [{}, {"active": 1}, {"uncountedTerminatedPods": {}}, {"conditions": [{"type": "Suspended", "status": "True"}]}],
+)
+def test_a_job_that_runs_is_not_spent(status: dict[str, Any]) -> None:
+    assert not job(status=status).spent
+
+
+@pytest.mark.parametrize("missing", ["lmms-eval.io/attempt", "lmms-eval.io/slot"])
+def test_what_carries_not_our_labels_is_not_ours(missing: str) -> None:
+    labels = {label: value for label, value in LABELS.items() if label != missing}
+    metadata = {"name": "a-12345678-a2", "uid": "j", "resourceVersion": "8", "labels": labels}
+    assert objects.job({"metadata": metadata}) is None
+    assert objects.pod({"metadata": metadata}) is None
+
+
+def test_a_pod_in_full() -> None:
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "no"}}
+    found = pod(
+        spec={"nodeName": "n1"},
+        metadata={"deletionTimestamp": "now"},
+        status={
+            "phase": "Running",
+            "reason": "Evicted",
+            "message": "disk",
+            "conditions": [{"type": "Ready", "status": "False", "reason": "r", "message": "m"}],
+            "containerStatuses": [{"name": "other"}, {"name": "evaluator", "image": "e", "state": waiting}],
+            "initContainerStatuses": [{"name": "reporter", "image": "r", "state": {"running": {"startedAt": "x"}}}],
+        },
+    )
+    assert (found.phase, found.node, found.deleting, found.reason, found.message) == ("Running", "n1", True, "Evicted", "disk")
+    assert found.condition("Ready") == Condition("False", "r", "m") and found.condition("Other") is None
+    assert found.evaluator == Container(image="e", waiting="ErrImagePull", message="no")
+    assert found.reporter == Container(image="r", running=True)
+    assert not found.terminal
+
+
+def test_an_ended_container() -> None:
+    state = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "t", "message": "m"}}
+    found = pod(status={"phase": "Failed", "containerStatuses": [{"name": "evaluator", "state": state}]})
+    assert found.evaluator == Container(exit_code=137, ended_as="OOMKilled", ended_at="t", message="m")
+    assert found.terminal and found.reporter is None
+
+
+def test_a_pod_without_a_status_is_pending() -> None:
+    found = pod()
+    assert (found.phase, found.node, found.evaluator, found.condition("Ready")) == ("Pending", "", None, None)
+
+
+def test_events_have_their_time_in_one_of_three_places() -> None:
+    assert objects.event({"reason": "r", "message": "m", "lastTimestamp": "3"}) == Event("r", "m", "3")
+    assert objects.event({"eventTime": "2"}) == Event("", "", "2")
+    assert objects.event({"metadata": {"creationTimestamp": "1"}}) == Event("", "", "1")
+    assert objects.event({}) == Event("", "", "")

@@ -1,0 +1,156 @@
+"""The loop around the plan: waiting, waking, backing off, and dying of a defect; the probes and the log beside it."""
+
+import asyncio
+import io
+import json
+import logging
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from operator_model import SETTINGS, USER, Client, Cluster, Operator
+
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import EVALUATIONS
+from lmms_eval_operator import logs, main, probes, reconcile
+from lmms_eval_operator.reconcile import FIRST_BACKOFF, PERIOD_SECONDS, Health, Reconciler
+
+
+class Refusing:
+    """An observer whose lists fail, as often as told."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.lists = 0
+
+    async def everything(self) -> None:
+        self.lists += 1
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+def reconciler(observer: Any) -> Reconciler:
+    made = main.compose(Client(Cluster()), SETTINGS)
+    made.observer = observer
+    return made
+
+
+async def seen(condition: Any) -> None:
+    async with asyncio.timeout(4):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_it_waits_for_the_period_and_wakes_at_once() -> None:
+    loop = reconciler(Refusing())
+    assert await loop.work() == PERIOD_SECONDS
+    task = asyncio.create_task(loop.run())
+    await seen(lambda: loop.health.good_at > 0)
+    before = loop.health.good_at
+    loop.wake.set()
+    await seen(lambda: loop.health.good_at > before)
+    task.cancel()
+
+
+async def test_an_api_server_that_fails_is_asked_again_later_and_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "FIRST_BACKOFF", 0.01)
+    observer = Refusing(errors.Unavailable("away"), errors.Throttled("slow down", retry_after=0.1))
+    loop = reconciler(observer)
+    loop._backoff = 0.01
+    task = asyncio.create_task(loop.run())
+    await seen(lambda: observer.lists == 3)
+    await seen(lambda: loop.health.good_at > 0)
+    assert loop._backoff == 0.01
+    task.cancel()
+
+
+async def test_while_backing_off_events_do_not_hurry_it() -> None:
+    observer = Refusing(*[errors.Unavailable("away")] * 9)
+    loop = reconciler(observer)
+    task = asyncio.create_task(loop.run())
+    await seen(lambda: observer.lists == 1)
+    for _ in range(20):
+        loop.wake.set()
+        await asyncio.sleep(0.005)
+    assert observer.lists == 1 and loop.health.good_at == float("-inf")
+    assert loop._backoff > FIRST_BACKOFF
+    task.cancel()
+
+
+async def test_a_defect_ends_it() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await reconciler(Refusing(ZeroDivisionError())).run()
+
+
+async def test_a_defect_ends_the_process_and_a_signal_does_so_quietly() -> None:
+    stopping = asyncio.Event()
+
+    async def breaks() -> None:
+        await asyncio.sleep(0.01)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await main.until(stopping, asyncio.sleep(0), breaks(), asyncio.sleep(60))
+    asyncio.get_running_loop().call_later(0.01, stopping.set)
+    await main.until(stopping, asyncio.sleep(60), asyncio.sleep(0))
+
+
+def test_a_pass_that_finds_no_end_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "MAX_ROUNDS", 2)
+    cluster = Cluster()
+    cluster.create(EVALUATIONS, {"metadata": {"name": "a", "namespace": "test"}, "spec": USER})
+    operator = Operator(cluster, 1)
+    work = operator.reconciler.work()
+    with pytest.raises(StopIteration) as ended:
+        for _ in range(100):
+            work.send(None)
+    assert ended.value.value == 1.0
+
+
+def test_missing_settings_are_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("LMMS_EVAL_NAMESPACE", raising=False)
+    assert main.main() == 2
+    assert "LMMS_EVAL_NAMESPACE is not set" in capsys.readouterr().err
+
+
+async def test_the_probes_tell_the_age_of_the_last_beat_and_of_the_last_good_pass() -> None:
+    now = 1000.0
+    health = Health(lambda: now)
+    runner = web.AppRunner(probes.application(health))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+
+    async def ask(path: str) -> tuple[int, str]:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/{path}") as answer:
+            return answer.status, (await answer.text()).strip()
+
+    assert await ask("readyz") == (503, "last good pass: never")
+    health.beat()
+    health.good()
+    now += 50
+    assert await ask("livez") == (200, "last beat of the loop: 50.0 s ago")
+    assert await ask("readyz") == (503, "last good pass: 50.0 s ago")
+    now += 50
+    assert (await ask("livez"))[0] == 503
+    await runner.cleanup()
+
+
+def test_a_log_line_is_one_json_object_with_the_same_keys_for_the_same_things() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.JsonFormatter())
+    logger = logging.Logger("test")
+    logger.addHandler(handler)
+    logger.info("done %d", 1, extra=logs.keys(evaluation="a", slot=0, job=None))
+    try:
+        raise ValueError("x\ny")
+    except ValueError:
+        logger.exception("failed")
+    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert (first["event"], first["level"], first["evaluation"], first["slot"]) == ("done 1", "info", "a", 0)
+    assert "job" not in first and first["time"].endswith("+00:00")
+    assert second["traceback"].endswith("ValueError: x\ny")
