@@ -5,11 +5,14 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from operator_objects import job_of, running, slot, world
+from operator_objects import job_of, queued, running, slot, world
 
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS
+from lmms_eval_core.ordering import in_order
+from lmms_eval_core.phases import Phase
+from lmms_eval_operator.derive import in_queue, shows
 from lmms_eval_operator.slots import Holder, parse_holder
-from lmms_eval_operator.view import Collection, View, ordinal
+from lmms_eval_operator.view import Collection, Evaluations, View, ordinal
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,32 @@ def test_in_whatever_order_events_come_the_newest_state_stands(history: list[tup
     for uid, version, deleted in events:
         collection.remove(uid, str(version)) if deleted else collection.put(Thing(uid, str(version)))
     assert versions(collection) == {uid: str(version) for uid, (version, deleted) in truth.items() if not deleted}
+
+
+CHANGES = st.fixed_dictionaries(
+    {
+        "priority": st.integers(-1, 1),
+        "hold": st.booleans(),
+        "cancel": st.booleans(),
+        "reason": st.sampled_from(["WaitingForTurn", "OnHold"]),
+        "phase": st.sampled_from([Phase.QUEUED, Phase.QUEUED, Phase.RUNNING, Phase.FAILED]),
+        "created_at": st.sampled_from(["1", "2"]),
+    }
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.none() | CHANGES), max_size=30))
+def test_the_queue_is_always_in_everybodys_order_and_only_those_at_rest_are_not_looked_at(history: list[Any]) -> None:
+    evaluations = Evaluations()
+    for version, (name, change) in enumerate(history):
+        if change is None:
+            evaluations.remove(f"{name}-uid", str(version))
+        else:
+            evaluations.put(queued(name, version=str(version), **change))
+    assert list(evaluations.queue()) == in_order(item for item in evaluations if item.startable)
+    at_rest = [item for item in evaluations if item not in evaluations.restless()]
+    assert all(item.phase is Phase.QUEUED and not item.cancel and shows(item, in_queue(item)) for item in at_rest)
+    assert set(evaluations.restless()) <= set(evaluations)
 
 
 def test_events_are_learnt_by_their_resource() -> None:

@@ -58,6 +58,19 @@ class Verdict:
         return self.phase in TERMINAL
 
 
+def in_queue(evaluation: Evaluation) -> Verdict:
+    """The verdict on an evaluation that waits for its turn."""
+    if evaluation.hold:
+        return Verdict(Phase.QUEUED, Reason.ON_HOLD, "set spec.hold to false to let it run")
+    return Verdict(Phase.QUEUED, Reason.WAITING_FOR_TURN)
+
+
+def shows(evaluation: Evaluation, verdict: Verdict) -> bool:
+    """Whether the status says so already."""
+    same = (evaluation.reason, evaluation.message) == (verdict.reason, verdict.message)
+    return same and (not verdict.facts.node or verdict.facts.node == evaluation.node)
+
+
 def derive(evaluation: Evaluation, job: Job | None, pods: Sequence[Pod], events: Sequence[Event] = ()) -> Verdict:
     """The verdict on the current attempt. `job` is the Job of `evaluation.job_uid`, `pods` are those of the attempt."""
     running = [pod for pod in pods if not pod.terminal]

@@ -5,13 +5,18 @@ It may be stale, but is never older than our own writes.
 Filled by lists (`observe`), by events (`watch`) and by the answers to our own writes (`apply`); read by `plan`.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from lmms_eval_core.kube import client
 from lmms_eval_core.kube.client import Object, Resource
+from lmms_eval_core.ordering import QueueKey, queue_key
+from lmms_eval_core.phases import Phase
 from lmms_eval_operator import objects
+from lmms_eval_operator.derive import in_queue, shows
 from lmms_eval_operator.objects import Evaluation, Event, Job, Pod
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.waiting import silent
@@ -66,7 +71,7 @@ class Collection(Generic[Item]):
             return False
         if not self._wanted(item):
             return self.remove(item.uid, item.version)
-        self._items[item.uid] = item
+        self._keep(item)
         return True
 
     def remove(self, uid: str, version: str) -> bool:
@@ -75,11 +80,11 @@ class Collection(Generic[Item]):
         if known is not None and ordinal(known.version) > ordinal(version):
             return False
         self._removed[uid] = max(ordinal(version), self._removed.get(uid, 0))
-        return self._items.pop(uid, None) is not None
+        return self._drop(uid) is not None
 
     def forget(self, uid: str) -> None:
         """The object was just found to be gone, in a way that tells no version."""
-        known = self._items.pop(uid, None)
+        known = self._drop(uid)
         if known is not None:
             self._removed[uid] = ordinal(known.version)
 
@@ -87,14 +92,20 @@ class Collection(Generic[Item]):
         """A whole list as of `version`. What is known and missing in it is gone, unless it is younger than the list."""
         listed = {item.uid: item for item in items}
         for uid in [known.uid for known in self if known.uid not in listed and ordinal(known.version) <= ordinal(version)]:
-            del self._items[uid]
+            self._drop(uid)
         self._listed_at = max(self._listed_at, ordinal(version))
         self._removed = {uid: at for uid, at in self._removed.items() if at > self._listed_at}
         for item in listed.values():
             if item.uid in self._items or item.uid in self._removed:
                 self.put(item)
             elif self._wanted(item):
-                self._items[item.uid] = item
+                self._keep(item)
+
+    def _keep(self, item: Item) -> None:
+        self._items[item.uid] = item
+
+    def _drop(self, uid: str) -> Item | None:
+        return self._items.pop(uid, None)
 
     def _gone_at(self, uid: str) -> int:
         # Not in the last list, hence gone by then.
@@ -104,6 +115,43 @@ class Collection(Generic[Item]):
 def ordinal(version: str) -> int:
     """A resourceVersion as a number: the API server promises that those of one resource can be compared so."""
     return int(version) if version.isdecimal() else 0
+
+
+class Evaluations(Collection[Evaluation]):
+    """Those that have not ended. Ten thousand may wait: nothing walks over all of them to see that there is nothing to do."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda item: not item.terminal)
+        self._restless: dict[str, Evaluation] = {}
+        self._queue: list[tuple[QueueKey, Evaluation]] = []
+
+    def restless(self) -> list[Evaluation]:
+        """All but those that wait in the queue and show it."""
+        return list(self._restless.values())
+
+    def queue(self) -> Iterator[Evaluation]:
+        """Those that may start, in order."""
+        return (item for _, item in self._queue)
+
+    def _keep(self, item: Evaluation) -> None:
+        self._drop(item.uid)
+        super()._keep(item)
+        if item.startable:
+            insort(self._queue, (queue_key(item), item), key=itemgetter(0))
+        if item.phase is not Phase.QUEUED or item.unwanted or not shows(item, in_queue(item)):
+            self._restless[item.uid] = item
+
+    def _drop(self, uid: str) -> Evaluation | None:
+        known = super()._drop(uid)
+        if known is not None:
+            self._restless.pop(uid, None)
+            self._leave_queue(known)
+        return known
+
+    def _leave_queue(self, item: Evaluation) -> None:
+        index = bisect_left(self._queue, queue_key(item), key=itemgetter(0))
+        if index < len(self._queue) and self._queue[index][1].uid == item.uid:
+            del self._queue[index]
 
 
 class Notes(NamedTuple):
@@ -121,7 +169,7 @@ class View:
     """Slots that may be given out. Others, of a larger past, only run out."""
     settling_seconds: float = SETTLING_SECONDS
     """How long an attempt whose Job vanished keeps its slot."""
-    evaluations: Collection[Evaluation] = field(default_factory=lambda: Collection(lambda item: not item.terminal))
+    evaluations: Evaluations = field(default_factory=Evaluations)
     jobs: Collection[Job] = field(default_factory=Collection)
     pods: Collection[Pod] = field(default_factory=Collection)
     slots: dict[int, Slot] = field(default_factory=dict)
@@ -176,7 +224,7 @@ class View:
 
     def note(self, now: float) -> None:
         """Keeps, since when attempts have been unsettled and pods silent; call before each plan."""
-        running = [item for item in self.evaluations if item.job_uid]
+        running = [item for item in self.evaluations.restless() if item.job_uid]
         unsettled = {(item.uid, item.attempt) for item in running if self.current_job(item) is None}
         holders = [slot.holder for slot in self.slots.values() if slot.holder]
         unsettled |= {(holder.uid, holder.attempt) for holder in holders if not self._vouched_for(holder)}

@@ -5,7 +5,6 @@ Claim ──▶ CreateJob ──▶ MarkRunning ──▶ StartJob one a round, 
 
 from collections.abc import Iterator
 
-from lmms_eval_core.ordering import in_order
 from lmms_eval_core.phases import Phase
 from lmms_eval_operator.actions import Action, Claim, CreateJob, DeleteJob, MarkRunning, StartJob
 from lmms_eval_operator.objects import STATE_NEW, Evaluation
@@ -64,7 +63,7 @@ def _free(view: View, slot: Slot) -> bool:
     return slot.index < view.concurrency and slot.register.free and not busy and not occupied
 
 
-def _queue(view: View) -> list[Evaluation]:
+def _queue(view: View) -> Iterator[Evaluation]:
     """Who may start and has no slot yet, in order."""
     claimed = {slot.holder.uid for slot in view.slots.values() if slot.holder}
-    return in_order(item for item in view.evaluations if item.startable and item.uid not in claimed)
+    return (item for item in view.evaluations.queue() if item.uid not in claimed)

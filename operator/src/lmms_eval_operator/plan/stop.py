@@ -9,7 +9,7 @@ from lmms_eval_operator.view import View
 
 def stop(view: View, now: float) -> Iterator[Action]:
     """Never by deleting the Job: its controller may still create a pod after that."""
-    for evaluation in view.evaluations:
+    for evaluation in view.evaluations.restless():
         if not evaluation.unwanted:
             continue
         job = view.current_job(evaluation)
