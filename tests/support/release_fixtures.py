@@ -115,8 +115,8 @@ class PodWatch:
     def stop(self) -> None:
         """Ends the watch."""
         self._process.terminate()
-        self._process.wait()
         self._thread.join()
+        self._process.communicate()
 
     def runs(self, names: list[str]) -> list[tuple[str, str, str]]:
         """(start, end, evaluation) of every evaluator container, as the kubelet reports them, in order."""
