@@ -7,6 +7,7 @@ exception is a defect: it ends the process, and the next one carries on from wha
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,9 +23,12 @@ from lmms_eval_operator.view import View
 PERIOD_SECONDS: Final = 15.0
 RELIST_SECONDS: Final = 60.0
 FIRST_BACKOFF: Final = 0.5
-LAST_BACKOFF: Final = 15.0
+LAST_BACKOFF: Final = 5.0
 # A pass that goes on for longer lets the others have their turn; far more than a start and an end take.
 MAX_ROUNDS: Final = 100
+# How often one action may meet something new in a pass before it has to wait for the next pass, and how soon that comes.
+PATIENCE: Final = 3
+TROUBLED_SECONDS: Final = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -86,30 +90,35 @@ class Reconciler:
             await self.observer.everything()
             self._listed_at = self.clock()
             self.listed.set()
+        troubles: Counter[str] = Counter()
         for _ in range(MAX_ROUNDS):
             now = self.clock()
             self.view.note(now)
             actions = plan(self.view, now)
-            due = [action for action in actions if not isinstance(action, LookAgain)]
+            due = [action for action in actions if not isinstance(action, LookAgain) and troubles[_what(action)] < PATIENCE]
             if not due:
                 waits = [action.seconds for action in actions if isinstance(action, LookAgain)]
-                return min([PERIOD_SECONDS, *waits])
-            await self._round(due)
+                return min([TROUBLED_SECONDS if troubles else PERIOD_SECONDS, *waits])
+            await self._round(due, troubles)
         log.warning("still busy after many rounds", extra=logs.keys(rounds=MAX_ROUNDS))
-        return 1.0
+        return 0.0
 
-    async def _round(self, actions: Sequence[Action]) -> None:
-        """All actions of one plan, until one finds that the plan was made of something old."""
+    async def _round(self, actions: Sequence[Action], troubles: Counter[str]) -> None:
+        """All actions of one plan. One that fails holds up no other: each has its own precondition."""
         for action in actions:
             self.health.beat()
             try:
                 await self.executor.apply(action)
             except (errors.Conflict, errors.NotFound) as error:
+                troubles[_what(action)] += 1
                 log.info("looking again", extra=_keys(action, cause=error.message))
                 await self.executor.look_again(action)
-                return
-            level = logging.DEBUG if isinstance(action, ReadEvents | Report) else logging.INFO
-            log.log(level, "done", extra=_keys(action))
+            except (errors.Invalid, errors.Forbidden) as error:
+                troubles[_what(action)] = PATIENCE
+                log.error("refused by the API server", extra=_keys(action, cause=error.message))
+            else:
+                level = logging.DEBUG if isinstance(action, ReadEvents | Report) else logging.INFO
+                log.log(level, "done", extra=_keys(action))
 
     def _back_off(self, error: errors.KubeError) -> float:
         wait = max(self._backoff * random.uniform(0.5, 1.5), getattr(error, "retry_after", 0.0))
@@ -128,6 +137,12 @@ class Reconciler:
                 await self.wake.wait()
         except TimeoutError:
             pass
+
+
+def _what(action: Action) -> str:
+    """The kind of action and what it is about: the same if it is planned again of something newer."""
+    about = next(getattr(action, name) for name in ("evaluation", "job", "pod", "slot", "uid") if hasattr(action, name))
+    return f"{type(action).__name__} {getattr(about, 'uid', getattr(about, 'index', about))}"
 
 
 def _keys(action: Action, **more: object) -> dict[str, object]:
