@@ -1,6 +1,7 @@
 """The installed chart on a real node, and words for what tests do with it."""
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -139,10 +140,19 @@ def pod_watch(release: Release) -> Iterator[PodWatch]:
 
 
 @pytest.fixture(scope="session")
-def release(kubectl: Kubectl) -> Iterator[Release]:
+def node() -> Kubectl:
+    """kubectl on a cluster with a node: the one that `make test` names, else that of hack/cluster, with our images loaded."""
+    named = os.environ.get("LMMS_EVAL_TEST_KUBECONFIG")
+    if not named:
+        deployment.prepare()
+    return deployment.kubectl(kubeconfig=named or "")
+
+
+@pytest.fixture(scope="session")
+def release(node: Kubectl) -> Iterator[Release]:
     """The chart of this checkout, installed under Pod Security `restricted`; taken away at the end."""
     values = deployment.image_values(json.loads(deployment.IMAGES.read_text()))
-    installed = Deployment(kubectl, NAMESPACE)
+    installed = Deployment(node, NAMESPACE)
     installed.uninstall()
     installed.install(values)
     yield Release(installed, values)
