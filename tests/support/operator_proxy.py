@@ -27,7 +27,8 @@ class Proxy:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Forwards, or fails."""
         self.requests += 1
-        self._obey(request)
+        if self.mode == "cut":
+            self._cut(request)
         if self.mode == "500":
             return web.json_response({"kind": "Status", "status": "Failure", "code": 500, "message": "injected"}, status=500)
         headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP_BY_HOP}
@@ -40,15 +41,17 @@ class Proxy:
             response = web.StreamResponse(status=answer.status, headers=kept)
             await response.prepare(request)
             async for chunk in answer.content.iter_any():
-                self._obey(request)
+                if self.mode != "pass":
+                    self._cut(request)
                 await response.write(chunk)
             await response.write_eof()
             return response
 
-    def _obey(self, request: web.Request) -> None:
-        if self.mode == "cut" and request.transport is not None:
+    @staticmethod
+    def _cut(request: web.Request) -> None:
+        if request.transport is not None:
             request.transport.abort()
-            raise web.HTTPServiceUnavailable
+        raise web.HTTPServiceUnavailable
 
 
 @contextlib.asynccontextmanager

@@ -6,8 +6,10 @@ lists bridge the gap. Only `on.event` is used: no annotations, no finalizers, no
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -34,9 +36,10 @@ class Watch:
     def __init__(self, namespace: str, sink: Sink) -> None:
         self._namespace = namespace
         self._sink = sink
-        self._stop = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop_kopf: Callable[[], object] = lambda: None
 
     def start(self) -> None:
         """Starts the thread."""
@@ -45,30 +48,33 @@ class Watch:
 
     async def stop(self, seconds: float) -> None:
         """Asks kopf to stop and waits for it a little; a thread that lingers ends with the process."""
-        self._stop.set()
+        self._stopping.set()
+        self._stop_kopf()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, seconds)
 
     def _run(self) -> None:
         backoff = FIRST_BACKOFF
-        while not self._stop.is_set():
+        while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 asyncio.run(self._operate())
             except Exception:
                 # The outermost loop of this thread: kopf raises whatever ended its watches.
-                log.warning("watching ended with an error", exc_info=True)
-            if self._stop.wait(backoff):
+                log.warning("watching ended", exc_info=True)
+            backoff = FIRST_BACKOFF if time.monotonic() - began > LAST_BACKOFF else min(backoff * 2, LAST_BACKOFF)
+            if self._stopping.wait(backoff):
                 return
             log.info("watching again", extra=logs.keys(waited=backoff))
-            backoff = min(backoff * 2, LAST_BACKOFF)
 
     async def _operate(self) -> None:
-        await kopf.operator(
-            registry=self._registry(),
-            settings=_settings(),
-            namespaces=[self._namespace],
-            stop_flag=self._stop,
-        )
+        # The flag is one of kopf's own loop: for one of threads it parks a thread of the loop's executor, and with that the loop
+        # would never close after a failure.
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._stop_kopf = lambda: _in_loop(loop, stop.set)
+        if self._stopping.is_set():
+            return
+        await kopf.operator(registry=self._registry(), settings=_settings(), namespaces=[self._namespace], stop_flag=stop)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -86,12 +92,14 @@ class Watch:
         return on_event
 
     def _tell(self, resource: Resource, deleted: bool, item: Object) -> None:
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(self._sink, resource, deleted, item)
-        except RuntimeError:
-            # The process is ending, its loop is closed already.
-            self._stop.set()
+        if self._loop is not None:
+            _in_loop(self._loop, self._sink, resource, deleted, item)
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: Any) -> None:
+    """Calls in another thread's loop, if that is still open: at the end of the process the two close in no order."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *arguments)
 
 
 def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -106,6 +114,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.process.ultimate_exiting_timeout = None
     settings.networking.request_timeout = 15
     settings.networking.connect_timeout = 5
+    # After these the watch ends, and is started again by us.
+    settings.networking.error_backoffs = [1, 2, 3]
     settings.watching.connect_timeout = 5
     settings.watching.server_timeout = 270
     for resource in (JOBS, PODS):
