@@ -67,6 +67,17 @@ def test_uninstalling_ends_the_operator_and_stops_what_runs(guard: Callable[...,
     assert run("stop.py", KUBECONFIG=kubeconfig, **told).returncode == 0
 
 
+def test_the_pods_of_finished_evaluations_do_not_hold_up_the_uninstall(guard: Callable[..., Any], kubectl: Kubectl) -> None:
+    guarded = guard({})
+    spec = {"containers": [{"name": "a", "image": "a"}]}
+    guarded.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "finished", "labels": OURS}, "spec": spec}])
+    ended = json.dumps({"status": {"phase": "Succeeded"}})
+    kubectl("-n", guarded.namespace, "patch", "pod", "finished", "--subresource=status", "--type=merge", "-p", ended)
+    told = {"NAMESPACE": guarded.namespace, "RELEASE": "lmms-eval", "OPERATOR": "none", "TIMEOUT_SECONDS": "30"}
+    done = run("stop.py", KUBECONFIG=kubectl.kubeconfig, **told)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
 def smoke(front_end: FrontEnd, *, seconds: str = "30") -> subprocess.CompletedProcess[str]:
     tokens = str(front_end.tokens)
     return run("smoke.py", URL=front_end.url, TOKENS=tokens, REQUEST=json.dumps(REQUEST), TIMEOUT_SECONDS=seconds)

@@ -1,4 +1,4 @@
-"""Before the release goes: ends the operator, then suspends the running Jobs and waits until their pods are gone.
+"""Before the release goes: ends the operator, then suspends the running Jobs and waits until their pods have ended.
 
 Runs in the operator's image as a pre-delete hook; environment: NAMESPACE, RELEASE, OPERATOR (its Deployment), TIMEOUT_SECONDS.
 The reporters still have their rights and their store, so that logs and finished results arrive. Evaluations stay.
@@ -21,12 +21,17 @@ POLL_SECONDS = 1.0
 
 
 async def gone(client: KubeClient, selector: str, deadline: float) -> bool:
-    """Whether no pod of `selector` is left, waiting for it until the deadline."""
-    while (await client.list(PODS, label_selector=selector)).items:
+    """Whether no pod of `selector` holds anything any more, waiting for it until the deadline."""
+    while any(map(lives, (await client.list(PODS, label_selector=selector)).items)):
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(POLL_SECONDS)
     return True
+
+
+def lives(pod: Object) -> bool:
+    """Whether the pod has not ended; those of finished evaluations stay for a while, for their logs."""
+    return pod["status"].get("phase") not in ("Succeeded", "Failed")
 
 
 async def end_operator(client: KubeClient, deadline: float) -> None:
