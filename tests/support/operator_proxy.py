@@ -11,7 +11,9 @@ import yaml
 from aiohttp import web
 from kubernetes.aio import client, config
 
-Mode = Literal["pass", "500", "cut"]
+# pass on; answer 500; cut connections; let watches tell of an error, as an API server does whose storage is in trouble
+Mode = Literal["pass", "500", "cut", "error event"]
+ERROR_EVENT = b'{"type":"ERROR","object":{"kind":"Status","status":"Failure","code":500,"message":"injected"}}\n'
 HOP_BY_HOP = {"transfer-encoding", "content-length", "connection", "content-encoding", "host", "accept-encoding"}
 
 
@@ -41,7 +43,10 @@ class Proxy:
             response = web.StreamResponse(status=answer.status, headers=kept)
             await response.prepare(request)
             async for chunk in answer.content.iter_any():
-                if self.mode != "pass":
+                if self.mode == "error event" and "watch" in request.query:
+                    await response.write(ERROR_EVENT)
+                    break
+                if self.mode in ("cut", "500"):
                     self._cut(request)
                 await response.write(chunk)
             await response.write_eof()

@@ -7,10 +7,11 @@ lists bridge the gap. Only `on.event` is used: no annotations, no finalizers, no
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import kopf
@@ -22,6 +23,7 @@ from lmms_eval_operator.observe import NOT_ENDED, OURS
 
 FIRST_BACKOFF: Final = 1.0
 LAST_BACKOFF: Final = 30.0
+CANCEL_SECONDS: Final = 0.5
 WATCHED: Final = (EVALUATIONS, JOBS, PODS)
 
 # (resource, whether it was deleted, the object)
@@ -57,24 +59,41 @@ class Watch:
         backoff = FIRST_BACKOFF
         while not self._stopping.is_set():
             began = time.monotonic()
+            loop = asyncio.new_event_loop()
             try:
-                asyncio.run(self._operate())
+                loop.run_until_complete(self._operate())
             except Exception:
                 # The outermost loop of this thread: kopf raises whatever ended its watches.
                 log.warning("watching ended", exc_info=True)
+            finally:
+                # Not by asyncio.run, which waits for all tasks: some of kopf's do not end.
+                loop.close()
             backoff = FIRST_BACKOFF if time.monotonic() - began > LAST_BACKOFF else min(backoff * 2, LAST_BACKOFF)
             if self._stopping.wait(backoff):
                 return
             log.info("watching again", extra=logs.keys(waited=backoff))
 
     async def _operate(self) -> None:
-        # The flag is one of kopf's own loop: for one of threads it parks a thread of the loop's executor, and with that the loop
-        # would never close after a failure.
+        """kopf until `stop`, or until one of its tasks fails, which ends it; raises what that raised.
+
+        `kopf.operator` would then wait for its watchers, which wait for credentials from a task that it has ended already. And the
+        stop flag is one of this loop: for one of threads, kopf parks a thread that keeps the process from ending.
+        """
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         self._stop_kopf = lambda: _in_loop(loop, stop.set)
         if self._stopping.is_set():
             return
-        await kopf.operator(registry=self._registry(), settings=_settings(), namespaces=[self._namespace], stop_flag=stop)
+        tasks = await kopf.spawn_tasks(
+            registry=self._registry(), settings=_settings(), namespaces=[self._namespace], stop_flag=stop
+        )
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=CANCEL_SECONDS)
+        for task in done:
+            task.result()
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -96,6 +115,13 @@ class Watch:
             _in_loop(self._loop, self._sink, resource, deleted, item)
 
 
+class Backoffs:
+    """Seconds between attempts, without end: kopf gives up for good when they run out."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((1.0, 1.0, 2.0, 3.0), itertools.repeat(5.0))
+
+
 def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: Any) -> None:
     """Calls in another thread's loop, if that is still open: at the end of the process the two close in no order."""
     with contextlib.suppress(RuntimeError):
@@ -114,8 +140,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.process.ultimate_exiting_timeout = None
     settings.networking.request_timeout = 15
     settings.networking.connect_timeout = 5
-    # After these the watch ends, and is started again by us.
-    settings.networking.error_backoffs = [1, 2, 3]
+    settings.networking.error_backoffs = Backoffs()
     settings.watching.connect_timeout = 5
     settings.watching.server_timeout = 270
     for resource in (JOBS, PODS):
