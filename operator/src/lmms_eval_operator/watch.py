@@ -1,8 +1,8 @@
 """kopf: events of evaluations, Jobs and pods into the view, and a wake-up for the reconciler. The only file that imports it.
 
-kopf runs in a thread of its own, as it ends every task of its event loop when it stops. It stops for good on an error in a
-watch (an API server that answers 500 for a minute is enough), so it is started again, with a back-off; the reconciler's own
-lists bridge the gap. Only `on.event` is used: no annotations, no finalizers, nothing decided here.
+kopf runs in a thread of its own, as it ends every task of its event loop when it stops. It stops for good when a watch tells
+of an error, so it is started again, with a back-off; the reconciler's own lists bridge the gap. Only `on.event` is used: no
+annotations, no finalizers, nothing decided here.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class Watch:
     async def _operate(self) -> None:
         """kopf until `stop`, or until one of its tasks fails, which ends it; raises what that raised.
 
-        `kopf.operator` would then wait for its watchers, which wait for credentials from a task that it has ended already. And the
+        `kopf.operator` would then wait for its watchers, which wait for credentials from a task that has ended already. And the
         stop flag is one of this loop: for one of threads, kopf parks a thread that keeps the process from ending.
         """
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
