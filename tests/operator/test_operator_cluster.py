@@ -258,6 +258,30 @@ async def _says(place: Namespace, name: str, message: str) -> bool:
     return (await place.status(name)).get("message") == message
 
 
+@pytest.mark.parametrize("pod_first", [False, True])
+async def test_the_manual_release_of_a_lost_nodes_slot(place: Namespace, pod_first: bool) -> None:
+    await place.submit("a", priority=1)
+    await place.submit("b")
+    operator = place.operator()
+    await running(place, operator, "a")
+    pod = await place.bind("a")
+    conditions = [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "True"}]
+    await place.pod_status(pod, phase="Running", conditions=conditions)
+    await until(operator, lambda: _reason(place, "a", "NodeUnreachable"))
+    (job,) = await place.jobs("a")
+    # The pod alone is not enough: the Job's finalizer holds it, and with it the slot.
+    if pod_first:
+        await place.vanish(pod)
+        await operator.work()
+        assert (await place.where("a"))[0] == "Running"
+    await place.delete(JOBS, job["metadata"]["name"])
+    if not pod_first:
+        await place.vanish(pod)
+    await until(operator, phase(place, "a", "Failed"))
+    assert (await place.status("a"))["reason"] == "JobDeleted"
+    await completed(place, operator, "b")
+
+
 async def test_a_pod_left_behind_by_its_job_is_ended_by_cancel(place: Namespace) -> None:
     await place.submit("a")
     operator = place.operator()
