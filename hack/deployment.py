@@ -77,6 +77,29 @@ def prepare() -> dict[str, str]:
     return references
 
 
+def bare_pod(name: str, *, image: str, command: list[str]) -> dict[str, Any]:
+    """A pod that runs `command` in an image of ours, confined like an evaluation's, without anything of ours around it.
+
+    It is labelled `bare=<name>`; /tmp is writable, and home.
+    """
+    container = {
+        "name": "evaluator",
+        "image": image,
+        "command": command,
+        "env": [{"name": key, "value": value} for key, value in {"HOME": "/tmp", "HF_HOME": "/tmp/hf"}.items()],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+    spec = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"bare": name}}, "spec": spec}
+
+
 def image_values(references: dict[str, str]) -> dict[str, Any]:
     """The chart's values for our own images."""
     split = {name: reference.rsplit(":", 1) for name, reference in references.items()}

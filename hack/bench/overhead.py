@@ -5,7 +5,7 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-from deployment import Deployment, wait_until
+from deployment import Deployment, bare_pod, wait_until
 
 from bench.rows import Row
 
@@ -28,27 +28,11 @@ def evaluation(name: str) -> Object:
     return {"apiVersion": "lmms-eval.io/v1alpha1", "kind": "LMMEvaluation", "metadata": {"name": name}, "spec": spec}
 
 
-def bare_pod(name: str, image: str) -> Object:
+def bare_command() -> list[str]:
     """The same run without anything of ours."""
     arguments = ["--model", "llava_hf", "--model_args", ",".join(f"{key}={value}" for key, value in MODEL_ARGS.items())]
     arguments += ["--tasks", "smoke_vqa", "--include_path", f"{SMOKE}/tasks", "--batch_size", "1", "--log_samples"]
-    environment = {"HF_HOME": "/tmp/hf", "HOME": "/tmp", "PYTHONUNBUFFERED": "1"}
-    container = {
-        "name": "evaluator",
-        "image": image,
-        "command": ["python", "-m", "lmms_eval", *arguments, "--output_path", "/tmp/out"],
-        "env": [{"name": key, "value": value} for key, value in environment.items()],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
-    }
-    spec = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [container],
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
-    }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"bench": name}}, "spec": spec}
+    return ["python", "-m", "lmms_eval", *arguments, "--output_path", "/tmp/out"]
 
 
 def seconds_of(release: Deployment, item: Object, selector: str) -> float:
@@ -70,7 +54,8 @@ def measure(release: Deployment, image: str) -> list[Row]:
     bare, ours = [], []
     for number in range(ROUNDS):
         name = f"bench-bare-{number}"
-        bare.append(seconds_of(release, bare_pod(name, image), f"bench={name}"))
+        pod = bare_pod(name, image=image, command=bare_command())
+        bare.append(seconds_of(release, pod, f"bare={name}"))
         release("delete", "pod", name)
         name = f"bench-ours-{number}"
         ours.append(seconds_of(release, evaluation(name), f"lmms-eval.io/evaluation={name}"))

@@ -4,6 +4,7 @@ import json
 import time
 from typing import Any
 
+import deployment
 import pytest
 from release_fixtures import SMOKE, TASK, Release, smoke
 
@@ -34,29 +35,9 @@ def bare_results(release: Release, model: str) -> dict[str, Any]:
     arguments = ["--model", model, "--model_args", model_args, "--tasks", TASK, "--include_path", f"{SMOKE}/tasks"]
     arguments += ["--batch_size", "1", "--log_samples"]
     images = release.values["images"]["evaluator"]
-    container = {
-        "name": "bare",
-        "image": f"{images['repository']}:{images['tag']}",
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-c", BARE, *arguments],
-        "env": [
-            {"name": "HF_HOME", "value": "/tmp/hf"},
-            {"name": "HOME", "value": "/tmp"},
-            {"name": "HF_HUB_OFFLINE", "value": "1"},
-        ],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
-    }
-    spec = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [container],
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
-    }
-    release.deployment(
-        "create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
-    )
+    image = f"{images['repository']}:{images['tag']}"
+    pod = deployment.bare_pod(name, image=image, command=["python", "-c", BARE, *arguments])
+    release.deployment("create", "-f", "-", stdin=json.dumps(pod))
     deadline = time.monotonic() + 300
     while release.deployment("get", "pod", name, "-o", "jsonpath={.status.phase}") not in ("Succeeded", "Failed"):
         assert time.monotonic() < deadline
