@@ -14,8 +14,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
+from deployment import ROOT, Kubectl
 from operator_cluster import Namespace
 from operator_proxy import proxy
+
+from lmms_eval_core.kube.client import JOBS
+from lmms_eval_operator.view import EVENTS_SECONDS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -54,6 +59,7 @@ async def operator(place: Namespace, kubeconfig: str, folder: Path) -> AsyncIter
         "LMMS_EVAL_EVALUATOR_IMAGE": "evaluator:1",
         "LMMS_EVAL_REPORTER_IMAGE": "reporter:1",
         "LMMS_EVAL_PROBE_PORT": str(port),
+        "LMMS_EVAL_LOG_LEVEL": "DEBUG",
     }
     log = folder / f"operator-{time.monotonic_ns()}.log"
     with log.open("wb") as stream:
@@ -112,6 +118,67 @@ async def test_events_drive_the_queue_and_sigterm_ends_it_in_two_seconds(
         assert time.monotonic() - began < 2
         done = [(entry["action"], entry.get("evaluation")) for entry in running.events() if entry["event"] == "done"]
         assert [name for action, name in done if action == "StartJob"] == ["a", "b", "c"]
+
+
+def rights() -> list[dict[str, list[str]]]:
+    """The Role that operator/README.md asks for."""
+    rows = [line.split("|")[1:4] for line in (ROOT / "operator" / "README.md").read_text().splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in row] for row in rows[1:]]
+    return [
+        {"apiGroups": ["" if group == "(core)" else group], "resources": [resource], "verbs": verbs.split(", ")}
+        for group, resource, verbs in cells
+    ]
+
+
+def as_service_account(kubectl: Kubectl, namespace: str, folder: Path) -> str:
+    """A kubeconfig of an account that has these rights in the namespace and no others."""
+    kubectl("-n", namespace, "create", "serviceaccount", "operator")
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "operator"}, "rules": rights()}
+    kubectl("-n", namespace, "create", "-f", "-", stdin=json.dumps(role))
+    kubectl("-n", namespace, "create", "rolebinding", "operator", "--role=operator", f"--serviceaccount={namespace}:operator")
+    token = kubectl("-n", namespace, "create", "token", "operator").strip()
+    config = yaml.safe_load(kubectl("config", "view", "--raw", "--minify", "--flatten"))
+    config["users"][0]["user"] = {"token": token}
+    path = folder / "kubeconfig-of-the-operator"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+async def test_the_rights_in_the_readme_are_enough(place: Namespace, kubectl: Kubectl, tmp_path: Path) -> None:
+    path = as_service_account(kubectl, place.client.namespace, tmp_path)
+    async with operator(place, path, tmp_path) as running:
+        for name in ("a", "orphaned", "cancelled"):
+            await place.submit(name, hold=True)
+        await place.edit("a", hold=False)
+        await complete(place, "a")
+        await place.edit("orphaned", hold=False)
+        await becomes(phase(place, "orphaned", "Running"))
+        await place.pod("orphaned")
+        (job,) = await place.jobs("orphaned")
+        await place.client.delete(JOBS, job["metadata"]["name"], uid=job["metadata"]["uid"], propagation="Orphan")
+        await asyncio.sleep(EVENTS_SECONDS + 1)
+        await place.edit("orphaned", cancel=True)
+        await becomes(phase(place, "orphaned", "Cancelled"))
+        await place.edit("cancelled", hold=False)
+        await becomes(phase(place, "cancelled", "Running"))
+        await place.bind("cancelled")
+        await asyncio.sleep(EVENTS_SECONDS + 1)
+        await place.edit("cancelled", cancel=True)
+        await place.vanish(await place.pod("cancelled"))
+        await becomes(phase(place, "cancelled", "Cancelled"))
+        actions = {entry.get("action") for entry in running.events()}
+        assert {
+            "Claim",
+            "CreateJob",
+            "MarkRunning",
+            "StartJob",
+            "StopJob",
+            "Finish",
+            "Release",
+            "DeletePod",
+            "ReadEvents",
+        } <= actions
+        assert [entry for entry in running.events() if entry["level"] in ("warning", "error")] == []
 
 
 async def test_an_event_wakes_it_at_once(place: Namespace, kubeconfig: str, tmp_path: Path) -> None:
