@@ -8,8 +8,8 @@ import os
 import sys
 import time
 
-from report import Outcome, print_summary
-from tiers import TIERS, Missing, Tier
+from report import Outcome, print_summary, write_summary
+from tiers import BUILD, TIERS, Missing, Tier
 
 
 def run(tier: Tier) -> Outcome:
@@ -32,6 +32,7 @@ def main() -> int:
         print(f"no such tier: {', '.join(sorted(unknown))}; there are {', '.join(tier.name for tier in TIERS)}", file=sys.stderr)
         return 2
     outcomes = [run(tier) for tier in TIERS if tier.name in wanted]
+    write_summary(outcomes, BUILD / "summary.json")
     print_summary(outcomes)
     allow_missing = os.environ.get("LMMS_EVAL_TEST_ALLOW_MISSING") == "1"
     return 0 if all(outcome.good(allow_missing=allow_missing) for outcome in outcomes) else 1

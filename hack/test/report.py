@@ -1,6 +1,8 @@
 """What the tiers came to, as a table and one closing line."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class Outcome:
         if self.missing:
             return f"{self.name:12} did not run: {self.missing}"
         return f"{self.name:12} {self.passed:7} {self.failed:7} {self.skipped:8} {self.seconds:8.0f} s"
+
+
+def write_summary(outcomes: list[Outcome], path: Path) -> None:
+    """The same for a program: the benchmark reads the times."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n")
 
 
 def print_summary(outcomes: list[Outcome]) -> None:
