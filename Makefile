@@ -26,7 +26,7 @@ check: setup ## Format, lint, types, import rules, generated files
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy $(MEMBERS)
 	@for tool in $(TOOLS); do $(BIN)/mypy $$tool || exit 1; done
-	@$(BIN)/lint-imports --no-cache | tail -n 3
+	@broken=$$($(BIN)/lint-imports --no-cache) || { echo "$$broken"; exit 1; }
 	@$(MAKE) --no-print-directory verify
 
 generate: setup ## Writes the CRD and the list of status owners from core
