@@ -8,14 +8,17 @@ the API server calls webhooks by them; where their packets go is decided after i
 import hashlib
 import ipaddress
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .console import ClusterError
-from .settings import SERVICE_RANGE, Cluster
+from .settings import FIRST_SERVICE, SERVICE_RANGE, Cluster
 from .shell import call, inside, succeeds
 
 Network = ipaddress.IPv4Network
+
+_CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], 443), timeout=1)"
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ def create(cluster: Cluster) -> Addresses:
         call("ip", "-netns", cluster.identity, *command)
     call(*inside(cluster.netns, ["sysctl", "-qw", "net.ipv4.ip_forward=1"]))
     return addresses
+
+
+def serves(cluster: Cluster) -> bool:
+    """Say whether the API server can be reached by its service's address, as pods do."""
+    return succeeds(*inside(cluster.netns, [sys.executable, "-c", _CONNECT, FIRST_SERVICE]))
 
 
 def remove(cluster: Cluster) -> None:

@@ -64,6 +64,7 @@ class Startup:
         self._api.create(CLASSES_PATH, storage_class())
         self._wait("the node", lambda: node_ready(self._api))
         self._wait("the name server", lambda: port_open(self._address, 53))
+        self._wait("the addresses of services", lambda: network.serves(self._cluster))
 
     def _start(self, *names: str) -> None:
         for name in names:
