@@ -117,7 +117,7 @@ def main() -> int:
     release = Deployment(deployment.kubectl(), NAMESPACE)
     with step("helm install lmms-eval charts/lmms-eval (about 20 s)"):
         release.install(deployment.image_values(references))
-    with step("kubectl apply -f examples/smoke.yaml (a run takes about 40 s, most of it Python imports)"):
+    with step("kubectl apply -f examples/smoke.yaml (a run takes about 20 s, most of it Python imports)"):
         first = watch(release, apply_example(release))
     with step("The same model over HTTP"), release.port_forward(f"{release.release}-api", 80) as url:
         token = release.token()
