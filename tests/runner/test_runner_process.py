@@ -10,7 +10,7 @@ from runner_process import RunnerProcess
 
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.redact import HIDDEN
-from lmms_eval_core.run import PROGRESS_FILE, RUN_FILE, ProgressReport, RunRecord, Stage
+from lmms_eval_core.run import OUTCOME_FILE, PROGRESS_FILE, PUBLISHED_FILE, RUN_FILE, ProgressReport, RunRecord, Stage
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -40,6 +40,15 @@ def test_a_run_that_is_published_is_a_success(tmp_path: Path) -> None:
     assert runner.wait() == 0
     assert "working\n" in runner.log
     assert runner.log == runner.output.read_text()
+
+
+def test_what_is_published_before_the_start_is_not_computed_again(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / PUBLISHED_FILE).write_text("an earlier attempt had finished\n")
+    started = tmp_path / "started"
+    run = RunnerProcess(tmp_path, f"pathlib.Path({str(started)!r}).touch(); results()")
+    assert run.wait() == 0
+    assert not started.exists() and not (run.directory / OUTCOME_FILE).exists()
 
 
 def test_the_input_is_on_record(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lmms_eval_core.run import LOG_FILE, OUTCOME_FILE, PUBLISHED_FILE, Outcome
+from lmms_eval_core.run import LOG_FILE, OUTCOME_FILE, PUBLISHED_FILE, RUN_FILE, Outcome
 
 STAND_IN = """\
 import json, os, pathlib, signal, subprocess, sys, time
@@ -74,7 +74,8 @@ class RunnerProcess:
         return Outcome.model_validate_json(self.until(OUTCOME_FILE))
 
     def publish(self) -> None:
-        """What the reporter does in the end."""
+        """What the reporter does in the end; before the run has begun it would mean that there is nothing to run."""
+        self.until(RUN_FILE)
         (self.directory / PUBLISHED_FILE).touch()
 
     def ask_to_end(self) -> None:

@@ -29,7 +29,7 @@ from lmms_eval_core.run import (
 from .attempt import attempt
 from .classify import Verdict
 from .judge import refused
-from .publishing import wait_for_published
+from .publishing import is_published, wait_for_published
 from .stop import StopRequest
 
 
@@ -38,6 +38,8 @@ def main() -> int:
     stop = StopRequest()
     stop.listen()
     directory = Path(os.environ.get(ENV_RUN_DIRECTORY) or RUN_DIRECTORY)
+    if is_published(directory):
+        return exit_code(Reason.SUCCEEDED)
     run = _input(os.environ)
     if isinstance(run, Verdict):
         outcome, timeout = refused(run), 0.0

@@ -14,6 +14,11 @@ FAILURE_SECONDS: Final = 90
 _TICK: Final = 0.1
 
 
+def is_published(directory: Path) -> bool:
+    """Whether the reporter needs nothing more of this pod; before the start it means that there is nothing to run."""
+    return (directory / PUBLISHED_FILE).exists()
+
+
 def wait_for_published(directory: Path, *, reason: Reason, timeout_seconds: float, stop: StopRequest) -> bool:
     """Whether the reporter acknowledged in time.
 
@@ -21,7 +26,7 @@ def wait_for_published(directory: Path, *, reason: Reason, timeout_seconds: floa
     """
     succeeded = reason is Reason.SUCCEEDED
     deadline = time.monotonic() + (timeout_seconds if succeeded else min(timeout_seconds, FAILURE_SECONDS))
-    while not (directory / PUBLISHED_FILE).exists():
+    while not is_published(directory):
         if time.monotonic() >= deadline or (stop.made and not succeeded):
             return False
         time.sleep(_TICK)
