@@ -26,7 +26,6 @@ JOBS: Final = Resource("batch", "v1", "jobs")
 PODS: Final = Resource("", "v1", "pods")
 EVENTS: Final = Resource("", "v1", "events")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases")
-NODES: Final = Resource("", "v1", "nodes", namespaced=False)
 
 
 class Page(NamedTuple):
