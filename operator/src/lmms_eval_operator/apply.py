@@ -43,9 +43,12 @@ from lmms_eval_operator.view import View
 
 MAX_MESSAGE = 2048
 
+# Hears of each status that was written: the evaluation before and after.
+Told = Callable[[objects.Evaluation, objects.Evaluation], None]
+
 
 class Executor:
-    """Does actions. `timestamp` gives the time of day as Kubernetes writes it, `clock` is monotonic."""
+    """Does actions. `timestamp` gives the time of day as Kubernetes writes it, `clock` is monotonic, `told` must not block."""
 
     def __init__(
         self,
@@ -55,12 +58,14 @@ class Executor:
         *,
         timestamp: Callable[[], str],
         clock: Callable[[], float],
+        told: Told = lambda before, after: None,
     ) -> None:
         self._client = client
         self._view = view
         self._settings = settings
         self._timestamp = timestamp
         self._clock = clock
+        self._told = told
         self._observer = Observer(client, view)
         self._handlers: dict[type, Callable[[Any], Awaitable[None]]] = {
             Claim: self._claim,
@@ -230,7 +235,9 @@ class Executor:
 
     async def _write_status(self, evaluation: objects.Evaluation, patch: Patch) -> None:
         answer = await self._client.json_patch(EVALUATIONS, evaluation.name, patch, subresource="status")
-        self._view.evaluations.put(objects.evaluation(answer))
+        written = objects.evaluation(answer)
+        self._view.evaluations.put(written)
+        self._told(evaluation, written)
 
     async def _write_job(self, job: objects.Job, patch: Patch) -> None:
         self._put_job(await self._client.json_patch(JOBS, job.name, patch))
