@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lmms_eval_core import names
-from lmms_eval_core.kube import errors, lease
+from lmms_eval_core.kube import errors, lease, transport
 from lmms_eval_core.kube.client import EVALUATIONS, LEASES, Object
 from lmms_eval_core.kube.reflector import Reflector
 from lmms_eval_core.kube.transport import Transport
@@ -45,6 +45,26 @@ async def test_errors_say_what_happened(client: Transport) -> None:
     await client.delete(EVALUATIONS, "a", uid=created["metadata"]["uid"])
     with pytest.raises(errors.NotFound):
         await client.get(EVALUATIONS, "a")
+
+
+async def test_a_state_that_changed_is_not_deleted(client: Transport) -> None:
+    looked_at = (await client.create(EVALUATIONS, evaluation("a")))["metadata"]
+    newer = await client.json_patch(EVALUATIONS, "a", [{"op": "add", "path": "/spec/ttlSecondsAfterFinished", "value": 5}])
+    state = {"uid": looked_at["uid"], "resource_version": looked_at["resourceVersion"]}
+    with pytest.raises(errors.Conflict):
+        await client.delete(EVALUATIONS, "a", **state)
+    await client.delete(EVALUATIONS, "a", **state | {"resource_version": newer["metadata"]["resourceVersion"]})
+    assert (await client.list(EVALUATIONS)).items == []
+
+
+async def test_pages_are_the_list_in_pieces(client: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "PAGE_SIZE", 2)
+    for name in "abcde":
+        await client.create(EVALUATIONS, evaluation(name))
+    pages = [page async for page in client.pages(EVALUATIONS)]
+    assert ["".join(item["metadata"]["name"] for item in page.items) for page in pages] == ["ab", "cd", "e"]
+    assert len({page.resource_version for page in pages}) == 1
+    assert [item["metadata"]["name"] for item in (await client.list(EVALUATIONS)).items] == list("abcde")
 
 
 async def test_a_failed_test_operation_is_a_conflict_and_a_refused_value_is_not(client: Transport) -> None:

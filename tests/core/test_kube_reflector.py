@@ -33,9 +33,9 @@ class Script:
         self.lists = 0
         self.silent = asyncio.Event()
 
-    async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> Page:
+    async def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Page]:
         self.lists += 1
-        return Page([item(f"listed-{self.lists}")], str(100 * self.lists))
+        yield Page([item(f"listed-{self.lists}")], str(100 * self.lists))
 
     async def watch(
         self, resource: Resource, *, resource_version: str, label_selector: str = "", field_selector: str = ""
@@ -81,6 +81,34 @@ async def test_silence_of_a_watch_is_not_staleness() -> None:
     reflector, running = await played(Script(), clock, Names())
     clock.now += 59
     assert (reflector.stale_for(), reflector.age()) == (0, 59)
+    running.cancel()
+
+
+class Whole:
+    """A mirror that keeps whatever it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Object] = []
+
+    def replace(self, objects: list[Object]) -> None:
+        self.told += objects
+
+    def update(self, item: Object) -> None:
+        self.told.append(item)
+
+    def remove(self, item: Object) -> None:
+        self.told.append(item)
+
+
+async def test_a_projection_is_all_that_the_mirror_sees() -> None:
+    mirror, large = Whole(), {**item("a"), "status": {"scores": {}}}
+    script = Script([WatchEvent("ADDED", large), WatchEvent("DELETED", large)])
+    reflector = Reflector(
+        cast(KubeClient, script), EVALUATIONS, mirror, projection=lambda whole: {"name": whole["metadata"]["name"]}
+    )
+    running = asyncio.create_task(reflector.run())
+    await script.silent.wait()
+    assert mirror.told[:3] == [{"name": "listed-1"}, {"name": "a"}, {"name": "a"}]
     running.cancel()
 
 

@@ -41,8 +41,9 @@ class Mortal:
         what = f"patch {resource.plural}"
         return await self._write(what, lambda: self._client.json_patch(resource, name, patch, subresource=subresource))
 
-    async def delete(self, resource: Resource, name: str, *, uid: str, propagation: str = "Background") -> None:
-        await self._write(f"delete {resource.plural}", lambda: self._client.delete(resource, name, uid=uid))
+    async def delete(self, resource: Resource, name: str, *, uid: str, resource_version: str = "") -> None:
+        what = f"delete {resource.plural}"
+        await self._write(what, lambda: self._client.delete(resource, name, uid=uid, resource_version=resource_version))
 
     async def _write(self, what: str, write: Callable[[], Awaitable[Any]]) -> Any:
         self.writes.append(what)

@@ -26,6 +26,7 @@ JOBS: Final = Resource("batch", "v1", "jobs")
 PODS: Final = Resource("", "v1", "pods")
 EVENTS: Final = Resource("", "v1", "events")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases")
+NAMESPACES: Final = Resource("", "v1", "namespaces", namespaced=False)
 
 
 class Page(NamedTuple):
@@ -53,7 +54,10 @@ class KubeClient(Protocol):
         """One object, read from the API server's storage."""
 
     async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> Page:
-        """All matching objects, page by page; consistent as of one moment."""
+        """All matching objects; consistent as of one moment."""
+
+    def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Page]:
+        """The same list in pieces of bounded size, for readers that keep little of each object. Gone if they take too long."""
 
     async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
         """Creates; unknown or repeated fields are refused. AlreadyExists if the name is taken."""
@@ -64,8 +68,13 @@ class KubeClient(Protocol):
     async def json_patch(self, resource: Resource, name: str, patch: Patch, *, subresource: str = "") -> Object:
         """RFC 6902. Its `test` operations are the precondition: Conflict if one fails."""
 
-    async def delete(self, resource: Resource, name: str, *, uid: str, propagation: str = "Background") -> None:
-        """Deletes the object of this very uid: Conflict if the name belongs to another by now."""
+    async def delete(
+        self, resource: Resource, name: str, *, uid: str, resource_version: str = "", propagation: str = "Background"
+    ) -> None:
+        """Deletes the object of this very uid: Conflict if the name belongs to another by now.
+
+        With `resource_version`, only that very state of it: Conflict if it changed since.
+        """
 
     def watch(
         self, resource: Resource, *, resource_version: str, label_selector: str = "", field_selector: str = ""

@@ -1,7 +1,7 @@
 """List, then watch, for as long as it takes: a collection of the API server mirrored into callbacks.
 
 A list replaces everything, so objects that vanished unseen are told as deleted; 410 or any error means list again, with a
-jittered back-off.
+jittered back-off. Who needs little of each object gives a `projection`, and the list never stands in memory whole.
 """
 
 import asyncio
@@ -43,6 +43,7 @@ class Reflector:
     mirror: Mirror
     label_selector: str = ""
     field_selector: str = ""
+    projection: Callable[[Object], Object] = lambda item: item
     clock: Callable[[], float] = time.monotonic
     log: Callable[[str], None] = lambda message: None
     synced: asyncio.Event = field(default_factory=asyncio.Event)
@@ -74,12 +75,7 @@ class Reflector:
 
     async def _list_and_watch(self) -> None:
         selectors = {"label_selector": self.label_selector, "field_selector": self.field_selector}
-        page = await self.client.list(self.resource, **selectors)
-        self.mirror.replace(page.items)
-        self._contact()
-        self.synced.set()
-        self._watching = True
-        version = page.resource_version
+        version = await self._list(selectors)
         while True:
             # The server ends every watch after some minutes; the next one goes on where it ended.
             started = self.clock()
@@ -90,11 +86,23 @@ class Reflector:
             if self.clock() - started < FIRST_BACKOFF:
                 raise errors.Unavailable("the API server ended the watch at once")
 
+    async def _list(self, selectors: dict[str, str]) -> str:
+        items: list[Object] = []
+        version = ""
+        async for page in self.client.pages(self.resource, **selectors):
+            items += map(self.projection, page.items)
+            version = page.resource_version
+        self.mirror.replace(items)
+        self._contact()
+        self.synced.set()
+        self._watching = True
+        return version
+
     def _contact(self) -> None:
         self._last_contact = self.clock()
 
     def _tell(self, kind: str, item: Object) -> None:
         if kind == "DELETED":
-            self.mirror.remove(item)
+            self.mirror.remove(self.projection(item))
         elif kind != "BOOKMARK":
-            self.mirror.update(item)
+            self.mirror.update(self.projection(item))

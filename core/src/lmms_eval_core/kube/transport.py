@@ -48,14 +48,22 @@ class Transport:
 
     async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> Page:
         """See `KubeClient`."""
-        query = {"labelSelector": label_selector, "fieldSelector": field_selector, "limit": str(PAGE_SIZE)}
         items: list[Object] = []
+        version = ""
+        async for page in self.pages(resource, label_selector=label_selector, field_selector=field_selector):
+            items += page.items
+            version = page.resource_version
+        return Page(items, version)
+
+    async def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Page]:
+        """See `KubeClient`."""
+        query = {"labelSelector": label_selector, "fieldSelector": field_selector, "limit": str(PAGE_SIZE)}
         while True:
             answer = await self._json("GET", self._url(resource, **query))
-            items += answer["items"]
+            yield Page(answer["items"], answer["metadata"]["resourceVersion"])
             token = answer["metadata"].get("continue")
             if not token:
-                return Page(items, answer["metadata"]["resourceVersion"])
+                return
             query["continue"] = token
 
     async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
@@ -72,9 +80,12 @@ class Transport:
         url = self._url(resource, name, subresource)
         return await self._json("PATCH", url, list(patch), content_type="application/json-patch+json")
 
-    async def delete(self, resource: Resource, name: str, *, uid: str, propagation: str = "Background") -> None:
+    async def delete(
+        self, resource: Resource, name: str, *, uid: str, resource_version: str = "", propagation: str = "Background"
+    ) -> None:
         """See `KubeClient`."""
-        options = {"preconditions": {"uid": uid}, "propagationPolicy": propagation}
+        preconditions = {"uid": uid, **({"resourceVersion": resource_version} if resource_version else {})}
+        options = {"preconditions": preconditions, "propagationPolicy": propagation}
         await self._json("DELETE", self._url(resource, name), options)
 
     async def watch(
