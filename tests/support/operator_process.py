@@ -1,0 +1,93 @@
+"""Whole operator processes on a real API server, and waiting for what they do."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from operator_cluster import Namespace
+
+
+class Process:
+    """One operator process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path, port: int) -> None:
+        self.process = process
+        self._port = port
+        self._log = log
+
+    def events(self) -> list[dict[str, Any]]:
+        """Its log lines."""
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    async def probe(self, path: str) -> int:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self._port}/{path}") as answer:
+            return answer.status
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def operator(place: Namespace, kubeconfig: str, folder: Path) -> AsyncIterator[Process]:
+    """Runs one until the end of the block, and shows its log if the test fails."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "KUBECONFIG": kubeconfig,
+        "LMMS_EVAL_NAMESPACE": place.client.namespace,
+        "LMMS_EVAL_EVALUATOR_IMAGE": "evaluator:1",
+        "LMMS_EVAL_REPORTER_IMAGE": "reporter:1",
+        "LMMS_EVAL_PROBE_PORT": str(port),
+        "LMMS_EVAL_LOG_LEVEL": "DEBUG",
+    }
+    log = folder / f"operator-{time.monotonic_ns()}.log"
+    with log.open("wb") as stream:
+        program = [sys.executable, "-c", "import sys; from lmms_eval_operator.main import main; sys.exit(main())"]
+        process = await asyncio.create_subprocess_exec(*program, env=environment, stderr=stream)
+    try:
+        yield Process(process, log, port)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        print(log.read_text())
+
+
+async def becomes(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> float:
+    """How long it took to hold."""
+    began = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while True:
+            if await condition():
+                return time.monotonic() - began
+            await asyncio.sleep(0.05)
+
+
+def phase(place: Namespace, name: str, expected: str) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return (await place.status(name))["phase"] == expected
+
+    return holds
+
+
+async def says(running: Process, event: str) -> bool:
+    return any(entry["event"] == event for entry in running.events())
+
+
+async def complete(place: Namespace, name: str) -> None:
+    await becomes(phase(place, name, "Running"))
+    await place.pod(name)
+    await place.publish(name)
+    await place.end_pod(name, 0)
+    await becomes(phase(place, name, "Completed"))
