@@ -13,4 +13,5 @@ def test_the_guide_knows_every_reason() -> None:
 def test_the_guide_tells_every_ending_as_the_table_does() -> None:
     for ending in ENDINGS:
         code = "" if ending.exit_code is None else str(ending.exit_code)
-        assert f"| `{ending.reason}` | {code} | {ending.meaning} |" in GUIDE
+        again = "yes" if ending.retry else "no"
+        assert f"| `{ending.reason}` | {code} | {again} | {ending.meaning} |" in GUIDE

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import pytest
 from operator_cluster import Killed, Mortal, Namespace, evaluator_ended, until
@@ -12,6 +13,7 @@ from lmms_eval_core import names
 from lmms_eval_core.kube import errors, lease
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS
 from lmms_eval_operator import objects, patches
+from lmms_eval_operator.clock import Now
 from lmms_eval_operator.plan import plan
 from lmms_eval_operator.reconcile import Reconciler
 from lmms_eval_operator.slots import labels
@@ -131,8 +133,9 @@ async def test_a_slot_is_claimed_once(place: Namespace) -> None:
     first, second = place.operator(), place.operator()
     await first.observer.everything()
     await second.observer.everything()
-    (claim,) = plan(first.view, 0)
-    (same,) = plan(second.view, 0)
+    now = Now(0.0, datetime.now(UTC))
+    (claim,) = plan(first.view, now)
+    (same,) = plan(second.view, now)
     await first.executor.apply(claim)
     with pytest.raises(errors.Conflict):
         await second.executor.apply(same)

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from operator_objects import conditions, ended, job_of, pod_of, queued, running, working
+from operator_objects import conditions, ended, job_of, pod_of, queued, retrying, running, working
 
 from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.run import Stage
-from lmms_eval_operator.derive import derive
+from lmms_eval_operator.derive import derive, in_queue, shows
 from lmms_eval_operator.objects import Container, Evaluation, Event, Job, Pod
 from lmms_eval_operator.waiting import silent
 
@@ -240,6 +240,102 @@ def test_the_reporter_names_the_culprit() -> None:
     assert where(evaluation, job_of(evaluation), ended(evaluation, 65))[2] == "no task nonsense"
     earlier = running("a", attempt=2, error=error)
     assert "no task nonsense" not in where(earlier, job_of(earlier), ended(earlier, 65))[2]
+
+
+R = running("a", retries=2)
+
+
+def again(evaluation: Evaluation, *pods: Pod, job: Job | None) -> tuple[Phase, Reason, Reason | None]:
+    verdict = derive(evaluation, job, pods)
+    return verdict.phase, verdict.reason, verdict.cause
+
+
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending.exit_code not in (None, 0)])
+def test_the_class_of_a_failure_decides_whether_it_is_tried_again(ending: Any) -> None:
+    expected = (Phase.QUEUED, Reason.RETRYING, ending.reason) if ending.retry else (Phase.FAILED, ending.reason, None)
+    assert again(R, ended(R, ending.exit_code), job=job_of(R)) == expected
+
+
+@pytest.mark.parametrize(
+    ("job", "pods", "cause"),
+    [
+        (None, (), Reason.JOB_DELETED),
+        (job_of(R, spent=True), (), Reason.POD_DELETED),
+        (job_of(R, state="stopped"), (), Reason.INTERRUPTED),
+        (job_of(R), (ended(R, 0),), Reason.RESULTS_MISSING),
+        (job_of(R), (ended(R, 137, reason="Evicted", message="The node was low on resource: memory."),), Reason.EVICTED),
+        (job_of(R), (ended(R, None, reason="NodeLost"),), Reason.NODE_LOST),
+        (job_of(R), (ended(R, 143, deleting=True),), Reason.POD_DELETED),
+    ],
+)
+def test_what_the_cluster_did_is_tried_again(job: Job | None, pods: tuple[Pod, ...], cause: Reason) -> None:
+    assert again(R, *pods, job=job) == (Phase.QUEUED, Reason.RETRYING, cause)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ",
+        'Container evaluator exceeded its local ephemeral storage limit "1Gi". ',
+        'Usage of EmptyDir volume "run" exceeds the limit "1Gi". ',
+    ],
+)
+def test_an_eviction_for_what_the_pod_wrote_itself_would_come_again(said: str) -> None:
+    assert again(R, ended(R, 137, reason="Evicted", message=said), job=job_of(R)) == (Phase.FAILED, Reason.EVICTED, None)
+
+
+def test_out_of_memory_is_not_tried_again() -> None:
+    assert again(R, ended(R, 137, ended_as="OOMKilled"), job=job_of(R)) == (Phase.FAILED, Reason.OUT_OF_MEMORY, None)
+
+
+def test_attempts_are_used_up_one_by_one_and_the_last_cause_is_the_reason() -> None:
+    second, third = running("a", attempt=2, retries=2), running("a", attempt=3, retries=2)
+    verdict = derive(second, job_of(second), [ended(second, 71)])
+    assert (verdict.phase, verdict.message) == (
+        Phase.QUEUED,
+        "attempt 2 of 3 ended as GPUError: a CUDA or NCCL fault other than memory",
+    )
+    verdict = derive(third, job_of(third), [ended(third, 71)])
+    assert (verdict.phase, verdict.reason) == (Phase.FAILED, Reason.GPU_ERROR)
+    assert verdict.message == "a CUDA or NCCL fault other than memory (after 3 attempts)"
+    assert verdict.story == "a CUDA or NCCL fault other than memory"
+
+
+def test_an_unwanted_evaluation_is_not_tried_again() -> None:
+    evaluation = running("a", retries=2, cancel=True)
+    assert again(evaluation, ended(evaluation, 137), job=job_of(evaluation)) == (
+        Phase.CANCELLED,
+        Reason.CANCELLED_BY_USER,
+        None,
+    )
+
+
+def test_what_waits_for_its_next_attempt_says_what_became_of_the_last_one() -> None:
+    evaluation = retrying("a", attempt=1)
+    assert in_queue(evaluation).reason is Reason.RETRYING
+    assert shows(evaluation, in_queue(evaluation))
+    assert in_queue(retrying("a", hold=True)).reason is Reason.ON_HOLD
+
+
+@pytest.mark.parametrize(
+    ("timer", "while_it_stops", "told"),
+    [
+        (Reason.DEADLINE_EXCEEDED, "Cancelling", "spec.timeoutSeconds (60) passed since the first start"),
+        (Reason.STALLED, "Stalled", "no progress for spec.stallTimeoutSeconds (30)"),
+    ],
+)
+def test_the_users_timers_end_an_evaluation_for_good(timer: Reason, while_it_stops: str, told: str) -> None:
+    evaluation = running("a", retries=2, timeout_seconds=60, stall_timeout_seconds=30)
+    job = job_of(evaluation, state="stopped", stopped_for=timer)
+    assert where(evaluation, job, working(evaluation)) == (Phase.RUNNING, while_it_stops, f"{told}: waiting for the pod to end")
+    for pods in ((), (ended(evaluation, 75),), (ended(evaluation, 137),)):
+        assert where(evaluation, job, *pods) == (Phase.FAILED, timer, told)
+    assert where(evaluation, job, ended(evaluation, 65))[1] is Reason.TASK_NOT_FOUND
+    cancelled = running("a", cancel=True, timeout_seconds=60, stall_timeout_seconds=30)
+    assert where(cancelled, job)[0] is Phase.CANCELLED
+    assert where(cancelled, job, working(cancelled))[:2] == (Phase.RUNNING, Reason.CANCELLING)
+    done = running("a", published=True, timeout_seconds=60, stall_timeout_seconds=30)
+    assert where(done, job)[0] is Phase.COMPLETED
 
 
 def test_the_facts_of_an_attempt() -> None:

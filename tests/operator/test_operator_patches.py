@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from operator_model import apply_patch
-from operator_objects import job_of, queued, running
+from operator_objects import job_of, queued, retrying, running
 
 from lmms_eval_core.crd import status_owners
 from lmms_eval_core.kube import errors
@@ -13,11 +13,13 @@ from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.schema import Owner
 from lmms_eval_core.status import EvaluationStatus
 from lmms_eval_operator import objects, patches
-from lmms_eval_operator.derive import Facts, Verdict
+from lmms_eval_operator.derive import Facts, Verdict, cancelled
 from lmms_eval_operator.objects import Evaluation
 
 NOW = "2026-01-01T02:00:00Z"
 FAILED = Verdict(Phase.FAILED, Reason.TASK_NOT_FOUND, "no task x", Facts("n1", 65, "2026-01-01T01:30:00Z"))
+AGAIN = Verdict(Phase.QUEUED, Reason.RETRYING, "attempt 1 ...", Facts("n1", 71), cause=Reason.GPU_ERROR, story="a CUDA fault")
+LATER = "2026-01-01T02:00:10Z"
 DONE = Verdict(Phase.COMPLETED, Reason.SUCCEEDED, "", Facts("n1", 0))
 
 
@@ -25,7 +27,11 @@ def stored(evaluation: Evaluation, **status: Any) -> Object:
     """The object that the projection is of."""
     fields: Object = {"phase": evaluation.phase.value, "reason": evaluation.reason}
     if evaluation.attempt:
-        fields |= {"attempt": evaluation.attempt, "jobUID": evaluation.job_uid, "slot": 0}
+        fields |= {"attempt": evaluation.attempt}
+    if evaluation.phase is Phase.RUNNING:
+        fields |= {"jobName": "a-job", "jobUID": evaluation.job_uid, "slot": 0}
+    if evaluation.next_attempt_at:
+        fields |= {"nextAttemptAt": evaluation.next_attempt_at}
     return {
         "metadata": {"uid": evaluation.uid, "name": evaluation.name, "resourceVersion": evaluation.version, "generation": 1},
         "spec": {},
@@ -41,15 +47,18 @@ def after(evaluation: Evaluation, patch: list[dict[str, Any]], **status: Any) ->
 
 
 def every_patch() -> list[tuple[Evaluation, list[dict[str, Any]]]]:
-    a, r = queued("a"), running("a")
+    a, r, unwanted = queued("a"), running("a"), queued("a", cancel=True, cancelled_by="ann")
     waiting = Verdict(Phase.RUNNING, Reason.PULLING_IMAGE, "x", Facts("n1"))
     return [
         (a, patches.running(a, job_of(a, attempt=1), NOW)),
-        (a, patches.cancelled_in_queue(queued("a", cancel=True, cancelled_by="ann"), NOW)),
+        (unwanted, patches.ended(unwanted, cancelled(unwanted), NOW)),
         (a, patches.report(a, Verdict(Phase.QUEUED, Reason.ON_HOLD))),
         (r, patches.report(r, waiting)),
         (r, patches.ended(r, FAILED, NOW)),
         (r, patches.ended(r, DONE, NOW)),
+        (r, patches.retried(r, AGAIN, NOW, LATER)),
+        (retrying("a"), patches.running(retrying("a"), job_of(retrying("a"), attempt=2), NOW)),
+        (retrying("a", cancel=True), patches.ended(retrying("a", cancel=True), cancelled(retrying("a", cancel=True)), NOW)),
     ]
 
 
@@ -123,6 +132,23 @@ def test_an_end_is_written_into_the_attempt() -> None:
     assert status["error"]["message"] == "the Job was deleted by somebody else"
 
 
+def test_a_retry_keeps_what_was_reported_but_for_its_progress() -> None:
+    error = {"class": "GPUError", "message": "a CUDA fault"}
+    evaluation = running("a", stage="Evaluating", error=error)
+    progress = {"stage": "Evaluating", "updatedAt": NOW}
+    status = after(evaluation, patches.retried(evaluation, AGAIN, NOW, LATER), error=error, progress=progress, reportedAttempt=1)
+    assert (status["phase"], status["reason"], status["nextAttemptAt"]) == ("Queued", "Retrying", LATER)
+    assert (status["attempts"][0]["reason"], status["attempts"][0]["message"]) == ("GPUError", "a CUDA fault")
+    assert status["error"] == error and status["attempt"] == 1
+    assert not {"jobName", "jobUID", "slot", "progress", "completedAt", "conditions"} & status.keys()
+
+
+def test_what_waited_for_its_next_attempt_does_not_say_so_afterwards() -> None:
+    evaluation = retrying("a", cancel=True)
+    for patch in (patches.running(evaluation, job_of(evaluation, attempt=2), NOW), patches.ended(evaluation, FAILED, NOW)):
+        assert "nextAttemptAt" not in after(evaluation, patch)
+
+
 def test_the_reporters_own_error_is_kept() -> None:
     error = {"class": "TaskNotFound", "message": "no task x", "logTail": "..."}
     evaluation = running("a", stage="Starting", error=error)
@@ -133,7 +159,7 @@ def test_the_reporters_own_error_is_kept() -> None:
 
 def test_an_evaluation_that_never_started_ends_without_an_attempt() -> None:
     evaluation = queued("a", cancel=True, cancelled_by="ann")
-    status = after(evaluation, patches.cancelled_in_queue(evaluation, NOW))
+    status = after(evaluation, patches.ended(evaluation, cancelled(evaluation), NOW))
     assert (status["phase"], status["cancelledBy"], status["message"]) == ("Cancelled", "ann", "cancelled by ann")
     assert "attempts" not in status and "error" not in status
 
@@ -160,6 +186,13 @@ def test_conditions(verdict: Verdict, suspect: Any, expected: dict[str, str]) ->
 
 def job(state: str) -> Object:
     return {"metadata": {"uid": "a-job-1", "labels": {"lmms-eval.io/state": state}}, "spec": {"suspend": state != "started"}}
+
+
+def test_a_job_that_a_timer_stopped_says_so() -> None:
+    started = job_of(running("a"))
+    stopped = apply_patch(job("started"), patches.stop_job(started, Reason.STALLED))
+    assert stopped["metadata"]["labels"] == {"lmms-eval.io/state": "stopped", "lmms-eval.io/stopped-for": "Stalled"}
+    assert stopped["spec"]["suspend"] is True
 
 
 def test_a_job_starts_once() -> None:

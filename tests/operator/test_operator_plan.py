@@ -1,16 +1,20 @@
 """Each policy, as a table of small worlds and what is to be done in them."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
-from operator_objects import ended, job_of, pod_of, queued, running, slot, working, world
+from operator_objects import conditions, ended, job_of, moment, pod_of, queued, retrying, running, slot, working, world
 
 from lmms_eval_core.ordering import queue_key
+from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_operator.actions import (
     Action,
-    CancelQueued,
     Claim,
     CreateJob,
     DeleteJob,
     DeletePod,
+    EndQueued,
     ExpireJob,
     Finish,
     LookAgain,
@@ -22,6 +26,7 @@ from lmms_eval_operator.actions import (
     StopJob,
     StopOrphan,
 )
+from lmms_eval_operator.derive import cancelled
 from lmms_eval_operator.objects import Container, Evaluation
 from lmms_eval_operator.plan import plan
 from lmms_eval_operator.slots import Slot
@@ -29,17 +34,18 @@ from lmms_eval_operator.view import EVENTS_SECONDS, SETTLING_SECONDS, Notes, Vie
 
 
 def does(view: View, now: float = 0.0) -> list[Action]:
-    return plan(view, now)
+    return plan(view, moment(now))
 
 
 def names(view: View, now: float = 0.0) -> list[str]:
     """The kinds of actions, for worlds in which nothing else can be meant."""
-    return [type(action).__name__ for action in plan(view, now)]
+    return [type(action).__name__ for action in plan(view, moment(now))]
 
 
 A, B = queued("a"), queued("b", priority=1)
 RUNNING = running("a")
 HELD = slot(0, RUNNING)
+RUNNING_B = running("b")
 
 
 # Start.
@@ -134,7 +140,7 @@ def test_a_running_evaluation_is_started_only_in_its_own_slot() -> None:
 
 def test_a_queued_evaluation_is_cancelled_at_once() -> None:
     evaluation = queued("a", cancel=True)
-    assert does(world(evaluation)) == [CancelQueued(evaluation)]
+    assert does(world(evaluation)) == [EndQueued(evaluation, cancelled(evaluation))]
 
 
 @pytest.mark.parametrize("state", ["new", "started"])
@@ -144,6 +150,103 @@ def test_a_running_evaluation_is_stopped_by_suspending_its_job(state: str) -> No
         assert StopJob(evaluation, job) in does(world(evaluation, HELD, job, working(evaluation)))
         stopped = job_of(evaluation, state="stopped")
         assert "StopJob" not in names(world(evaluation, HELD, stopped, working(evaluation)))
+
+
+# The user's timers. The builders' first start is at 00:01, their `moment` at 12:00.
+
+HOUR = 3600
+
+
+def test_the_deadline_counts_from_the_first_start_over_all_attempts() -> None:
+    evaluation = running("a", attempt=2, timeout_seconds=12 * HOUR, started_at="2026-01-01T00:01:00Z")
+    job = job_of(evaluation)
+    view = world(evaluation, slot(0, evaluation), job, working(evaluation))
+    assert LookAgain(60.0) in does(view)
+    assert "StopJob" not in names(view, 59.0)
+    assert StopJob(evaluation, job, Reason.DEADLINE_EXCEEDED) in does(view, 60.0)
+    stopped = job_of(evaluation, state="stopped", stopped_for=Reason.DEADLINE_EXCEEDED)
+    assert "StopJob" not in names(world(evaluation, slot(0, evaluation), stopped, working(evaluation)), 60.0)
+    done = world(evaluation, slot(0, evaluation), job, ended(evaluation, 0))
+    assert names(done, 60.0) == ["Finish"]
+
+
+def test_the_deadline_ends_what_waits_for_its_next_attempt() -> None:
+    evaluation = retrying("a", timeout_seconds=HOUR)
+    (end,) = (action for action in does(world(evaluation)) if isinstance(action, EndQueued))
+    assert (end.verdict.phase, end.verdict.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
+    assert "EndQueued" not in names(world(retrying("a", timeout_seconds=HOUR + 1)))
+    unwanted = retrying("a", timeout_seconds=HOUR, cancel=True)
+    (end,) = (action for action in does(world(unwanted)) if isinstance(action, EndQueued))
+    assert end.verdict == cancelled(unwanted)
+
+
+def test_a_queued_evaluation_that_never_started_has_no_deadline() -> None:
+    assert names(world(queued("b", timeout_seconds=1), HELD, RUNNING, job_of(RUNNING), working(RUNNING))) == ["Report"]
+
+
+def stalling(**changes: Any) -> Evaluation:
+    said = {"stage": "Evaluating", "progressed_at": "2026-01-01T12:00:00Z", "stall_timeout_seconds": 100}
+    return running("a", attempts=({"number": 1, "node": "n1"},), **({"reason": "Evaluating"} | said | changes))
+
+
+def test_no_progress_for_long_stops_the_job() -> None:
+    evaluation = stalling()
+    job = job_of(evaluation)
+    view = world(evaluation, HELD, job, working(evaluation))
+    assert does(view, 99.0) == [LookAgain(1.0)]
+    assert does(view, 100.0) == [StopJob(evaluation, job, Reason.STALLED)]
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        stalling(stall_timeout_seconds=None),
+        stalling(stage="Publishing", reason="Publishing"),
+        stalling(stage="Starting", reason="Starting"),
+        stalling(reported_attempt=0, reason="Starting"),
+        stalling(reported=frozenset({"reportedAttempt", "progress", "scores"})),
+        stalling(progressed_at=""),
+    ],
+)
+def test_what_cannot_stall(evaluation: Evaluation) -> None:
+    assert "StopJob" not in names(world(evaluation, HELD, job_of(evaluation), working(evaluation)), 500.0)
+
+
+def test_nobody_stalls_by_an_outage() -> None:
+    evaluation = stalling()
+    things = (evaluation, HELD, job_of(evaluation), working(evaluation))
+    late = world(*things, now=90.0)
+    assert does(late, 120.0) == [LookAgain(30.0)]
+    view = world(*things)
+    view.outage()
+    view.note(300.0)
+    assert does(view, 330.0) == [LookAgain(30.0)]
+    silent = replace(working(evaluation), conditions=conditions(Ready="False", ContainersReady="True"))
+    assert "StopJob" not in names(world(evaluation, HELD, job_of(evaluation), silent), 500.0)
+
+
+# Another attempt.
+
+
+def test_the_next_attempt_waits_for_its_time_and_holds_up_nobody() -> None:
+    evaluation = retrying("a", next_attempt_at="2026-01-01T12:00:10Z")
+    assert does(world(evaluation)) == [LookAgain(10.0)]
+    view = world(evaluation)
+    assert does(view, 10.0) == [Claim(view.slots[0], evaluation)]
+    other = queued("b", priority=-1)
+    view = world(evaluation, other)
+    assert does(view) == [Claim(view.slots[0], other), LookAgain(10.0)]
+    assert does(view, 10.0) == [Claim(view.slots[0], evaluation)]
+    busy = world(evaluation, RUNNING_B, slot(0, RUNNING_B), job_of(RUNNING_B), working(RUNNING_B))
+    assert LookAgain(10.0) not in does(busy)
+
+
+def test_the_slot_of_an_attempt_that_is_tried_again_is_free() -> None:
+    evaluation = retrying("a")
+    held = slot(0, evaluation, attempt=1)
+    spent = job_of(evaluation, attempt=1, spent=True)
+    view = world(evaluation, held, spent, ended(evaluation, 137, attempt=1))
+    assert Release(held) in does(view)
 
 
 # Finish.

@@ -14,13 +14,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from operator_model import ENDED, USER, Cluster, Operator
 
 from lmms_eval_core import names
+from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object, Resource
 from lmms_eval_core.phases import TERMINAL
+from lmms_eval_core.schema import rfc3339
 from lmms_eval_operator.actions import LookAgain
+from lmms_eval_operator.clock import Now
 from lmms_eval_operator.plan import plan
 
 pytestmark = pytest.mark.timeout(120)
 
+TIMERS: list[dict[str, int]] = [{}, {"timeoutSeconds": 120}, {"stallTimeoutSeconds": 70}]
 EDITS: list[dict[str, Any]] = [{"cancel": True}, {"hold": True}, {"hold": False}, {"priority": 1}]
 
 
@@ -40,13 +44,13 @@ class Queue(RuleBasedStateMachine):
         self.concurrency = concurrency
         self.operators = [Operator(self.cluster, concurrency), Operator(self.cluster, concurrency)]
         self.operators[0].pass_to_the_end()
-        for priority in (0, 1, 0):
-            self.submit(priority=priority, hold=False)
+        for priority, retries, timers in ((0, 0, {}), (1, 2, {}), (0, 1, TIMERS[1])):
+            self.submit(priority=priority, hold=False, retries=retries, timers=timers)
 
-    @rule(priority=st.integers(-1, 1), hold=st.booleans())
-    def submit(self, priority: int, hold: bool) -> None:
+    @rule(priority=st.integers(-1, 1), hold=st.booleans(), retries=st.integers(0, 2), timers=st.sampled_from(TIMERS))
+    def submit(self, priority: int, hold: bool, retries: int, timers: dict[str, int]) -> None:
         self.submitted += 1
-        spec = {**USER, "priority": priority, "hold": hold}
+        spec = {**USER, "priority": priority, "hold": hold, "retries": retries, **timers}
         self.cluster.create(EVALUATIONS, {"metadata": {"name": f"e{self.submitted}", "namespace": "test"}, "spec": spec})
 
     @rule(data=st.data(), change=st.sampled_from(EDITS))
@@ -78,7 +82,12 @@ class Queue(RuleBasedStateMachine):
             pod = list(self.cluster.objects[PODS].values())[-1]
             self.cluster.delete(PODS, pod["metadata"]["name"], pod["metadata"]["uid"])
 
-    @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 65, 137]), publishes=st.booleans())
+    @rule(data=st.data())
+    def a_run_gets_on(self, data: st.DataObject) -> None:
+        if pod := self._one(data, PODS):
+            self.cluster.report(pod, {"progress": {"stage": "Evaluating", "updatedAt": rfc3339(self.cluster.time())}})
+
+    @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 65, 71, 137]), publishes=st.booleans())
     def a_pod_ends(self, data: st.DataObject, exit_code: int, publishes: bool) -> None:
         if (pod := self._one(data, PODS)) and pod["status"]["phase"] not in ENDED:
             if publishes:
@@ -121,6 +130,18 @@ class Queue(RuleBasedStateMachine):
             attempt = f"{labels[names.LABEL_EVALUATION_UID]}/{labels[names.LABEL_ATTEMPT]}"
             assert seen.setdefault(labels[names.LABEL_SLOT], attempt) == attempt, (seen, attempt)
 
+    @invariant()
+    def nobody_has_more_attempts_than_he_may(self) -> None:
+        for item in self.cluster.objects[EVALUATIONS].values():
+            assert item["status"].get("attempt", 0) <= item["spec"]["retries"] + 1, item
+
+    @invariant()
+    def what_would_fail_again_is_not_tried_again(self) -> None:
+        for item in self.cluster.objects[EVALUATIONS].values():
+            *earlier, last = item["status"].get("attempts", []) or [None]
+            waiting = [last] if item["status"]["reason"] == "Retrying" else []
+            assert all(BY_REASON[entry["reason"]].retry for entry in (*earlier, *waiting)), item
+
     def teardown(self) -> None:
         """Left alone with one operator and a cluster that does its work, everything ends, and then there is rest."""
         for item in self.cluster.objects[EVALUATIONS].values():
@@ -152,7 +173,8 @@ class Queue(RuleBasedStateMachine):
         operator.pass_to_the_end()
         assert self.cluster.writes == writes, "at rest nothing is written"
         assert all(slot.register.free for slot in operator.view.slots.values())
-        assert not [action for action in plan(operator.view, self.cluster.now) if not isinstance(action, LookAgain)]
+        now = Now(self.cluster.now, self.cluster.time())
+        assert not [action for action in plan(operator.view, now) if not isinstance(action, LookAgain)]
         return True
 
     def _one(self, data: st.DataObject, resource: Resource) -> Object | None:
@@ -182,6 +204,7 @@ class LongHistory(Queue):
         "the_controller_looks_at_a_job": 2,
         "a_late_controller_creates_a_pod": 2,
         "a_pod_ends": 2,
+        "a_run_gets_on": 1,
         "time_passes": 1,
     }
 
@@ -194,6 +217,8 @@ class LongHistory(Queue):
         for step in self.random.choices(list(self.ODDS), list(self.ODDS.values()), k=steps):
             getattr(self, step)(**self._arguments(step))
             self.a_slot_has_one_live_attempt()
+            self.nobody_has_more_attempts_than_he_may()
+            self.what_would_fail_again_is_not_tried_again()
         self.teardown()
 
     def _arguments(self, step: str) -> dict[str, Any]:
@@ -204,11 +229,17 @@ class LongHistory(Queue):
             "an_operator_hears": {"which": pick([0, 1]), "events": pick([1, 3, 30])},
             "an_operator_misses_events_or_hears_them_again": {"which": pick([0, 1]), "events": pick([-20, -5, 1, 5])},
             "an_operator_crashes": {"which": pick([0, 1])},
-            "submit": {"priority": pick([-1, 0, 1]), "hold": pick([True, False, False, False])},
+            "submit": {
+                "priority": pick([-1, 0, 1]),
+                "hold": pick([True, False, False, False]),
+                "retries": pick([0, 1, 2]),
+                "timers": pick(TIMERS),
+            },
+            "a_run_gets_on": {"data": None},
             "somebody_edits": {"data": None, "change": dict(pick([*EDITS, {"hold": False}]))},
             "somebody_deletes": {"data": None, "resource": pick([EVALUATIONS, JOBS, PODS])},
             "the_controller_looks_at_a_job": {"data": None},
-            "a_pod_ends": {"data": None, "exit_code": pick([0, 0, 65, 137]), "publishes": pick([True, False])},
+            "a_pod_ends": {"data": None, "exit_code": pick([0, 0, 65, 71, 137]), "publishes": pick([True, False])},
             "time_passes": {"seconds": pick([1.0, 6.0, 61.0])},
         }
         return choices.get(step, {})

@@ -8,6 +8,7 @@ import copy
 import types
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lmms_eval_core import names
@@ -20,9 +21,10 @@ from lmms_eval_operator.reconcile import Health, Reconciler
 from lmms_eval_operator.settings import Settings
 from lmms_eval_operator.view import View
 
-SETTINGS = Settings(namespace="test", evaluator_image="evaluator", reporter_image="reporter")
+SETTINGS = Settings(namespace="test", evaluator_image="evaluator", reporter_image="reporter", retry_backoff_seconds=5)
 USER = {"model": "dummy", "tasks": ["t"]}
 ENDED = ("Succeeded", "Failed")
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 GROUPS = (EVALUATIONS, JOBS, PODS, LEASES, EVENTS)
 
 
@@ -38,6 +40,10 @@ class Cluster:
     made: int = 0
     # Jobs of which the controller may still create a pod from its cache, though they are gone; and until when.
     ghosts: list[tuple[float, Object]] = field(default_factory=list)
+
+    def time(self) -> datetime:
+        """The time of day."""
+        return EPOCH + timedelta(seconds=self.now)
 
     # What the API server does.
 
@@ -143,7 +149,11 @@ class Cluster:
             self.remove(PODS, pod["metadata"]["name"])
 
     def publish(self, pod: Object) -> None:
-        """The reporter writes scores, with its own precondition."""
+        """The reporter writes scores."""
+        self.report(pod, {"scores": {"t": {"m": {"value": 1.0}}}})
+
+    def report(self, pod: Object, fields: Object) -> None:
+        """The reporter writes fields of its own, if the evaluation runs this attempt."""
         labels = pod["metadata"]["labels"]
         found = self.objects[EVALUATIONS].get(labels[names.LABEL_EVALUATION])
         attempt = int(labels[names.LABEL_ATTEMPT])
@@ -151,7 +161,7 @@ class Cluster:
             return
         status = found["status"]
         if status["phase"] == "Running" and status.get("attempt") == attempt:
-            status |= {"reportedAttempt": attempt, "scores": {"t": {"m": {"value": 1.0}}}}
+            status |= {"reportedAttempt": attempt, **fields}
             self.store(EVALUATIONS, found)
 
     def live_pods(self) -> "list[Object]":
@@ -216,8 +226,8 @@ class Operator:
         self.cluster = cluster
         self.view = View(concurrency=concurrency)
         self.client, clock = Client(cluster), lambda: cluster.now
-        executor = Executor(self.client, self.view, SETTINGS, timestamp=lambda: "2026-01-01T00:00:00Z", clock=clock)
-        self.reconciler = Reconciler(self.view, Observer(self.client, self.view), executor, clock, Health(clock))
+        executor = Executor(self.client, self.view, SETTINGS, time=cluster.time, clock=clock)
+        self.reconciler = Reconciler(self.view, Observer(self.client, self.view), executor, clock, cluster.time, Health(clock))
         self.read = len(cluster.log)
         self.work: Any = None
 

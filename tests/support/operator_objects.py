@@ -1,15 +1,18 @@
 """Builders of what the operator sees, so that a test reads like a sentence: `world(running("a"), job_of(...), pod_of(...))`."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.lease import Register
 from lmms_eval_core.phases import Phase
+from lmms_eval_operator.clock import Now
 from lmms_eval_operator.objects import STATE_STARTED, Condition, Container, Evaluation, Job, Pod
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.view import View
 
+TODAY = datetime(2026, 1, 1, 12, tzinfo=UTC)
 REPORTED = frozenset({"reportedAttempt", "progress"})
 
 
@@ -64,6 +67,19 @@ def ended(evaluation: Evaluation, exit_code: int | None, *, ended_as: str = "", 
 def conditions(**statuses: tuple[str, str, str] | str) -> dict[str, Condition]:
     """`Ready="False"`, or `PodScheduled=("False", "Unschedulable", "why")`."""
     return {kind: Condition(*((status,) if isinstance(status, str) else status)) for kind, status in statuses.items()}
+
+
+def retrying(name: str = "a", *, attempt: int = 1, next_attempt_at: str = "2026-01-01T12:00:10Z", **changes: Any) -> Evaluation:
+    """Waits between two attempts."""
+    last = {"number": attempt, "jobName": f"{name}-job", "reason": "Interrupted", "message": "stopped"}
+    message = f"attempt {attempt} of 3 ended as Interrupted: stopped"
+    begun = {"attempt": attempt, "attempts": (last,), "started_at": "2026-01-01T11:00:00Z", "retries": 2}
+    return queued(name, reason="Retrying", message=message, next_attempt_at=next_attempt_at, **(begun | changes))
+
+
+def moment(seconds: float = 0.0) -> Now:
+    """So many seconds into the test, on both clocks."""
+    return Now(seconds, TODAY + timedelta(seconds=seconds))
 
 
 def slot(index: int = 0, holder: Evaluation | None = None, *, attempt: int = 0, claimed_at: str = "", content: str = "") -> Slot:

@@ -35,7 +35,7 @@ ENDINGS: Final = (
     Ending(Reason.NODE_LOST, None, True, "the node was lost"),
     Ending(Reason.POD_DELETED, None, True, "the pod was deleted by somebody else"),
     Ending(Reason.JOB_DELETED, None, True, "the Job was deleted by somebody else"),
-    Ending(Reason.EVICTED, None, False, "the pod was evicted for its own disk or memory use"),
+    Ending(Reason.EVICTED, None, True, "the pod was evicted; no further attempt if it was for its own disk use"),
     Ending(Reason.RESULTS_MISSING, None, True, "the run ended well, but its scores never arrived"),
     Ending(Reason.DEADLINE_EXCEEDED, None, False, "spec.timeoutSeconds passed"),
     Ending(Reason.STALLED, None, False, "no progress for spec.stallTimeoutSeconds"),

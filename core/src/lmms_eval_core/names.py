@@ -22,6 +22,7 @@ LABEL_EVALUATION: Final = f"{GROUP}/evaluation"
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
 LABEL_SLOT: Final = f"{GROUP}/slot"
 LABEL_STATE: Final = f"{GROUP}/state"
+LABEL_STOPPED_FOR: Final = f"{GROUP}/stopped-for"
 
 # Who created an evaluation, and annotations that the front end leaves on it.
 LABEL_CREATED_BY: Final = f"{GROUP}/created-by"

@@ -255,13 +255,14 @@ class EvaluationSpec(Resource):
         description="Deletes the object this long after it ended. Mutable. Not with GitOps: it would come back and run again.",
     )
     retries: Annotated[int, Field(ge=0, le=10)] = Field(
-        default=0, description="Further attempts after a failure of the infrastructure."
+        default=2, description="Further attempts after a failure of the infrastructure."
     )
     timeout_seconds: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Over all attempts, from the first start."
     )
     stall_timeout_seconds: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Fails it after this long without progress."
+        default=None,
+        description="Fails it when status.progress did not move for this long, from the loading of the model on.",
     )
     trust_remote_code: bool = Field(
         default=False, description="Lets the model run code from its repository; the administrator must permit it too."

@@ -138,7 +138,10 @@ class EvaluationStatus(Resource):
     attempts: Annotated[list[Attempt], Field(max_length=KEPT_ATTEMPTS)] | None = Field(
         default=None, description="The last five.", json_schema_extra=OPERATOR
     )
-    started_at: Timestamp | None = Field(default=None, json_schema_extra=OPERATOR)
+    next_attempt_at: Timestamp | None = Field(
+        default=None, description="While Retrying: the next attempt starts no earlier.", json_schema_extra=OPERATOR
+    )
+    started_at: Timestamp | None = Field(default=None, description="When the first attempt started.", json_schema_extra=OPERATOR)
     completed_at: Timestamp | None = Field(default=None, json_schema_extra=OPERATOR)
     cancelled_by: Text | None = Field(default=None, json_schema_extra=OPERATOR)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lmms_eval_core.phases import Reason
 from lmms_eval_operator.derive import Verdict
 from lmms_eval_operator.objects import Evaluation, Job, Pod
 from lmms_eval_operator.slots import Slot
@@ -41,10 +42,11 @@ class StartJob:
 
 @dataclass(frozen=True, slots=True)
 class StopJob:
-    """Suspend the Job of an evaluation that is not wanted any more, for good."""
+    """Suspend the Job of an evaluation for good: it is not wanted any more, or a timer of its user ended it."""
 
     evaluation: Evaluation
     job: Job
+    timer: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,11 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelQueued:
+class EndQueued:
     """Write the end of an evaluation that never started, or waits between attempts."""
 
     evaluation: Evaluation
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ Action = (
     | DeleteJob
     | ExpireJob
     | Report
-    | CancelQueued
+    | EndQueued
     | Finish
     | Release
     | ReadEvents

@@ -5,6 +5,7 @@ A precondition that fails is a Conflict: `plan` looked at something old, and not
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,15 +15,16 @@ from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.kube import errors, lease
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, KubeClient, Object, Patch
 from lmms_eval_core.phases import Phase, Reason
+from lmms_eval_core.schema import rfc3339
 from lmms_eval_operator import job as manifest
-from lmms_eval_operator import objects, patches
+from lmms_eval_operator import objects, patches, retry
 from lmms_eval_operator.actions import (
     Action,
-    CancelQueued,
     Claim,
     CreateJob,
     DeleteJob,
     DeletePod,
+    EndQueued,
     ExpireJob,
     Finish,
     LookAgain,
@@ -48,7 +50,7 @@ Told = Callable[[objects.Evaluation, objects.Evaluation], None]
 
 
 class Executor:
-    """Does actions. `timestamp` gives the time of day as Kubernetes writes it, `clock` is monotonic, `told` must not block."""
+    """Does actions. `time` is the time of day, `clock` is monotonic, `told` must not block."""
 
     def __init__(
         self,
@@ -56,14 +58,14 @@ class Executor:
         view: View,
         settings: Settings,
         *,
-        timestamp: Callable[[], str],
+        time: Callable[[], datetime],
         clock: Callable[[], float],
         told: Told = lambda before, after: None,
     ) -> None:
         self._client = client
         self._view = view
         self._settings = settings
-        self._timestamp = timestamp
+        self._time = time
         self._clock = clock
         self._told = told
         self._observer = Observer(client, view)
@@ -78,7 +80,7 @@ class Executor:
             DeleteJob: self._delete_job,
             ExpireJob: self._expire_job,
             Report: self._report,
-            CancelQueued: self._cancel_queued,
+            EndQueued: self._end_queued,
             Finish: self._finish,
             Release: self._release,
             ReadEvents: self._read_events,
@@ -108,7 +110,7 @@ class Executor:
                 await self._observer.pods(pod.evaluation_uid, pod.attempt)
             case StopJob(evaluation=evaluation) | Finish(evaluation=evaluation) | Report(evaluation=evaluation):
                 await self._look(evaluation.name, evaluation.uid, evaluation.attempt)
-            case CancelQueued(evaluation=evaluation):
+            case EndQueued(evaluation=evaluation):
                 await self._observer.evaluation(evaluation.name, evaluation.uid)
             case _:
                 pass
@@ -158,10 +160,10 @@ class Executor:
 
     async def _refuse(self, evaluation: objects.Evaluation, message: str) -> None:
         verdict = Verdict(Phase.FAILED, Reason.INVALID_SPEC, message[:MAX_MESSAGE])
-        await self._write_status(evaluation, patches.ended(evaluation, verdict, self._timestamp()))
+        await self._write_status(evaluation, patches.ended(evaluation, verdict, rfc3339(self._time())))
 
     async def _mark_running(self, action: MarkRunning) -> None:
-        await self._write_status(action.evaluation, patches.running(action.evaluation, action.job, self._timestamp()))
+        await self._write_status(action.evaluation, patches.running(action.evaluation, action.job, rfc3339(self._time())))
 
     async def _start_job(self, action: StartJob) -> None:
         await self._write_job(action.job, patches.start_job(action.job))
@@ -169,7 +171,7 @@ class Executor:
     # The end.
 
     async def _stop_job(self, action: StopJob) -> None:
-        await self._write_job(action.job, patches.stop_job(action.job))
+        await self._write_job(action.job, patches.stop_job(action.job, action.timer))
 
     async def _stop_orphan(self, action: StopOrphan) -> None:
         job = action.job
@@ -198,8 +200,8 @@ class Executor:
     async def _expire_job(self, action: ExpireJob) -> None:
         await self._write_job(action.job, patches.expire_job(action.job, self._settings.job_ttl_seconds))
 
-    async def _cancel_queued(self, action: CancelQueued) -> None:
-        await self._write_status(action.evaluation, patches.cancelled_in_queue(action.evaluation, self._timestamp()))
+    async def _end_queued(self, action: EndQueued) -> None:
+        await self._write_status(action.evaluation, patches.ended(action.evaluation, action.verdict, rfc3339(self._time())))
 
     async def _finish(self, action: Finish) -> None:
         expected = action.evaluation
@@ -211,8 +213,15 @@ class Executor:
         verdict = derive(evaluation, job, live.pods)
         if not verdict.over or (job is None and not action.job_gone):
             raise errors.Conflict(f"{expected.name} is still running")
-        await self._write_status(evaluation, patches.ended(evaluation, verdict, self._timestamp()))
+        await self._write_status(evaluation, self._end_of_attempt(evaluation, verdict))
         self._view.over.add((evaluation.uid, evaluation.attempt))
+
+    def _end_of_attempt(self, evaluation: objects.Evaluation, verdict: Verdict) -> Patch:
+        now = self._time()
+        if verdict.phase is not Phase.QUEUED:
+            return patches.ended(evaluation, verdict, rfc3339(now))
+        due = retry.next_attempt_at(evaluation, first_seconds=self._settings.retry_backoff_seconds, now=now)
+        return patches.retried(evaluation, verdict, rfc3339(now), due)
 
     async def _release(self, action: Release) -> None:
         slot, holder = action.slot, action.slot.holder

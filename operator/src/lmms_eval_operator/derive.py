@@ -5,6 +5,11 @@
     any pod not ended ──▶ Running: why it is where it is (`waiting`)
     all pods ended    ──▶ the end, by exit code and by what befell the pod
     no pod            ──▶ Job stopped, spent or gone: the end; else Running: the Job has no pod yet
+
+    the end of an attempt: published scores ──▶ Completed
+                           else cancelled, deleted ──▶ Cancelled
+                           else a timer of the user ──▶ Failed
+                           else by class: back to Queued for another attempt, or Failed
 """
 
 from collections.abc import Sequence
@@ -12,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lmms_eval_core.failures import BY_EXIT_CODE, BY_REASON, by_exit_code
-from lmms_eval_core.phases import TERMINAL, Phase, Reason
+from lmms_eval_core.phases import Phase, Reason
+from lmms_eval_operator import retry
 from lmms_eval_operator.objects import Evaluation, Event, Job, Pod
 from lmms_eval_operator.waiting import waiting
 
@@ -28,6 +34,8 @@ PREEMPTED: Final = frozenset(
         "NodeShutdown",
     }
 )
+# What the kubelet says when a pod is evicted for what it wrote itself; all else is the node's distress.
+OWN_DISK: Final = ("local ephemeral storage limit", "ephemeral local storage usage", "usage of emptydir volume")
 JOB_DELETED: Final = "the Job was deleted while it ran"
 POD_DELETED: Final = "the pod was deleted while it ran"
 STOPPED: Final = "the operator stopped the Job, because its slot was not its own any more"
@@ -51,17 +59,25 @@ class Verdict:
     reason: Reason
     message: str = ""
     facts: Facts = field(default_factory=Facts)
+    cause: Reason | None = None
+    """How the attempt ended, where `reason` says that another one follows."""
+    story: str = ""
+    """The sentence for the attempt, where that for the evaluation says more."""
 
     @property
     def over(self) -> bool:
         """Whether the attempt has ended."""
-        return self.phase in TERMINAL
+        return self.phase is not Phase.RUNNING
 
 
 def in_queue(evaluation: Evaluation) -> Verdict:
     """The verdict on an evaluation that waits for its turn."""
     if evaluation.hold:
         return Verdict(Phase.QUEUED, Reason.ON_HOLD, "set spec.hold to false to let it run")
+    if evaluation.next_attempt_at:
+        last = evaluation.attempts[-1]
+        told = retry.story(evaluation, last["number"], last.get("reason", ""), last.get("message", ""))
+        return Verdict(Phase.QUEUED, Reason.RETRYING, told[:MAX_MESSAGE])
     return Verdict(Phase.QUEUED, Reason.WAITING_FOR_TURN)
 
 
@@ -87,20 +103,28 @@ def _running(evaluation: Evaluation, job: Job | None, pod: Pod, events: Sequence
     if wait.reason is Reason.NODE_UNREACHABLE:
         return Verdict(Phase.RUNNING, wait.reason, wait.message, facts)
     if evaluation.unwanted or (job is not None and job.stopped):
-        return Verdict(Phase.RUNNING, Reason.CANCELLING, "waiting for the pod to end", facts)
+        return _stopping(evaluation, job, "waiting for the pod to end", facts)
     return Verdict(Phase.RUNNING, wait.reason, wait.message, facts)
+
+
+def _stopping(evaluation: Evaluation, job: Job | None, until: str, facts: Facts) -> Verdict:
+    timer = None if evaluation.unwanted or job is None else job.stopped_for
+    if timer is None:
+        return Verdict(Phase.RUNNING, Reason.CANCELLING, until, facts)
+    reason = Reason.STALLED if timer is Reason.STALLED else Reason.CANCELLING
+    return Verdict(Phase.RUNNING, reason, f"{timed_out(evaluation, timer)}: {until}", facts)
 
 
 def _without_pod(evaluation: Evaluation, job: Job | None, events: Sequence[Event]) -> Verdict:
     facts = Facts(node=evaluation.node)
     if job is None:
-        return _end(evaluation, Reason.JOB_DELETED, JOB_DELETED, facts)
+        return _end(evaluation, job, Reason.JOB_DELETED, JOB_DELETED, facts)
     if job.stopped:
-        return _end(evaluation, Reason.INTERRUPTED, STOPPED, facts)
+        return _end(evaluation, job, Reason.INTERRUPTED, STOPPED, facts)
     if job.spent:
-        return _end(evaluation, Reason.POD_DELETED, POD_DELETED, facts)
+        return _end(evaluation, job, Reason.POD_DELETED, POD_DELETED, facts)
     if evaluation.unwanted:
-        return Verdict(Phase.RUNNING, Reason.CANCELLING, "waiting for the Job to stop", facts)
+        return _stopping(evaluation, job, "waiting for the Job to stop", facts)
     refusal = next((event for event in reversed(events) if event.reason == "FailedCreate"), None)
     return Verdict(Phase.RUNNING, Reason.STARTING, refusal.message[:MAX_MESSAGE] if refusal else "", facts)
 
@@ -110,13 +134,14 @@ def _ended(evaluation: Evaluation, job: Job | None, pod: Pod) -> Verdict:
     code = evaluator.exit_code if evaluator else None
     facts = Facts(pod.node, code, evaluator.ended_at if evaluator else "")
     if evaluator is not None and evaluator.ended_as == "OOMKilled":
-        return _end(evaluation, Reason.OUT_OF_MEMORY, "the container was killed by the kernel: out of memory", facts)
+        return _end(evaluation, job, Reason.OUT_OF_MEMORY, "the container was killed by the kernel: out of memory", facts)
     if code == 0:
-        return _end(evaluation, Reason.RESULTS_MISSING, "the run ended with exit code 0, but published no scores", facts)
+        return _end(evaluation, job, Reason.RESULTS_MISSING, "the run ended with exit code 0, but published no scores", facts)
     if code in BY_EXIT_CODE and code != BY_REASON[Reason.INTERRUPTED].exit_code:
-        return _runners_own(evaluation, by_exit_code(code).reason, facts)
+        return _runners_own(evaluation, job, by_exit_code(code).reason, facts)
     reason, story = _disrupted(job, pod)
-    return _end(evaluation, reason, f"{story}{_exit(code)}{_on(pod.node)}", facts)
+    own_fault = reason is Reason.EVICTED and any(words in story.lower() for words in OWN_DISK)
+    return _end(evaluation, job, reason, f"{story}{_exit(code)}{_on(pod.node)}", facts, own_fault=own_fault)
 
 
 def _disrupted(job: Job | None, pod: Pod) -> tuple[Reason, str]:
@@ -139,40 +164,63 @@ def _disrupted(job: Job | None, pod: Pod) -> tuple[Reason, str]:
     return Reason.INTERRUPTED, f"the pod failed: {told}" if told else BY_REASON[Reason.INTERRUPTED].meaning
 
 
-def _runners_own(evaluation: Evaluation, reason: Reason, facts: Facts) -> Verdict:
+def _runners_own(evaluation: Evaluation, job: Job | None, reason: Reason, facts: Facts) -> Verdict:
     """An exit code by which the runner says how it ended. Scores beside a failure that another attempt may cure still count."""
     if BY_REASON[reason].retry:
-        return _end(evaluation, reason, BY_REASON[reason].meaning, facts)
+        return _end(evaluation, job, reason, BY_REASON[reason].meaning, facts)
     if evaluation.unwanted:
-        return _cancelled(evaluation, facts)
-    return _failed(evaluation, reason, BY_REASON[reason].meaning, facts)
+        return cancelled(evaluation, facts)
+    return _failed(evaluation, reason, _told(evaluation, BY_REASON[reason].meaning), facts)
 
 
-def _end(evaluation: Evaluation, reason: Reason, story: str, facts: Facts) -> Verdict:
-    """How an attempt ended about which the runner said nothing final: published scores win, then the user's cancel."""
+def _end(
+    evaluation: Evaluation, job: Job | None, reason: Reason, story: str, facts: Facts, *, own_fault: bool = False
+) -> Verdict:
+    """How an attempt ended about which the runner said nothing final."""
     if evaluation.published:
         return Verdict(Phase.COMPLETED, Reason.SUCCEEDED, "", facts)
     if evaluation.unwanted:
-        return _cancelled(evaluation, facts)
+        return cancelled(evaluation, facts)
+    if job is not None and job.stopped_for is not None:
+        return _failed(evaluation, job.stopped_for, timed_out(evaluation, job.stopped_for), facts)
+    story = _told(evaluation, story)
+    if retry.tried_again(evaluation, reason) and not own_fault:
+        return _tried_again(evaluation, reason, story, facts)
     return _failed(evaluation, reason, story, facts)
 
 
-def _cancelled(evaluation: Evaluation, facts: Facts) -> Verdict:
-    return Verdict(Phase.CANCELLED, Reason.CANCELLED_BY_USER, cancellation(evaluation), facts)
+def _tried_again(evaluation: Evaluation, reason: Reason, story: str, facts: Facts) -> Verdict:
+    message = retry.story(evaluation, evaluation.attempt, reason, story)[:MAX_MESSAGE]
+    return Verdict(Phase.QUEUED, Reason.RETRYING, message, facts, cause=reason, story=story)
 
 
-def cancellation(evaluation: Evaluation) -> str:
-    """The sentence for a cancelled evaluation."""
+def cancelled(evaluation: Evaluation, facts: Facts | None = None) -> Verdict:
+    """The end of an evaluation that is not wanted any more, started or not."""
+    return Verdict(Phase.CANCELLED, Reason.CANCELLED_BY_USER, _cancellation(evaluation), facts or Facts())
+
+
+def _cancellation(evaluation: Evaluation) -> str:
     if not evaluation.cancel:
         return "deleted before it ended"
     return f"cancelled by {evaluation.cancelled_by}" if evaluation.cancelled_by else "cancelled by spec.cancel"
 
 
-def _failed(evaluation: Evaluation, reason: Reason, story: str, facts: Facts) -> Verdict:
+def timed_out(evaluation: Evaluation, timer: Reason) -> str:
+    """The sentence for an evaluation that one of its user's timers ended."""
+    if timer is Reason.STALLED:
+        return f"no progress for spec.stallTimeoutSeconds ({evaluation.stall_timeout_seconds})"
+    return f"spec.timeoutSeconds ({evaluation.timeout_seconds}) passed since the first start"
+
+
+def _told(evaluation: Evaluation, story: str) -> str:
     """The culprit's name comes from the reporter, who saw the log; the pod's story is second best."""
     error = evaluation.error if evaluation.speaks_of_this_attempt else None
-    message = str((error or {}).get("message") or "") or story
-    return Verdict(Phase.FAILED, reason, message[:MAX_MESSAGE], facts)
+    return (str((error or {}).get("message") or "") or story)[:MAX_MESSAGE]
+
+
+def _failed(evaluation: Evaluation, reason: Reason, story: str, facts: Facts) -> Verdict:
+    count = f" (after {evaluation.attempt} attempts)" if evaluation.attempt > 1 else ""
+    return Verdict(Phase.FAILED, reason, story[: MAX_MESSAGE - len(count)] + count, facts, story=story)
 
 
 def _exit(code: int | None) -> str:

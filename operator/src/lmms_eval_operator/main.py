@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from lmms_eval_core.kube.client import KubeClient, Object, Resource
 from lmms_eval_core.kube.transport import connect
-from lmms_eval_core.schema import rfc3339
 from lmms_eval_operator import logs, probes
 from lmms_eval_operator.apply import Executor
 from lmms_eval_operator.observe import Observer
@@ -86,8 +85,13 @@ def compose(client: KubeClient, settings: Settings) -> Reconciler:
     """The parts, put together; the tests do it the same way."""
     view = View(concurrency=settings.concurrency)
     clock = time.monotonic
-    executor = Executor(client, view, settings, timestamp=lambda: rfc3339(datetime.now(UTC)), clock=clock)
-    return Reconciler(view, Observer(client, view), executor, clock, Health(clock))
+    executor = Executor(client, view, settings, time=utc, clock=clock)
+    return Reconciler(view, Observer(client, view), executor, clock, utc, Health(clock))
+
+
+def utc() -> datetime:
+    """The time of day."""
+    return datetime.now(UTC)
 
 
 def sink(reconciler: Reconciler) -> Sink:

@@ -10,13 +10,15 @@ from typing import Final
 from lmms_eval_core import names
 from lmms_eval_core.crd import status_owners
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.phases import TERMINAL, Phase
+from lmms_eval_core.phases import TERMINAL, Phase, Reason
 from lmms_eval_core.schema import Owner
 
 STATE_NEW: Final = "new"
 STATE_STARTED: Final = "started"
 STATE_STOPPED: Final = "stopped"
 
+# The user's timers: what else stops a Job shows on the evaluation.
+TIMERS: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.STALLED})
 REPORTER_FIELDS: Final = frozenset(status_owners()[Owner.REPORTER])
 # Of a Job whose pod has ended; it never gets another one, as its backoffLimit is 0.
 SPENT_CONDITIONS: Final = frozenset({"Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"})
@@ -42,11 +44,16 @@ class Evaluation:
     attempt: int = 0
     slot: int | None = None
     job_uid: str = ""
+    retries: int = 0
+    timeout_seconds: int | None = None
+    stall_timeout_seconds: int | None = None
+    next_attempt_at: str = ""
     started_at: str = ""
     attempts: tuple[Object, ...] = ()
     reported: frozenset[str] = frozenset()
     reported_attempt: int = 0
     stage: str = ""
+    progressed_at: str = ""
     error: Object | None = None
     suspect: Object | None = None
 
@@ -99,12 +106,13 @@ class Job:
     slot: int
     state: str = STATE_NEW
     spent: bool = False
+    stopped_for: Reason | None = None
     expires: bool = False
     deleting: bool = False
 
     @property
     def stopped(self) -> bool:
-        """Whether we suspended it for good."""
+        """Whether we suspended it for good; `stopped_for` says so if a timer of the user was why."""
         return self.state == STATE_STOPPED
 
 
@@ -171,6 +179,7 @@ class Event:
 def evaluation(item: Object) -> Evaluation:
     """From the API server's JSON."""
     metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
+    progress = status.get("progress") or {}
     return Evaluation(
         uid=metadata["uid"],
         name=metadata["name"],
@@ -188,11 +197,16 @@ def evaluation(item: Object) -> Evaluation:
         attempt=status.get("attempt") or 0,
         slot=status.get("slot"),
         job_uid=status.get("jobUID") or "",
+        retries=spec.get("retries") or 0,
+        timeout_seconds=spec.get("timeoutSeconds"),
+        stall_timeout_seconds=spec.get("stallTimeoutSeconds"),
+        next_attempt_at=status.get("nextAttemptAt") or "",
         started_at=status.get("startedAt") or "",
         attempts=tuple(status.get("attempts") or ()),
         reported=REPORTER_FIELDS & status.keys(),
         reported_attempt=status.get("reportedAttempt") or 0,
-        stage=(status.get("progress") or {}).get("stage") or "",
+        stage=progress.get("stage") or "",
+        progressed_at=progress.get("updatedAt") or "",
         error=status.get("error"),
         suspect=status.get("suspect"),
     )
@@ -216,6 +230,7 @@ def job(item: Object) -> Job | None:
         slot=slot,
         state=labels.get(names.LABEL_STATE, ""),
         spent=_spent(status),
+        stopped_for=Reason(labels[names.LABEL_STOPPED_FOR]) if labels.get(names.LABEL_STOPPED_FOR) in TIMERS else None,
         expires=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,
     )

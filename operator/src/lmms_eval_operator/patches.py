@@ -12,12 +12,18 @@ from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.status import KEPT_ATTEMPTS, Suspect
-from lmms_eval_operator.derive import Verdict, cancellation
+from lmms_eval_operator.derive import Verdict
 from lmms_eval_operator.objects import STATE_NEW, STATE_STARTED, STATE_STOPPED, Evaluation, Job
 
 Operation = dict[str, Any]
 
-STATE_PATH: Final = "/metadata/labels/" + names.LABEL_STATE.replace("/", "~1")
+
+def _label(label: str) -> str:
+    """The path of a label in a JSON Patch."""
+    return "/metadata/labels/" + label.replace("/", "~1")
+
+
+STATE_PATH: Final = _label(names.LABEL_STATE)
 # More failures in disguise than this share of the answers, and a clean success is none.
 SUSPECT_SHARE: Final = 0.01
 
@@ -28,6 +34,7 @@ def running(evaluation: Evaluation, job: Job, now: str) -> list[Operation]:
     return [
         *_unchanged(evaluation),
         *(_remove(field) for field in sorted(evaluation.reported)),
+        *_no_longer_waiting(evaluation),
         *_where(evaluation, Phase.RUNNING, Reason.STARTING, ""),
         _set("attempt", job.attempt),
         _set("slot", job.slot),
@@ -51,6 +58,7 @@ def ended(evaluation: Evaluation, verdict: Verdict, now: str) -> list[Operation]
     """The end of an evaluation whose attempt is over, or that waits for its turn."""
     return [
         *_unchanged(evaluation),
+        *_no_longer_waiting(evaluation),
         *_where(evaluation, verdict.phase, verdict.reason, verdict.message),
         _set("completedAt", now),
         _set("conditions", conditions(evaluation, verdict, now)),
@@ -59,9 +67,16 @@ def ended(evaluation: Evaluation, verdict: Verdict, now: str) -> list[Operation]
     ]
 
 
-def cancelled_in_queue(evaluation: Evaluation, now: str) -> list[Operation]:
-    """The end of a queued evaluation that the user does not want any more."""
-    return ended(evaluation, Verdict(Phase.CANCELLED, Reason.CANCELLED_BY_USER, cancellation(evaluation)), now)
+def retried(evaluation: Evaluation, verdict: Verdict, now: str, next_attempt_at: str) -> list[Operation]:
+    """The end of an attempt that another one follows. What it reported stays until that starts, but for its progress."""
+    gone = ["jobName", "jobUID", "slot", *({"progress"} & evaluation.reported)]
+    return [
+        *_unchanged(evaluation),
+        *(_remove(field) for field in gone),
+        *_where(evaluation, verdict.phase, verdict.reason, verdict.message),
+        _set("nextAttemptAt", next_attempt_at),
+        *_end_of_attempt(evaluation, verdict, now),
+    ]
 
 
 def conditions(evaluation: Evaluation, verdict: Verdict, now: str) -> list[Object]:
@@ -89,9 +104,10 @@ def start_job(job: Job) -> list[Operation]:
     return [*_this_job(job, STATE_NEW), _op("replace", STATE_PATH, STATE_STARTED), _op("add", "/spec/suspend", False)]
 
 
-def stop_job(job: Job) -> list[Operation]:
-    """Suspends a Job for good, if its state is still the one that was looked at."""
-    return [*_this_job(job, job.state), _op("replace", STATE_PATH, STATE_STOPPED), _op("add", "/spec/suspend", True)]
+def stop_job(job: Job, timer: Reason | None = None) -> list[Operation]:
+    """Suspends a Job for good, if its state is still the one that was looked at; the Job keeps which timer was why."""
+    why = [_op("add", _label(names.LABEL_STOPPED_FOR), timer.value)] if timer is not None else []
+    return [*_this_job(job, job.state), _op("replace", STATE_PATH, STATE_STOPPED), *why, _op("add", "/spec/suspend", True)]
 
 
 def expire_job(job: Job, seconds: int) -> list[Operation]:
@@ -109,6 +125,10 @@ def _set(field: str, value: Any) -> Operation:
 
 def _remove(field: str) -> Operation:
     return {"op": "remove", "path": f"/status/{field}"}
+
+
+def _no_longer_waiting(evaluation: Evaluation) -> list[Operation]:
+    return [_remove("nextAttemptAt")] if evaluation.next_attempt_at else []
 
 
 def _unchanged(evaluation: Evaluation) -> list[Operation]:
@@ -150,7 +170,8 @@ def _end_of_attempt(evaluation: Evaluation, verdict: Verdict, now: str) -> list[
         return []
     facts = verdict.facts
     told = {"node": facts.node, "endedAt": facts.ended_at or now, "exitCode": facts.exit_code}
-    return [_attempts(evaluation, **told, reason=verdict.reason.value, message=verdict.message)]
+    reason, message = verdict.cause or verdict.reason, verdict.story or verdict.message
+    return [_attempts(evaluation, **told, reason=reason.value, message=message)]
 
 
 def _end_notes(evaluation: Evaluation, verdict: Verdict) -> list[Operation]:

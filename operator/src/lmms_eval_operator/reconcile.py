@@ -10,12 +10,14 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from lmms_eval_core.kube import errors
 from lmms_eval_operator import logs
 from lmms_eval_operator.actions import Action, LookAgain, ReadEvents, Report
 from lmms_eval_operator.apply import Executor
+from lmms_eval_operator.clock import Now
 from lmms_eval_operator.observe import Observer
 from lmms_eval_operator.plan import plan
 from lmms_eval_operator.view import View
@@ -58,6 +60,7 @@ class Reconciler:
     observer: Observer
     executor: Executor
     clock: Callable[[], float]
+    time: Callable[[], datetime]
     health: Health
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     listed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -92,8 +95,8 @@ class Reconciler:
             self.listed.set()
         troubles: Counter[str] = Counter()
         for _ in range(MAX_ROUNDS):
-            now = self.clock()
-            self.view.note(now)
+            now = Now(self.clock(), self.time())
+            self.view.note(now.monotonic)
             actions = plan(self.view, now)
             due = [action for action in actions if not isinstance(action, LookAgain) and troubles[_what(action)] < PATIENCE]
             if not due:
@@ -124,6 +127,7 @@ class Reconciler:
         wait = max(self._backoff * random.uniform(0.5, 1.5), getattr(error, "retry_after", 0.0))
         self._backoff = min(self._backoff * 2, LAST_BACKOFF)
         self._listed_at = float("-inf")
+        self.view.outage()
         log.warning("the API server refused or did not answer", extra=logs.keys(error=error.message, wait=round(wait, 1)))
         return wait
 

@@ -79,6 +79,9 @@ class Settings:
     default_tolerations: tuple[Toleration, ...] = ()
     """Added to `spec.tolerations`."""
 
+    retry_backoff_seconds: int = 10
+    """Wait before the second attempt; twice as long before each further one, five minutes at most."""
+
     publish_timeout_seconds: int = 3600
     """How long a finished run waits for a store or an API server that is away."""
 
@@ -115,6 +118,7 @@ class Settings:
             default_env=read.json("DEFAULT_ENV", tuple[dict[str, Any], ...], ()),
             default_node_selector=read.json("DEFAULT_NODE_SELECTOR", dict[str, str], {}),
             default_tolerations=read.json("DEFAULT_TOLERATIONS", tuple[Toleration, ...], ()),
+            retry_backoff_seconds=read.number("RETRY_BACKOFF_SECONDS", cls.retry_backoff_seconds, minimum=0),
             publish_timeout_seconds=read.number("PUBLISH_TIMEOUT_SECONDS", cls.publish_timeout_seconds, minimum=0),
             job_ttl_seconds=read.number("JOB_TTL_SECONDS", cls.job_ttl_seconds, minimum=0),
             probe_port=read.number("PROBE_PORT", cls.probe_port, minimum=1),

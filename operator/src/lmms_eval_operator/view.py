@@ -19,7 +19,7 @@ from lmms_eval_operator import objects
 from lmms_eval_operator.derive import in_queue, shows
 from lmms_eval_operator.objects import Evaluation, Event, Job, Pod
 from lmms_eval_operator.slots import Holder, Slot
-from lmms_eval_operator.waiting import silent
+from lmms_eval_operator.waiting import silent, unreachable
 
 # The Job controller was seen to create a pod up to a second after its Job had been deleted.
 SETTLING_SECONDS: Final = 5.0
@@ -123,11 +123,20 @@ class Evaluations(Collection[Evaluation]):
     def __init__(self) -> None:
         super().__init__(lambda item: not item.terminal)
         self._restless: dict[str, Evaluation] = {}
+        self._begun: dict[str, Evaluation] = {}
         self._queue: list[tuple[QueueKey, Evaluation]] = []
 
     def restless(self) -> list[Evaluation]:
         """All but those that wait in the queue and show it."""
         return list(self._restless.values())
+
+    def begun(self) -> list[Evaluation]:
+        """Those that had at least one attempt."""
+        return list(self._begun.values())
+
+    def retrying(self) -> Iterator[Evaluation]:
+        """Those that wait between two attempts."""
+        return (item for item in self._begun.values() if item.next_attempt_at)
 
     def queue(self) -> Iterator[Evaluation]:
         """Those that may start, in order."""
@@ -140,11 +149,14 @@ class Evaluations(Collection[Evaluation]):
             insort(self._queue, (queue_key(item), item), key=itemgetter(0))
         if item.phase is not Phase.QUEUED or item.unwanted or not shows(item, in_queue(item)):
             self._restless[item.uid] = item
+        if item.attempt:
+            self._begun[item.uid] = item
 
     def _drop(self, uid: str) -> Evaluation | None:
         known = super()._drop(uid)
         if known is not None:
             self._restless.pop(uid, None)
+            self._begun.pop(uid, None)
             self._leave_queue(known)
         return known
 
@@ -178,6 +190,7 @@ class View:
     notes: dict[str, Notes] = field(default_factory=dict)
     _unsettled_since: dict[tuple[str, int], float] = field(default_factory=dict)
     _silent_since: dict[str, float] = field(default_factory=dict)
+    _steady_since: dict[str, float] = field(default_factory=dict)
 
     def learn(self, resource: Resource, deleted: bool, item: Object) -> bool:
         """Takes what an event tells; whether that was news."""
@@ -223,7 +236,7 @@ class View:
         return [slot for _, slot in sorted(self.slots.items()) if slot.holds(evaluation.uid, attempt)]
 
     def note(self, now: float) -> None:
-        """Keeps, since when attempts have been unsettled and pods silent; call before each plan."""
+        """Keeps, since when attempts have been unsettled, steady or silent; call before each plan."""
         running = [item for item in self.evaluations.restless() if item.job_uid]
         unsettled = {(item.uid, item.attempt) for item in running if self.current_job(item) is None}
         holders = [slot.holder for slot in self.slots.values() if slot.holder]
@@ -231,6 +244,8 @@ class View:
         self._unsettled_since = {key: self._unsettled_since.get(key, now) for key in unsettled}
         quiet = {silent(self.current_job(item), self.pods_of(item.uid, item.attempt)) for item in running} - {""}
         self._silent_since = {uid: self._silent_since.get(uid, now) for uid in quiet}
+        steady = {item.uid for item in running if not any(map(unreachable, self.pods_of(item.uid, item.attempt)))}
+        self._steady_since = {uid: self._steady_since.get(uid, now) for uid in steady}
         self.notes = {uid: notes for uid, notes in self.notes.items() if uid in quiet}
 
     def _vouched_for(self, holder: Holder) -> bool:
@@ -241,6 +256,14 @@ class View:
         """Seconds until an attempt whose Job vanished can have no pod any more: its controller may have created one late."""
         since = self._unsettled_since.get((uid, attempt))
         return 0.0 if since is None else max(0.0, since + self.settling_seconds - now)
+
+    def outage(self) -> None:
+        """The API server did not answer us, nor perhaps others: nobody has been heard of steadily."""
+        self._steady_since.clear()
+
+    def steady_in(self, uid: str, seconds: float, now: float) -> float:
+        """Seconds until a running evaluation could have been heard of, its node and the API server being there, for `seconds`."""
+        return max(0.0, self._steady_since.get(uid, now) + seconds - now)
 
     def events_due_in(self, uid: str, now: float) -> float:
         """Seconds until the events of a silent pod or Job should be read. Not at once: most are on their way in a moment."""

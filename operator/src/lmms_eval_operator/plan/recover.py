@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from lmms_eval_core.phases import Phase
 from lmms_eval_operator.actions import Action, DeletePod, LookAgain, Release, StopOrphan
+from lmms_eval_operator.clock import Now
 from lmms_eval_operator.objects import STATE_NEW, Evaluation, Job, Pod
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.view import View
 
 
-def recover(view: View, now: float) -> Iterator[Action]:
+def recover(view: View, now: Now) -> Iterator[Action]:
     """Frees slots, stops orphans."""
     for slot in view.slots.values():
         if not slot.register.free:
@@ -61,7 +62,7 @@ def orphan(evaluation: Evaluation | None, job: Job, *, named: bool) -> bool:
     return not (evaluation.startable and evaluation.attempt + 1 == job.attempt and job.state == STATE_NEW)
 
 
-def _held(view: View, slot: Slot, now: float) -> Iterator[Action]:
+def _held(view: View, slot: Slot, now: Now) -> Iterator[Action]:
     holder = slot.holder
     if holder is None:
         yield Release(slot)
@@ -73,7 +74,7 @@ def _held(view: View, slot: Slot, now: float) -> Iterator[Action]:
     job, pods = view.job(holder.uid, holder.attempt), view.pods_of(holder.uid, holder.attempt)
     if not releasable(evaluation, job, pods, holder, slot.index):
         return
-    wait = 0.0 if never_started(evaluation, holder) else view.settles_in(holder.uid, holder.attempt, now)
+    wait = 0.0 if never_started(evaluation, holder) else view.settles_in(holder.uid, holder.attempt, now.monotonic)
     yield LookAgain(wait) if wait else Release(slot)
 
 
@@ -83,7 +84,7 @@ def _job(view: View, job: Job) -> Iterator[Action]:
         yield StopOrphan(job)
 
 
-def _pod(view: View, pod: Pod, now: float) -> Iterator[Action]:
+def _pod(view: View, pod: Pod, now: Now) -> Iterator[Action]:
     """A pod without a Job is Kubernetes' to delete, as a rule; but not if somebody deleted the Job and left the pod behind."""
     if pod.terminal or pod.deleting or view.job(pod.evaluation_uid, pod.attempt) is not None:
         return

@@ -6,13 +6,14 @@ Claim ──▶ CreateJob ──▶ MarkRunning ──▶ StartJob one a round, 
 from collections.abc import Iterator
 
 from lmms_eval_core.phases import Phase
-from lmms_eval_operator.actions import Action, Claim, CreateJob, DeleteJob, MarkRunning, StartJob
+from lmms_eval_operator.actions import Action, Claim, CreateJob, DeleteJob, LookAgain, MarkRunning, StartJob
+from lmms_eval_operator.clock import Now, seconds_until
 from lmms_eval_operator.objects import STATE_NEW, Evaluation
 from lmms_eval_operator.slots import Slot
 from lmms_eval_operator.view import View
 
 
-def start(view: View, now: float) -> Iterator[Action]:
+def start(view: View, now: Now) -> Iterator[Action]:
     """Carries on first, then claims."""
     for slot in view.slots.values():
         holder = slot.holder
@@ -21,8 +22,9 @@ def start(view: View, now: float) -> Iterator[Action]:
             yield from _carry_on(view, slot, evaluation, holder.attempt)
     free = [slot for _, slot in sorted(view.slots.items()) if _free(view, slot)]
     if free:
-        for slot, evaluation in zip(free, _queue(view), strict=False):
+        for slot, evaluation in zip(free, _queue(view, now), strict=False):
             yield Claim(slot, evaluation)
+        yield from (LookAgain(wait) for evaluation in view.evaluations.retrying() if (wait := _due_in(evaluation, now)))
 
 
 def _carry_on(view: View, slot: Slot, evaluation: Evaluation, attempt: int) -> Iterator[Action]:
@@ -63,7 +65,12 @@ def _free(view: View, slot: Slot) -> bool:
     return slot.index < view.concurrency and slot.register.free and not busy and not occupied
 
 
-def _queue(view: View) -> Iterator[Evaluation]:
-    """Who may start and has no slot yet, in order."""
+def _queue(view: View, now: Now) -> Iterator[Evaluation]:
+    """Who may start now and has no slot yet, in order."""
     claimed = {slot.holder.uid for slot in view.slots.values() if slot.holder}
-    return (item for item in view.evaluations.queue() if item.uid not in claimed)
+    return (item for item in view.evaluations.queue() if item.uid not in claimed and not _due_in(item, now))
+
+
+def _due_in(evaluation: Evaluation, now: Now) -> float:
+    """Seconds until its next attempt may start."""
+    return seconds_until(evaluation.next_attempt_at, 0, now) if evaluation.next_attempt_at else 0.0

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 from lmms_eval_core.phases import Phase
-from lmms_eval_operator.actions import Action, CancelQueued, StopJob
+from lmms_eval_operator.actions import Action, EndQueued, StopJob
+from lmms_eval_operator.clock import Now
+from lmms_eval_operator.derive import cancelled
 from lmms_eval_operator.view import View
 
 
-def stop(view: View, now: float) -> Iterator[Action]:
+def stop(view: View, now: Now) -> Iterator[Action]:
     """Never by deleting the Job: its controller may still create a pod after that."""
     for evaluation in view.evaluations.restless():
         if not evaluation.unwanted:
@@ -16,4 +18,4 @@ def stop(view: View, now: float) -> Iterator[Action]:
         if evaluation.phase is Phase.RUNNING and job is not None and not job.stopped:
             yield StopJob(evaluation, job)
         if evaluation.phase is Phase.QUEUED and evaluation.cancel:
-            yield CancelQueued(evaluation)
+            yield EndQueued(evaluation, cancelled(evaluation))

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from lmms_eval_operator.actions import Action, DeleteJob, ExpireJob
+from lmms_eval_operator.clock import Now
 from lmms_eval_operator.objects import Job
 from lmms_eval_operator.view import View
 
 
-def tidy(view: View, now: float) -> Iterator[Action]:
+def tidy(view: View, now: Now) -> Iterator[Action]:
     """A stopped Job is deleted; one that ended by itself stays a while for `kubectl logs`, and Kubernetes takes it away."""
     for job in view.jobs:
         if _done(view, job):
