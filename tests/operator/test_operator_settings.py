@@ -34,6 +34,7 @@ def test_everything_can_be_set() -> None:
         DEFAULT_TOLERATIONS='[{"key": "gpu", "operator": "Exists"}]',
         PUBLISH_TIMEOUT_SECONDS="60",
         JOB_TTL_SECONDS="0",
+        MAX_FINISHED="0",
         PROBE_PORT="1",
         LOG_LEVEL="debug",
     )
@@ -43,6 +44,7 @@ def test_everything_can_be_set() -> None:
     assert (settings.default_env, settings.default_node_selector) == (({"name": "A", "value": "b"},), {"a": "b"})
     assert settings.default_tolerations[0].key == "gpu"
     assert (settings.publish_timeout_seconds, settings.job_ttl_seconds, settings.probe_port) == (60, 0, 1)
+    assert (read().max_finished, settings.max_finished) == (100, 0)
     assert (settings.reporter_service_account, settings.cache_claim) == ("rep", "cache")
     assert (settings.log_level, settings.image_pull_policy) == ("DEBUG", "Always")
 

@@ -88,6 +88,9 @@ class Settings:
     job_ttl_seconds: int = 3600
     """How long the Job and pod of a finished evaluation stay, for `kubectl logs`."""
 
+    max_finished: int = 100
+    """Finished evaluations of the front end that stay, as `max_completed_jobs` of lmms-eval's own server; 0 keeps all."""
+
     probe_port: int = 8080
     """GET /livez and /readyz."""
 
@@ -121,6 +124,7 @@ class Settings:
             retry_backoff_seconds=read.number("RETRY_BACKOFF_SECONDS", cls.retry_backoff_seconds, minimum=0),
             publish_timeout_seconds=read.number("PUBLISH_TIMEOUT_SECONDS", cls.publish_timeout_seconds, minimum=0),
             job_ttl_seconds=read.number("JOB_TTL_SECONDS", cls.job_ttl_seconds, minimum=0),
+            max_finished=read.number("MAX_FINISHED", cls.max_finished, minimum=0),
             probe_port=read.number("PROBE_PORT", cls.probe_port, minimum=1),
             log_level=read.text("LOG_LEVEL", cls.log_level).upper(),
         )

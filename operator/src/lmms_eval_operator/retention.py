@@ -1,0 +1,112 @@
+"""Deletes evaluations that have had their time, beside the reconciler: `plan.retain` says which.
+
+It keeps a mirror of its own of the finished ones, by the API server's selector: ten thousand that stay for ever cost it
+nothing, a `ttlSecondsAfterFinished` that is changed long after the end is seen at once, and between two dates nothing is asked.
+(kopf watches a resource once for a process, and leaves the finished ones out.) Whoever deletes here is harmless when late:
+each delete names the uid and the version that was looked at.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object
+from lmms_eval_core.kube.reflector import Reflector
+from lmms_eval_core.phases import TERMINAL, Phase
+from lmms_eval_operator import logs
+from lmms_eval_operator.plan.retain import Finished, finished, retain
+
+ENDED: Final = ",".join(f"status.phase!={phase}" for phase in sorted(set(Phase) - TERMINAL))
+KEPT: Final = ("name", "uid", "resourceVersion", "deletionTimestamp", "labels")
+# The time of day may be set while we wait for a moment of it.
+LONGEST_WAIT: Final = 300.0
+TROUBLED_SECONDS: Final = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Retention:
+    """A `Mirror` of the finished evaluations, and the loop that deletes. `time` is the time of day."""
+
+    def __init__(self, client: KubeClient, *, max_finished: int, time: Callable[[], datetime]) -> None:
+        self._client = client
+        self._max_finished = max_finished
+        self._time = time
+        self._known: dict[str, Finished] = {}
+        self._changed = asyncio.Event()
+        self._reflector = Reflector(client, EVALUATIONS, self, field_selector=ENDED, projection=trimmed, log=log.warning)
+
+    async def run(self) -> None:
+        """Until cancelled; may be run again. Errors of the API server are waited out."""
+        self._known.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._reflector.run())
+            group.create_task(self._delete_in_time())
+
+    def replace(self, objects: list[Object]) -> None:
+        """See `Mirror`."""
+        self._known = {known.uid: known for item in objects if (known := finished(item))}
+        self._changed.set()
+
+    def update(self, item: Object) -> None:
+        """See `Mirror`."""
+        known = finished(item)
+        if known is None:
+            self.remove(item)
+        else:
+            self._known[known.uid] = known
+            self._changed.set()
+
+    def remove(self, item: Object) -> None:
+        """See `Mirror`."""
+        self._known.pop(item["metadata"]["uid"], None)
+
+    async def _delete_in_time(self) -> None:
+        while True:
+            self._changed.clear()
+            wait = await self._pass()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+
+    async def _pass(self) -> float:
+        """Deletes what is over, one by one; for how many seconds nothing is due after that, unless something changes."""
+        now = self._time().timestamp()
+        over, due_at = retain(self._known.values(), now, max_finished=self._max_finished)
+        troubled = False
+        for item in over:
+            try:
+                await self._delete(item)
+            except errors.Conflict:
+                # It changed since, perhaps its time: the watch is about to tell.
+                troubled = True
+            except errors.KubeError as error:
+                log.warning("cannot delete", extra=logs.keys(evaluation=item.name, error=error.message))
+                return max(TROUBLED_SECONDS, getattr(error, "retry_after", 0.0))
+        return TROUBLED_SECONDS if troubled else min(due_at - now, LONGEST_WAIT)
+
+    async def _delete(self, item: Finished) -> None:
+        try:
+            await self._client.delete(EVALUATIONS, item.name, uid=item.uid, resource_version=item.version)
+        except errors.NotFound:
+            pass
+        else:
+            log.info("deleted", extra=logs.keys(evaluation=item.name, reason=_reason(item, self._time().timestamp())))
+        self._known.pop(item.uid, None)
+
+
+def trimmed(item: Object) -> Object:
+    """The little of an evaluation that `plan.retain.finished` reads: ten thousand whole ones would be 150 MB."""
+    return {
+        "metadata": {key: item["metadata"][key] for key in KEPT if key in item["metadata"]},
+        "spec": {"ttlSecondsAfterFinished": item["spec"].get("ttlSecondsAfterFinished")},
+        "status": {"completedAt": item["status"].get("completedAt")},
+    }
+
+
+def _reason(item: Finished, now: float) -> str:
+    return "ttlSecondsAfterFinished" if item.due_at <= now else "maxFinished"
