@@ -149,7 +149,7 @@ def test_missing_settings_are_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch
 async def test_the_probes_tell_the_age_of_the_last_beat_and_of_the_last_good_pass() -> None:
     now = 1000.0
     health = Health(lambda: now)
-    runner = web.AppRunner(probes.application(health))
+    runner = web.AppRunner(probes.application(health, lambda: b""))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port = runner.addresses[0][1]

@@ -7,9 +7,10 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,9 +18,13 @@ from lmms_eval_core.kube.client import KubeClient, Object, Resource
 from lmms_eval_core.kube.transport import connect
 from lmms_eval_operator import logs, probes
 from lmms_eval_operator.apply import Executor
+from lmms_eval_operator.events import Recorder
+from lmms_eval_operator.metered import Metered
+from lmms_eval_operator.metrics import Metrics
 from lmms_eval_operator.observe import Observer
 from lmms_eval_operator.reconcile import Health, Reconciler
 from lmms_eval_operator.settings import InvalidSettings, Settings
+from lmms_eval_operator.transitions import Listener, log_move, tell
 from lmms_eval_operator.view import View
 from lmms_eval_operator.watch import Sink, Watch
 
@@ -44,13 +49,17 @@ async def serve(settings: Settings) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    client = await connect(namespace=settings.namespace)
-    reconciler = compose(client, settings)
-    watch = Watch(settings.namespace, sink(reconciler))
+    view = View(concurrency=settings.concurrency)
+    metrics = Metrics(view, leading=lambda: True, time=utc)
+    client = Metered(await connect(namespace=settings.namespace), metrics.answered, time.monotonic)
+    recorder = Recorder(client, instance=socket.gethostname(), clock=time.monotonic, time=utc, count=metrics.recorded)
+    reconciler = compose(client, settings, log_move, metrics.told, recorder.told, view=view)
+    reconciler.passed = metrics.passed
+    watch = Watch(settings.namespace, sink(reconciler, metrics.heard))
     try:
-        async with probes.serving(reconciler.health, settings.probe_port):
+        async with probes.serving(reconciler.health, metrics.render, settings.probe_port):
             log.info("serving", extra=logs.keys(namespace=settings.namespace, slots=settings.concurrency))
-            await until(stopping, reconciler.run(), begin(watch, reconciler))
+            await until(stopping, reconciler.run(), begin(watch, reconciler), recorder.run())
     finally:
         await watch.stop(STOP_SECONDS)
         await client.close()
@@ -81,11 +90,11 @@ async def until(stopping: asyncio.Event, *work: Coroutine[Any, Any, None]) -> No
         await asyncio.gather(stop, *tasks, return_exceptions=True)
 
 
-def compose(client: KubeClient, settings: Settings) -> Reconciler:
-    """The parts, put together; the tests do it the same way."""
-    view = View(concurrency=settings.concurrency)
+def compose(client: KubeClient, settings: Settings, *listeners: Listener, view: View | None = None) -> Reconciler:
+    """The parts that decide, put together; the tests do it the same way."""
+    view = view or View(concurrency=settings.concurrency)
     clock = time.monotonic
-    executor = Executor(client, view, settings, time=utc, clock=clock)
+    executor = Executor(client, view, settings, time=utc, clock=clock, told=tell(*listeners))
     return Reconciler(view, Observer(client, view), executor, clock, utc, Health(clock))
 
 
@@ -94,10 +103,11 @@ def utc() -> datetime:
     return datetime.now(UTC)
 
 
-def sink(reconciler: Reconciler) -> Sink:
-    """Where events go: into the view and, if they tell something new, as a wake-up to the reconciler."""
+def sink(reconciler: Reconciler, heard: Callable[[], None]) -> Sink:
+    """Where a watch's events go: into the view and, if they tell something new, as a wake-up to the reconciler."""
 
     def learn(resource: Resource, deleted: bool, item: Object) -> None:
+        heard()
         if reconciler.view.learn(resource, deleted, item):
             reconciler.wake.set()
 

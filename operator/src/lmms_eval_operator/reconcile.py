@@ -65,6 +65,8 @@ class Reconciler:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     listed: asyncio.Event = field(default_factory=asyncio.Event)
     relist_seconds: float = RELIST_SECONDS
+    passed: Callable[[float, bool], None] = lambda seconds, good: None
+    """Hears how long each pass took, and whether it ended without an error."""
     _listed_at: float = float("-inf")
     _backoff: float = FIRST_BACKOFF
 
@@ -79,10 +81,13 @@ class Reconciler:
 
     async def _pass(self) -> float:
         """One pass; for how many seconds to wait, unless something happens."""
+        began = self.clock()
         try:
             wait = await self.work()
         except errors.KubeError as error:
+            self.passed(self.clock() - began, False)
             return self._back_off(error)
+        self.passed(self.clock() - began, True)
         self._backoff = FIRST_BACKOFF
         self.health.good()
         return wait
