@@ -26,12 +26,13 @@ STRIPPED = "-s -w"
 
 @dataclass(frozen=True)
 class Tool:
-    """A program to build: the module folder that pins it, its package there, its linker flags, the usual time (cold)."""
+    """A program to build: the module folder that pins it, its package there, the usual time (cold), linker flags, build tags."""
 
     module: str
     package: str
     minutes: float
     ldflags: str = STRIPPED
+    tags: str = ""
 
 
 def _kubernetes_flags(version: str) -> str:
@@ -60,6 +61,8 @@ CATALOGUE = {
     "kubeconform": Tool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", 0.3),
     "versitygw": Tool("versitygw", "github.com/versity/versitygw/cmd/versitygw", 1.5),
     "helm": Tool("helm", "helm.sh/helm/v4/cmd/helm", 2.5),
+    # It checks rules and metrics here and never looks for targets: without service discovery it is half the size.
+    "promtool": Tool("promtool", "github.com/prometheus/prometheus/cmd/promtool", 3, tags="remove_all_sd"),
     "kind": Tool("kind", "sigs.k8s.io/kind", 0.5),
 }
 
@@ -97,7 +100,7 @@ class Binaries:
             raise ClusterError(f"There is no tool {name!r}: choose one of {', '.join(sorted(CATALOGUE))}.")
         tool = CATALOGUE[name]
         self._version = self._version or go_version()
-        key = content_key(self._tools / tool.module, [self._version, tool.package, tool.ldflags])
+        key = content_key(self._tools / tool.module, [self._version, tool.package, tool.ldflags, *filter(None, [tool.tags])])
         return self._cache / name / key / name
 
     @contextmanager
@@ -125,7 +128,7 @@ class Binaries:
         say(f"Building {', '.join(places)} from source ({position}; usually {usual} on two cores, then never again) ...")
         with tempfile.TemporaryDirectory(prefix=".building-", dir=self._cache) as scratch:
             tools = [CATALOGUE[name] for name in places]
-            compile_programs(self._tools / module, [tool.package for tool in tools], tools[0].ldflags, Path(scratch))
+            compile_programs(self._tools / module, tools, Path(scratch))
             for name, place in places.items():
                 shutil.rmtree(place.parent.parent, ignore_errors=True)
                 place.parent.mkdir(parents=True)
@@ -164,13 +167,14 @@ def parse_go_version(text: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def compile_programs(folder: Path, packages: list[str], ldflags: str, target: Path) -> None:
-    """Run one `go build` of several main packages into a folder, with a line of progress every few seconds."""
+def compile_programs(folder: Path, tools: list[Tool], target: Path) -> None:
+    """Run one `go build` of the programs of one module into a folder, with a line of progress every few seconds."""
+    packages, flags = [tool.package for tool in tools], ["-tags", tools[0].tags]
     environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
-    listing = ["go", "list", "-deps", *packages]
+    listing = ["go", "list", "-deps", *flags, *packages]
     listed = subprocess.run(listing, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     total = len(listed.stdout.split())
-    build = ["go", "build", "-v", "-trimpath", "-ldflags", ldflags, "-o", f"{target}/", *packages]
+    build = ["go", "build", "-v", "-trimpath", *flags, "-ldflags", tools[0].ldflags, "-o", f"{target}/", *packages]
     with subprocess.Popen(build, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
         errors = _follow(process, total)
     if process.returncode:
