@@ -1,7 +1,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_core.layout import ArtifactPrefix, sample_file, segment
+from lmms_eval_core.layout import (
+    EVALUATION_FOLDER,
+    FILE_OF_AN_ATTEMPT,
+    ORPHANS_FILE,
+    ArtifactPrefix,
+    evaluation_folder,
+    owner_file,
+    sample_file,
+    segment,
+)
 
 UID = "0f4c6a1e-9d3b-4c2f-8a57-1c2d3e4f5a6b"
 
@@ -10,6 +19,26 @@ def test_an_attempt_has_a_prefix_below_its_evaluation() -> None:
     prefix = ArtifactPrefix("team", "nightly", UID, 2)
     assert prefix.evaluation == "team/nightly-0f4c6a1e/"
     assert prefix.file("results.json") == "team/nightly-0f4c6a1e/a2/results.json"
+
+
+NAME = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
+
+
+@given(NAME, st.uuids().map(str), st.integers(1, 11), st.text(min_size=1))
+def test_what_is_stored_of_an_evaluation_is_known_as_such(name: str, uid: str, attempt: int, task: str) -> None:
+    prefix = ArtifactPrefix("team", name, uid, attempt)
+    namespace, folder, file = prefix.file(sample_file(task)).split("/", 2)
+    assert (namespace, folder) == ("team", evaluation_folder(name, uid))
+    assert EVALUATION_FOLDER.fullmatch(folder) and FILE_OF_AN_ATTEMPT.fullmatch(file)
+
+
+@given(NAME, NAME, st.uuids().map(str))
+def test_another_installation_below_a_folder_is_not_taken_for_an_attempt(namespace: str, name: str, uid: str) -> None:
+    theirs = ArtifactPrefix(namespace, name, uid, 1)
+    for file in (theirs.file("results.json"), f"{namespace}/{owner_file(uid)}", f"{namespace}/{ORPHANS_FILE}"):
+        below = file.split("/", 1)[1]
+        assert not FILE_OF_AN_ATTEMPT.fullmatch(below)
+    assert not EVALUATION_FOLDER.fullmatch(owner_file(uid))
 
 
 @given(st.text())

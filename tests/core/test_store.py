@@ -79,6 +79,23 @@ async def test_prefixes_are_whole_segments(store: ObjectStore) -> None:
     assert await keys(store, "nothing") == []
 
 
+async def test_a_folder_shows_what_lies_directly_in_it(store: ObjectStore) -> None:
+    assert await store.folder("team") == ([], [])
+    for key in ("team/x", "team/a/1", "team/a/b/2", "team/c/3", "teams/d/4", "top"):
+        await store.put(key, b"1")
+    folders, files = await store.folder("team")
+    assert (sorted(folders), files) == (["a", "c"], ["x"])
+    assert await store.folder("team/") == (folders, files)
+    await store.delete_prefix("team/a")
+    assert (await store.folder("team")).folders == ["c"]
+
+
+async def test_a_folder_of_more_than_a_page(store: ObjectStore) -> None:
+    names = [f"f{number}" for number in range(1100)]
+    await asyncio.gather(*(store.put(f"team/{name}/x", b"") for name in names))
+    assert sorted((await store.folder("team")).folders) == sorted(names)
+
+
 async def test_deleting_what_is_not_there_is_done(store: ObjectStore) -> None:
     await store.delete([])
     await store.delete(["never", "been"])
@@ -120,6 +137,7 @@ async def test_a_missing_bucket_is_said(settings: StoreSettings) -> None:
         store.put("x", pieces(1)),
         store.get("x", max_bytes=1),
         keys(store, "x"),
+        store.folder("x"),
         store.delete(["x"]),
     ):
         with pytest.raises(errors.BucketMissing, match="s3://elsewhere at http://.* does not exist"):

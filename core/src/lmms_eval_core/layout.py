@@ -1,17 +1,25 @@
 """Names of the artifacts in the object store: one prefix per attempt, the same files in each.
 
-Keys are relative to the store, whose URL may itself have a path that several installations do not share.
+Keys are relative to the store, whose URL may itself have a path. Each begins with a namespace, whose installation owns what
+lies below it; several installations may share a store, but not a namespace's folder in it.
 """
 
+import re
 from typing import Final, NamedTuple
 
 EVALUATION_FILE: Final = "evaluation.yaml"
 RESULTS_FILE: Final = "results.json"
 LOG_FILE: Final = "log.txt.zst"
 OUTCOME_FILE: Final = "outcome.json"
-OWNER_FILE: Final = ".lmms-eval-owner"
+# Of a namespace's folder: who deletes there (one file for each installation), and what has lost its evaluation since when.
+OWNER_FILES: Final = ".lmms-eval-owner-"
+ORPHANS_FILE: Final = ".lmms-eval-orphans.json"
 # Written last: an attempt with this file is complete in the store, whatever the status says.
 COMPLETE_FILE: Final = "complete.json"
+
+
+EVALUATION_FOLDER: Final = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{8}")
+FILE_OF_AN_ATTEMPT: Final = re.compile(r"a[0-9]+/.+")
 
 
 class ArtifactPrefix(NamedTuple):
@@ -25,7 +33,7 @@ class ArtifactPrefix(NamedTuple):
     @property
     def evaluation(self) -> str:
         """Prefix of all attempts of the evaluation, with the closing slash."""
-        return f"{self.namespace}/{self.name}-{self.uid[:8]}/"
+        return f"{self.namespace}/{evaluation_folder(self.name, self.uid)}/"
 
     @property
     def path(self) -> str:
@@ -35,6 +43,16 @@ class ArtifactPrefix(NamedTuple):
     def file(self, name: str) -> str:
         """Key of one file of this attempt."""
         return self.path + name
+
+
+def evaluation_folder(name: str, uid: str) -> str:
+    """The folder of all attempts of an evaluation, in its namespace's."""
+    return f"{name}-{uid[:8]}"
+
+
+def owner_file(installation: str) -> str:
+    """The file by which an installation says that it deletes in its namespace's folder."""
+    return OWNER_FILES + installation
 
 
 def sample_file(task: str) -> str:

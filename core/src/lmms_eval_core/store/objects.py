@@ -31,6 +31,13 @@ class StoredObject(NamedTuple):
     modified: datetime
 
 
+class Folder(NamedTuple):
+    """What lies directly below a prefix, by name."""
+
+    folders: list[str]
+    files: list[str]
+
+
 class ObjectStore:
     """The store of `settings`; Misconfigured where they make none. Every method raises `errors.StoreError`.
 
@@ -100,6 +107,15 @@ class ObjectStore:
             async for page in self._store.list(prefix, chunk_size=1000):
                 for entry in page:
                     yield _stored(entry)
+
+    async def folder(self, prefix: str) -> Folder:
+        """What lies directly below `prefix`, a path of whole segments; ten thousand folders take ten requests."""
+        with self._explained(prefix):
+            found = await self._store.list_with_delimiter_async(prefix)
+        return Folder(
+            [path.rpartition("/")[2] for path in found["common_prefixes"]],
+            [entry["path"].rpartition("/")[2] for entry in found["objects"]],
+        )
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Deletes; objects that are not there do not matter."""
