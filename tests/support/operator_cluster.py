@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from deployment import Kubectl
@@ -61,7 +62,13 @@ class Namespace:
     def __init__(self, client: KubeClient, kubectl: Kubectl) -> None:
         self.client = client
         self._kubectl = kubectl
-        self.settings = Settings(namespace=client.namespace, evaluator_image="evaluator:1", reporter_image="reporter:1")
+        self.settings = Settings(
+            namespace=client.namespace, evaluator_image="evaluator:1", reporter_image="reporter:1", retry_backoff_seconds=1
+        )
+
+    def with_settings(self, **changes: Any) -> Settings:
+        """The settings, but for these."""
+        return replace(self.settings, **changes)
 
     async def prepare(self) -> None:
         """The account that evaluator pods run under."""
@@ -76,9 +83,12 @@ class Namespace:
 
     # People.
 
-    async def submit(self, name: str, **spec: Any) -> Object:
+    async def submit(self, name: str, *, retries: int = 0, **spec: Any) -> Object:
+        """One attempt, unless the test is about more."""
         body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}}
-        return await self.client.create(EVALUATIONS, {**body, "spec": {"model": "llava_hf", "tasks": ["mme"], **spec}})
+        return await self.client.create(
+            EVALUATIONS, {**body, "spec": {"model": "llava_hf", "tasks": ["mme"], "retries": retries, **spec}}
+        )
 
     async def edit(self, name: str, **spec: Any) -> None:
         await self.client.json_patch(
@@ -119,6 +129,14 @@ class Namespace:
                     return str(pods[-1]["metadata"]["name"])
                 await asyncio.sleep(0.02)
 
+    async def pod_of(self, job: str) -> str:
+        """The name of a Job's pod, once the Job controller has made it."""
+        async with asyncio.timeout(10):
+            while True:
+                if pods := (await self.client.list(PODS, label_selector=f"batch.kubernetes.io/job-name={job}")).items:
+                    return str(pods[0]["metadata"]["name"])
+                await asyncio.sleep(0.02)
+
     async def bind(self, name: str) -> str:
         """The scheduler found a node: from now on only the kubelet, which is us, can end the pod."""
         pod = await self.pod(name)
@@ -133,7 +151,10 @@ class Namespace:
 
     async def end_pod(self, name: str, exit_code: int) -> None:
         """The evaluator container ends."""
-        pod = await self.pod(name)
+        await self.ends(await self.pod(name), exit_code)
+
+    async def ends(self, pod: str, exit_code: int) -> None:
+        """The evaluator container of this pod ends."""
         await self.pod_status(
             pod, phase="Failed" if exit_code else "Succeeded", containerStatuses=[evaluator_ended(exit_code)], reason=""
         )
@@ -145,8 +166,14 @@ class Namespace:
 
     async def publish(self, name: str) -> None:
         """The reporter writes scores for the running attempt."""
-        attempt = (await self.status(name))["attempt"]
-        fields = {"reportedAttempt": attempt, "scores": SCORES, "summary": "mme 0.5"}
+        await self._report(name, scores=SCORES, summary="mme 0.5")
+
+    async def reports(self, name: str, *, stage: str, updated_at: str) -> None:
+        """The reporter writes progress of the running attempt."""
+        await self._report(name, progress={"stage": stage, "text": stage, "updatedAt": updated_at})
+
+    async def _report(self, name: str, **said: Any) -> None:
+        fields = {"reportedAttempt": (await self.status(name))["attempt"], **said}
         patch = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in fields.items()]
         await self.client.json_patch(EVALUATIONS, name, patch, subresource="status")
 
@@ -161,11 +188,19 @@ async def until(operator: Reconciler, condition: Callable[[], Awaitable[bool]], 
             await asyncio.sleep(0.05)
 
 
+def evaluator_runs() -> Object:
+    """The evaluator's container status while it runs."""
+    return {**_container(), "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
+
+
 def evaluator_ended(exit_code: int, **more: Any) -> Object:
     """The evaluator's container status."""
     ended = {"exitCode": exit_code, "finishedAt": "2026-01-01T00:00:00Z", **more}
-    container = {"name": names.EVALUATOR_CONTAINER, "image": "evaluator:1", "imageID": "", "ready": False, "restartCount": 0}
-    return {**container, "state": {"terminated": ended}}
+    return {**_container(), "state": {"terminated": ended}}
+
+
+def _container() -> Object:
+    return {"name": names.EVALUATOR_CONTAINER, "image": "evaluator:1", "imageID": "", "ready": False, "restartCount": 0}
 
 
 def _named(kind: str, name: str) -> Object:

@@ -24,6 +24,8 @@ from lmms_eval_operator.waiting import silent, unreachable
 # The Job controller was seen to create a pod up to a second after its Job had been deleted.
 SETTLING_SECONDS: Final = 5.0
 EVENTS_SECONDS: Final = 5.0
+# After an outage progress arrives late: longer than the reporter waits between two tries.
+STEADY_SECONDS: Final = 60.0
 
 
 class Versioned(Protocol):
@@ -181,6 +183,8 @@ class View:
     """Slots that may be given out. Others, of a larger past, only run out."""
     settling_seconds: float = SETTLING_SECONDS
     """How long an attempt whose Job vanished keeps its slot."""
+    steady_seconds: float = STEADY_SECONDS
+    """How long an operator listens before it takes silence for a stall."""
     evaluations: Evaluations = field(default_factory=Evaluations)
     jobs: Collection[Job] = field(default_factory=Collection)
     pods: Collection[Pod] = field(default_factory=Collection)
@@ -261,9 +265,9 @@ class View:
         """The API server did not answer us, nor perhaps others: nobody has been heard of steadily."""
         self._steady_since.clear()
 
-    def steady_in(self, uid: str, seconds: float, now: float) -> float:
-        """Seconds until a running evaluation could have been heard of, its node and the API server being there, for `seconds`."""
-        return max(0.0, self._steady_since.get(uid, now) + seconds - now)
+    def steady_in(self, uid: str, now: float) -> float:
+        """Seconds until node and API server have been there for so long that a running evaluation would have been heard of."""
+        return max(0.0, self._steady_since.get(uid, now) + self.steady_seconds - now)
 
     def events_due_in(self, uid: str, now: float) -> float:
         """Seconds until the events of a silent pod or Job should be read. Not at once: most are on their way in a moment."""

@@ -16,8 +16,6 @@ from lmms_eval_operator.view import View
 
 # Waiting for the store or the API server has a limit of its own.
 MAY_STALL: Final = frozenset({Stage.LOADING_MODEL, Stage.EVALUATING, Stage.SCORING})
-# After an outage progress arrives late: longer than the reporter waits between two tries.
-STEADY_SECONDS: Final = 60.0
 
 
 def timeouts(view: View, now: Now) -> Iterator[Action]:
@@ -45,7 +43,7 @@ def _stall(view: View, evaluation: Evaluation, now: Now) -> Iterator[Action]:
     if evaluation.stall_timeout_seconds is None or not _may_stall(evaluation):
         return
     quiet = seconds_until(evaluation.progressed_at, evaluation.stall_timeout_seconds, now)
-    wait = max(quiet, view.steady_in(evaluation.uid, STEADY_SECONDS, now.monotonic))
+    wait = max(quiet, view.steady_in(evaluation.uid, now.monotonic))
     if wait:
         yield LookAgain(wait)
     else:
