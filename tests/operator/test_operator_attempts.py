@@ -1,0 +1,137 @@
+"""Further attempts and the user's timers on a real API server and a real Job controller. The test is the kubelet."""
+
+import pytest
+from operator_cluster import Namespace, evaluator_runs, until
+
+from lmms_eval_core.kube.client import JOBS
+from lmms_eval_core.schema import rfc3339
+from lmms_eval_operator.main import utc
+from lmms_eval_operator.reconcile import Reconciler
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+
+async def reaches(place: Namespace, operator: Reconciler, name: str, *expected: str) -> dict[str, object]:
+    """The status, once phase and reason are these."""
+
+    async def holds() -> bool:
+        return await place.where(name) == expected
+
+    await until(operator, holds)
+    return await place.status(name)
+
+
+async def attempt_ends(place: Namespace, operator: Reconciler, name: str, exit_code: int) -> None:
+    """The running attempt gets its pod, and that ends."""
+
+    async def started() -> bool:
+        return (await place.status(name))["phase"] == "Running"
+
+    await until(operator, started)
+    await operator.work()
+    job = (await place.status(name))["jobName"]
+    pod = await place.pod_of(job)
+    await place.ends(pod, exit_code)
+
+
+async def test_an_interrupted_attempt_is_followed_by_another_which_completes(place: Namespace) -> None:
+    await place.submit("a", retries=2)
+    operator = place.operator()
+    await attempt_ends(place, operator, "a", 137)
+    status = await reaches(place, operator, "a", "Queued", "Retrying")
+    assert status["message"].startswith("attempt 1 of 3 ended as Interrupted: ") and status["nextAttemptAt"]
+    assert "jobName" not in status and await place.holder() == ""
+    await reaches(place, operator, "a", "Running", "Starting")
+    await place.publish("a")
+    await attempt_ends(place, operator, "a", 0)
+    status = await reaches(place, operator, "a", "Completed", "Succeeded")
+    first, second = status["attempts"]
+    assert (first["number"], first["reason"], first["exitCode"]) == (1, "Interrupted", 137)
+    assert (second["number"], second["reason"], second["exitCode"]) == (2, "Succeeded", 0)
+    assert "nextAttemptAt" not in status
+    assert sorted(job["metadata"]["name"][-3:] for job in await place.jobs("a")) == ["-a1", "-a2"]
+
+
+async def test_attempts_are_used_up(place: Namespace) -> None:
+    await place.submit("a", retries=1)
+    operator = place.operator()
+    await attempt_ends(place, operator, "a", 71)
+    await reaches(place, operator, "a", "Queued", "Retrying")
+    await attempt_ends(place, operator, "a", 69)
+    status = await reaches(place, operator, "a", "Failed", "Unreachable")
+    assert status["message"].endswith("(after 2 attempts)")
+    assert [entry["reason"] for entry in status["attempts"]] == ["GPUError", "Unreachable"]
+
+
+async def test_others_run_while_one_waits_for_its_next_attempt(place: Namespace) -> None:
+    place.settings = place.with_settings(retry_backoff_seconds=30)
+    await place.submit("a", retries=1, priority=1)
+    await place.submit("b")
+    operator = place.operator()
+    await attempt_ends(place, operator, "a", 137)
+    await reaches(place, operator, "b", "Running", "Starting")
+    assert await place.where("a") == ("Queued", "Retrying")
+
+
+async def test_cancel_and_hold_between_two_attempts(place: Namespace) -> None:
+    place.settings = place.with_settings(retry_backoff_seconds=30)
+    await place.submit("a", retries=1)
+    operator = place.operator()
+    await attempt_ends(place, operator, "a", 137)
+    await reaches(place, operator, "a", "Queued", "Retrying")
+    await place.edit("a", hold=True)
+    await reaches(place, operator, "a", "Queued", "OnHold")
+    await place.edit("a", hold=False)
+    await reaches(place, operator, "a", "Queued", "Retrying")
+    await place.edit("a", cancel=True)
+    status = await reaches(place, operator, "a", "Cancelled", "CancelledByUser")
+    assert status["attempt"] == 1 and "nextAttemptAt" not in status
+    assert status["attempts"][0]["reason"] == "Interrupted"
+
+
+async def test_the_deadline_stops_a_run_for_good(place: Namespace) -> None:
+    await place.submit("a", retries=2, timeoutSeconds=2)
+    operator = place.operator()
+    await reaches(place, operator, "a", "Running", "Starting")
+    pod = await place.bind("a")
+    await place.pod_status(pod, phase="Running")
+    status = await reaches(place, operator, "a", "Running", "Cancelling")
+    assert status["message"] == "spec.timeoutSeconds (2) passed since the first start: waiting for the pod to end"
+    await place.ends(pod, 143)
+    status = await reaches(place, operator, "a", "Failed", "DeadlineExceeded")
+    assert (status["attempt"], status["attempts"][0]["exitCode"]) == (1, 143)
+
+    async def free() -> bool:
+        return await place.holder() == ""
+
+    await until(operator, free)
+
+
+async def test_the_deadline_passes_between_two_attempts(place: Namespace) -> None:
+    place.settings = place.with_settings(retry_backoff_seconds=30)
+    await place.submit("a", retries=2, timeoutSeconds=3)
+    operator = place.operator()
+    await attempt_ends(place, operator, "a", 137)
+    await reaches(place, operator, "a", "Queued", "Retrying")
+    status = await reaches(place, operator, "a", "Failed", "DeadlineExceeded")
+    assert status["attempt"] == 1
+
+
+async def test_a_run_without_progress_is_stopped_whoever_writes_its_end(place: Namespace) -> None:
+    await place.submit("a", retries=2, stallTimeoutSeconds=2)
+    operator = place.operator()
+    operator.view.steady_seconds = 0.5
+    await reaches(place, operator, "a", "Running", "Starting")
+    pod = await place.bind("a")
+    await place.pod_status(pod, phase="Running", containerStatuses=[evaluator_runs()])
+    await place.reports("a", stage="Evaluating", updated_at=rfc3339(utc()))
+    await reaches(place, operator, "a", "Running", "Evaluating")
+    status = await reaches(place, operator, "a", "Running", "Stalled")
+    assert status["message"] == "no progress for spec.stallTimeoutSeconds (2): waiting for the pod to end"
+    # Its last words: they must not be taken for progress, as the Job says why it was stopped.
+    await place.reports("a", stage="Publishing", updated_at=rfc3339(utc()))
+    (job,) = (item for item in (await place.client.list(JOBS)).items)
+    assert job["metadata"]["labels"]["lmms-eval.io/stopped-for"] == "Stalled"
+    await place.ends(pod, 75)
+    status = await reaches(place, place.operator(), "a", "Failed", "Stalled")
+    assert status["message"] == "no progress for spec.stallTimeoutSeconds (2)"
