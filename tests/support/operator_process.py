@@ -28,8 +28,11 @@ class Process:
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
     async def probe(self, path: str) -> int:
+        return (await self.get(path))[0]
+
+    async def get(self, path: str) -> tuple[int, str]:
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self._port}/{path}") as answer:
-            return answer.status
+            return answer.status, await answer.text()
 
 
 def free_port() -> int:

@@ -1,0 +1,302 @@
+"""What an event says and is called; the queue that writes it; and how `kubectl describe` shows it on a real API server."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from deployment import Kubectl
+from operator_cluster import Namespace, evaluator_runs, until
+from operator_objects import queued, running
+from operator_process import becomes
+
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import EVENTS, KubeClient, Object
+from lmms_eval_core.phases import TERMINAL, Phase, Reason
+from lmms_eval_operator import events
+from lmms_eval_operator.events import Allowance, Recorder, action, alarming, duration, event, event_name
+from lmms_eval_operator.main import compose, utc
+from lmms_eval_operator.metrics import PLACES, outcome
+from lmms_eval_operator.objects import Evaluation
+from lmms_eval_operator.reconcile import Reconciler
+from lmms_eval_operator.transitions import tell
+
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = CREATED + timedelta(seconds=303)
+ENDINGS = [(Phase(outcome(ending.reason)), ending.reason) for ending in events.ENDINGS]
+
+
+def told(before: Evaluation, after: Evaluation) -> Object:
+    return event(before, after, namespace="team-a", instance="operator-0", now=NOW)
+
+
+# What it says.
+
+
+def test_a_start_tells_which_attempt_in_which_slot_and_how_long_it_waited() -> None:
+    item = told(queued(), running(slot=0))
+    assert item["message"] == "attempt 1 starts in slot 0, 5m3s after it was created"
+    assert (item["type"], item["reason"], item["action"]) == ("Normal", "Starting", "Start")
+
+
+def test_another_start_does_not_speak_of_the_queue() -> None:
+    again = queued(attempt=1, reason="Retrying")
+    assert told(again, running(attempt=2, slot=3))["message"] == "attempt 2 starts in slot 3"
+
+
+def test_the_statuss_own_message_comes_first_and_is_cut() -> None:
+    assert told(running(), running(reason="Unschedulable", message="0/3 nodes"))["message"] == "0/3 nodes"
+    assert len(told(running(), running(reason="Unschedulable", message="x" * 5000))["message"]) == 1024
+
+
+@pytest.mark.parametrize(("phase", "reason"), [*PLACES, *ENDINGS])
+def test_every_place_has_a_sentence_and_a_name_that_the_api_server_takes(phase: Phase, reason: Reason) -> None:
+    item = told(running("a" * 63), running("a" * 63, phase=phase, reason=reason.value))
+    assert item["message"]
+    assert item["reason"] == reason.value
+    assert len(item["metadata"]["name"]) <= 253
+    assert item["metadata"]["name"] == item["metadata"]["name"].lower()
+
+
+def test_names_sort_as_a_run_goes() -> None:
+    story = [
+        queued(reason="OnHold"),
+        running(reason="Starting"),
+        running(reason="PullingImage"),
+        running(reason="LoadingModel"),
+        running(reason="Evaluating"),
+        running(reason="Cancelling"),
+        queued(attempt=1, reason="Retrying"),
+        running(attempt=2, reason="Starting"),
+        running(attempt=2, phase=Phase.FAILED, reason="NodeLost"),
+    ]
+    assert [event_name(item) for item in story] == sorted(event_name(item) for item in story)
+
+
+def test_a_name_is_that_of_a_move_whoever_tells_and_whenever() -> None:
+    first = event(queued(), running(), namespace="a", instance="one", now=NOW)
+    again = event(running(), running(version="99"), namespace="a", instance="two", now=NOW + timedelta(hours=1))
+    assert first["metadata"]["name"] == again["metadata"]["name"]
+    others = [running("b"), running(attempt=2), running(reason="Evaluating"), running(phase=Phase.QUEUED)]
+    assert len({event_name(item) for item in [running(), *others]}) == len(others) + 1
+
+
+def test_what_a_person_should_look_at_is_a_warning() -> None:
+    assert {reason for phase, reason in [*PLACES, *ENDINGS] if alarming(running(phase=phase, reason=reason.value))} == {
+        *events.ALARMING,
+        *(reason for phase, reason in ENDINGS if phase is Phase.FAILED),
+    }
+
+
+def test_an_action_names_what_the_operator_did() -> None:
+    assert action(queued(), running()) == "Start"
+    assert action(running(), queued(attempt=1)) == "Requeue"
+    assert action(running(), running(reason="Evaluating")) == "Report"
+    assert {action(running(), running(phase=phase)) for phase in TERMINAL} == {"Finish"}
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(-5, "0s"), (59.9, "59s"), (60, "1m0s"), (3599, "59m59s"), (7620, "2h7m")])
+def test_durations_read_as_in_kubectl(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_changed_message_alone_is_no_move() -> None:
+    heard: list[str] = []
+    listener = tell(lambda before, after: heard.append(after.reason))
+    listener(running(reason="Unschedulable", message="0/3"), running(reason="Unschedulable", message="0/4"))
+    assert heard == []
+    listener(queued(), running())
+    listener(running(), running(reason="Evaluating"))
+    assert heard == ["Starting", "Evaluating"]
+
+
+# How it is written.
+
+
+async def settled(results: list[str], count: int) -> None:
+    async def so_many() -> bool:
+        return len(results) >= count
+
+    await becomes(so_many, seconds=10)
+
+
+class Answers:
+    """An API server's answers to creates, one after the other; the last one for ever."""
+
+    namespace = "team-a"
+
+    def __init__(self, *answers: errors.KubeError | None) -> None:
+        self._answers = itertools.chain(answers, itertools.repeat(answers[-1] if answers else None))
+        self.created: list[str] = []
+
+    async def create(self, resource: Any, body: Object, *, dry_run: bool = False) -> Object:
+        answer = next(self._answers)
+        if answer is not None:
+            raise answer
+        self.created.append(body["metadata"]["name"])
+        return body
+
+
+class Bench:
+    """A recorder, what became of its events, and a clock that a test sets."""
+
+    def __init__(self, *answers: errors.KubeError | None) -> None:
+        self.now = 0.0
+        self.results: list[str] = []
+        self.server = Answers(*answers)
+        client: Any = self.server
+        self.recorder = Recorder(client, instance="me", clock=lambda: self.now, time=utc, count=self.results.append)
+
+    async def settle(self, *expected: str) -> None:
+        writer = asyncio.create_task(self.recorder.run())
+        await settled(self.results, len(expected))
+        writer.cancel()
+        assert self.results == list(expected)
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "FIRST_BACKOFF", 0.01)
+
+
+async def test_an_api_server_that_is_away_is_waited_for() -> None:
+    bench = Bench(errors.Unavailable("away"), errors.Throttled("slow down"), None)
+    bench.recorder.told(queued(), running())
+    await bench.settle("written")
+
+
+async def test_what_is_older_than_anybodys_patience_is_dropped() -> None:
+    bench = Bench(errors.Unavailable("away"))
+    bench.recorder.told(queued(), running())
+    bench.now = events.PATIENCE_SECONDS + 1
+    await bench.settle("dropped")
+
+
+@pytest.mark.parametrize("error", [errors.Forbidden("no"), errors.Invalid("wrong")])
+async def test_a_refusal_is_not_argued_with_and_the_next_one_is_written(error: errors.KubeError) -> None:
+    bench = Bench(error, None)
+    bench.recorder.told(queued(), running())
+    bench.recorder.told(queued("b"), running("b"))
+    await bench.settle("dropped", "written")
+    assert bench.server.created[0].startswith("b.")
+
+
+async def test_memory_is_bounded_while_nothing_can_be_written() -> None:
+    bench = Bench()
+    for number in range(events.QUEUED_EVENTS + 7):
+        bench.recorder.told(queued(f"e{number}"), running(f"e{number}"))
+    assert bench.results == ["dropped"] * 7
+
+
+async def test_one_that_flaps_floods_nobody_and_its_end_is_told_all_the_same() -> None:
+    bench = Bench()
+    for reason in itertools.islice(itertools.cycle(["PullingImage", "ImagePullError"]), 200):
+        bench.recorder.told(running(), running(reason=reason))
+    assert bench.results == ["suppressed"] * (200 - events.BURST)
+    bench.now += 3 * events.REFILL_SECONDS
+    for _ in range(5):
+        bench.recorder.told(running(), running(reason="PullingImage"))
+    assert len(bench.results) == 200 - events.BURST + 2
+    bench.recorder.told(running(), running(phase=Phase.FAILED, reason="BadArguments"))
+    assert len(bench.results) == 200 - events.BURST + 2
+
+
+def test_allowances_of_the_quiet_are_forgotten() -> None:
+    allowance = Allowance(lambda: 0.0, remembered=2)
+    for uid in ("a", "b", "c"):
+        assert allowance.take(uid)
+    assert len(allowance._left) == 2
+
+
+# On a real API server.
+
+
+@asynccontextmanager
+async def telling(place: Namespace, client: KubeClient | None = None) -> AsyncIterator[tuple[Reconciler, list[str]]]:
+    """An operator that writes events, and how they fared."""
+    results: list[str] = []
+    recorder = Recorder(
+        client or place.client, instance="operator-0", clock=asyncio.get_running_loop().time, time=utc, count=results.append
+    )
+    operator = compose(place.client, place.settings, recorder.told)
+    operator.relist_seconds = 0
+    writer = asyncio.create_task(recorder.run())
+    yield operator, results
+    writer.cancel()
+
+
+def is_at(place: Namespace, name: str, reason: str) -> Callable[[], Any]:
+    async def holds() -> bool:
+        return (await place.where(name))[1] == reason
+
+    return holds
+
+
+def rows(description: str) -> list[list[str]]:
+    """(type, reason, sentence) of the events in a description."""
+    lines = description.partition("Events:")[2].splitlines()[3:]
+    return [[line.split()[0], line.split()[1], line.partition(events.COMPONENT)[2].strip()] for line in lines]
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(60)
+async def test_describe_tells_the_story(place: Namespace, kubectl: Kubectl) -> None:
+    await place.submit("a", hold=True, retries=1)
+    async with telling(place) as (operator, results):
+        await until(operator, is_at(place, "a", "OnHold"))
+        await place.edit("a", hold=False)
+        await until(operator, is_at(place, "a", "Starting"))
+        await place.end_pod("a", 75)
+        await until(operator, is_at(place, "a", "Retrying"))
+        await until(operator, is_at(place, "a", "Starting"))
+        pod = await place.pod_of((await place.status("a"))["jobName"])
+        assert await place.bind("a") == pod
+        await place.pod_status(pod, containerStatuses=[evaluator_runs()])
+        await place.reports("a", stage="Evaluating", updated_at="2026-01-01T00:00:00Z")
+        await until(operator, is_at(place, "a", "Evaluating"))
+        await place.publish("a")
+        await place.ends(pod, 0)
+        await until(operator, is_at(place, "a", "Succeeded"))
+        await settled(results, 6)
+    description = kubectl("-n", place.client.namespace, "describe", "lmmevaluation", "a")
+    print(description)
+    assert [row[:2] for row in rows(description) if row[1] != "WaitingForTurn"] == [
+        ["Normal", "OnHold"],
+        ["Normal", "Starting"],
+        ["Warning", "Retrying"],
+        ["Normal", "Starting"],
+        ["Normal", "Evaluating"],
+        ["Normal", "Succeeded"],
+    ]
+    assert all(row[2] for row in rows(description))
+    assert set(results) == {"written"}
+
+
+@pytest.mark.integration
+async def test_what_is_told_again_raises_a_count(place: Namespace, kubectl: Kubectl) -> None:
+    item = await place.submit("a")
+    before = running("a", uid=item["metadata"]["uid"])
+    after = running("a", uid=before.uid, reason="ImagePullError", message="cannot pull")
+    async with telling(place) as (one, results), telling(place) as (other, more):
+        for operator in (one, other, one, other):
+            operator.executor._told(before, after)
+        await settled(results, 2)
+        await settled(more, 2)
+    (stored,) = (await place.client.list(EVENTS, field_selector=f"involvedObject.uid={before.uid}")).items
+    assert (stored["count"], stored["type"], stored["message"]) == (4, "Warning", "cannot pull")
+    assert sorted(results + more) == ["repeated"] * 3 + ["written"]
+    assert "(x4 over " in kubectl("-n", place.client.namespace, "describe", "lmmevaluation", "a")
+
+
+@pytest.mark.integration
+async def test_an_account_without_the_right_slows_nothing(place: Namespace) -> None:
+    bench = Answers(errors.Forbidden("events is forbidden"))
+    client: Any = bench
+    await place.submit("a")
+    async with telling(place, client) as (operator, results):
+        await until(operator, is_at(place, "a", "Starting"))
+        await settled(results, 1)
+    assert set(results) == {"dropped"}
