@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MEMBERS := core/src operator/src api/src evaluator-image/src reporter/src client/src
-TOOLS := hack/cluster hack/images hack/test hack/bench hack/demo.py hack/deployment.py
+TOOLS := hack/cluster hack/images hack/test hack/bench hack/chaos hack/demo.py hack/deployment.py
 
-.PHONY: help setup demo down test check generate verify image bench clean
+.PHONY: help setup demo down test chaos check generate verify image bench clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ down: ## Takes the clusters of demo and tests away: processes, mounts, namespace
 
 test: setup ## All tests, by tier: unit, integration, harness, system
 	@$(BIN)/python hack/test
+
+chaos: setup ## Kills everything for MINUTES (30) under a stream of evaluations, from SEED; a table of what broke
+	@PYTHONPATH=hack:hack/cluster $(BIN)/python -m chaos --seed "$(SEED)" --minutes $(or $(MINUTES),30)
 
 check: setup ## Format, lint, types, import rules, generated files
 	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ."; exit 1; }

@@ -12,7 +12,7 @@ def test_every_input_is_there(name: str) -> None:
     assert fingerprint(ROOT, IMAGES[name].inputs, [])
 
 
-@pytest.mark.parametrize("name", ["operator", "api", "reporter", "evaluator"])
+@pytest.mark.parametrize("name", ["operator", "api", "reporter", "evaluator", "stub"])
 def test_what_the_dockerfile_copies_is_an_input(name: str) -> None:
     image = IMAGES[name]
     services = {"operator", "api", "reporter"} - {name}

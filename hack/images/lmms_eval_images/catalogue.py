@@ -15,7 +15,8 @@ class Image:
     """An image: its Dockerfile and the files it is made of (names below the root; folders count whole).
 
     `usual` is the seconds of a build from nothing on two cores. `context` gives the folder that the build sees, `version`
-    a word for what is in it besides the inputs; `on_base` tells whether the image stands on the base image.
+    a word for what is in it besides the inputs; `on_base` tells whether the image stands on the base image, and
+    `stands_on` names one of ours that it stands on instead. What is not `shipped` is for tests, and built when it is named.
     """
 
     name: str
@@ -24,6 +25,8 @@ class Image:
     usual: int
     target: str = ""
     on_base: bool = True
+    stands_on: str = ""
+    shipped: bool = True
     context: Callable[[], Path] = lambda: ROOT
     version: Callable[[], str] = lambda: ""
 
@@ -54,6 +57,13 @@ _EVALUATOR_INPUTS = (
     *_members("core", "evaluator-image"),
 )
 
+_STUB_INPUTS = (
+    "hack/chaos/stub/Dockerfile",
+    "hack/chaos/stub/lmms_eval",
+    "evaluator-image/src/lmms_eval_runner",
+    ".dockerignore",
+)
+
 IMAGES = {
     image.name: image
     for image in (
@@ -62,5 +72,6 @@ IMAGES = {
         _service("api"),
         _service("reporter"),
         Image("evaluator", "evaluator-image/Dockerfile", _EVALUATOR_INPUTS, usual=300),
+        Image("stub", "hack/chaos/stub/Dockerfile", _STUB_INPUTS, usual=5, on_base=False, stands_on="reporter", shipped=False),
     )
 }

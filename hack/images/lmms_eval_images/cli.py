@@ -40,7 +40,8 @@ def run(options: argparse.Namespace, cache: Path) -> None:
     if options.command == "list":
         show(engine)
     else:
-        build(engine, [IMAGES[name] for name in options.images or IMAGES], cache)
+        wanted = options.images or [name for name, image in IMAGES.items() if image.shipped]
+        build(engine, [IMAGES[name] for name in wanted], cache)
 
 
 def build(engine: Engine, images: Sequence[Image], cache: Path) -> None:
@@ -56,6 +57,8 @@ def built(engine: Engine, image: Image) -> str:
     """Name an image as the files are now, built first if it is not in the store."""
     reference = reference_of(image, engine)
     if reference not in engine.references():
+        if image.stands_on:
+            built(engine, IMAGES[image.stands_on])
         build_one(engine, image, reference)
         remove_outdated(engine, image, reference)
     return reference
@@ -66,7 +69,7 @@ def build_one(engine: Engine, image: Image, reference: str) -> None:
     usual = duration(image.usual)
     say(f"Building {reference} (usually {usual} on two cores from nothing, seconds when only our code changed) ...")
     started = time.monotonic()
-    engine.build(image, reference, RECORD.parent / "log" / f"image-{image.name}.log")
+    engine.build(image, reference, base_of(image, engine), RECORD.parent / "log" / f"image-{image.name}.log")
     say(f"Built {reference}: {engine.size(reference)} after {duration(time.monotonic() - started)}")
 
 
@@ -87,8 +90,15 @@ def show(engine: Engine) -> None:
 
 def reference_of(image: Image, engine: Engine) -> str:
     """Name an image by all that it is made of."""
-    extra = [engine.base if image.on_base else "", image.target, image.version()]
+    extra = [base_of(image, engine), image.target, image.version()]
     return f"{image.repository}:{fingerprint(ROOT, image.inputs, extra)}"
+
+
+def base_of(image: Image, engine: Engine) -> str:
+    """Name what an image stands on; empty for one that stands on nothing, or on what its Dockerfile says."""
+    if image.stands_on:
+        return reference_of(IMAGES[image.stands_on], engine)
+    return engine.base if image.on_base else ""
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -130,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text)
 
     some = command("build", "build what is not built yet and write the names to build/images.json")
-    some.add_argument("images", nargs="*", type=known, metavar="NAME", help=f"one of {', '.join(IMAGES)}; default: all")
+    some.add_argument("images", nargs="*", type=known, metavar="NAME", help=f"one of {', '.join(IMAGES)}; default: what ships")
     command("list", "print the images as this checkout builds them, and whether they are built")
     pins = command("lock", "write the locked requirements of the images anew; needs make setup")
     pins.add_argument("--upgrade", action="store_true", help="take the newest versions that are allowed")

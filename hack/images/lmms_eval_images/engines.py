@@ -17,15 +17,15 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy"
 
 
 class Engine(Protocol):
-    """A store of images and the program that builds into it; `base` is the image that it builds on."""
+    """A store of images and the program that builds into it; `base` is the image that most stand on."""
 
     base: str
 
     def references(self) -> list[str]:
         """List the names of all images in the store, the newest first."""
 
-    def build(self, image: Image, reference: str, log: Path) -> None:
-        """Build an image under a name."""
+    def build(self, image: Image, reference: str, stands_on: str, log: Path) -> None:
+        """Build an image under a name, on the image `stands_on` (empty: on what the Dockerfile says)."""
 
     def remove(self, reference: str) -> None:
         """Take a name away, and the layers that no other image has; an image in use stays."""
@@ -53,10 +53,10 @@ class Docker:
         """List the names of all images, the newest first."""
         return _output("docker", "images", "--format", "{{.Repository}}:{{.Tag}}").split()
 
-    def build(self, image: Image, reference: str, log: Path) -> None:
+    def build(self, image: Image, reference: str, stands_on: str, log: Path) -> None:
         """Build with BuildKit."""
         proxies = [word for name in _PROXIES if name in os.environ for word in ("--build-arg", name)]
-        steps.run(["docker", "build", "--progress", "plain", *proxies, *_common(image, reference, self.base)], log)
+        steps.run(["docker", "build", "--progress", "plain", *proxies, *_common(image, reference, stands_on)], log)
 
     def remove(self, reference: str) -> None:
         """Untag; BuildKit collects its own garbage."""
@@ -80,12 +80,12 @@ class Buildah:
         images = sorted(self._images(), key=lambda image: image["created"], reverse=True)
         return [name for image in images for name in image["names"] or ()]
 
-    def build(self, image: Image, reference: str, log: Path) -> None:
+    def build(self, image: Image, reference: str, stands_on: str, log: Path) -> None:
         """Build in chroot isolation: buildah's own needs rights that a container may not have."""
-        if image.on_base and self._made_here and self.base not in self.references():
+        if stands_on == self.base and self._made_here and self.base not in self.references():
             self._import_base()
         options = ["--isolation", "chroot", "--network", "host", "--layers", "--force-rm"]
-        steps.run(["buildah", "bud", *options, *_common(image, reference, self.base)], log)
+        steps.run(["buildah", "bud", *options, *_common(image, reference, stands_on)], log)
 
     def remove(self, reference: str) -> None:
         """Remove the name, and layers with it."""
@@ -110,7 +110,7 @@ class Buildah:
 
 
 def _common(image: Image, reference: str, base_image: str) -> list[str]:
-    base_words = ["--build-arg", f"BASE_IMAGE={base_image}"] if image.on_base and base_image else []
+    base_words = ["--build-arg", f"BASE_IMAGE={base_image}"] if base_image else []
     target = ["--target", image.target] if image.target else []
     certificates = bundle(os.environ)
     secret = ["--secret", f"id=ca,src={certificates}"] if certificates else []

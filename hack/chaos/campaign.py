@@ -1,0 +1,111 @@
+"""One run of chaos, from the installed chart to the result: people and misfortune at once, then quiet, then the judgement."""
+
+import json
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import deployment
+from deployment import ROOT, CommandFailed, Deployment, Kubectl
+from lmms_eval_cluster.cli import choose
+from lmms_eval_cluster.local import Local
+from lmms_eval_cluster.settings import cluster_from
+
+from chaos import table
+from chaos.aftermath import await_rest
+from chaos.ledger import Ledger
+from chaos.misfortune import Misfortune
+from chaos.people import People
+from chaos.table import Result
+from chaos.witness import Witness
+
+NAMESPACE = "lmms-eval-chaos"
+STORIES = ROOT / "build" / "chaos.json"
+# What is open at the end has this long: a few runs, each with its attempts and the kubelet's own patience after outages.
+QUIET_SECONDS = 240.0
+
+
+class Campaign(NamedTuple):
+    """What is asked for."""
+
+    seed: int
+    seconds: float
+    slots: int = 1
+
+
+def run(campaign: Campaign, kubectl: Kubectl, images: dict[str, str]) -> Result:
+    """Installs the chart with the stand-in for lmms-eval, has everything happen, and takes it away again if all was well."""
+    cluster = local_cluster()
+    release = Deployment(kubectl, NAMESPACE)
+    release.uninstall()
+    release.install(values(campaign, images))
+    try:
+        outcome = endure(campaign, release, cluster)
+    finally:
+        # Whatever happened: those who come next need a whole cluster.
+        deployment.program("cluster", "up")
+    if outcome.good:
+        release.uninstall()
+    return outcome
+
+
+def prepare() -> dict[str, str]:
+    """The cluster, with our images and the stand-in loaded; the images by name."""
+    deployment.prepare()
+    deployment.program("images", "build", "stub")
+    images: dict[str, str] = json.loads(deployment.IMAGES.read_text())
+    deployment.program("cluster", "load", images["stub"])
+    return images
+
+
+def local_cluster() -> Local:
+    """The cluster on this machine; CommandFailed for any other, whose processes are not ours to kill."""
+    cluster = choose(cluster_from(os.environ, control_plane_only=False), os.environ)
+    if not isinstance(cluster, Local):
+        raise CommandFailed("chaos kills processes of the node, so it needs the local provider: LMMS_EVAL_CLUSTER_PROVIDER=local")
+    return cluster
+
+
+def values(campaign: Campaign, images: dict[str, str]) -> dict[str, Any]:
+    """The chart's: the stand-in as evaluator, and quick retries."""
+    shipped = deployment.image_values({**images, "evaluator": images["stub"]})
+    return {
+        **shipped,
+        "operator": {"concurrency": campaign.slots, "retryBackoffSeconds": 1},
+        "evaluator": {"env": [{"name": "STUB_SLOTS", "value": str(campaign.slots)}], "jobTtlSeconds": 120},
+    }
+
+
+def endure(campaign: Campaign, release: Deployment, cluster: Local) -> Result:
+    """The chaos itself, and what it comes to."""
+    started, ledger, witness = time.monotonic(), Ledger(), Witness(release)
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - started:7.1f}  {text}", flush=True)
+
+    state = cluster_from(os.environ, control_plane_only=False).state
+    people = People(release, ledger, witness, seed=campaign.seed, say=say)
+    misfortune = Misfortune(release, cluster, state, ledger, seed=campaign.seed, say=say)
+    together(campaign.seconds, people.live, misfortune.live)
+    say("quiet")
+    deployment.program("cluster", "up")
+    after = await_rest(release, ledger, seconds=QUIET_SECONDS)
+    witness.stop()
+    say("at rest" if not after.left else "time is up")
+    table.write(STORIES, ledger, witness, after)
+    return table.result(ledger, witness, after, slots=campaign.slots)
+
+
+def together(seconds: float, *lives: Any) -> None:
+    """Runs all at once until `seconds` have passed or one of them fails; its exception is raised."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(lives)) as pool:
+        running = [pool.submit(life, stop) for life in lives]
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not any(future.done() for future in running):
+            time.sleep(1)
+        stop.set()
+    for future in running:
+        future.result()
