@@ -22,6 +22,7 @@ from chaos.table import Result
 from chaos.witness import Witness
 
 NAMESPACE = "lmms-eval-chaos"
+IMAGES = {name: "stub" if name == "evaluator" else name for name in deployment.SHIPPED}
 STORIES = ROOT / "build" / "chaos.json"
 # What is open at the end has this long: a few runs, each with its attempts and the kubelet's own patience after outages.
 QUIET_SECONDS = 240.0
@@ -52,11 +53,12 @@ def run(campaign: Campaign, kubectl: Kubectl, images: dict[str, str]) -> Result:
 
 
 def prepare() -> dict[str, str]:
-    """The cluster, with our images and the stand-in loaded; the images by name."""
-    deployment.prepare()
-    deployment.program("images", "build", "stub")
-    images: dict[str, str] = json.loads(deployment.IMAGES.read_text())
-    deployment.program("cluster", "load", images["stub"])
+    """A cluster that is up, with our images and the stand-in loaded, which is the evaluator here; the images by name."""
+    deployment.program("cluster", "up")
+    deployment.program("images", "build", *IMAGES.values())
+    built: dict[str, str] = json.loads(deployment.IMAGES.read_text())
+    images = {name: built[source] for name, source in IMAGES.items()}
+    deployment.program("cluster", "load", *images.values())
     return images
 
 
@@ -69,11 +71,10 @@ def local_cluster() -> Local:
 
 
 def values(campaign: Campaign, images: dict[str, str]) -> dict[str, Any]:
-    """The chart's: the stand-in as evaluator, and quick retries."""
-    shipped = deployment.image_values({**images, "evaluator": images["stub"]})
+    """The chart's: our images, one lock for each slot, and quick retries."""
     return {
-        **shipped,
-        "operator": {"concurrency": campaign.slots, "retryBackoffSeconds": 1},
+        **deployment.image_values(images),
+        "operator": {"retryBackoffSeconds": 1},
         "evaluator": {"env": [{"name": "STUB_SLOTS", "value": str(campaign.slots)}], "jobTtlSeconds": 120},
     }
 
