@@ -85,8 +85,8 @@ def integration() -> Counts:
     command(*CLUSTER, "up", "--control-plane-only")
     kubeconfig = answer(*CLUSTER, "kubeconfig", "--control-plane-only")
     # Built here, where it may take minutes: a test may not.
-    gateway = answer(*CLUSTER, "tool", "versitygw")
-    environment = {"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig, "LMMS_EVAL_TEST_VERSITYGW": gateway}
+    programs = {name: answer(*CLUSTER, "tool", name) for name in ("helm", "kubeconform", "promtool", "versitygw")}
+    environment = {"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig, "LMMS_EVAL_TEST_VERSITYGW": programs["versitygw"]}
     return pytest("integration", "-m", "integration", "--timeout=120", environment=environment)
 
 
