@@ -1,5 +1,6 @@
 """What the cluster allows: the rights that README.md names are enough, and a policy's own words reach the caller."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -10,6 +11,11 @@ import pytest
 import yaml
 from api_fixtures import FrontEnd, StartFrontEnd
 from cluster_fixtures import Kubectl
+from gateway_fixtures import Gateway
+
+from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_core.store.settings import StoreSettings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -23,7 +29,10 @@ def as_service_account(kubectl: Kubectl, namespace: str, kubeconfig: str, tmp_pa
     here = ("--namespace", namespace)
     kubectl(*here, "create", "serviceaccount", "front-end")
     kubectl(*here, "create", "role", "front-end", f"--verb={RIGHTS}", "--resource=lmmevaluations.lmms-eval.io")
-    kubectl(*here, "create", "rolebinding", "front-end", "--role=front-end", f"--serviceaccount={namespace}:front-end")
+    own = ("--verb=get", "--resource=namespaces", f"--resource-name={namespace}")
+    kubectl(*here, "create", "role", "own-namespace", *own)
+    for role in ("front-end", "own-namespace"):
+        kubectl(*here, "create", "rolebinding", role, f"--role={role}", f"--serviceaccount={namespace}:front-end")
     config: dict[str, Any] = yaml.safe_load(Path(kubeconfig).read_text())
     config["users"][0]["user"] = {"token": kubectl(*here, "create", "token", "front-end").strip()}
     path = tmp_path / "front-end-kubeconfig"
@@ -45,6 +54,36 @@ def test_the_rights_are_enough(start_front_end: StartFrontEnd, as_service_accoun
             assert time.monotonic() < deadline
             time.sleep(0.2)
         assert (answer.status_code, "check the Role" in answer.json()["detail"]) == (500, True)
+
+
+async def test_they_are_enough_to_delete_the_files_of_what_is_gone(
+    start_front_end: StartFrontEnd, as_service_account: str, kubectl: Kubectl, namespace: str, gateway: Gateway
+) -> None:
+    store = ObjectStore(StoreSettings.from_environment(gateway.environment()))
+    often = {"LMMS_EVAL_API_SWEEP_INTERVAL_SECONDS": "0.2", "LMMS_EVAL_API_SWEEP_GRACE_SECONDS": "0.5"}
+    front_end = start_front_end(KUBECONFIG=as_service_account, **gateway.environment(), **often)
+    front_end.wait_until_ready()
+    with front_end.session() as session:
+        names = [session.post("/evaluate", json=REQUEST).raise_for_status().json()["job_id"] for _ in range(2)]
+        files = [await stored(store, kubectl, namespace, name) for name in names]
+        kubectl("--namespace", namespace, "delete", "lmmevaluation", names[0])
+        async with asyncio.timeout(20):
+            while (await store.folder(namespace)).folders != [files[1].split("/")[1]]:
+                await asyncio.to_thread(session.get, "/livez")
+            assert session.get("/readyz").json() == {"status": "ok", "sweeping": "done"}
+            gateway.stop()
+            while session.get("/readyz").json()["sweeping"] == "done":
+                await asyncio.to_thread(session.get, "/livez")
+        assert session.get(f"/jobs/{names[1]}").status_code == 200
+    assert front_end.stop() == 0
+
+
+async def stored(store: ObjectStore, kubectl: Kubectl, namespace: str, name: str) -> str:
+    """The key of a file of this evaluation, which is now in the store."""
+    uid = kubectl("--namespace", namespace, "get", "lmmevaluation", name, "-o", "jsonpath={.metadata.uid}")
+    key = ArtifactPrefix(namespace, name, uid, 1).file("results.json")
+    await store.put(key, b"{}")
+    return key
 
 
 @pytest.fixture

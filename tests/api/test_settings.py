@@ -22,9 +22,12 @@ def test_everything_can_be_set() -> None:
         "LMMS_EVAL_API_MAX_BODY_BYTES": "1000",
         "LMMS_EVAL_API_MAX_STALE_SECONDS": "2.5",
         "LMMS_EVAL_API_SHUTDOWN_SECONDS": "3",
+        "LMMS_EVAL_API_SWEEP": "false",
+        "LMMS_EVAL_API_SWEEP_INTERVAL_SECONDS": "60",
+        "LMMS_EVAL_API_SWEEP_GRACE_SECONDS": "0.5",
     }
     assert from_environment(environ) == Settings(
-        "team", "::", 9000, AuthMode.NONE, Path("/tokens"), "/evaluations", "DEBUG", 1000, 2.5, 3
+        "team", "::", 9000, AuthMode.NONE, Path("/tokens"), "/evaluations", "DEBUG", 1000, 2.5, 3, False, 60.0, 0.5
     )
 
 
@@ -42,6 +45,9 @@ def test_every_setting_says_its_variable() -> None:
         ("LMMS_EVAL_API_AUTH", "off", "'token', or 'none'"),
         ("LMMS_EVAL_API_ROOT_PATH", "x", "starts with '/'"),
         ("LMMS_EVAL_LOG_LEVEL", "loud", "DEBUG, INFO"),
+        ("LMMS_EVAL_API_SWEEP", "yes", "'true' or 'false'"),
+        ("LMMS_EVAL_API_SWEEP_GRACE_SECONDS", "0", "more than 0"),
+        ("LMMS_EVAL_API_SWEEP_INTERVAL_SECONDS", "nan", "more than 0"),
     ],
 )
 def test_what_means_nothing_is_named(name: str, value: str, words: str) -> None:

@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import sys
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NoReturn
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,11 +15,16 @@ from lmms_eval_api import auth, logs
 from lmms_eval_api.app import application
 from lmms_eval_api.cache import JobCache
 from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.orphans import Sweeping
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings, SettingsError, from_environment
+from lmms_eval_api.sweeper import Sweeper, Terms
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.reflector import Reflector
+from lmms_eval_core.store.errors import Misconfigured
+from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_core.store.settings import ENV_URL, StoreSettings
 
 # Longer than clients and proxies keep an idle connection, so that the server is not the one to close it under a request.
 KEEP_ALIVE_SECONDS: Final = 75
@@ -26,33 +32,54 @@ KEEP_ALIVE_SECONDS: Final = 75
 log = logging.getLogger(__name__)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Serves until SIGTERM or SIGINT."""
     try:
         settings = from_environment(os.environ)
         authenticator = auth.authenticator(settings)
-    except SettingsError as error:
+        store = store_of(os.environ)
+    except (SettingsError, Misconfigured) as error:
         sys.exit(f"lmms-eval-api: {error}")
     logs.configure(settings.log_level)
     # uvicorn raises the signal again when it has shut down; that must not kill us with the signal's exit code.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    asyncio.run(serve(settings, authenticator))
+    asyncio.run(serve(settings, authenticator, store))
+    # Without the interpreter's shutdown, in which obstore's threads may abort the process (see core.store.objects).
+    sys.stderr.flush()
+    os._exit(0)
 
 
-async def serve(settings: Settings, authenticator: auth.Authenticator) -> None:
-    """Watches and serves. An unknown error of the watch ends the server, and the process with it."""
+def store_of(environ: Mapping[str, str]) -> ObjectStore | None:
+    """The store that the environment names, if it names one. Misconfigured if that is none."""
+    return ObjectStore(StoreSettings.from_environment(environ)) if environ.get(ENV_URL) else None
+
+
+async def serve(settings: Settings, authenticator: auth.Authenticator, store: ObjectStore | None) -> None:
+    """Watches, serves and sweeps. An unknown error of the watch ends the server, and the process with it."""
     client = await transport.connect(namespace=settings.namespace)
     cache = JobCache()
     reflector = Reflector(client, EVALUATIONS, cache, log=log.warning)
-    backend = Backend(Evaluations(client, cache), reflector, settings.max_stale_seconds)
+    sweeper = Sweeper(client, store, terms(settings)) if store is not None else None
+    backend = Backend(
+        Evaluations(client, cache),
+        reflector,
+        settings.max_stale_seconds,
+        sweeping=lambda: sweeper.state if sweeper is not None else Sweeping.OFF,
+    )
     server = uvicorn.Server(server_config(settings, application(settings, backend, authenticator)))
     try:
         async with asyncio.TaskGroup() as group:
-            watch = group.create_task(reflector.run())
+            chores = [group.create_task(chore.run()) for chore in (reflector, sweeper) if chore is not None]
             await server.serve()
-            watch.cancel()
+            for chore in chores:
+                chore.cancel()
     finally:
         await client.close()
+
+
+def terms(settings: Settings) -> Terms:
+    """What the sweeper is to do."""
+    return Terms(deletes=settings.sweep, interval=settings.sweep_interval_seconds, grace=settings.sweep_grace_seconds)
 
 
 def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:

@@ -1,5 +1,6 @@
 """Settings of the front end, read once from the environment by `main`; every other module is given what it needs."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -55,6 +56,15 @@ class Settings:
     shutdown_seconds: int = 20
     """LMMS_EVAL_API_SHUTDOWN_SECONDS: time for open requests to end; less than the pod's grace period."""
 
+    sweep: bool = True
+    """LMMS_EVAL_API_SWEEP: whether files of evaluations that are gone are deleted, where LMMS_EVAL_STORE_URL names a store."""
+
+    sweep_interval_seconds: float = 3600.0
+    """LMMS_EVAL_API_SWEEP_INTERVAL_SECONDS: between two looks into the store."""
+
+    sweep_grace_seconds: float = 7 * 86400.0
+    """LMMS_EVAL_API_SWEEP_GRACE_SECONDS: how long files stay after their evaluation was found gone."""
+
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
     """Settings from environment variables; an empty one counts as unset. SettingsError for one that means nothing."""
@@ -75,6 +85,9 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         max_body_bytes=read("LMMS_EVAL_API_MAX_BODY_BYTES", int, default.max_body_bytes),
         max_stale_seconds=read("LMMS_EVAL_API_MAX_STALE_SECONDS", float, default.max_stale_seconds),
         shutdown_seconds=read("LMMS_EVAL_API_SHUTDOWN_SECONDS", int, default.shutdown_seconds),
+        sweep=read("LMMS_EVAL_API_SWEEP", _yes_or_no, default.sweep),
+        sweep_interval_seconds=read("LMMS_EVAL_API_SWEEP_INTERVAL_SECONDS", _seconds, default.sweep_interval_seconds),
+        sweep_grace_seconds=read("LMMS_EVAL_API_SWEEP_GRACE_SECONDS", _seconds, default.sweep_grace_seconds),
     )
 
 
@@ -96,6 +109,19 @@ def _port(text: str) -> int:
     if not 1 <= port <= 65535:
         raise ValueError("a port is a number from 1 to 65535")
     return port
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("it is 'true' or 'false'")
+    return text == "true"
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise ValueError("give seconds, more than 0")
+    return seconds
 
 
 def _root_path(text: str) -> str:

@@ -1,11 +1,13 @@
 """What a route can ask for. Async all: FastAPI would run plain functions in a thread."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Request, Response
 
 from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.orphans import Sweeping
 from lmms_eval_api.problems import unavailable
 from lmms_eval_core.kube.reflector import Reflector
 
@@ -17,6 +19,7 @@ class Backend:
     evaluations: Evaluations
     reflector: Reflector
     max_stale_seconds: float
+    sweeping: Callable[[], Sweeping] = lambda: Sweeping.OFF
 
     def stale(self) -> bool:
         """Whether the cache is too old to be shown."""

@@ -5,6 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from lmms_eval_api.orphans import Sweeping
 from lmms_eval_api.problems import unavailable
 from lmms_eval_api.routes.dependencies import BackendOf
 
@@ -17,6 +18,12 @@ class Alive(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Ready(Alive):
+    """It can answer. `sweeping` says how the deletion of files fares, which nobody waits for."""
+
+    sweeping: Sweeping
+
+
 @router.get("/livez")
 async def livez() -> Alive:
     """The process answers. It does not ask for the API server: a restart would not bring that back."""
@@ -24,10 +31,10 @@ async def livez() -> Alive:
 
 
 @router.get("/readyz")
-async def readyz(backend: BackendOf) -> Alive:
+async def readyz(backend: BackendOf) -> Ready:
     """The cache has been filled, and its watch is not lost for longer than answers may be old."""
     if not backend.reflector.synced.is_set():
         raise unavailable("The first list of evaluations has not arrived yet.")
     if backend.stale():
         raise unavailable("The watch on the API server is lost.")
-    return Alive()
+    return Ready(sweeping=backend.sweeping())
