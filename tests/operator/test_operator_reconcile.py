@@ -24,7 +24,7 @@ class Refusing:
         self.failures = list(failures)
         self.lists = 0
 
-    async def everything(self) -> None:
+    async def everything(self, *, make_slots: bool = True) -> None:
         self.lists += 1
         if self.failures:
             raise self.failures.pop(0)

@@ -34,6 +34,9 @@ ANNOTATION_CANCELLED_BY: Final = f"{GROUP}/cancelled-by"
 EVALUATOR_CONTAINER: Final = "evaluator"
 REPORTER_CONTAINER: Final = "reporter"
 
+# The Lease by which one of the operator's replicas leads.
+OPERATOR_LEASE: Final = "lmms-eval-operator"
+
 # Environment variables of the evaluator pod.
 ENV_RUN: Final = "LMMS_EVAL_RUN"
 ENV_RUN_DIRECTORY: Final = "LMMS_EVAL_RUN_DIRECTORY"

@@ -1,23 +1,26 @@
-"""Composition root: settings, client, view, kopf's thread, the reconciler and the probes; signals and the exit status.
+"""Composition root: settings, client, view, kopf's thread, the elector's, the reconciler and the probes; signals, exit status.
 
-A leader election would stand between the watch, which runs warm in every replica, and the reconciler.
+The watch runs in every replica; the reconciler writes in the one that was elected.
 """
 
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from lmms_eval_core.kube.client import KubeClient, Object, Resource
 from lmms_eval_core.kube.transport import connect
 from lmms_eval_operator import logs, probes
 from lmms_eval_operator.apply import Executor
+from lmms_eval_operator.elector import Elector
 from lmms_eval_operator.events import Recorder
 from lmms_eval_operator.metered import Metered
 from lmms_eval_operator.metrics import Metrics
@@ -50,16 +53,17 @@ async def serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     view = View(concurrency=settings.concurrency)
-    metrics = Metrics(view, leading=lambda: True, time=utc)
+    metrics = Metrics(view, leading=lambda: reconciler.term() > 0, time=utc)
     client = Metered(await connect(namespace=settings.namespace), metrics.answered, time.monotonic)
     recorder = Recorder(client, instance=socket.gethostname(), clock=time.monotonic, time=utc, count=metrics.recorded)
     reconciler = compose(client, settings, log_move, metrics.told, recorder.told, view=view)
     reconciler.passed = metrics.passed
     watch = Watch(settings.namespace, sink(reconciler, metrics.heard))
+    elector = candidate(reconciler, settings)
     try:
-        async with probes.serving(reconciler.health, metrics.render, settings.probe_port):
+        async with probes.serving(reconciler.health, metrics.render, settings.probe_port), elector.standing() as campaign:
             log.info("serving", extra=logs.keys(namespace=settings.namespace, slots=settings.concurrency))
-            await until(stopping, reconciler.run(), begin(watch, reconciler), recorder.run())
+            await until(stopping, reconciler.run(), begin(watch, reconciler), recorder.run(), campaign)
     finally:
         await watch.stop(STOP_SECONDS)
         await client.close()
@@ -73,10 +77,10 @@ async def begin(watch: Watch, reconciler: Reconciler) -> None:
     watch.start()
 
 
-async def until(stopping: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
+async def until(stopping: asyncio.Event, *work: Awaitable[None]) -> None:
     """Does the work until `stopping` is set. Raises what the first part of it raises."""
     stop = asyncio.create_task(stopping.wait())
-    tasks = {asyncio.create_task(part) for part in work}
+    tasks = {asyncio.ensure_future(part) for part in work}
     pending = tasks
     try:
         while pending and not stop.done():
@@ -101,6 +105,26 @@ def compose(client: KubeClient, settings: Settings, *listeners: Listener, view: 
 def utc() -> datetime:
     """The time of day."""
     return datetime.now(UTC)
+
+
+def candidate(reconciler: Reconciler, settings: Settings) -> Elector:
+    """This process in the election: the reconciler asks it for the term, and is woken when one begins."""
+    loop, health = asyncio.get_running_loop(), reconciler.health
+
+    def won() -> None:
+        loop.call_soon_threadsafe(reconciler.elected.set)
+        loop.call_soon_threadsafe(reconciler.wake.set)
+
+    elector = Elector(
+        # A name of this very process: the pod's alone would let a container that was started again take itself for the old one.
+        f"{socket.gethostname()}_{secrets.token_hex(4)}",
+        partial(connect, namespace=settings.namespace),
+        alive=lambda: health.clock() - health.beat_at < probes.LIVE_SECONDS,
+        won=won,
+        clock=reconciler.clock,
+    )
+    reconciler.term = elector.term
+    return elector
 
 
 def sink(reconciler: Reconciler, heard: Callable[[], None]) -> Sink:

@@ -37,9 +37,9 @@ class Observer:
         self._client = client
         self._view = view
 
-    async def everything(self) -> None:
+    async def everything(self, *, make_slots: bool = True) -> None:
         """Lists all. Evaluations last: one that is missing in the list, though its Job is in an earlier one, has ended."""
-        await self.slots()
+        await self.slots(make=make_slots)
         pods = await self._client.list(PODS, label_selector=OURS)
         self._view.pods.replace(_parsed(objects.pod, pods.items), pods.resource_version)
         jobs = await self._client.list(JOBS, label_selector=OURS)
@@ -47,11 +47,11 @@ class Observer:
         evaluations = await self._client.list(EVALUATIONS, field_selector=NOT_ENDED)
         self._view.evaluations.replace(map(objects.evaluation, evaluations.items), evaluations.resource_version)
 
-    async def slots(self) -> None:
-        """Reads all slots, and makes those that are missing."""
+    async def slots(self, *, make: bool = True) -> None:
+        """Reads all slots, and makes those that are missing, unless told to write nothing."""
         page = await self._client.list(LEASES, label_selector=OURS)
         registers = {index: lease.parse(item) for item in page.items if (index := _slot_index(item)) is not None}
-        for index in set(range(self._view.concurrency)) - registers.keys():
+        for index in set(range(self._view.concurrency)) - registers.keys() if make else ():
             registers[index] = await lease.read(self._client, names.slot_lease_name(index), labels(index))
         known = self._view.slots
         self._view.slots = {index: _merged(known.get(index), Slot(index, register)) for index, register in registers.items()}

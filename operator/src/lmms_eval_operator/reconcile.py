@@ -1,5 +1,8 @@
 """The loop: look, plan, apply, until there is nothing to do; then wait for an event or for time to pass.
 
+While another replica leads it only keeps the view, by a list now and then beside the watch, and writes nothing. Each term of
+its own begins with a fresh list.
+
 Errors of the API server back off and start from fresh lists, because the write that failed may have happened. Any other
 exception is a defect: it ends the process, and the next one carries on from what the API server holds.
 """
@@ -54,7 +57,10 @@ class Health:
 
 @dataclass
 class Reconciler:
-    """Runs until cancelled. `wake` makes it look at once; `listed` is set once it knows everything."""
+    """Runs until cancelled. `wake` makes it look at once; `listed` is set once it knows everything.
+
+    `term` tells which term as the leader this is, 0 while another leads; `elected` says that one has begun.
+    """
 
     view: View
     observer: Observer
@@ -64,9 +70,12 @@ class Reconciler:
     health: Health
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     listed: asyncio.Event = field(default_factory=asyncio.Event)
+    term: Callable[[], int] = lambda: 1
+    elected: asyncio.Event = field(default_factory=asyncio.Event)
     relist_seconds: float = RELIST_SECONDS
     passed: Callable[[float, bool], None] = lambda seconds, good: None
     """Hears how long each pass took, and whether it ended without an error."""
+    _term: int = 0
     _listed_at: float = float("-inf")
     _backoff: float = FIRST_BACKOFF
 
@@ -75,6 +84,7 @@ class Reconciler:
         while True:
             self.health.beat()
             self.wake.clear()
+            self.elected.clear()
             wait = await self._pass()
             self.health.beat()
             await self._sleep(wait)
@@ -94,12 +104,15 @@ class Reconciler:
 
     async def work(self) -> float:
         """Does what there is to do; for how many seconds nothing is due after that. Raises KubeError."""
-        if self.clock() - self._listed_at >= self.relist_seconds:
-            await self.observer.everything()
-            self._listed_at = self.clock()
-            self.listed.set()
+        term = self.term()
+        if term != self._term or self.clock() - self._listed_at >= self.relist_seconds:
+            await self._list(term)
+        if not term:
+            return PERIOD_SECONDS
         troubles: Counter[str] = Counter()
         for _ in range(MAX_ROUNDS):
+            if self.term() != term:
+                return 0.0
             now = Now(self.clock(), self.time())
             self.view.note(now.monotonic)
             actions = plan(self.view, now)
@@ -107,13 +120,22 @@ class Reconciler:
             if not due:
                 waits = [action.seconds for action in actions if isinstance(action, LookAgain)]
                 return min([TROUBLED_SECONDS if troubles else PERIOD_SECONDS, *waits])
-            await self._round(due, troubles)
+            await self._round(due, term, troubles)
         log.warning("still busy after many rounds", extra=logs.keys(rounds=MAX_ROUNDS))
         return 0.0
 
-    async def _round(self, actions: Sequence[Action], troubles: Counter[str]) -> None:
-        """All actions of one plan. One that fails holds up no other: each has its own precondition."""
+    async def _list(self, term: int) -> None:
+        await self.observer.everything(make_slots=term > 0)
+        if term != self._term:
+            self.view.forget_times()
+        self._term, self._listed_at = term, self.clock()
+        self.listed.set()
+
+    async def _round(self, actions: Sequence[Action], term: int, troubles: Counter[str]) -> None:
+        """All actions of one plan, while the term lasts. One that fails holds up no other: each has its own precondition."""
         for action in actions:
+            if self.term() != term:
+                return
             self.health.beat()
             try:
                 await self.executor.apply(action)
@@ -137,13 +159,12 @@ class Reconciler:
         return wait
 
     async def _sleep(self, seconds: float) -> None:
-        # While backing off, events are no reason to hurry: they are what a struggling API server sends in plenty.
-        if self._backoff > FIRST_BACKOFF:
-            await asyncio.sleep(seconds)
-            return
+        # While backing off, events are no reason to hurry: they are what a struggling API server sends in plenty. Being elected
+        # is one, since the election itself takes an API server that answers.
+        reason = self.elected if self._backoff > FIRST_BACKOFF else self.wake
         try:
             async with asyncio.timeout(seconds):
-                await self.wake.wait()
+                await reason.wait()
         except TimeoutError:
             pass
 

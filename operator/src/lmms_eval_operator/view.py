@@ -252,6 +252,13 @@ class View:
         self._steady_since = {uid: self._steady_since.get(uid, now) for uid in steady}
         self.notes = {uid: notes for uid, notes in self.notes.items() if uid in quiet}
 
+    def forget_times(self) -> None:
+        """Another operator has been at work: how long we see something says nothing any more of how long it has been so."""
+        self._unsettled_since.clear()
+        self._silent_since.clear()
+        self._steady_since.clear()
+        self.notes.clear()
+
     def _vouched_for(self, holder: Holder) -> bool:
         """Whether there are an evaluation and a Job: else nobody can say that no other Job of this attempt has just vanished."""
         return self.evaluations.get(holder.uid) is not None and self.job(holder.uid, holder.attempt) is not None

@@ -1,0 +1,183 @@
+"""Stands for election on a Lease, in a thread with an event loop and a connection of its own: `election` says how.
+
+A main loop that is busy therefore loses no lease, and one that hangs keeps none: its heartbeat is asked for before each write.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from lmms_eval_core import names
+from lmms_eval_core.kube import errors, lease
+from lmms_eval_core.kube.client import LEASES, KubeClient, Patch
+from lmms_eval_operator import logs
+from lmms_eval_operator.election import TIMING, Candidacy, Step, Timing
+
+LABELS: Final = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
+# On the way out: less than the others would wait, and a process that was told to end should.
+RELEASE_SECONDS: Final = 1.0
+
+Answer = TypeVar("Answer")
+
+log = logging.getLogger(__name__)
+
+
+class Elector:
+    """One candidate. `connect` makes a client in the calling event loop, `alive` tells of the main loop's heartbeat.
+
+    `won` is called at each election. All three are called in the elector's own thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Awaitable[KubeClient]],
+        *,
+        alive: Callable[[], bool],
+        won: Callable[[], None],
+        timing: Timing = TIMING,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connect = connect
+        self._alive = alive
+        self._won = won
+        self._timing = timing
+        self._clock = clock
+        self._known = Candidacy(name, timing)
+        self._client: KubeClient | None = None
+        self._since = ""
+        self._failing = False
+
+    def term(self) -> int:
+        """Which term of ours it is, from 1 on; 0 while we do not lead. For every thread, and true at this moment."""
+        known = self._known
+        return known.term if known.leads(self._clock()) else 0
+
+    @asynccontextmanager
+    async def standing(self) -> AsyncIterator[asyncio.Future[None]]:
+        """Stands for election until the end of the block, then gives the lease back: end everything that writes before.
+
+        The future is done only if the thread fails, and raises what that raised.
+        """
+        with _thread() as loop:
+            campaign = asyncio.run_coroutine_threadsafe(self._campaign(), loop)
+            try:
+                yield asyncio.wrap_future(campaign)
+            finally:
+                campaign.cancel()
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._leave(), loop))
+
+    async def _campaign(self) -> None:
+        self._client = await self._connect()
+        while True:
+            try:
+                wait = await self._round(self._client)
+                self._failing = False
+            except (errors.KubeError, TimeoutError) as error:
+                self._trouble(error)
+                wait = self._timing.retry
+            await asyncio.sleep(wait)
+
+    async def _round(self, client: KubeClient) -> float:
+        """One step; for how many seconds to wait after it."""
+        if not self._known.elected:
+            await self._look(client)
+        step = self._known.decide(self._clock(), alive=self._alive())
+        if step is Step.STAND_DOWN:
+            self._stand_down()
+        if step in (Step.ACQUIRE, Step.RENEW) and await self._claim(client):
+            return self._timing.renew
+        return self._timing.retry
+
+    async def _look(self, client: KubeClient) -> None:
+        record = await self._bounded(lease.read(client, names.OPERATOR_LEASE, LABELS))
+        before, self._known = self._known.record, self._known.saw(record, self._clock())
+        if record.holder not in ("", self._known.me, before.holder):
+            log.info("standing by", extra=logs.keys(leader=record.holder))
+
+    async def _claim(self, client: KubeClient) -> bool:
+        """Writes the record; whether that succeeded."""
+        sent_at = self._clock()
+        try:
+            answer = await self._bounded(client.json_patch(LEASES, names.OPERATOR_LEASE, self._patch()))
+        except errors.Conflict:
+            # Another was faster, or a person changed a label, or our last write was done though we were not told.
+            await self._look(client)
+            return False
+        before, self._known = self._known, self._known.wrote(lease.parse(answer), sent_at=sent_at)
+        if self._known.term != before.term:
+            log.info("leading", extra=logs.keys(leader=self._known.me, term=self._known.term))
+            self._won()
+        return True
+
+    def _patch(self) -> Patch:
+        now = _micro_time()
+        if not self._known.elected:
+            self._since = now
+        spec = {
+            "holderIdentity": self._known.me,
+            "leaseDurationSeconds": round(self._timing.lease),
+            "acquireTime": self._since,
+            "renewTime": now,
+        }
+        test = {"op": "test", "path": "/metadata/resourceVersion", "value": self._known.record.resource_version}
+        return [test, {"op": "add", "path": "/spec", "value": spec}]
+
+    def _stand_down(self) -> None:
+        known, self._known = self._known, self._known.stood_down()
+        taken = "" if known.holds else known.record.holder
+        cause = "another leads" if not known.holds else "no renewal succeeded" if self._alive() else "the main loop is dead"
+        log.warning("stood down", extra=logs.keys(cause=cause, leader=taken, term=known.term))
+
+    def _trouble(self, error: Exception) -> None:
+        # An outage is told once: the reconciler speaks of it as well.
+        log.log(logging.DEBUG if self._failing else logging.WARNING, "election", extra=logs.keys(error=str(error) or "no answer"))
+        self._failing = True
+
+    async def _leave(self) -> None:
+        self._known = self._known.stood_down()
+        if self._client is None:
+            return
+        try:
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._release(self._client)
+        except (errors.KubeError, TimeoutError) as error:
+            log.warning("the lease runs out instead of being given back", extra=logs.keys(error=str(error) or "no answer"))
+        finally:
+            await self._client.close()
+
+    async def _release(self, client: KubeClient) -> None:
+        record = await lease.read(client, names.OPERATOR_LEASE, LABELS)
+        while record.holder == self._known.me:
+            try:
+                record = await lease.swap(client, record, "")
+            except errors.Conflict:
+                # A renewal was under way when we stopped.
+                record = await lease.read(client, names.OPERATOR_LEASE, LABELS)
+
+    async def _bounded(self, call: Awaitable[Answer]) -> Answer:
+        async with asyncio.timeout(self._timing.call):
+            return await call
+
+
+@contextmanager
+def _thread() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop that turns in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="elector", daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def _micro_time() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
