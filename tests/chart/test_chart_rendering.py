@@ -38,6 +38,7 @@ EVERYTHING: Object = {
         "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["lmms-eval.example.com"]},
     },
     "policies": {"images": ["registry.example.com/team/*"], "trustRemoteCode": True},
+    "metrics": {part: {"enabled": True} for part in ("serviceMonitor", "rules", "dashboard")},
 }
 EXTERNAL: Object = {
     "cache": {"enabled": False},

@@ -1,0 +1,285 @@
+"""What each metric counts, that labels are bounded, and what a scrape of a real operator holds after a few evaluations."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployment import ROOT
+from operator_cluster import Namespace
+from operator_objects import queued, running, slot, world
+from operator_process import becomes, complete, operator, phase
+from prometheus_client.parser import text_string_to_metric_families
+from promtool import promtool
+
+from lmms_eval_core.failures import ENDINGS
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import EVALUATIONS, LEASES, Resource
+from lmms_eval_core.phases import TERMINAL, Phase, Reason
+from lmms_eval_operator.metered import Metered
+from lmms_eval_operator.metrics import PLACES, Metrics, outcome
+from lmms_eval_operator.view import View
+
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+class Scrape:
+    """What Prometheus would keep of a text."""
+
+    def __init__(self, text: str) -> None:
+        self._samples: Samples = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def __call__(self, name: str, **labels: str) -> float:
+        return self._samples[name, frozenset(labels.items())]
+
+    def series(self, name: str) -> list[dict[str, str]]:
+        return [dict(labels) for known, labels in self._samples if known == name]
+
+
+def metrics(view: View | None = None, *, leading: bool = True, seconds: float = 0) -> Metrics:
+    return Metrics(view or world(), leading=lambda: leading, time=lambda: CREATED + timedelta(seconds=seconds))
+
+
+def scrape(of: Metrics) -> Scrape:
+    return Scrape(of.render().decode())
+
+
+# The queue and the slots.
+
+
+def test_every_reason_is_that_of_a_place_or_of_an_ending() -> None:
+    assert {reason for _, reason in PLACES} | {ending.reason for ending in ENDINGS} == set(Reason)
+    assert {reason for _, reason in PLACES} & {ending.reason for ending in ENDINGS} == {Reason.STALLED}
+
+
+def test_evaluations_are_counted_where_they_are() -> None:
+    held = queued("h", reason="OnHold", hold=True)
+    seen = scrape(metrics(world(queued("a"), queued("b"), held, running("c", reason="ImagePullError"))))
+    assert seen("lmmseval_evaluations", phase="Queued", reason="WaitingForTurn") == 2
+    assert seen("lmmseval_evaluations", phase="Queued", reason="OnHold") == 1
+    assert seen("lmmseval_evaluations", phase="Running", reason="ImagePullError") == 1
+    assert seen("lmmseval_evaluations", phase="Running", reason="Evaluating") == 0
+
+
+def test_slots_are_free_or_held() -> None:
+    seen = scrape(metrics(world(slot(0), slot(1, running("a")), slot(2, content="somebody's edit"))))
+    assert seen("lmmseval_slots", state="free") == 1
+    assert seen("lmmseval_slots", state="held") == 2
+
+
+def test_a_standby_tells_of_no_queue() -> None:
+    seen = scrape(metrics(world(queued("a")), leading=False))
+    assert seen("lmmseval_leader") == 0
+    assert seen.series("lmmseval_evaluations") == seen.series("lmmseval_slots") == []
+
+
+def test_a_scrape_of_ten_thousand_is_cheap() -> None:
+    of = metrics(world(*(queued(f"e{number}") for number in range(10_000))))
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        of.render()
+        seconds.append(time.perf_counter() - began)
+    # Some milliseconds; the limit is for a machine that does other things as well.
+    assert min(seconds) < 0.1
+
+
+# Moves.
+
+
+def test_the_first_start_ends_the_wait_and_the_second_does_not() -> None:
+    of = metrics(seconds=100)
+    of.told(queued(), running())
+    of.told(queued(attempt=1, reason="Retrying"), running(attempt=2))
+    seen = scrape(of)
+    assert seen("lmmseval_attempts_total") == 2
+    assert seen("lmmseval_queue_wait_seconds_count") == 1
+    assert seen("lmmseval_queue_wait_seconds_sum") == 100
+
+
+def test_a_retry_is_counted_by_what_ended_the_attempt() -> None:
+    of = metrics()
+    ended = {**running().attempts[0], "reason": "NodeLost"}
+    of.told(running(), queued(attempt=1, reason="Retrying", attempts=(ended,)))
+    assert scrape(of)("lmmseval_retries_total", reason="NodeLost") == 1
+
+
+def test_an_end_is_counted_by_outcome_and_reason_and_timed_from_the_first_start() -> None:
+    of = metrics(seconds=660)
+    before = running(attempt=2)
+    of.told(before, replace(before, phase=Phase.FAILED, reason="GPUError"))
+    of.told(queued(), queued(phase=Phase.CANCELLED, reason="CancelledByUser"))
+    seen = scrape(of)
+    assert seen("lmmseval_finished_total", outcome="Failed", reason="GPUError") == 1
+    assert seen("lmmseval_finished_total", outcome="Cancelled", reason="CancelledByUser") == 1
+    assert seen("lmmseval_run_seconds_sum", outcome="Failed") == 600
+    assert seen("lmmseval_run_seconds_count", outcome="Cancelled") == 0
+
+
+def test_a_report_counts_as_no_attempt() -> None:
+    of = metrics(seconds=5)
+    of.told(running(), running(reason="Evaluating"))
+    assert scrape(of)("lmmseval_attempts_total") == 0
+    assert scrape(of)("lmmseval_last_move_timestamp_seconds") == CREATED.timestamp() + 5
+
+
+def test_every_ending_is_there_before_it_happens() -> None:
+    seen = scrape(metrics())
+    assert {(item["outcome"], item["reason"]) for item in seen.series("lmmseval_finished_total")} == {
+        (outcome(ending.reason), ending.reason.value) for ending in ENDINGS
+    }
+    assert {item["reason"] for item in seen.series("lmmseval_retries_total")} == {
+        ending.reason.value for ending in ENDINGS if ending.retry
+    }
+
+
+def test_the_outcome_is_the_phase_that_the_table_of_endings_leads_to() -> None:
+    assert {outcome(ending.reason) for ending in ENDINGS} == {phase.value for phase in TERMINAL}
+
+
+def test_what_no_table_knows_is_one_series() -> None:
+    of = metrics()
+    of.told(running(), running(phase=Phase.FAILED, reason="Sabotage"))
+    of.told(running(), queued(attempt=1, reason="Retrying", attempts=({"number": 1, "reason": "Sabotage"},)))
+    of.told(running(), queued(attempt=1, reason="Retrying", attempts=()))
+    seen = scrape(of)
+    assert seen("lmmseval_finished_total", outcome="Failed", reason="Unknown") == 1
+    assert seen("lmmseval_retries_total", reason="Unknown") == 2
+
+
+def test_series_are_bounded_whatever_happens() -> None:
+    of = metrics()
+    before = scrape(of)._samples.keys()
+    for number, (place, at) in enumerate(itertools.product(PLACES, ENDINGS)):
+        name = f"evaluation-{number}"
+        of.told(running(name, reason=place[1]), running(name, phase=Phase(outcome(at.reason)), reason=at.reason.value))
+    assert scrape(of)._samples.keys() == before
+
+
+# The process.
+
+
+def test_passes_and_watches_are_noted() -> None:
+    of = metrics(seconds=7)
+    of.passed(0.02, True)
+    of.passed(3.0, False)
+    of.heard()
+    of.recorded("dropped")
+    seen = scrape(of)
+    assert seen("lmmseval_reconcile_seconds_count", result="ok") == 1
+    assert seen("lmmseval_reconcile_seconds_sum", result="error") == 3
+    assert seen("lmmseval_watch_last_event_timestamp_seconds") == CREATED.timestamp() + 7
+    assert seen("lmmseval_events_total", result="dropped") == 1
+    assert seen.series("lmmseval_build_info")[0].keys() == {"version"}
+
+
+class Server:
+    """Answers or fails."""
+
+    namespace = "team-a"
+
+    async def json_patch(self, resource: Resource, name: str, patch: Any, *, subresource: str = "") -> dict[str, Any]:
+        if name == "gone":
+            raise errors.NotFound("gone")
+        return {"name": name, "subresource": subresource}
+
+    async def get(self, resource: Resource, name: str) -> dict[str, Any]:
+        raise errors.Unavailable("away")
+
+
+async def test_requests_are_timed_and_writes_counted_by_what_came_of_them() -> None:
+    of = metrics()
+    server: Any = Server()
+    client = Metered(server, of.answered, itertools.count(0, 2).__next__)
+    assert client.namespace == "team-a"
+    assert await client.json_patch(EVALUATIONS, "a", [], subresource="status") == {"name": "a", "subresource": "status"}
+    with pytest.raises(errors.NotFound):
+        await client.json_patch(LEASES, "gone", [])
+    with pytest.raises(errors.Unavailable):
+        await client.get(EVALUATIONS, "a")
+    seen = scrape(of)
+    assert seen("lmmseval_writes_total", resource="lmmevaluations", verb="patch", result="ok") == 1
+    assert seen("lmmseval_writes_total", resource="leases", verb="patch", result="notfound") == 1
+    assert seen("lmmseval_request_seconds_sum", verb="get", result="unavailable") == 2
+    assert "get" not in {item["verb"] for item in seen.series("lmmseval_writes_total")}
+
+
+# What the page for operators says, and what a linter made for it says.
+
+
+def documented() -> Iterator[tuple[str, str]]:
+    """(name, labels) of the table in docs/operations.md."""
+    for line in (ROOT / "docs" / "operations.md").read_text().splitlines():
+        cells = [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
+        if line.startswith("| `lmmseval_"):
+            name, _, labels = cells[0].partition("{")
+            yield name, labels.rstrip("}")
+
+
+def test_the_page_for_operators_lists_every_metric_with_its_labels() -> None:
+    of = metrics()
+    of.passed(1, True)
+    of.answered(EVALUATIONS, "patch", result="ok", seconds=1)
+    of.recorded("written")
+    families = [family for family in of.registry.collect() if family.name.startswith("lmmseval_")]
+    there = {
+        family.name + ("_total" if family.type == "counter" else ""): ", ".join(
+            sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+        )
+        for family in families
+    }
+    assert {name: ", ".join(sorted(labels.split(", "))) for name, labels in documented()} == there
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(120)
+async def test_a_scrape_of_a_real_operator_tells_what_happened(place: Namespace, kubeconfig: str, tmp_path: Path) -> None:
+    async with operator(place, kubeconfig, tmp_path) as process:
+        await place.submit("a")
+        await complete(place, "a")
+        await place.submit("b")
+        await becomes(phase(place, "b", "Running"))
+        await place.end_pod("b", 65)
+        await becomes(phase(place, "b", "Failed"))
+        await place.submit("h", hold=True)
+        await place.submit("c")
+        await becomes(phase(place, "c", "Running"))
+
+        async def all_told() -> bool:
+            seen = Scrape((await process.get("metrics"))[1])
+            return seen("lmmseval_evaluations", phase="Queued", reason="OnHold") == 1 and bool(
+                seen("lmmseval_events_total", result="written") >= 6
+            )
+
+        await becomes(all_told)
+        status, text = await process.get("metrics")
+        story = [
+            (entry["evaluation"], entry["before"], entry["reason"]) for entry in process.events() if entry["event"] == "moved"
+        ]
+    seen = Scrape(text)
+    assert status == 200
+    assert seen("lmmseval_leader") == 1
+    assert seen("lmmseval_finished_total", outcome="Completed", reason="Succeeded") == 1
+    assert seen("lmmseval_finished_total", outcome="Failed", reason="TaskNotFound") == 1
+    assert seen("lmmseval_attempts_total") == 3
+    assert seen("lmmseval_evaluations", phase="Running", reason="Starting") == 1
+    assert seen("lmmseval_slots", state="held") == 1
+    assert seen("lmmseval_slots", state="free") == 0
+    assert seen("lmmseval_run_seconds_count", outcome="Completed") == 1
+    assert seen("lmmseval_writes_total", resource="jobs", verb="create", result="ok") == 3
+    assert seen("lmmseval_reconcile_seconds_count", result="ok") >= 3
+    assert abs(seen("lmmseval_watch_last_event_timestamp_seconds") - time.time()) < 60
+    assert seen("process_resident_memory_bytes") > 1e7
+    assert ("b", "WaitingForTurn", "Starting") in story
+    assert ("b", "Starting", "TaskNotFound") in story
+    assert await asyncio.to_thread(promtool, "check", "metrics", stdin=text) == ""

@@ -1,0 +1,17 @@
+"""Prometheus' own checker, of the version that hack/cluster pins."""
+
+import subprocess
+from pathlib import Path
+
+import deployment
+
+
+def promtool(*arguments: str, stdin: str = "", folder: Path | None = None) -> str:
+    """All that it says; deployment.CommandFailed, with its words, if it finds fault."""
+    command = [deployment.cluster_answer("tool", "promtool"), *arguments]
+    done = subprocess.run(
+        command, input=stdin, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        raise deployment.CommandFailed(done.stdout)
+    return done.stdout
