@@ -249,10 +249,18 @@ def test_results_cache_and_crd_outlive_the_release_and_nothing_else_does(render:
     assert set(kept) == {"lmms-eval-s3", "lmms-eval-cache", "lmmevaluations.lmms-eval.io"}
 
 
-def test_the_operator_is_replaced_and_never_doubled(render: Render) -> None:
-    for name in ("lmms-eval-operator", "lmms-eval-s3"):
-        spec = one(render(), "Deployment", name)["spec"]
-        assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+def test_the_store_is_replaced_and_never_doubled(render: Render) -> None:
+    spec = one(render(), "Deployment", "lmms-eval-s3")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_a_second_operator_stands_by_elsewhere_and_an_update_never_leaves_none(render: Render) -> None:
+    spec = one(render(), "Deployment", "lmms-eval-operator")["spec"]
+    assert (spec["replicas"], spec["strategy"]["rollingUpdate"]) == (2, {"maxSurge": 1, "maxUnavailable": 0})
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    assert spread["labelSelector"] == spec["selector"]
+    assert one(render({"operator": {"replicas": 1}}), "Deployment", "lmms-eval-operator")["spec"]["replicas"] == 1
 
 
 def test_routes_lead_to_the_front_end(render: Render) -> None:
@@ -281,7 +289,7 @@ def test_generated_secrets_are_long_and_differ(render: Render) -> None:
 
 
 REFUSED = [
-    ({"operator": {"replicas": 2}}, "additional properties 'replicas' not allowed"),
+    ({"operator": {"replica": 2}}, "additional properties 'replica' not allowed"),
     ({"api": {"replicas": "two"}}, "at '/api/replicas': got string, want integer"),
     ({"api": {"auth": "oidc"}}, "at '/api/auth': value must be one of 'token', 'none'"),
     ({"api": {"service": {"port": 70000}}}, "at '/api/service/port': maximum"),
