@@ -136,7 +136,7 @@ class Elector:
 
     def _trouble(self, error: Exception) -> None:
         # An outage is told once: the reconciler speaks of it as well.
-        log.log(logging.DEBUG if self._failing else logging.WARNING, "election", extra=logs.keys(error=str(error) or "no answer"))
+        log.log(logging.DEBUG if self._failing else logging.WARNING, "election", extra=logs.keys(cause=str(error) or "no answer"))
         self._failing = True
 
     async def _leave(self) -> None:
@@ -147,7 +147,7 @@ class Elector:
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._release(self._client)
         except (errors.KubeError, TimeoutError) as error:
-            log.warning("the lease runs out instead of being given back", extra=logs.keys(error=str(error) or "no answer"))
+            log.warning("the lease runs out instead of being given back", extra=logs.keys(cause=str(error) or "no answer"))
         finally:
             await self._client.close()
 

@@ -27,7 +27,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def keys(**names: Any) -> dict[str, Any]:
-    """`extra=` of a log call: evaluation, job, pod, slot, attempt, action, reason. Empty ones are left out."""
+    """`extra=` of a log call: evaluation, job, pod, slot, attempt, phase, reason, action, leader; `cause` is what an error said.
+
+    Empty ones are left out.
+    """
     return {KEYS: {name: value for name, value in names.items() if value not in (None, "")}}
 
 

@@ -155,7 +155,7 @@ class Reconciler:
         self._backoff = min(self._backoff * 2, LAST_BACKOFF)
         self._listed_at = float("-inf")
         self.view.outage()
-        log.warning("the API server refused or did not answer", extra=logs.keys(error=error.message, wait=round(wait, 1)))
+        log.warning("the API server refused or did not answer", extra=logs.keys(cause=error.message, wait=round(wait, 1)))
         return wait
 
     async def _sleep(self, seconds: float) -> None:
@@ -185,5 +185,6 @@ def _keys(action: Action, **more: object) -> dict[str, object]:
         job=job.name if job else None,
         pod=pod.name if pod else None,
         slot=slot.index if slot else None,
+        attempt=job.attempt if job else pod.attempt if pod else None,
         **more,
     )

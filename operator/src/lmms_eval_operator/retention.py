@@ -2,8 +2,8 @@
 
 It keeps a mirror of its own of the finished ones, by the API server's selector: ten thousand that stay for ever cost it
 nothing, a `ttlSecondsAfterFinished` that is changed long after the end is seen at once, and between two dates nothing is asked.
-(kopf watches a resource once for a process, and leaves the finished ones out.) Whoever deletes here is harmless when late:
-each delete names the uid and the version that was looked at.
+(kopf watches a resource once for a process, and leaves the finished ones out.) Only the leader deletes, for the sake of peace:
+each delete names the uid and the version that was looked at, so that a late one does no harm.
 """
 
 import asyncio
@@ -25,24 +25,32 @@ KEPT: Final = ("name", "uid", "resourceVersion", "deletionTimestamp", "labels")
 # The time of day may be set while we wait for a moment of it.
 LONGEST_WAIT: Final = 300.0
 TROUBLED_SECONDS: Final = 5.0
+STANDBY_SECONDS: Final = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Retention:
-    """A `Mirror` of the finished evaluations, and the loop that deletes. `time` is the time of day."""
+    """A `Mirror` of the finished evaluations, and the loop that deletes while `leads`. `time` is the time of day."""
 
-    def __init__(self, client: KubeClient, *, max_finished: int, time: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        max_finished: int,
+        time: Callable[[], datetime],
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._client = client
         self._max_finished = max_finished
         self._time = time
+        self._leads = leads
         self._known: dict[str, Finished] = {}
         self._changed = asyncio.Event()
         self._reflector = Reflector(client, EVALUATIONS, self, field_selector=ENDED, projection=trimmed, log=log.warning)
 
     async def run(self) -> None:
-        """Until cancelled; may be run again. Errors of the API server are waited out."""
-        self._known.clear()
+        """Until cancelled. Errors of the API server are waited out."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reflector.run())
             group.create_task(self._delete_in_time())
@@ -79,13 +87,15 @@ class Retention:
         over, due_at = retain(self._known.values(), now, max_finished=self._max_finished)
         troubled = False
         for item in over:
+            if not self._leads():
+                return STANDBY_SECONDS
             try:
                 await self._delete(item)
             except errors.Conflict:
                 # It changed since, perhaps its time: the watch is about to tell.
                 troubled = True
             except errors.KubeError as error:
-                log.warning("cannot delete", extra=logs.keys(evaluation=item.name, error=error.message))
+                log.warning("cannot delete", extra=logs.keys(evaluation=item.name, cause=error.message))
                 return max(TROUBLED_SECONDS, getattr(error, "retry_after", 0.0))
         return TROUBLED_SECONDS if troubled else min(due_at - now, LONGEST_WAIT)
 
