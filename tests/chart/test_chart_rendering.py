@@ -11,6 +11,7 @@ import yaml
 from deployment import CHART, ROOT, CommandFailed
 
 import lmms_eval_api.settings as api_settings
+from lmms_eval_core.store.settings import StoreSettings
 from lmms_eval_operator.settings import Settings as OperatorSettings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
@@ -38,6 +39,7 @@ EVERYTHING: Object = {
         "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["lmms-eval.example.com"]},
     },
     "policies": {"images": ["registry.example.com/team/*"], "trustRemoteCode": True},
+    "retention": {"maxFinished": 0, "deleteFiles": False, "graceSeconds": 2592000, "intervalSeconds": 60},
     "metrics": {part: {"enabled": True} for part in ("serviceMonitor", "rules", "dashboard")},
 }
 EXTERNAL: Object = {
@@ -216,8 +218,31 @@ def test_the_operator_of_an_external_store(render: Render) -> None:
 def test_the_front_end_reads_every_variable_that_it_is_given(render: Render) -> None:
     variables = Recorded(environment(render(EVERYTHING), "lmms-eval-api"))
     settings = api_settings.from_environment(variables)
+    store = StoreSettings.from_environment(variables)
     assert set(variables) <= variables.asked
     assert (settings.auth, settings.root_path, settings.port) == (api_settings.AuthMode.TOKEN, "/lmms-eval", 8000)
+    assert (settings.sweep, settings.sweep_interval_seconds, settings.sweep_grace_seconds) == (False, 60, 2592000)
+    assert (store.url, store.endpoint) == ("s3://lmms-eval", "http://lmms-eval-s3.team-a.svc:7070")
+
+
+@pytest.mark.parametrize(("values", "secret"), [({}, "lmms-eval-store"), (EXTERNAL, "bucket")])
+def test_the_front_end_starts_without_the_stores_secret(render: Render, values: Object, secret: str) -> None:
+    (container,) = one(render(values), "Deployment", "lmms-eval-api")["spec"]["template"]["spec"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": secret, "optional": True}}]
+
+
+def test_the_front_end_may_read_no_namespace_but_its_own(render: Render) -> None:
+    (rule,) = [rule for rule in one(render(), "Role", "lmms-eval-api")["rules"] if rule["resources"] == ["namespaces"]]
+    assert (rule["resourceNames"], rule["verbs"]) == (["team-a"], ["get"])
+
+
+def test_what_stays_by_default_is_what_the_programs_keep(render: Render) -> None:
+    objects = render()
+    operator = OperatorSettings.from_environment(environment(objects, "lmms-eval-operator"))
+    api, default = api_settings.from_environment(environment(objects, "lmms-eval-api")), api_settings.Settings()
+    assert operator.max_finished == OperatorSettings.max_finished == 100
+    assert (api.sweep, api.sweep_interval_seconds) == (default.sweep, default.sweep_interval_seconds)
+    assert api.sweep_grace_seconds == default.sweep_grace_seconds == 7 * 24 * 3600
 
 
 def test_without_a_token_nothing_mounts_one(render: Render) -> None:
@@ -303,6 +328,8 @@ REFUSED = [
     ({"store": {"embedded": {"enabled": False}}}, "store.url is needed where store.embedded.enabled is false"),
     ({"api": {"ingress": {"enabled": True}}}, "api.ingress.host is needed where api.ingress.enabled is true"),
     ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.parentRefs is needed where api.httpRoute.enabled is true"),
+    ({"retention": {"maxFinished": -1}}, "at '/retention/maxFinished': minimum"),
+    ({"retention": {"graceSeconds": 0}}, "at '/retention/graceSeconds': minimum"),
     ({"evaluators": {}}, "additional properties 'evaluators' not allowed"),
 ]
 

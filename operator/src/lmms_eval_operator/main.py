@@ -26,6 +26,7 @@ from lmms_eval_operator.metered import Metered
 from lmms_eval_operator.metrics import Metrics
 from lmms_eval_operator.observe import Observer
 from lmms_eval_operator.reconcile import Health, Reconciler
+from lmms_eval_operator.retention import Retention
 from lmms_eval_operator.settings import InvalidSettings, Settings
 from lmms_eval_operator.transitions import Listener, log_move, tell
 from lmms_eval_operator.view import View
@@ -60,10 +61,11 @@ async def serve(settings: Settings) -> int:
     reconciler.passed = metrics.passed
     watch = Watch(settings.namespace, sink(reconciler, metrics.heard))
     elector = candidate(reconciler, settings)
+    retention = Retention(client, max_finished=settings.max_finished, time=utc, leads=lambda: reconciler.term() > 0)
     try:
         async with probes.serving(reconciler.health, metrics.render, settings.probe_port), elector.standing() as campaign:
             log.info("serving", extra=logs.keys(namespace=settings.namespace, slots=settings.concurrency))
-            await until(stopping, reconciler.run(), begin(watch, reconciler), recorder.run(), campaign)
+            await until(stopping, reconciler.run(), begin(watch, reconciler), recorder.run(), retention.run(), campaign)
     finally:
         await watch.stop(STOP_SECONDS)
         await client.close()
