@@ -8,7 +8,8 @@ from deployment import CommandFailed, Deployment
 
 from chaos.ledger import Ledger
 from lmms_eval_core import names
-from lmms_eval_core.phases import TERMINAL
+from lmms_eval_core.layout import COMPLETE_FILE
+from lmms_eval_core.phases import TERMINAL, Phase
 
 Object = dict[str, Any]
 EVERY_SECONDS = 1.0
@@ -83,15 +84,15 @@ def volume(release: Deployment, claim: str) -> Path:
 
 def unstored(release: Deployment, found: dict[str, Object]) -> list[str]:
     """Completed evaluations whose results are not in the store, as the store's own disk has it."""
-    root = volume(release, f"{release.release}-s3")
+    root = volume(release, f"{release.release}-s3") / "buckets"
     completed = {name(item): item["status"].get("artifacts", {}).get("uri", "") for item in found.values() if is_completed(item)}
     return [
         f"{evaluation} completed, and {uri} is not whole in the store"
         for evaluation, uri in completed.items()
-        if not (root / uri.removeprefix("s3://") / "complete.json").is_file()
+        if not (root / uri.removeprefix("s3://") / COMPLETE_FILE).is_file()
     ]
 
 
 def is_completed(item: Object) -> bool:
     """Whether the object says that its results are there."""
-    return bool(item["status"]["phase"] == "Completed")
+    return bool(item["status"]["phase"] == Phase.COMPLETED)

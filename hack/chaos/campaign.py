@@ -94,6 +94,8 @@ def endure(campaign: Campaign, release: Deployment, cluster: Local) -> Result:
     deployment.program("cluster", "up")
     after = await_rest(release, ledger, seconds=QUIET_SECONDS)
     witness.stop()
+    if blind := [name for name, entry in ledger.entries.items() if entry.uid not in witness.states]:
+        raise CommandFailed(f"the watch never saw {', '.join(blind)}, so that nothing can be said of this run")
     say("at rest" if not after.left else "time is up")
     table.write(STORIES, ledger, witness, after)
     return table.result(ledger, witness, after, slots=campaign.slots)

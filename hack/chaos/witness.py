@@ -4,6 +4,7 @@ Two watches that list again whenever the API server comes back. Believed are the
 of the evaluations what anybody could have read.
 """
 
+import contextlib
 import json
 import subprocess
 import threading
@@ -116,10 +117,7 @@ class Watch:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        text = ""
         for line in process.stdout:
-            text += line
-            if line.startswith("}"):
-                event = json.loads(text)
+            with contextlib.suppress(json.JSONDecodeError):  # Cut off by its end.
+                event = json.loads(line)
                 self._see(event["type"], event["object"])
-                text = ""
