@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from deployment import ROOT
 from operator_cluster import Namespace
 from operator_objects import queued, running, slot, world
-from operator_process import becomes, complete, operator, phase
+from operator_process import becomes, complete, operator, phase, says
 from prometheus_client.parser import text_string_to_metric_families
 from promtool import promtool
 
@@ -283,3 +284,24 @@ async def test_a_scrape_of_a_real_operator_tells_what_happened(place: Namespace,
     assert ("b", "WaitingForTurn", "Starting") in story
     assert ("b", "Starting", "TaskNotFound") in story
     assert await asyncio.to_thread(promtool, "check", "metrics", stdin=text) == ""
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(120)
+async def test_of_two_operators_the_leader_alone_tells_of_the_queue(place: Namespace, kubeconfig: str, tmp_path: Path) -> None:
+    await place.submit("h", hold=True)
+    async with operator(place, kubeconfig, tmp_path) as one, operator(place, kubeconfig, tmp_path) as other:
+        for process in (one, other):
+            await becomes(partial(says, process, "serving"))
+        told: list[Scrape] = []
+
+        async def both_are_ready_and_one_tells() -> bool:
+            told[:] = [Scrape((await process.get("metrics"))[1]) for process in (one, other)]
+            ready = [await process.probe("readyz") for process in (one, other)] == [200, 200]
+            leaders = [seen for seen in told if seen("lmmseval_leader")]
+            return ready and [seen("lmmseval_evaluations", phase="Queued", reason="OnHold") for seen in leaders] == [1]
+
+        await becomes(both_are_ready_and_one_tells)
+        (standby,) = [seen for seen in told if not seen("lmmseval_leader")]
+        assert standby.series("lmmseval_evaluations") == standby.series("lmmseval_slots") == []
+        assert standby("lmmseval_last_move_timestamp_seconds") == 0
