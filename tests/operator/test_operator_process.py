@@ -83,6 +83,8 @@ async def test_the_rights_in_the_readme_are_enough(place: Namespace, kubectl: Ku
         await place.edit("cancelled", cancel=True)
         await place.vanish(await place.pod("cancelled"))
         await becomes(phase(place, "cancelled", "Cancelled"))
+        await place.edit("cancelled", ttlSecondsAfterFinished=0)
+        await becomes(lambda: says(running, "deleted"))
         actions = {entry.get("action") for entry in running.events()}
         assert {
             "Claim",

@@ -66,8 +66,10 @@ async def becomes(client: KubeClient, expected: set[str], seconds: float = 10) -
 
 
 @contextlib.asynccontextmanager
-async def running(client: KubeClient, *, max_finished: int = 100) -> AsyncIterator[Retention]:
-    retention = Retention(client, max_finished=max_finished, time=utc)
+async def running(
+    client: KubeClient, *, max_finished: int = 100, leads: Callable[[], bool] = lambda: True
+) -> AsyncIterator[Retention]:
+    retention = Retention(client, max_finished=max_finished, time=utc, leads=leads)
     task = asyncio.create_task(retention.run())
     try:
         yield retention
@@ -150,6 +152,16 @@ async def test_another_one_of_the_same_name_stays(client: transport.Transport) -
     async with running(Late(client, again)):  # type: ignore[arg-type] # a client by delegation
         await asyncio.sleep(1)
         assert (await client.get(EVALUATIONS, "a"))["metadata"]["uid"] != first["metadata"]["uid"]
+
+
+async def test_only_the_leader_deletes_and_soon_after_it_was_elected(client: transport.Transport) -> None:
+    elected = asyncio.Event()
+    async with running(client, leads=elected.is_set):
+        await ended(client, "a", ttlSecondsAfterFinished=0)
+        await asyncio.sleep(2)
+        assert await there(client) == {"a"}
+        elected.set()
+        await becomes(client, set(), seconds=7)
 
 
 async def test_an_api_server_in_trouble_is_waited_out(client: transport.Transport, kubeconfig: str, tmp_path: Path) -> None:
