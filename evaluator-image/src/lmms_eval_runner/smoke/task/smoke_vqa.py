@@ -1,7 +1,8 @@
 """Functions of the smoke task, named by smoke_vqa.yaml and imported by lmms-eval from the folder of that file.
 
-Three environment variables, which an evaluation sets by `spec.env`, make a run slow or break it on purpose:
-SMOKE_SLEEP_SECONDS before each document, SMOKE_RAISE_AT and SMOKE_KILL_AT at the document of that id.
+Environment variables, which an evaluation sets by `spec.env`, make a run slow or break it on purpose:
+SMOKE_SLEEP_SECONDS before each document, SMOKE_RAISE_AT and SMOKE_KILL_AT at the document of that id, SMOKE_RAISE_MESSAGE in
+place of the exception's own words.
 """
 
 import os
@@ -30,6 +31,7 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str,
 def _misbehave(document: str) -> None:
     time.sleep(float(os.environ.get("SMOKE_SLEEP_SECONDS", "0")))
     if os.environ.get("SMOKE_RAISE_AT") == document:
-        raise RuntimeError(f"smoke_vqa was told by SMOKE_RAISE_AT to fail at document {document}")
+        words = f"smoke_vqa was told by SMOKE_RAISE_AT to fail at document {document}"
+        raise RuntimeError(os.environ.get("SMOKE_RAISE_MESSAGE", words))
     if os.environ.get("SMOKE_KILL_AT") == document:
         os.kill(os.getpid(), signal.SIGKILL)
