@@ -1,0 +1,184 @@
+"""Each reason for waiting and each row of the table of endings, brought about on a real node by what brings it about in life.
+
+Faults of a GPU are played: the task raises what CUDA would.
+"""
+
+import json
+import time
+from typing import Any
+
+import deployment
+import pytest
+from release_fixtures import NO_REGISTRY, Release, smoke
+
+pytestmark = pytest.mark.system
+
+KEY_SECRET = "lmms-eval-env-endings"
+KEY = {"name": "OPENAI_API_KEY", "secretKeyRef": {"name": KEY_SECRET, "key": "key"}}
+NO_ENDPOINT = {"model_version": "m", "base_url": "http://127.0.0.1:9/v1", "max_retries": 1}
+CANCEL = '{"spec":{"cancel":true}}'
+
+
+def slow(seconds: int = 5) -> list[dict[str, str]]:
+    """Environment of a run that takes its time."""
+    return [{"name": "SMOKE_SLEEP_SECONDS", "value": str(seconds)}]
+
+
+def raising(message: str) -> list[dict[str, str]]:
+    """Environment of a run whose model raises."""
+    return [{"name": "SMOKE_RAISE_AT", "value": "1"}, {"name": "SMOKE_RAISE_MESSAGE", "value": message}]
+
+
+def cancelled(release: Release, name: str) -> None:
+    """The evaluation can be cancelled where it is, and its slot is free at once."""
+    release.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", CANCEL)
+    assert release.finish(name, seconds=60)["phase"] == "Cancelled"
+    deployment.wait_until(lambda: holder(release) == "", seconds=20, what="free slot")
+
+
+def holder(release: Release) -> str:
+    """Who has the slot."""
+    lease = release.deployment.json("get", "lease", "lmms-eval-slot-0")
+    return str(lease["spec"].get("holderIdentity") or "")
+
+
+@pytest.mark.parametrize(
+    ("reason", "told", "spec"),
+    [
+        ("Unschedulable", "Insufficient nvidia.com/gpu", {"gpus": 64}),
+        ("VolumePending", "no-such-claim", {"volumes": [{"claimName": "no-such-claim", "mountPath": "/data"}]}),
+        ("ImagePullError", NO_REGISTRY, {"image": f"{NO_REGISTRY}/evaluator:1"}),
+    ],
+)
+def test_what_waits_says_why_and_can_be_cancelled(release: Release, reason: str, told: str, spec: dict[str, Any]) -> None:
+    name = release.apply(smoke(f"waits-{reason.lower()}", **spec))
+    status = release.wait(name, lambda status: status["reason"] == reason, what=reason, seconds=180)
+    assert told in status["message"]
+    assert status["phase"] == "Running"
+    cancelled(release, name)
+
+
+@pytest.fixture
+def key(release: Release) -> None:
+    """A key for a hosted model."""
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": KEY_SECRET}, "stringData": {"key": "no-real-key-at-all"}}
+    release.deployment("apply", "-f", "-", stdin=json.dumps(body))
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize(
+    ("reason", "told", "spec"),
+    [
+        ("BadArguments", "no_such_adapter", {"model": "no_such_adapter"}),
+        ("GPUError", "CUDA", {"env": raising("CUDA error: an illegal memory access was encountered"), "retries": 0}),
+        ("OutOfMemory", "CUDA", {"env": raising("CUDA out of memory. Tried to allocate 20.00 GiB.")}),
+        ("AccessDenied", "token", {"tasks": ["mme"]}),
+        ("OutOfMemory", "spec.resources.memory", {"resources": {"memory": "400Mi"}}),
+        ("DatasetUnavailable", "MME", {"tasks": ["mme"], "env": [{"name": "HF_HUB_OFFLINE", "value": "1"}]}),
+        ("Unreachable", "127.0.0.1:9", {"model": "openai", "modelArgs": NO_ENDPOINT, "env": [KEY], "retries": 0}),
+        ("DeadlineExceeded", "spec.timeoutSeconds (15)", {"env": slow(), "timeoutSeconds": 15, "limit": None}),
+        ("Stalled", "spec.stallTimeoutSeconds (20)", {"env": slow(600), "stallTimeoutSeconds": 20}),
+        ("InvalidSpec", "120 KiB", {"modelArgs": {f"k{number}": "x" * 4000 for number in range(32)}}),
+    ],
+)
+def test_what_fails_for_good(release: Release, reason: str, told: str, spec: dict[str, Any]) -> None:
+    name = release.apply(smoke(f"fails-{reason.lower()}-{len(json.dumps(spec))}", **spec))
+    status = release.finish(name)
+    assert (status["phase"], status["reason"]) == ("Failed", reason), status
+    assert told in status["message"], status
+    assert len(status.get("attempts", [])) <= 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "blow"),
+    [
+        ("PodDeleted", ["delete", "pod", "{pod}", "--wait=false"]),
+        ("JobDeleted", ["delete", "job", "{job}", "--wait=false"]),
+        ("Preempted", ["create", "--raw", "/api/v1/namespaces/{namespace}/pods/{pod}/eviction", "-f", "-"]),
+    ],
+)
+def test_what_others_do_to_a_run_is_tried_again(release: Release, reason: str, blow: list[str]) -> None:
+    name = release.apply(smoke(f"again-{reason.lower()}", env=slow(2), retries=1))
+    status = release.evaluating(name)
+    pod = release.running_pod(name)
+    places = {"pod": pod, "job": status["jobName"], "namespace": release.deployment.namespace}
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": places["namespace"]}}
+    release.deployment(*(part.format(**places) for part in blow), stdin=json.dumps(eviction))
+    status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=90)
+    assert status["message"].startswith(f"attempt 1 of 2 ended as {reason}: "), status
+    status = release.finish(name)
+    assert status["phase"] == "Completed", status
+    assert [entry["reason"] for entry in status["attempts"]] == [reason, "Succeeded"]
+
+
+def test_what_fills_its_own_disk_is_evicted_and_not_tried_again(release: Release) -> None:
+    name = release.apply(smoke("evicted", env=slow(), limit=None, resources={"ephemeralStorage": "50Mi"}))
+    release.evaluating(name)
+    pod = release.running_pod(name)
+    release.deployment("exec", pod, "-c", "evaluator", "--", "dd", "if=/dev/zero", "of=/tmp/much", "bs=1M", "count=200")
+    status = release.finish(name, seconds=180)
+    assert (status["phase"], status["reason"], len(status["attempts"])) == ("Failed", "Evicted", 1), status
+    assert "ephemeral" in status["message"]
+
+
+def test_results_that_cannot_be_published_in_time_are_published_by_the_next_attempt(release: Release) -> None:
+    impatient = release.values | {"evaluator": {"publishTimeoutSeconds": 5}}
+    store = f"deployment/{release.deployment.release}-s3"
+    release.deployment.install(impatient)
+    try:
+        name = release.apply(smoke("unpublished", env=slow(2), retries=3))
+        release.evaluating(name)
+        release.deployment("scale", store, "--replicas=0")
+        status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=120)
+        assert "ended as PublishFailed: " in status["message"], status
+        release.deployment("scale", store, "--replicas=1")
+        status = release.finish(name)
+        assert status["phase"] == "Completed", status
+        assert status["attempts"][0]["reason"] == "PublishFailed"
+    finally:
+        release.deployment("scale", store, "--replicas=1")
+        release.deployment.install(release.values)
+
+
+class TestALostNode:
+    """The node's kubelet is stopped: nobody can say whether the run goes on."""
+
+    # Real clusters wait five minutes before they give the pods of a silent node up.
+    TOLERATION = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}
+
+    def silent(self, release: Release, name: str) -> Any:
+        """The status once the node is known to be silent."""
+        release.evaluating(name)
+        deployment.program("cluster", "stop", "kubelet")
+        return release.wait(name, lambda status: status["reason"] == "NodeUnreachable", what="NodeUnreachable", seconds=180)
+
+    def test_the_run_is_tried_again_when_the_node_is_back(self, release: Release) -> None:
+        name = release.apply(smoke("node-lost", env=slow(2), retries=1, tolerations=[self.TOLERATION]))
+        try:
+            self.silent(release, name)
+            pods = release.pods(name)
+            deployment.wait_until(
+                lambda: all("deletionTimestamp" in pod["metadata"] for pod in release.pods(name)),
+                seconds=120,
+                what="taint eviction",
+            )
+            assert holder(release).startswith(f"{name}/") and pods
+        finally:
+            deployment.program("cluster", "start", "kubelet")
+        status = release.finish(name)
+        assert [entry["reason"] for entry in status["attempts"]] == ["NodeLost", "Succeeded"], status
+
+    def test_cancel_waits_for_the_node_or_for_the_manual_release(self, release: Release) -> None:
+        name = release.apply(smoke("node-dead", env=slow(), limit=None))
+        try:
+            self.silent(release, name)
+            release.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", CANCEL)
+            time.sleep(5)
+            assert release.status(name)["reason"] == "NodeUnreachable"
+            assert holder(release).startswith(f"{name}/")
+            release.deployment("delete", "job", "-l", f"lmms-eval.io/evaluation={name}", "--wait=false")
+            release.deployment("delete", "pod", "-l", f"lmms-eval.io/evaluation={name}", "--grace-period=0", "--force")
+            assert release.finish(name, seconds=60)["phase"] == "Cancelled"
+            deployment.wait_until(lambda: holder(release) == "", seconds=20, what="free slot")
+        finally:
+            deployment.program("cluster", "start", "kubelet")
