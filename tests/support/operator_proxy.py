@@ -2,9 +2,10 @@
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn, TypeVar
 
 import aiohttp
 import yaml
@@ -30,43 +31,59 @@ class Proxy:
         """Forwards, or fails."""
         self.requests += 1
         if self.mode == "cut":
-            self._cut(request)
+            self.cut(request)
         if self.mode == "500":
             return web.json_response({"kind": "Status", "status": "Failure", "code": 500, "message": "injected"}, status=500)
-        headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP_BY_HOP}
-        url = self._upstream + str(request.rel_url)
-        body = await request.read() or None
-        async with self._session.request(
-            request.method, url, headers=headers, data=body, skip_auto_headers=["Content-Type"]
-        ) as answer:
-            kept = {key: value for key, value in answer.headers.items() if key.lower() not in HOP_BY_HOP}
-            response = web.StreamResponse(status=answer.status, headers=kept)
+        return await self.forward(request)
+
+    async def forward(self, request: web.Request) -> web.StreamResponse:
+        """The API server's answer, as it comes; the mode may end it."""
+        async with self.send(request, await request.read()) as answer:
+            response = web.StreamResponse(status=answer.status, headers=_end_to_end(answer.headers))
             await response.prepare(request)
             async for chunk in answer.content.iter_any():
                 if self.mode == "error event" and "watch" in request.query:
                     await response.write(ERROR_EVENT)
                     break
                 if self.mode in ("cut", "500"):
-                    self._cut(request)
+                    self.cut(request)
                 await response.write(chunk)
             await response.write_eof()
             return response
 
+    def send(self, request: web.Request, body: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """The request, sent to the API server."""
+        url, headers = self._upstream + str(request.rel_url), _end_to_end(request.headers)
+        return self._session.request(request.method, url, headers=headers, data=body or None, skip_auto_headers=["Content-Type"])
+
     @staticmethod
-    def _cut(request: web.Request) -> None:
+    def cut(request: web.Request) -> NoReturn:
+        """Ends the connection without an answer."""
         if request.transport is not None:
             request.transport.abort()
         raise web.HTTPServiceUnavailable
 
 
+Kind = TypeVar("Kind", bound=Proxy)
+
+
 @contextlib.asynccontextmanager
 async def proxy(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[Proxy, str]]:
     """The proxy and the path of a kubeconfig that leads through it."""
+    async with serving(Proxy, kubeconfig, folder) as both:
+        yield both
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    kind: Callable[[aiohttp.ClientSession, str], Kind], kubeconfig: str, folder: Path
+) -> AsyncIterator[tuple[Kind, str]]:
+    """The same of this kind of proxy."""
     upstream: Any = client.Configuration()
     await config.load_kube_config(config_file=kubeconfig, client_configuration=upstream)
     api = client.ApiClient(upstream)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=_tls(upstream)), auto_decompress=False) as session:
-        served = Proxy(session, upstream.host)
+        served = kind(session, upstream.host)
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_route("*", "/{path:.*}", served.handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -79,6 +96,10 @@ async def proxy(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[Proxy, str
         finally:
             await runner.cleanup()
             await api.close()
+
+
+def _end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in headers.items() if key.lower() not in HOP_BY_HOP}
 
 
 def _tls(configuration: Any) -> Any:

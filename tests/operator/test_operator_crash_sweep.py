@@ -1,0 +1,154 @@
+"""Every write of every scenario is the one that goes wrong, on a real API server with a real Job controller.
+
+A scenario is played once undisturbed, and its writes are counted as the API server sees them. Then once for each write and each
+fault (`operator_faults`): the operator is killed before or after it, the API server refuses, fails, answers too late or not
+at all. Whatever it was, the evaluations end as in the undisturbed run, every attempt has one Job, no slot ever has two live
+attempts, what has ended stays so, the slot is free, and an operator that starts then finds nothing to write.
+
+There is no node: the scenarios play scheduler, kubelet and reporter.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from deployment import Kubectl
+from operator_faults import FAULTS, KILLS
+from operator_scene import COMPLETED, Scenario, Scene
+from operator_stage import Stage, stage
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+
+# Most of a case is waiting for the Job controller.
+STAGES = 12
+EVERY = int(os.environ.get("LMMS_EVAL_SWEEP_EVERY", "4"))
+MISHAPS = {**KILLS, **FAULTS}
+
+
+async def a_run(scene: Scene) -> None:
+    await scene.submit("a")
+    await scene.completes("a")
+
+
+async def a_failure(scene: Scene) -> None:
+    await scene.submit("a", retries=2)
+    await scene.fails("a", 70)
+
+
+async def a_second_attempt(scene: Scene) -> None:
+    await scene.submit("a", retries=1)
+    await scene.fails("a", 137)
+    await scene.completes("a", attempt=2)
+
+
+async def attempts_used_up(scene: Scene) -> None:
+    await scene.submit("a", retries=1)
+    await scene.fails("a", 71)
+    await scene.fails("a", 69, attempt=2)
+
+
+async def cancelled_while_it_runs(scene: Scene) -> None:
+    await scene.submit("a")
+    await scene.runs("a")
+    await scene.edit("a", cancel=True)
+    await scene.shows("a", "Cancelling")
+    await scene.stops("a")
+
+
+async def cancelled_between_attempts(scene: Scene) -> None:
+    await scene.submit("a", retries=1)
+    await scene.fails("a", 137)
+    await scene.shows("a", "Retrying")
+    await scene.edit("a", cancel=True)
+
+
+async def out_of_time(scene: Scene) -> None:
+    await scene.submit("a", timeoutSeconds=3600)
+    await scene.runs("a")
+    await scene.began_long_ago("a")
+    await scene.shows("a", "Cancelling")
+    await scene.stops("a")
+
+
+async def one_after_the_other(scene: Scene) -> None:
+    await scene.submit("a", priority=1)
+    await scene.submit("b")
+    await scene.completes("a")
+    await scene.completes("b")
+
+
+async def deleted_while_it_runs(scene: Scene) -> None:
+    await scene.submit("a", priority=1)
+    await scene.submit("b")
+    await scene.runs("a")
+    await scene.delete("a")
+    await scene.stops("a")
+    await scene.completes("b")
+
+
+SCENARIOS = {
+    "run": Scenario(a_run, {"a": COMPLETED}),
+    "fail": Scenario(a_failure, {"a": ("Failed", "EvaluationError", [("EvaluationError", 70)])}),
+    "retry": Scenario(a_second_attempt, {"a": ("Completed", "Succeeded", [("Interrupted", 137), ("Succeeded", 0)])}),
+    "give up": Scenario(attempts_used_up, {"a": ("Failed", "Unreachable", [("GPUError", 71), ("Unreachable", 69)])}),
+    "cancel": Scenario(cancelled_while_it_runs, {"a": ("Cancelled", "CancelledByUser", [("CancelledByUser", 143)])}),
+    "cancel between attempts": Scenario(
+        cancelled_between_attempts,
+        {"a": ("Cancelled", "CancelledByUser", [("Interrupted", 137)])},
+        {"retry_backoff_seconds": 60},
+    ),
+    "deadline": Scenario(out_of_time, {"a": ("Failed", "DeadlineExceeded", [("DeadlineExceeded", 143)])}),
+    "hand-off": Scenario(one_after_the_other, {"a": COMPLETED, "b": COMPLETED}),
+    "delete": Scenario(deleted_while_it_runs, {"a": None, "b": COMPLETED}),
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stages(
+    kubeconfig: str, kubectl: Kubectl, crd: None, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[list[Stage]]:
+    """They play side by side."""
+    async with contextlib.AsyncExitStack() as stack:
+        folders = [tmp_path_factory.mktemp("stage") for _ in range(STAGES)]
+        yield [await stack.enter_async_context(stage(kubeconfig, kubectl, folder)) for folder in folders]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_whatever_befalls_a_write_the_promises_hold(stages: list[Stage], name: str) -> None:
+    scenario = SCENARIOS[name]
+    undisturbed = await stages[0].play(scenario)
+    assert undisturbed.wrong == []
+    cases = selected(len(undisturbed.writes))
+    print(f"{name}: {len(undisturbed.writes)} writes, {len(cases)} cases")
+    wrong: list[str] = []
+
+    async def work(stage: Stage) -> None:
+        while cases:
+            at, mishap = cases.pop(0)
+            wrong.extend(await befalls(stage, scenario, at, mishap))
+
+    async with asyncio.TaskGroup() as group:
+        for stage in stages:
+            group.create_task(work(stage))
+    assert wrong == []
+
+
+def selected(writes: int) -> list[tuple[int, str]]:
+    """Of all writes and all mishaps every fourth pair, so that each write and each mishap has its turn."""
+    numbered = itertools.product(range(1, writes + 1), enumerate(MISHAPS))
+    return [(at, mishap) for at, (index, mishap) in numbered if (at + index) % EVERY == 0]
+
+
+async def befalls(stage: Stage, scenario: Scenario, at: int, mishap: str) -> list[str]:
+    """What was wrong."""
+    try:
+        played = await stage.play(scenario, MISHAPS[mishap], at)
+    except BaseException as error:
+        error.add_note(f"write {at}, {mishap}")
+        raise
+    missed = [] if played.hit else [f"there was no such write: {played.writes}"]
+    return [f"write {at} ({played.hit}), {mishap}: {what}" for what in [*missed, *played.wrong]]

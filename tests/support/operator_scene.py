@@ -1,0 +1,279 @@
+"""Scenarios about evaluations on a real API server: the test plays people, scheduler, kubelet and reporter, to some operator.
+
+`Watcher` sees every state in between, `Scene.wrong` says which promises were broken.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployment import Kubectl
+from operator_cluster import Namespace, evaluator_runs
+
+from lmms_eval_core import names
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS, KubeClient, Object, Resource
+from lmms_eval_core.kube.transport import connect
+from lmms_eval_core.phases import TERMINAL
+from lmms_eval_operator.watch import Sink
+
+# Phase, reason, and of each attempt reason and exit code; None of an evaluation that was deleted.
+End = tuple[str, str, list[tuple[str, int | None]]] | None
+COMPLETED: End = ("Completed", "Succeeded", [("Succeeded", 0)])
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A play, what comes of each evaluation in it, and the settings of the operator."""
+
+    play: "Callable[[Scene], Awaitable[None]]"
+    ends: dict[str, End]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Watcher:
+    """What is there, as the watches tell it, and what must never have been there. `tell` hears of it like kopf's sink."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+        self._news = asyncio.Event()
+        self.items: dict[Resource, dict[str, Object]] = {resource: {} for resource in (EVALUATIONS, JOBS, PODS, LEASES)}
+        self.made: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
+        """The uids of the Jobs of each attempt (evaluation, number)."""
+        self.wrong: list[str] = []
+        self.tell: Sink = lambda resource, deleted, item: None
+
+    async def run(self) -> None:
+        """For ever."""
+        async with asyncio.TaskGroup() as group:
+            for resource in self.items:
+                group.create_task(self._follow(resource))
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """Waits for it to hold."""
+        while not condition():
+            await self._news.wait()
+
+    def begin(self) -> None:
+        """A new scene: what was wrong before has been told."""
+        self.wrong = []
+        self.made.clear()
+
+    async def _follow(self, resource: Resource) -> None:
+        version = (await self._client.list(resource)).resource_version
+        while True:
+            async for kind, item in self._client.watch(resource, resource_version=version):
+                version = item["metadata"]["resourceVersion"]
+                if kind != "BOOKMARK":
+                    self._take(resource, kind == "DELETED", item)
+
+    def _take(self, resource: Resource, deleted: bool, item: Object) -> None:
+        known, name = self.items[resource], item["metadata"]["name"]
+        self._judge(resource, known.get(name), item)
+        if deleted:
+            del known[name]
+        else:
+            known[name] = item
+        self._judge_slots()
+        self.tell(resource, deleted, item)
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _judge(self, resource: Resource, before: Object | None, item: Object) -> None:
+        if resource is JOBS:
+            self.made[attempt_of(item)].add(item["metadata"]["uid"])
+        if resource is EVALUATIONS and before is not None and _ended(before) and _end(before) != _end(item):
+            self.wrong.append(f"{item['metadata']['name']} had ended as {_end(before)} and became {_end(item)}")
+
+    def _judge_slots(self) -> None:
+        live: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
+        for pod in self.items[PODS].values():
+            if pod["status"]["phase"] not in ("Succeeded", "Failed"):
+                live[pod["metadata"]["labels"][names.LABEL_SLOT]].add(attempt_of(pod))
+        self.wrong += [f"slot {slot} had several live attempts: {held}" for slot, held in live.items() if len(held) > 1]
+
+
+@contextlib.asynccontextmanager
+async def watched(kubeconfig: str, kubectl: Kubectl) -> AsyncIterator[tuple[Namespace, Watcher]]:
+    """A namespace of one's own, and who watches it."""
+    name = f"test-{secrets.token_hex(4)}"
+    kubectl("create", "namespace", name)
+    client = await connect(namespace=name, kubeconfig=kubeconfig)
+    place, watcher = Namespace(client, kubectl), Watcher(client)
+    await place.prepare()
+    watching = asyncio.create_task(watcher.run())
+    try:
+        yield place, watcher
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+        await client.close()
+        kubectl("delete", "namespace", name, "--wait=false")
+
+
+class Scene:
+    """The evaluations of one scenario, and everybody's part in them but the operator's."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, place: Namespace, watcher: Watcher) -> None:
+        self._place = place
+        self._watcher = watcher
+        self._prefix = f"s{next(self.numbers)}-"
+        watcher.begin()
+
+    # What came of it.
+
+    async def over(self) -> None:
+        """All have ended, the slots are free, and the Jobs have been left to Kubernetes."""
+        await self._watcher.until(self._over)
+
+    def wrong(self, ends: dict[str, End]) -> list[str]:
+        """The promises that were broken."""
+        return [*self._watcher.wrong, *self._wrong_ends(ends), *self._wrong_jobs(ends)]
+
+    def story(self) -> str:
+        """What there is to know where it did not come to its end."""
+        jobs = self._watcher.items[JOBS].values()
+        states = {job["metadata"]["name"]: job["metadata"]["labels"][names.LABEL_STATE] for job in jobs}
+        return f"{ {name: item['status'] for name, item in self._evaluations().items()} }, slots {self._holders()}, Jobs {states}"
+
+    async def clear(self) -> None:
+        """Takes away the evaluations. What still runs, ends."""
+        for pod, item in list(self._watcher.items[PODS].items()):
+            if item["status"]["phase"] not in ("Succeeded", "Failed"):
+                await self._place.ends(pod, 143)
+        for name in self._evaluations():
+            await self._place.delete(EVALUATIONS, name)
+        await self._watcher.until(lambda: not self._evaluations())
+
+    async def clear_slots(self) -> None:
+        """The next operator begins with making them."""
+        for name in self._holders():
+            await self._place.delete(LEASES, name)
+        await self._watcher.until(lambda: not self._holders())
+
+    def holder(self) -> str:
+        """Who has the slot."""
+        return "".join(self._holders().values()).removeprefix(self._prefix)
+
+    def _over(self) -> bool:
+        ended, jobs = map(_ended, self._evaluations().values()), self._watcher.items[JOBS].values()
+        return all(ended) and not any(self._holders().values()) and all(map(_left, jobs))
+
+    def _wrong_ends(self, ends: dict[str, End]) -> list[str]:
+        found = {name: _end_of(self._evaluations().get(self._prefix + name)) for name in ends}
+        return [f"{name} ended as {found[name]}" for name, end in ends.items() if found[name] != end]
+
+    def _wrong_jobs(self, ends: dict[str, End]) -> list[str]:
+        made = {attempt: uids for attempt, uids in self._watcher.made.items() if attempt[0].startswith(self._prefix)}
+        twice = [f"{name} has {len(uids)} Jobs of attempt {number}" for (name, number), uids in made.items() if len(uids) > 1]
+        counts = {name: sum(of == self._prefix + name for of, _ in made) for name in ends}
+        many = [f"{name} had {counts[name]} attempts" for name, end in ends.items() if end and counts[name] != len(end[2])]
+        return [*twice, *many]
+
+    def _evaluations(self) -> dict[str, Object]:
+        return {name: item for name, item in self._watcher.items[EVALUATIONS].items() if name.startswith(self._prefix)}
+
+    def _holders(self) -> dict[str, str]:
+        leases = self._watcher.items[LEASES].items()
+        slots = {name: lease for name, lease in leases if names.LABEL_SLOT in lease["metadata"].get("labels", {})}
+        return {name: str(lease.get("spec", {}).get("holderIdentity") or "") for name, lease in slots.items()}
+
+    # People.
+
+    async def submit(self, name: str, **spec: Any) -> None:
+        """An evaluation of one attempt, unless `retries` says more."""
+        await self._place.submit(self._prefix + name, **spec)
+
+    async def edit(self, name: str, **spec: Any) -> None:
+        await self._place.edit(self._prefix + name, **spec)
+
+    async def delete(self, name: str) -> None:
+        await self._place.delete(EVALUATIONS, self._prefix + name)
+
+    async def began_long_ago(self, name: str) -> None:
+        """As if it had been running for years."""
+        patch = [{"op": "replace", "path": "/status/startedAt", "value": "2020-01-01T00:00:00Z"}]
+        await self._place.client.json_patch(EVALUATIONS, self._prefix + name, patch, subresource="status")
+
+    async def shows(self, name: str, reason: str) -> None:
+        """Waits until the status gives this reason."""
+        await self._watcher.until(lambda: self._status(name).get("reason") == reason)
+
+    # Scheduler, kubelet and reporter.
+
+    async def runs(self, name: str, attempt: int = 1) -> str:
+        """The evaluator has a node and runs, and the status tells where. The pod's name."""
+        pod = await self._pod(name, attempt)
+        await self._bind(pod, node=f"node-of-{pod}")
+        await self._place.pod_status(pod, phase="Running", containerStatuses=[evaluator_runs()])
+        await self._watcher.until(lambda: "node" in self._status(name)["attempts"][-1])
+        return pod
+
+    async def publishes(self, name: str, pod: str) -> None:
+        """The run ends well, after its scores were published."""
+        await self._place.publish(self._prefix + name)
+        await self._place.ends(pod, 0)
+
+    async def completes(self, name: str, attempt: int = 1) -> None:
+        """It runs, and ends well."""
+        await self.publishes(name, await self.runs(name, attempt))
+
+    async def fails(self, name: str, exit_code: int, attempt: int = 1) -> None:
+        """It runs, and ends with this exit code."""
+        await self._place.ends(await self.runs(name, attempt), exit_code)
+
+    async def stops(self, name: str, attempt: int = 1) -> None:
+        """It is told to end, and does."""
+        pod = await self._pod(name, attempt)
+        await self._watcher.until(lambda: "deletionTimestamp" in self._watcher.items[PODS][pod]["metadata"])
+        await self._place.ends(pod, 143)
+
+    async def _pod(self, name: str, attempt: int) -> str:
+        def there() -> list[str]:
+            return [pod for pod, item in self._watcher.items[PODS].items() if attempt_of(item) == (self._prefix + name, attempt)]
+
+        await self._watcher.until(there)
+        return there()[0]
+
+    async def _bind(self, pod: str, *, node: str) -> None:
+        """To a node of its own: the garbage collector ends the pods of a node that it has missed for long."""
+        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": node}}
+        await self._place.client.create(Resource("", "v1", f"pods/{pod}/binding"), body)
+
+    def _status(self, name: str) -> Object:
+        status: Object = self._watcher.items[EVALUATIONS].get(self._prefix + name, {}).get("status", {})
+        return status
+
+
+def attempt_of(item: Object) -> tuple[str, int]:
+    """The evaluation and the number of the attempt that a Job or a pod belongs to."""
+    labels = item["metadata"]["labels"]
+    return labels[names.LABEL_EVALUATION], int(labels[names.LABEL_ATTEMPT])
+
+
+def _ended(evaluation: Object) -> bool:
+    return evaluation["status"]["phase"] in TERMINAL
+
+
+def _end(evaluation: Object) -> tuple[str, str, str]:
+    status = evaluation["status"]
+    return status["phase"], status["reason"], status["completedAt"]
+
+
+def _end_of(evaluation: Object | None) -> End:
+    if evaluation is None:
+        return None
+    status = evaluation["status"]
+    attempts = [(entry.get("reason", ""), entry.get("exitCode")) for entry in status.get("attempts", [])]
+    return status["phase"], status["reason"], attempts
+
+
+def _left(job: Object) -> bool:
+    return "deletionTimestamp" in job["metadata"] or "ttlSecondsAfterFinished" in job["spec"]

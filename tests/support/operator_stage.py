@@ -1,0 +1,121 @@
+"""A namespace on which scenarios are played with operators of this process, through a proxy that counts their writes.
+
+An operator that is killed loses its event loop's task and its connection; the next one starts at once and knows nothing. They
+hear of events from the scene's watcher, which the faults do not touch.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deployment import Kubectl
+from operator_cluster import Namespace
+from operator_faults import PATIENT, Fault, Writes
+from operator_proxy import serving
+from operator_scene import Scenario, Scene, Watcher, watched
+
+from lmms_eval_core.kube.transport import REQUEST_SECONDS, connect
+from lmms_eval_operator.main import compose, sink
+from lmms_eval_operator.reconcile import Reconciler
+from lmms_eval_operator.settings import Settings
+
+# Of an operator whose answers do not come; the others wait as long as in use.
+IMPATIENT_SECONDS = 1.0
+CASE_SECONDS = 60.0
+# Longer than from any write that is due at once to the next.
+REST_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came of a scenario: the writes, the one that the fault happened to, the promises that were broken."""
+
+    writes: list[str]
+    hit: str
+    wrong: list[str]
+
+
+class Stage:
+    """One namespace. Plays one scenario at a time."""
+
+    def __init__(self, place: Namespace, watcher: Watcher, writes: Writes, kubeconfig: str) -> None:
+        self._place = place
+        self._watcher = watcher
+        self._writes = writes
+        self._kubeconfig = kubeconfig
+
+    async def play(self, scenario: Scenario, fault: Fault | None = None, at: int = 0) -> Played:
+        """Plays it; `fault` happens to the operator's write number `at`."""
+        scene = Scene(self._place, self._watcher)
+        self._writes.expect(fault, at)
+        settings = replace(self._place.settings, **scenario.settings)
+        patience = IMPATIENT_SECONDS if fault in PATIENT else REQUEST_SECONDS
+        try:
+            async with asyncio.timeout(CASE_SECONDS), asyncio.TaskGroup() as group:
+                operators = group.create_task(self._operators(settings, patience))
+                await self._to_rest(scenario, scene)
+                operators.cancel()
+            wrong = scene.wrong(scenario.ends)
+        except TimeoutError:
+            wrong = [f"it never came to its end: {scene.story()}"]
+        writes, hit = self._writes.seen, self._writes.hit
+        wrong += await self._writes_at_rest(settings)
+        await scene.clear()
+        await scene.clear_slots()
+        return Played(writes, hit, wrong)
+
+    async def _to_rest(self, scenario: Scenario, scene: Scene) -> None:
+        await scenario.play(scene)
+        await scene.over()
+        written = -1
+        while written != len(self._writes.seen):
+            written = len(self._writes.seen)
+            await asyncio.sleep(REST_SECONDS)
+
+    async def _operators(self, settings: Settings, patience: float) -> None:
+        """One after the other, for ever: the next one starts when one was killed."""
+        while True:
+            self._writes.killed.clear()
+            async with self._operator(settings, patience) as operator:
+                self._watcher.tell = sink(operator, lambda: None)
+                await _either(operator.run(), self._writes.killed.wait())
+
+    async def _writes_at_rest(self, settings: Settings) -> list[str]:
+        """What one writes that knows nothing of what was, and finds that all is done."""
+        self._writes.expect(None, 0)
+        async with self._operator(settings, REQUEST_SECONDS) as operator:
+            await operator.work()
+        return [f"at rest: {write}" for write in self._writes.seen]
+
+    @contextlib.asynccontextmanager
+    async def _operator(self, settings: Settings, patience: float) -> AsyncIterator[Reconciler]:
+        client = await connect(namespace=settings.namespace, kubeconfig=self._kubeconfig, request_seconds=patience)
+        operator = compose(client, settings)
+        operator.view.settling_seconds = 0.5
+        try:
+            yield operator
+        finally:
+            await client.close()
+
+
+@contextlib.asynccontextmanager
+async def stage(kubeconfig: str, kubectl: Kubectl, folder: Path) -> AsyncIterator[Stage]:
+    """A stage in a namespace of its own."""
+    async with watched(kubeconfig, kubectl) as (place, watcher), serving(Writes, kubeconfig, folder) as (writes, path):
+        yield Stage(place, watcher, writes, path)
+
+
+async def _either(*works: Awaitable[Any]) -> None:
+    """Until one of them ends; raises what it raises."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
