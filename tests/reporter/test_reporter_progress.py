@@ -18,6 +18,7 @@ def report(stage: Stage = Stage.EVALUATING, completed: int | None = None, total:
     ("given_", "text", "percent"),
     [
         (report(Stage.LOADING_MODEL), "LoadingModel", None),
+        (report(Stage.PUBLISHING), "", None),
         (report(completed=12, total=24), "12/24 50%", 50),
         (report(completed=0, total=3), "0/3 0%", 0),
         (report(completed=2, total=3), "2/3 66%", 66),

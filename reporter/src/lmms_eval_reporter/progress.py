@@ -50,7 +50,10 @@ def _percent(completed: int | None, total: int | None) -> int | None:
 
 def _text(stage: Stage, completed: int | None, total: int | None) -> str:
     percent = _percent(completed, total)
-    return stage.value if percent is None else f"{completed}/{total} {percent}%"
+    if percent is not None:
+        return f"{completed}/{total} {percent}%"
+    # It stays when the run has failed, and then says how far that came: publishing is no part of it.
+    return stage.value if stage is not Stage.PUBLISHING else ""
 
 
 class _Shown(NamedTuple):
