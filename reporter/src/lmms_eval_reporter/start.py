@@ -1,0 +1,21 @@
+"""The first code of the container, ahead of `main`: a request to end is heeded from here on.
+
+What `main` imports takes a second or more, and the kernel drops every signal that process 1 has not asked for: a pod that is
+deleted in that second would live on, with its GPU, until its grace has passed.
+"""
+
+import os
+import signal
+from types import FrameType
+
+
+def start() -> None:
+    """Ends at SIGTERM, until `main` has a better answer to it."""
+    signal.signal(signal.SIGTERM, _end)
+    from lmms_eval_reporter.main import main
+
+    main()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
