@@ -28,15 +28,15 @@ MEAN_GAP_SECONDS: Final = 6.0
 TICK: Final = 0.2
 WEIGHTS: Final = {
     "kill operator": 4,
-    "freeze operator": 2,
+    "freeze operator": 1,
     "kill reporter": 2,
     "kill evaluator": 2,
     "kill harness": 1,
     "kill shim": 2,
     "delete pod": 1,
     "delete job": 1,
-    "kubelet outage": 2,
-    "API server outage": 2,
+    "kubelet outage": 1,
+    "API server outage": 1,
 }
 COMPONENTS: Final = {"kubelet outage": "kubelet", "API server outage": "kube-apiserver"}
 OPERATOR: Final = "app.kubernetes.io/component=operator"

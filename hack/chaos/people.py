@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 Object = dict[str, Any]
 # So many evaluations are queued or running at any time.
 OPEN: Final = 4
-MEAN_GAP_SECONDS: Final = 8.0
+MEAN_GAP_SECONDS: Final = 12.0
 PATIENCE_SECONDS: Final = 120.0
 TICK: Final = 0.3
 WISHES: Final = {"cancel": 4, "hold": 3, "priority": 3, "delete": 2}
