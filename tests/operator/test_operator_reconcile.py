@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -13,8 +14,10 @@ from operator_model import SETTINGS, USER, Client, Cluster, Operator
 
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS
+from lmms_eval_core.kube.lease import Register
 from lmms_eval_operator import logs, main, probes, reconcile
 from lmms_eval_operator.reconcile import FIRST_BACKOFF, PERIOD_SECONDS, Health, Reconciler
+from lmms_eval_operator.slots import Slot
 
 
 class Refusing:
@@ -78,6 +81,60 @@ async def test_while_backing_off_events_do_not_hurry_it() -> None:
     assert observer.lists == 1 and loop.health.good_at == float("-inf")
     assert loop._backoff > FIRST_BACKOFF
     task.cancel()
+
+
+async def test_being_elected_hurries_it_even_then() -> None:
+    observer = Refusing(*[errors.Unavailable("away")] * 9)
+    loop = reconciler(observer)
+    loop._backoff = 60.0
+    task = asyncio.create_task(loop.run())
+    await seen(lambda: observer.lists == 1)
+    loop.elected.set()
+    await seen(lambda: observer.lists == 2)
+    task.cancel()
+
+
+async def test_each_term_begins_with_a_fresh_list_and_counts_time_anew() -> None:
+    observer = Refusing()
+    loop = reconciler(observer)
+    # Held by an attempt of which nothing is known: it keeps the slot for a while.
+    loop.view.slots[0] = Slot(0, Register("lmms-eval-slot-0", "a/uid/1", "5"))
+    for now, term, lists, left in (
+        (100, 1, 1, 5),
+        (104, 1, 1, 1),
+        (104, 2, 2, 5),
+        (106, 2, 2, 3),
+        (106, 0, 3, 0),
+        (107, 3, 4, 5),
+    ):
+        loop.clock, loop.term = partial(float, now), partial(int, term)
+        await loop.work()
+        assert (observer.lists, loop.view.settles_in("uid", 1, now)) == (lists, left)
+
+
+def test_a_follower_knows_everything_and_writes_nothing() -> None:
+    cluster, operator = waiting_evaluation()
+    operator.reconciler.term = lambda: 0
+    operator.pass_to_the_end()
+    assert [item.name for item in operator.view.evaluations] == ["a"]
+    assert cluster.writes == 0
+
+
+def test_the_end_of_a_term_ends_a_round_after_the_action_it_was_in() -> None:
+    cluster, operator = waiting_evaluation()
+    operator.reconciler.term = lambda: int(cluster.writes < 2)
+    operator.pass_to_the_end()
+    operator.pass_to_the_end()
+    assert cluster.writes == 2, "the slot was made and claimed"
+    operator.reconciler.term = lambda: 2
+    operator.pass_to_the_end()
+    assert cluster.get(EVALUATIONS, "a")["status"]["phase"] == "Running"
+
+
+def waiting_evaluation() -> tuple[Cluster, Operator]:
+    cluster = Cluster()
+    cluster.create(EVALUATIONS, {"metadata": {"name": "a", "namespace": "test"}, "spec": USER})
+    return cluster, Operator(cluster, 1)
 
 
 async def test_a_defect_ends_it() -> None:

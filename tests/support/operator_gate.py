@@ -1,0 +1,39 @@
+"""A proxy in front of the API server through which one operator alone talks: it sees what that writes, and can be shut."""
+
+import asyncio
+
+import aiohttp
+from aiohttp import web
+from operator_proxy import Proxy
+
+from lmms_eval_core import names
+
+READS = ("GET", "HEAD")
+
+
+class Gate(Proxy):
+    """`work` are the writes that came through, but for those of the election."""
+
+    def __init__(self, session: aiohttp.ClientSession, upstream: str) -> None:
+        super().__init__(session, upstream)
+        self.work: list[str] = []
+        self.elections = 0
+        self._open = asyncio.Event()
+        self._open.set()
+
+    def shut(self) -> None:
+        """Takes requests and answers none, as a network does that drops packets."""
+        self._open.clear()
+
+    def open(self) -> None:
+        """Answers again, those included that waited."""
+        self._open.set()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """See `Proxy`."""
+        await self._open.wait()
+        if request.path.endswith(f"/leases/{names.OPERATOR_LEASE}"):
+            self.elections += request.method not in READS
+        elif request.method not in READS:
+            self.work.append(f"{request.method} {request.path}")
+        return await super().handle(request)
