@@ -87,11 +87,6 @@ class Evaluation:
         """Where the current attempt runs, as the status has it."""
         return str(self.attempts[-1].get("node") or "") if self.attempts else ""
 
-    @property
-    def job_name(self) -> str:
-        """The Job of the current attempt."""
-        return names.job_name(evaluation=self.name, uid=self.uid, attempt=self.attempt)
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
