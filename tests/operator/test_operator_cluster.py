@@ -1,7 +1,6 @@
 """The operator's writes on a real API server and a real Job controller. There is no node: the test is the kubelet."""
 
 import asyncio
-import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -341,44 +340,3 @@ async def test_why_a_pod_waits(place: Namespace) -> None:
     status = await place.status("a")
     assert status["message"] == "cannot pull image evaluator:1: no such host"
     assert status["attempts"][0]["node"] == "a-node"
-
-
-async def play(place: Namespace, operator: Reconciler, *evaluations: str) -> None:
-    """Lets the evaluations run to their end: those named ...-b fail."""
-    async with asyncio.timeout(20):
-        while not all([(await place.status(name))["phase"] in ("Completed", "Failed") for name in evaluations]):
-            await operator.work()
-            for name in evaluations:
-                await finish_pod(place, name, fails=name.endswith("-b"))
-    await operator.work()
-
-
-async def finish_pod(place: Namespace, name: str, *, fails: bool) -> None:
-    for pod in await place.pods(name):
-        if pod["status"]["phase"] == "Pending":
-            if not fails:
-                await place.publish(name)
-            await place.end_pod(name, 70 if fails else 0)
-
-
-@pytest.mark.timeout(300)
-async def test_killed_before_or_after_any_write_the_next_operator_carries_on(place: Namespace) -> None:
-    recorder = Mortal(place.client)
-    await place.submit("all-a")
-    await place.submit("all-b")
-    await play(place, place.operator(recorder), "all-a", "all-b")
-    # Without the first, which made the Lease.
-    writes = recorder.writes[1:]
-    assert len(writes) >= 12, writes
-    for number in range(1, len(writes) + 1):
-        for after in (False, True):
-            pair = [f"w{number}-{'after' if after else 'before'}-{letter}" for letter in "ab"]
-            for name in pair:
-                await place.submit(name)
-            with contextlib.suppress(Killed):
-                await play(place, place.operator(Mortal(place.client, dies_at=number, after=after)), *pair)
-            await play(place, place.operator(), *pair)
-            assert [await place.where(name) for name in pair] == [("Completed", "Succeeded"), ("Failed", "EvaluationError")]
-            for name in pair:
-                assert (len(await place.jobs(name)), len(await place.pods(name))) == (1, 1)
-    await until(place.operator(), lambda: _free(place))

@@ -1,11 +1,12 @@
 """Every write of every scenario is the one that goes wrong, on a real API server with a real Job controller.
 
 A scenario is played once undisturbed, and its writes are counted as the API server sees them. Then once for each write and each
-fault (`operator_faults`): the operator is killed before or after it, the API server refuses, fails, answers too late or not
+mishap (`operator_faults`): the operator is killed before or after it, the API server refuses, fails, answers too late or not
 at all. Whatever it was, the evaluations end as in the undisturbed run, every attempt has one Job, no slot ever has two live
 attempts, what has ended stays so, the slot is free, and an operator that starts then finds nothing to write.
 
-There is no node: the scenarios play scheduler, kubelet and reporter.
+There is no node: the scenarios play scheduler, kubelet and reporter. All pairs of write and mishap are a thousand; by default
+every fifth is taken, with LMMS_EVAL_SWEEP_EVERY=1 all are.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.asy
 
 # Most of a case is waiting for the Job controller.
 STAGES = 12
-EVERY = int(os.environ.get("LMMS_EVAL_SWEEP_EVERY", "4"))
+EVERY = int(os.environ.get("LMMS_EVAL_SWEEP_EVERY", "5"))
 MISHAPS = {**KILLS, **FAULTS}
 
 
@@ -121,7 +122,7 @@ async def stages(
 async def test_whatever_befalls_a_write_the_promises_hold(stages: list[Stage], name: str) -> None:
     scenario = SCENARIOS[name]
     undisturbed = await stages[0].play(scenario)
-    assert undisturbed.wrong == []
+    assert not undisturbed.wrong, undisturbed.wrong
     cases = selected(len(undisturbed.writes))
     print(f"{name}: {len(undisturbed.writes)} writes, {len(cases)} cases")
     wrong: list[str] = []
@@ -134,11 +135,11 @@ async def test_whatever_befalls_a_write_the_promises_hold(stages: list[Stage], n
     async with asyncio.TaskGroup() as group:
         for stage in stages:
             group.create_task(work(stage))
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def selected(writes: int) -> list[tuple[int, str]]:
-    """Of all writes and all mishaps every fourth pair, so that each write and each mishap has its turn."""
+    """Of all writes and all mishaps every fifth pair, so that each write and each mishap has its turn."""
     numbered = itertools.product(range(1, writes + 1), enumerate(MISHAPS))
     return [(at, mishap) for at, (index, mishap) in numbered if (at + index) % EVERY == 0]
 

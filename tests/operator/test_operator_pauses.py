@@ -1,7 +1,8 @@
 """A leader that is paused (SIGSTOP) for longer than its lease, between any two of its writes, does no harm when it wakes.
 
 Two real operator processes. The leader is stopped while one of its writes is under way, and the other one takes over, ends what
-runs and starts what waits; then the leader wakes. The write has been done before that, is done only now, or never.
+runs and starts what waits; then the leader wakes. The write has been done before that, is done only now, or never:
+by default each write meets one of these fates, with LMMS_EVAL_SWEEP_EVERY=1 all three.
 """
 
 import asyncio
@@ -165,4 +166,4 @@ async def test_a_leader_that_slept_over_its_lease_does_no_harm(
     async with asyncio.TaskGroup() as group:
         for _ in range(PAIRS):
             group.create_task(work())
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)

@@ -24,12 +24,11 @@ class Killed(Exception):
 
 
 class Mortal:
-    """A client whose process dies at its `dies_at`th write (from 1): just before it is sent, or just after it was done."""
+    """A client whose process dies just before its `dies_at`th write, from 1."""
 
-    def __init__(self, client: KubeClient, *, dies_at: int = 0, after: bool = False) -> None:
+    def __init__(self, client: KubeClient, *, dies_at: int = 0) -> None:
         self._client = client
         self._dies_at = dies_at
-        self._after = after
         self.writes: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -48,12 +47,9 @@ class Mortal:
 
     async def _write(self, what: str, write: Callable[[], Awaitable[Any]]) -> Any:
         self.writes.append(what)
-        if len(self.writes) == self._dies_at and not self._after:
-            raise Killed(what)
-        answer = await write()
         if len(self.writes) == self._dies_at:
             raise Killed(what)
-        return answer
+        return await write()
 
 
 class Namespace:

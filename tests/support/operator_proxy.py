@@ -40,21 +40,28 @@ class Proxy:
         """The API server's answer, as it comes; the mode may end it."""
         async with self.send(request, await request.read()) as answer:
             response = web.StreamResponse(status=answer.status, headers=_end_to_end(answer.headers))
-            await response.prepare(request)
-            async for chunk in answer.content.iter_any():
-                if self.mode == "error event" and "watch" in request.query:
-                    await response.write(ERROR_EVENT)
-                    break
-                if self.mode in ("cut", "500"):
-                    self.cut(request)
-                await response.write(chunk)
-            await response.write_eof()
+            # Whoever asked may be gone by now.
+            with contextlib.suppress(ConnectionResetError):
+                await self._pass_on(request, answer, response)
             return response
+
+    async def _pass_on(self, request: web.Request, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+        await response.prepare(request)
+        async for chunk in answer.content.iter_any():
+            if self.mode == "error event" and "watch" in request.query:
+                await response.write(ERROR_EVENT)
+                break
+            if self.mode in ("cut", "500"):
+                self.cut(request)
+            await response.write(chunk)
+        await response.write_eof()
 
     def send(self, request: web.Request, body: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """The request, sent to the API server."""
         url, headers = self._upstream + str(request.rel_url), _end_to_end(request.headers)
-        return self._session.request(request.method, url, headers=headers, data=body or None, skip_auto_headers=["Content-Type"])
+        # The server compresses long lists for whoever accepts that.
+        skip = ["Content-Type", "Accept-Encoding"]
+        return self._session.request(request.method, url, headers=headers, data=body or None, skip_auto_headers=skip)
 
     @staticmethod
     def cut(request: web.Request) -> NoReturn:
