@@ -20,7 +20,7 @@ def main() -> int:
     print(f"seed {seed}, {options.minutes} minutes; the same again: make chaos SEED={seed} MINUTES={options.minutes}", flush=True)
     images = campaign.prepare()
     started = time.monotonic()
-    outcome = campaign.run(Campaign(seed, options.minutes * 60, options.slots), deployment.kubectl(), images)
+    outcome = campaign.run(Campaign(seed, options.minutes * 60), deployment.kubectl(), images)
     table.show(outcome)
     print(f"seed {seed}, {(time.monotonic() - started) / 60:.0f} minutes in all; every story is in {campaign.STORIES}")
     return 0 if outcome.good else 1
@@ -31,7 +31,6 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="chaos", description=__doc__)
     top.add_argument("--seed", default="", help="a number; the same one gives the same evaluations, wishes and blows")
     top.add_argument("--minutes", type=float, default=30, help="how long the chaos lasts; quiet follows")
-    top.add_argument("--slots", type=int, default=1, help="how many evaluations may run at once")
     return top
 
 

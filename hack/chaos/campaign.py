@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from chaos.table import Result
 from chaos.witness import Witness
 
 NAMESPACE = "lmms-eval-chaos"
+SLOTS = 1
 IMAGES = {name: "stub" if name == "evaluator" else name for name in deployment.SHIPPED}
 STORIES = ROOT / "build" / "chaos.json"
 # What is open at the end has this long: a few runs, each with its attempts and the kubelet's own patience after outages.
@@ -33,7 +35,6 @@ class Campaign(NamedTuple):
 
     seed: int
     seconds: float
-    slots: int = 1
 
 
 def run(campaign: Campaign, kubectl: Kubectl, images: dict[str, str]) -> Result:
@@ -41,7 +42,7 @@ def run(campaign: Campaign, kubectl: Kubectl, images: dict[str, str]) -> Result:
     cluster = local_cluster()
     release = Deployment(kubectl, NAMESPACE)
     release.uninstall()
-    release.install(values(campaign, images))
+    release.install(values(images))
     try:
         outcome = endure(campaign, release, cluster)
     finally:
@@ -70,12 +71,12 @@ def local_cluster() -> Local:
     return cluster
 
 
-def values(campaign: Campaign, images: dict[str, str]) -> dict[str, Any]:
+def values(images: dict[str, str]) -> dict[str, Any]:
     """The chart's: our images, one lock for each slot, and quick retries."""
     return {
         **deployment.image_values(images),
         "operator": {"retryBackoffSeconds": 1},
-        "evaluator": {"env": [{"name": "STUB_SLOTS", "value": str(campaign.slots)}], "jobTtlSeconds": 120},
+        "evaluator": {"env": [{"name": "STUB_SLOTS", "value": str(SLOTS)}], "jobTtlSeconds": 120},
     }
 
 
@@ -98,10 +99,10 @@ def endure(campaign: Campaign, release: Deployment, cluster: Local) -> Result:
         raise CommandFailed(f"the watch never saw {', '.join(blind)}, so that nothing can be said of this run")
     say("at rest" if not after.left else "time is up")
     table.write(STORIES, ledger, witness, after)
-    return table.result(ledger, witness, after, slots=campaign.slots)
+    return table.result(ledger, witness, after, slots=SLOTS)
 
 
-def together(seconds: float, *lives: Any) -> None:
+def together(seconds: float, *lives: Callable[[threading.Event], None]) -> None:
     """Runs all at once until `seconds` have passed or one of them fails; its exception is raised."""
     stop = threading.Event()
     with ThreadPoolExecutor(len(lives)) as pool:

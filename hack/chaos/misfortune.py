@@ -24,7 +24,7 @@ from chaos.ledger import Ledger
 from chaos.people import Say
 from lmms_eval_core import names
 
-MEAN_GAP_SECONDS: Final = 6.0
+MEAN_GAP_SECONDS: Final = 7.0
 TICK: Final = 0.2
 WEIGHTS: Final = {
     "kill operator": 4,
@@ -35,8 +35,8 @@ WEIGHTS: Final = {
     "kill shim": 2,
     "delete pod": 1,
     "delete job": 1,
-    "kubelet outage": 1,
-    "API server outage": 1,
+    "kubelet outage": 2,
+    "API server outage": 2,
 }
 COMPONENTS: Final = {"kubelet outage": "kubelet", "API server outage": "kube-apiserver"}
 OPERATOR: Final = "app.kubernetes.io/component=operator"

@@ -8,7 +8,7 @@ from deployment import Kubectl
 pytestmark = pytest.mark.system
 
 SEED = 20261123
-SECONDS = 120.0
+SECONDS = 100.0
 
 
 def test_nothing_is_lost_nothing_overlaps_and_every_state_is_true(node: Kubectl) -> None:
