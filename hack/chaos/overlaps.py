@@ -1,4 +1,4 @@
-"""Whether evaluations were in a slot together: by the kubelet's times of their containers, and by the runs' own locks. Pure."""
+"""Whether evaluations were in a slot together: by the kubelet's times of their pods, and by the runs' own locks. Pure."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from chaos.witness import Run
 def by_the_kubelet(runs: Iterable[Run], *, slots: int) -> Iterator[str]:
     """Every start at a moment when all slots were taken. Times are whole seconds: what is within one of them is not seen.
 
-    Containers whose end nobody saw are left out; the locks speak for them.
+    Pods whose end nobody saw are left out; the locks speak for them.
     """
     known = sorted((run for run in runs if run.end), key=lambda run: run.start)
     for run in known:

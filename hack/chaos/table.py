@@ -19,6 +19,7 @@ class Result(NamedTuple):
     submitted: int
     ends: Counter[str]
     attempts: int
+    unseen: int
     done: Counter[str]
     lost: list[str]
     overlapping: list[str]
@@ -38,7 +39,8 @@ def result(ledger: Ledger, witness: Witness, after: Aftermath, *, slots: int) ->
     return Result(
         submitted=len(cases),
         ends=Counter(end(case) for case in cases),
-        attempts=len(witness.runs),
+        attempts=sum(run.ran for run in witness.runs.values()),
+        unseen=sum(not run.end for run in witness.runs.values()),
         done=ledger.done,
         lost=[f"{name(case)} is {case.phase or 'gone'} ({case.status.get('reason')})" for case in cases if case.lost],
         overlapping=overlapping,
@@ -75,7 +77,7 @@ def show(result: Result) -> None:
     """The table."""
     ended = ", ".join(f"{count} {what}" for what, count in sorted(result.ends.items()) if what != "lost")
     done = ", ".join(f"{what} {count}" for what, count in sorted(result.done.items()))
-    print(f"\n{'submitted':14} {result.submitted:5}  in {result.attempts} attempts that ran")
+    print(f"\n{'submitted':14} {result.submitted:5}  {result.attempts} attempts ran; of {result.unseen} pods nobody saw the end")
     print(f"{'ended':14} {result.submitted - len(result.lost):5}  {ended}")
     for title, found in (("lost", result.lost), ("overlapping", result.overlapping), ("wrong state", result.wrong)):
         print(f"{title:14} {len(found):5}")

@@ -18,6 +18,7 @@ from lmms_eval_core import names
 Object = dict[str, Any]
 See = Callable[[str, Object], None]
 AGAIN_SECONDS = 0.2
+KINDS = ("initContainerStatuses", "containerStatuses")
 
 
 class State(NamedTuple):
@@ -29,7 +30,10 @@ class State(NamedTuple):
 
 
 class Run(NamedTuple):
-    """An evaluator container as the kubelet reported it; times in whole seconds, `end` empty if nobody saw it."""
+    """A pod as the kubelet reported it, in whole seconds: from when it took the pod on to the end of its last container.
+
+    `end` is empty if nobody saw it; `ran` says whether the evaluator has started in it.
+    """
 
     evaluation: str
     uid: str
@@ -37,6 +41,7 @@ class Run(NamedTuple):
     pod: str
     start: str
     end: str = ""
+    ran: bool = False
 
 
 class Witness:
@@ -55,10 +60,6 @@ class Witness:
         for watch in self._watches:
             watch.stop()
 
-    def pods(self) -> dict[str, Run]:
-        """The last word about every pod whose evaluator has started, by the pod's name."""
-        return {run.pod: run for run in self.runs.values()}
-
     def _evaluation(self, event: str, item: Object) -> None:
         status = item.get("status", {})
         state = State(status.get("phase", ""), status.get("reason", ""), status.get("attempt", 0))
@@ -67,27 +68,26 @@ class Witness:
             history.append(state)
 
     def _pod(self, event: str, item: Object) -> None:
-        uid = item["metadata"]["uid"]
-        for container in item.get("status", {}).get("containerStatuses", []):
-            if run := run_of(item, container, self.runs.get(uid)):
-                self.runs[uid] = run
+        if run := run_of(item, self.runs.get(item["metadata"]["uid"])):
+            self.runs[item["metadata"]["uid"]] = run
 
 
-def run_of(pod: Object, container: Object, before: Run | None) -> Run | None:
-    """What a container's status adds to what was known; None while it has not started."""
-    labels, state = pod["metadata"]["labels"], container.get("state", {})
-    ended = state.get("terminated", {})
-    start = state.get("running", {}).get("startedAt") or ended.get("startedAt") or ""
-    start = before.start if before else start
-    if not start:
+def run_of(pod: Object, before: Run | None) -> Run | None:
+    """What is known of a pod's run by now; None until the kubelet has taken it on."""
+    metadata, status = pod["metadata"], pod.get("status", {})
+    states = [container["state"] for kind in KINDS for container in status.get(kind, ())]
+    ends = [state.get("terminated", {}).get("finishedAt") for state in states]
+    started = any("waiting" not in container["state"] for container in status.get("containerStatuses", ()))
+    if not status.get("startTime"):
         return None
     return Run(
-        evaluation=labels[names.LABEL_EVALUATION],
-        uid=labels[names.LABEL_EVALUATION_UID],
-        attempt=int(labels[names.LABEL_ATTEMPT]),
-        pod=pod["metadata"]["name"],
-        start=start,
-        end=ended.get("finishedAt") or (before.end if before else ""),
+        evaluation=metadata["labels"][names.LABEL_EVALUATION],
+        uid=metadata["labels"][names.LABEL_EVALUATION_UID],
+        attempt=int(metadata["labels"][names.LABEL_ATTEMPT]),
+        pod=metadata["name"],
+        start=status["startTime"],
+        end=max(ends) if ends and all(ends) else "",
+        ran=started or (before is not None and before.ran),
     )
 
 

@@ -14,7 +14,7 @@ KIND = {kind.name: kind for _, kind in KINDS}
 
 def run(name: str, start: int, end: int | None, *, attempt: int = 1, pod: str = "") -> Run:
     moments = [f"2026-11-23T10:00:{second:02}Z" if second is not None else "" for second in (start, end)]
-    return Run(name, f"uid-{name}", attempt, pod or f"{name}-a{attempt}", moments[0], moments[1])
+    return Run(name, f"uid-{name}", attempt, pod or f"{name}-a{attempt}", moments[0], moments[1], ran=True)
 
 
 def attempt(number: int, reason: str) -> dict[str, Any]:
