@@ -136,7 +136,8 @@ class Elector:
 
     def _trouble(self, error: Exception) -> None:
         # An outage is told once: the reconciler speaks of it as well.
-        log.log(logging.DEBUG if self._failing else logging.WARNING, "election", extra=logs.keys(cause=str(error) or "no answer"))
+        level = logging.DEBUG if self._failing else logging.WARNING
+        log.log(level, "the election gets no answer", extra=logs.keys(cause=str(error) or "time-out"))
         self._failing = True
 
     async def _leave(self) -> None:
@@ -147,7 +148,7 @@ class Elector:
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._release(self._client)
         except (errors.KubeError, TimeoutError) as error:
-            log.warning("the lease runs out instead of being given back", extra=logs.keys(cause=str(error) or "no answer"))
+            log.warning("the lease runs out instead of being given back", extra=logs.keys(cause=str(error) or "time-out"))
         finally:
             await self._client.close()
 
