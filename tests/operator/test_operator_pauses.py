@@ -1,8 +1,8 @@
 """A leader that is paused (SIGSTOP) for longer than its lease, between any two of its writes, does no harm when it wakes.
 
 Two real operator processes. The leader is stopped while one of its writes is under way, and the other one takes over, ends what
-runs and starts what waits; then the leader wakes. The write has been done before that, is done only now, or never:
-by default each write meets one of these fates, with LMMS_EVAL_SWEEP_EVERY=1 all three.
+runs and starts what waits; then the leader wakes. The write is done only now, which is the worst; with LMMS_EVAL_SWEEP_EVERY=1
+also cases in which it was done before, or never. Likewise for each write of a start that somebody cancels meanwhile.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from aiohttp import web
@@ -26,11 +27,20 @@ from operator_scene import COMPLETED, Scene, Watcher, watched
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 PAIRS = 6
-EVERY = int(os.environ.get("LMMS_EVAL_SWEEP_EVERY", "3"))
-# Of one evaluation from the claim of its slot to its release, of the next one up to its start, and the first one's Job expires.
+ALL = os.environ.get("LMMS_EVAL_SWEEP_EVERY") == "1"
+# Of one evaluation up to the release of its slot, of the next one up to its start, and one for the Job of the first.
 WRITES = 12
+START = 4
 FATES = EARLIER, NOW, NEVER = "done before it wakes", "done when it wakes", "never done"
 CASE_SECONDS = 90.0
+
+
+class Case(NamedTuple):
+    """The leader is paused at its write number `at`; what becomes of that, and whether the first evaluation is cancelled then."""
+
+    at: int
+    fate: str
+    cancel: bool
 
 
 @dataclass(eq=False)
@@ -71,19 +81,21 @@ class Pair:
     watcher: Watcher
     replicas: list[Replica]
 
-    async def play(self, at: int, fate: str) -> list[str]:
-        """The leader is paused at its write number `at`. What was wrong."""
-        scene, held = Scene(self.place, self.watcher), self._hold(at)
+    async def play(self, case: Case) -> list[str]:
+        """What was wrong."""
+        scene, held = Scene(self.place, self.watcher), self._hold(case.at)
         for name, priority in (("a", 1), ("b", 0)):
             await scene.submit(name, priority=priority)
         try:
             async with asyncio.timeout(CASE_SECONDS), asyncio.TaskGroup() as group:
-                others = group.create_task(self._until_b_runs(scene))
-                leader = await self._pause(await held, fate, others)
+                paused = asyncio.Event()
+                others = group.create_task(_until_b_runs(scene, paused, case))
+                leader = await _pause(await held, paused, case, others)
                 wrong = [] if scene.holder().startswith("b/") else [f"the slot is {scene.holder()}'s, though b runs"]
                 await scene.publishes("b", others.result())
                 await scene.over()
-            wrong += scene.wrong({"a": COMPLETED, "b": COMPLETED})
+                await scene.shows("a", "CancelledByUser" if case.cancel else "Succeeded")
+            wrong += scene.wrong({"b": COMPLETED} if case.cancel else {"a": COMPLETED, "b": COMPLETED})
             wrong += [] if leader.running.process.returncode is None else ["it died"]
         except TimeoutError:
             wrong = [f"it never came to its end: {scene.story()}"]
@@ -108,27 +120,33 @@ class Pair:
             replica.writes.expect(partial(hold, by=replica), at)
         return held
 
-    async def _pause(self, held: Held, fate: str, others: asyncio.Task[str]) -> Replica:
-        """It sleeps until the other replica has done everything up to the start of b."""
-        leader, fallen = held.by, held.by.fallen()
-        leader.signal(signal.SIGSTOP)
-        if fate == EARLIER:
-            await held.done()
-        await asyncio.wait([others])
-        if fate == NOW:
-            await held.done()
-        leader.signal(signal.SIGCONT)
-        if fate == NEVER:
-            held.answer.set_result(None)
-        await becomes(lambda: leader.has_fallen(fallen + 1))
-        # By then it has done what it may have had in mind.
-        await asyncio.sleep(1)
-        return leader
 
-    @staticmethod
-    async def _until_b_runs(scene: Scene) -> str:
+async def _until_b_runs(scene: Scene, paused: asyncio.Event, case: Case) -> str:
+    if case.cancel:
+        await paused.wait()
+        await scene.edit("a", cancel=True)
+    else:
         await scene.completes("a")
-        return await scene.runs("b")
+    return await scene.runs("b")
+
+
+async def _pause(held: Held, paused: asyncio.Event, case: Case, others: asyncio.Task[str]) -> Replica:
+    """It sleeps until the other replica has done everything up to the start of b."""
+    leader, fallen = held.by, held.by.fallen()
+    leader.signal(signal.SIGSTOP)
+    paused.set()
+    if case.fate == EARLIER:
+        await held.done()
+    await asyncio.wait([others])
+    if case.fate == NOW:
+        await held.done()
+    leader.signal(signal.SIGCONT)
+    if case.fate == NEVER:
+        held.answer.set_result(None)
+    await becomes(lambda: leader.has_fallen(fallen + 1))
+    # By then it has done what it may have had in mind.
+    await asyncio.sleep(1)
+    return leader
 
 
 @contextlib.asynccontextmanager
@@ -152,7 +170,8 @@ async def replica(place: Namespace, kubeconfig: str, folder: Path) -> AsyncItera
 async def test_a_leader_that_slept_over_its_lease_does_no_harm(
     kubeconfig: str, kubectl: Kubectl, crd: None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    cases = [(at, fate) for at in range(1, WRITES + 1) for index, fate in enumerate(FATES) if (at + index) % EVERY == 0]
+    ends = [Case(at, fate, False) for at in range(1, WRITES + 1) for fate in (FATES if ALL else [NOW])]
+    cases = [*ends, *(case._replace(cancel=True) for case in ends if case.at <= START)]
     print(f"{len(cases)} cases")
     wrong: list[str] = []
 
@@ -160,8 +179,8 @@ async def test_a_leader_that_slept_over_its_lease_does_no_harm(
         folders = [tmp_path_factory.mktemp("replica") for _ in range(2)]
         async with pair(kubeconfig, kubectl, folders) as two:
             while cases:
-                at, fate = cases.pop(0)
-                wrong.extend(f"write {at}, {fate}: {what}" for what in await two.play(at, fate))
+                case = cases.pop(0)
+                wrong.extend(f"{case}: {what}" for what in await two.play(case))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(PAIRS):
