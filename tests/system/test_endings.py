@@ -140,6 +140,19 @@ def test_results_that_cannot_be_published_in_time_are_published_by_the_next_atte
         release.deployment.install(release.values)
 
 
+def test_cancel_of_a_run_whose_results_cannot_be_published(release: Release) -> None:
+    store = f"deployment/{release.deployment.release}-s3"
+    name = release.apply(smoke("cancel-publishing", env=slow(2)))
+    release.evaluating(name)
+    release.deployment("scale", store, "--replicas=0")
+    try:
+        release.wait(name, lambda status: status["reason"] == "Publishing", what="Publishing")
+        release.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", CANCEL)
+        assert release.finish(name, seconds=120)["phase"] == "Cancelled"
+    finally:
+        release.deployment("scale", store, "--replicas=1")
+
+
 class TestALostNode:
     """The node's kubelet is stopped: nobody can say whether the run goes on."""
 

@@ -42,6 +42,24 @@ def test_evaluations_submitted_at_once_never_overlap_and_failures_name_their_cul
     assert runs[-1][2] == good, "the lowest priority runs last"
 
 
+def test_two_slots_run_two_at_once_and_never_three(release: Release, pod_watch: PodWatch) -> None:
+    release.deployment.install(release.values | {"operator": {"concurrency": 2}})
+    try:
+        # Without GPUs, so that only the slots keep them apart.
+        names = [release.apply(smoke(f"of-three-{letter}", gpus=0)) for letter in "abc"]
+        ends = [release.finish(name, seconds=600) for name in names]
+        assert [status["phase"] for status in ends] == ["Completed"] * 3
+    finally:
+        release.deployment.install(release.values)
+    runs = pod_watch.runs(names)
+    assert max(most_at_once(runs)) == 2, runs
+
+
+def most_at_once(runs: list[tuple[str, str, str]]) -> list[int]:
+    """How many ran at the start of each."""
+    return [sum(start <= began < end for start, end, _ in runs) for began, _, _ in runs]
+
+
 def test_hold_keeps_it_queued_until_it_is_taken_back(release: Release) -> None:
     name = release.apply(smoke("held", hold=True))
     held = release.wait(name, lambda status: status["reason"] == "OnHold", what="OnHold", seconds=30)
