@@ -8,7 +8,7 @@ from operator_objects import conditions, ended, job_of, pod_of, queued, retrying
 from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.run import Stage
-from lmms_eval_operator.derive import derive, in_queue, shows
+from lmms_eval_operator.derive import POD_DELETED, derive, in_queue, shows
 from lmms_eval_operator.objects import Container, Evaluation, Event, Job, Pod
 from lmms_eval_operator.waiting import silent
 
@@ -240,6 +240,13 @@ def test_the_reporter_names_the_culprit() -> None:
     assert where(evaluation, job_of(evaluation), ended(evaluation, 65))[2] == "no task nonsense"
     earlier = running("a", attempt=2, error=error)
     assert "no task nonsense" not in where(earlier, job_of(earlier), ended(earlier, 65))[2]
+
+
+def test_what_the_cluster_did_is_told_in_its_own_words() -> None:
+    evaluation = running("a", stage="Evaluating", error={"class": "Interrupted", "message": "asked to end"})
+    deleted = ended(evaluation, 75, deleting=True)
+    assert where(evaluation, job_of(evaluation), deleted)[1:] == ("PodDeleted", f"{POD_DELETED} (exit code 75) on node n1")
+    assert where(evaluation, job_of(evaluation), ended(evaluation, 75))[1:] == ("Interrupted", "asked to end")
 
 
 R = running("a", retries=2)

@@ -170,7 +170,7 @@ def _runners_own(evaluation: Evaluation, job: Job | None, reason: Reason, facts:
         return _end(evaluation, job, reason, BY_REASON[reason].meaning, facts)
     if evaluation.unwanted:
         return cancelled(evaluation, facts)
-    return _failed(evaluation, reason, _told(evaluation, BY_REASON[reason].meaning), facts)
+    return _failed(evaluation, reason, _told(evaluation, reason, BY_REASON[reason].meaning), facts)
 
 
 def _end(
@@ -183,7 +183,7 @@ def _end(
         return cancelled(evaluation, facts)
     if job is not None and job.stopped_for is not None:
         return _failed(evaluation, job.stopped_for, timed_out(evaluation, job.stopped_for), facts)
-    story = _told(evaluation, story)
+    story = _told(evaluation, reason, story)
     if retry.tried_again(evaluation, reason) and not own_fault:
         return _tried_again(evaluation, reason, story, facts)
     return _failed(evaluation, reason, story, facts)
@@ -212,10 +212,11 @@ def timed_out(evaluation: Evaluation, timer: Reason) -> str:
     return f"spec.timeoutSeconds ({evaluation.timeout_seconds}) passed since the first start"
 
 
-def _told(evaluation: Evaluation, story: str) -> str:
-    """The culprit's name comes from the reporter, who saw the log; the pod's story is second best."""
-    error = evaluation.error if evaluation.speaks_of_this_attempt else None
-    return (str((error or {}).get("message") or "") or story)[:MAX_MESSAGE]
+def _told(evaluation: Evaluation, reason: Reason, story: str) -> str:
+    """The culprit's name comes from the reporter, who saw the log, unless the end is none of the runner's doing."""
+    error = (evaluation.error if evaluation.speaks_of_this_attempt else None) or {}
+    said = str(error.get("message") or "") if error.get("class") == reason else ""
+    return (said or story)[:MAX_MESSAGE]
 
 
 def _failed(evaluation: Evaluation, reason: Reason, story: str, facts: Facts) -> Verdict:
