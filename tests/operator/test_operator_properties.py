@@ -116,6 +116,11 @@ class Queue(RuleBasedStateMachine):
     def an_operator_misses_events_or_hears_them_again(self, which: int, events: int) -> None:
         self.operators[which].skip(events)
 
+    @rule(which=st.integers(0, 1), leads=st.booleans())
+    def an_operator_is_elected_or_stands_down(self, which: int, leads: bool) -> None:
+        """Both may lead at once, or none."""
+        self.operators[which].lead(leads)
+
     @rule(which=st.integers(0, 1))
     def an_operator_crashes(self, which: int) -> None:
         self.operators[which] = Operator(self.cluster, self.concurrency)
@@ -197,6 +202,7 @@ class LongHistory(Queue):
         "an_operator_hears": 4,
         "an_operator_misses_events_or_hears_them_again": 1,
         "an_operator_crashes": 0.4,
+        "an_operator_is_elected_or_stands_down": 1,
         "submit": 0.7,
         "somebody_edits": 2,
         "somebody_deletes": 0.5,
@@ -229,6 +235,7 @@ class LongHistory(Queue):
             "an_operator_hears": {"which": pick([0, 1]), "events": pick([1, 3, 30])},
             "an_operator_misses_events_or_hears_them_again": {"which": pick([0, 1]), "events": pick([-20, -5, 1, 5])},
             "an_operator_crashes": {"which": pick([0, 1])},
+            "an_operator_is_elected_or_stands_down": {"which": pick([0, 1]), "leads": pick([True, True, False])},
             "submit": {
                 "priority": pick([-1, 0, 1]),
                 "hold": pick([True, False, False, False]),

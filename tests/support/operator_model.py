@@ -228,8 +228,15 @@ class Operator:
         self.client, clock = Client(cluster), lambda: cluster.now
         executor = Executor(self.client, self.view, SETTINGS, time=cluster.time, clock=clock)
         self.reconciler = Reconciler(self.view, Observer(self.client, self.view), executor, clock, cluster.time, Health(clock))
+        self.terms = self.term = 1
+        self.reconciler.term = lambda: self.term
         self.read = len(cluster.log)
         self.work: Any = None
+
+    def lead(self, leads: bool) -> None:
+        """A term begins or ends, at any moment."""
+        self.terms += leads
+        self.term = self.terms if leads else 0
 
     def step(self) -> bool:
         """On to the next call; whether the pass goes on after it."""
