@@ -1,7 +1,7 @@
 """The processes behind pods of this machine's cluster, found by what containerd keeps of each container on disk.
 
-Needs no API server and no kubelet, which may both be dead. A process is killed by its id, and only while the container's
-state names it.
+Needs no API server and no kubelet, which may both be dead. A process is killed by its id, and only if the kernel, too, says
+that it is in the container: ids are used again.
 """
 
 import json
@@ -39,7 +39,7 @@ class Container(NamedTuple):
 
 def containers(state: Path, namespace: str, name: str) -> list[Container]:
     """Those of this name in a namespace, in the order of their pods' names; `state` is the cluster's folder."""
-    return sorted(found for found in _all(state, namespace) if found.name == name and _lives(found.pid))
+    return sorted(found for found in _all(state, namespace) if found.name == name)
 
 
 def _all(state: Path, namespace: str) -> Iterator[Container]:
@@ -47,9 +47,10 @@ def _all(state: Path, namespace: str) -> Iterator[Container]:
         # Both files come and go with the container.
         with suppress(FileNotFoundError, ValueError):
             annotations = json.loads((folder / "config.json").read_text())["annotations"]
-            if annotations["io.kubernetes.cri.sandbox-namespace"] == namespace:
+            pid = int((folder / "init.pid").read_text())
+            if annotations["io.kubernetes.cri.sandbox-namespace"] == namespace and _lives_in(pid, folder.name):
                 name = annotations.get("io.kubernetes.cri.container-name", "")
-                yield Container(name, annotations["io.kubernetes.cri.sandbox-name"], int((folder / "init.pid").read_text()))
+                yield Container(name, annotations["io.kubernetes.cri.sandbox-name"], pid)
 
 
 def send(pid: int, number: signal.Signals) -> bool:
@@ -60,8 +61,11 @@ def send(pid: int, number: signal.Signals) -> bool:
     return False
 
 
-def _lives(pid: int) -> bool:
-    return bool(_stat(pid)) and _stat(pid)[0] != "Z"
+def _lives_in(pid: int, container: str) -> bool:
+    """A zombie is in no cgroup of its container any more."""
+    with suppress(OSError):
+        return container in Path(f"/proc/{pid}/cgroup").read_text()
+    return False
 
 
 def _stat(pid: int) -> list[str]:
