@@ -94,7 +94,7 @@ class Installation:
 
 @pytest.fixture
 def settings(gateway: Gateway) -> StoreSettings:
-    return replace(StoreSettings.from_environment(gateway.environment()), read_seconds=1.0, retry_seconds=0.5)
+    return replace(StoreSettings.from_environment(gateway.environment()), retry_seconds=0.5)
 
 
 @pytest.fixture
