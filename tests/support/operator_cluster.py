@@ -15,7 +15,6 @@ from lmms_eval_operator.reconcile import Reconciler
 from lmms_eval_operator.settings import Settings
 
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
-NODE = "a-node"
 SCORES = {"mme": {"acc,none": {"value": 0.5, "stderr": None}}}
 
 
@@ -61,6 +60,14 @@ class Namespace:
         self.settings = Settings(
             namespace=client.namespace, evaluator_image="evaluator:1", reporter_image="reporter:1", retry_backoff_seconds=1
         )
+
+    @property
+    def node(self) -> str:
+        """A node that there is not: its pods are ours to end.
+
+        The control plane removes them once it has known for 40 s that there is none of this name, hence one for each test.
+        """
+        return f"node-of-{self.client.namespace}"
 
     def with_settings(self, **changes: Any) -> Settings:
         """The settings, but for these."""
@@ -136,7 +143,7 @@ class Namespace:
     async def bind(self, name: str) -> str:
         """The scheduler found a node: from now on only the kubelet, which is us, can end the pod."""
         pod = await self.pod(name)
-        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": NODE}}
+        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": self.node}}
         path = f"/api/v1/namespaces/{self.client.namespace}/pods/{pod}/binding"
         await asyncio.to_thread(self._kubectl, "create", "--raw", path, "-f", "-", stdin=json.dumps(body))
         return pod
