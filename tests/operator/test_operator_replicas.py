@@ -144,11 +144,12 @@ async def test_a_leader_that_is_told_to_end_hands_over_within_two_seconds(
 async def test_a_leader_that_sleeps_past_its_lease_stands_down_when_it_wakes(
     pair: tuple[Replica, Replica], place: Namespace
 ) -> None:
-    """Between any two of its writes: see the test of pauses."""
+    """At rest. In the middle of a write: see the test of pauses."""
     leader, follower = pair
     await place.submit("a", priority=1)
     await place.submit("b")
-    await becomes(phase(place, "a", "Running"))
+    await place.pod("a")
+    await asyncio.sleep(2)
     slept = leader.send(signal.SIGSTOP)
     await end(place, "a")
     await becomes(phase(place, "b", "Running"))
