@@ -23,8 +23,8 @@ from lmms_eval_operator.reconcile import Reconciler
 from lmms_eval_operator.settings import Settings
 
 # Of an operator whose answers do not come; the others wait as long as in use.
-IMPATIENT_SECONDS = 1.0
-CASE_SECONDS = 60.0
+IMPATIENT_SECONDS = 2.0
+CASE_SECONDS = 120.0
 # Longer than from any write that is due at once to the next.
 REST_SECONDS = 0.3
 
