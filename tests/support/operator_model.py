@@ -185,6 +185,10 @@ class Client:
         await pause()
         return self._cluster.list(resource, label_selector, field_selector)
 
+    async def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Page]:
+        await pause()
+        yield self._cluster.list(resource, label_selector, field_selector)
+
     async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
         return await self._write(f"create {resource.plural}", lambda: self._cluster.create(resource, body))
 

@@ -44,8 +44,16 @@ class Observer:
         self._view.pods.replace(_parsed(objects.pod, pods.items), pods.resource_version)
         jobs = await self._client.list(JOBS, label_selector=OURS)
         self._view.jobs.replace(_parsed(objects.job, jobs.items), jobs.resource_version)
-        evaluations = await self._client.list(EVALUATIONS, field_selector=NOT_ENDED)
-        self._view.evaluations.replace(map(objects.evaluation, evaluations.items), evaluations.resource_version)
+        await self.evaluations()
+
+    async def evaluations(self) -> None:
+        """Lists those that have not ended. By pages: ten thousand whole ones at once would be 150 MB."""
+        found: list[Evaluation] = []
+        version = ""
+        async for page in self._client.pages(EVALUATIONS, field_selector=NOT_ENDED):
+            found += map(objects.evaluation, page.items)
+            version = page.resource_version
+        self._view.evaluations.replace(found, version)
 
     async def slots(self, *, make: bool = True) -> None:
         """Reads all slots, and makes those that are missing, unless told to write nothing."""
