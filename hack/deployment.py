@@ -34,11 +34,16 @@ def program(folder: str, *arguments: str) -> None:
 
 def cluster_answer(*arguments: str) -> str:
     """The last line that hack/cluster prints."""
+    return cluster_answers(*arguments)[-1]
+
+
+def cluster_answers(*arguments: str) -> list[str]:
+    """The lines that hack/cluster prints."""
     command = [sys.executable, str(ROOT / "hack" / "cluster"), *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise CommandFailed(f"hack/cluster {' '.join(arguments)} failed; its own message is above")
-    return done.stdout.strip().splitlines()[-1]
+    return done.stdout.strip().splitlines()
 
 
 class Kubectl(NamedTuple):
@@ -70,12 +75,15 @@ def kubectl(*, kubeconfig: str = "") -> Kubectl:
 
 
 def prepare() -> dict[str, str]:
-    """A cluster that is up, with our images built and loaded; the images by name."""
+    """A cluster that is up, with our images built and loaded; by their short names, what its pods call them."""
     program("cluster", "up")
     program("images", "build")
-    references: dict[str, str] = json.loads(IMAGES.read_text())
-    program("cluster", "load", *references.values())
-    return references
+    return load(json.loads(IMAGES.read_text()))
+
+
+def load(images: dict[str, str]) -> dict[str, str]:
+    """Brings local images to the cluster; the same keys, and what its pods call them."""
+    return dict(zip(images, cluster_answers("load", *images.values()), strict=True))
 
 
 def bare_pod(name: str, *, image: str, command: list[str]) -> dict[str, Any]:

@@ -58,9 +58,7 @@ def prepare() -> dict[str, str]:
     deployment.program("cluster", "up")
     deployment.program("images", "build", *IMAGES.values())
     built: dict[str, str] = json.loads(deployment.IMAGES.read_text())
-    images = {name: built[source] for name, source in IMAGES.items()}
-    deployment.program("cluster", "load", *images.values())
-    return images
+    return deployment.load({name: built[source] for name, source in IMAGES.items()})
 
 
 def local_cluster() -> Local:

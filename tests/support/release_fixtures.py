@@ -1,7 +1,6 @@
 """The installed chart on a real node, and words for what tests do with it."""
 
 import json
-import os
 import subprocess
 import threading
 import time
@@ -142,18 +141,21 @@ def pod_watch(release: Release) -> Iterator[PodWatch]:
 
 
 @pytest.fixture(scope="session")
-def node() -> Kubectl:
-    """kubectl on a cluster with a node: the one that `make test` names, else that of hack/cluster, with our images loaded."""
-    named = os.environ.get("LMMS_EVAL_TEST_KUBECONFIG")
-    if not named:
-        deployment.prepare()
-    return deployment.kubectl(kubeconfig=named or "")
+def images() -> dict[str, str]:
+    """Our images on a cluster with a node, as its pods call them; `make test` has brought them there before."""
+    return deployment.prepare()
 
 
 @pytest.fixture(scope="session")
-def release(node: Kubectl) -> Iterator[Release]:
+def node(images: dict[str, str]) -> Kubectl:
+    """kubectl on that cluster."""
+    return deployment.kubectl()
+
+
+@pytest.fixture(scope="session")
+def release(node: Kubectl, images: dict[str, str]) -> Iterator[Release]:
     """The chart of this checkout, installed under Pod Security `restricted`; taken away at the end."""
-    values = deployment.image_values(json.loads(deployment.IMAGES.read_text())) | {"policies": {"images": [f"{NO_REGISTRY}/*"]}}
+    values = deployment.image_values(images) | {"policies": {"images": [f"{NO_REGISTRY}/*"]}}
     installed = Deployment(node, NAMESPACE)
     installed.uninstall()
     installed.install(values)

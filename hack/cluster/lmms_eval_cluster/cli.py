@@ -31,8 +31,8 @@ class Provider(Protocol):
     def kubeconfig(self) -> Path:
         """Give the path of its kubeconfig."""
 
-    def load(self, names: list[str]) -> None:
-        """Make locally built images runnable by its pods."""
+    def load(self, names: list[str]) -> list[str]:
+        """Make locally built images runnable by its pods; the references by which they name them, in the same order."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         case "kubeconfig":
             print(provider.kubeconfig())
         case "load":
-            provider.load(options.images)
+            print(*provider.load(options.images), sep="\n")
         case "stop" | "start":
             if not isinstance(provider, Local):
                 raise ClusterError("Components can be stopped and started in a cluster of the local provider only.")
@@ -103,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     command("down", "take the cluster away: processes, mounts, namespaces, state")
     command("status", "show what runs; exit status 1 if the cluster is not whole")
     command("kubeconfig", "print the path of the cluster's kubeconfig")
-    load = command("load", "make locally built images runnable by pods under the same names")
+    load = command("load", "make locally built images runnable by pods; prints what those call them")
     load.add_argument("images", nargs="+", metavar="IMAGE", help="full name: host, path and tag")
     for name, text in (("stop", "kill one component, to see what an outage does"), ("start", "start it again")):
         command(name, text).add_argument("component", metavar="COMPONENT")

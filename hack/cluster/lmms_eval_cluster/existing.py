@@ -39,26 +39,25 @@ class Existing:
         """Give the path the environment gave."""
         return self._kubeconfig
 
-    def load(self, names: list[str]) -> None:
-        """Push images to the registry and print the references by which pods can use them.
+    def load(self, names: list[str]) -> list[str]:
+        """Push images to the registry, whose name is then the first part of theirs.
 
         Raises ClusterError if no registry is named.
         """
         if not self._registry:
             raise ClusterError("Set LMMS_EVAL_REGISTRY to a registry that you can push to and the cluster can pull from.")
-        for name in names:
-            reference = parse(name)
-            target = f"{self._registry}/{reference.path}:{reference.tag}"
-            self._push(name, target)
-            print(target)
+        return [self._push(name) for name in names]
 
-    def _push(self, name: str, target: str) -> None:
+    def _push(self, name: str) -> str:
+        reference = parse(name)
+        target = f"{self._registry}/{reference.path}:{reference.tag}"
         say(f"Pushing {name} as {target} ...")
         if succeeds("docker", "image", "inspect", name):
             call("docker", "tag", name, target)
             call("docker", "push", target)
         else:
             call("buildah", "push", name, f"docker://{target}")
+        return target
 
     def _kubectl(self, *arguments: str) -> str:
         return call(self._binaries.found("kubectl"), "--kubeconfig", self._kubeconfig, *arguments)

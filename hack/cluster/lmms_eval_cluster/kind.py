@@ -57,11 +57,12 @@ class Kind:
         self._write_kubeconfig()
         return self._path
 
-    def load(self, names: list[str]) -> None:
-        """Copy images of the Docker engine to the node."""
+    def load(self, names: list[str]) -> list[str]:
+        """Copy images of the Docker engine to the node, under the same names."""
         for name in names:
             say(f"Loading {name} into the kind cluster {self._cluster.name} ...")
             self._kind("load", "docker-image", name)
+        return names
 
     def _exists(self) -> bool:
         return self._cluster.name in call(self._binaries.found("kind"), "get", "clusters").split()

@@ -69,12 +69,13 @@ class Local:
         self._address()
         return self._cluster.kubeconfig
 
-    def load(self, names: list[str]) -> None:
+    def load(self, names: list[str]) -> list[str]:
         """Make locally built images runnable by pods under the same names."""
         with self._locked():
             self._address()
             for name in names:
                 Images(self._cluster).load(name)
+        return names
 
     def stop(self, component: str) -> None:
         """Kill one component, as an outage would.
