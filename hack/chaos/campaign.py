@@ -5,7 +5,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import deployment
@@ -39,12 +40,12 @@ class Campaign(NamedTuple):
 
 def run(campaign: Campaign, kubectl: Kubectl, images: dict[str, str]) -> Result:
     """Installs the chart with the stand-in for lmms-eval, has everything happen, and takes it away again if all was well."""
-    cluster = local_cluster()
+    state = state_of_the_cluster()
     release = Deployment(kubectl, NAMESPACE)
     release.uninstall()
     release.install(values(images))
     try:
-        outcome = endure(campaign, release, cluster)
+        outcome = endure(campaign, release, state)
     finally:
         # Whatever happened: those who come next need a whole cluster.
         deployment.program("cluster", "up")
@@ -61,12 +62,12 @@ def prepare() -> dict[str, str]:
     return deployment.load({name: built[source] for name, source in IMAGES.items()})
 
 
-def local_cluster() -> Local:
-    """The cluster on this machine; CommandFailed for any other, whose processes are not ours to kill."""
-    cluster = choose(cluster_from(os.environ, control_plane_only=False), os.environ)
-    if not isinstance(cluster, Local):
+def state_of_the_cluster() -> Path:
+    """The folder of the cluster on this machine; CommandFailed for any other, whose processes are not ours to kill."""
+    cluster = cluster_from(os.environ, control_plane_only=False)
+    if not isinstance(choose(cluster, os.environ), Local):
         raise CommandFailed("chaos kills processes of the node, so it needs the local provider: LMMS_EVAL_CLUSTER_PROVIDER=local")
-    return cluster
+    return cluster.state
 
 
 def values(images: dict[str, str]) -> dict[str, Any]:
@@ -78,16 +79,15 @@ def values(images: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def endure(campaign: Campaign, release: Deployment, cluster: Local) -> Result:
+def endure(campaign: Campaign, release: Deployment, state: Path) -> Result:
     """The chaos itself, and what it comes to."""
     started, ledger, witness = time.monotonic(), Ledger(), Witness(release)
 
     def say(text: str) -> None:
         print(f"{time.monotonic() - started:7.1f}  {text}", flush=True)
 
-    state = cluster_from(os.environ, control_plane_only=False).state
     people = People(release, ledger, witness, seed=campaign.seed, say=say)
-    misfortune = Misfortune(release, cluster, state, ledger, seed=campaign.seed, say=say)
+    misfortune = Misfortune(release, state, ledger, seed=campaign.seed, say=say)
     together(campaign.seconds, people.live, misfortune.live)
     say("quiet")
     deployment.program("cluster", "up")
@@ -105,9 +105,9 @@ def together(seconds: float, *lives: Callable[[threading.Event], None]) -> None:
     stop = threading.Event()
     with ThreadPoolExecutor(len(lives)) as pool:
         running = [pool.submit(life, stop) for life in lives]
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not any(future.done() for future in running):
-            time.sleep(1)
-        stop.set()
+        try:
+            wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
+        finally:
+            stop.set()
     for future in running:
         future.result()

@@ -15,9 +15,8 @@ from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
 
-from deployment import Deployment
-from lmms_eval_cluster.console import ClusterError
-from lmms_eval_cluster.local import Local
+import deployment
+from deployment import CommandFailed, Deployment
 
 from chaos.containers import Container, containers, send
 from chaos.ledger import Ledger
@@ -26,6 +25,8 @@ from lmms_eval_core import names
 
 MEAN_GAP_SECONDS: Final = 7.0
 TICK: Final = 0.2
+# So long a blow waits for somebody to meet.
+AIM_SECONDS: Final = 8.0
 WEIGHTS: Final = {
     "kill operator": 4,
     "freeze operator": 1,
@@ -67,8 +68,8 @@ def blows(seed: int) -> Iterator[Blow]:
 class Misfortune:
     """All that goes wrong, as one thread."""
 
-    def __init__(self, release: Deployment, cluster: Local, state: Path, ledger: Ledger, *, seed: int, say: Say) -> None:
-        self._release, self._cluster, self._state = release, cluster, state
+    def __init__(self, release: Deployment, state: Path, ledger: Ledger, *, seed: int, say: Say) -> None:
+        self._release, self._state = release, state
         self._ledger, self._blows, self._say = ledger, blows(seed), say
         self._passing: list[tuple[float, str, Callable[[], object]]] = []
 
@@ -77,8 +78,8 @@ class Misfortune:
         blow, since = next(self._blows), time.monotonic()
         while not stop.wait(TICK):
             self._pass(time.monotonic())
-            if time.monotonic() - since >= blow.after:
-                self._strike(blow)
+            waited = time.monotonic() - since - blow.after
+            if waited >= 0 and (self._strike(blow) or waited >= AIM_SECONDS):
                 blow, since = next(self._blows), time.monotonic()
         self._pass(float("inf"))
 
@@ -89,7 +90,9 @@ class Misfortune:
             moment[2]()
             self._say(f"end of {moment[1]}")
 
-    def _strike(self, blow: Blow) -> None:
+    def _strike(self, blow: Blow) -> bool:
+        """Whether it met anybody."""
+        before = self._ledger.done[blow.verb]
         match blow.verb.split():
             case ["kill", "operator"]:
                 self._kill_operator(blow)
@@ -101,6 +104,7 @@ class Misfortune:
                 self._delete(kind, blow)
             case [*_, "outage"]:
                 self._outage(blow)
+        return self._ledger.done[blow.verb] > before
 
     def _kill_operator(self, blow: Blow) -> None:
         """One replica, or all at once."""
@@ -143,9 +147,9 @@ class Misfortune:
     def _outage(self, blow: Blow) -> None:
         """One at a time of each; a second one while the first lasts finds nothing to kill."""
         component = COMPONENTS[blow.verb]
-        with contextlib.suppress(ClusterError):
-            self._cluster.stop(component)
-            self._later(blow.seconds, blow.verb, functools.partial(self._cluster.start, component))
+        with contextlib.suppress(CommandFailed):
+            deployment.program("cluster", "stop", component)
+            self._later(blow.seconds, blow.verb, functools.partial(deployment.program, "cluster", "start", component))
             self._done(blow, f"for {blow.seconds:.0f} s")
 
     def _containers(self, name: str) -> list[Container]:
