@@ -140,3 +140,23 @@ def test_a_job_made_again_by_a_sleeper_does_not_hide_that_the_first_one_vanished
     cluster.now += 6
     sleeper.pass_to_the_end()
     assert started(cluster) == ["second"]
+
+
+def test_a_cancel_in_the_middle_of_a_start_frees_the_slot_at_once(cluster: Cluster) -> None:
+    operator = Operator(cluster, 1)
+    runs_until(operator, lambda: states(cluster) == ["new"])
+    edit(cluster, "first", cancel=True)
+    operator.pass_to_the_end()
+    assert cluster.get(EVALUATIONS, "first")["status"]["phase"] == "Cancelled"
+    # No time has passed: its Job was never started, so nothing of it can come late.
+    assert started(cluster) == ["second"]
+
+
+def test_a_sleeper_cannot_start_what_was_cancelled_before_its_start(cluster: Cluster) -> None:
+    sleeper, other = Operator(cluster, 1), Operator(cluster, 1)
+    runs_until(sleeper, lambda: sleeper.client.about_to == "patch lmmevaluations")
+    edit(cluster, "first", cancel=True)
+    other.pass_to_the_end()
+    assert started(cluster) == ["second"]
+    while sleeper.step():
+        assert started(cluster) == ["second"]

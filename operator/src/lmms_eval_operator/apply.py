@@ -159,8 +159,12 @@ class Executor:
             self._view.jobs.put(found)
 
     async def _refuse(self, evaluation: objects.Evaluation, message: str) -> None:
-        verdict = Verdict(Phase.FAILED, Reason.INVALID_SPEC, message[:MAX_MESSAGE])
+        await self._end_before_start(evaluation, Verdict(Phase.FAILED, Reason.INVALID_SPEC, message[:MAX_MESSAGE]))
+
+    async def _end_before_start(self, evaluation: objects.Evaluation, verdict: Verdict) -> None:
+        """Its next attempt, which may have a slot and a Job by now, was not started, and cannot be any more."""
         await self._write_status(evaluation, patches.ended(evaluation, verdict, rfc3339(self._time())))
+        self._view.over.add((evaluation.uid, evaluation.attempt + 1))
 
     async def _mark_running(self, action: MarkRunning) -> None:
         await self._write_status(action.evaluation, patches.running(action.evaluation, action.job, rfc3339(self._time())))
@@ -201,7 +205,7 @@ class Executor:
         await self._write_job(action.job, patches.expire_job(action.job, self._settings.job_ttl_seconds))
 
     async def _end_queued(self, action: EndQueued) -> None:
-        await self._write_status(action.evaluation, patches.ended(action.evaluation, action.verdict, rfc3339(self._time())))
+        await self._end_before_start(action.evaluation, action.verdict)
 
     async def _finish(self, action: Finish) -> None:
         expected = action.evaluation
@@ -231,8 +235,6 @@ class Executor:
                 raise errors.Conflict(f"slot {slot.index} is still in use by {holder.name}")
         register = await lease.swap(self._client, slot.register, "")
         self._view.slots[slot.index] = Slot(slot.index, register)
-        if holder is not None:
-            self._view.over.discard((holder.uid, holder.attempt))
 
     # For people to read.
 

@@ -190,7 +190,7 @@ class View:
     pods: Collection[Pod] = field(default_factory=Collection)
     slots: dict[int, Slot] = field(default_factory=dict)
     over: set[tuple[str, int]] = field(default_factory=set)
-    """Attempts (uid, number) that this process saw end, by live reads: that stays true."""
+    """Attempts (uid, number) in a slot that this process ended by a write that had not met another: that stays true."""
     notes: dict[str, Notes] = field(default_factory=dict)
     _unsettled_since: dict[tuple[str, int], float] = field(default_factory=dict)
     _silent_since: dict[str, float] = field(default_factory=dict)
@@ -240,11 +240,12 @@ class View:
         return [slot for _, slot in sorted(self.slots.items()) if slot.holds(evaluation.uid, attempt)]
 
     def note(self, now: float) -> None:
-        """Keeps, since when attempts have been unsettled, steady or silent; call before each plan."""
+        """Keeps since when attempts have been unsettled, steady or silent, and what is of use still; call before each plan."""
         running = [item for item in self.evaluations.restless() if item.job_uid]
         unsettled = {(item.uid, item.attempt) for item in running if self.current_job(item) is None}
         holders = [slot.holder for slot in self.slots.values() if slot.holder]
         unsettled |= {(holder.uid, holder.attempt) for holder in holders if not self._vouched_for(holder)}
+        self.over &= {(holder.uid, holder.attempt) for holder in holders}
         self._unsettled_since = {key: self._unsettled_since.get(key, now) for key in unsettled}
         quiet = {silent(self.current_job(item), self.pods_of(item.uid, item.attempt)) for item in running} - {""}
         self._silent_since = {uid: self._silent_since.get(uid, now) for uid in quiet}
