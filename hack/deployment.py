@@ -78,7 +78,8 @@ def prepare() -> dict[str, str]:
     """A cluster that is up, with our images built and loaded; by their short names, what its pods call them."""
     program("cluster", "up")
     program("images", "build")
-    return load(json.loads(IMAGES.read_text()))
+    built = json.loads(IMAGES.read_text())
+    return load({name: built[name] for name in SHIPPED})
 
 
 def load(images: dict[str, str]) -> dict[str, str]:
