@@ -26,9 +26,11 @@ class Refusing:
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
         self.lists = 0
+        self.of_evaluations = 0
 
-    async def everything(self, *, make_slots: bool = True) -> None:
+    async def everything(self, *, make_slots: bool = True, evaluations: bool = True) -> None:
         self.lists += 1
+        self.of_evaluations += evaluations
         if self.failures:
             raise self.failures.pop(0)
 
@@ -92,6 +94,38 @@ async def test_being_elected_hurries_it_even_then() -> None:
     loop.elected.set()
     await seen(lambda: observer.lists == 2)
     task.cancel()
+
+
+async def test_it_waits_a_moment_for_the_election_before_its_first_list() -> None:
+    observer, term = Refusing(), 0
+    loop = reconciler(observer)
+    loop.term = lambda: term
+    task = asyncio.create_task(loop.run())
+    await asyncio.sleep(0.05)
+    assert observer.lists == 0 and loop.health.beat_at > 0
+    term = 1
+    loop.elected.set()
+    await seen(lambda: loop.health.good_at > 0)
+    assert observer.lists == 1
+    task.cancel()
+
+
+async def test_evaluations_whose_list_takes_long_are_listed_more_rarely() -> None:
+    now, took = 1000.0, 2.0
+
+    class Slow(Refusing):
+        async def everything(self, *, make_slots: bool = True, evaluations: bool = True) -> None:
+            nonlocal now
+            await super().everything(make_slots=make_slots, evaluations=evaluations)
+            now += took if evaluations else 0
+
+    observer = Slow()
+    loop = reconciler(observer)
+    loop.clock = lambda: now
+    for _ in range(10):
+        await loop.work()
+        now += reconcile.RELIST_SECONDS
+    assert (observer.lists, observer.of_evaluations) == (10, 3)
 
 
 async def test_each_term_begins_with_a_fresh_list_and_counts_time_anew() -> None:

@@ -37,16 +37,20 @@ class Observer:
         self._client = client
         self._view = view
 
-    async def everything(self, *, make_slots: bool = True) -> None:
-        """Lists all. Evaluations last: one that is missing in the list, though its Job is in an earlier one, has ended."""
+    async def everything(self, *, make_slots: bool = True, evaluations: bool = True) -> None:
+        """Lists all, or all but the evaluations.
+
+        They come last: one that is missing in the list, though its Job is in an earlier one, has ended.
+        """
         await self.slots(make=make_slots)
         pods = await self._client.list(PODS, label_selector=OURS)
         self._view.pods.replace(_parsed(objects.pod, pods.items), pods.resource_version)
         jobs = await self._client.list(JOBS, label_selector=OURS)
         self._view.jobs.replace(_parsed(objects.job, jobs.items), jobs.resource_version)
-        await self.evaluations()
+        if evaluations:
+            await self._evaluations()
 
-    async def evaluations(self) -> None:
+    async def _evaluations(self) -> None:
         """Lists those that have not ended. By pages: ten thousand whole ones at once would be 150 MB."""
         found: list[Evaluation] = []
         version = ""

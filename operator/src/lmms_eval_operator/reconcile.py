@@ -27,6 +27,12 @@ from lmms_eval_operator.view import View
 
 PERIOD_SECONDS: Final = 15.0
 RELIST_SECONDS: Final = 60.0
+# Ten thousand evaluations are seconds of work, here and in the API server: a list that takes longer than this is made rarer in
+# proportion. The watch tells of all of them; the list is for what it may have missed, and every start looks at its own live.
+QUICK_LIST_SECONDS: Final = 0.5
+RAREST: Final = 10.0
+# Most replicas are elected or not within a fraction of a second; to list before that would be to list twice.
+FIRST_TERM_SECONDS: Final = 2.0
 FIRST_BACKOFF: Final = 0.5
 LAST_BACKOFF: Final = 5.0
 # A pass that goes on for longer lets the others have their turn; far more than a start and an end take.
@@ -77,10 +83,14 @@ class Reconciler:
     """Hears how long each pass took, and whether it ended without an error."""
     _term: int = 0
     _listed_at: float = float("-inf")
+    _evaluations_due_at: float = float("-inf")
     _backoff: float = FIRST_BACKOFF
 
     async def run(self) -> None:
         """For ever."""
+        self.health.beat()
+        if not self.term():
+            await _set(self.elected, FIRST_TERM_SECONDS)
         while True:
             self.health.beat()
             self.wake.clear()
@@ -125,7 +135,12 @@ class Reconciler:
         return 0.0
 
     async def _list(self, term: int) -> None:
-        await self.observer.everything(make_slots=term > 0)
+        began = self.clock()
+        evaluations = term != self._term or began >= self._evaluations_due_at
+        await self.observer.everything(make_slots=term > 0, evaluations=evaluations)
+        if evaluations:
+            rarer = min(max((self.clock() - began) / QUICK_LIST_SECONDS, 1.0), RAREST)
+            self._evaluations_due_at = self.clock() + self.relist_seconds * rarer
         if term != self._term:
             self.view.forget_times()
         self._term, self._listed_at = term, self.clock()
@@ -153,7 +168,7 @@ class Reconciler:
     def _back_off(self, error: errors.KubeError) -> float:
         wait = max(self._backoff * random.uniform(0.5, 1.5), getattr(error, "retry_after", 0.0))
         self._backoff = min(self._backoff * 2, LAST_BACKOFF)
-        self._listed_at = float("-inf")
+        self._listed_at = self._evaluations_due_at = float("-inf")
         self.view.outage()
         log.warning("the API server refused or did not answer", extra=logs.keys(cause=error.message, wait=round(wait, 1)))
         return wait
@@ -161,12 +176,16 @@ class Reconciler:
     async def _sleep(self, seconds: float) -> None:
         # While backing off, events are no reason to hurry: they are what a struggling API server sends in plenty. Being elected
         # is one, since the election itself takes an API server that answers.
-        reason = self.elected if self._backoff > FIRST_BACKOFF else self.wake
-        try:
-            async with asyncio.timeout(seconds):
-                await reason.wait()
-        except TimeoutError:
-            pass
+        await _set(self.elected if self._backoff > FIRST_BACKOFF else self.wake, seconds)
+
+
+async def _set(event: asyncio.Event, seconds: float) -> None:
+    """Waits for it, but not for longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
 
 
 def _what(action: Action) -> str:
