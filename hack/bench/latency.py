@@ -47,11 +47,19 @@ class Seen:
 
     async def of(self, name: str) -> float:
         """When `name` was seen so."""
+        await self._until(lambda: name in self.at)
+        return self.at[name]
+
+    async def nth(self, number: int) -> str:
+        """The name of the `number`th (from 1) that was seen so."""
+        await self._until(lambda: len(self.at) >= number)
+        return list(self.at)[number - 1]
+
+    async def _until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(300):
-            while name not in self.at:
+            while not true():
                 self._changed.clear()
                 await self._changed.wait()
-        return self.at[name]
 
 
 def terminal(item: Object) -> bool:

@@ -1,0 +1,162 @@
+"""Evaluations as they are in use, by the thousand: what a team would submit, and what is left of one that has run."""
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterable
+from itertools import chain
+from typing import Any
+
+from deployment import Kubectl
+
+from lmms_eval_core import names
+from lmms_eval_core.crd import custom_resource_definition
+from lmms_eval_core.kube import errors, transport
+from lmms_eval_core.kube.client import EVALUATIONS, Object
+
+WRITERS = 16
+PERIOD_SECONDS = 0.2
+TASKS = ["mme", "mmbench_en_dev", "mmmu_val", "mathvista_testmini", "ai2d", "chartqa", "docvqa_val", "ocrbench"]
+REPORTER_ACCOUNT = "lmms-eval-reporter"
+MOMENT = "2026-01-02T03:04:05Z"
+
+
+def queued(name: str) -> Object:
+    """A submission from training: one checkpoint on eight tasks."""
+    spec: dict[str, Any] = {
+        "model": "qwen2_5_vl",
+        "modelArgs": {
+            "pretrained": f"/checkpoints/vlm-7b-instruct-sft-run-{name}/step-00012000",
+            "attn_implementation": "flash_attention_2",
+            "max_pixels": 12845056,
+            "min_pixels": 200704,
+            "max_num_frames": 32,
+            "use_custom_video_loader": True,
+            "interleave_visuals": False,
+            "device_map": "auto",
+        },
+        "tasks": TASKS,
+        "batchSize": "auto",
+        "genKwargs": "temperature=0,max_new_tokens=1024,do_sample=False",
+        "systemInstruction": "Look at the image before you answer. " * 12,
+        "gpus": 1,
+        "resources": {"cpu": "8", "memory": "96Gi", "sharedMemory": "16Gi", "ephemeralStorage": "200Gi"},
+        "volumes": [
+            {"claimName": "checkpoints", "mountPath": "/checkpoints"},
+            {"claimName": "datasets", "mountPath": "/datasets"},
+        ],
+        "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "env": [
+            {"name": "OPENAI_API_KEY", "secretKeyRef": {"name": "lmms-eval-env-judge", "key": "api-key"}},
+            {"name": "HF_TOKEN", "secretKeyRef": {"name": "lmms-eval-env-hub", "key": "token"}},
+            {"name": "OPENAI_API_URL", "value": "https://judge.example.com/v1/chat/completions"},
+        ],
+        "timeoutSeconds": 28800,
+    }
+    return _evaluation(name, spec)
+
+
+def service_account() -> Object:
+    """Whom evaluator pods run as."""
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": REPORTER_ACCOUNT}}
+
+
+def finished_status(name: str) -> Object:
+    """The status of one that has run, the reporter's fields included."""
+    attempt = {"number": 1, "jobName": f"{name}-0a1b2c3d-a1", "node": "gpu-node-17", "startedAt": MOMENT, "endedAt": MOMENT}
+    condition = {"type": "Complete", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": MOMENT}
+    return {
+        "phase": "Completed",
+        "reason": "Succeeded",
+        "message": "",
+        "observedGeneration": 1,
+        "conditions": [condition],
+        "attempt": 1,
+        "slot": 0,
+        "jobName": attempt["jobName"],
+        "jobUID": "4f0d2a5e-7c1b-4a8e-9f3d-0123456789ab",
+        "attempts": [{**attempt, "exitCode": 0, "reason": "Succeeded"}],
+        "startedAt": MOMENT,
+        "completedAt": MOMENT,
+        **published(name),
+    }
+
+
+def published(name: str) -> Object:
+    """What the reporter leaves of a run."""
+    files = [{"name": f"samples/{task}.jsonl.zst", "bytes": 1234567, "lines": 2374} for task in TASKS]
+    return {
+        "reportedAttempt": 1,
+        "scores": {task: {"acc,none": {"value": 0.6180339887, "stderr": 0.0123456789}} for task in TASKS},
+        "summary": "mme 0.618, mmbench_en_dev 0.618 and 6 more",
+        "artifacts": {"uri": f"s3://lmms-eval/results/team/{name}/a1", "files": files},
+        "usage": {
+            "loadSeconds": 71.2,
+            "generationSeconds": 5234.5,
+            "totalSeconds": 5391.7,
+            "gpuSeconds": 5391.7,
+            "samples": 52228,
+            "versions": {"lmms-eval": "0.5.0", "torch": "2.8.0", "transformers": "4.57.1"},
+        },
+        "suspect": {"samples": 52228, "empty": 3, "failed": 0, "swallowedErrors": 0},
+    }
+
+
+async def fill(kubectl: Kubectl, client: transport.Transport, size: int) -> None:
+    """So many that wait, and so many that have run. Leaves this checkout's CRD in the cluster.
+
+    They are created under a CRD of the same schema that takes a status along and has no rules: half of the writes, and the
+    rules are most of the cost of each.
+    """
+    await _apply(kubectl, client, seeding=True)
+    finished = ({**queued(f"finished-{number:05}"), "status": finished_status(f"finished-{number:05}")} for number in range(size))
+    waiting = (queued(f"queued-{number:05}") for number in range(size))
+    await _all(client.create(EVALUATIONS, body) for body in chain(finished, waiting))
+    await _apply(kubectl, client, seeding=False)
+
+
+async def _apply(kubectl: Kubectl, client: transport.Transport, *, seeding: bool) -> None:
+    body = custom_resource_definition()
+    if seeding:
+        for version in body["spec"]["versions"]:
+            del version["subresources"]
+            version["schema"] = _without_rules(version["schema"])
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
+    async with asyncio.timeout(60):
+        while True:
+            if await _takes_status(client) is seeding:
+                return
+            await asyncio.sleep(PERIOD_SECONDS)
+
+
+async def _takes_status(client: transport.Transport) -> bool | None:
+    """Whether the CRD that is in force now takes a status at creation; None if there is none."""
+    try:
+        made = await client.create(EVALUATIONS, {**queued("probe"), "status": finished_status("probe")}, dry_run=True)
+    except errors.NotFound:
+        return None
+    return bool(made["status"]["phase"] == "Completed")
+
+
+def _without_rules(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_rules(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {key: _without_rules(value) for key, value in node.items() if key != "x-kubernetes-validations"}
+
+
+def _evaluation(name: str, spec: Object) -> Object:
+    metadata = {"name": name, "labels": {"app.kubernetes.io/part-of": "vlm-7b", "team": "multimodal"}}
+    return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """A few at a time."""
+    iterator = iter(work)
+
+    async def writer() -> None:
+        for part in iterator:
+            await part
+
+    await asyncio.gather(*(writer() for _ in range(WRITERS)))

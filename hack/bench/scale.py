@@ -1,0 +1,186 @@
+"""The operator's process beside a queue of a hundred, a thousand and ten thousand, on a control plane without a node.
+
+`python -m bench.scale [SIZE ...]` runs this part alone.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import deployment
+from deployment import ROOT, CommandFailed, Kubectl
+
+from bench import population, rows
+from bench.bare import Bare
+from bench.namespace import SLOT, Namespace
+from bench.operator_process import OperatorProcess, running
+from bench.rows import Row, percentile
+from lmms_eval_core.kube import transport
+from lmms_eval_operator.events import COMPONENT
+
+CLUSTER = "lmms-eval-bench"
+SIZES = (100, 1_000, 10_000)
+EARLY, HAND_OFFS, STAGED = 5, 50, 3
+# A runner exits some time after its scores are published.
+PUBLISHED_SECONDS = 0.2
+REST_SECONDS = 60.0
+QUIET = 0.05
+# The Job controller replaces (PUT) a Job's status; the operator creates and patches.
+WRITES = r'^apiserver_request_total\{code="20.",.*resource="(?:%s)".*verb="(?:POST|PATCH)".*\} (\d+)'
+
+
+class Bench:
+    """What all sizes have in common."""
+
+    def __init__(self, kubectl: Kubectl) -> None:
+        self._kubectl = kubectl
+
+    async def measure(self, size: int) -> list[Row]:
+        """All rows of one size."""
+        async with self._namespace(f"bench-{size}") as queue, self._namespace(f"bench-{size}-bare") as bare:
+            await population.fill(self._kubectl, queue.client, size)
+            return await self._operate(size, queue, Bare(bare))
+
+    async def _operate(self, size: int, queue: Namespace, bare: Bare) -> list[Row]:
+        await bare.prepare()
+        log = ROOT / "build" / "bench" / f"operator-{size}.log"
+        with running(kubeconfig=self._kubectl.kubeconfig, namespace=queue.client.namespace, log=log) as process:
+            line = Line(queue)
+            await line.advance()
+            first = await queue.claims.of(SLOT) - process.began
+            early = [await line.hand_off() for _ in range(EARLY)]
+            await quiet(process)
+            settled = process.cpu_seconds()
+            pairs = [(await line.hand_off(), await bare.hand_off()) for _ in range(HAND_OFFS)]
+            writes, events = await self._writes(queue, line)
+            await quiet(process)
+            rest, renewals = process.cpu_seconds(), self._written("leases")
+            await asyncio.sleep(REST_SECONDS)
+            rest, renewals = process.cpu_seconds() - rest, self._written("leases") - renewals
+            return [
+                Row(f"{size} queued: operator start to first claim", first, "s", 5.0),
+                Row(f"{size} queued: slowest hand-off while it starts", max(early) * 1000, "ms"),
+                Row(f"{size} queued: CPU until it is quiet", settled, "s"),
+                *compared(size, [ours for ours, _ in pairs], [floor for _, floor in pairs]),
+                Row(f"{size} queued: writes of an evaluation", writes, ""),
+                Row(f"{size} queued: events of an evaluation", events, ""),
+                Row(f"{size} queued: CPU at rest", rest, "s/min"),
+                Row(f"{size} queued: Lease renewals at rest, the election's", renewals, "1/min"),
+                Row(f"{size} queued: operator memory, highest", process.peak_mib(), "MiB", 250.0),
+            ]
+
+    async def _writes(self, queue: Namespace, line: "Line") -> tuple[float, float]:
+        """Writes and events of an evaluation that is seen in every stage."""
+        await asyncio.sleep(2)
+        before, told = self._written("lmmevaluations|jobs") + queue.swaps - queue.reports, await queue.events(COMPONENT)
+        for _ in range(STAGED):
+            await queue.runs(line.current)
+            await line.hand_off()
+        await asyncio.sleep(2)
+        after = self._written("lmmevaluations|jobs") + queue.swaps - queue.reports
+        return (after - before) / STAGED, (await queue.events(COMPONENT) - told) / STAGED
+
+    def _written(self, resources: str) -> int:
+        """Creates and patches so far, by whomever."""
+        return sum(map(int, re.findall(WRITES % resources, self._kubectl("get", "--raw", "/metrics"), re.M)))
+
+    @contextlib.asynccontextmanager
+    async def _namespace(self, name: str) -> AsyncIterator[Namespace]:
+        self._kubectl("create", "namespace", name)
+        client = await transport.connect(namespace=name, kubeconfig=self._kubectl.kubeconfig)
+        try:
+            namespace = Namespace(client)
+            await namespace.prepare()
+            async with namespace.watching():
+                yield namespace
+        finally:
+            await client.close()
+
+
+class Line:
+    """The queue in its order: which one runs, and which is next."""
+
+    def __init__(self, queue: Namespace) -> None:
+        self._queue = queue
+        self._started = 0
+        self.current = ""
+
+    async def advance(self) -> None:
+        """The next one has started."""
+        self._started += 1
+        self.current = await self._queue.starts.nth(self._started)
+
+    async def hand_off(self) -> float:
+        """Seconds from the end of the running one to the start of the next."""
+        ended = self.current
+        await self._queue.publishes(ended)
+        await asyncio.sleep(PUBLISHED_SECONDS)
+        await self._queue.ends_well(ended)
+        await self.advance()
+        return await self._queue.starts.of(self.current) - await self._queue.ends.of(ended)
+
+
+def compared(size: int, ours: Sequence[float], floor: Sequence[float]) -> list[Row]:
+    """Hand-offs beside the same calls back to back."""
+    return [
+        Row(
+            f"{size} queued: hand-off, {name} of {len(ours)}",
+            percentile(ours, share) * 1000,
+            "ms",
+            2 * percentile(floor, share) * 1000,
+            f"2 × the bare calls ({percentile(floor, share) * 1000:.0f} ms)",
+        )
+        for name, share in (("p50", 0.5), ("p99", 0.99))
+    ]
+
+
+async def quiet(process: OperatorProcess) -> None:
+    """Waits until the process has done what there was to do."""
+    while True:
+        before = process.cpu_seconds()
+        await asyncio.sleep(1)
+        if process.cpu_seconds() - before <= QUIET:
+            return
+
+
+def measure(sizes: Sequence[int] = SIZES) -> list[Row]:
+    """All rows of this file, on a control plane of its own: what fills it is gone with it."""
+    with own_cluster() as kubectl:
+        return asyncio.run(_measure(Bench(kubectl), sizes))
+
+
+async def _measure(bench: Bench, sizes: Sequence[int]) -> list[Row]:
+    return [row for size in sizes for row in await bench.measure(size)]
+
+
+@contextlib.contextmanager
+def own_cluster() -> Iterator[Kubectl]:
+    """A control plane that nobody else uses and nobody misses, for as long as the block lasts."""
+    before = dict(os.environ)
+    os.environ["LMMS_EVAL_CLUSTER"] = CLUSTER
+    os.environ.pop("LMMS_EVAL_KUBECONFIG", None)
+    try:
+        deployment.program("cluster", "up", "--control-plane-only")
+        yield deployment.kubectl(kubeconfig=deployment.cluster_answer("kubeconfig", "--control-plane-only"))
+    finally:
+        deployment.program("cluster", "down", "--control-plane-only")
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def main() -> int:
+    """0 when every target holds."""
+    measured = measure([int(size) for size in sys.argv[1:]] or SIZES)
+    rows.show(measured)
+    rows.write(measured, ROOT / "build" / "bench-scale.json")
+    return 1 if any(row.holds is False for row in measured) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except CommandFailed as failure:
+        sys.exit(f"bench.scale: {failure}")
