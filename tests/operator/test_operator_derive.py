@@ -295,6 +295,21 @@ def test_out_of_memory_is_not_tried_again() -> None:
     assert again(R, ended(R, 137, ended_as="OOMKilled"), job=job_of(R)) == (Phase.FAILED, Reason.OUT_OF_MEMORY, None)
 
 
+@pytest.mark.parametrize(
+    ("job", "pods"), [(None, ()), (job_of(R), (ended(R, 143, deleting=True),)), (job_of(R), (ended(R, 73),))]
+)
+def test_a_failure_that_would_come_again_is_final_whatever_befell_the_pod_after_it(
+    job: Job | None, pods: tuple[Pod, ...]
+) -> None:
+    error = {"class": "EvaluationError", "message": "it raised"}
+    known = running("a", retries=2, stage="Publishing", error=error)
+    assert where(known, job, *pods) == (Phase.FAILED, Reason.EVALUATION_ERROR, "it raised")
+    earlier = running("a", attempt=2, retries=2, error=error)
+    assert where(earlier, None)[1] is Reason.RETRYING
+    interrupted = running("a", retries=2, stage="Publishing", error={"class": "Interrupted", "message": "stopped"})
+    assert where(interrupted, job, *pods)[1] is Reason.RETRYING
+
+
 def test_attempts_are_used_up_one_by_one_and_the_last_cause_is_the_reason() -> None:
     second, third = running("a", attempt=2, retries=2), running("a", attempt=3, retries=2)
     verdict = derive(second, job_of(second), [ended(second, 71)])

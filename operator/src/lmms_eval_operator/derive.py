@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from lmms_eval_core.failures import BY_EXIT_CODE, BY_REASON, by_exit_code
+from lmms_eval_core.failures import BY_EXIT_CODE, BY_REASON, ENDINGS, by_exit_code
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_operator import retry
 from lmms_eval_operator.objects import Evaluation, Event, Job, Pod
@@ -183,10 +183,17 @@ def _end(
         return cancelled(evaluation, facts)
     if job is not None and job.stopped_for is not None:
         return _failed(evaluation, job.stopped_for, timed_out(evaluation, job.stopped_for), facts)
+    reason = _final_failure(evaluation) or reason
     story = _told(evaluation, reason, story)
     if retry.tried_again(evaluation, reason) and not own_fault:
         return _tried_again(evaluation, reason, story, facts)
     return _failed(evaluation, reason, story, facts)
+
+
+def _final_failure(evaluation: Evaluation) -> Reason | None:
+    """The failure that the reporter told of before something befell pod or Job, if it is one that would come again."""
+    said = (evaluation.error or {}).get("class") if evaluation.speaks_of_this_attempt else None
+    return next((ending.reason for ending in ENDINGS if ending.reason == said and not ending.retry), None)
 
 
 def _tried_again(evaluation: Evaluation, reason: Reason, story: str, facts: Facts) -> Verdict:
