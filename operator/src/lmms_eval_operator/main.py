@@ -69,7 +69,7 @@ async def serve(settings: Settings) -> int:
     try:
         async with probes.serving(reconciler.health, metrics.render, settings.probe_port), elector.standing() as campaign:
             log.info("serving", extra=logs.keys(namespace=settings.namespace, slots=settings.concurrency))
-            await until(stopping, reconciler.run(), begin(watch, reconciler), recorder.run(), retention.run(), campaign)
+            await until(stopping, reconciler.run(), begin(watch, retention, reconciler), recorder.run(), campaign)
     finally:
         await watch.stop(STOP_SECONDS)
         await client.close()
@@ -77,10 +77,14 @@ async def serve(settings: Settings) -> int:
     return 0
 
 
-async def begin(watch: Watch, reconciler: Reconciler) -> None:
-    """Watches once the first list has succeeded: kopf looks for its resources once, and the CRD may be younger than we are."""
+async def begin(watch: Watch, retention: Retention, reconciler: Reconciler) -> None:
+    """Watches once the first list has succeeded: kopf looks for its resources once, and the CRD may be younger than we are.
+
+    Retention begins then as well: it lists as many, and nobody waits for it.
+    """
     await reconciler.listed.wait()
     watch.start()
+    await retention.run()
 
 
 async def until(stopping: asyncio.Event, *work: Awaitable[None]) -> None:
