@@ -14,7 +14,8 @@ from lmms_eval_core.kube import errors, transport
 from lmms_eval_core.kube.client import EVALUATIONS, Object
 
 WRITERS = 16
-PERIOD_SECONDS = 0.2
+PERIOD_SECONDS = 0.5
+STEADY_LOOKS = 10
 TASKS = ["mme", "mmbench_en_dev", "mmmu_val", "mathvista_testmini", "ai2d", "chartqa", "docvqa_val", "ocrbench"]
 REPORTER_ACCOUNT = "lmms-eval-reporter"
 MOMENT = "2026-01-02T03:04:05Z"
@@ -122,18 +123,20 @@ async def _apply(kubectl: Kubectl, client: transport.Transport, *, seeding: bool
             del version["subresources"]
             version["schema"] = _without_rules(version["schema"])
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
-    async with asyncio.timeout(60):
-        while True:
-            if await _takes_status(client) is seeding:
-                return
+    # The API server takes several goes at it, and has no answers in between.
+    steady = 0
+    async with asyncio.timeout(120):
+        while steady < STEADY_LOOKS:
             await asyncio.sleep(PERIOD_SECONDS)
+            steady = steady + 1 if await _takes_status(client) is seeding else 0
 
 
 async def _takes_status(client: transport.Transport) -> bool | None:
-    """Whether the CRD that is in force now takes a status at creation; None if there is none."""
+    """Whether the CRD that is in force now takes a status at creation; None while it is not quite there."""
     try:
         made = await client.create(EVALUATIONS, {**queued("probe"), "status": finished_status("probe")}, dry_run=True)
-    except errors.NotFound:
+        await client.list(EVALUATIONS, field_selector=f"metadata.name={made['metadata']['name']}")
+    except (errors.NotFound, errors.Throttled, errors.Unavailable):
         return None
     return bool(made["status"]["phase"] == "Completed")
 

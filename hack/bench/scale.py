@@ -42,7 +42,8 @@ class Bench:
         """All rows of one size."""
         async with self._namespace(f"bench-{size}") as queue, self._namespace(f"bench-{size}-bare") as bare:
             await population.fill(self._kubectl, queue.client, size)
-            return await self._operate(size, queue, Bare(bare))
+            async with queue.watching(), bare.watching():
+                return await self._operate(size, queue, Bare(bare))
 
     async def _operate(self, size: int, queue: Namespace, bare: Bare) -> list[Row]:
         await bare.prepare()
@@ -94,8 +95,7 @@ class Bench:
         try:
             namespace = Namespace(client)
             await namespace.prepare()
-            async with namespace.watching():
-                yield namespace
+            yield namespace
         finally:
             await client.close()
 
