@@ -4,12 +4,18 @@ Faults of a GPU are played: the task raises what CUDA would.
 """
 
 import json
+import os
+import signal
 import time
 from typing import Any
 
 import deployment
 import pytest
+from chaos.containers import containers
+from lmms_eval_cluster.settings import cluster_from
 from release_fixtures import NO_REGISTRY, Release, smoke
+
+from lmms_eval_core.run import PUBLISHED_FILE
 
 pytestmark = pytest.mark.system
 
@@ -78,6 +84,7 @@ def key(release: Release) -> None:
         ("Unreachable", "127.0.0.1:9", {"model": "openai", "modelArgs": NO_ENDPOINT, "env": [KEY], "retries": 0}),
         ("DeadlineExceeded", "spec.timeoutSeconds (15)", {"env": slow(), "timeoutSeconds": 15, "limit": None}),
         ("Stalled", "spec.stallTimeoutSeconds (20)", {"env": slow(600), "stallTimeoutSeconds": 20}),
+        ("AllAnswersFailed", "not one of 4 answers", {"genKwargs": "num_beams=0", "retries": 2}),
         ("InvalidSpec", "120 KiB", {"modelArgs": {f"k{number}": "x" * 4000 for number in range(32)}}),
     ],
 )
@@ -119,6 +126,21 @@ def test_what_fills_its_own_disk_is_evicted_and_not_tried_again(release: Release
     status = release.finish(name, seconds=180)
     assert (status["phase"], status["reason"], len(status["attempts"])) == ("Failed", "Evicted", 1), status
     assert "ephemeral" in status["message"]
+
+
+def test_a_run_that_ends_well_without_scores_is_tried_again(release: Release) -> None:
+    """The reporter is frozen, and the runner is told, in its name, that everything is published."""
+    name = release.apply(smoke("results-missing", env=slow(3), retries=1))
+    release.evaluating(name)
+    pod = release.running_pod(name)
+    state = cluster_from(os.environ, control_plane_only=False).state
+    (reporter,) = [found for found in containers(state, release.deployment.namespace, "reporter") if found.pod == pod]
+    os.kill(reporter.pid, signal.SIGSTOP)
+    release.deployment("exec", pod, "-c", "evaluator", "--", "touch", f"/run/lmms-eval/{PUBLISHED_FILE}")
+    status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=180)
+    assert status["message"].startswith("attempt 1 of 2 ended as ResultsMissing: "), status
+    assert status["attempts"][0]["exitCode"] == 0
+    cancelled(release, name)
 
 
 def test_results_that_cannot_be_published_in_time_are_published_by_the_next_attempt(release: Release) -> None:
