@@ -61,7 +61,6 @@ class Bare:
         selector = f"{OURS},{names.LABEL_EVALUATION_UID}={evaluation.uid},{names.LABEL_ATTEMPT}=1"
         await self._client.list(PODS, label_selector=selector)
         await self._status(evaluation, patches.ended(evaluation, DONE, rfc3339(utc())))
-        self._slot = await lease.swap(self._client, self._slot, "")
 
     async def _start(self, name: str) -> None:
         self._slot = await lease.swap(self._client, self._slot, f"{name}/uid/1")

@@ -301,6 +301,27 @@ def test_a_slot_whose_attempt_is_over_is_released() -> None:
     assert Release(HELD) in does(view)
 
 
+def test_a_slot_whose_attempt_is_over_goes_to_the_next_by_one_swap() -> None:
+    view = world(A, B, HELD, job_of(RUNNING, spent=True), ended(RUNNING, 0))
+    view.over.add((RUNNING.uid, 1))
+    assert does(view) == [Claim(HELD, B)]
+    again = retrying("a")
+    view = world(again, HELD)
+    view.over.add((again.uid, again.attempt))
+    assert does(view, 100.0)[0] == Claim(HELD, again)
+
+
+def test_a_slot_whose_attempt_is_over_waits_for_a_job_that_may_run_and_a_surplus_one_is_released() -> None:
+    new = job_of(A, attempt=1, state="new")
+    view = world(B, slot(0, A, attempt=1), new)
+    view.over.add((A.uid, 1))
+    assert does(view) == [StopOrphan(new), Release(view.slots[0])]
+    surplus = slot(1, RUNNING)
+    view = world(B, slot(0, RUNNING_B), surplus, concurrency=1)
+    view.over.add((RUNNING.uid, 1))
+    assert Release(surplus) in does(view) and "Claim" not in names(view)
+
+
 def test_a_slot_whose_evaluation_is_gone_is_released_when_its_pods_and_its_job_are() -> None:
     later = 100.0 + SETTLING_SECONDS
     stopped = job_of(RUNNING, state="stopped")

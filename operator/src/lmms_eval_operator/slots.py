@@ -12,6 +12,8 @@ If the release reads the Lease after the start's swap, it reads the evaluation l
 and does not release, or it finds a change, and then either the start's test of v fails or the start was already done and it
 does not release. If it read the Lease before, its own swap fails. `Slot.claimed_at` is that v; a start that knows another
 version swaps again first.
+
+An attempt that has ended stays so, whatever is read in which order: its slot goes to the next one by a single swap.
 """
 
 from dataclasses import dataclass

@@ -235,6 +235,10 @@ class View:
         """Whether the slot's Lease names this attempt."""
         return slot in self.slots and self.slots[slot].holds(uid, attempt)
 
+    def is_over(self, slot: Slot) -> bool:
+        """Whether this process ended the attempt that the slot's Lease names."""
+        return slot.holder is not None and (slot.holder.uid, slot.holder.attempt) in self.over
+
     def slots_of(self, evaluation: Evaluation, attempt: int) -> list[Slot]:
         """The slots whose Lease names this attempt, lowest first."""
         return [slot for _, slot in sorted(self.slots.items()) if slot.holds(evaluation.uid, attempt)]

@@ -16,7 +16,8 @@ from lmms_eval_operator.view import View
 def recover(view: View, now: Now) -> Iterator[Action]:
     """Frees slots, stops orphans."""
     for slot in view.slots.values():
-        if not slot.register.free:
+        # One that this process saw end needs no recovery: `start` takes the slot on.
+        if not slot.register.free and not view.is_over(slot):
             yield from _held(view, slot, now)
     for job in view.jobs:
         yield from _job(view, job)
@@ -65,9 +66,6 @@ def orphan(evaluation: Evaluation | None, job: Job, *, named: bool) -> bool:
 def _held(view: View, slot: Slot, now: Now) -> Iterator[Action]:
     holder = slot.holder
     if holder is None:
-        yield Release(slot)
-        return
-    if (holder.uid, holder.attempt) in view.over:
         yield Release(slot)
         return
     evaluation = view.evaluations.get(holder.uid)

@@ -1,12 +1,14 @@
 """Free slots go to the first of the queue; starts that are under way go on, whoever began them.
 
+A slot whose attempt is over goes to the next one by the very swap that takes it from the last, or is released.
+
 Claim ──▶ CreateJob ──▶ MarkRunning ──▶ StartJob one a round, each known to be done by what the API server holds
 """
 
 from collections.abc import Iterator
 
 from lmms_eval_core.phases import Phase
-from lmms_eval_operator.actions import Action, Claim, CreateJob, DeleteJob, LookAgain, MarkRunning, StartJob
+from lmms_eval_operator.actions import Action, Claim, CreateJob, DeleteJob, LookAgain, MarkRunning, Release, StartJob
 from lmms_eval_operator.clock import Now, seconds_until
 from lmms_eval_operator.objects import STATE_NEW, Evaluation
 from lmms_eval_operator.slots import Slot
@@ -14,17 +16,23 @@ from lmms_eval_operator.view import View
 
 
 def start(view: View, now: Now) -> Iterator[Action]:
-    """Carries on first, then claims."""
+    """Carries on first, then gives out."""
     for slot in view.slots.values():
         holder = slot.holder
         evaluation = view.evaluations.get(holder.uid) if holder else None
         if holder is not None and evaluation is not None:
             yield from _carry_on(view, slot, evaluation, holder.attempt)
+    yield from _give_out(view, now)
+
+
+def _give_out(view: View, now: Now) -> Iterator[Action]:
     free = [slot for _, slot in sorted(view.slots.items()) if _free(view, slot)]
+    claims = [Claim(slot, evaluation) for slot, evaluation in zip(free, _queue(view, now), strict=False)] if free else []
+    yield from claims
     if free:
-        for slot, evaluation in zip(free, _queue(view, now), strict=False):
-            yield Claim(slot, evaluation)
         yield from (LookAgain(wait) for evaluation in view.evaluations.retrying() if (wait := _due_in(evaluation, now)))
+    claimed = {claim.slot.index for claim in claims}
+    yield from (Release(slot) for slot in view.slots.values() if view.is_over(slot) and slot.index not in claimed)
 
 
 def _carry_on(view: View, slot: Slot, evaluation: Evaluation, attempt: int) -> Iterator[Action]:
@@ -59,15 +67,15 @@ def _chosen(view: View, evaluation: Evaluation, attempt: int) -> int:
 
 
 def _free(view: View, slot: Slot) -> bool:
-    """Whether its Lease names nobody and nothing that names it may run: a slot is free when its GPU is."""
+    """Whether its Lease names nobody that is not over, and nothing that names it may run: a slot is free when its GPU is."""
     busy = any(job.slot == slot.index and view.may_run(job) for job in view.jobs)
     occupied = any(pod.slot == slot.index and not pod.terminal for pod in view.pods)
-    return slot.index < view.concurrency and slot.register.free and not busy and not occupied
+    return slot.index < view.concurrency and (slot.register.free or view.is_over(slot)) and not busy and not occupied
 
 
 def _queue(view: View, now: Now) -> Iterator[Evaluation]:
     """Who may start now and has no slot yet, in order."""
-    claimed = {slot.holder.uid for slot in view.slots.values() if slot.holder}
+    claimed = {slot.holder.uid for slot in view.slots.values() if slot.holder and not view.is_over(slot)}
     return (item for item in view.evaluations.queue() if item.uid not in claimed and not _due_in(item, now))
 
 
