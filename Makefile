@@ -43,8 +43,8 @@ verify: setup ## Fails where a generated file differs from its source
 image: setup ## Builds the images, with docker or buildah
 	@$(PYTHON) hack/images build
 
-bench: setup ## Measures on the cluster; prints a table and writes build/bench.json
-	@PYTHONPATH=hack $(BIN)/python -m bench
+bench: setup ## Measures on the cluster; prints a table and writes build/bench.json; SCALE=1: only the queue of 10,000
+	@PYTHONPATH=hack $(BIN)/python -m bench$(if $(SCALE),.scale)
 
 clean: ## Removes what was built inside the repository; caches and the cluster stay
 	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,7 +8,7 @@ import time
 import deployment
 from deployment import ROOT, CommandFailed, Deployment
 
-from bench import latency, overhead, rows
+from bench import latency, overhead, rows, scale
 
 NAMESPACE = "lmms-eval-bench"
 
@@ -37,7 +37,7 @@ def main() -> int:
         measured = [*overhead.measure(release, references["evaluator"]), *latency.measure(release)]
     finally:
         release.uninstall()
-    measured += [*repeated_demo(), *last_tests()]
+    measured += [*scale.measure(), *repeated_demo(), *last_tests()]
     rows.show(measured)
     rows.write(measured, ROOT / "build" / "bench.json")
     return 1 if any(row.holds is False for row in measured) else 0

@@ -1,6 +1,6 @@
 """The operator's process beside a queue of a hundred, a thousand and ten thousand, on a control plane without a node.
 
-`python -m bench.scale [SIZE ...]` runs this part alone.
+`make bench SCALE=1` runs this part alone, and `python -m bench.scale SIZE` one size.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 import deployment
@@ -19,7 +20,9 @@ from bench.namespace import SLOT, Namespace
 from bench.operator_process import OperatorProcess, running
 from bench.rows import Row, percentile
 from lmms_eval_core.kube import transport
+from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_operator.events import COMPONENT
+from lmms_eval_operator.observe import NOT_ENDED
 
 CLUSTER = "lmms-eval-bench"
 SIZES = (100, 1_000, 10_000)
@@ -47,6 +50,7 @@ class Bench:
 
     async def _operate(self, size: int, queue: Namespace, bare: Bare) -> list[Row]:
         await bare.prepare()
+        listing = await bare_list(queue.client)
         log = ROOT / "build" / "bench" / f"operator-{size}.log"
         with running(kubeconfig=self._kubectl.kubeconfig, namespace=queue.client.namespace, log=log) as process:
             line = Line(queue)
@@ -62,7 +66,9 @@ class Bench:
             await asyncio.sleep(REST_SECONDS)
             rest, renewals = process.cpu_seconds() - rest, self._written("leases") - renewals
             return [
-                Row(f"{size} queued: operator start to first claim", first, "s", 5.0),
+                Row(
+                    f"{size} queued: operator start to first claim", first, "s", 5.0, f"a bare list of them takes {listing:.2f} s"
+                ),
                 Row(f"{size} queued: slowest hand-off while it starts", max(early) * 1000, "ms"),
                 Row(f"{size} queued: CPU until it is quiet", settled, "s"),
                 *compared(size, [ours for ours, _ in pairs], [floor for _, floor in pairs]),
@@ -135,6 +141,14 @@ def compared(size: int, ours: Sequence[float], floor: Sequence[float]) -> list[R
         )
         for name, share in (("p50", 0.5), ("p99", 0.99))
     ]
+
+
+async def bare_list(client: transport.Transport) -> float:
+    """Seconds that a plain client takes to read those that have not ended, page by page; nobody can choose earlier."""
+    began = time.monotonic()
+    async for _ in client.pages(EVALUATIONS, field_selector=NOT_ENDED):
+        pass
+    return time.monotonic() - began
 
 
 async def quiet(process: OperatorProcess) -> None:
