@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors, lease
-from lmms_eval_core.kube.client import LEASES, KubeClient, Patch
+from lmms_eval_core.kube.client import KubeClient, Object
 from lmms_eval_operator import logs
 from lmms_eval_operator.election import TIMING, Candidacy, Step, Timing
 
@@ -104,29 +104,27 @@ class Elector:
         """Writes the record; whether that succeeded."""
         sent_at = self._clock()
         try:
-            answer = await self._bounded(client.json_patch(LEASES, names.OPERATOR_LEASE, self._patch()))
+            record = await self._bounded(lease.write(client, self._known.record, "/spec", self._spec()))
         except errors.Conflict:
             # Another was faster, or a person changed a label, or our last write was done though we were not told.
             await self._look(client)
             return False
-        before, self._known = self._known, self._known.wrote(lease.parse(answer), sent_at=sent_at)
+        before, self._known = self._known, self._known.wrote(record, sent_at=sent_at)
         if self._known.term != before.term:
             log.info("leading", extra=logs.keys(leader=self._known.me, term=self._known.term))
             self._won()
         return True
 
-    def _patch(self) -> Patch:
+    def _spec(self) -> Object:
         now = _micro_time()
         if not self._known.elected:
             self._since = now
-        spec = {
+        return {
             "holderIdentity": self._known.me,
             "leaseDurationSeconds": round(self._timing.lease),
             "acquireTime": self._since,
             "renewTime": now,
         }
-        test = {"op": "test", "path": "/metadata/resourceVersion", "value": self._known.record.resource_version}
-        return [test, {"op": "add", "path": "/spec", "value": spec}]
 
     def _stand_down(self) -> None:
         known, self._known = self._known, self._known.stood_down()

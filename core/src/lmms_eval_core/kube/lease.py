@@ -3,7 +3,7 @@
 Leader election is another use of Leases and lives in the operator.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import LEASES, KubeClient, Object
@@ -43,6 +43,10 @@ async def read(client: KubeClient, name: str, labels: dict[str, str]) -> Registe
 
 async def swap(client: KubeClient, register: Register, holder: str) -> Register:
     """Writes `holder` ("" frees it); errors.Conflict if the register changed since it was read."""
+    return await write(client, register, "/spec/holderIdentity", holder)
+
+
+async def write(client: KubeClient, register: Register, path: str, value: Any) -> Register:
+    """Writes what stands at `path` of the Lease; errors.Conflict if that changed since it was read."""
     test = {"op": "test", "path": "/metadata/resourceVersion", "value": register.resource_version}
-    value = {"op": "add", "path": "/spec/holderIdentity", "value": holder}
-    return parse(await client.json_patch(LEASES, register.name, [test, value]))
+    return parse(await client.json_patch(LEASES, register.name, [test, {"op": "add", "path": path, "value": value}]))
