@@ -38,9 +38,7 @@ def main() -> int:
     finally:
         release.uninstall()
     measured += [*scale.measure(), *repeated_demo(), *last_tests()]
-    rows.show(measured)
-    rows.write(measured, ROOT / "build" / "bench.json")
-    return 1 if any(row.holds is False for row in measured) else 0
+    return rows.report(measured, ROOT / "build" / "bench.json")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,13 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
+def report(rows: list[Row], path: Path) -> int:
+    """The table for a person, the list for a program; the exit status, which is 0 when every target holds."""
+    show(rows)
+    write(rows, path)
+    return 1 if any(row.holds is False for row in rows) else 0
+
+
 def write(rows: list[Row], path: Path) -> None:
     """The list that later rows are added to."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -110,12 +110,14 @@ class World:
 
 
 SKEW = 5
+Step = tuple[str, int]
+Sweep = tuple[int, list[Step], bool, int]
 STEP = st.tuples(st.sampled_from(["create", "delete", "upload", "wait"]), st.integers(0, 60))
 SWEEP = st.tuples(st.integers(-SKEW, SKEW), st.lists(STEP, max_size=3), st.booleans(), st.integers(0, 3))
 
 
 @given(st.lists(st.one_of(STEP.map(lambda step: (step, None)), SWEEP.map(lambda sweep: (None, sweep))), max_size=40))
-def test_whatever_happens_the_files_of_the_living_stay(history: list[tuple[tuple[str, int] | None, tuple | None]]) -> None:  # type: ignore[type-arg]
+def test_whatever_happens_the_files_of_the_living_stay(history: list[tuple[Step | None, Sweep | None]]) -> None:
     world, stale = World(), dict[str, float]()
     for step, sweep in history:
         if step is not None:

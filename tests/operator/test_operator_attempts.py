@@ -1,5 +1,7 @@
 """Further attempts and the user's timers on a real API server and a real Job controller. The test is the kubelet."""
 
+from dataclasses import replace
+
 import pytest
 from operator_cluster import Namespace, evaluator_runs, until
 
@@ -64,7 +66,7 @@ async def test_attempts_are_used_up(place: Namespace) -> None:
 
 
 async def test_others_run_while_one_waits_for_its_next_attempt(place: Namespace) -> None:
-    place.settings = place.with_settings(retry_backoff_seconds=30)
+    place.settings = replace(place.settings, retry_backoff_seconds=30)
     await place.submit("a", retries=1, priority=1)
     await place.submit("b")
     operator = place.operator()
@@ -74,7 +76,7 @@ async def test_others_run_while_one_waits_for_its_next_attempt(place: Namespace)
 
 
 async def test_cancel_and_hold_between_two_attempts(place: Namespace) -> None:
-    place.settings = place.with_settings(retry_backoff_seconds=30)
+    place.settings = replace(place.settings, retry_backoff_seconds=30)
     await place.submit("a", retries=1)
     operator = place.operator()
     await attempt_ends(place, operator, "a", 137)
@@ -108,7 +110,7 @@ async def test_the_deadline_stops_a_run_for_good(place: Namespace) -> None:
 
 
 async def test_the_deadline_passes_between_two_attempts(place: Namespace) -> None:
-    place.settings = place.with_settings(retry_backoff_seconds=30)
+    place.settings = replace(place.settings, retry_backoff_seconds=30)
     await place.submit("a", retries=2, timeoutSeconds=3)
     operator = place.operator()
     await attempt_ends(place, operator, "a", 137)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 from deployment import Kubectl
@@ -68,10 +67,6 @@ class Namespace:
         The control plane removes them once it has known for 40 s that there is none of this name, hence one for each test.
         """
         return f"node-of-{self.client.namespace}"
-
-    def with_settings(self, **changes: Any) -> Settings:
-        """The settings, but for these."""
-        return replace(self.settings, **changes)
 
     async def prepare(self) -> None:
         """The account that evaluator pods run under."""

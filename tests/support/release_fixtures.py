@@ -82,6 +82,10 @@ class Release(NamedTuple):
         """The status when the harness generates answers."""
         return self.wait(name, lambda status: status["reason"] == "Evaluating", what="Evaluating")
 
+    def cancel(self, name: str) -> None:
+        """Asks for it, as a user does."""
+        self.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", '{"spec":{"cancel":true}}')
+
     def pods(self, name: str) -> list[Object]:
         """The evaluation's pods."""
         items: list[Object] = self.deployment.json("get", "pods", "-l", f"lmms-eval.io/evaluation={name}")["items"]

@@ -8,7 +8,6 @@ from release_fixtures import Release, smoke
 pytestmark = pytest.mark.system
 
 SLOW = [{"name": "SMOKE_SLEEP_SECONDS", "value": "5"}]
-CANCEL = '{"spec":{"cancel":true}}'
 
 
 def test_cancel_of_a_running_evaluation_frees_the_gpu(release: Release) -> None:
@@ -16,7 +15,7 @@ def test_cancel_of_a_running_evaluation_frees_the_gpu(release: Release) -> None:
     behind = release.apply(smoke("behind"))
     release.evaluating(name)
     asked = time.monotonic()
-    release.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", CANCEL)
+    release.cancel(name)
     while any(pod["status"]["phase"] in ("Pending", "Running") for pod in release.pods(name)):
         assert time.monotonic() - asked < 60
         time.sleep(0.1)
@@ -28,7 +27,7 @@ def test_cancel_of_a_running_evaluation_frees_the_gpu(release: Release) -> None:
 
 def test_cancel_of_a_queued_evaluation_never_starts_it(release: Release) -> None:
     name = release.apply(smoke("cancel-queued", hold=True))
-    release.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", CANCEL)
+    release.cancel(name)
     assert release.finish(name, seconds=30)["phase"] == "Cancelled"
     assert release.pods(name) == []
 

@@ -22,7 +22,6 @@ pytestmark = pytest.mark.system
 KEY_SECRET = "lmms-eval-env-endings"
 KEY = {"name": "OPENAI_API_KEY", "secretKeyRef": {"name": KEY_SECRET, "key": "key"}}
 NO_ENDPOINT = {"model_version": "m", "base_url": "http://127.0.0.1:9/v1", "max_retries": 1}
-CANCEL = '{"spec":{"cancel":true}}'
 
 
 def slow(seconds: int = 5) -> list[dict[str, str]]:
@@ -37,7 +36,7 @@ def raising(message: str) -> list[dict[str, str]]:
 
 def cancelled(release: Release, name: str) -> None:
     """The evaluation can be cancelled where it is, and its slot is free at once."""
-    release.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", CANCEL)
+    release.cancel(name)
     assert release.finish(name, seconds=60)["phase"] == "Cancelled"
     deployment.wait_until(lambda: holder(release) == "", seconds=20, what="free slot")
 
@@ -169,7 +168,7 @@ def test_cancel_of_a_run_whose_results_cannot_be_published(release: Release) -> 
     release.deployment("scale", store, "--replicas=0")
     try:
         release.wait(name, lambda status: status["reason"] == "Publishing", what="Publishing")
-        release.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", CANCEL)
+        release.cancel(name)
         assert release.finish(name, seconds=120)["phase"] == "Cancelled"
     finally:
         release.deployment("scale", store, "--replicas=1")
@@ -205,7 +204,7 @@ class TestALostNode:
         name = release.apply(smoke("node-dead", env=slow(), limit=None))
         try:
             self.silent(release, name)
-            release.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", CANCEL)
+            release.cancel(name)
             time.sleep(5)
             assert release.status(name)["reason"] == "NodeUnreachable"
             assert holder(release).startswith(f"{name}/")

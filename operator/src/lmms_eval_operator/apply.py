@@ -36,17 +36,13 @@ from lmms_eval_operator.actions import (
     StopJob,
     StopOrphan,
 )
-from lmms_eval_operator.derive import Verdict, derive
+from lmms_eval_operator.derive import MAX_MESSAGE, Verdict, derive
 from lmms_eval_operator.observe import Observer
 from lmms_eval_operator.plan.recover import orphan, releasable
 from lmms_eval_operator.settings import Settings
 from lmms_eval_operator.slots import Holder, Slot
+from lmms_eval_operator.transitions import Listener
 from lmms_eval_operator.view import View
-
-MAX_MESSAGE = 2048
-
-# Hears of each status that was written: the evaluation before and after.
-Told = Callable[[objects.Evaluation, objects.Evaluation], None]
 
 
 class Executor:
@@ -60,7 +56,7 @@ class Executor:
         *,
         time: Callable[[], datetime],
         clock: Callable[[], float],
-        told: Told = lambda before, after: None,
+        told: Listener = lambda before, after: None,
     ) -> None:
         self._client = client
         self._view = view
