@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import deployment
@@ -177,6 +178,14 @@ def test_cancel_of_a_run_whose_results_cannot_be_published(release: Release) -> 
 class TestALostNode:
     """The node's kubelet is stopped: nobody can say whether the run goes on."""
 
+    @pytest.fixture(autouse=True)
+    def returned(self, release: Release) -> Iterator[None]:
+        """The node comes back after the test, and with it operator, front end and store: those who come next find them ready."""
+        yield
+        deployment.program("cluster", "start", "kubelet")
+        deployment.program("cluster", "up", "--gpus", "1")
+        release.deployment.install(release.values)
+
     def silent(self, release: Release, name: str) -> Any:
         """The status once the node is known to be silent."""
         release.evaluating(name)
@@ -185,32 +194,25 @@ class TestALostNode:
 
     def test_the_run_is_tried_again_once_the_node_is_taken_out_of_the_cluster(self, release: Release) -> None:
         name = release.apply(smoke("node-lost", env=slow(), limit=None, retries=1))
-        try:
-            self.silent(release, name)
-            assert holder(release).startswith(f"{name}/")
-            # What an operator of the cluster does, or the cloud. (With a second node, the pod's own time-out would do.)
-            release.deployment("delete", "node", "--all")
-            status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=180)
-            assert status["message"].startswith("attempt 1 of 2 ended as NodeLost: "), status
-        finally:
-            deployment.program("cluster", "start", "kubelet")
-            deployment.program("cluster", "up", "--gpus", "1")
-            # The node took operator, front end and store along: those who come next find them ready.
-            release.deployment.install(release.values)
+        self.silent(release, name)
+        assert holder(release).startswith(f"{name}/")
+        # What an operator of the cluster does, or the cloud. (With a second node, the pod's own time-out would do.)
+        release.deployment("delete", "node", "--all")
+        status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=180)
+        assert status["message"].startswith("attempt 1 of 2 ended as NodeLost: "), status
+        deployment.program("cluster", "start", "kubelet")
+        deployment.program("cluster", "up", "--gpus", "1")
         release.evaluating(name)
         cancelled(release, name)
 
     def test_cancel_waits_for_the_node_or_for_the_manual_release(self, release: Release) -> None:
         name = release.apply(smoke("node-dead", env=slow(), limit=None))
-        try:
-            self.silent(release, name)
-            release.cancel(name)
-            time.sleep(5)
-            assert release.status(name)["reason"] == "NodeUnreachable"
-            assert holder(release).startswith(f"{name}/")
-            release.deployment("delete", "job", "-l", f"lmms-eval.io/evaluation={name}", "--wait=false")
-            release.deployment("delete", "pod", "-l", f"lmms-eval.io/evaluation={name}", "--grace-period=0", "--force")
-            assert release.finish(name, seconds=60)["phase"] == "Cancelled"
-            deployment.wait_until(lambda: holder(release) == "", seconds=20, what="free slot")
-        finally:
-            deployment.program("cluster", "start", "kubelet")
+        self.silent(release, name)
+        release.cancel(name)
+        time.sleep(5)
+        assert release.status(name)["reason"] == "NodeUnreachable"
+        assert holder(release).startswith(f"{name}/")
+        release.deployment("delete", "job", "-l", f"lmms-eval.io/evaluation={name}", "--wait=false")
+        release.deployment("delete", "pod", "-l", f"lmms-eval.io/evaluation={name}", "--grace-period=0", "--force")
+        assert release.finish(name, seconds=60)["phase"] == "Cancelled"
+        deployment.wait_until(lambda: holder(release) == "", seconds=20, what="free slot")
