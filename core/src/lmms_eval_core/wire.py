@@ -1,12 +1,15 @@
 """HTTP requests and answers of the front end, in the words of lmms-eval's own server; converters to the resource live in the api.
 
-Field names, defaults and coercions are upstream's (`lmms_eval/entrypoints/protocol.py`, 0.7.3); what is added is optional.
+Field names, defaults and coercions are upstream's (`lmms_eval/entrypoints/protocol.py`, 0.7.3). What is added is optional and
+named as in `spec`, in snake_case. Bounds are the resource's: the API server checks them, for HTTP and kubectl alike.
 """
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from lmms_eval_core.spec import EvaluationSpec
 
 
 class JobStatus(StrEnum):
@@ -17,6 +20,60 @@ class JobStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class Part(BaseModel):
+    """A part of a request that upstream does not have: a field that it does not know is refused, not passed over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SecretKeyRef(Part):
+    """One key of a Secret."""
+
+    name: str
+    key: str
+
+
+class EnvVar(Part):
+    """One environment variable: a value, or for a secret where it is."""
+
+    name: str
+    value: str | None = None
+    secret_key_ref: SecretKeyRef | None = None
+
+
+class Volume(Part):
+    """A PersistentVolumeClaim to mount."""
+
+    claim_name: str
+    mount_path: str
+    read_only: bool = True
+
+
+class Resources(Part):
+    """Requests and limits of the evaluator: quantities of Kubernetes, as 4 or 16Gi."""
+
+    cpu: int | str | None = None
+    memory: int | str | None = None
+    shared_memory: int | str | None = None
+    ephemeral_storage: int | str | None = None
+
+
+class Toleration(Part):
+    """As in a pod."""
+
+    key: str | None = None
+    operator: Literal["Exists", "Equal"] | None = None
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = None
+
+
+def as_in_spec(field: str, default: Any = None) -> Any:
+    """A field beyond upstream's that the resource has too, with the description from there."""
+    described = EvaluationSpec.model_fields[field].description
+    return Field(default=default, description=f"Beyond upstream: {described}" if described else "Beyond upstream; as in spec.")
 
 
 class EvaluateRequest(BaseModel):
@@ -36,8 +93,38 @@ class EvaluateRequest(BaseModel):
     predict_only: bool = False
     num_gpus: int = 1
     output_dir: str | None = None
-    include_path: str | None = Field(default=None, description="Beyond upstream: folder of custom tasks.")
-    priority: int = Field(default=0, description="Beyond upstream: higher starts first.")
+
+    offset: int | None = as_in_spec("offset")
+    seed: int | str | None = as_in_spec("seed")
+    repeats: int | None = as_in_spec("repeats")
+    system_instruction: str | None = as_in_spec("system_instruction")
+    apply_chat_template: bool | None = as_in_spec("apply_chat_template")
+    fewshot_as_multiturn: bool | None = as_in_spec("fewshot_as_multiturn")
+    reasoning_tags: str | None = as_in_spec("reasoning_tags")
+    max_tokens: int | None = as_in_spec("max_tokens")
+    force_simple: bool | None = as_in_spec("force_simple")
+    process_with_media: bool | None = as_in_spec("process_with_media")
+    include_path: str | None = as_in_spec("include_path")
+
+    resources: Resources | None = as_in_spec("resources")
+    volumes: list[Volume] | None = as_in_spec("volumes")
+    node_selector: dict[str, str] | None = as_in_spec("node_selector")
+    tolerations: list[Toleration] | None = as_in_spec("tolerations")
+    priority_class_name: str | None = as_in_spec("priority_class_name")
+    runtime_class_name: str | None = as_in_spec("runtime_class_name")
+    env: list[EnvVar] | None = as_in_spec("env")
+    image: str | None = as_in_spec("image")
+
+    priority: int = as_in_spec("priority", 0)
+    hold: bool = as_in_spec("hold", False)
+    ttl_seconds_after_finished: int | None = as_in_spec("ttl_seconds_after_finished")
+    retries: int | None = as_in_spec("retries")
+    timeout_seconds: int | None = as_in_spec("timeout_seconds")
+    stall_timeout_seconds: int | None = as_in_spec("stall_timeout_seconds")
+    trust_remote_code: bool = as_in_spec("trust_remote_code", False)
+
+    name: str | None = Field(default=None, description="Beyond upstream: the job's id, a DNS label; one is made when unset.")
+    labels: dict[str, str] | None = Field(default=None, description="Beyond upstream: labels of the job, to find it by.")
 
 
 class JobSubmitResponse(BaseModel):
@@ -48,6 +135,54 @@ class JobSubmitResponse(BaseModel):
     position_in_queue: int
     message: str = ""
     warnings: list[str] = Field(default_factory=list)
+
+
+class JobPatch(Part):
+    """Body of PATCH /jobs/{job_id}: what may change of a stored job. What is left out stays as it is."""
+
+    priority: int | None = Field(default=None, description="Higher starts first.")
+    hold: bool | None = Field(default=None, description="Keeps it queued.")
+    ttl_seconds_after_finished: int | None = Field(default=None, description="null: not deleted for its age any more.")
+
+
+class Progress(BaseModel):
+    """How far the running attempt is."""
+
+    model_config = ConfigDict(extra="allow")
+
+    stage: str | None = None
+    completed: int | None = None
+    total: int | None = None
+    percent: int | None = None
+    rate: float | None = Field(default=None, description="Requests per second.")
+    eta_seconds: int | None = None
+    text: str | None = Field(default=None, description="The same in a few characters.")
+    updated_at: str | None = None
+
+
+class Attempt(BaseModel):
+    """One attempt: where it ran, and how it ended."""
+
+    model_config = ConfigDict(extra="allow")
+
+    number: int
+    job_name: str | None = None
+    node: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
+class Links(BaseModel):
+    """Absolute URLs, as the caller sees this front end."""
+
+    self: str
+    events: str
+    logs: str
+    results: str | None = None
+    samples: dict[str, str] = Field(default_factory=dict, description="One for each task with samples.")
 
 
 class JobInfo(BaseModel):
@@ -64,8 +199,46 @@ class JobInfo(BaseModel):
     position_in_queue: int | None = None
     reason: str | None = Field(default=None, description="Beyond upstream: one word, as in kubectl get.")
     message: str | None = Field(default=None, description="Beyond upstream: one sentence.")
-    progress: dict[str, Any] | None = Field(default=None, description="Beyond upstream: stage, completed, total, ...")
+    priority: int = Field(default=0, description="Beyond upstream: as it is now.")
+    hold: bool = Field(default=False, description="Beyond upstream: as it is now.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Beyond upstream: labels of the job.")
+    progress: Progress | None = Field(default=None, description="Beyond upstream: how far it is.")
+    attempt: int | None = Field(default=None, description="Beyond upstream: number of the last attempt, from 1.")
+    attempts: list[Attempt] = Field(default_factory=list, description="Beyond upstream: the last attempts.")
     scores: dict[str, Any] | None = Field(default=None, description="Beyond upstream: task: metric: {value, stderr}.")
+    summary: str | None = Field(default=None, description="Beyond upstream: the scores in one short line.")
+    usage: dict[str, Any] | None = Field(default=None, description="Beyond upstream: seconds, tokens, versions.")
+    links: Links | None = Field(default=None, description="Beyond upstream: where the rest is.")
+    output: dict[str, Any] | None = Field(default=None, description="Beyond upstream: the results file of lmms-eval.")
+    samples: dict[str, list[Any]] | None = Field(default=None, description="Beyond upstream: with include=samples.")
+    warnings: list[str] = Field(default_factory=list, description="Beyond upstream: what is missing here, and why.")
+
+
+class JobSummary(BaseModel):
+    """One job in the answer of GET /jobs."""
+
+    job_id: str
+    status: JobStatus
+    created_at: str
+    started_at: str | None = None
+    completed_at: str | None = None
+    model: str
+    tasks: list[str]
+    priority: int = 0
+    hold: bool = False
+    position_in_queue: int | None = None
+    reason: str | None = None
+    message: str | None = None
+    progress: Progress | None = None
+    summary: str | None = Field(default=None, description="The scores in one short line.")
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class JobList(BaseModel):
+    """Answer of GET /jobs, newest first; `next_cursor` is null on the last page."""
+
+    jobs: list[JobSummary]
+    next_cursor: str | None = None
 
 
 class QueueStatusResponse(BaseModel):
