@@ -46,7 +46,7 @@ def test_a_running_one_shows_its_progress_in_the_words_of_the_wire() -> None:
     progress = {"stage": "Evaluating", "completed": 3, "total": 8, "etaSeconds": 12, "updatedAt": "2026-01-01T00:01:00Z"}
     info = shown(phase="Running", status={"reason": "Evaluating", "startedAt": "2026-01-01T00:00:30Z", "progress": progress})
     assert info.progress is not None
-    assert (info.progress["stage"], info.progress["eta_seconds"], info.started_at) == ("Evaluating", 12, "2026-01-01T00:00:30Z")
+    assert (info.progress.stage, info.progress.eta_seconds, info.started_at) == ("Evaluating", 12, "2026-01-01T00:00:30Z")
 
 
 def test_a_completed_one_carries_its_scores_nulls_included() -> None:
@@ -101,3 +101,11 @@ def test_an_object_from_kubectl_has_the_request_that_would_have_asked_for_it() -
 def test_words_of_a_newer_release_do_not_make_a_reader_fail() -> None:
     info = shown(phase="Paused", status={"reason": "SomethingNew", "progress": {"stage": "New", "newField": 1}})
     assert (info.status, info.reason) == ("queued", "SomethingNew")
+
+
+def test_what_is_known_of_its_attempts_is_told_in_the_words_of_the_wire() -> None:
+    attempts = [{"number": 1, "jobName": "a-1", "exitCode": 69, "reason": "Unreachable"}, {"number": 2, "jobName": "a-2"}]
+    usage = {"gpuSeconds": 3.5, "versions": {"lmms-eval": "0.7.3"}}
+    info = shown(phase="Running", status={"attempt": 2, "attempts": attempts, "usage": usage, "summary": "mme 0.5"}, hold=True)
+    assert (info.attempt, [attempt.exit_code for attempt in info.attempts]) == (2, [69, None])
+    assert (info.usage, info.summary, info.hold) == ({"gpu_seconds": 3.5, "versions": {"lmms-eval": "0.7.3"}}, "mme 0.5", True)

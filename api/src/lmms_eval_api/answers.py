@@ -30,8 +30,15 @@ def job_info(job: Job, *, position: int | None) -> JobInfo:
         position_in_queue=position,
         reason=_reason(job, status),
         message=_message(job, status),
-        progress=_progress(status),
+        priority=job.priority,
+        hold=job.held,
+        labels=document["metadata"].get("labels", {}),
+        progress=_snake(status.get("progress")),
+        attempt=status.get("attempt"),
+        attempts=[_snake(attempt) for attempt in status.get("attempts", [])],
         scores=status.get("scores"),
+        summary=status.get("summary"),
+        usage=_snake(status.get("usage")),
     )
 
 
@@ -56,9 +63,9 @@ def _error(status: Object) -> str:
     return f"{status.get('reason')}: {sentence}" + (f"\nLast lines of the log:\n{tail}" if tail else "")
 
 
-def _progress(status: Object) -> dict[str, Any] | None:
-    progress = status.get("progress")
-    return {to_snake(key): value for key, value in progress.items()} if progress else None
+def _snake(part: Object | None) -> Any:
+    """A part of the status in the spelling of the wire; its own maps (versions) keep their keys."""
+    return {to_snake(key): value for key, value in part.items()} if part else None
 
 
 def _request(document: Object) -> dict[str, Any]:
