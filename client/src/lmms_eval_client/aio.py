@@ -1,0 +1,183 @@
+"""The client for programs with an event loop: `client`'s twin, method by method."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Literal, Self, TypeVar
+
+import httpx
+
+from lmms_eval_client import calls
+from lmms_eval_client.base import DEFAULT_TIMEOUT, BaseClient, broken_off
+from lmms_eval_client.calls import JSON, Call, Page
+from lmms_eval_client.errors import ServerRefused, refusal
+from lmms_eval_client.feeds import EventFeed, Feed, LogFeed
+from lmms_eval_client.results import Results
+from lmms_eval_client.retries import Outcome, Retries
+from lmms_eval_client.upstream import AsyncUpstreamMethods
+from lmms_eval_client.waiting import Deadline, completed
+from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobSubmitResponse, JobSummary, QueueStatusResponse
+
+T = TypeVar("T")
+
+
+class AsyncClient(AsyncUpstreamMethods, BaseClient):
+    """As `Client`, in arguments and methods.
+
+    What `Client` iterates over is an async generator here: `contextlib.aclosing` around one that is left early closes its connection.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        timeout: httpx.Timeout | float | None = DEFAULT_TIMEOUT,
+        *,
+        token: str | None = None,
+        retries: Retries | None = None,
+        verify: ssl.SSLContext | bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(base_url, timeout, token, retries or Retries())
+        self._http = httpx.AsyncClient(transport=transport, **self._options(verify))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """As `Client.close`."""
+        await self._http.aclose()
+
+    async def submit(
+        self, request: EvaluateRequest, *, dry_run: bool = False, idempotency_key: str | None = None
+    ) -> JobSubmitResponse:
+        """As `Client.submit`."""
+        return await self._send(calls.submit(request, dry_run=dry_run, idempotency_key=idempotency_key))
+
+    async def job(self, job_id: str, *, samples: bool = False) -> JobInfo:
+        """As `Client.job`."""
+        return await self._send(calls.job(job_id, calls.as_job, samples=samples))
+
+    async def wait(
+        self, job_id: str, *, timeout: float | None = None, on_change: Callable[[JobInfo], object] = lambda job: None
+    ) -> JobInfo:
+        """As `Client.wait`."""
+        async with aclosing(self.events(job_id, timeout=timeout)) as states:
+            async for state in states:
+                on_change(state)
+                completed(state)
+        return await self.job(job_id)
+
+    async def cancel(self, job_id: str) -> str:
+        """As `Client.cancel`."""
+        return await self._send(calls.cancel(job_id, calls.cancelled))
+
+    async def update(self, job_id: str, **changes: Any) -> JobInfo:
+        """As `Client.update`."""
+        return await self._send(calls.update(job_id, changes))
+
+    def jobs(
+        self,
+        *,
+        status: Iterable[str] = (),
+        model: str | None = None,
+        task: str | None = None,
+        labels: Iterable[str] = (),
+        page_size: int = 100,
+    ) -> AsyncGenerator[JobSummary, None]:
+        """As `Client.jobs`."""
+        return self._items(calls.jobs(status=status, model=model, task=task, labels=labels, page_size=page_size))
+
+    async def queue(self) -> QueueStatusResponse:
+        """As `Client.queue`."""
+        return await self._send(calls.queue(calls.as_queue))
+
+    def events(self, job_id: str, *, timeout: float | None = None) -> AsyncGenerator[JobInfo, None]:
+        """As `Client.events`."""
+        return self._follow(EventFeed(job_id), Deadline(job_id, timeout, time.monotonic()))
+
+    def stream_logs(
+        self, job_id: str, *, attempt: int | None = None, follow: bool = True, offset: int = 0
+    ) -> AsyncGenerator[str, None]:
+        """As `Client.stream_logs`."""
+        feed = LogFeed(job_id, attempt=attempt, follow=follow, offset=offset)
+        return self._follow(feed, Deadline(job_id, None, 0))
+
+    async def log_tail(self, job_id: str, lines: int, *, attempt: int | None = None) -> list[str]:
+        """As `Client.log_tail`."""
+        return await self._send(calls.log_tail(job_id, lines, attempt))
+
+    async def results(self, job_id: str) -> Results:
+        """As `Client.results`."""
+        return await self._send(calls.results(job_id))
+
+    def samples(
+        self, job_id: str, task: str, *, only: Literal["wrong", "empty"] | None = None, page_size: int = 100
+    ) -> AsyncGenerator[JSON, None]:
+        """As `Client.samples`."""
+        return self._items(calls.samples(job_id, task, only=only, page_size=page_size))
+
+    async def _send(self, call: Call[T]) -> T:
+        """Makes the call until it is answered, or patience is at its end."""
+        attempt = 1
+        while True:
+            outcome = await self._outcome(call)
+            pause = self._pause(call, outcome, attempt)
+            if pause is None:
+                return self._taken(call, outcome)
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def _outcome(self, call: Call[Any]) -> Outcome:
+        try:
+            return await self._http.send(self._request(self._http, call))
+        except httpx.TransportError as error:
+            return error
+
+    async def _items(self, call: Call[Page[T]]) -> AsyncGenerator[T, None]:
+        following: Call[Page[T]] | None = call
+        while following:
+            page = await self._send(following)
+            for item in page.items:
+                yield item
+            following = calls.following(call, page)
+
+    async def _follow(self, feed: Feed[T], deadline: Deadline) -> AsyncGenerator[T, None]:
+        """Reads a feed to its end, over as many connections as that takes."""
+        attempt = 0
+        while not feed.ended:
+            attempt += 1
+            try:
+                async with self._opened(feed, deadline) as response:
+                    async for piece in response.aiter_bytes():
+                        attempt = 0
+                        for item in feed.read(piece):
+                            yield item
+                        deadline.check(time.monotonic())
+                    for item in feed.closed():
+                        yield item
+                    outcome: Outcome = broken_off(response)
+            except ServerRefused as refused:
+                outcome = refused.response
+            except httpx.TransportError as error:
+                outcome = error
+            if not feed.ended:
+                deadline.check(time.monotonic())
+                await asyncio.sleep(self._stream_pause(outcome, max(attempt, 1)))
+
+    @asynccontextmanager
+    async def _opened(self, feed: Feed[Any], deadline: Deadline) -> AsyncIterator[httpx.Response]:
+        request = self._request(self._http, feed.call(), longest=deadline.left(time.monotonic()))
+        response = await self._http.send(request, stream=True)
+        try:
+            if not response.is_success:
+                await response.aread()
+                raise refusal(response)
+            feed.opened(response)
+            yield response
+        finally:
+            await response.aclose()

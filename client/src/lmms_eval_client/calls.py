@@ -1,0 +1,196 @@
+"""Every request of the front end and how its answer is read, without I/O: `client` and `aio` only carry them there and back."""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from lmms_eval_client.errors import AnswerUnreadable
+from lmms_eval_client.results import Results
+from lmms_eval_core.wire import (
+    CancelResponse,
+    EvaluateRequest,
+    JobInfo,
+    JobList,
+    JobSubmitResponse,
+    JobSummary,
+    QueueStatusResponse,
+)
+
+JSON = dict[str, Any]
+T = TypeVar("T")
+ModelT = TypeVar("ModelT", bound=BaseModel)
+Reader = Callable[[httpx.Response], T]
+
+# The server sends a sign of life every 15 s on a stream of events; a log may be silent for long, and is resumed where it was.
+EVENTS_SILENCE_SECONDS: Final = 45.0
+LOG_SILENCE_SECONDS: Final = 300.0
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request. `repeatable`: sending it twice is the same as sending it once."""
+
+    method: str
+    path: str
+    read: Reader[T]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    repeatable: bool = True
+    read_timeout: float | None = None
+
+
+class Page(NamedTuple, Generic[T]):
+    """A page of a list, and the cursor of the next one."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+def as_json(response: httpx.Response) -> JSON:
+    """The answer as lmms-eval's own client returns it."""
+    try:
+        answer = response.json()
+    except ValueError as error:
+        raise AnswerUnreadable(f"{response.url} did not answer in JSON: is it an lmms-eval server?") from error
+    if not isinstance(answer, dict):
+        raise AnswerUnreadable(f"{response.url} answered with {type(answer).__name__}: is it an lmms-eval server?")
+    return answer
+
+
+def as_model(model: type[ModelT]) -> Reader[ModelT]:
+    """Reads the answer as `model`."""
+
+    def read(response: httpx.Response) -> ModelT:
+        try:
+            return model.model_validate_json(response.content)
+        except ValidationError as error:
+            raise AnswerUnreadable(f"{response.url} did not answer with a {model.__name__}: {error}") from error
+
+    return read
+
+
+def health() -> Call[JSON]:
+    """GET /health."""
+    return Call("GET", "/health", as_json)
+
+
+def queue(read: Reader[T]) -> Call[T]:
+    """GET /queue."""
+    return Call("GET", "/queue", read)
+
+
+def catalogue(kind: str, params: Mapping[str, Any] | None = None) -> Call[JSON]:
+    """GET /tasks or /models."""
+    return Call("GET", f"/{kind}", as_json, params=params or {})
+
+
+def evaluate(fields: Mapping[str, Any], read: Reader[T], *, dry_run: bool = False, idempotency_key: str | None = None) -> Call[T]:
+    """POST /evaluate, with a key of its own: the same job answers however often it has to be sent."""
+    headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+    params = {"dryRun": "true"} if dry_run else {}
+    body = {name: value for name, value in fields.items() if value is not None}
+    return Call("POST", "/evaluate", read, params=params, body=body, headers=headers)
+
+
+def submit(request: EvaluateRequest, *, dry_run: bool, idempotency_key: str | None) -> Call[JobSubmitResponse]:
+    """POST /evaluate from a typed request."""
+    fields = request.model_dump(mode="json", exclude_none=True)
+    return evaluate(fields, as_model(JobSubmitResponse), dry_run=dry_run, idempotency_key=idempotency_key)
+
+
+def job(job_id: str, read: Reader[T], *, samples: bool = False) -> Call[T]:
+    """GET /jobs/{job_id}."""
+    return Call("GET", _of(job_id), read, params={"include": "samples"} if samples else {})
+
+
+def cancel(job_id: str, read: Reader[T]) -> Call[T]:
+    """DELETE /jobs/{job_id}: once it is cancelled, another one is refused."""
+    return Call("DELETE", _of(job_id), read, repeatable=False)
+
+
+def update(job_id: str, changes: Mapping[str, Any]) -> Call[JobInfo]:
+    """PATCH /jobs/{job_id}."""
+    return Call("PATCH", _of(job_id), as_model(JobInfo), body=dict(changes))
+
+
+def jobs(
+    *, status: Iterable[str], model: str | None, task: str | None, labels: Iterable[str], page_size: int
+) -> Call[Page[JobSummary]]:
+    """GET /jobs."""
+    wanted = {"status": list(status), "model": model, "task": task, "label": list(labels), "limit": page_size}
+    return Call("GET", "/jobs", _job_page, params={name: value for name, value in wanted.items() if value})
+
+
+def samples(job_id: str, task: str, *, only: str | None, page_size: int) -> Call[Page[JSON]]:
+    """GET /jobs/{job_id}/samples/{task}."""
+    wanted = {"filter": only, "limit": page_size}
+    params = {name: value for name, value in wanted.items() if value}
+    return Call("GET", f"{_of(job_id)}/samples/{quote(task, safe='')}", _sample_page, params=params)
+
+
+def results(job_id: str) -> Call[Results]:
+    """GET /jobs/{job_id}/results."""
+    return Call("GET", f"{_of(job_id)}/results", lambda response: Results(as_json(response)))
+
+
+def events(job_id: str, last_event_id: str) -> Call[None]:
+    """GET /jobs/{job_id}/events."""
+    headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+    if last_event_id:
+        headers["Last-Event-ID"] = last_event_id
+    return Call("GET", f"{_of(job_id)}/events", _streamed, headers=headers, read_timeout=EVENTS_SILENCE_SECONDS)
+
+
+def logs(job_id: str, params: Mapping[str, Any]) -> Call[None]:
+    """GET /jobs/{job_id}/logs."""
+    return Call("GET", f"{_of(job_id)}/logs", _streamed, params=params, read_timeout=LOG_SILENCE_SECONDS)
+
+
+def log_tail(job_id: str, lines: int, attempt: int | None) -> Call[list[str]]:
+    """The end of GET /jobs/{job_id}/logs."""
+    params = {"tail": lines} if attempt is None else {"tail": lines, "attempt": attempt}
+    return Call("GET", f"{_of(job_id)}/logs", lambda response: response.text.splitlines(), params=params)
+
+
+def merge(checkpoint_path: str, output_path: str | None, checkpoint_type: str) -> Call[JSON]:
+    """POST /merge."""
+    body = {"checkpoint_path": checkpoint_path, "output_path": output_path, "checkpoint_type": checkpoint_type}
+    return Call("POST", "/merge", as_json, body=body, repeatable=False)
+
+
+def following(call: Call[Page[T]], page: Page[T]) -> Call[Page[T]] | None:
+    """The call for the page after this one."""
+    return replace(call, params={**call.params, "cursor": page.next_cursor}) if page.next_cursor else None
+
+
+def cancelled(response: httpx.Response) -> str:
+    """The server's sentence about a cancellation."""
+    return as_model(CancelResponse)(response).message
+
+
+as_job: Final = as_model(JobInfo)
+as_queue: Final = as_model(QueueStatusResponse)
+
+
+def _of(job_id: str) -> str:
+    return f"/jobs/{quote(job_id, safe='')}"
+
+
+def _job_page(response: httpx.Response) -> Page[JobSummary]:
+    answer = as_model(JobList)(response)
+    return Page(answer.jobs, answer.next_cursor)
+
+
+def _sample_page(response: httpx.Response) -> Page[JSON]:
+    answer = as_json(response)
+    return Page(answer.get("samples", []), answer.get("next_cursor"))
+
+
+def _streamed(response: httpx.Response) -> None:
+    """What is streamed is read piece by piece, by `feeds`."""

@@ -1,0 +1,184 @@
+"""The client for programs without an event loop. `aio` is its twin; what they ask and understand is in `calls` and `feeds`."""
+
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, Self, TypeVar
+
+import httpx
+
+from lmms_eval_client import calls
+from lmms_eval_client.base import DEFAULT_TIMEOUT, BaseClient, broken_off
+from lmms_eval_client.calls import JSON, Call, Page
+from lmms_eval_client.errors import ServerRefused, refusal
+from lmms_eval_client.feeds import EventFeed, Feed, LogFeed
+from lmms_eval_client.results import Results
+from lmms_eval_client.retries import Outcome, Retries
+from lmms_eval_client.upstream import UpstreamMethods
+from lmms_eval_client.waiting import Deadline, completed
+from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobSubmitResponse, JobSummary, QueueStatusResponse
+
+T = TypeVar("T")
+
+
+class Client(UpstreamMethods, BaseClient):
+    """A front end of lmms-eval on Kubernetes; also lmms-eval's own `EvalClient`, whose methods are in `upstream`.
+
+    base_url: the server; LMMS_EVAL_URL, then http://localhost:8000, where it is not given. User and password in it are sent.
+    timeout: seconds for each step of one request; None waits for ever.
+    token: of the front end; before user and password of the URL, which come before LMMS_EVAL_TOKEN.
+    retries: how patient it is with a server that is away or busy.
+    verify, transport: as in httpx. Proxies and SSL_CERT_FILE of the environment apply.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        timeout: httpx.Timeout | float | None = DEFAULT_TIMEOUT,
+        *,
+        token: str | None = None,
+        retries: Retries | None = None,
+        verify: ssl.SSLContext | bool = True,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(base_url, timeout, token, retries or Retries())
+        self._http = httpx.Client(transport=transport, **self._options(verify))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def submit(self, request: EvaluateRequest, *, dry_run: bool = False, idempotency_key: str | None = None) -> JobSubmitResponse:
+        """Submits an evaluation, which is stored when this returns. `dry_run` has all of it checked and stores nothing.
+
+        Sent again with the same `idempotency_key`, it is the same job; without one, every call makes a job of its own.
+        """
+        return self._send(calls.submit(request, dry_run=dry_run, idempotency_key=idempotency_key))
+
+    def job(self, job_id: str, *, samples: bool = False) -> JobInfo:
+        """State, progress and results of a job; with `samples` the first ones of each task."""
+        return self._send(calls.job(job_id, calls.as_job, samples=samples))
+
+    def wait(
+        self, job_id: str, *, timeout: float | None = None, on_change: Callable[[JobInfo], object] = lambda job: None
+    ) -> JobInfo:
+        """Waits for the results. JobFailed, JobCancelled, or WaitTimedOut (up to 15 s late) after `timeout` seconds."""
+        for state in self.events(job_id, timeout=timeout):
+            on_change(state)
+            completed(state)
+        return self.job(job_id)
+
+    def cancel(self, job_id: str) -> str:
+        """Cancels a job, queued or running; the server's sentence on it. RequestInvalid if it has ended."""
+        return self._send(calls.cancel(job_id, calls.cancelled))
+
+    def update(self, job_id: str, **changes: Any) -> JobInfo:
+        """Changes `priority`, `hold` or `ttl_seconds_after_finished` of a job."""
+        return self._send(calls.update(job_id, changes))
+
+    def jobs(
+        self,
+        *,
+        status: Iterable[str] = (),
+        model: str | None = None,
+        task: str | None = None,
+        labels: Iterable[str] = (),
+        page_size: int = 100,
+    ) -> Iterator[JobSummary]:
+        """Every job, newest first. `labels` are keys, or key=value; a job has all of them, and one of the `status`."""
+        return self._items(calls.jobs(status=status, model=model, task=task, labels=labels, page_size=page_size))
+
+    def queue(self) -> QueueStatusResponse:
+        """What runs, and what waits in which order."""
+        return self._send(calls.queue(calls.as_queue))
+
+    def events(self, job_id: str, *, timeout: float | None = None) -> Iterator[JobInfo]:
+        """The state of a job now and after every change, until it has ended; a broken connection is taken up again."""
+        return self._follow(EventFeed(job_id), Deadline(job_id, timeout, time.monotonic()))
+
+    def stream_logs(self, job_id: str, *, attempt: int | None = None, follow: bool = True, offset: int = 0) -> Iterator[str]:
+        """The lines of an attempt's log, of the last one if none is named; `follow` waits for more until its end.
+
+        `offset` skips that many bytes. A broken connection is taken up again where it was.
+        """
+        feed = LogFeed(job_id, attempt=attempt, follow=follow, offset=offset)
+        return self._follow(feed, Deadline(job_id, None, 0))
+
+    def log_tail(self, job_id: str, lines: int, *, attempt: int | None = None) -> list[str]:
+        """The last lines of an attempt's log."""
+        return self._send(calls.log_tail(job_id, lines, attempt))
+
+    def results(self, job_id: str) -> Results:
+        """The results of a job; NotFound while there are none."""
+        return self._send(calls.results(job_id))
+
+    def samples(
+        self, job_id: str, task: str, *, only: Literal["wrong", "empty"] | None = None, page_size: int = 100
+    ) -> Iterator[JSON]:
+        """The samples of a task, each as lmms-eval wrote it; `only` those with a wrong or an empty answer."""
+        return self._items(calls.samples(job_id, task, only=only, page_size=page_size))
+
+    def _send(self, call: Call[T]) -> T:
+        """Makes the call until it is answered, or patience is at its end."""
+        attempt = 1
+        while True:
+            outcome = self._outcome(call)
+            pause = self._pause(call, outcome, attempt)
+            if pause is None:
+                return self._taken(call, outcome)
+            time.sleep(pause)
+            attempt += 1
+
+    def _outcome(self, call: Call[Any]) -> Outcome:
+        try:
+            return self._http.send(self._request(self._http, call))
+        except httpx.TransportError as error:
+            return error
+
+    def _items(self, call: Call[Page[T]]) -> Iterator[T]:
+        following: Call[Page[T]] | None = call
+        while following:
+            page = self._send(following)
+            yield from page.items
+            following = calls.following(call, page)
+
+    def _follow(self, feed: Feed[T], deadline: Deadline) -> Iterator[T]:
+        """Reads a feed to its end, over as many connections as that takes."""
+        attempt = 0
+        while not feed.ended:
+            attempt += 1
+            try:
+                with self._opened(feed, deadline) as response:
+                    for piece in response.iter_bytes():
+                        attempt = 0
+                        yield from feed.read(piece)
+                        deadline.check(time.monotonic())
+                    yield from feed.closed()
+                    outcome: Outcome = broken_off(response)
+            except ServerRefused as refused:
+                outcome = refused.response
+            except httpx.TransportError as error:
+                outcome = error
+            if not feed.ended:
+                deadline.check(time.monotonic())
+                time.sleep(self._stream_pause(outcome, max(attempt, 1)))
+
+    @contextmanager
+    def _opened(self, feed: Feed[Any], deadline: Deadline) -> Iterator[httpx.Response]:
+        request = self._request(self._http, feed.call(), longest=deadline.left(time.monotonic()))
+        response = self._http.send(request, stream=True)
+        try:
+            if not response.is_success:
+                response.read()
+                raise refusal(response)
+            feed.opened(response)
+            yield response
+        finally:
+            response.close()

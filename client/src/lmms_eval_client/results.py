@@ -1,0 +1,34 @@
+"""The results of a job: lmms-eval's own results file, its scores as typed objects, and the table that lmms-eval prints."""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from lmms_eval_client.table import score_rows, table
+from lmms_eval_core.results import score_table
+from lmms_eval_core.status import Metric
+
+
+@dataclass(frozen=True)
+class Results:
+    """`output` is the results file, whole; `scores` the numbers in it: scores["mme"]["mme_perception_score,none"].value."""
+
+    output: dict[str, Any] = field(repr=False)
+
+    @property
+    def scores(self) -> dict[str, dict[str, Metric]]:
+        """Task or group, metric with its filter, then `value` and `stderr`; None where there is no number."""
+        if not isinstance(self.output.get("results"), dict):
+            return {}
+        return score_table(self.output, max_bytes=sys.maxsize).scores
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each metric, with the columns of lmms-eval's table."""
+        return score_rows(self.output)
+
+    def table(self) -> str:
+        """The table that lmms-eval prints at the end of a run, in Markdown."""
+        return table(self.rows())
+
+    def __str__(self) -> str:
+        return self.table()
