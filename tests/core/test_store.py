@@ -51,6 +51,14 @@ async def test_what_is_put_comes_back(store: ObjectStore) -> None:
     assert store.uri("a/small.json") == "s3://artifacts/team/a/small.json"
 
 
+async def test_a_stream_begins_where_it_is_told_to(store: ObjectStore) -> None:
+    await store.put("a/large.bin", pieces(3))
+    rest = b"".join([piece async for piece in store.stream("a/large.bin", start=2 * MEGABYTE - 1)])
+    assert (len(rest), rest[:2]) == (MEGABYTE + 1, b"\x01\x02")
+    with pytest.raises(errors.StoreError):
+        await anext(store.stream("a/large.bin", start=3 * MEGABYTE))
+
+
 async def test_an_empty_stream_is_an_empty_object(store: ObjectStore) -> None:
     await store.put("empty", pieces(0))
     assert await store.get("empty", max_bytes=1) == b""

@@ -77,6 +77,10 @@ class Metered:
         with self._timed(PODS, "get"):
             return await self._client.pod_log(name, container=container, tail_lines=tail_lines)
 
+    def pod_log_stream(self, name: str, *, container: str, follow: bool) -> AsyncIterator[bytes]:
+        """See `KubeClient`."""
+        return self._client.pod_log_stream(name, container=container, follow=follow)
+
     async def close(self) -> None:
         """See `KubeClient`."""
         await self._client.close()

@@ -4,10 +4,11 @@ Its generated models are left aside: they cost a second per thousand objects and
 """
 
 import asyncio
+import copy
 import json
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import urlencode
@@ -18,13 +19,15 @@ from kubernetes.aio import config
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
 from lmms_eval_core.kube import errors
-from lmms_eval_core.kube.client import Object, Page, Patch, Resource, WatchEvent
+from lmms_eval_core.kube.client import PODS, Object, Page, Patch, Resource, WatchEvent
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 REQUEST_SECONDS: Final = 15.0
 WATCH_SECONDS: Final = 270
 # The server sends a bookmark about once a minute: longer silence means that the connection is dead.
 WATCH_IDLE_SECONDS: Final = 90.0
+# A log may be silent for long, so that only a new request tells whether its connection is dead.
+LOG_IDLE_SECONDS: Final = 300.0
 LIST_PAGE: Final = 500
 # For those who read page by page to save memory: parsed, 500 objects of 10 KB are 70 MiB, and 100 are 6, in the same time.
 PAGE: Final = 100
@@ -35,6 +38,10 @@ class Transport:
 
     def __init__(self, configuration: Any, namespace: str, *, request_seconds: float = REQUEST_SECONDS) -> None:
         self._api = official.ApiClient(configuration)
+        # Streams stay open: they must not take the pool's connections, a hundred, from the calls.
+        unlimited = copy.copy(configuration)
+        unlimited.connection_pool_maxsize = 0
+        self._streams = official.ApiClient(unlimited)
         self._host: str = configuration.host.rstrip("/")
         self._namespace = namespace
         self._timeout = aiohttp.ClientTimeout(total=request_seconds)
@@ -104,20 +111,27 @@ class Transport:
             "labelSelector": label_selector,
             "fieldSelector": field_selector,
         }
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_IDLE_SECONDS)
-        async with self._request("GET", self._url(resource, **query), None, timeout=timeout) as response:
+        async with self._stream(self._url(resource, **query), idle_seconds=WATCH_IDLE_SECONDS) as response:
             async for line in response.content:
                 yield _watch_event(line)
 
     async def pod_log(self, name: str, *, container: str, tail_lines: int) -> str:
         """See `KubeClient`."""
-        url = self._url(Resource("", "v1", "pods"), name, "log", container=container, tailLines=str(tail_lines))
+        url = self._url(PODS, name, "log", container=container, tailLines=str(tail_lines))
         async with self._request("GET", url, None, timeout=self._timeout) as response:
             return await response.text(errors="replace")
+
+    async def pod_log_stream(self, name: str, *, container: str, follow: bool) -> AsyncIterator[bytes]:
+        """See `KubeClient`."""
+        url = self._url(PODS, name, "log", container=container, follow="true" if follow else "")
+        async with self._stream(url, idle_seconds=LOG_IDLE_SECONDS) as response:
+            async for piece in response.content.iter_any():
+                yield piece
 
     async def close(self) -> None:
         """See `KubeClient`."""
         await self._api.close()
+        await self._streams.close()
 
     def _url(self, resource: Resource, *path: str, **query: str) -> str:
         root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
@@ -130,6 +144,10 @@ class Transport:
         async with self._request(method, url, body, timeout=self._timeout, content_type=content_type) as response:
             return cast(Object, json.loads(await response.read()))
 
+    def _stream(self, url: str, *, idle_seconds: float) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=idle_seconds)
+        return self._request("GET", url, None, timeout=timeout, api=self._streams)
+
     @asynccontextmanager
     async def _request(
         self,
@@ -139,11 +157,13 @@ class Transport:
         *,
         timeout: aiohttp.ClientTimeout,
         content_type: str = "application/json",
+        api: Any = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Accept": "application/json", "Content-Type": content_type}
+        api = api or self._api
         try:
-            await self._api.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
-            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+            await api.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
+            answer = await api.call_api(method, url, headers, body, _request_timeout=timeout)
             response: aiohttp.ClientResponse = answer.response
             async with response:
                 if response.status >= 400:

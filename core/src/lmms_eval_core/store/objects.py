@@ -74,10 +74,11 @@ class ObjectStore:
                 raise StoreError(f"{key} has {result.meta['size']} bytes, more than the {max_bytes} that are read at once")
             return bytes(await result.bytes_async())
 
-    async def stream(self, key: str) -> AsyncIterator[bytes]:
-        """The content of an object of any size, in pieces of about a megabyte."""
+    async def stream(self, key: str, *, start: int = 0) -> AsyncIterator[bytes]:
+        """The content of an object of any size from byte `start`, in pieces of about a megabyte; StoreError behind its end."""
         with self._explained(key):
-            async for piece in (await self._store.get_async(key)).stream(min_chunk_size=READ_BYTES):
+            result = await self._store.get_async(key, options={"range": {"offset": start}} if start else None)
+            async for piece in result.stream(min_chunk_size=READ_BYTES):
                 yield bytes(piece)
 
     async def range(self, key: str, *, start: int, length: int) -> bytes:
