@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmms_eval_api import auth
+from lmms_eval_api.auth import Caller
 from lmms_eval_api.auth.credentials import secret_of
 from lmms_eval_api.auth.tokens import TokenFiles
 from lmms_eval_api.settings import AuthMode, Settings, SettingsError
@@ -69,8 +70,8 @@ async def test_the_caller_is_named_after_the_file(tmp_path: Path) -> None:
     mount(tmp_path, ci="first\n", alice="second", empty=" \n")
     tokens = TokenFiles(tmp_path)
     assert tokens.known == {"ci", "alice"}
-    assert await tokens.caller(b"Bearer first") == "ci"
-    assert await tokens.caller(basic("anybody:second")) == "alice"
+    assert await tokens.caller(b"Bearer first") == Caller("ci")
+    assert await tokens.caller(basic("anybody:second")) == Caller("alice")
     for stranger in (b"", b"Bearer", b"Bearer firs", b"Bearer first2", b"Bearer ci", basic("first:")):
         assert await tokens.caller(stranger) is None
 
@@ -82,8 +83,8 @@ async def test_rotation_is_seen_within_a_second_and_costs_nothing_in_between(tmp
     mount(tmp_path, old="one", new="two")
     assert await tokens.caller(b"Bearer two") is None
     clock.now = 1.0
-    assert await tokens.caller(b"Bearer two") == "new"
-    assert await tokens.caller(b"Bearer one") == "old"
+    assert await tokens.caller(b"Bearer two") == Caller("new")
+    assert await tokens.caller(b"Bearer one") == Caller("old")
     mount(tmp_path, new="two")
     clock.now = 2.0
     assert await tokens.caller(b"Bearer one") is None
@@ -108,4 +109,4 @@ def test_a_front_end_that_could_let_nobody_in_does_not_start(tmp_path: Path) -> 
 
 async def test_letting_everybody_in_has_to_be_asked_for() -> None:
     everybody = auth.authenticator(Settings(auth=AuthMode.NONE))
-    assert await everybody.caller(b"") == "anonymous"
+    assert await everybody.caller(b"") == Caller("anonymous")

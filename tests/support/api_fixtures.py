@@ -83,6 +83,7 @@ def start_front_end(namespace: str, kubeconfig: str, tmp_path: Path) -> Iterator
             "LMMS_EVAL_API_HOST": "127.0.0.1",
             "LMMS_EVAL_API_PORT": str(port),
             "LMMS_EVAL_API_TOKENS": str(tokens),
+            "LMMS_EVAL_API_METRICS_PORT": "0",
         }
         command = [sys.executable, "-c", "from lmms_eval_api.main import main; main()"]
         with log.open("wb") as output:

@@ -10,13 +10,15 @@ from lmms_eval_api.auth import Authenticator
 from lmms_eval_api.auth.middleware import Authentication
 from lmms_eval_api.body_limit import BodyLimit
 from lmms_eval_api.context import RequestContext
+from lmms_eval_api.limits import Limits, OpenStreams
+from lmms_eval_api.metrics import Metrics
 from lmms_eval_api.routes import jobs, probes, queue
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings
 
 DESCRIPTION: Final = "The HTTP server of lmms-eval, on Kubernetes: its routes, words and clients, with jobs that outlive it."
 SECURITY_SCHEMES: Final = {
-    "token": {"type": "http", "scheme": "bearer", "description": "A token of this front end."},
+    "token": {"type": "http", "scheme": "bearer", "description": "A token of this front end, or of the cluster."},
     "password": {"type": "http", "scheme": "basic", "description": "The same token as password, with any user name."},
 }
 
@@ -37,8 +39,11 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
     problems.register(app)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Authentication, authenticator=authenticator)
-    app.add_middleware(RequestContext)
+    streams = OpenStreams()
+    app.add_middleware(Limits, settings=settings, open_streams=streams)
+    app.add_middleware(Authentication, authenticator=authenticator, root_path=settings.root_path)
+    app.state.metrics = Metrics(backend, streams)
+    app.add_middleware(RequestContext, metrics=app.state.metrics)
     _declare_security(app)
     return app
 

@@ -3,12 +3,12 @@
 from typing import Final
 
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lmms_eval_api import problems
 
 STATUS: Final = 413
+REASON: Final = "body"
 
 
 class BodyLimit:
@@ -24,10 +24,10 @@ class BodyLimit:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         if _announced(scope) > self._max_bytes:
-            return await problems.answer(HTTPConnection(scope), STATUS, self._sentence)(scope, receive, send)
-        await self._app(scope, self._counted(receive), send)
+            return await problems.rejected(scope, STATUS, self._sentence, reason=REASON)(scope, receive, send)
+        await self._app(scope, self._counted(scope, receive), send)
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _counted(self, scope: Scope, receive: Receive) -> Receive:
         seen = 0
 
         async def counted() -> Message:
@@ -35,6 +35,7 @@ class BodyLimit:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._max_bytes:
+                scope["state"]["rejected"] = REASON
                 raise HTTPException(STATUS, self._sentence)
             return message
 

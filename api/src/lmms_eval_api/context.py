@@ -11,6 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lmms_eval_api.auth.middleware import OPEN_PATHS
+from lmms_eval_api.metrics import Metrics
 
 HEADER: Final = "X-Request-ID"
 ACCEPTED: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -28,8 +29,9 @@ class _Exchange:
 class RequestContext:
     """ASGI middleware; the outermost one, so that refusals are logged too."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wraps one request."""
@@ -48,7 +50,9 @@ class RequestContext:
         try:
             await self._app(scope, receive, annotated)
         finally:
-            _report(scope, exchange)
+            seconds = time.perf_counter() - exchange.started
+            self._metrics.answered(scope, status=exchange.status, seconds=seconds)
+            _report(scope, exchange, seconds)
 
 
 def _request_id(scope: Scope) -> str:
@@ -57,7 +61,7 @@ def _request_id(scope: Scope) -> str:
     return sent.decode() if ACCEPTED.fullmatch(sent) else uuid.uuid4().hex
 
 
-def _report(scope: Scope, exchange: _Exchange) -> None:
+def _report(scope: Scope, exchange: _Exchange, seconds: float) -> None:
     path = scope["path"]
     level = logging.DEBUG if path in OPEN_PATHS and exchange.status < 400 else logging.INFO
     facts: dict[str, Any] = {
@@ -65,8 +69,9 @@ def _report(scope: Scope, exchange: _Exchange) -> None:
         # Without the query: what is in it is the caller's business.
         "path": path,
         "status": exchange.status,
-        "milliseconds": round((time.perf_counter() - exchange.started) * 1000, 1),
+        "milliseconds": round(seconds * 1000, 1),
         "caller": scope["state"].get("caller"),
+        "rejected": scope["state"].get("rejected"),
         "request_id": exchange.request_id,
     }
     log.log(level, "request", extra=facts)

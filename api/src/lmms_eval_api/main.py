@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 import uvicorn
 from starlette.types import ASGIApp
 
-from lmms_eval_api import auth, logs
+from lmms_eval_api import auth, connections, logs, metrics, tls
 from lmms_eval_api.app import application
 from lmms_eval_api.cache import JobCache
 from lmms_eval_api.evaluations import Evaluations
@@ -36,14 +36,13 @@ def main() -> NoReturn:
     """Serves until SIGTERM or SIGINT."""
     try:
         settings = from_environment(os.environ)
-        authenticator = auth.authenticator(settings)
         store = store_of(os.environ)
+        logs.configure(settings.log_level)
+        # uvicorn raises the signal again when it has shut down; that must not kill us with the signal's exit code.
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        asyncio.run(serve(settings, store))
     except (SettingsError, Misconfigured) as error:
         sys.exit(f"lmms-eval-api: {error}")
-    logs.configure(settings.log_level)
-    # uvicorn raises the signal again when it has shut down; that must not kill us with the signal's exit code.
-    signal.signal(signal.SIGTERM, lambda number, frame: None)
-    asyncio.run(serve(settings, authenticator, store))
     # Without the interpreter's shutdown, in which obstore's threads may abort the process (see core.store.objects).
     sys.stderr.flush()
     os._exit(0)
@@ -54,7 +53,7 @@ def store_of(environ: Mapping[str, str]) -> ObjectStore | None:
     return ObjectStore(StoreSettings.from_environment(environ)) if environ.get(ENV_URL) else None
 
 
-async def serve(settings: Settings, authenticator: auth.Authenticator, store: ObjectStore | None) -> None:
+async def serve(settings: Settings, store: ObjectStore | None) -> None:
     """Watches, serves and sweeps. An unknown error of the watch ends the server, and the process with it."""
     client = await transport.connect(namespace=settings.namespace)
     cache = JobCache()
@@ -66,11 +65,13 @@ async def serve(settings: Settings, authenticator: auth.Authenticator, store: Ob
         settings.max_stale_seconds,
         sweeping=lambda: sweeper.state if sweeper is not None else Sweeping.OFF,
     )
-    server = uvicorn.Server(server_config(settings, application(settings, backend, authenticator)))
     try:
+        app = application(settings, backend, auth.authenticator(settings, client))
+        server = uvicorn.Server(server_config(settings, app))
         async with asyncio.TaskGroup() as group:
             chores = [group.create_task(chore.run()) for chore in (reflector, sweeper) if chore is not None]
-            await server.serve()
+            async with metrics.serving(app.state.metrics, settings.metrics_port):
+                await server.serve()
             for chore in chores:
                 chore.cancel()
     finally:
@@ -92,7 +93,9 @@ def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        http=connections.protocol(request_seconds=settings.request_seconds),
         ws="none",
+        ssl_context_factory=tls.factory(settings.tls) if settings.tls is not None else None,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )

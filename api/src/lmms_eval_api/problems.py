@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_snake
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
+from starlette.types import Scope
 
 from lmms_eval_core.kube import errors
 
@@ -61,6 +62,12 @@ def answer(
     problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
     request_id = getattr(connection.state, "request_id", None)
     return ProblemResponse(problem | ({"request_id": request_id} if request_id else {}), status, headers)
+
+
+def rejected(scope: Scope, status: int, detail: str, *, reason: str, headers: Mapping[str, str] | None = None) -> ProblemResponse:
+    """The response of a middleware that lets a request go no further; the log and the metrics name the reason."""
+    scope.setdefault("state", {})["rejected"] = reason
+    return answer(HTTPConnection(scope), status, detail, headers=headers)
 
 
 def refusal(connection: HTTPConnection, fields: Iterable[FieldProblem]) -> ProblemResponse:

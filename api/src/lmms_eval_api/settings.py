@@ -18,6 +18,7 @@ class AuthMode(StrEnum):
     """How callers prove who they are."""
 
     TOKEN = "token"
+    KUBERNETES = "kubernetes"
     NONE = "none"
 
 
@@ -35,10 +36,18 @@ class Settings:
     """LMMS_EVAL_API_PORT: port to listen on; lmms-eval's own default."""
 
     auth: AuthMode = AuthMode.TOKEN
-    """LMMS_EVAL_API_AUTH: `token`, or `none`, which lets everybody in who can reach the port and has to be asked for."""
+    """LMMS_EVAL_API_AUTH: `token`; `kubernetes`, which asks the API server who a token belongs to and what its owner may do;
+    or `none`, which lets everybody in who can reach the port and has to be asked for."""
 
     tokens: Path = Path("/var/run/lmms-eval/tokens")
     """LMMS_EVAL_API_TOKENS: directory of a mounted Secret; each file holds one valid token, its name says whose it is."""
+
+    auth_audience: str = ""
+    """LMMS_EVAL_API_AUTH_AUDIENCE: mode `kubernetes`: the audience that tokens must name. Empty: the API server's own."""
+
+    auth_cache_seconds: float = 60.0
+    """LMMS_EVAL_API_AUTH_CACHE_SECONDS: mode `kubernetes`: how long an answer of the API server counts, and so how long a
+    revoked token or right may still be of use. Refusals count for 5 s at most."""
 
     root_path: str = ""
     """LMMS_EVAL_API_ROOT_PATH: path prefix below which a proxy publishes the front end, whether it strips it or not."""
@@ -49,9 +58,34 @@ class Settings:
     max_body_bytes: int = 256 * 1024
     """LMMS_EVAL_API_MAX_BODY_BYTES: larger requests are refused; the API server would not store them either."""
 
+    requests_per_second: int = 2000
+    """LMMS_EVAL_API_REQUESTS_PER_SECOND: of one caller at one replica, with twice as many at once; 0: as many as come. Fifty
+    waiters that poll twenty times a second are half of it."""
+
+    submissions_per_minute: int = 600
+    """LMMS_EVAL_API_SUBMISSIONS_PER_MINUTE: of one caller at one replica, once the burst is used up; 0: as many as come."""
+
+    submission_burst: int = 1000
+    """LMMS_EVAL_API_SUBMISSION_BURST: submissions of one caller that may come at once."""
+
+    max_streams: int = 2000
+    """LMMS_EVAL_API_MAX_STREAMS: events and logs that one replica follows at once; 0: as many as come."""
+
+    request_seconds: float = 30.0
+    """LMMS_EVAL_API_REQUEST_SECONDS: time for a request to arrive, head and body; then its connection is closed."""
+
+    tls: Path | None = None
+    """LMMS_EVAL_API_TLS: directory with tls.crt and tls.key, read again when they change. Empty: plain HTTP."""
+
+    metrics_port: int = 9090
+    """LMMS_EVAL_API_METRICS_PORT: port of /metrics, which asks nobody for a token; 0: no metrics are served."""
+
     max_stale_seconds: float = 60.0
     """LMMS_EVAL_API_MAX_STALE_SECONDS: without a watch, answers come from the cache for this long, with their age. Then
     503, but not sooner: lmms-eval's own client gives up at the first one."""
+
+    cancel_running: bool = True
+    """LMMS_EVAL_API_CANCEL_RUNNING: whether DELETE stops a running job; `false` refuses it, as lmms-eval's own server does."""
 
     shutdown_seconds: int = 20
     """LMMS_EVAL_API_SHUTDOWN_SECONDS: time for open requests to end; less than the pod's grace period."""
@@ -80,10 +114,20 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         port=read("LMMS_EVAL_API_PORT", _port, default.port),
         auth=read("LMMS_EVAL_API_AUTH", _auth, default.auth),
         tokens=read("LMMS_EVAL_API_TOKENS", Path, default.tokens),
+        auth_audience=read("LMMS_EVAL_API_AUTH_AUDIENCE", str, default.auth_audience),
+        auth_cache_seconds=read("LMMS_EVAL_API_AUTH_CACHE_SECONDS", _seconds, default.auth_cache_seconds),
         root_path=read("LMMS_EVAL_API_ROOT_PATH", _root_path, default.root_path),
         log_level=read("LMMS_EVAL_LOG_LEVEL", _log_level, default.log_level),
         max_body_bytes=read("LMMS_EVAL_API_MAX_BODY_BYTES", int, default.max_body_bytes),
+        requests_per_second=read("LMMS_EVAL_API_REQUESTS_PER_SECOND", _count, default.requests_per_second),
+        submissions_per_minute=read("LMMS_EVAL_API_SUBMISSIONS_PER_MINUTE", _count, default.submissions_per_minute),
+        submission_burst=read("LMMS_EVAL_API_SUBMISSION_BURST", _count, default.submission_burst),
+        max_streams=read("LMMS_EVAL_API_MAX_STREAMS", _count, default.max_streams),
+        request_seconds=read("LMMS_EVAL_API_REQUEST_SECONDS", _seconds, default.request_seconds),
+        tls=read("LMMS_EVAL_API_TLS", Path, default.tls),
+        metrics_port=read("LMMS_EVAL_API_METRICS_PORT", _port_or_none, default.metrics_port),
         max_stale_seconds=read("LMMS_EVAL_API_MAX_STALE_SECONDS", float, default.max_stale_seconds),
+        cancel_running=read("LMMS_EVAL_API_CANCEL_RUNNING", _yes_or_no, default.cancel_running),
         shutdown_seconds=read("LMMS_EVAL_API_SHUTDOWN_SECONDS", int, default.shutdown_seconds),
         sweep=read("LMMS_EVAL_API_SWEEP", _yes_or_no, default.sweep),
         sweep_interval_seconds=read("LMMS_EVAL_API_SWEEP_INTERVAL_SECONDS", _seconds, default.sweep_interval_seconds),
@@ -100,7 +144,7 @@ def _parsed(name: str, text: str, parse: Callable[[str], Value]) -> Value:
 
 def _auth(text: str) -> AuthMode:
     if text not in set(AuthMode):
-        raise ValueError("it is 'token', or 'none' to let everybody in")
+        raise ValueError("it is 'token', 'kubernetes', or 'none' to let everybody in")
     return AuthMode(text)
 
 
@@ -109,6 +153,17 @@ def _port(text: str) -> int:
     if not 1 <= port <= 65535:
         raise ValueError("a port is a number from 1 to 65535")
     return port
+
+
+def _port_or_none(text: str) -> int:
+    return 0 if text == "0" else _port(text)
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError("give a number, 0 or more")
+    return count
 
 
 def _yes_or_no(text: str) -> bool:

@@ -1,32 +1,38 @@
 """Who calls: one `Authenticator` for each mode, and the middleware that asks it before anything else happens."""
 
-from typing import Protocol
-
+from lmms_eval_api.auth.caller import Authenticator, Caller
+from lmms_eval_api.auth.cluster import ClusterAccounts
 from lmms_eval_api.auth.tokens import TokenFiles
+from lmms_eval_api.auth.wishes import Wish
 from lmms_eval_api.settings import AuthMode, Settings, SettingsError
+from lmms_eval_core.kube.client import KubeClient
 
-ANONYMOUS = "anonymous"
+__all__ = ["ANONYMOUS", "Authenticator", "Caller", "Everybody", "authenticator"]
 
-
-class Authenticator(Protocol):
-    """Decides from the Authorization header alone."""
-
-    async def caller(self, authorization: bytes) -> str | None:
-        """Name of the caller, for logs and annotations; None for a stranger."""
+ANONYMOUS = Caller("anonymous")
 
 
 class Everybody:
     """Mode `none`."""
 
-    async def caller(self, authorization: bytes) -> str | None:
+    how_to = "Nobody is asked for anything."
+
+    async def caller(self, authorization: bytes) -> Caller | None:
         """Everybody may come in."""
         return ANONYMOUS
 
+    async def refusal(self, caller: Caller, wish: Wish) -> str | None:
+        """And do everything."""
+        return None
 
-def authenticator(settings: Settings) -> Authenticator:
-    """The one that the settings ask for; SettingsError if it could let nobody in."""
+
+def authenticator(settings: Settings, client: KubeClient | None = None) -> Authenticator:
+    """The one that the settings ask for; SettingsError if it could let nobody in. Mode `kubernetes` asks by `client`."""
     if settings.auth is AuthMode.NONE:
         return Everybody()
+    if settings.auth is AuthMode.KUBERNETES:
+        assert client is not None
+        return ClusterAccounts(client, audience=settings.auth_audience, seconds=settings.auth_cache_seconds)
     tokens = TokenFiles(settings.tokens)
     if not tokens.known:
         raise SettingsError(

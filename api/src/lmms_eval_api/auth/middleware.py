@@ -5,43 +5,66 @@ A dependency of the routes would come after the body was parsed, and would leave
 
 from typing import Final
 
-from starlette.requests import HTTPConnection
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lmms_eval_api import problems
-from lmms_eval_api.auth import Authenticator
+from lmms_eval_api.auth.caller import Authenticator
+from lmms_eval_api.auth.wishes import below, wish
+from lmms_eval_core.kube import errors
 
 # The kubelet has no credentials. It comes by no proxy either, so that a path prefix plays no part.
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 
-HOW_TO = (
-    "Send a token of this front end, as 'Authorization: Bearer TOKEN' or as the password of HTTP Basic (http://user:TOKEN@host)."
-)
+NOT_TOLD: Final = "The API server cannot be asked who you are and what you may do; nothing was done. Try again."
 
 
 class Authentication:
-    """ASGI middleware: 401, or the caller's name in `request.state.caller`."""
+    """ASGI middleware: 401, 403, 503 while nobody can tell, or the caller's name in `request.state.caller`."""
 
-    def __init__(self, app: ASGIApp, *, authenticator: Authenticator) -> None:
+    def __init__(self, app: ASGIApp, *, authenticator: Authenticator, root_path: str = "") -> None:
         self._app = app
         self._authenticator = authenticator
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets known callers through."""
+        """Lets known callers through to what they may do."""
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            caller = await self._authenticator.caller(_authorization(scope))
-            if caller is None:
-                return await _refusal(HTTPConnection(scope))(scope, receive, send)
-            scope.setdefault("state", {})["caller"] = caller
+            refused = await self._refusal(scope)
+            if refused is not None:
+                return await refused(scope, receive, send)
         await self._app(scope, receive, send)
+
+    async def _refusal(self, scope: Scope) -> problems.ProblemResponse | None:
+        try:
+            return await self._answer(scope)
+        except errors.Forbidden as error:
+            return _untold(scope, problems.from_kube(error))
+        except errors.KubeError:
+            return _untold(scope, problems.unavailable(NOT_TOLD))
+        except HTTPException as error:
+            return _untold(scope, error)
+
+    async def _answer(self, scope: Scope) -> problems.ProblemResponse | None:
+        caller = await self._authenticator.caller(_authorization(scope))
+        if caller is None:
+            return _stranger(scope, self._authenticator.how_to)
+        scope.setdefault("state", {})["caller"] = caller.name
+        wished = wish(scope["method"], below(scope["path"], self._root_path))
+        sentence = await self._authenticator.refusal(caller, wished)
+        return None if sentence is None else problems.rejected(scope, 403, sentence, reason="forbidden")
 
 
 def _authorization(scope: Scope) -> bytes:
     return next((value for name, value in scope["headers"] if name == b"authorization"), b"")
 
 
-def _refusal(connection: HTTPConnection) -> problems.ProblemResponse:
-    response = problems.answer(connection, 401, HOW_TO)
+def _stranger(scope: Scope, how_to: str) -> problems.ProblemResponse:
+    response = problems.rejected(scope, 401, how_to, reason="unauthenticated")
     for challenge in ('Bearer realm="lmms-eval"', 'Basic realm="lmms-eval", charset="UTF-8"'):
         response.headers.append("WWW-Authenticate", challenge)
     return response
+
+
+def _untold(scope: Scope, error: HTTPException) -> problems.ProblemResponse:
+    return problems.rejected(scope, error.status_code, error.detail, reason="undecided", headers=error.headers)

@@ -11,13 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from lmms_eval_api.auth.caller import Caller
 from lmms_eval_api.auth.credentials import secret_of
+from lmms_eval_api.auth.wishes import Wish
+from lmms_eval_api.files import listed, signature
 
 CHECK_SECONDS: Final = 1.0
+HOW_TO: Final = (
+    "Send a token of this front end, as 'Authorization: Bearer TOKEN' or as the password of HTTP Basic (http://user:TOKEN@host)."
+)
 
 log = logging.getLogger(__name__)
-
-Signature = tuple[tuple[str, int, int, int], ...]
 
 
 class TokenFiles:
@@ -27,7 +31,7 @@ class TokenFiles:
         self._directory = directory
         self._clock = clock
         self._checked = clock()
-        self._signature = _signature(directory)
+        self._signature = signature(listed(directory))
         self._digests = _digests(directory)
 
     @property
@@ -35,46 +39,36 @@ class TokenFiles:
         """Names of the files that hold a token."""
         return frozenset(self._digests)
 
-    async def caller(self, authorization: bytes) -> str | None:
-        """The name of the file that holds this token. Takes the same time whichever it is, and if it is none."""
+    @property
+    def how_to(self) -> str:
+        """See `Authenticator`."""
+        return HOW_TO
+
+    async def caller(self, authorization: bytes) -> Caller | None:
+        """Named after the file that holds this token. Takes the same time whichever it is, and if it is none."""
         self._refresh()
         digest = _digest(secret_of(authorization))
         found = [name for name, known in self._digests.items() if hmac.compare_digest(known, digest)]
-        return found[0] if found else None
+        return Caller(found[0]) if found else None
+
+    async def refusal(self, caller: Caller, wish: Wish) -> str | None:
+        """See `Authenticator`. Who has a token may do everything."""
+        return None
 
     def _refresh(self) -> None:
         now = self._clock()
         if now - self._checked < CHECK_SECONDS:
             return
         self._checked = now
-        signature = _signature(self._directory)
-        if signature != self._signature:
-            self._signature, self._digests = signature, _digests(self._directory)
+        found = signature(listed(self._directory))
+        if found != self._signature:
+            self._signature, self._digests = found, _digests(self._directory)
             log.info("tokens changed", extra={"tokens": sorted(self._digests)})
-
-
-def _files(directory: Path) -> list[Path]:
-    # A Secret's volume keeps its data in hidden directories and links to them.
-    try:
-        return sorted(path for path in directory.iterdir() if not path.name.startswith(".") and path.is_file())
-    except OSError:
-        return []
-
-
-def _signature(directory: Path) -> Signature:
-    signature = []
-    for path in _files(directory):
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            continue
-        signature.append((path.name, stat.st_ino, stat.st_mtime_ns, stat.st_size))
-    return tuple(signature)
 
 
 def _digests(directory: Path) -> dict[str, bytes]:
     digests = {}
-    for path in _files(directory):
+    for path in listed(directory):
         try:
             token = path.read_bytes().strip()
         except OSError:
