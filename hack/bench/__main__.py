@@ -9,6 +9,7 @@ import deployment
 from deployment import ROOT, CommandFailed, Deployment
 
 from bench import latency, overhead, rows, scale
+from bench.front_end import __main__ as front_end
 
 NAMESPACE = "lmms-eval-bench"
 
@@ -37,7 +38,7 @@ def main() -> int:
         measured = [*overhead.measure(release, references["evaluator"]), *latency.measure(release)]
     finally:
         release.uninstall()
-    measured += [*scale.measure(), *repeated_demo(), *last_tests()]
+    measured += [*scale.measure(), *front_end.measure(), *repeated_demo(), *last_tests()]
     return rows.report(measured, ROOT / "build" / "bench.json")
 
 

@@ -15,11 +15,14 @@ class Row(NamedTuple):
     unit: str
     target: float | None = None
     floor: str = ""
+    more: bool = False
 
     @property
     def holds(self) -> bool | None:
-        """Whether the value is within the target; smaller is better in every row."""
-        return None if self.target is None else self.value <= self.target
+        """Whether the value is within the target; smaller is better, or where it says so, more."""
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.more else self.value <= self.target
 
 
 def percentile(values: Sequence[float], share: float) -> float:

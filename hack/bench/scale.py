@@ -17,7 +17,7 @@ from deployment import ROOT, CommandFailed, Kubectl
 from bench import population, rows
 from bench.bare import Bare
 from bench.namespace import SLOT, Namespace
-from bench.operator_process import OperatorProcess, running
+from bench.process import Process, operator
 from bench.rows import Row, percentile
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
@@ -54,7 +54,7 @@ class Bench:
         await bare.prepare()
         listing = await bare_list(queue.client)
         log = ROOT / "build" / "bench" / f"operator-{size}.log"
-        with running(kubeconfig=self._kubectl.kubeconfig, namespace=queue.client.namespace, log=log) as process:
+        with operator(kubeconfig=self._kubectl.kubeconfig, namespace=queue.client.namespace, log=log) as process:
             line = Line(queue)
             await line.advance()
             first = await queue.claims.of(SLOT) - process.began
@@ -153,7 +153,7 @@ async def bare_list(client: transport.Transport) -> float:
     return time.monotonic() - began
 
 
-async def quiet(process: OperatorProcess) -> None:
+async def quiet(process: Process) -> None:
     """Waits until the process has done what there was to do."""
     while True:
         before = process.cpu_seconds()

@@ -1,0 +1,91 @@
+"""All of it, by number of jobs: `python -m bench.front_end [SIZE ...]`."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Sequence
+
+from deployment import ROOT, CommandFailed, Kubectl
+
+from bench import population, rows
+from bench.front_end import load, mixed, reads, servers, streams, submissions
+from bench.front_end.servers import Server
+from bench.rows import Row
+from bench.scale import SIZES, own_cluster
+from lmms_eval_core.kube import transport
+
+FILLERS = 16
+
+
+def measure(sizes: Sequence[int] = SIZES) -> list[Row]:
+    """All rows, on a control plane of its own."""
+    load.need_wrk()
+    with own_cluster() as kubectl:
+        return asyncio.run(_measure(kubectl, sizes))
+
+
+async def _measure(kubectl: Kubectl, sizes: Sequence[int]) -> list[Row]:
+    found: list[Row] = []
+    for size in sizes:
+        async with _filled(kubectl, size) as client:
+            found += await _of_one_size(kubectl, client, size, largest=size == max(sizes))
+    return found
+
+
+async def _of_one_size(kubectl: Kubectl, client: transport.Transport, size: int, *, largest: bool) -> list[Row]:
+    with servers.ours(kubeconfig=kubectl.kubeconfig, namespace=client.namespace) as ours, servers.original() as original:
+        await _submit(original, size)
+        mine, theirs = await _queue(ours), await _queue(original)
+        found = [
+            Row(f"{size} queued: front end, start to ready", ours.ready_seconds, "s"),
+            Row(f"{size} queued: front end, memory", ours.process.resident_mib(), "MiB"),
+        ]
+        found += await asyncio.to_thread(reads.measure, size, ours, original, (mine[size // 2], theirs[size // 2]))
+        if largest:
+            found += await submissions.measure(ours, original, client)
+            found += await streams.measure(ours, mine)
+            found += await mixed.measure(ours, mine)
+        return found
+
+
+@contextlib.asynccontextmanager
+async def _filled(kubectl: Kubectl, size: int) -> AsyncIterator[transport.Transport]:
+    """A namespace with so many that wait, and so many that have run."""
+    name = f"bench-front-end-{size}"
+    kubectl("create", "namespace", name)
+    client = await transport.connect(namespace=name, kubeconfig=kubectl.kubeconfig)
+    try:
+        await population.fill(kubectl, client, size)
+        yield client
+    finally:
+        await client.close()
+
+
+async def _submit(server: Server, size: int) -> None:
+    """So many jobs, and one that runs."""
+    async with server.client() as http:
+
+        async def some() -> None:
+            for _ in range(-(-(size + 1) // FILLERS)):
+                (await http.post("/evaluate", json=submissions.BODY)).raise_for_status()
+
+        await asyncio.gather(*(some() for _ in range(FILLERS)))
+
+
+async def _queue(server: Server) -> list[str]:
+    async with server.client() as http:
+        jobs: list[str] = (await http.get("/queue")).raise_for_status().json()["queued_jobs"]
+        return jobs
+
+
+def main() -> int:
+    """0 when every target holds."""
+    measured = measure([int(size) for size in sys.argv[1:]] or SIZES)
+    return rows.report(measured, ROOT / "build" / "bench-front-end.json")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except CommandFailed as failure:
+        sys.exit(f"bench.front_end: {failure}")

@@ -1,0 +1,109 @@
+"""The two servers, each a process of its own on loopback: ours, and lmms-eval's as released."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import httpx
+from deployment import ROOT, CommandFailed
+
+from bench.process import Process, program, running
+
+SERVING_CORE: Final = 0
+LOADING_CORE: Final = 1
+LOGS: Final = ROOT / "build" / "bench"
+LOCK: Final = ROOT / "tests" / "support" / "upstream-client.lock"
+UPSTREAM: Final = ROOT / "build" / "upstream-client"
+OUR_PORT, THEIR_PORT = 18998, 18999
+START_SECONDS: Final = 120.0
+LAUNCH: Final = """
+import sys
+sys.path.append(sys.argv[1])
+from lmms_eval.entrypoints.http_server import launch_server
+from lmms_eval.entrypoints.server_args import ServerArgs
+launch_server(ServerArgs(host="127.0.0.1", port=int(sys.argv[2])))
+"""
+# Its first job runs as long as the measurement: the original starts it as `python -m lmms_eval`, which is not to load the cores.
+ENDLESS: Final = """
+import sys, time
+if sys.orig_argv[1:3] == ["-m", "lmms_eval"]:
+    time.sleep(100_000)
+"""
+
+
+class Server(NamedTuple):
+    """One that answers."""
+
+    url: str
+    process: Process
+    headers: Mapping[str, str]
+    ready_seconds: float
+
+    def client(self, **options: object) -> httpx.AsyncClient:
+        """Speaks to it."""
+        limits = httpx.Limits(max_connections=None)
+        return httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=60, trust_env=False, limits=limits)
+
+
+@contextlib.contextmanager
+def ours(*, kubeconfig: str, namespace: str) -> Iterator[Server]:
+    """The front end, started as the image starts it, with a token, and without limits of rates: wrk is no honest caller."""
+    with tempfile.TemporaryDirectory() as folder:
+        token = "a-token-of-the-benchmark"
+        Path(folder, "bench").write_text(token)
+        settings = {
+            "KUBECONFIG": kubeconfig,
+            "LMMS_EVAL_NAMESPACE": namespace,
+            "LMMS_EVAL_API_HOST": "127.0.0.1",
+            "LMMS_EVAL_API_PORT": str(OUR_PORT),
+            "LMMS_EVAL_API_TOKENS": folder,
+        }
+        url = f"http://127.0.0.1:{OUR_PORT}"
+        with running(_pinned(program("lmms-eval-api")), settings, log=LOGS / f"front-end-{namespace}.log") as process:
+            seconds = _ready(process, f"{url}/readyz")
+            yield Server(url, process, {"Authorization": f"Bearer {token}"}, seconds)
+
+
+@contextlib.contextmanager
+def original() -> Iterator[Server]:
+    """lmms-eval's own server, unmodified, with its defaults."""
+    _install()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "sitecustomize.py").write_text(ENDLESS)
+        command = _pinned(sys.executable, "-c", LAUNCH, str(UPSTREAM), str(THEIR_PORT))
+        url = f"http://127.0.0.1:{THEIR_PORT}"
+        with running(command, {"PYTHONPATH": folder}, log=LOGS / "original.log") as process:
+            yield Server(url, process, {}, _ready(process, f"{url}/health"))
+
+
+def _pinned(*command: str) -> list[str]:
+    """One core for each server, as for a pod with a limit of one; where there is but one core, nothing can be kept apart."""
+    return ["taskset", "-c", str(SERVING_CORE), *command] if (os.cpu_count() or 1) > 1 else list(command)
+
+
+def _ready(process: Process, url: str) -> float:
+    """Seconds from its start until it answers."""
+    while time.monotonic() < process.began + START_SECONDS:
+        if process.ended:
+            break
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(url, trust_env=False).is_success:
+                return time.monotonic() - process.began
+        time.sleep(0.02)
+    raise CommandFailed(f"{url} does not answer; see {LOGS}")
+
+
+def _install() -> None:
+    """The package as released, in a folder of its own; its server needs nothing that we do not have."""
+    done = UPSTREAM / "installed.lock"
+    if done.exists() and done.read_bytes() == LOCK.read_bytes():
+        return
+    options = ["--quiet", "--no-deps", "--require-hashes", "--upgrade", "--target", str(UPSTREAM)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, "--requirement", str(LOCK)], check=True)
+    done.write_bytes(LOCK.read_bytes())
