@@ -5,7 +5,9 @@ from lmms_eval_core.layout import (
     EVALUATION_FOLDER,
     FILE_OF_AN_ATTEMPT,
     ORPHANS_FILE,
+    OWNER_FILES,
     ArtifactPrefix,
+    catalogue_file,
     evaluation_folder,
     owner_file,
     sample_file,
@@ -35,10 +37,16 @@ def test_what_is_stored_of_an_evaluation_is_known_as_such(name: str, uid: str, a
 @given(NAME, NAME, st.uuids().map(str))
 def test_another_installation_below_a_folder_is_not_taken_for_an_attempt(namespace: str, name: str, uid: str) -> None:
     theirs = ArtifactPrefix(namespace, name, uid, 1)
-    for file in (theirs.file("results.json"), f"{namespace}/{owner_file(uid)}", f"{namespace}/{ORPHANS_FILE}"):
+    ours = [f"{namespace}/{file}" for file in (owner_file(uid), ORPHANS_FILE, catalogue_file("0123abcd"))]
+    for file in (theirs.file("results.json"), *ours):
         below = file.split("/", 1)[1]
         assert not FILE_OF_AN_ATTEMPT.fullmatch(below)
     assert not EVALUATION_FOLDER.fullmatch(owner_file(uid))
+
+
+def test_a_catalogue_is_taken_neither_for_an_evaluation_nor_for_an_owner() -> None:
+    file = catalogue_file("0123abcd")
+    assert not EVALUATION_FOLDER.fullmatch(file) and not file.startswith(OWNER_FILES) and "/" not in file
 
 
 @given(st.text())

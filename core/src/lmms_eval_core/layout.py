@@ -14,6 +14,8 @@ OUTCOME_FILE: Final = "outcome.json"
 # Of a namespace's folder: who deletes there (one file for each installation), and what has lost its evaluation since when.
 OWNER_FILES: Final = ".lmms-eval-owner-"
 ORPHANS_FILE: Final = ".lmms-eval-orphans.json"
+# And what its evaluator images know, one file for each image.
+CATALOGUE_FILES: Final = ".lmms-eval-catalogue-"
 # Written last: an attempt with this file is complete in the store, whatever the status says.
 COMPLETE_FILE: Final = "complete.json"
 
@@ -53,6 +55,11 @@ def evaluation_folder(name: str, uid: str) -> str:
 def owner_file(installation: str) -> str:
     """The file by which an installation says that it deletes in its namespace's folder."""
     return OWNER_FILES + installation
+
+
+def catalogue_file(image: str) -> str:
+    """The file of what an evaluator image knows; `image` is what tells it from others, a hash of its name."""
+    return f"{CATALOGUE_FILES}{image}.json"
 
 
 def sample_file(task: str) -> str:

@@ -1,7 +1,7 @@
 """The entry point `lmms_eval.models`, by which lmms-eval loads us into its own unmodified process.
 
 Does nothing outside a run. In a run it hands the adapter the exact model arguments of `run.json` and lets a `Meter`
-see every progress bar. The only file of the runner that imports upstream packages.
+see every progress bar. Beside `catalogue`, the only file of the runner that imports upstream packages.
 """
 
 import functools

@@ -1,0 +1,34 @@
+"""The command of the evaluator container in the catalogue's Job: writes the catalogue into the run directory and ends."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from lmms_eval_core.catalogue import CATALOGUE_FILE, Catalogue
+from lmms_eval_core.names import ENV_RUN_DIRECTORY
+from lmms_eval_core.run import RUN_DIRECTORY, write_atomically
+from lmms_eval_runner.judge import PACKAGES, versions
+
+from .models import known_models
+from .tasks import known_tasks
+
+# Adapters are tried in forks, which threads do not survive: this keeps libraries from starting theirs.
+ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def main() -> int:
+    """The exit code; what lmms-eval raises is not caught, and ends the Job's attempt with its traceback."""
+    os.environ.update(ONE_THREAD)
+    started = time.monotonic()
+    catalogue = Catalogue(versions=versions(PACKAGES), tasks=known_tasks(), models=known_models())
+    write_atomically(Path(os.environ.get(ENV_RUN_DIRECTORY) or RUN_DIRECTORY) / CATALOGUE_FILE, catalogue.to_json())
+    usable = sum(model.unavailable is None for model in catalogue.models)
+    counts = f"{len(catalogue.tasks)} tasks, {len(catalogue.models)} models, {usable} of them usable"
+    print(f"catalogue: {counts}; {time.monotonic() - started:.1f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The models that lmms-eval lists, each with whether this image can import its adapter.
+
+The others cannot be told apart by their packages: adapters of models that nobody has installed import nothing but lmms-eval
+and fail when they are used. Those ask `lmms_eval.imports.optional_import` for what they lack, which is listened to.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from lmms_eval_core.catalogue import KnownModel
+
+from .trial import Died, Raised, trial
+
+SECONDS_EACH: Final = 60.0
+SECONDS_ALL: Final = 900.0
+_MAX_SENTENCE: Final = 300
+_LMMS_EVAL: Final = "lmms_eval"
+
+
+def known_models(*, clock: Callable[[], float] = time.monotonic) -> list[KnownModel]:
+    """As lmms-eval's own server lists them. What has no time left is listed untried."""
+    from lmms_eval.models import get_model_manifest, list_available_models
+
+    deadline, found = clock() + SECONDS_ALL, []
+    for name in list_available_models():
+        seconds = min(SECONDS_EACH, deadline - clock())
+        tried = trial(partial(_import, name), seconds=seconds) if seconds > 0 else []
+        found.append(KnownModel(name=name, aliases=sorted(get_model_manifest(name).aliases), unavailable=sentence(tried)))
+    return found
+
+
+def _import(name: str) -> list[str]:
+    """Imports the adapter as an evaluation does; the packages that it asked for in vain. In a process of its own."""
+    import lmms_eval.imports
+    from lmms_eval.models import get_model
+
+    lacking: list[str] = []
+    optional_import = lmms_eval.imports.optional_import
+
+    def listening(module_name: str, *args: Any, **kwargs: Any) -> tuple[Any, bool]:
+        result: tuple[Any, bool] = optional_import(module_name, *args, **kwargs)
+        if not result[1]:
+            lacking.append(module_name.partition(".")[0])
+        return result
+
+    lmms_eval.imports.optional_import = listening
+    get_model(name)
+    return lacking
+
+
+def sentence(tried: list[str] | Raised | Died) -> str | None:
+    """Why the model cannot be used in this image; None where nothing speaks against it."""
+    match tried:
+        case Died():
+            return f"Its import {tried.how}."
+        case Raised():
+            return _reason(tried)
+        case []:
+            return None
+    return f"It asks for packages that this image lacks: {', '.join(sorted(set(tried)))}."
+
+
+def _reason(raised: Raised) -> str:
+    package = (raised.module or "").partition(".")[0]
+    if raised.error == ModuleNotFoundError.__name__ and package == _LMMS_EVAL:
+        return f"lmms-eval lists it, but has no module {raised.module}."
+    if raised.error == ModuleNotFoundError.__name__ and package:
+        return f"This image lacks the package {package}."
+    text = " ".join(raised.text.split())
+    return f"Its import fails: {raised.error}: {text}"[:_MAX_SENTENCE]

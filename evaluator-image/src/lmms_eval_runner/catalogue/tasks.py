@@ -1,0 +1,59 @@
+"""The tasks, groups and tags that lmms-eval has indexed, with what their own files say. No data set is loaded."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lmms_eval_core.catalogue import KnownTask, TaskKind
+
+# lmms-eval's words for a name; a `python_task` is a task whose file names a class.
+_KINDS: Final = {"group": TaskKind.GROUP, "tag": TaskKind.TAG}
+# Where a tag has a path, it has this one: no file defines it.
+_NO_FILE: Final = -1
+
+
+def known_tasks() -> list[KnownTask]:
+    """As `TaskManager` knows them, in its order."""
+    from lmms_eval.tasks import TaskManager
+    from lmms_eval.utils import load_yaml_config
+
+    manager = TaskManager()
+    found = []
+    for name in manager.all_tasks:
+        entry = manager.task_index[name]
+        path = entry["yaml_path"]
+        # "simple": functions that a file names are not imported.
+        found.append(known_task(name, entry, {} if path == _NO_FILE else load_yaml_config(path, mode="simple")))
+    return found
+
+
+def known_task(name: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> KnownTask:
+    """One of them, from its entry in the index and its own file."""
+    kind = _KINDS.get(entry["type"], TaskKind.TASK)
+    if kind is not TaskKind.TASK:
+        return KnownTask(name=name, kind=kind, members=_members(config if kind is TaskKind.GROUP else entry))
+    return KnownTask(
+        name=name,
+        kind=kind,
+        dataset=_text(config.get("dataset_path")),
+        output_type=_text(config.get("output_type")),
+        metrics=_names(item.get("metric") for item in config.get("metric_list") or [] if isinstance(item, dict)),
+    )
+
+
+def _members(entry: Mapping[str, Any]) -> list[str]:
+    """A group names its members, or defines them on the spot, nested groups among them."""
+    items = entry.get("task") or []
+    return _names(_name(item) if isinstance(item, dict) else item for item in items)
+
+
+def _name(item: Mapping[str, Any]) -> Any:
+    return item["task"] if isinstance(item.get("task"), str) else item.get("group")
+
+
+def _names(items: Any) -> list[str]:
+    """Once each and sorted: the index follows the order in which the disk lists files."""
+    return sorted({item for item in items if isinstance(item, str)})
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
