@@ -12,7 +12,7 @@ from lmms_eval_reporter.content import Count, compressed, counted, in_thread, re
 
 
 def unpacked(content: bytes) -> bytes:
-    return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(content)).read()
+    return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(content), read_across_frames=True).read()
 
 
 @settings(deadline=None)
@@ -22,6 +22,14 @@ def test_what_is_compressed_comes_back_and_is_counted(pieces: list[bytes]) -> No
     packed = b"".join(compressed(counted(pieces, count)))
     assert unpacked(packed) == b"".join(pieces)
     assert (count.bytes, count.lines) == (len(b"".join(pieces)), b"".join(pieces).count(b"\n"))
+
+
+def test_a_large_file_is_made_of_frames_that_can_be_read_alone() -> None:
+    megabyte = 1024 * 1024
+    packed = list(compressed(bytes([number]) * megabyte for number in range(10)))
+    first = zstandard.ZstdDecompressor().decompressobj()
+    assert first.decompress(b"".join(packed)) == b"".join(bytes([number]) * megabyte for number in range(4))
+    assert unpacked(first.unused_data) == b"".join(bytes([number]) * megabyte for number in range(4, 10))
 
 
 SECRET = b"hf_abcdefghijklmnopqrstuvwxyz"

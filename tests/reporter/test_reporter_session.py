@@ -42,7 +42,7 @@ class Stored:
     async def text(self, name: str) -> str:
         content = await self._store.get(self._prefix.file(name), max_bytes=10**6)
         if name.endswith(".zst"):
-            content = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(content)).read()
+            content = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(content), read_across_frames=True).read()
         return content.decode()
 
 

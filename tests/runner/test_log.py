@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmms_eval_core.log import MARK_EVERY, offset_of
 from lmms_eval_core.redact import HIDDEN, Redactor
 from lmms_eval_runner.lines import BAR_SECONDS, MAX_READ, MAX_SHOWN, LineReader
 from lmms_eval_runner.log import LogCopy
@@ -78,6 +79,29 @@ def test_colours_bars_and_secrets_go() -> None:
 
 def test_bytes_that_are_no_text_do_no_harm() -> None:
     assert copied(b"\xff\xfe ok\n", Redactor()) == "�� ok\n"
+
+
+def long_log() -> bytes:
+    target = io.BytesIO()
+    with tempfile.TemporaryFile(buffering=0) as source:
+        log = LogCopy(source.fileno(), [target], redact=Redactor(), clock=lambda: 0.0, see=lambda line: None)
+        for number in range(40):
+            source.write(f"{number} is a number\n".encode() * 500)
+            log.pump()
+    return target.getvalue()
+
+
+def test_who_has_the_end_of_a_long_log_knows_which_byte_it_begins_with() -> None:
+    log = long_log()
+    assert log.count(b"this line begins at byte") == len(log) // MARK_EVERY
+    for cut in range(0, len(log), 997):
+        assert offset_of(log[cut:]) == (cut if b"\nlmms-eval-runner: " in log[max(cut - 1, 0) :] else None)
+
+
+def test_nothing_is_known_of_the_place_of_text_without_a_mark() -> None:
+    assert offset_of(b"") is None
+    assert offset_of(b"lmms-eval-runner: attempt 1 of team/a: python") == 0
+    assert offset_of(b"more than that\nlmms-eval-runner: this line begins at byte 3\n") is None
 
 
 @pytest.mark.parametrize("offset", [0, 1, len(SECRET) // 2, len(SECRET) - 1, len(SECRET), 2 * len(SECRET)])

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from lmms_eval_core.log import FIRST
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.redact import plain
 from lmms_eval_core.run import (
@@ -79,7 +80,7 @@ def _run(
     stop: StopRequest,
 ) -> Outcome:
     argv = command(run, python=sys.executable, output=directory / OUTPUT_DIRECTORY, port=_free_port())
-    log.note(f"attempt {run.attempt} of {run.namespace}/{run.name}: {shlex.join(argv)}")
+    log.note(f"{FIRST}{run.attempt} of {run.namespace}/{run.name}: {shlex.join(argv)}")
     started_at, kills = time.time(), memory_kills()
     with tempfile.TemporaryDirectory(prefix="lmms-eval-", ignore_cleanup_errors=True) as scratch:
         try:

@@ -1,12 +1,14 @@
 """Copies what the harness prints into `log.txt` and to our own output, line by line, without secrets and colours.
 
-The harness writes into a file that has no name: it never waits for a reader, and nobody else finds the raw text.
+The harness writes into a file that has no name: it never waits for a reader, and nobody else finds the raw text. Both copies
+are the same bytes, with a mark of their place from time to time (`lmms_eval_core.log`), so that a reader may change between them.
 """
 
 import os
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, Final
 
+from lmms_eval_core.log import MARK_EVERY, PREFIX, mark
 from lmms_eval_core.redact import Redactor, plain
 
 from .lines import MAX_SHOWN, LineReader
@@ -32,6 +34,8 @@ class LogCopy:
         self._redact, self._clock, self._see = redact, clock, see
         self._reader = LineReader()
         self._offset = 0
+        self._written = 0
+        self._marked = 0
 
     def pump(self) -> None:
         """Copies what the harness has written since the last call."""
@@ -44,7 +48,7 @@ class LogCopy:
 
     def note(self, text: str) -> None:
         """A line of our own."""
-        self._copy([f"lmms-eval-runner: {text}".encode()])
+        self._copy([f"{PREFIX}{text}".encode()])
 
     def finish(self) -> None:
         """Copies the rest, to which nobody adds any more."""
@@ -57,8 +61,12 @@ class LogCopy:
         for text in texts:
             self._see(text)
         self._write("".join(f"{text}\n" for text in texts).encode())
+        if self._written - self._marked >= MARK_EVERY:
+            self._marked = self._written
+            self._write(f"{PREFIX}{mark(self._written)}\n".encode())
 
     def _write(self, data: bytes) -> None:
+        self._written += len(data)
         for output in self._outputs:
             try:
                 output.write(data)

@@ -13,6 +13,8 @@ import zstandard
 from lmms_eval_reporter import texts
 
 LEVEL: Final = 3
+# Uncompressed bytes of a frame: a reader that knows where one begins need not read what is before it. It costs 3 % of space.
+FRAME_BYTES: Final = 4 * 1024 * 1024
 
 
 @dataclass
@@ -44,12 +46,17 @@ def redacted(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The pieces as one zstd frame."""
-    compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj()
+    """The pieces as zstd frames, one after the other: any reader of zstd takes them for one."""
+    compressor = zstandard.ZstdCompressor(level=LEVEL)
+    frame, filled = compressor.compressobj(), 0
     for piece in pieces:
-        if packed := compressor.compress(piece):
+        if filled >= FRAME_BYTES:
+            yield frame.flush()
+            frame, filled = compressor.compressobj(), 0
+        filled += len(piece)
+        if packed := frame.compress(piece):
             yield packed
-    yield compressor.flush()
+    yield frame.flush()
 
 
 async def in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
