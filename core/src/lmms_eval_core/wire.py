@@ -201,6 +201,7 @@ class JobInfo(BaseModel):
     message: str | None = Field(default=None, description="Beyond upstream: one sentence.")
     priority: int = Field(default=0, description="Beyond upstream: as it is now.")
     hold: bool = Field(default=False, description="Beyond upstream: as it is now.")
+    ttl_seconds_after_finished: int | None = Field(default=None, description="Beyond upstream: as it is now.")
     labels: dict[str, str] = Field(default_factory=dict, description="Beyond upstream: labels of the job.")
     progress: Progress | None = Field(default=None, description="Beyond upstream: how far it is.")
     attempt: int | None = Field(default=None, description="Beyond upstream: number of the last attempt, from 1.")
@@ -263,3 +264,40 @@ class CancelResponse(BaseModel):
     """Answer of DELETE /jobs/{job_id}."""
 
     message: str
+
+
+class ListedTask(BaseModel):
+    """A task, group or tag in the answer of GET /tasks?details=true; what its file does not say is null or empty."""
+
+    name: str
+    kind: Literal["task", "group", "tag"]
+    members: list[str] = Field(default_factory=list, description="Of a group or tag: tasks, and groups.")
+    dataset: str | None = None
+    output_type: str | None = None
+    metrics: list[str] = Field(default_factory=list)
+
+
+class TaskList(BaseModel):
+    """Answer of GET /tasks."""
+
+    tasks: list[str] | list[ListedTask]
+    error: str | None = Field(default=None, description="Why there is no list.")
+    versions: dict[str, str] | None = Field(default=None, description="Beyond upstream, with details: of the image's packages.")
+
+
+class ListedModel(BaseModel):
+    """A model in the answer of GET /models?details=true."""
+
+    name: str
+    aliases: list[str] = Field(default_factory=list)
+    available: bool = True
+    reason: str | None = Field(default=None, description="Why the evaluator image cannot use it.")
+
+
+class ModelList(BaseModel):
+    """Answer of GET /models."""
+
+    models: list[str] | list[ListedModel]
+    error: str | None = Field(default=None, description="Why there is no list.")
+    unavailable: dict[str, str] = Field(default_factory=dict, description="Beyond upstream: which the image cannot use, and why.")
+    versions: dict[str, str] | None = Field(default=None, description="Beyond upstream, with details: of the image's packages.")
