@@ -4,12 +4,13 @@ from typing import Any
 import pytest
 from api_objects import evaluation_object
 
-from lmms_eval_api.answers import job_info, request_of
+from lmms_eval_api.answers import ALWAYS, job_info, request_of
+from lmms_eval_api.identity import Sender
 from lmms_eval_api.job import job_of
 from lmms_eval_api.submission import submission
 from lmms_eval_core import names
 from lmms_eval_core.phases import Phase, Reason
-from lmms_eval_core.wire import EvaluateRequest, JobInfo
+from lmms_eval_core.wire import EnvVar, EvaluateRequest, JobInfo, Resources, SecretKeyRef, Volume
 
 
 def shown(position: int | None = None, **fields: Any) -> JobInfo:
@@ -75,9 +76,19 @@ def test_a_cancelled_one_in_the_queue_reads_like_any_cancelled_one() -> None:
 
 def test_the_request_is_repeated_as_it_was_sent() -> None:
     request = EvaluateRequest(model="llava_hf", tasks=["mme,ai2d"], limit=8, device="cpu", output_dir="/results")
-    body = submission(request, name="a", namespace="team").body
+    body = submission(request, sender=Sender("me", None, "a"), namespace="team").body
     annotations = body["metadata"]["annotations"]
-    assert shown(annotations=annotations, **body["spec"]).request == request.model_dump(mode="json")
+    assert shown(annotations=annotations, **body["spec"]).request == request.model_dump(include=set(ALWAYS))
+
+
+def test_of_what_the_original_does_not_have_the_request_repeats_what_was_sent() -> None:
+    request = EvaluateRequest(model="llava_hf", tasks=["mme"], seed=0, hold=False, env=[EnvVar(name="A", value="b")])
+    body = submission(request, sender=Sender("me", None, "a"), namespace="team").body
+    repeated = shown(annotations=body["metadata"]["annotations"], **body["spec"]).request
+    assert {key: value for key, value in repeated.items() if key not in ALWAYS} == {
+        "seed": 0,
+        "env": [{"name": "A", "value": "b"}],
+    }
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[1]", '"text"', "null"])
@@ -88,14 +99,25 @@ def test_an_annotation_that_is_no_request_is_not_believed(text: str) -> None:
 
 def test_only_fields_of_a_request_are_taken_from_an_annotation() -> None:
     info = shown(annotations={names.ANNOTATION_REQUEST: '{"model": "m", "script": "<b>"}'})
-    assert info.request.keys() == EvaluateRequest.model_fields.keys()
+    assert info.request.keys() == ALWAYS
 
 
 def test_an_object_from_kubectl_has_the_request_that_would_have_asked_for_it() -> None:
-    request = request_of({"model": "vllm", "tasks": ["mme"], "gpus": 2, "batchSize": "auto", "limit": 5, "nodeSelector": {}})
-    assert EvaluateRequest.model_validate(request) == EvaluateRequest(
-        model="vllm", tasks=["mme"], num_gpus=2, batch_size="auto", limit=5
+    wanted = EvaluateRequest(
+        model="vllm",
+        tasks=["mme"],
+        model_args={"maxPixels": 8},
+        num_gpus=2,
+        batch_size="auto",
+        limit=5,
+        retries=2,
+        env=[EnvVar(name="KEY", secret_key_ref=SecretKeyRef(name="keys", key="openai"))],
+        volumes=[Volume(claim_name="data", mount_path="/mnt/data")],
+        node_selector={"gpuType": "a100"},
+        resources=Resources(shared_memory="8Gi"),
     )
+    body = submission(wanted, sender=Sender("me", None, "a"), namespace="team").body
+    assert EvaluateRequest.model_validate(request_of(body["spec"])) == wanted
 
 
 def test_words_of_a_newer_release_do_not_make_a_reader_fail() -> None:

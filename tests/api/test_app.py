@@ -17,6 +17,7 @@ from lmms_eval_api.cache import JobCache
 from lmms_eval_api.evaluations import Evaluations
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings
+from lmms_eval_api.streams import Feeds
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient
 from lmms_eval_core.kube.reflector import Reflector
 
@@ -40,7 +41,8 @@ def clock() -> Clock:
 @pytest.fixture
 def backend(clock: Clock) -> Backend:
     cache = JobCache()
-    return Backend(Evaluations(NO_CLIENT, cache), Reflector(NO_CLIENT, EVALUATIONS, cache, clock=clock), 60)
+    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, clock=clock)
+    return Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), 60)
 
 
 @pytest.fixture

@@ -75,8 +75,6 @@ async def test_a_job_from_its_submission_to_its_scores(front_end: FrontEnd, clie
             "predict_only": False,
             "num_gpus": 1,
             "output_dir": None,
-            "include_path": None,
-            "priority": 0,
         }
         assert (queued["result"], queued["error"], queued["started_at"], queued["position_in_queue"]) == (None, None, None, 0)
 

@@ -4,29 +4,75 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 
-from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobStatus, JobSubmitResponse
+from lmms_eval_core import spec, wire
+from lmms_eval_core.schema import Resource
+from lmms_eval_core.spec import EvaluationSpec
+from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobPatch, JobStatus, JobSubmitResponse
 
 
 def parsed(**fields: Any) -> EvaluateRequest:
     return EvaluateRequest.model_validate({"model": "dummy", "tasks": ["mme"], **fields})
 
 
+ORIGINAL = {
+    "model": "dummy",
+    "tasks": ["mme"],
+    "model_args": None,
+    "num_fewshot": None,
+    "batch_size": None,
+    "device": None,
+    "limit": None,
+    "gen_kwargs": None,
+    "log_samples": True,
+    "predict_only": False,
+    "num_gpus": 1,
+    "output_dir": None,
+}
+
+
 def test_what_is_left_out_has_the_originals_default() -> None:
-    assert parsed().model_dump(exclude={"include_path", "priority"}) == {
-        "model": "dummy",
-        "tasks": ["mme"],
-        "model_args": None,
-        "num_fewshot": None,
-        "batch_size": None,
-        "device": None,
-        "limit": None,
-        "gen_kwargs": None,
-        "log_samples": True,
-        "predict_only": False,
-        "num_gpus": 1,
-        "output_dir": None,
+    assert parsed().model_dump(include=set(ORIGINAL)) == ORIGINAL
+
+
+def test_every_field_of_the_spec_can_be_asked_for_or_has_a_word_of_its_own() -> None:
+    """`cancel` is DELETE, and `gpus` the original's `num_gpus`."""
+    assert EvaluationSpec.model_fields.keys() - EvaluateRequest.model_fields.keys() == {"cancel", "gpus"}
+    assert EvaluateRequest.model_fields.keys() - EvaluationSpec.model_fields.keys() == {
+        "num_gpus",
+        "device",
+        "output_dir",
+        "name",
+        "labels",
     }
+
+
+@pytest.mark.parametrize(
+    ("part", "twin"),
+    [
+        (wire.EnvVar, spec.EnvVar),
+        (wire.SecretKeyRef, spec.SecretKeyRef),
+        (wire.Volume, spec.Volume),
+        (wire.Resources, spec.Resources),
+        (wire.Toleration, spec.Toleration),
+    ],
+)
+def test_parts_have_the_fields_of_the_resource(part: type[wire.Part], twin: type[Resource]) -> None:
+    assert part.model_fields.keys() == twin.model_fields.keys()
+    for name, field in part.model_fields.items():
+        assert field.default == twin.model_fields[name].default
+
+
+def test_what_may_change_is_what_is_mutable() -> None:
+    assert {to_camel(name) for name in JobPatch.model_fields} == spec.MUTABLE - {"cancel"}
+
+
+def test_a_misspelt_part_is_refused_and_not_passed_over() -> None:
+    with pytest.raises(ValidationError):
+        parsed(env=[{"name": "OPENAI_API_KEY", "secretKeyRef": {"name": "a", "key": "b"}}])
+    with pytest.raises(ValidationError):
+        JobPatch.model_validate({"prio": 1})
 
 
 @pytest.mark.parametrize(

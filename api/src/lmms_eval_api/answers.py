@@ -1,7 +1,7 @@
-"""From a job to the answer of GET /jobs/{job_id}, in the words of lmms-eval's own server. Pure."""
+"""From a job to the answers of GET /jobs/{job_id} and GET /jobs, in the words of lmms-eval's own server. Pure."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from pydantic.alias_generators import to_snake
 
@@ -9,10 +9,17 @@ from lmms_eval_api.job import Job
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
-from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobStatus
+from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobStatus, JobSummary
 
-# Every field of a request, as the original repeats it: absent ones with their defaults.
-REQUEST_DEFAULTS = {name: None if field.is_required() else field.default for name, field in EvaluateRequest.model_fields.items()}
+# What lmms-eval's own server repeats of a request, whatever was sent.
+ALWAYS: Final = frozenset(
+    ("model", "tasks", "model_args", "num_fewshot", "batch_size", "device", "limit", "gen_kwargs")
+    + ("log_samples", "predict_only", "num_gpus", "output_dir")
+)
+# Absent fields stand there with their defaults.
+DEFAULTS: Final = {name: None if field.is_required() else field.default for name, field in EvaluateRequest.model_fields.items()}
+# Maps of the caller's own, whose keys are no field names.
+MAPS: Final = frozenset({"modelArgs", "nodeSelector"})
 
 
 def job_info(job: Job, *, position: int | None) -> JobInfo:
@@ -32,13 +39,36 @@ def job_info(job: Job, *, position: int | None) -> JobInfo:
         message=_message(job, status),
         priority=job.priority,
         hold=job.held,
-        labels=document["metadata"].get("labels", {}),
+        ttl_seconds_after_finished=document["spec"].get("ttlSecondsAfterFinished"),
+        labels=dict(job.labels),
         progress=_snake(status.get("progress")),
         attempt=status.get("attempt"),
         attempts=[_snake(attempt) for attempt in status.get("attempts", [])],
         scores=status.get("scores"),
         summary=status.get("summary"),
         usage=_snake(status.get("usage")),
+    )
+
+
+def job_summary(job: Job, *, position: int | None) -> JobSummary:
+    """The same in short, for a list of many."""
+    status = job.document.get("status", {})
+    return JobSummary(
+        job_id=job.name,
+        status=job.status,
+        created_at=job.created_at,
+        started_at=status.get("startedAt"),
+        completed_at=status.get("completedAt"),
+        model=job.model,
+        tasks=list(job.tasks),
+        priority=job.priority,
+        hold=job.held,
+        position_in_queue=position,
+        reason=_reason(job, status),
+        message=_message(job, status),
+        progress=_snake(status.get("progress")),
+        summary=status.get("summary"),
+        labels=dict(job.labels),
     )
 
 
@@ -80,8 +110,17 @@ def _request(document: Object) -> dict[str, Any]:
 
 def request_of(spec: Object) -> dict[str, Any]:
     """The request that asks for this spec, as far as a request can."""
-    return _known({to_snake(key): value for key, value in spec.items()} | {"num_gpus": spec.get("gpus", 1)})
+    return _known(_wire_words(spec) | {"num_gpus": spec.get("gpus", 1)})
+
+
+def _wire_words(part: Any) -> Any:
+    """What the resource holds, in the words of a request."""
+    if isinstance(part, dict):
+        return {to_snake(key): value if key in MAPS else _wire_words(value) for key, value in part.items()}
+    return [_wire_words(item) for item in part] if isinstance(part, list) else part
 
 
 def _known(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: fields.get(name, default) for name, default in REQUEST_DEFAULTS.items()}
+    """lmms-eval's own fields, and of the others those that say something."""
+    complete = {name: fields.get(name, default) for name, default in DEFAULTS.items()}
+    return {name: value for name, value in complete.items() if name in ALWAYS or value != DEFAULTS[name]}

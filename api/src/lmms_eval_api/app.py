@@ -5,14 +5,14 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from lmms_eval_api import problems
+from lmms_eval_api import documents, problems
 from lmms_eval_api.auth import Authenticator
 from lmms_eval_api.auth.middleware import Authentication
 from lmms_eval_api.body_limit import BodyLimit
 from lmms_eval_api.context import RequestContext
 from lmms_eval_api.limits import Limits, OpenStreams
 from lmms_eval_api.metrics import Metrics
-from lmms_eval_api.routes import jobs, probes, queue
+from lmms_eval_api.routes import events, jobs, listing, merge, probes, queue
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings
 
@@ -32,10 +32,11 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
         root_path=settings.root_path,
         # lmms-eval's own client follows no redirect.
         redirect_slashes=False,
+        responses=documents.EVERYWHERE,
     )
     app.state.backend = backend
-    for router in (jobs.router, queue.router, probes.router):
-        app.include_router(router)
+    for part in (jobs, listing, events, merge, queue, probes):
+        app.include_router(part.router)
     problems.register(app)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
@@ -44,12 +45,13 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
     app.add_middleware(Authentication, authenticator=authenticator, root_path=settings.root_path)
     app.state.metrics = Metrics(backend, streams)
     app.add_middleware(RequestContext, metrics=app.state.metrics)
-    _declare_security(app)
+    _document(app)
     return app
 
 
-def _declare_security(app: FastAPI) -> None:
-    """Tells /docs and generated clients what the middleware asks for."""
+def _document(app: FastAPI) -> None:
+    """Tells /docs and generated clients what the middleware asks for, and how errors look."""
     schema = app.openapi()
+    schema["components"]["schemas"] |= documents.schemas()
     schema["components"]["securitySchemes"] = SECURITY_SCHEMES
     schema["security"] = [{name: []} for name in SECURITY_SCHEMES]

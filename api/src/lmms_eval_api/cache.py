@@ -4,11 +4,14 @@ It is a mirror of `lmms_eval_core.kube.reflector`, and learns besides from the a
 what it wrote. Of two states of one object the newer one stays, in whatever order they arrive.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
+from collections.abc import Callable
+from itertools import islice
 from typing import Final, NamedTuple
 
-from lmms_eval_api.job import Job, Place, job_of
+from lmms_eval_api.job import Age, Job, Place, job_of
+from lmms_eval_api.listing import Page
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.wire import JobStatus
 
@@ -26,11 +29,16 @@ class Overview(NamedTuple):
 
 
 class JobCache:
-    """A `Mirror`. A position costs a binary search: the line is kept sorted, not sorted anew."""
+    """A `Mirror`. A position, or the beginning of a page, costs a binary search: what is in order is not sorted anew.
 
-    def __init__(self) -> None:
+    `changed` is called after every change, and must be quick.
+    """
+
+    def __init__(self, *, changed: Callable[[], None] = lambda: None) -> None:
+        self.changed = changed
         self._jobs: dict[str, Job] = {}
         self._line: list[Place] = []
+        self._ages: list[Age] = []
         self._running: dict[str, Job] = {}
         self._counts: Counter[JobStatus] = Counter()
         self._deleted: dict[str, None] = {}
@@ -65,13 +73,22 @@ class JobCache:
             )
         return self._overview
 
+    def page(self, wanted: Callable[[Job], bool], *, after: Age | None, limit: int) -> Page:
+        """The newest `limit` jobs among those that are wanted and older than the one that `after` was."""
+        start = bisect_right(self._ages, after) if after is not None else 0
+        jobs = (self._jobs[age.name] for age in islice(self._ages, start, None))
+        found = list(islice(filter(wanted, jobs), limit + 1))
+        return Page(found[:limit], found[limit - 1].age if len(found) > limit else None)
+
     def replace(self, objects: list[Object]) -> None:
         """See `Mirror`. An object that we know in a newer state than the list keeps that state."""
         jobs = [self._newest(item) for item in objects]
         self._jobs, self._running, self._counts, self._overview = {}, {}, Counter(), None
         self._line = sorted(job.place for job in jobs if job.status is JobStatus.QUEUED)
+        self._ages = sorted(job.age for job in jobs)
         for job in jobs:
             self._count(job)
+        self.changed()
 
     def update(self, item: Object) -> None:
         """See `Mirror`."""
@@ -86,6 +103,7 @@ class JobCache:
         known = self._jobs.get(item["metadata"]["name"])
         if known is not None and known.uid == uid:
             self._forget(known)
+            self.changed()
 
     def learn(self, item: Object) -> Job:
         """Takes in an object that the API server sent, unless it is deleted or known in a newer state; gives the newest."""
@@ -95,9 +113,11 @@ class JobCache:
         if known is not None:
             self._forget(known)
         self._count(job)
+        insort(self._ages, job.age)
         if job.status is JobStatus.QUEUED:
             insort(self._line, job.place)
         self._overview = None
+        self.changed()
         return job
 
     def _newest(self, item: Object) -> Job:
@@ -116,6 +136,7 @@ class JobCache:
         del self._jobs[job.name]
         self._counts[job.status] -= 1
         self._running.pop(job.name, None)
+        del self._ages[bisect_left(self._ages, job.age)]
         if job.status is JobStatus.QUEUED:
             del self._line[bisect_left(self._line, job.place)]
         self._overview = None

@@ -4,9 +4,12 @@ Objects are read as they come from the API server, key by key: one written by a 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
+from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.ordering import QueueKey, queue_key
 from lmms_eval_core.phases import Phase
@@ -24,6 +27,13 @@ class Place(NamedTuple):
     name: str
 
 
+class Age(NamedTuple):
+    """Sorts the newest first, and jobs of one second by their names."""
+
+    negated_second: int
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One job. `version` grows with every change of any object."""
@@ -36,6 +46,9 @@ class Job:
     created_at: str
     started_at: str
     held: bool
+    model: str
+    tasks: tuple[str, ...]
+    labels: Mapping[str, str]
     text: bytes
 
     @property
@@ -48,6 +61,11 @@ class Job:
     def place(self) -> Place:
         """Where it stands while it is queued."""
         return Place(self.held, queue_key(self), self.name)
+
+    @property
+    def age(self) -> Age:
+        """Where it stands in a list."""
+        return Age(-int(datetime.fromisoformat(self.created_at).timestamp()), self.name)
 
 
 def job_of(document: Object) -> Job:
@@ -63,8 +81,16 @@ def job_of(document: Object) -> Job:
         created_at=metadata["creationTimestamp"],
         started_at=status.get("startedAt", ""),
         held=bool(spec.get("hold")),
+        model=spec.get("model", ""),
+        tasks=tuple(spec.get("tasks", ())),
+        labels=labels_of(metadata),
         text=json.dumps(kept, separators=(",", ":")).encode(),
     )
+
+
+def labels_of(metadata: Object) -> dict[str, str]:
+    """The labels that somebody gave it; ours are not for callers."""
+    return {key: value for key, value in metadata.get("labels", {}).items() if not key.startswith(f"{names.GROUP}/")}
 
 
 def _status(spec: Object, status: Object) -> JobStatus:

@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Final, NoReturn
 
 import uvicorn
@@ -18,6 +19,7 @@ from lmms_eval_api.evaluations import Evaluations
 from lmms_eval_api.orphans import Sweeping
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings, SettingsError, from_environment
+from lmms_eval_api.streams import Feeds
 from lmms_eval_api.sweeper import Sweeper, Terms
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
@@ -53,6 +55,20 @@ def store_of(environ: Mapping[str, str]) -> ObjectStore | None:
     return ObjectStore(StoreSettings.from_environment(environ)) if environ.get(ENV_URL) else None
 
 
+class Server(uvicorn.Server):
+    """Says when it begins to stop: it then waits for open answers, and a stream would have no end."""
+
+    def __init__(self, config: uvicorn.Config, *, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The signal handler."""
+        super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self._stopping)
+
+
 async def serve(settings: Settings, store: ObjectStore | None) -> None:
     """Watches, serves and sweeps. An unknown error of the watch ends the server, and the process with it."""
     client = await transport.connect(namespace=settings.namespace)
@@ -62,14 +78,16 @@ async def serve(settings: Settings, store: ObjectStore | None) -> None:
     backend = Backend(
         Evaluations(client, cache),
         reflector,
+        Feeds(cache),
         settings.max_stale_seconds,
+        cancels_running=settings.cancel_running,
         sweeping=lambda: sweeper.state if sweeper is not None else Sweeping.OFF,
     )
     try:
         app = application(settings, backend, auth.authenticator(settings, client))
-        server = uvicorn.Server(server_config(settings, app))
+        server = Server(server_config(settings, app), stopping=backend.stop)
         async with asyncio.TaskGroup() as group:
-            chores = [group.create_task(chore.run()) for chore in (reflector, sweeper) if chore is not None]
+            chores = [group.create_task(chore.run()) for chore in (reflector, backend.feeds, sweeper) if chore is not None]
             async with metrics.serving(app.state.metrics, settings.metrics_port):
                 await server.serve()
             for chore in chores:

@@ -12,12 +12,13 @@ from typing import Any, Final, NamedTuple
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic.alias_generators import to_snake
+from pydantic.alias_generators import to_camel, to_snake
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
+from lmms_eval_core import spec
 from lmms_eval_core.kube import errors
 
 RETRY_SECONDS: Final = 5
@@ -26,15 +27,25 @@ REJECTED_VALUE: Final = re.compile(r'^(?:Invalid|Unsupported|Duplicate) value: (
 RESOURCE_FIELD: Final = re.compile(r"^spec\.\S+ in body (?=should |must )")
 DENIED_BY_POLICY: Final = re.compile(r"denied request: (?P<sentence>.+)$", re.DOTALL)
 # Fields whose names on the wire are not those of the resource in another spelling.
-WIRE_NAMES: Final = {"gpus": "num_gpus", "trust_remote_code": "model_args"}
+WIRE_NAMES: Final = {"gpus": "num_gpus"}
+# Maps of the caller's own, whose keys are no field names.
+MAPS: Final = frozenset({"model_args", "node_selector"})
+# The parts of `metadata` that a request can set.
+METADATA: Final = frozenset({"name", "labels"})
+# Names of the resource's fields that its sentences use in the middle of other words.
+RESOURCES: Final = (spec.EvaluationSpec, spec.EnvVar, spec.Resources, spec.SecretKeyRef, spec.Toleration, spec.Volume)
+CAMEL_CASE: Final = re.compile(
+    rf"\b(?:{'|'.join({to_camel(name) for kind in RESOURCES for name in kind.model_fields if '_' in name})})\b"
+)
 
 
 class FieldProblem(NamedTuple):
-    """What is wrong with one field of the body: its path, a word for programs, a sentence for people."""
+    """What is wrong with one field: its path in the body, or `where` else; a word for programs, a sentence for people."""
 
     path: tuple[str | int, ...]
     message: str
     type: str = "value_error"
+    where: str = "body"
 
 
 class Refused(Exception):
@@ -73,8 +84,8 @@ def rejected(scope: Scope, status: int, detail: str, *, reason: str, headers: Ma
 def refusal(connection: HTTPConnection, fields: Iterable[FieldProblem]) -> ProblemResponse:
     """422 for a body. What was sent is not repeated: it may hold secrets, and numbers that JSON cannot say."""
     fields = list(fields)
-    detail = [{"type": field.type, "loc": ["body", *field.path], "msg": field.message} for field in fields]
-    pointers = [{"pointer": _pointer(field), "detail": field.message} for field in fields]
+    detail = [{"type": field.type, "loc": [field.where, *field.path], "msg": field.message} for field in fields]
+    pointers = [{"pointer": _pointer(field), "detail": field.message} for field in fields if field.where == "body"]
     return answer(connection, 422, detail, errors=pointers)
 
 
@@ -105,7 +116,12 @@ async def _on_http(request: Request, error: Exception) -> ProblemResponse:
 
 async def _on_validation(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)
-    return refusal(request, (FieldProblem(tuple(item["loc"][1:]), item["msg"], item["type"]) for item in error.errors()))
+    return refusal(request, map(_field_problem, error.errors()))
+
+
+def _field_problem(item: Mapping[str, Any]) -> FieldProblem:
+    where, *path = item["loc"]
+    return FieldProblem(tuple(path), item["msg"], item["type"], where)
 
 
 async def _on_refused(request: Request, error: Exception) -> ProblemResponse:
@@ -154,7 +170,7 @@ def fields_of(error: errors.Invalid) -> list[FieldProblem]:
     """A refused object, field by field, in the names of the request."""
     denied = DENIED_BY_POLICY.search(error.message)
     if denied:
-        return [FieldProblem((), denied["sentence"], "denied")]
+        return [FieldProblem((), wire_words(denied["sentence"]), "denied")]
     found = [_field(cause) for cause in error.causes]
     return found or [FieldProblem((), error.message, "invalid")]
 
@@ -162,14 +178,21 @@ def fields_of(error: errors.Invalid) -> list[FieldProblem]:
 def _field(cause: Mapping[str, str]) -> FieldProblem:
     path = wire_path(cause.get("field", ""))
     sentence = REJECTED_VALUE.sub("", cause.get("message", ""))
-    return FieldProblem(path, RESOURCE_FIELD.sub(f"{'.'.join(map(str, path))} ", sentence), "invalid")
+    return FieldProblem(path, wire_words(RESOURCE_FIELD.sub(f"{'.'.join(map(str, path))} ", sentence)), "invalid")
+
+
+def wire_words(sentence: str) -> str:
+    """A sentence of the resource with the names of its fields as a request has them."""
+    return CAMEL_CASE.sub(lambda name: to_snake(name[0]), sentence)
 
 
 def wire_path(field: str) -> tuple[str | int, ...]:
-    """`spec.tasks[2]` of the resource as ("tasks", 2) of the request; fields outside the spec have no place in a request."""
-    parts = re.findall(r"[^.\[\]]+", field)
-    if parts[:1] != ["spec"]:
+    """`spec.tasks[2]` of the resource as ("tasks", 2) of the request; () for what has no place in a request."""
+    root, *parts = re.findall(r"[^.\[\]]+", field) or [""]
+    if root == "metadata" and parts and parts[0] in METADATA:
+        return tuple(parts)
+    if root != "spec" or not parts:
         return ()
-    name = to_snake(parts[1]) if len(parts) > 1 else ""
-    head = (WIRE_NAMES.get(name, name),) if name else ()
-    return head + tuple(int(part) if part.isdigit() else part for part in parts[2:])
+    name = to_snake(parts[0])
+    rest = parts[1:] if name in MAPS else map(to_snake, parts[1:])
+    return (WIRE_NAMES.get(name, name), *(int(part) if part.isdigit() else part for part in rest))

@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from lmms_eval_api.identity import Identity, Sender, identity
 from lmms_eval_api.problems import FieldProblem, Refused
-from lmms_eval_core import names
+from lmms_eval_core import names, spec, wire
 from lmms_eval_core.evaluation import manifest
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.schema import Scalar
+from lmms_eval_core.schema import Resource, Scalar
 from lmms_eval_core.spec import MODEL_ARG_NAME, REMOTE_CODE_ARG, SECRET_NAME, EvaluationSpec
 from lmms_eval_core.wire import EvaluateRequest
 
@@ -25,55 +26,73 @@ MAX_NAMED: Final = 40
 # What JSON and the API server carry unchanged.
 MAX_INTEGER: Final = 2**63 - 1
 SECRET: Final = (
-    "A secret must not be sent in model_args.{key}: arguments are stored and shown. Put it into a Kubernetes Secret and create "
-    "the evaluation with kubectl, its spec.env naming the variable that the adapter reads and the secretKeyRef."
+    "A secret must not be sent in model_args.{key}: arguments are stored and shown. Put it into a Kubernetes Secret, and name in "
+    "env the variable that the adapter reads, with a secret_key_ref to that Secret."
 )
+# Domains whose labels mean something to Kubernetes, or to us.
+RESERVED_DOMAINS: Final = ("kubernetes.io", "k8s.io", names.GROUP)
+# The resource's twin of each part of a request.
+TWINS: Final[dict[type[wire.Part], type[Resource]]] = {
+    wire.EnvVar: spec.EnvVar,
+    wire.Resources: spec.Resources,
+    wire.SecretKeyRef: spec.SecretKeyRef,
+    wire.Toleration: spec.Toleration,
+    wire.Volume: spec.Volume,
+}
 TRUE_WORDS: Final = frozenset({"true", "1", "yes"})
+# Fields that request and resource have under one name.
+ALIKE: Final = [name for name in EvaluateRequest.model_fields if name in EvaluationSpec.model_fields]
 
 
 class Submission(NamedTuple):
-    """The object to create, and what the caller should know about fields that have no effect."""
+    """The object to create, who made it, and what the caller should know about fields that have no effect."""
 
     body: Object
+    identity: Identity
     warnings: list[str]
 
 
-def submission(request: EvaluateRequest, *, name: str, namespace: str) -> Submission:
+def submission(request: EvaluateRequest, *, sender: Sender, namespace: str) -> Submission:
     """The evaluation that was asked for. `Refused` with every reason at once."""
     found = list(_problems(request))
     if found:
         raise Refused(found)
+    own = identity(request, sender)
     body = manifest(
-        name=name,
+        name=own.name,
         namespace=namespace,
         spec=spec_of(request),
-        labels={names.LABEL_CREATED_BY: names.CREATED_BY_API},
-        annotations=_annotations(request),
+        labels=(request.labels or {}) | {names.LABEL_CREATED_BY: names.CREATED_BY_API},
+        annotations=_annotations(request) | {names.ANNOTATION_SUBMISSION: own.mark},
     )
-    return Submission(body, list(_warnings(request)))
+    return Submission(body, own, list(_warnings(request)))
 
 
 def spec_of(request: EvaluateRequest) -> EvaluationSpec:
     """The spec, with lmms-eval's own reading of zeros and empty values: they pass no flag."""
     arguments = dict(request.model_args or {})
     remote_code = str(arguments.pop(REMOTE_CODE_ARG, "")).lower() in TRUE_WORDS
-    wanted: dict[str, Any] = {
-        "model": request.model,
+    alike = {name: _twin(getattr(request, name)) for name in ALIKE}
+    wanted: dict[str, Any] = alike | {
         "model_args": arguments,
         "tasks": _tasks(request),
-        "num_fewshot": request.num_fewshot,
         "batch_size": request.batch_size or None,
         "limit": _limit(request.limit),
         "gen_kwargs": request.gen_kwargs or None,
-        "log_samples": request.log_samples,
-        "predict_only": request.predict_only,
         "include_path": request.include_path or None,
         "gpus": 0 if request.device == "cpu" else request.num_gpus,
-        "priority": request.priority,
-        "trust_remote_code": remote_code or None,
+        "hold": request.hold or None,
+        "trust_remote_code": remote_code or request.trust_remote_code or None,
     }
     # The API server is the one that checks: its sentences are written for people.
     return EvaluationSpec.model_construct(**{key: value for key, value in wanted.items() if value not in (None, {})})
+
+
+def _twin(value: Any) -> Any:
+    """What a request holds, as the resource holds it."""
+    if isinstance(value, wire.Part):
+        return TWINS[type(value)].model_construct(**{name: _twin(part) for name, part in value if part is not None})
+    return [_twin(part) for part in value] if isinstance(value, list) else value
 
 
 def _tasks(request: EvaluateRequest) -> list[str]:
@@ -88,7 +107,8 @@ def _limit(limit: int | float | None) -> float | None:
 
 def _annotations(request: EvaluateRequest) -> dict[str, str]:
     """The request as GET repeats it; left out when it is too large, and then read from the spec."""
-    text = json.dumps(request.model_dump(mode="json", exclude=set(request.model_extra or {})), separators=(",", ":"))
+    sent = request.model_dump(mode="json", exclude=set(request.model_extra or {}), exclude_none=True)
+    text = json.dumps(sent, separators=(",", ":"))
     return {names.ANNOTATION_REQUEST: text} if len(text) <= MAX_ANNOTATION_BYTES else {}
 
 
@@ -100,18 +120,35 @@ def _problems(request: EvaluateRequest) -> Iterator[FieldProblem]:
     if request.limit is not None and not math.isfinite(request.limit):
         yield FieldProblem(("limit",), "limit must be a finite number; leave it out to evaluate everything.")
     yield from _unspeakable(request)
+    for key in request.labels or {}:
+        if _reserved(key):
+            yield FieldProblem(("labels", key), "This label belongs to Kubernetes or to lmms-eval itself; use a key of your own.")
     for key, value in (request.model_args or {}).items():
         sentence = _argument_problem(key, value)
         if sentence:
             yield FieldProblem(("model_args", key), sentence)
 
 
+def _reserved(key: str) -> bool:
+    domain = key.partition("/")[0] if "/" in key else ""
+    return any(domain == reserved or domain.endswith(f".{reserved}") for reserved in RESERVED_DOMAINS)
+
+
 def _unspeakable(request: EvaluateRequest) -> Iterator[FieldProblem]:
-    texts = {"model": request.model, "tasks": "".join(request.tasks), "gen_kwargs": request.gen_kwargs or ""}
-    texts |= {"batch_size": str(request.batch_size), "device": request.device or "", "output_dir": request.output_dir or ""}
-    for field, text in (texts | {"include_path": request.include_path or ""}).items():
-        if not _speakable(text):
-            yield FieldProblem((field,), f"{field} holds a character that no command line can carry; remove it.")
+    for name in EvaluateRequest.model_fields.keys() - {"model_args"}:
+        if not all(map(_speakable, _texts(getattr(request, name)))):
+            yield FieldProblem((name,), f"{name} holds a character that no command line can carry; remove it.")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All text in a field, the keys of maps too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, wire.Part):
+        yield from _texts(dict(value))
+    elif isinstance(value, list | dict):
+        for part in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def _speakable(text: str) -> bool:

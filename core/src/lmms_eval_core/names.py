@@ -28,6 +28,7 @@ LABEL_STOPPED_FOR: Final = f"{GROUP}/stopped-for"
 LABEL_CREATED_BY: Final = f"{GROUP}/created-by"
 CREATED_BY_API: Final = "api"
 ANNOTATION_REQUEST: Final = f"{GROUP}/request"
+ANNOTATION_SUBMISSION: Final = f"{GROUP}/submission"
 ANNOTATION_CANCELLED_BY: Final = f"{GROUP}/cancelled-by"
 
 # Containers of the evaluator pod.

@@ -1,25 +1,39 @@
 """What a route can ask for. Async all: FastAPI would run plain functions in a thread."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends, Request, Response
 
+from lmms_eval_api.consistency import PATIENCE_SECONDS, written
 from lmms_eval_api.evaluations import Evaluations
 from lmms_eval_api.orphans import Sweeping
 from lmms_eval_api.problems import unavailable
+from lmms_eval_api.streams import Feeds
 from lmms_eval_core.kube.reflector import Reflector
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What the application stands on; in `app.state.backend`."""
+    """What the application stands on; in `app.state.backend`.
+
+    `cancels_running`: whether DELETE stops a running job. `stopping` is set when the server begins to stop.
+    """
 
     evaluations: Evaluations
     reflector: Reflector
+    feeds: Feeds
     max_stale_seconds: float
+    cancels_running: bool = True
     sweeping: Callable[[], Sweeping] = lambda: Sweeping.OFF
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        """Ends what would not end by itself, as the server stops."""
+        self.stopping.set()
+        self.feeds.close()
 
     def stale(self) -> bool:
         """Whether the cache is too old to be shown."""
@@ -41,6 +55,12 @@ async def caller(request: Request) -> str:
     return cast(str, request.state.caller)
 
 
+async def up_to_date(request: Request) -> bool:
+    """Waits a little until the cache holds what the caller wrote, on this replica or another; whether it does."""
+    reflector = (await backend(request)).reflector
+    return await reflector.caught_up(written(request.cookies), timeout=PATIENCE_SECONDS)
+
+
 async def from_cache(request: Request, response: Response) -> None:
     """Says in `Age` how many seconds old the answer may be; 503 when that is too much, or nothing has been read yet."""
     behind = await backend(request)
@@ -52,4 +72,5 @@ async def from_cache(request: Request, response: Response) -> None:
 BackendOf = Annotated[Backend, Depends(backend)]
 EvaluationsOf = Annotated[Evaluations, Depends(evaluations)]
 Caller = Annotated[str, Depends(caller)]
-FROM_CACHE = [Depends(from_cache)]
+UpToDate = Annotated[bool, Depends(up_to_date)]
+FROM_CACHE = [Depends(from_cache), Depends(up_to_date)]

@@ -1,47 +1,106 @@
-"""POST /evaluate, GET and DELETE /jobs/{job_id}: paths, codes and texts of lmms-eval's own server."""
+"""POST /evaluate and /jobs/{job_id}: paths, codes and texts of lmms-eval's own server; PATCH is ours."""
 
-from fastapi import APIRouter, HTTPException
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
 from lmms_eval_api.answers import job_info
-from lmms_eval_api.evaluations import AlreadyEnded
+from lmms_eval_api.consistency import remember
+from lmms_eval_api.documents import documented
+from lmms_eval_api.evaluations import AlreadyEnded, IsRunning, Submitted
+from lmms_eval_api.identity import KeyReused, NameTaken
 from lmms_eval_api.job import Job
-from lmms_eval_api.routes.dependencies import FROM_CACHE, Caller, EvaluationsOf
+from lmms_eval_api.problems import FieldProblem, Refused
+from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, Caller, EvaluationsOf, UpToDate
 from lmms_eval_core.kube import errors
-from lmms_eval_core.wire import CancelResponse, EvaluateRequest, JobInfo, JobStatus, JobSubmitResponse
+from lmms_eval_core.wire import CancelResponse, EvaluateRequest, JobInfo, JobPatch, JobStatus, JobSubmitResponse
 
 router = APIRouter(tags=["jobs"])
 
+REPLAYED: Final = "Idempotency-Replayed"
+KEY: Final = "Idempotency-Key"
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias=KEY,
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="Your name for this submission: sent again with the same body, it is the same job, while that is kept.",
+    ),
+]
+DryRun = Annotated[bool, Query(alias="dryRun", description="Has everything checked and nothing stored.")]
 
-@router.post("/evaluate")
-async def evaluate(request: EvaluateRequest, evaluations: EvaluationsOf) -> JobSubmitResponse:
+
+@router.post("/evaluate", responses=documented(409, 413))
+async def evaluate(
+    body: EvaluateRequest,
+    request: Request,
+    response: Response,
+    evaluations: EvaluationsOf,
+    caller: Caller,
+    key: IdempotencyKey = None,
+    dry_run: DryRun = False,
+) -> JobSubmitResponse:
     """Submit an evaluation. It is stored when this answers, and runs when its turn comes."""
-    job, warnings = await evaluations.submit(request)
-    position = evaluations.cache.position(job) or 0
-    message = f"Job queued successfully. Position in queue: {position}"
-    return JobSubmitResponse(job_id=job.name, position_in_queue=position, message=message, warnings=warnings)
+    submit = evaluations.rehearse if dry_run else evaluations.submit
+    try:
+        submitted = await submit(body, caller=caller, key=key)
+    except NameTaken as error:
+        raise HTTPException(409, f"There is a job {error} already: choose another name, or leave it out.") from error
+    except KeyReused as error:
+        raise Refused(
+            [FieldProblem((KEY,), "This key was sent before, with another body; use a new one.", where="header")]
+        ) from error
+    if not dry_run:
+        remember(request, response, submitted.job)
+    if submitted.replayed:
+        response.headers[REPLAYED] = "true"
+    return _accepted(submitted, position=evaluations.cache.position(submitted.job) or 0, dry_run=dry_run)
 
 
-@router.get("/jobs/{job_id}", dependencies=FROM_CACHE)
-async def get_job(job_id: str, evaluations: EvaluationsOf) -> JobInfo:
+def _accepted(submitted: Submitted, *, position: int, dry_run: bool) -> JobSubmitResponse:
+    message = "Nothing was stored: dry run." if dry_run else f"Job queued successfully. Position in queue: {position}"
+    job, warnings = submitted.job, submitted.warnings
+    return JobSubmitResponse(job_id=job.name, status=job.status, position_in_queue=position, message=message, warnings=warnings)
+
+
+@router.get("/jobs/{job_id}", dependencies=FROM_CACHE, responses=documented(404))
+async def get_job(job_id: str, evaluations: EvaluationsOf, up_to_date: UpToDate) -> JobInfo:
     """State, progress and scores of a job."""
-    job = await evaluations.find(job_id)
-    if job is None:
-        raise _not_found(job_id)
+    job = await found(job_id, evaluations, up_to_date)
     return job_info(job, position=evaluations.cache.position(job))
 
 
-@router.delete("/jobs/{job_id}")
-async def cancel_job(job_id: str, evaluations: EvaluationsOf, caller: Caller) -> CancelResponse:
-    """Cancel a job, queued or running. Other than in lmms-eval's own server, a running one is stopped."""
-    job = await evaluations.find(job_id)
-    if job is None:
-        raise _not_found(job_id)
+@router.patch("/jobs/{job_id}", responses=documented(404, 409))
+async def change_job(
+    job_id: str, body: JobPatch, request: Request, response: Response, evaluations: EvaluationsOf, up_to_date: UpToDate
+) -> JobInfo:
+    """Change what may change of a stored job: its place in the queue, and when it is deleted after its end."""
+    job = await found(job_id, evaluations, up_to_date)
     try:
-        cancelled = await evaluations.cancel(job, by=caller)
+        changed = await evaluations.change(job, body)
     except errors.NotFound as error:
-        raise _not_found(job_id) from error
+        raise not_found(job_id) from error
+    remember(request, response, changed)
+    return job_info(changed, position=evaluations.cache.position(changed))
+
+
+@router.delete("/jobs/{job_id}", responses=documented(404, 409))
+async def cancel_job(
+    job_id: str, request: Request, response: Response, backend: BackendOf, caller: Caller, up_to_date: UpToDate
+) -> CancelResponse:
+    """Cancel a job, queued or running. Other than in lmms-eval's own server, a running one is stopped."""
+    job = await found(job_id, backend.evaluations, up_to_date)
+    try:
+        cancelled = await backend.evaluations.cancel(job, by=caller, running=backend.cancels_running)
+    except errors.NotFound as error:
+        raise not_found(job_id) from error
+    except IsRunning as error:
+        raise HTTPException(400, "Cannot cancel a running job") from error
     except AlreadyEnded as error:
         raise HTTPException(400, "Job already finished or cancelled") from error
+    remember(request, response, cancelled)
     return CancelResponse(message=_cancelled(cancelled))
 
 
@@ -49,5 +108,14 @@ def _cancelled(job: Job) -> str:
     return f"Job {job.name} is being cancelled" if job.status is JobStatus.RUNNING else f"Job {job.name} cancelled"
 
 
-def _not_found(job_id: str) -> HTTPException:
+async def found(job_id: str, evaluations: EvaluationsOf, up_to_date: bool) -> Job:
+    """The job, or 404 in the words of lmms-eval's own server."""
+    job = await evaluations.find(job_id, up_to_date=up_to_date)
+    if job is None:
+        raise not_found(job_id)
+    return job
+
+
+def not_found(job_id: str) -> HTTPException:
+    """There is no such job."""
     return HTTPException(404, f"Job {job_id} not found")

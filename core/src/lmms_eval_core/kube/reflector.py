@@ -49,6 +49,8 @@ class Reflector:
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     _last_contact: float = float("-inf")
     _watching: bool = False
+    _version: int = 0
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     def age(self) -> float:
         """Seconds since the last list, event or bookmark; infinite before the first list."""
@@ -57,6 +59,16 @@ class Reflector:
     def stale_for(self) -> float:
         """Seconds without a working watch: 0 while there is one, infinite before the first list."""
         return 0.0 if self._watching else self.age()
+
+    async def caught_up(self, version: int, *, timeout: float) -> bool:
+        """Waits until the mirror has been told of all that happened up to this resourceVersion; whether it has, in time."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self._version < version:
+                    await self._moved.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def run(self) -> None:
         """Mirrors for ever."""
@@ -83,6 +95,7 @@ class Reflector:
                 self._contact()
                 version = event.object["metadata"]["resourceVersion"]
                 self._tell(event.type, event.object)
+                self._told(version)
             if self.clock() - started < FIRST_BACKOFF:
                 raise errors.Unavailable("the API server ended the watch at once")
 
@@ -93,6 +106,7 @@ class Reflector:
             items += map(self.projection, page.items)
             version = page.resource_version
         self.mirror.replace(items)
+        self._told(version)
         self._contact()
         self.synced.set()
         self._watching = True
@@ -100,6 +114,11 @@ class Reflector:
 
     def _contact(self) -> None:
         self._last_contact = self.clock()
+
+    def _told(self, version: str) -> None:
+        self._version = int(version)
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     def _tell(self, kind: str, item: Object) -> None:
         if kind == "DELETED":

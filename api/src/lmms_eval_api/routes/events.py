@@ -1,0 +1,47 @@
+"""GET /jobs/{job_id}/events, server-sent. FastAPI's own streams are left aside: they queue old events for slow readers."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header
+from fastapi.sse import EventSourceResponse
+
+from lmms_eval_api.answers import job_info
+from lmms_eval_api.documents import documented
+from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.job import Job
+from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
+from lmms_eval_api.routes.jobs import found
+from lmms_eval_api.streams import Viewer, events
+from lmms_eval_core.kube import errors
+
+router = APIRouter(tags=["jobs"])
+
+# Neither kept nor collected by proxies.
+HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=64, description="The last event that you have.")]
+
+
+@router.get("/jobs/{job_id}/events", dependencies=FROM_CACHE, response_class=EventSourceResponse, responses=documented(404))
+async def job_events(
+    job_id: str, backend: BackendOf, up_to_date: UpToDate, last_event_id: LastEventId = None
+) -> EventSourceResponse:
+    """The job as in GET /jobs/{job_id}, at once and after every change of it or of its place in the queue, until it has ended."""
+    job = await found(job_id, backend.evaluations, up_to_date)
+
+    async def gone(watched: Job) -> bool:
+        return await is_gone(backend.evaluations, watched)
+
+    return EventSourceResponse(events(backend.feeds, job, Viewer(last_event_id, _rendered, None), gone=gone), headers=HEADERS)
+
+
+def _rendered(job: Job, position: int | None) -> str:
+    return job_info(job, position=position).model_dump_json(exclude={"output", "samples"})
+
+
+async def is_gone(evaluations: Evaluations, job: Job) -> bool:
+    """Whether the API server says so; not while it says nothing."""
+    try:
+        present = await evaluations.find(job.name)
+    except errors.KubeError:
+        return False
+    return present is None or present.uid != job.uid
