@@ -16,6 +16,7 @@ from lmms_eval_core.kube import errors
 # The kubelet has no credentials. It comes by no proxy either, so that a path prefix plays no part.
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 
+NOT_ALLOWED: Final = "The front end may not ask who you are: bind the ClusterRole system:auth-delegator to its service account."
 NOT_TOLD: Final = "The API server cannot be asked who you are and what you may do; nothing was done. Try again."
 
 
@@ -38,8 +39,8 @@ class Authentication:
     async def _refusal(self, scope: Scope) -> problems.ProblemResponse | None:
         try:
             return await self._answer(scope)
-        except errors.Forbidden as error:
-            return _untold(scope, problems.from_kube(error))
+        except errors.Forbidden:
+            return _untold(scope, HTTPException(500, NOT_ALLOWED))
         except errors.KubeError:
             return _untold(scope, problems.unavailable(NOT_TOLD))
         except HTTPException as error:

@@ -1,0 +1,239 @@
+"""Mode `kubernetes` with real service accounts, tokens and rights, and a front end that asks a real API server."""
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import operator_proxy
+import pytest
+import yaml
+from api_fixtures import FrontEnd, StartFrontEnd
+from cluster_fixtures import Kubectl
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+REQUEST = {"model": "llava_hf", "tasks": ["mme"]}
+RESOURCE = "lmmevaluations.lmms-eval.io"
+KEPT_SECONDS = 2.0
+
+Account = Callable[..., str]
+
+
+@pytest.fixture
+def account(kubectl: Kubectl, namespace: str) -> Account:
+    """Makes a service account with these verbs on evaluations in the test's namespace; its token."""
+
+    def make(name: str, *verbs: str, only: str = "", home: str = namespace, **token: str) -> str:
+        kubectl("-n", home, "create", "serviceaccount", name)
+        if verbs:
+            named = [f"--resource-name={only}"] if only else []
+            flags = [f"--verb={','.join(verbs)}", f"--resource={RESOURCE}", *named]
+            kubectl("-n", namespace, "create", "role", name, *flags)
+            kubectl("-n", namespace, "create", "rolebinding", name, f"--role={name}", f"--serviceaccount={home}:{name}")
+        return kubectl("-n", home, "create", "token", name, *(f"--{key}={value}" for key, value in token.items())).strip()
+
+    return make
+
+
+@pytest.fixture
+def door(start_front_end: StartFrontEnd) -> FrontEnd:
+    """A front end that asks the cluster who calls."""
+    started = start_front_end(LMMS_EVAL_API_AUTH="kubernetes", LMMS_EVAL_API_AUTH_CACHE_SECONDS=str(KEPT_SECONDS))
+    started.wait_until_ready()
+    return started
+
+
+def ask(door: FrontEnd, token: str, method: str, path: str, **options: Any) -> httpx.Response:
+    with door.session(token) as session:
+        return session.request(method, path, **options)
+
+
+def until(status: int, answer: Callable[[], httpx.Response], *, seconds: float = 20) -> httpx.Response:
+    deadline = time.monotonic() + seconds
+    while (got := answer()).status_code != status:
+        assert time.monotonic() < deadline, got.text
+        time.sleep(0.1)
+    return got
+
+
+def test_each_may_do_what_the_rights_say_and_nothing_else(
+    door: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
+) -> None:
+    tokens = {
+        "submitter": account("submitter", "create"),
+        "reader": account("reader", "get", "list"),
+        "canceller": account("canceller", "get", "patch"),
+        "nobody": account("nobody"),
+    }
+    # The authorizer learns of a new binding by its watch.
+    until(200, lambda: ask(door, tokens["submitter"], "POST", "/evaluate", json=REQUEST))
+    until(200, lambda: ask(door, tokens["reader"], "GET", "/queue"))
+    job = ask(door, tokens["submitter"], "POST", "/evaluate", json=REQUEST).json()["job_id"]
+    until(200, lambda: ask(door, tokens["canceller"], "GET", f"/jobs/{job}"))
+    asked = {
+        "create": ("POST", "/evaluate"),
+        "get": ("GET", f"/jobs/{job}"),
+        "list": ("GET", "/queue"),
+        "patch": ("DELETE", f"/jobs/{job}"),
+    }
+    allowed = {"submitter": {"create"}, "reader": {"get", "list"}, "canceller": {"get", "patch"}, "nobody": set[str]()}
+    for name, token in tokens.items():
+        for verb, (method, path) in asked.items():
+            answer = ask(door, token, method, path, json=REQUEST if method == "POST" else None)
+            assert answer.status_code == (200 if verb in allowed[name] else 403), f"{name} {verb}: {answer.text}"
+            if answer.status_code == 403:
+                detail = answer.json()["detail"]
+                assert detail.startswith(f"system:serviceaccount:{namespace}:{name} may not {verb} {RESOURCE}")
+                assert f"kubectl create role evaluations --verb={verb} --resource={RESOURCE} -n {namespace}" in detail
+    cancelled_by = "jsonpath={.metadata.annotations.lmms-eval\\.io/cancelled-by}"
+    found = kubectl("-n", namespace, "get", "lmmevaluation", job, "-o", cancelled_by)
+    assert found == f"system:serviceaccount:{namespace}:canceller"
+    assert f'"caller": "system:serviceaccount:{namespace}:reader"' in door.log.read_text()
+
+
+def test_a_right_to_one_job_is_a_right_to_that_one(door: FrontEnd, account: Account) -> None:
+    submitter = account("submitter", "create")
+    until(200, lambda: ask(door, submitter, "POST", "/evaluate", json=REQUEST))
+    one, other = (ask(door, submitter, "POST", "/evaluate", json=REQUEST).json()["job_id"] for _ in range(2))
+    guest = account("guest", "get", only=one)
+    until(200, lambda: ask(door, guest, "GET", f"/jobs/{one}"))
+    assert ask(door, guest, "GET", f"/jobs/{other}").status_code == 403
+    assert ask(door, guest, "GET", "/queue").status_code == 403
+
+
+def test_the_password_of_a_url_is_a_token_too(door: FrontEnd, account: Account) -> None:
+    token = account("reader", "get", "list")
+    until(200, lambda: ask(door, token, "GET", "/queue"))
+    url = door.url.replace("://", f"://anybody:{token}@")
+    assert httpx.get(f"{url}/queue", trust_env=False).status_code == 200
+
+
+def test_who_is_unknown_is_told_how_to_get_known(door: FrontEnd, account: Account, namespace: str) -> None:
+    token = account("reader", "list")
+    head, payload, signature = token.split(".")
+    forged = f"{head}.{changed(payload, sub=f'system:serviceaccount:{namespace}:admin')}.{signature}"
+    strangers = ["garbage", "a.b.c", "\x01", "x" * 20_000, "unusual \"'\\", token[:-5], forged, ""]
+    for stranger in strangers:
+        answer = httpx.get(f"{door.url}/queue", headers={"Authorization": f"Bearer {stranger}".strip()}, trust_env=False)
+        # What is no header at all is refused by the server itself.
+        assert answer.status_code in ((401,) if "\x01" not in stranger else (400, 401)), stranger
+        if answer.status_code == 401:
+            assert f"`kubectl create token ACCOUNT --namespace {namespace}`" in answer.json()["detail"]
+
+
+def changed(payload: str, **claims: Any) -> str:
+    known = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return encoded(json.dumps(known | claims).encode())
+
+
+def encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def test_a_token_that_has_expired_opens_nothing(door: FrontEnd, account: Account, kubeconfig: str) -> None:
+    key_file = Path(kubeconfig).parent / "pki" / "service-accounts.key"
+    if not key_file.exists():
+        pytest.skip("the key that this cluster signs tokens with is not at hand")
+    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    head, payload, _ = account("reader", "list").split(".")
+
+    def issued(expires: float) -> str:
+        text = f"{head}.{changed(payload, exp=int(expires))}"
+        return f"{text}.{encoded(key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+    until(200, lambda: ask(door, issued(time.time() + 600), "GET", "/queue"))
+    assert ask(door, issued(time.time() - 600), "GET", "/queue").status_code == 401
+
+
+def test_what_is_taken_back_ends_within_the_stated_time(
+    door: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
+) -> None:
+    reader, gone = account("reader", "list"), account("gone", "list")
+    until(200, lambda: ask(door, reader, "GET", "/queue"))
+    until(200, lambda: ask(door, gone, "GET", "/queue"))
+    kubectl("-n", namespace, "delete", "rolebinding", "reader")
+    kubectl("-n", namespace, "delete", "serviceaccount", "gone")
+    began = time.monotonic()
+    until(403, lambda: ask(door, reader, "GET", "/queue"), seconds=KEPT_SECONDS + 5)
+    # The API server itself remembers a good token for ten seconds.
+    until(401, lambda: ask(door, gone, "GET", "/queue"), seconds=KEPT_SECONDS + 20)
+    kubectl("-n", namespace, "create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={namespace}:reader")
+    until(200, lambda: ask(door, reader, "GET", "/queue"), seconds=KEPT_SECONDS + 5)
+    assert time.monotonic() - began < 30
+
+
+def test_accounts_of_other_namespaces_need_a_binding_here(
+    door: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
+) -> None:
+    home = f"{namespace}-other"
+    kubectl("create", "namespace", home)
+    try:
+        foreign = account("foreign", home=home)
+        # What it may do at home does not count.
+        kubectl("-n", home, "create", "role", "all", "--verb=*", f"--resource={RESOURCE}")
+        kubectl("-n", home, "create", "rolebinding", "all", "--role=all", f"--serviceaccount={home}:foreign")
+        time.sleep(1)
+        assert ask(door, foreign, "GET", "/queue").status_code == 403
+        guest = account("guest", "list", home=home)
+        until(200, lambda: ask(door, guest, "GET", "/queue"))
+    finally:
+        kubectl("delete", "namespace", home, "--wait=false")
+
+
+def test_an_audience_of_its_own_takes_no_token_that_was_meant_for_the_api_server(
+    start_front_end: StartFrontEnd, account: Account
+) -> None:
+    door = start_front_end(LMMS_EVAL_API_AUTH="kubernetes", LMMS_EVAL_API_AUTH_AUDIENCE="evaluations")
+    door.wait_until_ready()
+    meant = account("meant", "list", audience="evaluations")
+    until(200, lambda: ask(door, meant, "GET", "/queue"))
+    answer = ask(door, account("stray", "list"), "GET", "/queue")
+    assert (answer.status_code, "--audience=evaluations" in answer.json()["detail"]) == (401, True)
+
+
+async def test_while_the_api_server_is_away_only_what_is_kept_counts(
+    start_front_end: StartFrontEnd, account: Account, kubeconfig: str, tmp_path: Path
+) -> None:
+    known, unknown = account("known", "list"), account("unknown", "list")
+    async with operator_proxy.proxy(kubeconfig, tmp_path) as (proxy, through):
+        door = start_front_end(KUBECONFIG=through, LMMS_EVAL_API_AUTH="kubernetes", LMMS_EVAL_API_AUTH_CACHE_SECONDS="5")
+        await asyncio.to_thread(door.wait_until_ready)
+        await asyncio.to_thread(until, 200, lambda: ask(door, known, "GET", "/queue"))
+        for mode in ("500", "cut"):
+            proxy.mode = mode  # type: ignore[assignment]  # both are modes
+            refused = await asyncio.to_thread(ask, door, unknown, "GET", "/queue")
+            assert (refused.status_code, int(refused.headers["Retry-After"]) > 0) == (503, True)
+            assert "nothing was done" in refused.json()["detail"]
+            assert (await asyncio.to_thread(ask, door, known, "GET", "/queue")).status_code == 200
+        await asyncio.to_thread(until, 503, lambda: ask(door, known, "GET", "/queue"))
+        proxy.mode = "pass"
+        for token in (known, unknown):
+            assert (await asyncio.to_thread(ask, door, token, "GET", "/queue")).status_code == 200
+
+
+def test_it_needs_one_right_more_and_says_which(
+    start_front_end: StartFrontEnd, account: Account, kubectl: Kubectl, namespace: str, kubeconfig: str, tmp_path: Path
+) -> None:
+    config = yaml.safe_load(Path(kubeconfig).read_text())
+    config["users"][0]["user"] = {"token": account("front-end", "get", "list", "watch", "create", "patch")}
+    own = tmp_path / "own"
+    own.write_text(yaml.safe_dump(config))
+    door = start_front_end(KUBECONFIG=str(own), LMMS_EVAL_API_AUTH="kubernetes")
+    door.wait_until_ready()
+    reader = account("reader", "list")
+    answer = ask(door, reader, "GET", "/queue")
+    assert (answer.status_code, "system:auth-delegator" in answer.json()["detail"]) == (500, True)
+    binding = ["clusterrolebinding", f"{namespace}.front-end"]
+    kubectl("create", *binding, "--clusterrole=system:auth-delegator", f"--serviceaccount={namespace}:front-end")
+    try:
+        until(200, lambda: ask(door, reader, "GET", "/queue"))
+    finally:
+        kubectl("delete", *binding)
