@@ -18,7 +18,7 @@ from lmms_eval_client.results import Results
 from lmms_eval_client.retries import Outcome, Retries
 from lmms_eval_client.upstream import AsyncUpstreamMethods
 from lmms_eval_client.waiting import Deadline, completed
-from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobSubmitResponse, JobSummary, QueueStatusResponse
+from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobSubmitResponse, JobSummary, ModelList, QueueStatusResponse, TaskList
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 class AsyncClient(AsyncUpstreamMethods, BaseClient):
     """As `Client`, in arguments and methods.
 
-    What `Client` iterates over is an async generator here: `contextlib.aclosing` around one that is left early closes its connection.
+    Iterators are async generators here: `contextlib.aclosing` around one that is left early closes its connection.
     """
 
     def __init__(
@@ -70,7 +70,9 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
             async for state in states:
                 on_change(state)
                 completed(state)
-        return await self.job(job_id)
+        job = await self.job(job_id)
+        completed(job)
+        return job
 
     async def cancel(self, job_id: str) -> str:
         """As `Client.cancel`."""
@@ -95,6 +97,14 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
     async def queue(self) -> QueueStatusResponse:
         """As `Client.queue`."""
         return await self._send(calls.queue(calls.as_queue))
+
+    async def tasks(self, query: str | None = None) -> TaskList:
+        """As `Client.tasks`."""
+        return await self._send(calls.tasks(calls.as_tasks, query=query, details=True))
+
+    async def models(self) -> ModelList:
+        """As `Client.models`."""
+        return await self._send(calls.models(calls.as_models))
 
     def events(self, job_id: str, *, timeout: float | None = None) -> AsyncGenerator[JobInfo, None]:
         """As `Client.events`."""

@@ -18,7 +18,9 @@ from lmms_eval_core.wire import (
     JobList,
     JobSubmitResponse,
     JobSummary,
+    ModelList,
     QueueStatusResponse,
+    TaskList,
 )
 
 JSON = dict[str, Any]
@@ -85,9 +87,15 @@ def queue(read: Reader[T]) -> Call[T]:
     return Call("GET", "/queue", read)
 
 
-def catalogue(kind: str, params: Mapping[str, Any] | None = None) -> Call[JSON]:
-    """GET /tasks or /models."""
-    return Call("GET", f"/{kind}", as_json, params=params or {})
+def tasks(read: Reader[T], *, query: str | None = None, details: bool = False) -> Call[T]:
+    """GET /tasks."""
+    wanted = {"q": query, "details": "true" if details else None}
+    return Call("GET", "/tasks", read, params={name: value for name, value in wanted.items() if value})
+
+
+def models(read: Reader[T]) -> Call[T]:
+    """GET /models."""
+    return Call("GET", "/models", read)
 
 
 def evaluate(fields: Mapping[str, Any], read: Reader[T], *, dry_run: bool = False, idempotency_key: str | None = None) -> Call[T]:
@@ -176,6 +184,8 @@ def cancelled(response: httpx.Response) -> str:
 
 as_job: Final = as_model(JobInfo)
 as_queue: Final = as_model(QueueStatusResponse)
+as_tasks: Final = as_model(TaskList)
+as_models: Final = as_model(ModelList)
 
 
 def _of(job_id: str) -> str:

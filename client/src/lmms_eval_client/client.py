@@ -17,7 +17,7 @@ from lmms_eval_client.results import Results
 from lmms_eval_client.retries import Outcome, Retries
 from lmms_eval_client.upstream import UpstreamMethods
 from lmms_eval_client.waiting import Deadline, completed
-from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobSubmitResponse, JobSummary, QueueStatusResponse
+from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobSubmitResponse, JobSummary, ModelList, QueueStatusResponse, TaskList
 
 T = TypeVar("T")
 
@@ -73,7 +73,9 @@ class Client(UpstreamMethods, BaseClient):
         for state in self.events(job_id, timeout=timeout):
             on_change(state)
             completed(state)
-        return self.job(job_id)
+        job = self.job(job_id)
+        completed(job)
+        return job
 
     def cancel(self, job_id: str) -> str:
         """Cancels a job, queued or running; the server's sentence on it. RequestInvalid if it has ended."""
@@ -98,6 +100,14 @@ class Client(UpstreamMethods, BaseClient):
     def queue(self) -> QueueStatusResponse:
         """What runs, and what waits in which order."""
         return self._send(calls.queue(calls.as_queue))
+
+    def tasks(self, query: str | None = None) -> TaskList:
+        """Tasks, groups and tags with `query` in their names, what they are and what is in them."""
+        return self._send(calls.tasks(calls.as_tasks, query=query, details=True))
+
+    def models(self) -> ModelList:
+        """Model adapters, and which of them the evaluator image cannot use."""
+        return self._send(calls.models(calls.as_models))
 
     def events(self, job_id: str, *, timeout: float | None = None) -> Iterator[JobInfo]:
         """The state of a job now and after every change, until it has ended; a broken connection is taken up again."""

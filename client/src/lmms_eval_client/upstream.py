@@ -41,12 +41,12 @@ class UpstreamMethods(ABC):
 
     def list_tasks(self, query: str | None = None) -> list[str]:
         """Names of tasks, groups and tags; those with `query` in them, if given."""
-        tasks: list[str] = self._send(calls.catalogue("tasks", {"q": query} if query else None)).get("tasks", [])
+        tasks: list[str] = self._send(calls.tasks(as_json, query=query)).get("tasks", [])
         return tasks
 
     def list_models(self) -> list[str]:
         """Ids of model adapters."""
-        models: list[str] = self._send(calls.catalogue("models")).get("models", [])
+        models: list[str] = self._send(calls.models(as_json)).get("models", [])
         return models
 
     def evaluate(
@@ -120,12 +120,12 @@ class AsyncUpstreamMethods(ABC):
 
     async def list_tasks(self, query: str | None = None) -> list[str]:
         """As `Client.list_tasks`."""
-        tasks: list[str] = (await self._send(calls.catalogue("tasks", {"q": query} if query else None))).get("tasks", [])
+        tasks: list[str] = (await self._send(calls.tasks(as_json, query=query))).get("tasks", [])
         return tasks
 
     async def list_models(self) -> list[str]:
         """As `Client.list_models`."""
-        models: list[str] = (await self._send(calls.catalogue("models"))).get("models", [])
+        models: list[str] = (await self._send(calls.models(as_json))).get("models", [])
         return models
 
     async def evaluate(

@@ -1,0 +1,81 @@
+"""From flags to a client, and from a function that takes a client to a command of the command line."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Final
+
+import typer
+
+from lmms_eval_client.address import ENV_TOKEN, ENV_URL
+from lmms_eval_client.cli import exits, tunnel
+from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_client.client import Client
+from lmms_eval_client.retries import Retries
+
+# A person who mistyped an address should not wait long for the answer; who follows a job has time.
+PATIENCE: Final = Retries(attempts=4)
+PANEL: Final = "Where the front end is"
+
+
+def _flag(*names: str, help: str) -> Any:
+    return Annotated[str, typer.Option(*names, help=help, rich_help_panel=PANEL, show_default=False)]
+
+
+FLAGS: Final = {
+    "url": _flag("--url", help="The front end's address; else LMMS_EVAL_URL, else found by kubectl."),
+    "token": _flag("--token", help="Its token; else LMMS_EVAL_TOKEN, else read from the release's Secret by kubectl."),
+    "context": _flag("--context", help="kubectl's context."),
+    "namespace": _flag("--namespace", "-n", help="The release's namespace."),
+    "kubeconfig": _flag("--kubeconfig", help="kubectl's configuration file."),
+    "release": _flag("--release", help="The release's name, where a namespace holds several."),
+}
+
+
+def connected(command: Callable[..., None]) -> Callable[..., None]:
+    """Makes a command of a function whose first argument is a client; it gets the flags that say where the server is."""
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:
+        flags = {name: arguments.pop(name) for name in FLAGS}
+        with exits.told(), client_of(**flags) as client:
+            command(client, **arguments)
+
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default="", annotation=kind) for name, kind in FLAGS.items()]
+    return with_parameters(run, [*own, *added])
+
+
+def with_parameters(function: Callable[..., None], parameters: list[inspect.Parameter]) -> Callable[..., None]:
+    """The function, with the parameters that the command line shall see."""
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    function.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]  # read by inspect
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
+    return function
+
+
+@contextmanager
+def client_of(*, url: str, token: str, context: str, namespace: str, kubeconfig: str, release: str) -> Iterator[Client]:
+    """A client of the address that is given, or of the front end that kubectl finds."""
+    cluster = tunnel.Cluster(context, namespace, kubeconfig)
+    # A flag that names a cluster is meant, whatever the environment says.
+    url = url or ("" if any(cluster) or release else os.environ.get(ENV_URL, ""))
+    if url:
+        with _client(base_url=url, token=token or None) as client:
+            yield client
+        return
+    known = token or os.environ.get(ENV_TOKEN) or None
+    with (
+        tunnel.opened(cluster, release, known) as (way, opener),
+        _client(base_url=way.base_url, token=opener, transport=way) as client,
+    ):
+        yield client
+
+
+def _client(**arguments: Any) -> Client:
+    try:
+        return Client(retries=PATIENCE, **arguments)
+    except ValueError as error:
+        raise CommandFailed(str(error)) from error

@@ -1,0 +1,136 @@
+"""The flags of an evaluation, named as lmms-eval's own; those beyond it are made from the fields of the request."""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+
+from lmms_eval_client.cli import parsing
+from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_core.wire import EvaluateRequest, Resources
+
+JSON = dict[str, Any]
+Text, Texts, Number, YesNo = str | None, list[str] | None, int | None, bool | None
+
+HARNESS: Final = "The evaluation, as in lmms-eval"
+POD: Final = "Its pod"
+QUEUE: Final = "Its place and its time"
+BEYOND: Final = "Beyond upstream: "
+
+
+def as_it_is(value: Any) -> Any:
+    """For what needs no reading."""
+    return value
+
+
+class Flag(NamedTuple):
+    """One flag: the field that it fills, what it takes, what it is called, what becomes of it."""
+
+    name: str
+    kind: Any
+    options: tuple[str, ...]
+    help: str
+    panel: str
+    metavar: str | None = None
+    parse: Callable[[Any], Any] = as_it_is
+
+
+WRITTEN: Final = (
+    Flag("model", Text, ("--model",), "Model adapter; `lmmeval models` lists them.", HARNESS, "ID"),
+    Flag(
+        "model_args",
+        Text,
+        ("--model_args",),
+        "Arguments of the adapter; JSON is taken too.",
+        HARNESS,
+        "K=V,...",
+        parsing.model_args,
+    ),
+    Flag("tasks", Texts, ("--tasks",), "Tasks, groups or tags; `lmmeval tasks` lists them.", HARNESS, "NAME,...", parsing.tasks),
+    Flag("num_fewshot", Number, ("--num_fewshot",), "Examples in the prompt.", HARNESS, "N"),
+    Flag("batch_size", Text, ("--batch_size", "-b"), "A number, auto, or auto:N.", HARNESS, "N"),
+    Flag("limit", Text, ("--limit",), "Documents of each task, or a fraction below 1.", HARNESS, "N", parsing.number),
+    Flag("gen_kwargs", Text, ("--gen_kwargs",), "Of the generation, as temperature=0.", HARNESS, "K=V,..."),
+    Flag("log_samples", YesNo, ("--log_samples/--no-log_samples",), "Keep every sample's answer; the default.", HARNESS),
+    Flag("predict_only", YesNo, ("--predict_only", "-x"), "Only answers, no scores.", HARNESS),
+    Flag("device", Text, ("--device",), "cpu: without GPU. Where else it runs is the cluster's choice.", HARNESS, "NAME"),
+    Flag("output_dir", Text, ("--output_path",), "Taken and not used: results are in the store.", HARNESS, "PATH"),
+    Flag("num_gpus", Number, ("--gpus", "--num_gpus"), "1 unless given; 0 runs on the CPU.", POD, "N"),
+    Flag("env", Texts, ("--env",), "A variable, from a Secret.", POD, "NAME=SECRET/KEY", parsing.secret_env),
+    Flag("env_value", Texts, ("--env-value",), "A variable, as plain text.", POD, "NAME=VALUE", parsing.plain_env),
+    Flag(
+        "volumes",
+        Texts,
+        ("--volume",),
+        "A claim to mount; to write to it with :rw at the end.",
+        POD,
+        "CLAIM:/PATH",
+        parsing.volumes,
+    ),
+    Flag("node_selector", Texts, ("--node-selector",), "A label that the node has.", POD, "KEY=VALUE", parsing.labels),
+    Flag("tolerations", Texts, ("--toleration",), "A taint to bear.", POD, "KEY[=VALUE][:EFFECT]", parsing.tolerations),
+    *(Flag(name, Text, (f"--{name}",), "As 4, 500m or 16Gi.", POD, "QUANTITY") for name in Resources.model_fields),
+    Flag("name", Text, ("--name",), "The job's id; one is made where it is not given.", QUEUE, "NAME"),
+    Flag("labels", Texts, ("--label", "-l"), "To find it by.", QUEUE, "KEY=VALUE", parsing.labels),
+)
+ON_THE_QUEUE: Final = frozenset(
+    {"priority", "hold", "retries", "ttl_seconds_after_finished", "timeout_seconds", "stall_timeout_seconds"}
+)
+IN_THE_POD: Final = frozenset({"image", "priority_class_name", "runtime_class_name"})
+KINDS: Final = {int: (Number, "N"), bool: (YesNo, None)}
+# Of fields that the resource describes by lmms-eval's flag alone.
+MEANINGS: Final = {
+    "offset": "First document of each task.",
+    "repeats": "Answers for each document.",
+    "system_instruction": "The system prompt.",
+    "apply_chat_template": "Put prompts into the model's chat template.",
+    "fewshot_as_multiturn": "Examples as turns of a conversation.",
+    "reasoning_tags": "Tags whose content is not scored, as JSON; none to keep all.",
+    "max_tokens": "Stop after so many tokens.",
+    "force_simple": "The simple adapter, not the chat one.",
+    "process_with_media": "Score with images and audio at hand.",
+    "priority_class_name": "PriorityClass of the pod.",
+    "runtime_class_name": "RuntimeClass of the pod.",
+}
+
+
+def _made(name: str) -> Flag:
+    """The flag of a field beyond lmms-eval's server, with the field's own description."""
+    field = EvaluateRequest.model_fields[name]
+    panel = QUEUE if name in ON_THE_QUEUE else POD if name in IN_THE_POD else HARNESS
+    kind, metavar = next((made for plain, made in KINDS.items() if field.annotation in (plain, plain | None)), (Text, "TEXT"))
+    return Flag(name, kind, (f"--{name}",), MEANINGS.get(name) or (field.description or "").removeprefix(BEYOND), panel, metavar)
+
+
+FLAGS: Final = (
+    *WRITTEN,
+    *(_made(name) for name in EvaluateRequest.model_fields if name not in {flag.name for flag in WRITTEN} | {"resources"}),
+)
+
+
+def parameters() -> list[inspect.Parameter]:
+    """The flags as parameters of a command; None where one is not given."""
+    return [
+        inspect.Parameter(flag.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(flag)) for flag in FLAGS
+    ]
+
+
+def fields(given: JSON) -> JSON:
+    """The fields of a request in the flags of a command line."""
+    found = {flag.name: _parsed(flag, given[flag.name]) for flag in FLAGS if given[flag.name] not in (None, [])}
+    env = found.pop("env", []) + found.pop("env_value", [])
+    resources = {name: found.pop(name) for name in Resources.model_fields if name in found}
+    return found | {name: value for name, value in (("env", env), ("resources", resources)) if value}
+
+
+def _parsed(flag: Flag, value: Any) -> Any:
+    try:
+        return flag.parse(value)
+    except ValueError as error:
+        raise CommandFailed(f"{error}.") from error
+
+
+def _annotation(flag: Flag) -> Any:
+    option = typer.Option(*flag.options, help=flag.help, metavar=flag.metavar, rich_help_panel=flag.panel, show_default=False)
+    return Annotated[flag.kind, option]

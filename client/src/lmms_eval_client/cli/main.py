@@ -1,0 +1,71 @@
+"""The command line as a whole: which commands there are, and what each is called."""
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from lmms_eval_client.cli import catalogue, jobs, logs, queue, results, submit
+from lmms_eval_client.cli.connection import connected
+
+HELP: Final = """Evaluate multimodal models with lmms-eval on Kubernetes.
+
+The front end is that of --url or LMMS_EVAL_URL; without either it is found by kubectl, in the namespace of your kubeconfig or of
+--namespace, and its token is read from there.
+
+Exit codes: 0 completed, 1 failed, 2 wrong usage or refused, 3 cancelled, 4 waited long enough, 5 no answer, 6 not allowed.
+"""
+COMMANDS: Final[tuple[Callable[..., None], ...]] = (
+    submit.submit,
+    submit.watch,
+    submit.rerun,
+    jobs.ls,
+    jobs.get,
+    logs.logs,
+    results.results,
+    results.samples,
+    jobs.cancel,
+    jobs.update,
+    queue.queue,
+    queue.top,
+    catalogue.tasks,
+    catalogue.models,
+)
+
+
+def main() -> None:
+    """Runs `lmmeval`, or `kubectl lmmeval`."""
+    app(prog_name="kubectl lmmeval" if Path(sys.argv[0]).name.startswith("kubectl") else "lmmeval")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(version("lmms-eval-client"))
+        raise typer.Exit
+
+
+def _start(
+    show: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """What comes before every command."""
+
+
+def _application() -> typer.Typer:
+    # lmms-eval writes --model_args, others --model-args: to us they are one.
+    spelling = {"token_normalize_func": lambda word: word.replace("_", "-"), "help_option_names": ["-h", "--help"]}
+    made = typer.Typer(
+        help=HELP,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings=spelling,
+    )
+    made.callback()(_start)
+    for command in COMMANDS:
+        made.command(command.__name__)(connected(command))
+    return made
+
+
+app = _application()

@@ -1,0 +1,136 @@
+"""From the words of a command line to the fields of a request. Pure; a ValueError says what to write instead."""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+PAIRS: Final = {"{": "}", "[": "]"}
+QUOTES: Final = "\"'"
+EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+JSON = dict[str, Any]
+
+
+def model_args(text: str) -> JSON:
+    """`k=v,k=v` as lmms-eval reads it: true, false and numbers become what they look like; or a JSON object."""
+    if text.lstrip().startswith("{"):
+        return _json_object(text)
+    pairs = (_pair(part, "--model_args", "pretrained=Qwen/Qwen2.5-VL-7B-Instruct") for part in split(text))
+    return {key: scalar(value) for key, value in pairs}
+
+
+def split(text: str) -> list[str]:
+    """At the commas outside of quotes, braces and brackets, as lmms-eval does."""
+    parts, start, depth, quote = [], 0, 0, ""
+    for index, character in enumerate(text):
+        if character in QUOTES and text[index - 1 : index] != "\\":
+            quote = ("" if quote == character else quote) if quote else character
+        elif not quote and character in PAIRS:
+            depth += 1
+        elif not quote and character in PAIRS.values():
+            depth -= 1
+        elif not quote and not depth and character == ",":
+            parts.append(text[start:index])
+            start = index + 1
+    parts.append(text[start:])
+    return [part.strip() for part in parts if part.strip()]
+
+
+def scalar(text: str) -> bool | int | float | str:
+    """A value as lmms-eval takes it. nan and inf stay text: JSON has no number for them."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
+
+
+def number(text: str) -> int | float:
+    """A count, or a fraction."""
+    value = scalar(text)
+    if isinstance(value, bool | str):
+        raise ValueError(f"{text} is no number")
+    return value
+
+
+def tasks(given: Iterable[str]) -> list[str]:
+    """Names separated by commas, the flag as often as one likes."""
+    return [name for text in given for name in split(text)]
+
+
+def labels(given: Iterable[str]) -> dict[str, str]:
+    """KEY=VALUE."""
+    return dict(_pair(text, "this flag", "key=value") for text in given)
+
+
+def secret_env(given: Iterable[str]) -> list[JSON]:
+    """NAME=SECRET/KEY."""
+    return [_reference(text) for text in given]
+
+
+def plain_env(given: Iterable[str]) -> list[JSON]:
+    """NAME=VALUE."""
+    return [{"name": name, "value": value} for name, value in (_pair(text, "--env-value", "NAME=value") for text in given)]
+
+
+def volumes(given: Iterable[str]) -> list[JSON]:
+    """CLAIM:/PATH, with :rw at the end to write to it."""
+    return [_volume(text) for text in given]
+
+
+def tolerations(given: Iterable[str]) -> list[JSON]:
+    """KEY, KEY=VALUE, each with :EFFECT at the end if wanted, as in `kubectl taint`."""
+    return [_toleration(text) for text in given]
+
+
+def _json_object(text: str) -> JSON:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"--model_args begins like JSON and is none: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError('--model_args as JSON must be an object, as {"pretrained": "a/b"}')
+    return value
+
+
+def _pair(text: str, flag: str, example: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ValueError(f"{flag} takes {example}, not {text}")
+    return key.strip(), value
+
+
+def _reference(text: str) -> JSON:
+    name, reference = _pair(text, "--env", "NAME=secret/KEY")
+    secret, slash, key = reference.partition("/")
+    if not (slash and secret and key):
+        raise ValueError(f"--env takes NAME=secret/KEY, a reference to a key of a Secret; {name} as plain text: --env-value")
+    return {"name": name, "secret_key_ref": {"name": secret, "key": key}}
+
+
+def _volume(text: str) -> JSON:
+    claim, _, rest = text.partition(":")
+    path, _, mode = rest.partition(":")
+    if not claim or not path.startswith("/") or mode not in ("", "ro", "rw"):
+        raise ValueError(f"--volume takes CLAIM:/path or CLAIM:/path:rw, not {text}")
+    return {"claim_name": claim, "mount_path": path, "read_only": mode != "rw"}
+
+
+def _toleration(text: str) -> JSON:
+    pair, _, effect = text.rpartition(":") if text.endswith(tuple(f":{name}" for name in EFFECTS)) else (text, "", "")
+    key, equals, value = pair.partition("=")
+    wanted = {
+        "key": key,
+        "operator": "Equal" if equals else "Exists",
+        "value": value if equals else None,
+        "effect": effect or None,
+    }
+    return {name: part for name, part in wanted.items() if part is not None}
+
+
+Parser = Callable[[Any], Any]

@@ -1,0 +1,136 @@
+"""lmmeval submit, rerun, watch: asking for evaluations, and waiting for them."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from pydantic import ValidationError
+
+from lmms_eval_client.cli import files, flags
+from lmms_eval_client.cli.connection import with_parameters
+from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_client.cli.follow import follow
+from lmms_eval_client.cli.screen import note, print_json, say
+from lmms_eval_client.client import Client
+from lmms_eval_core.wire import EvaluateRequest
+
+JSON = dict[str, Any]
+
+PANEL: Final = "This command"
+# What a job was called is not what its repetition is called.
+NOT_REPEATED: Final = frozenset({"name"})
+
+Dry = Annotated[bool, typer.Option("--dry-run", help="Have it checked by the cluster; store nothing.", rich_help_panel=PANEL)]
+Wait = Annotated[
+    bool, typer.Option("--wait", "-w", help="Wait for the results; the exit code says how it ended.", rich_help_panel=PANEL)
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--wait-timeout", help="Wait no longer than so many seconds.", show_default=False, rich_help_panel=PANEL),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="The answer as JSON.", rich_help_panel=PANEL)]
+File = Annotated[
+    Path | None,
+    typer.Option(
+        "--filename", "-f", help="LMMEvaluations, or a configuration of lmms-eval; flags win over it.", rich_help_panel=PANEL
+    ),
+]
+Job = Annotated[str, typer.Argument(help="The job's id.")]
+
+
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives the command the flags of an evaluation; they arrive together as `given`."""
+
+    def run(client: Client, **arguments: Any) -> None:
+        given = {flag.name: arguments.pop(flag.name) for flag in flags.FLAGS}
+        command(client, given=flags.fields(given), **arguments)
+
+    run.__doc__, run.__name__ = command.__doc__, command.__name__
+    client, *own = inspect.signature(command, eval_str=True).parameters.values()
+    own = [parameter for parameter in own if parameter.name != "given"]
+    with_parameters(run, [client, *own, *flags.parameters()])
+    return run
+
+
+@asking
+def submit(
+    client: Client,
+    *,
+    given: JSON,
+    filename: File = None,
+    wait: Wait = False,
+    wait_timeout: Timeout = None,
+    dry_run: Dry = False,
+    as_json: AsJson = False,
+) -> None:
+    """Submit an evaluation. Its id goes to standard output."""
+    requests = [_request(fields | given) for fields in _of_file(filename)]
+    if len(requests) > 1 and given.get("name"):
+        raise CommandFailed("--name can be given to one evaluation only, and the file holds several.")
+    _ask(client, requests, wait=wait, wait_timeout=wait_timeout, dry_run=dry_run, as_json=as_json)
+
+
+@asking
+def rerun(
+    client: Client,
+    job: Job,
+    *,
+    given: JSON,
+    wait: Wait = False,
+    wait_timeout: Timeout = None,
+    dry_run: Dry = False,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job's request again, changed by the flags that are given."""
+    stored = client.job(job).request
+    kept = {name: value for name, value in stored.items() if value is not None and name not in NOT_REPEATED}
+    _ask(client, [_request(kept | given)], wait=wait, wait_timeout=wait_timeout, dry_run=dry_run, as_json=as_json)
+
+
+def watch(client: Client, job: Job, *, wait_timeout: Timeout = None, as_json: AsJson = False) -> None:
+    """Follow a job to its end; the exit code says how it ended."""
+    follow(client, job, timeout=wait_timeout, as_json=as_json)
+
+
+def _of_file(path: Path | None) -> list[JSON]:
+    try:
+        return files.requests(path) if path else [{}]
+    except ValueError as error:
+        raise CommandFailed(f"{error}.") from error
+
+
+def _request(fields: JSON) -> EvaluateRequest:
+    for name in ("model", "tasks"):
+        if not fields.get(name):
+            raise CommandFailed(f"Say which {name} by --{name}, or give a file by -f.")
+    try:
+        return EvaluateRequest.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise CommandFailed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+
+
+def _ask(
+    client: Client, requests: list[EvaluateRequest], *, wait: bool, wait_timeout: float | None, dry_run: bool, as_json: bool
+) -> None:
+    jobs = [_submitted(client, request, dry_run=dry_run, quiet=wait, as_json=as_json) for request in requests]
+    if wait and not dry_run:
+        for job in jobs:
+            follow(client, job, timeout=wait_timeout, as_json=as_json)
+
+
+def _submitted(client: Client, request: EvaluateRequest, *, dry_run: bool, quiet: bool, as_json: bool) -> str:
+    """Submits it; its id. Standard output belongs to the results where they are waited for."""
+    answer = client.submit(request, dry_run=dry_run)
+    for warning in answer.warnings:
+        note(f"warning: {warning}")
+    if dry_run or quiet:
+        note(f"{answer.job_id}: {answer.message}")
+    elif as_json:
+        print_json(answer.model_dump(mode="json"))
+    else:
+        note(answer.message)
+        say(answer.job_id)
+    return answer.job_id
