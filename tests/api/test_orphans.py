@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from lmms_eval_api import orphans
 from lmms_eval_api.orphans import judge
-from lmms_eval_core.layout import evaluation_folder
+from lmms_eval_core.layout import catalogue_file, evaluation_folder
 
 GRACE = 100
 A, B = "a-0f4c6a1e", "b-0f4c6a1e"
+OLD, NEW = catalogue_file("01"), catalogue_file("02")
 
 
 @pytest.mark.parametrize(
@@ -30,8 +31,11 @@ A, B = "a-0f4c6a1e", "b-0f4c6a1e"
         ([A], [], {A: 10**9}, {A: 1000}, []),
         # a new evaluation of the same name
         ([A, "a-11111111"], ["a-11111111"], {A: 1}, {A: 1}, [A]),
-        # no evaluation's
-        (["catalogue", "a", "a-0f4c6a1", "a-0F4C6A1E", ".x-0f4c6a1e", "-0f4c6a1e"], [], {}, {}, []),
+        # a catalogue of an image that was left, and returned to
+        ([OLD, NEW], [NEW], {OLD: 900}, {OLD: 900}, [OLD]),
+        ([OLD, NEW], [OLD], {OLD: 900}, {NEW: 1000}, []),
+        # nobody's
+        (["catalogue", f"{OLD}.json", "a", "a-0f4c6a1", "a-0F4C6A1E", ".x-0f4c6a1e", "-0f4c6a1e"], [], {}, {}, []),
     ],
 )
 def test_what_is_remembered_and_what_goes(

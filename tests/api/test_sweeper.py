@@ -152,6 +152,18 @@ async def test_what_is_no_evaluations_is_not_touched(here: Installation) -> None
     assert [key for key in theirs if not await here.store.exists(key)] == []
 
 
+async def test_catalogues_of_images_that_are_not_in_use_go_after_the_grace(here: Installation) -> None:
+    old, used = (f"{here.client.namespace}/{layout.catalogue_file(image)}" for image in ("01", "02"))
+    for key in (old, used):
+        await here.store.put(key, b"{}")
+    sweeper = here.replica(terms=Terms(grace=GRACE, catalogue=layout.catalogue_file("02")))
+    await sweeper.sweep()
+    assert await here.store.exists(old)
+    here.clock.now += GRACE
+    await sweeper.sweep()
+    assert (await here.store.exists(old), await here.store.exists(used)) == (False, True)
+
+
 async def test_at_rest_nothing_is_written(here: Installation, gateway: Gateway) -> None:
     await here.evaluation("lives")
     await here.gone("gone")

@@ -6,6 +6,7 @@ from lmms_eval_core.layout import (
     FILE_OF_AN_ATTEMPT,
     ORPHANS_FILE,
     OWNER_FILES,
+    STORED_CATALOGUE,
     ArtifactPrefix,
     catalogue_file,
     evaluation_folder,
@@ -46,6 +47,7 @@ def test_another_installation_below_a_folder_is_not_taken_for_an_attempt(namespa
 
 def test_a_catalogue_is_taken_neither_for_an_evaluation_nor_for_an_owner() -> None:
     file = catalogue_file("0123abcd")
+    assert STORED_CATALOGUE.fullmatch(file) and not STORED_CATALOGUE.fullmatch(file + "/a1")
     assert not EVALUATION_FOLDER.fullmatch(file) and not file.startswith(OWNER_FILES) and "/" not in file
 
 

@@ -12,7 +12,7 @@ from lmms_eval_api.body_limit import BodyLimit
 from lmms_eval_api.context import RequestContext
 from lmms_eval_api.limits import Limits, OpenStreams
 from lmms_eval_api.metrics import Metrics
-from lmms_eval_api.routes import events, jobs, listing, merge, probes, queue
+from lmms_eval_api.routes import catalogue, events, jobs, listing, merge, probes, queue
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings
 
@@ -35,7 +35,7 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
         responses=documents.EVERYWHERE,
     )
     app.state.backend = backend
-    for part in (jobs, listing, events, merge, queue, probes):
+    for part in (jobs, listing, events, merge, queue, catalogue, probes):
         app.include_router(part.router)
     problems.register(app)
     # The last one added is the first to see a request.

@@ -15,12 +15,14 @@ from starlette.types import ASGIApp
 from lmms_eval_api import auth, connections, logs, metrics, tls
 from lmms_eval_api.app import application
 from lmms_eval_api.cache import JobCache
+from lmms_eval_api.catalogue import CatalogueReader
 from lmms_eval_api.evaluations import Evaluations
 from lmms_eval_api.orphans import Sweeping
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings, SettingsError, from_environment
 from lmms_eval_api.streams import Feeds
 from lmms_eval_api.sweeper import Sweeper, Terms
+from lmms_eval_core import layout
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.reflector import Reflector
@@ -75,19 +77,23 @@ async def serve(settings: Settings, store: ObjectStore | None) -> None:
     cache = JobCache()
     reflector = Reflector(client, EVALUATIONS, cache, log=log.warning)
     sweeper = Sweeper(client, store, terms(settings)) if store is not None else None
+    catalogue = CatalogueReader(store, namespace=client.namespace, image=settings.catalogue)
     backend = Backend(
         Evaluations(client, cache),
         reflector,
         Feeds(cache),
         settings.max_stale_seconds,
         cancels_running=settings.cancel_running,
+        catalogue=catalogue,
         sweeping=lambda: sweeper.state if sweeper is not None else Sweeping.OFF,
     )
     try:
         app = application(settings, backend, auth.authenticator(settings, client))
         server = Server(server_config(settings, app), stopping=backend.stop)
         async with asyncio.TaskGroup() as group:
-            chores = [group.create_task(chore.run()) for chore in (reflector, backend.feeds, sweeper) if chore is not None]
+            chores = [
+                group.create_task(chore.run()) for chore in (reflector, backend.feeds, catalogue, sweeper) if chore is not None
+            ]
             async with metrics.serving(app.state.metrics, settings.metrics_port):
                 await server.serve()
             for chore in chores:
@@ -98,7 +104,12 @@ async def serve(settings: Settings, store: ObjectStore | None) -> None:
 
 def terms(settings: Settings) -> Terms:
     """What the sweeper is to do."""
-    return Terms(deletes=settings.sweep, interval=settings.sweep_interval_seconds, grace=settings.sweep_grace_seconds)
+    return Terms(
+        deletes=settings.sweep,
+        interval=settings.sweep_interval_seconds,
+        grace=settings.sweep_grace_seconds,
+        catalogue=layout.catalogue_file(settings.catalogue),
+    )
 
 
 def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:

@@ -1,4 +1,7 @@
-"""Which folders of the store have lost their evaluation, and for how long. Pure; `sweeper` acts on it."""
+"""Which folders of the store have lost their evaluation, and which catalogues their image, and for how long.
+
+Pure; `sweeper` acts on it.
+"""
 
 from collections.abc import Collection, Mapping
 from enum import StrEnum
@@ -21,17 +24,21 @@ class Sweeping(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """What to remember for the next time (folder, Unix time of the first sight), and which folders have had their time."""
+    """What to remember for the next time (name, Unix time of the first sight), and what has had its time."""
 
     orphans: dict[str, float]
     due: list[str]
 
 
-def judge(folders: Collection[str], living: Collection[str], known: Mapping[str, float], now: float, *, grace: float) -> Verdict:
-    """Orphans look like an evaluation's folder and belong to none of `living`; due are those known for `grace` seconds.
+def judge(names: Collection[str], living: Collection[str], known: Mapping[str, float], now: float, *, grace: float) -> Verdict:
+    """Orphans look like ours and are none of `living`; due are those known for `grace` seconds.
 
     One that was seen first in the future (a clock was wrong) counts from now.
     """
-    found = {folder for folder in folders if layout.EVALUATION_FOLDER.fullmatch(folder)} - set(living)
-    orphans = {folder: min(known.get(folder, now), now) for folder in sorted(found)[:MOST_ORPHANS]}
-    return Verdict(orphans, [folder for folder, since in orphans.items() if now - since >= grace])
+    found = {name for name in names if _looks_like_ours(name)} - set(living)
+    orphans = {name: min(known.get(name, now), now) for name in sorted(found)[:MOST_ORPHANS]}
+    return Verdict(orphans, [name for name, since in orphans.items() if now - since >= grace])
+
+
+def _looks_like_ours(name: str) -> bool:
+    return bool(layout.EVALUATION_FOLDER.fullmatch(name) or layout.STORED_CATALOGUE.fullmatch(name))

@@ -1,6 +1,7 @@
 """Settings of the front end, read once from the environment by `main`; every other module is given what it needs."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -90,6 +91,10 @@ class Settings:
     shutdown_seconds: int = 20
     """LMMS_EVAL_API_SHUTDOWN_SECONDS: time for open requests to end; less than the pod's grace period."""
 
+    catalogue: str = ""
+    """LMMS_EVAL_CATALOGUE: a hash of the evaluator image's name; under it lies in the store what the image knows. Empty: nothing
+    does."""
+
     sweep: bool = True
     """LMMS_EVAL_API_SWEEP: whether files of evaluations that are gone are deleted, where LMMS_EVAL_STORE_URL names a store."""
 
@@ -129,6 +134,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         max_stale_seconds=read("LMMS_EVAL_API_MAX_STALE_SECONDS", float, default.max_stale_seconds),
         cancel_running=read("LMMS_EVAL_API_CANCEL_RUNNING", _yes_or_no, default.cancel_running),
         shutdown_seconds=read("LMMS_EVAL_API_SHUTDOWN_SECONDS", int, default.shutdown_seconds),
+        catalogue=read("LMMS_EVAL_CATALOGUE", _hash, default.catalogue),
         sweep=read("LMMS_EVAL_API_SWEEP", _yes_or_no, default.sweep),
         sweep_interval_seconds=read("LMMS_EVAL_API_SWEEP_INTERVAL_SECONDS", _seconds, default.sweep_interval_seconds),
         sweep_grace_seconds=read("LMMS_EVAL_API_SWEEP_GRACE_SECONDS", _seconds, default.sweep_grace_seconds),
@@ -164,6 +170,12 @@ def _count(text: str) -> int:
     if count < 0:
         raise ValueError("give a number, 0 or more")
     return count
+
+
+def _hash(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{1,64}", text):
+        raise ValueError("it is a hash in hexadecimal digits")
+    return text
 
 
 def _yes_or_no(text: str) -> bool:

@@ -1,5 +1,7 @@
 """Deletes the files of evaluations that are gone, some days after they were found gone. `orphans` decides, `main` runs it.
 
+So it does with the catalogues of evaluator images that this release has left.
+
 What keeps it from harm:
 
 * **The order.** The store is listed first and the evaluations after it, live and completely: whatever is in the store had its
@@ -11,7 +13,8 @@ What keeps it from harm:
   A namespace that was made anew finds its predecessor's file: somebody has to say that nobody is behind it, by deleting it.
 * **The grace.** One object in the folder remembers since when each orphan has been known. It is replaced whole; whoever loses a
   race, finds it broken or finds other owners than before counts anew, so that files stay longer, never shorter.
-* **The names.** Nothing is touched but `<name>-<uid8>/a<number>/...` in the namespace's own folder.
+* **The names.** In the namespace's own folder nothing is touched but `<name>-<uid8>/a<number>/...` and
+  `.lmms-eval-catalogue-<hash>.json`.
 
 Several replicas do the same work twice, and deleting what is deleted already does nothing. A sweep that breaks half-way is
 carried on by the next one.
@@ -47,11 +50,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Terms:
-    """`deletes` is whether it does, or only says that the folder is in use; seconds."""
+    """`deletes` is whether it does, or only says that the folder is in use; seconds; the `catalogue` file that is in use."""
 
     deletes: bool = True
     interval: float = 3600.0
     grace: float = 7 * 86400.0
+    catalogue: str = ""
 
 
 class Sweeper:
@@ -93,20 +97,20 @@ class Sweeper:
         if others:
             self._stop(others)
         elif self._terms.deletes:
-            await self._delete_orphans(found.folders)
+            await self._delete_orphans([*found.folders, *filter(layout.STORED_CATALOGUE.fullmatch, found.files)])
             self.state = Sweeping.DONE
         else:
             self.state = Sweeping.OFF
 
-    async def _delete_orphans(self, folders: list[str]) -> None:
-        living, known = await self._living(), await self._known()
-        verdict = judge(folders, living, known, self._time(), grace=self._terms.grace)
+    async def _delete_orphans(self, names: list[str]) -> None:
+        living, known = await self._living() | {self._terms.catalogue}, await self._known()
+        verdict = judge(names, living, known, self._time(), grace=self._terms.grace)
         if verdict.orphans != known:
             await self._store.put(self._key(layout.ORPHANS_FILE), Orphans.dump_json(verdict.orphans))
         refusals: list[StoreError] = []
-        for folder in verdict.due:
+        for name in verdict.due:
             try:
-                await self._delete(folder)
+                await (self._delete_catalogue if layout.STORED_CATALOGUE.fullmatch(name) else self._delete)(name)
             except Unreachable:
                 raise
             except StoreError as error:
@@ -123,6 +127,10 @@ class Sweeper:
             await self._store.delete(ours[start : start + BATCH])
         if ours:
             log.info("deleted the files of an evaluation that is gone", extra={"folder": folder, "files": len(ours)})
+
+    async def _delete_catalogue(self, file: str) -> None:
+        await self._store.delete([self._key(file)])
+        log.info("deleted the catalogue of an image that is not in use", extra={"file": file})
 
     async def _installation(self) -> str:
         namespace = await self._client.get(NAMESPACES, self._client.namespace)

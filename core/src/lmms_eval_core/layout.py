@@ -15,7 +15,7 @@ OUTCOME_FILE: Final = "outcome.json"
 OWNER_FILES: Final = ".lmms-eval-owner-"
 ORPHANS_FILE: Final = ".lmms-eval-orphans.json"
 # And what its evaluator images know, one file for each image.
-CATALOGUE_FILES: Final = ".lmms-eval-catalogue-"
+STORED_CATALOGUE: Final = re.compile(r"\.lmms-eval-catalogue-[0-9a-f]+\.json")
 # Written last: an attempt with this file is complete in the store, whatever the status says.
 COMPLETE_FILE: Final = "complete.json"
 
@@ -58,8 +58,8 @@ def owner_file(installation: str) -> str:
 
 
 def catalogue_file(image: str) -> str:
-    """The file of what an evaluator image knows; `image` is what tells it from others, a hash of its name."""
-    return f"{CATALOGUE_FILES}{image}.json"
+    """The file of what an evaluator image knows; `image` is a hash of its name."""
+    return f".lmms-eval-catalogue-{image}.json"
 
 
 def sample_file(task: str) -> str:

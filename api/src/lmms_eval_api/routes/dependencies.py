@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request, Response
 
+from lmms_eval_api.catalogue import CatalogueReader
 from lmms_eval_api.consistency import PATIENCE_SECONDS, written
 from lmms_eval_api.evaluations import Evaluations
 from lmms_eval_api.orphans import Sweeping
@@ -27,6 +28,7 @@ class Backend:
     feeds: Feeds
     max_stale_seconds: float
     cancels_running: bool = True
+    catalogue: CatalogueReader = field(default_factory=CatalogueReader)
     sweeping: Callable[[], Sweeping] = lambda: Sweeping.OFF
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from lmms_eval_api.answers import job_info
 from lmms_eval_api.consistency import remember
 from lmms_eval_api.documents import documented
-from lmms_eval_api.evaluations import AlreadyEnded, IsRunning, Submitted
+from lmms_eval_api.evaluations import AlreadyEnded, IsRunning
 from lmms_eval_api.identity import KeyReused, NameTaken
 from lmms_eval_api.job import Job
 from lmms_eval_api.problems import FieldProblem, Refused
@@ -37,12 +37,13 @@ async def evaluate(
     body: EvaluateRequest,
     request: Request,
     response: Response,
-    evaluations: EvaluationsOf,
+    backend: BackendOf,
     caller: Caller,
     key: IdempotencyKey = None,
     dry_run: DryRun = False,
 ) -> JobSubmitResponse:
     """Submit an evaluation. It is stored when this answers, and runs when its turn comes."""
+    evaluations = backend.evaluations
     submit = evaluations.rehearse if dry_run else evaluations.submit
     try:
         submitted = await submit(body, caller=caller, key=key)
@@ -56,12 +57,12 @@ async def evaluate(
         remember(request, response, submitted.job)
     if submitted.replayed:
         response.headers[REPLAYED] = "true"
-    return _accepted(submitted, position=evaluations.cache.position(submitted.job) or 0, dry_run=dry_run)
+    warnings = [*submitted.warnings, *backend.catalogue.warnings(body)]
+    return _accepted(submitted.job, warnings, position=evaluations.cache.position(submitted.job) or 0, dry_run=dry_run)
 
 
-def _accepted(submitted: Submitted, *, position: int, dry_run: bool) -> JobSubmitResponse:
+def _accepted(job: Job, warnings: list[str], *, position: int, dry_run: bool) -> JobSubmitResponse:
     message = "Nothing was stored: dry run." if dry_run else f"Job queued successfully. Position in queue: {position}"
-    job, warnings = submitted.job, submitted.warnings
     return JobSubmitResponse(job_id=job.name, status=job.status, position_in_queue=position, message=message, warnings=warnings)
 
 
