@@ -27,7 +27,7 @@ class Rate:
     def __init__(self, per_second: float, burst: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval = 1 / per_second
         # A sum of intervals is no exact number.
-        self._slack = self._interval * (max(burst, 1) - 1 + 1e-6)
+        self._slack = self._interval * (max(burst, 1) - 1 + 1e-9)
         self._clock = clock
         # When each caller will have used up what was given, if nothing more is.
         self._due: dict[str, float] = {}
