@@ -12,7 +12,6 @@ from lmms_eval_core import names
 from lmms_eval_core.spec import EvaluationSpec
 from lmms_eval_core.wire import EvaluateRequest
 
-
 SENDER = Sender("me", None, "a")
 
 

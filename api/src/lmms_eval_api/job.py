@@ -75,7 +75,8 @@ def job_of(document: Object) -> Job:
     return Job(
         name=metadata["name"],
         uid=metadata["uid"],
-        version=int(metadata["resourceVersion"]),
+        # What was only rehearsed has no version.
+        version=int(metadata.get("resourceVersion") or 0),
         status=_status(spec, status),
         priority=spec.get("priority", 0),
         created_at=metadata["creationTimestamp"],
