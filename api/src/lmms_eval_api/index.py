@@ -72,18 +72,18 @@ class Index:
         known = self._by_name.get(name)
         if known is None:
             guess = _guess(name, self._by_name)
-            yield f"Model {_short(name)} is none that the evaluator image knows{guess}; GET /models lists them."
+            yield f"The evaluator image knows no model {_short(name)}.{guess} GET /models lists those it knows."
         elif known.unavailable:
-            yield f"Model {_short(name)} cannot be used with the evaluator image: {known.unavailable}"
+            yield f"The evaluator image cannot use the model {_short(name)}. {known.unavailable}"
 
     def _task_warnings(self, tasks: Iterable[str]) -> Iterator[str]:
         named = (name.strip() for entry in tasks for name in entry.split(","))
         unknown = [name for name in dict.fromkeys(named) if name and name not in self._task_names and not WILDCARDS & set(name)]
         for number, name in enumerate(unknown[:MAX_NAMED]):
             guess = _guess(name, self._task_names) if number < MAX_GUESSES else ""
-            yield f"Task {_short(name)} is none that the evaluator image knows{guess}; GET /tasks lists them."
+            yield f"The evaluator image knows no task {_short(name)}.{guess} GET /tasks lists those it knows."
         if len(unknown) > MAX_NAMED:
-            yield f"{len(unknown) - MAX_NAMED} more tasks are none that the evaluator image knows."
+            yield f"Nor does it know {len(unknown) - MAX_NAMED} more."
 
 
 def answer(content: dict[str, Any]) -> Answer:
@@ -108,7 +108,7 @@ def _holds(part: str, *names: str) -> bool:
 
 def _guess(name: str, known: Iterable[str]) -> str:
     found = get_close_matches(name, known, n=1, cutoff=0.75) if len(name) <= MAX_LETTERS else []
-    return f"; did you mean {found[0]}?" if found else ""
+    return f" Did you mean {found[0]}?" if found else ""
 
 
 def _short(name: str) -> str:
