@@ -5,7 +5,7 @@ states and costs no memory. `routes.events` is the HTTP side.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -132,7 +132,7 @@ class Viewer(NamedTuple):
     key: object
 
 
-async def events(feeds: Feeds, job: Job, viewer: Viewer, *, gone: Callable[[Job], Awaitable[bool]]) -> AsyncIterator[bytes]:
+async def events(feeds: Feeds, job: Job, viewer: Viewer, *, gone: Callable[[Job], Awaitable[bool]]) -> AsyncGenerator[bytes, None]:
     """The stream of one caller, until the job has ended or is `gone`. The cache may lose a job for a moment: then ask."""
     sent = viewer.last_id
     with feeds.watching(job) as feed:

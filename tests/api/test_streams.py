@@ -1,0 +1,161 @@
+"""The fan-out of events, without HTTP: what a stream is told, when it ends, and what a slow reader misses."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import pytest
+from api_objects import evaluation_object
+
+from lmms_eval_api import streams
+from lmms_eval_api.cache import JobCache
+from lmms_eval_api.job import Job
+from lmms_eval_api.streams import END, KEEP_ALIVE, Feeds, Viewer, events
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOOK_SECONDS", "PACE_SECONDS"):
+        monkeypatch.setattr(streams, name, 0.001)
+
+
+@pytest.fixture
+def cache() -> JobCache:
+    return JobCache()
+
+
+@pytest.fixture
+async def feeds(cache: JobCache) -> AsyncIterator[Feeds]:
+    feeds = Feeds(cache)
+    running = asyncio.create_task(feeds.run())
+    yield feeds
+    running.cancel()
+
+
+def rendered(job: Job, position: int | None) -> str:
+    return json.dumps([job.status, position])
+
+
+async def truly_gone(job: Job) -> bool:
+    return True
+
+
+def stream(feeds: Feeds, job: Job, last_id: str | None = None) -> AsyncGenerator[bytes, None]:
+    return events(feeds, job, Viewer(last_id, rendered, None), gone=truly_gone)
+
+
+def told(event: bytes) -> tuple[str, object]:
+    """The id and the data of an event."""
+    fields = dict(line.split(": ", 1) for line in event.decode().strip().splitlines())
+    assert fields["event"] == "state"
+    return fields["id"], json.loads(fields["data"])
+
+
+async def test_it_begins_with_the_state_and_tells_each_change_until_the_end(cache: JobCache, feeds: Feeds) -> None:
+    cache.learn(evaluation_object("before"))
+    following = stream(feeds, cache.learn(evaluation_object("watched", created_at="2026-01-02T00:00:00Z")))
+    assert told(await anext(following))[1] == ["queued", 1]
+    cache.learn(evaluation_object("before", phase="Running"))
+    assert told(await anext(following))[1] == ["queued", 0]
+    cache.learn(evaluation_object("watched", phase="Running"))
+    assert told(await anext(following))[1] == ["running", None]
+    cache.learn(evaluation_object("watched", phase="Completed"))
+    assert told(await anext(following))[1] == ["completed", None]
+    assert await anext(following) == END
+    with pytest.raises(StopAsyncIteration):
+        await anext(following)
+
+
+async def test_who_has_the_newest_state_is_not_told_it_again(cache: JobCache, feeds: Feeds) -> None:
+    job = cache.learn(evaluation_object("watched"))
+    newest, _ = told(await anext(stream(feeds, job)))
+    following = asyncio.ensure_future(anext(stream(feeds, job, newest)))
+    await asyncio.sleep(0.02)
+    assert not following.done()
+    cache.learn(evaluation_object("watched", phase="Running"))
+    assert told(await following)[1] == ["running", None]
+
+
+async def test_an_ended_job_that_was_seen_ends_at_once(cache: JobCache, feeds: Feeds) -> None:
+    job = cache.learn(evaluation_object("watched", phase="Failed"))
+    last, _ = told(await anext(stream(feeds, job)))
+    assert [event async for event in stream(feeds, job, last)] == [END]
+
+
+async def test_a_slow_reader_misses_what_is_past(cache: JobCache, feeds: Feeds) -> None:
+    following = stream(feeds, cache.learn(evaluation_object("watched")))
+    await anext(following)
+    for priority in range(100):
+        cache.learn(evaluation_object("watched", priority=priority))
+        await asyncio.sleep(0.0001)
+    cache.learn(evaluation_object("watched", phase="Completed"))
+    rest = [event async for event in following]
+    assert (told(rest[-2])[1], rest[-1], len(rest) < 4) == (["completed", None], END, True)
+
+
+async def test_silence_is_kept_alive(cache: JobCache, feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "KEEP_ALIVE_SECONDS", 0.01)
+    following = stream(feeds, cache.learn(evaluation_object("watched")))
+    await anext(following)
+    assert [await anext(following), await anext(following)] == [KEEP_ALIVE, KEEP_ALIVE]
+
+
+async def test_a_deleted_job_ends_its_streams(cache: JobCache, feeds: Feeds) -> None:
+    following = stream(feeds, cache.learn(evaluation_object("watched")))
+    await anext(following)
+    cache.remove(evaluation_object("watched"))
+    assert [event async for event in following] == [END]
+
+
+async def test_another_job_of_the_name_is_another_job(cache: JobCache, feeds: Feeds) -> None:
+    following = stream(feeds, cache.learn(evaluation_object("watched", uid="old")))
+    await anext(following)
+    cache.remove(evaluation_object("watched", uid="old"))
+    cache.learn(evaluation_object("watched", uid="new"))
+    assert [event async for event in following] == [END]
+
+
+async def test_what_the_cache_loses_for_a_moment_is_not_gone(cache: JobCache, feeds: Feeds) -> None:
+    async def read_again(job: Job) -> bool:
+        cache.learn(evaluation_object("watched", phase="Running"))
+        return False
+
+    job = cache.learn(evaluation_object("watched"))
+    following = events(feeds, job, Viewer(None, rendered, None), gone=read_again)
+    await anext(following)
+    cache.replace([])
+    assert told(await anext(following))[1] == ["running", None]
+
+
+async def test_all_of_them_end_with_the_server(cache: JobCache, feeds: Feeds) -> None:
+    job = cache.learn(evaluation_object("watched"))
+    following = [stream(feeds, job) for _ in range(3)]
+    await asyncio.gather(*map(anext, following))
+    waiting = asyncio.gather(*(anext(each, None) for each in following))
+    await asyncio.sleep(0.01)
+    feeds.close()
+    # Without an end: the client comes back, to another replica.
+    assert await waiting == [None] * 3
+
+
+async def test_nothing_is_kept_of_a_stream_that_was_left(cache: JobCache, feeds: Feeds) -> None:
+    job = cache.learn(evaluation_object("watched"))
+    one, two = stream(feeds, job), stream(feeds, job)
+    await asyncio.gather(anext(one), anext(two))
+    for following in (one, two):
+        await following.aclose()
+    assert not feeds._feeds
+
+
+async def test_a_text_is_made_once_for_all_who_see_the_same(cache: JobCache, feeds: Feeds) -> None:
+    made: list[Job] = []
+
+    def counted(job: Job, position: int | None) -> str:
+        made.append(job)
+        return rendered(job, position)
+
+    job = cache.learn(evaluation_object("watched"))
+    viewers = [Viewer(None, counted, base) for base in ("http://a", "http://a", "http://b")]
+    following = [events(feeds, job, viewer, gone=truly_gone) for viewer in viewers]
+    await asyncio.gather(*map(anext, following))
+    assert len(made) == 2
