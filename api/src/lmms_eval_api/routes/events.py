@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header
-from fastapi.sse import EventSourceResponse
+from fastapi.responses import StreamingResponse
 
 from lmms_eval_api.answers import job_info
 from lmms_eval_api.documents import documented
@@ -16,22 +16,27 @@ from lmms_eval_core.kube import errors
 
 router = APIRouter(tags=["jobs"])
 
+
+class EventStream(StreamingResponse):
+    """FastAPI takes over whatever is declared as its own EventSourceResponse."""
+
+    media_type = "text/event-stream"
+
+
 # Neither kept nor collected by proxies.
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=64, description="The last event that you have.")]
 
 
-@router.get("/jobs/{job_id}/events", dependencies=FROM_CACHE, response_class=EventSourceResponse, responses=documented(404))
-async def job_events(
-    job_id: str, backend: BackendOf, up_to_date: UpToDate, last_event_id: LastEventId = None
-) -> EventSourceResponse:
+@router.get("/jobs/{job_id}/events", dependencies=FROM_CACHE, response_class=EventStream, responses=documented(404))
+async def job_events(job_id: str, backend: BackendOf, up_to_date: UpToDate, last_event_id: LastEventId = None) -> EventStream:
     """The job as in GET /jobs/{job_id}, at once and after every change of it or of its place in the queue, until it has ended."""
     job = await found(job_id, backend.evaluations, up_to_date)
 
     async def gone(watched: Job) -> bool:
         return await is_gone(backend.evaluations, watched)
 
-    return EventSourceResponse(events(backend.feeds, job, Viewer(last_event_id, _rendered, None), gone=gone), headers=HEADERS)
+    return EventStream(events(backend.feeds, job, Viewer(last_event_id, _rendered, None), gone=gone), headers=HEADERS)
 
 
 def _rendered(job: Job, position: int | None) -> str:

@@ -1,0 +1,100 @@
+"""Two front ends on one API server: who writes at one and reads at the other, at once, reads what it wrote."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
+
+from lmms_eval_api.consistency import COOKIE
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+
+SMALL = {"model": "llava_hf", "tasks": ["mme"], "limit": 8}
+ROUNDS = 200
+
+
+class Balanced(httpx.BaseTransport):
+    """A load balancer at its worst: each request goes to the other replica."""
+
+    def __init__(self, *replicas: FrontEnd) -> None:
+        self._replicas = itertools.cycle([httpx.URL(replica.url) for replica in replicas])
+        self._transport = httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        replica = next(self._replicas)
+        # A copy: the session keeps cookies by the address that it knows.
+        url = request.url.copy_with(host=replica.host, port=replica.port)
+        return self._transport.handle_request(httpx.Request(request.method, url, headers=request.headers, stream=request.stream))
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+@pytest.fixture
+def replicas(start_front_end: StartFrontEnd) -> tuple[FrontEnd, FrontEnd]:
+    started = start_front_end(), start_front_end()
+    for each in started:
+        each.wait_until_ready()
+    return started
+
+
+@contextmanager
+def balanced(replicas: tuple[FrontEnd, FrontEnd]) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with httpx.Client(transport=Balanced(*replicas), base_url="http://front-end", headers=headers, timeout=30) as session:
+        yield session
+
+
+def stale_answers(session: httpx.Client, *, forgetful: bool) -> list[str]:
+    """Writes and reads in turn; what was read that was older than what had been written."""
+    stale = []
+
+    def read(path: str, key: str, expected: Any) -> None:
+        if forgetful:
+            session.cookies.clear()
+        answer = session.get(path).json()
+        if answer.get(key) != expected:
+            stale.append(f"{path}: {key} is {answer.get(key)!r} and was made {expected!r}")
+
+    for number in range(ROUNDS):
+        name = session.post("/evaluate", json=SMALL).raise_for_status().json()["job_id"]
+        read("/queue", "queued_jobs", [name])
+        session.patch(f"/jobs/{name}", json={"priority": number % 100 + 1}).raise_for_status()
+        read(f"/jobs/{name}", "priority", number % 100 + 1)
+        session.delete(f"/jobs/{name}").raise_for_status()
+        read(f"/jobs/{name}", "status", "cancelled")
+    return stale
+
+
+def test_two_hundred_times_nothing_is_older_than_what_was_written(replicas: tuple[FrontEnd, FrontEnd]) -> None:
+    with balanced(replicas) as session:
+        assert stale_answers(session, forgetful=False) == []
+
+
+def test_without_the_cookie_it_would_be(replicas: tuple[FrontEnd, FrontEnd]) -> None:
+    with balanced(replicas) as session:
+        assert stale_answers(session, forgetful=True)
+
+
+def test_the_cookie_says_a_version_and_stays_with_the_front_end(replicas: tuple[FrontEnd, FrontEnd]) -> None:
+    with replicas[0].session() as session:
+        answer = session.post("/evaluate", json=SMALL)
+        cookie = answer.headers["Set-Cookie"]
+        assert cookie.startswith(f"{COOKIE}=") and answer.cookies[COOKIE].isdigit()
+        assert {part.strip().lower() for part in cookie.split(";")[1:]} == {"httponly", "max-age=60", "path=/", "samesite=strict"}
+        for nonsense in ("x", "-1", "9" * 40, "1e9", ""):
+            read = session.get("/queue", headers={"Cookie": f"{COOKIE}={nonsense}"})
+            assert (read.status_code, read.elapsed.total_seconds() < 1) == (200, True)
+
+
+def test_a_version_that_never_comes_is_waited_for_a_little_and_then_read(replicas: tuple[FrontEnd, FrontEnd]) -> None:
+    with replicas[0].session() as session:
+        name = session.post("/evaluate", json=SMALL).json()["job_id"]
+        future = {"Cookie": f"{COOKIE}={10**18}"}
+        answer = session.get(f"/jobs/{name}", headers=future)
+        assert (answer.status_code, answer.json()["status"]) == (200, "queued")
+        assert 1.9 < answer.elapsed.total_seconds() < 4
