@@ -63,12 +63,13 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
         return await self._send(calls.job(job_id, calls.as_job, samples=samples))
 
     async def wait(
-        self, job_id: str, *, timeout: float | None = None, on_change: Callable[[JobInfo], object] = lambda job: None
+        self, job_id: str, *, timeout: float | None = None, on_change: Callable[[JobInfo], object] | None = None
     ) -> JobInfo:
         """As `Client.wait`."""
         async with aclosing(self.events(job_id, timeout=timeout)) as states:
             async for state in states:
-                on_change(state)
+                if on_change:
+                    on_change(state)
                 completed(state)
         job = await self.job(job_id)
         completed(job)

@@ -66,12 +66,11 @@ class Client(UpstreamMethods, BaseClient):
         """State, progress and results of a job; with `samples` the first ones of each task."""
         return self._send(calls.job(job_id, calls.as_job, samples=samples))
 
-    def wait(
-        self, job_id: str, *, timeout: float | None = None, on_change: Callable[[JobInfo], object] = lambda job: None
-    ) -> JobInfo:
+    def wait(self, job_id: str, *, timeout: float | None = None, on_change: Callable[[JobInfo], object] | None = None) -> JobInfo:
         """Waits for the results. JobFailed, JobCancelled, or WaitTimedOut (up to 15 s late) after `timeout` seconds."""
         for state in self.events(job_id, timeout=timeout):
-            on_change(state)
+            if on_change:
+                on_change(state)
             completed(state)
         job = self.job(job_id)
         completed(job)

@@ -54,7 +54,7 @@ def _rows(output: Row, task: str, metrics: Row) -> Iterator[Row]:
         row = {
             "Tasks": str(metrics.get("alias", task)),
             "Filter": name,
-            "n-shot": shots.get(task) if isinstance(shots, dict) else "",
+            "n-shot": shots.get(task, "") if isinstance(shots, dict) else "",
         }
         row |= {"Metric": metric, "Direction": direction, "Value": value, "±": "±"}
         yield row | {column: _number(metrics.get(f"{metric}{ending},{name}")) for ending, column in BESIDE.items()}
