@@ -209,7 +209,9 @@ class Client:
     async def pod_log(self, name: str, *, container: str, tail_lines: int) -> str:
         raise NotImplementedError
 
-    def pod_log_stream(self, name: str, *, container: str, follow: bool) -> AsyncIterator[bytes]:
+    def pod_log_stream(
+        self, name: str, *, container: str, follow: bool = False, tail_lines: int | None = None
+    ) -> AsyncIterator[bytes]:
         raise NotImplementedError
 
     async def close(self) -> None:

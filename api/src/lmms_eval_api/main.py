@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from lmms_eval_api import auth, connections, logs, metrics, tls
 from lmms_eval_api.app import application
+from lmms_eval_api.archive import Archive
 from lmms_eval_api.cache import JobCache
 from lmms_eval_api.catalogue import CatalogueReader
 from lmms_eval_api.evaluations import Evaluations
@@ -82,6 +83,7 @@ async def serve(settings: Settings, store: ObjectStore | None) -> None:
         Evaluations(client, cache),
         reflector,
         Feeds(cache),
+        Archive(client, store, settings),
         settings.max_stale_seconds,
         cancels_running=settings.cancel_running,
         catalogue=catalogue,

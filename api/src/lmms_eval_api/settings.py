@@ -72,6 +72,12 @@ class Settings:
     max_streams: int = 2000
     """LMMS_EVAL_API_MAX_STREAMS: events and logs that one replica follows at once; 0: as many as come."""
 
+    max_log_follows: int = 200
+    """LMMS_EVAL_API_MAX_LOG_FOLLOWS: logs among them, each of which keeps a connection to the API server; 0: as many as come."""
+
+    max_downloads: int = 16
+    """LMMS_EVAL_API_MAX_DOWNLOADS: files of samples that one replica sends whole at once; 0: as many as come."""
+
     request_seconds: float = 30.0
     """LMMS_EVAL_API_REQUEST_SECONDS: time for a request to arrive, head and body; then its connection is closed."""
 
@@ -128,6 +134,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         submissions_per_minute=read("LMMS_EVAL_API_SUBMISSIONS_PER_MINUTE", _count, default.submissions_per_minute),
         submission_burst=read("LMMS_EVAL_API_SUBMISSION_BURST", _count, default.submission_burst),
         max_streams=read("LMMS_EVAL_API_MAX_STREAMS", _count, default.max_streams),
+        max_log_follows=read("LMMS_EVAL_API_MAX_LOG_FOLLOWS", _count, default.max_log_follows),
+        max_downloads=read("LMMS_EVAL_API_MAX_DOWNLOADS", _count, default.max_downloads),
         request_seconds=read("LMMS_EVAL_API_REQUEST_SECONDS", _seconds, default.request_seconds),
         tls=read("LMMS_EVAL_API_TLS", Path, default.tls),
         metrics_port=read("LMMS_EVAL_API_METRICS_PORT", _port_or_none, default.metrics_port),

@@ -242,6 +242,14 @@ class JobList(BaseModel):
     next_cursor: str | None = None
 
 
+class SamplePage(BaseModel):
+    """Answer of GET /jobs/{job_id}/samples/{task}; `next_cursor` is null on the last page."""
+
+    samples: list[Any]
+    next_cursor: str | None = None
+    unjudged: int | None = Field(default=None, description="With filter=wrong: samples passed over, as no metric has a number.")
+
+
 class QueueStatusResponse(BaseModel):
     """Answer of GET /queue."""
 

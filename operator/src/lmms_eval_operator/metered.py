@@ -77,9 +77,11 @@ class Metered:
         with self._timed(PODS, "get"):
             return await self._client.pod_log(name, container=container, tail_lines=tail_lines)
 
-    def pod_log_stream(self, name: str, *, container: str, follow: bool) -> AsyncIterator[bytes]:
+    def pod_log_stream(
+        self, name: str, *, container: str, follow: bool = False, tail_lines: int | None = None
+    ) -> AsyncIterator[bytes]:
         """See `KubeClient`."""
-        return self._client.pod_log_stream(name, container=container, follow=follow)
+        return self._client.pod_log_stream(name, container=container, follow=follow, tail_lines=tail_lines)
 
     async def close(self) -> None:
         """See `KubeClient`."""

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request, Response
 
+from lmms_eval_api.archive import Archive
 from lmms_eval_api.catalogue import CatalogueReader
 from lmms_eval_api.consistency import PATIENCE_SECONDS, written
 from lmms_eval_api.evaluations import Evaluations
@@ -26,6 +27,7 @@ class Backend:
     evaluations: Evaluations
     reflector: Reflector
     feeds: Feeds
+    archive: Archive
     max_stale_seconds: float
     cancels_running: bool = True
     catalogue: CatalogueReader = field(default_factory=CatalogueReader)

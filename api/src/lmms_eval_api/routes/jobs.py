@@ -1,15 +1,18 @@
 """POST /evaluate and /jobs/{job_id}: paths, codes and texts of lmms-eval's own server; PATCH is ours."""
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
 from lmms_eval_api.answers import job_info
 from lmms_eval_api.consistency import remember
+from lmms_eval_api.details import Viewed, detailed
 from lmms_eval_api.documents import documented
 from lmms_eval_api.evaluations import AlreadyEnded, IsRunning
 from lmms_eval_api.identity import KeyReused, NameTaken
 from lmms_eval_api.job import Job
+from lmms_eval_api.links import base_url
 from lmms_eval_api.problems import FieldProblem, Refused
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, Caller, EvaluationsOf, UpToDate
 from lmms_eval_core.kube import errors
@@ -19,6 +22,7 @@ router = APIRouter(tags=["jobs"])
 
 REPLAYED: Final = "Idempotency-Replayed"
 KEY: Final = "Idempotency-Key"
+SAMPLES: Final = "samples"
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -29,6 +33,7 @@ IdempotencyKey = Annotated[
         description="Your name for this submission: sent again with the same body, it is the same job, while that is kept.",
     ),
 ]
+Included = Annotated[Sequence[str], Query(description="`samples`: also the first ten samples of each task.")]
 DryRun = Annotated[bool, Query(alias="dryRun", description="Has everything checked and nothing stored.")]
 
 
@@ -66,11 +71,16 @@ def _accepted(job: Job, warnings: list[str], *, position: int, dry_run: bool) ->
     return JobSubmitResponse(job_id=job.name, status=job.status, position_in_queue=position, message=message, warnings=warnings)
 
 
-@router.get("/jobs/{job_id}", dependencies=FROM_CACHE, responses=documented(404))
-async def get_job(job_id: str, evaluations: EvaluationsOf, up_to_date: UpToDate) -> JobInfo:
-    """State, progress and scores of a job."""
-    job = await found(job_id, evaluations, up_to_date)
-    return job_info(job, position=evaluations.cache.position(job))
+@router.get("/jobs/{job_id}", dependencies=FROM_CACHE, response_model=JobInfo, responses=documented(404))
+async def get_job(
+    job_id: str, request: Request, response: Response, backend: BackendOf, up_to_date: UpToDate, include: Included = ()
+) -> Response:
+    """State, progress and scores of a job; of a completed one the structure of the results file too, as `output`."""
+    job = await found(job_id, backend.evaluations, up_to_date)
+    info = job_info(job, position=backend.evaluations.cache.position(job))
+    viewed = Viewed(job, job.document, base_url(request))
+    body = await detailed(info, viewed, backend.archive, samples=_includes_samples(include))
+    return Response(body, media_type="application/json", headers=dict(response.headers))
 
 
 @router.patch("/jobs/{job_id}", responses=documented(404, 409))
@@ -103,6 +113,13 @@ async def cancel_job(
         raise HTTPException(400, "Job already finished or cancelled") from error
     remember(request, response, cancelled)
     return CancelResponse(message=_cancelled(cancelled))
+
+
+def _includes_samples(include: Sequence[str]) -> bool:
+    wanted = {word for words in include for word in words.split(",")}
+    if not wanted <= {SAMPLES}:
+        raise Refused([FieldProblem(("include",), f"There is nothing to include but {SAMPLES}.", where="query")])
+    return bool(wanted)
 
 
 def _cancelled(job: Job) -> str:

@@ -27,9 +27,6 @@ PODS: Final = Resource("", "v1", "pods")
 EVENTS: Final = Resource("", "v1", "events")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases")
 NAMESPACES: Final = Resource("", "v1", "namespaces", namespaced=False)
-# Created to ask a question; the answer is in the status of what comes back, and nothing is stored.
-TOKEN_REVIEWS: Final = Resource("authentication.k8s.io", "v1", "tokenreviews", namespaced=False)
-ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", namespaced=False)
 
 
 class Page(NamedTuple):
@@ -87,10 +84,13 @@ class KubeClient(Protocol):
     async def pod_log(self, name: str, *, container: str, tail_lines: int) -> str:
         """The last lines of a container's log."""
 
-    def pod_log_stream(self, name: str, *, container: str, follow: bool) -> AsyncIterator[bytes]:
+    def pod_log_stream(
+        self, name: str, *, container: str, follow: bool = False, tail_lines: int | None = None
+    ) -> AsyncIterator[bytes]:
         """A container's log from the first byte that its node still has; with `follow`, until the container has ended.
 
-        Invalid while the container has not started. Unavailable, to be asked again, after minutes of silence.
+        With `tail_lines`, no more than its last lines and what follows. Invalid while the container has not started.
+        Unavailable, to be asked again, after minutes of silence.
         """
 
     async def close(self) -> None:

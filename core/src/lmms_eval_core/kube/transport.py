@@ -121,9 +121,12 @@ class Transport:
         async with self._request("GET", url, None, timeout=self._timeout) as response:
             return await response.text(errors="replace")
 
-    async def pod_log_stream(self, name: str, *, container: str, follow: bool) -> AsyncIterator[bytes]:
+    async def pod_log_stream(
+        self, name: str, *, container: str, follow: bool = False, tail_lines: int | None = None
+    ) -> AsyncIterator[bytes]:
         """See `KubeClient`."""
-        url = self._url(PODS, name, "log", container=container, follow="true" if follow else "")
+        options = {"follow": "true" if follow else "", "tailLines": "" if tail_lines is None else str(tail_lines)}
+        url = self._url(PODS, name, "log", container=container, **options)
         async with self._stream(url, idle_seconds=LOG_IDLE_SECONDS) as response:
             async for piece in response.content.iter_any():
                 yield piece

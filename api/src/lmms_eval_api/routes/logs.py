@@ -1,0 +1,87 @@
+"""GET /jobs/{job_id}/logs. lmms-eval's own server keeps its logs on its disk."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel, Field
+
+from lmms_eval_api.artifacts.logs import Answer, Part
+from lmms_eval_api.artifacts.store import problem
+from lmms_eval_api.documents import documented
+from lmms_eval_api.job import Job
+from lmms_eval_api.live import Lasting, taking
+from lmms_eval_api.problems import FieldProblem, Refused, unavailable
+from lmms_eval_api.routes.dependencies import FROM_CACHE, Backend, BackendOf, UpToDate
+from lmms_eval_api.routes.jobs import found
+from lmms_eval_api.routes.results import why_none
+from lmms_eval_core.kube import errors
+from lmms_eval_core.store.errors import StoreError
+
+router = APIRouter(tags=["files"])
+
+ATTEMPT: Final = "X-Log-Attempt"
+OFFSET: Final = "X-Log-Offset"
+HEADERS: Final[Mapping[str, Any]] = {
+    ATTEMPT: {"description": "Of which attempt this is.", "schema": {"type": "integer"}},
+    OFFSET: {
+        "description": (
+            "At which byte of the attempt's log the answer begins: at `offset`, or behind it where what is before is not kept "
+            "any more. Missing with `tail`, and where nobody can tell."
+        ),
+        "schema": {"type": "integer"},
+    },
+}
+TEXT: Final[dict[int | str, dict[str, Any]]] = {200: {"headers": HEADERS}}
+
+
+class LogQuery(BaseModel):
+    """Which log, and which part of it."""
+
+    follow: bool = Field(default=False, description="Waits for the log, and goes on until the attempt's pod has ended.")
+    attempt: int | None = Field(default=None, ge=1, le=1_000_000, description="By default the last one.")
+    offset: int = Field(default=0, ge=0, le=2**53, description="Skips so many bytes, to go on where an answer broke off.")
+    tail: int | None = Field(default=None, ge=1, le=10_000, description="Only so many of the last lines; not with `offset`.")
+
+
+@router.get(
+    "/jobs/{job_id}/logs",
+    dependencies=FROM_CACHE,
+    response_class=PlainTextResponse,
+    responses={**TEXT, **documented(404)},
+)
+async def job_logs(
+    job_id: str, query: Annotated[LogQuery, Query()], response: Response, backend: BackendOf, up_to_date: UpToDate
+) -> Response:
+    """What lmms-eval prints, without secrets, colours and moving bars: from the pod, and from the object store afterwards.
+
+    An answer that breaks off is not the end of the log: ask again, with the number of bytes that you have as `offset`.
+    """
+    if query.tail is not None and query.offset:
+        raise Refused([FieldProblem(("tail",), "tail and offset exclude each other: leave one of them out.", where="query")])
+    job = await found(job_id, backend.evaluations, up_to_date)
+    answer = await _read(job, query, backend)
+    if answer is None:
+        attempt = f" of attempt {query.attempt}" if query.attempt else ""
+        raise HTTPException(404, f"Job {job.name} has no log{attempt}: {why_none(job)}")
+    headers = {**response.headers, ATTEMPT: str(answer.attempt)}
+    if answer.start is not None:
+        headers[OFFSET] = str(answer.start)
+    content = await taking(backend.archive.follows, answer.content) if query.follow else answer.content
+    return Lasting(content, stopping=backend.stopping, media_type="text/plain", headers=headers)
+
+
+async def _read(job: Job, query: LogQuery, backend: Backend) -> Answer | None:
+    async def newest() -> Job | None:
+        return await backend.evaluations.find(job.name)
+
+    part = Part(offset=query.offset, tail=query.tail, follow=query.follow)
+    try:
+        return await backend.archive.logs.read(job, query.attempt, part, find=newest)
+    except errors.Unavailable as error:
+        raise unavailable(
+            "The node of this job does not answer, or the API server; what it has is not lost. Try again."
+        ) from error
+    except StoreError as error:
+        raise problem(error, f"Job {job.name} has no log") from error

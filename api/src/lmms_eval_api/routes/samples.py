@@ -1,0 +1,115 @@
+"""GET /jobs/{job_id}/samples/{task}, page by page or whole. lmms-eval's own server has no such route."""
+
+import json
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, HTTPException, Query, Response
+from pydantic import BaseModel, Field
+
+from lmms_eval_api.archive import Archive
+from lmms_eval_api.artifacts.cursor import InvalidCursor, Position, decoded, encoded
+from lmms_eval_api.artifacts.judge import Filter, Verdict, verdict
+from lmms_eval_api.artifacts.page import Page
+from lmms_eval_api.artifacts.places import Stored
+from lmms_eval_api.artifacts.samples import Samples, Wanted
+from lmms_eval_api.artifacts.store import NO_STORE, problem, within
+from lmms_eval_api.documents import documented
+from lmms_eval_api.live import Lasting, begun, taking
+from lmms_eval_api.problems import FieldProblem, Refused
+from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
+from lmms_eval_api.routes.jobs import found
+from lmms_eval_api.routes.results import produced
+from lmms_eval_core import layout
+from lmms_eval_core.store.errors import StoreError
+from lmms_eval_core.wire import SamplePage
+
+router = APIRouter(tags=["files"])
+
+LINES: Final = "application/x-ndjson"
+PAGE_SECONDS: Final = 30.0
+NAMED_TASKS: Final = 20
+STREAMED: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {LINES: {"schema": {"type": "string"}}}}}
+Accept = Annotated[str, Header(description=f"{LINES}: the whole file, or all that the filter wants of it, a sample a line.")]
+
+
+class SamplesQuery(BaseModel):
+    """Which samples, and which page of them."""
+
+    limit: int = Field(default=50, ge=1, le=500, description="Samples on a page. It may hold fewer, and yet have a next one.")
+    cursor: str | None = Field(default=None, max_length=64, description="`next_cursor` of the page before.")
+    filter: Filter | None = Field(
+        default=None,
+        description=(
+            "`wrong`: for the sample, some metric of the task is below 1, or above 0 where `higher_is_better` is false. The "
+            "metrics are those of the results file; a sample's number for one is the value of that name, or in an object the "
+            "value under the task's `score_key`, else under `score`. Samples without any such number are left out, and counted "
+            "in `unjudged`. `empty`: nothing but white space in `filtered_resps`, or in `resps` where that is missing."
+        ),
+    )
+
+
+@router.get(
+    "/jobs/{job_id}/samples/{task}",
+    dependencies=FROM_CACHE,
+    response_model=SamplePage,
+    responses={**STREAMED, **documented(404, 501)},
+)
+async def job_samples(
+    job_id: str,
+    task: str,
+    query: Annotated[SamplesQuery, Query()],
+    response: Response,
+    backend: BackendOf,
+    up_to_date: UpToDate,
+    accept: Accept = "",
+) -> Response:
+    """The samples of a task, in the order and with the fields of lmms-eval's file; a number that is none (NaN) is null."""
+    job = await found(job_id, backend.evaluations, up_to_date)
+    files = produced(job, what="samples")
+    samples = backend.archive.samples
+    if samples is None:
+        raise HTTPException(501, NO_STORE)
+    missing = f"Job {job.name} has no samples of {task}; {_tasks(files)}"
+    file = layout.sample_file(task)
+    if file not in files.files and not files.truncated:
+        raise HTTPException(404, missing)
+    try:
+        wanted = Wanted(files.prefix.file(file), await _verdict(backend.archive, files, task, query.filter))
+        if LINES in accept:
+            content = await begun(await taking(backend.archive.downloads, samples.whole(wanted)))
+            return Lasting(content, stopping=backend.stopping, media_type=LINES, headers=dict(response.headers))
+        content_of_page = await _page(samples, wanted, files, query)
+    except StoreError as error:
+        raise problem(error, missing) from error
+    return Response(content_of_page, media_type="application/json", headers=dict(response.headers))
+
+
+async def _verdict(archive: Archive, files: Stored, task: str, only: Filter | None) -> Verdict | None:
+    criteria = None
+    if only is Filter.WRONG and archive.results is not None:
+        criteria = (await archive.results.get(files)).criteria.get(layout.segment(task))
+    return verdict(only, criteria)
+
+
+async def _page(samples: Samples, wanted: Wanted, files: Stored, query: SamplesQuery) -> bytes:
+    attempt = files.prefix.attempt
+    try:
+        start = decoded(query.cursor, attempt=attempt) if query.cursor is not None else Position()
+        page = await within(PAGE_SECONDS, samples.page(wanted, start=start, limit=query.limit))
+    except InvalidCursor as error:
+        sentence = "This is no cursor of these samples: take next_cursor of the page before, or leave it out."
+        raise Refused([FieldProblem(("cursor",), sentence, where="query")]) from error
+    return _shown(page, attempt, counted=query.filter is Filter.WRONG)
+
+
+def _shown(page: Page, attempt: int, *, counted: bool) -> bytes:
+    """JSON put together from JSON: samples are neither parsed nor written anew."""
+    rest: dict[str, Any] = {"next_cursor": encoded(attempt, page.next) if page.next is not None else None}
+    if counted:
+        rest["unjudged"] = page.unjudged
+    return b'{"samples":[' + b",".join(page.samples) + b"]," + json.dumps(rest).encode()[1:]
+
+
+def _tasks(files: Stored) -> str:
+    named = ", ".join(files.tasks[:NAMED_TASKS]) + (" and others" if len(files.tasks) > NAMED_TASKS or files.truncated else "")
+    return f"it has those of {named}." if files.tasks else "it has none: it ran without log_samples, or ended before."
