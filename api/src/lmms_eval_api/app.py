@@ -12,7 +12,7 @@ from lmms_eval_api.body_limit import BodyLimit
 from lmms_eval_api.context import RequestContext
 from lmms_eval_api.limits import Limits, OpenStreams
 from lmms_eval_api.metrics import Metrics
-from lmms_eval_api.routes import catalogue, events, jobs, listing, merge, probes, queue
+from lmms_eval_api.routes import catalogue, events, jobs, listing, logs, merge, probes, queue, results, samples
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings
 
@@ -29,13 +29,12 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
         title="lmms-eval on Kubernetes",
         description=DESCRIPTION,
         version=version("lmms-eval-api"),
-        root_path=settings.root_path,
         # lmms-eval's own client follows no redirect.
         redirect_slashes=False,
         responses=documents.EVERYWHERE,
     )
     app.state.backend = backend
-    for part in (jobs, listing, events, merge, queue, catalogue, probes):
+    for part in (jobs, listing, events, results, samples, logs, merge, queue, catalogue, probes):
         app.include_router(part.router)
     problems.register(app)
     # The last one added is the first to see a request.
@@ -44,7 +43,7 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
     app.add_middleware(Limits, settings=settings, open_streams=streams)
     app.add_middleware(Authentication, authenticator=authenticator, root_path=settings.root_path)
     app.state.metrics = Metrics(backend, streams)
-    app.add_middleware(RequestContext, metrics=app.state.metrics)
+    app.add_middleware(RequestContext, metrics=app.state.metrics, root_path=settings.root_path)
     _document(app)
     return app
 

@@ -29,14 +29,17 @@ class _Exchange:
 class RequestContext:
     """ASGI middleware; the outermost one, so that refusals are logged too."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, root_path: str = "") -> None:
         self._app = app
+        self._root_path = root_path
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wraps one request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        # Not the server's to set: it would put the prefix before each path, also where a proxy has left it on.
+        scope["root_path"] = self._root_path
         exchange = _Exchange(_request_id(scope), time.perf_counter())
         state = scope.setdefault("state", {})
         state["request_id"] = exchange.request_id

@@ -1,0 +1,37 @@
+"""The front end as an ASGI application that has never seen a cluster: for what it decides before it would ask one."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from fastapi import FastAPI
+
+from lmms_eval_api import auth
+from lmms_eval_api.app import application
+from lmms_eval_api.archive import Archive
+from lmms_eval_api.cache import JobCache
+from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.settings import Settings
+from lmms_eval_api.streams import Feeds
+from lmms_eval_core.kube.client import EVALUATIONS, KubeClient
+from lmms_eval_core.kube.reflector import Reflector
+
+NO_CLIENT = cast(KubeClient, None)
+TOKEN = "secret"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def offline_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
+    """A backend whose watch has not begun."""
+    cache = JobCache()
+    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, clock=clock)
+    return Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), Archive(NO_CLIENT, None, Settings()), 60)
+
+
+def offline(tokens: Path, backend: Backend | None = None, **settings: object) -> FastAPI:
+    """The application, with one token in the directory `tokens`, and these settings."""
+    (tokens / "tests").write_text(TOKEN)
+    chosen = Settings(tokens=tokens, **settings)  # type: ignore[arg-type]  # the settings check themselves
+    return application(chosen, backend or offline_backend(), auth.authenticator(chosen))
