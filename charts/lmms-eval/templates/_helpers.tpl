@@ -103,6 +103,13 @@ http://{{ include "lmms-eval.fullname" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{- end -}}
 {{- end -}}
 
+{{- /* By which the store knows what the evaluator image knows; empty where nobody finds out. */ -}}
+{{- define "lmms-eval.catalogue" -}}
+{{- if .Values.catalogue.enabled -}}
+{{ include "lmms-eval.image" (list . "evaluator") | sha256sum | trunc 16 }}
+{{- end -}}
+{{- end -}}
+
 {{- /* A value that was generated once: the one in the Secret (list . NAME KEY LENGTH), else a new one. Base64. */ -}}
 {{- define "lmms-eval.generated" -}}
 {{- $root := index . 0 -}}
@@ -137,4 +144,26 @@ http://{{ include "lmms-eval.fullname" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{- end -}}
 {{- end -}}
 ({{ $terms | join " || " | default "false" }})
+{{- end -}}
+
+{{- /* The Secret with the front end's certificate; empty for plain HTTP. */ -}}
+{{- define "lmms-eval.tlsSecret" -}}
+{{- with .Values.api.tls -}}
+{{- if and .existingSecret .certManager.issuerRef -}}
+{{- fail "api.tls.existingSecret names a Secret that is there, api.tls.certManager.issuerRef has one made: give one of them" -}}
+{{- end -}}
+{{- if .certManager.issuerRef -}}
+{{ include "lmms-eval.fullname" $ }}-tls
+{{- else -}}
+{{ .existingSecret }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "lmms-eval.apiScheme" -}}
+{{ ternary "https" "http" (include "lmms-eval.tlsSecret" . | empty | not) }}
+{{- end -}}
+
+{{- define "lmms-eval.apiPort" -}}
+{{ .Values.api.service.port | default (ternary 443 80 (include "lmms-eval.tlsSecret" . | empty | not)) }}
 {{- end -}}
