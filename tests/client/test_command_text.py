@@ -1,0 +1,66 @@
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmms_eval_client import JobInfo, Progress
+from lmms_eval_client.cli.text import age, clean, duration, progress_text, state
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (-5, "0s"),
+        (42.9, "42s"),
+        (60, "1m"),
+        (310, "5m10s"),
+        (600, "10m"),
+        (3600, "1h"),
+        (9000, "2h30m"),
+        (90000, "1d1h"),
+        (1e6, "11d"),
+    ],
+)
+def test_durations_are_written_as_kubectl_does(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_ages() -> None:
+    assert (age("2026-01-01T00:00:00Z", NOW), age("2026-01-01T23:59:00", NOW), age(None, NOW)) == ("1d", "1m", "-")
+
+
+def test_progress() -> None:
+    assert [progress_text(progress) for progress in (None, Progress(), Progress(completed=3))] == ["-", "-", "3"]
+    assert progress_text(Progress(completed=3, total=12, percent=25)) == "3/12 25%"
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"status": "queued", "reason": "WaitingForTurn", "position_in_queue": 3}, "queued (WaitingForTurn), 3 before it"),
+        ({"status": "queued", "reason": "OnHold", "position_in_queue": 3, "hold": True}, "queued (OnHold)"),
+        (
+            {"status": "running", "reason": "Unschedulable", "message": "0/1 nodes\nare available"},
+            "running (Unschedulable), 0/1 nodes are available",
+        ),
+        ({"status": "running", "reason": "Evaluating", "progress": {"completed": 1, "total": 2}}, "running (Evaluating), 1/2"),
+        ({"status": "completed", "reason": "Succeeded", "message": "Well."}, "completed (Succeeded)"),
+    ],
+)
+def test_states(fields: dict[str, object], text: str) -> None:
+    job = JobInfo.model_validate({"job_id": "a", "created_at": "2026-01-01T00:00:00Z", "request": {}, **fields})
+    assert state(job) == text
+
+
+def test_what_would_steer_a_terminal_is_taken_out() -> None:
+    assert clean("\x1b[31mred\x1b[0m \x1b]0;title\x07\r\nnext\x9b2J") == "red ]0;title next2J"
+    assert clean("a\nb\tc\x08", lines=True) == "a\nb\tc"
+
+
+@given(st.text())
+def test_nothing_that_steers_a_terminal_is_left(text: str) -> None:
+    assert not {character for character in clean(text, lines=True) if character < " " and character not in "\t\n"} & set(text)
