@@ -1,9 +1,5 @@
 """lmms-eval's own client, unmodified, in front of our server: the base URL is all that changes."""
 
-import importlib
-import subprocess
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import httpx
@@ -14,25 +10,6 @@ from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
-
-ROOT = Path(__file__).resolve().parents[2]
-LOCK = ROOT / "tests" / "support" / "upstream-client.lock"
-
-
-@pytest.fixture(scope="module")
-def upstream() -> ModuleType:
-    """`lmms_eval.entrypoints` as released, in a folder of its own."""
-    folder = ROOT / "build" / "upstream-client"
-    done = folder / "installed.lock"
-    if not done.exists() or done.read_bytes() != LOCK.read_bytes():
-        options = ["--quiet", "--no-deps", "--require-hashes", "--upgrade", "--target", str(folder)]
-        subprocess.run([sys.executable, "-m", "pip", "install", *options, "--requirement", str(LOCK)], check=True)
-        done.write_bytes(LOCK.read_bytes())
-    sys.path.append(str(folder))
-    try:
-        return importlib.import_module("lmms_eval.entrypoints")
-    finally:
-        sys.path.remove(str(folder))
 
 
 async def end(client: Transport, name: str, phase: str, **status: object) -> None:
