@@ -1,0 +1,101 @@
+"""Which samples are wrong, and which are empty."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmms_eval_api.artifacts.judge import Criteria, Filter, criteria, is_empty, is_wrong, verdict
+
+RESULTS: dict[str, Any] = {
+    "results": {
+        "mme": {"alias": "mme", "mme_perception_score,none": 1500.0, "mme_perception_score_stderr,none": "N/A"},
+        "asr": {"wer,none": 0.1, "wer_stderr_clt,none": 0.1, "exact_match,strict": 0.5, "bypass,none": 999},
+        "odd": "no row",
+        "group": {"alias": "group", " ": " "},
+    },
+    "higher_is_better": {"asr": {"wer": False, "exact_match": True, "cer": False}, "mme": {"mme_perception_score": None}},
+    "configs": {"mme": {"score_key": "points"}, "asr": {"score_key": 3}},
+}
+
+
+def test_the_results_file_says_how_a_task_is_scored() -> None:
+    assert criteria(RESULTS) == {
+        "mme": Criteria({"mme_perception_score": False}, "points"),
+        "asr": Criteria({"cer": True, "exact_match": False, "wer": True}),
+        "odd": Criteria({}),
+        "group": Criteria({}),
+    }
+    assert criteria({}) == criteria({"results": []}) == {}
+
+
+ASR = criteria(RESULTS)["asr"]
+MME = criteria(RESULTS)["mme"]
+
+
+@pytest.mark.parametrize(
+    ("sample", "how", "wrong"),
+    [
+        ({"exact_match": 1.0, "wer": 0.0}, ASR, False),
+        ({"exact_match": 1, "wer": 0.01}, ASR, True),
+        ({"exact_match": 0.99, "wer": 0}, ASR, True),
+        ({"exact_match": False}, ASR, True),
+        ({"exact_match": True}, ASR, False),
+        ({"exact_match": 4.5}, ASR, False),
+        ({"exact_match": float("nan")}, ASR, None),
+        ({"exact_match": "1"}, ASR, None),
+        ({"exact_match": [0, 1]}, ASR, None),
+        ({"exact_match": {"answer": "B", "parsed_pred": ["A"]}}, ASR, None),
+        ({"target": 0, "doc_id": 0}, ASR, None),
+        ({"mme_perception_score": {"points": 0, "score": 1}}, MME, True),
+        ({"mme_perception_score": {"score": 1.0}}, MME, False),
+        ({"mme_perception_score": {"score": {"score": 0}}}, MME, None),
+        ([], ASR, None),
+        (None, ASR, None),
+    ],
+)
+def test_a_sample_is_wrong_when_a_metric_falls_short(sample: Any, how: Criteria, wrong: bool | None) -> None:
+    assert is_wrong(sample, how) is wrong
+
+
+@pytest.mark.parametrize(
+    ("sample", "empty"),
+    [
+        ({"filtered_resps": ""}, True),
+        ({"filtered_resps": " \n\t"}, True),
+        ({"filtered_resps": "A", "resps": ""}, False),
+        ({"filtered_resps": "", "resps": "thought about it"}, True),
+        ({"resps": [["", " "], []]}, True),
+        ({"resps": ["", "A"]}, False),
+        ({"filtered_resps": [["-1.5", "False"], ["-2.0", "True"]]}, False),
+        ({"filtered_resps": None}, True),
+        ({"filtered_resps": 0}, False),
+        ({}, True),
+        ("text", None),
+    ],
+)
+def test_a_sample_is_empty_when_all_answers_are(sample: Any, empty: bool | None) -> None:
+    assert is_empty(sample) is empty
+
+
+def test_lines_are_judged() -> None:
+    wrong, empty = verdict(Filter.WRONG, ASR), verdict(Filter.EMPTY, None)
+    assert wrong and empty and verdict(None, ASR) is None
+    line = json.dumps({"exact_match": 0.0, "filtered_resps": ""}).encode()
+    assert (wrong(line), empty(line)) == (True, True)
+    for broken in (b"{", b"[" * 100_000, b"\xff"):
+        assert (wrong(broken), empty(broken)) == (None, None)
+    unknown = verdict(Filter.WRONG, None)
+    assert unknown and unknown(line) is None
+
+
+@given(
+    st.dictionaries(st.sampled_from(["wer", "exact_match", "cer"]), st.floats(0, 1)),
+    st.sampled_from(["wer", "exact_match", "cer"]),
+)
+def test_a_better_number_makes_no_right_sample_wrong(sample: dict[str, float], name: str) -> None:
+    perfect = 0.0 if ASR.lower_is_better[name] else 1.0
+    before, after = is_wrong(sample, ASR), is_wrong(sample | {name: perfect}, ASR)
+    assert after is not None and (after is False or before is True)
