@@ -68,6 +68,24 @@ def test_the_cache_is_made_once_and_nobody_waits_for_it(release: Deployment) -> 
     assert "lmms-eval-cache" not in re.findall(r"kind: PersistentVolumeClaim\nmetadata:\n  name: (\S+)", manifest(release))
 
 
+def test_another_image_lists_what_it_knows_and_the_same_one_does_not_again(release: Deployment) -> None:
+    def jobs() -> list[str]:
+        found = release.json("get", "jobs", "-l", "app.kubernetes.io/component=catalogue")["items"]
+        return [item["metadata"]["uid"] for item in found]
+
+    install(release)
+    (first,) = jobs()
+    install(release, "--set", "operator.logLevel=debug")
+    assert jobs() == [first]
+    for changed in ("images.evaluator.tag=v2", "catalogue.resources.limits.memory=2Gi"):
+        before = jobs()
+        install(release, "--set", changed)
+        deployment.wait_until(lambda: len(jobs()) == 1, seconds=20, what="the Job before to go")
+        assert jobs() != before
+    install(release, "--set", "catalogue.enabled=false")
+    deployment.wait_until(lambda: not jobs(), seconds=20, what="the Job to go")
+
+
 def manifest(release: Deployment) -> str:
     """What the release holds, and `--wait` waits for."""
     return release.helm("get", "manifest", release.release)
@@ -124,7 +142,7 @@ def evaluators_job() -> Object:
 def test_every_pod_is_accepted_under_restricted(release: Deployment, render: Render) -> None:
     deployment.wait_until(lambda: release.json("get", "serviceaccounts")["items"], seconds=20, what="the default service account")
     wanted = list(pods([*render(), evaluators_job()]))
-    assert len(wanted) == 6
+    assert len(wanted) == 7
     release("create", "--dry-run=server", "-f", "-", stdin=listed(wanted))
 
 
