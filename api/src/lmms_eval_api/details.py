@@ -34,6 +34,14 @@ class Viewed(NamedTuple):
     base: str
 
 
+def located(info: JobInfo, viewed: Viewed) -> JobInfo:
+    """`info` with its links, as far as they are known without a look into the store."""
+    info.links = links(viewed.base, info.job_id, stored(viewed.job, viewed.document))
+    if info.status is JobStatus.COMPLETED:
+        info.result = result(info.links, viewed.document["spec"])
+    return info
+
+
 async def detailed(info: JobInfo, viewed: Viewed, archive: Archive, *, samples: bool) -> bytes:
     """`info` as JSON, with links, and with output and samples where there are any."""
     files = stored(viewed.job, viewed.document)

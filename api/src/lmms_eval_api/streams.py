@@ -132,7 +132,9 @@ class Viewer(NamedTuple):
     key: object
 
 
-async def events(feeds: Feeds, job: Job, viewer: Viewer, *, gone: Callable[[Job], Awaitable[bool]]) -> AsyncGenerator[bytes, None]:
+async def events(
+    feeds: Feeds, job: Job, viewer: Viewer, *, gone: Callable[[Job], Awaitable[bool]]
+) -> AsyncGenerator[bytes, None]:
     """The stream of one caller, until the job has ended or is `gone`. The cache may lose a job for a moment: then ask."""
     sent = viewer.last_id
     with feeds.watching(job) as feed:

@@ -2,13 +2,15 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
 from lmms_eval_api.answers import job_info
+from lmms_eval_api.details import Viewed, located
 from lmms_eval_api.documents import documented
 from lmms_eval_api.evaluations import Evaluations
 from lmms_eval_api.job import Job
+from lmms_eval_api.links import base_url
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
 from lmms_eval_api.streams import Viewer, events
@@ -29,18 +31,27 @@ LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=64,
 
 
 @router.get("/jobs/{job_id}/events", dependencies=FROM_CACHE, response_class=EventStream, responses=documented(404))
-async def job_events(job_id: str, backend: BackendOf, up_to_date: UpToDate, last_event_id: LastEventId = None) -> EventStream:
+async def job_events(
+    job_id: str, request: Request, backend: BackendOf, up_to_date: UpToDate, last_event_id: LastEventId = None
+) -> EventStream:
     """The job as in GET /jobs/{job_id}, at once and after every change of it or of its place in the queue, until it has ended."""
     job = await found(job_id, backend.evaluations, up_to_date)
+    viewer = viewer_at(base_url(request), last_event_id)
 
     async def gone(watched: Job) -> bool:
         return await is_gone(backend.evaluations, watched)
 
-    return EventStream(events(backend.feeds, job, Viewer(last_event_id, _rendered, None), gone=gone), headers=HEADERS)
+    return EventStream(events(backend.feeds, job, viewer, gone=gone), headers=HEADERS)
 
 
-def _rendered(job: Job, position: int | None) -> str:
-    return job_info(job, position=position).model_dump_json(exclude={"output", "samples"})
+def viewer_at(base: str, last_id: str | None) -> Viewer:
+    """A caller who sees the front end at this address, and links to it."""
+
+    def render(job: Job, position: int | None) -> str:
+        info = located(job_info(job, position=position), Viewed(job, job.document, base))
+        return info.model_dump_json(exclude={"output", "samples"})
+
+    return Viewer(last_id, render, base)
 
 
 async def is_gone(evaluations: Evaluations, job: Job) -> bool:

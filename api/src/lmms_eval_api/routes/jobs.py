@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
 from lmms_eval_api.answers import job_info
 from lmms_eval_api.consistency import remember
-from lmms_eval_api.details import Viewed, detailed
+from lmms_eval_api.details import Viewed, detailed, located
 from lmms_eval_api.documents import documented
 from lmms_eval_api.evaluations import AlreadyEnded, IsRunning
 from lmms_eval_api.identity import KeyReused, NameTaken
@@ -94,7 +94,8 @@ async def change_job(
     except errors.NotFound as error:
         raise not_found(job_id) from error
     remember(request, response, changed)
-    return job_info(changed, position=evaluations.cache.position(changed))
+    info = job_info(changed, position=evaluations.cache.position(changed))
+    return located(info, Viewed(changed, changed.document, base_url(request)))
 
 
 @router.delete("/jobs/{job_id}", responses=documented(404, 409))
