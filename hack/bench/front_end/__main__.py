@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 
 from deployment import ROOT, CommandFailed, Kubectl
 
 from bench import population, rows
-from bench.front_end import load, mixed, reads, servers, streams, submissions
+from bench.front_end import load, mixed, reads, servers, streams, submissions, tasks
 from bench.front_end.servers import Server
 from bench.rows import Row
 from bench.scale import SIZES, own_cluster
@@ -33,7 +35,7 @@ async def _measure(kubectl: Kubectl, sizes: Sequence[int]) -> list[Row]:
 
 
 async def _of_one_size(kubectl: Kubectl, client: transport.Transport, size: int, *, largest: bool) -> list[Row]:
-    with servers.ours(kubeconfig=kubectl.kubeconfig, namespace=client.namespace) as ours, servers.original() as original:
+    with _ours(kubectl, client.namespace) as ours, servers.original() as original:
         await _submit(original, size)
         mine, theirs = await _queue(ours), await _queue(original)
         found = [
@@ -45,7 +47,16 @@ async def _of_one_size(kubectl: Kubectl, client: transport.Transport, size: int,
             found += await submissions.measure(ours, original, client)
             found += await streams.measure(ours, mine)
             found += await mixed.measure(ours, mine)
+            found += await asyncio.to_thread(tasks.measure, ours)
         return found
+
+
+@contextlib.contextmanager
+def _ours(kubectl: Kubectl, namespace: str) -> Iterator[Server]:
+    with tempfile.TemporaryDirectory() as folder:
+        store = tasks.store(Path(folder), namespace=namespace)
+        with servers.ours(kubeconfig=kubectl.kubeconfig, namespace=namespace, **store) as ours:
+            yield ours
 
 
 @contextlib.asynccontextmanager

@@ -52,8 +52,8 @@ class Server(NamedTuple):
 
 
 @contextlib.contextmanager
-def ours(*, kubeconfig: str, namespace: str) -> Iterator[Server]:
-    """The front end, started as the image starts it, with a token, and without limits of rates: wrk is no honest caller."""
+def ours(*, kubeconfig: str, namespace: str, **more: str) -> Iterator[Server]:
+    """The front end, started as the image starts it, with a token and `more` settings, and without limits of rates, for wrk."""
     with tempfile.TemporaryDirectory() as folder:
         token = "a-token-of-the-benchmark"
         Path(folder, "bench").write_text(token)
@@ -63,6 +63,7 @@ def ours(*, kubeconfig: str, namespace: str) -> Iterator[Server]:
             "LMMS_EVAL_API_HOST": "127.0.0.1",
             "LMMS_EVAL_API_PORT": str(OUR_PORT),
             "LMMS_EVAL_API_TOKENS": folder,
+            **more,
         }
         url = f"http://127.0.0.1:{OUR_PORT}"
         with running(_pinned(program("lmms-eval-api")), settings, log=LOGS / f"front-end-{namespace}.log") as process:
