@@ -49,8 +49,13 @@ EXTERNAL: Object = {
     "crds": {"install": False},
     "store": {"embedded": {"enabled": False}, "url": "s3://bucket/prefix", "existingSecret": "bucket"},
 }
-VARIANTS = {"default": {}, "everything": EVERYTHING, "external": EXTERNAL}
-CLUSTER_WIDE = {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+# The cluster's own accounts at the door, https by cert-manager, and evaluations that reach nobody.
+GUARDED: Object = {
+    "api": {"auth": "kubernetes", "tls": {"certManager": {"issuerRef": {"name": "ca", "kind": "ClusterIssuer"}}}},
+    "networkPolicy": {"evaluations": {"restrictEgress": True}},
+}
+VARIANTS = {"default": {}, "everything": EVERYTHING, "external": EXTERNAL, "guarded": GUARDED}
+CLUSTER_WIDE = {"CustomResourceDefinition", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
 
 @pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
@@ -105,7 +110,11 @@ def test_every_object_carries_the_common_labels(objects: list[Object]) -> None:
 
 
 def test_nobody_has_a_right_outside_the_namespace_or_a_wildcard(objects: list[Object]) -> None:
-    assert not {"ClusterRole", "ClusterRoleBinding"} & {item["kind"] for item in objects}
+    assert "ClusterRole" not in {item["kind"] for item in objects}
+    for binding in (item for item in objects if item["kind"] == "ClusterRoleBinding"):
+        # Mode kubernetes asks the API server who calls; that right exists for the whole cluster only.
+        assert binding["roleRef"]["name"] == "system:auth-delegator"
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "lmms-eval-api", "namespace": "team-a"}]
     rules = [rule for item in objects if item["kind"] == "Role" for rule in item["rules"]]
     assert rules
     for rule in rules:
@@ -150,17 +159,19 @@ def test_every_pod_says_who_it_is_and_takes_no_token_by_accident(objects: list[O
     for spec in pod_specs(objects):
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert spec["automountServiceAccountToken"] is ("serviceAccountName" in spec)
+        projected = any("projected" in volume for volume in spec["volumes"])
+        assert spec["automountServiceAccountToken"] is ("serviceAccountName" in spec and not projected)
     for account in (item for item in objects if item["kind"] == "ServiceAccount"):
         assert account["automountServiceAccountToken"] is False
 
 
 def test_images_follow_registry_tag_and_digest(render: Render) -> None:
     default = {container["image"] for container in containers(render())}
-    assert default == {"lmms-eval/operator:0.1.0", "lmms-eval/api:0.1.0", "lmms-eval/s3:0.1.0"}
+    assert default == {f"lmms-eval/{name}:0.1.0" for name in ("operator", "api", "evaluator", "reporter", "s3")}
     prefix = "registry.example.com/team/lmms-eval"
     set_ = {container["image"] for container in containers(render(EVERYTHING))}
-    assert set_ == {f"{prefix}/operator:v9", f"{prefix}/api@sha256:" + "0" * 64, f"{prefix}/s3:v9"}
+    tagged = {f"{prefix}/{name}:v9" for name in ("operator", "evaluator", "reporter", "s3")}
+    assert set_ == tagged | {f"{prefix}/api@sha256:" + "0" * 64}
 
 
 def test_pull_secrets_reach_every_pod(render: Render) -> None:
@@ -316,7 +327,7 @@ def test_generated_secrets_are_long_and_differ(render: Render) -> None:
 REFUSED = [
     ({"operator": {"replica": 2}}, "additional properties 'replica' not allowed"),
     ({"api": {"replicas": "two"}}, "at '/api/replicas': got string, want integer"),
-    ({"api": {"auth": "oidc"}}, "at '/api/auth': value must be one of 'token', 'none'"),
+    ({"api": {"auth": "oidc"}}, "at '/api/auth': value must be one of 'token', 'kubernetes', 'none'"),
     ({"api": {"service": {"port": 70000}}}, "at '/api/service/port': maximum"),
     ({"images": {"api": {"digest": "abc"}}}, "at '/images/api/digest': 'abc' does not match pattern"),
     ({"imagePullPolicy": "Sometimes"}, "at '/imagePullPolicy': value must be one of"),
