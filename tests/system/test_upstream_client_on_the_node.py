@@ -1,0 +1,102 @@
+"""lmms-eval's own clients, as released, against the installed chart on a real node: real evaluations, real failures."""
+
+import asyncio
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+from release_fixtures import RUN_SECONDS, SMOKE, TASK, Release
+
+pytestmark = pytest.mark.system
+
+MODEL = "llava_hf"
+ARGUMENTS = {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"}
+# Its sync client has a fixed signature; the async one passes on whatever it is given.
+OURS: dict[str, Any] = {"model_args": ARGUMENTS, "include_path": f"{SMOKE}/tasks", "limit": 4}
+SLOW = {"env": [{"name": "SMOKE_SLEEP_SECONDS", "value": "5"}]}
+PREFIX = "/evaluations"
+
+
+@pytest.fixture
+def address(release: Release) -> Iterator[str]:
+    """The front end as its client takes it: the token is the password."""
+    with release.deployment.port_forward(f"{release.deployment.release}-api", 80) as url:
+        yield url.replace("://", f"://somebody:{release.deployment.token()}@")
+
+
+async def submitted(address: str, upstream: ModuleType, **fields: Any) -> str:
+    async with upstream.AsyncEvalClient(address) as theirs:
+        answer = await theirs.evaluate(MODEL, [TASK], **{**OURS, **fields})
+    assert answer["status"] == "queued", answer
+    return str(answer["job_id"])
+
+
+async def test_submit_and_wait(address: str, upstream: ModuleType, release: Release) -> None:
+    name = await submitted(address, upstream)
+    with upstream.EvalClient(address) as theirs:
+        job = await asyncio.to_thread(theirs.wait_for_job, name, poll_interval=1, timeout=RUN_SECONDS)
+    assert (job["status"], job["error"], job["request"]["limit"]) == ("completed", None, 4)
+    assert job["scores"] == release.status(name)["scores"]
+    ((folder, files),) = job["result"].items()
+    assert folder == "models__llava"
+    assert job["output"]["results"].keys() == {TASK}
+    async with httpx.AsyncClient(auth=("somebody", release.deployment.token()), timeout=30) as session:
+        assert (await session.get(files["results"])).raise_for_status().json() == job["output"]
+        (samples,) = files["samples"]
+        assert len((await session.get(samples)).raise_for_status().json()["samples"]) == 4
+
+
+async def test_a_failure_is_an_error_that_says_why(address: str, upstream: ModuleType) -> None:
+    with upstream.EvalClient(address) as theirs:
+        name = theirs.evaluate(model=MODEL, tasks=["no_such_task"], model_args=ARGUMENTS, limit=1, num_gpus=1)["job_id"]
+        with pytest.raises(RuntimeError, match="Job failed: TaskNotFound: "):
+            await asyncio.to_thread(theirs.wait_for_job, name, poll_interval=1, timeout=RUN_SECONDS)
+
+
+async def test_a_wait_times_out_and_a_running_job_is_cancelled(address: str, upstream: ModuleType, release: Release) -> None:
+    name = await submitted(address, upstream, **SLOW)
+    waiting = await submitted(address, upstream)
+    with upstream.EvalClient(address) as theirs:
+        await asyncio.to_thread(release.evaluating, name)
+        queue = theirs.get_queue_status()
+        assert (queue["running_job"], waiting in queue["queued_jobs"]) == (name, True)
+        with pytest.raises(TimeoutError):
+            await asyncio.to_thread(theirs.wait_for_job, name, poll_interval=0.5, timeout=2)
+        assert theirs.cancel_job(waiting) == {"message": f"Job {waiting} cancelled"}
+        assert theirs.cancel_job(name) == {"message": f"Job {name} is being cancelled"}
+        await asyncio.to_thread(release.finish, name)
+        assert {theirs.get_job(job)["status"] for job in (name, waiting)} == {"cancelled"}
+        for job in (name, waiting):
+            with pytest.raises(httpx.HTTPStatusError, match="400"):
+                theirs.cancel_job(job)
+
+
+async def test_fifty_wait_for_one_evaluation(address: str, upstream: ModuleType) -> None:
+    name = await submitted(address, upstream)
+    async with upstream.AsyncEvalClient(address) as theirs:
+        waiters = (theirs.wait_for_job(name, poll_interval=0.5, timeout=RUN_SECONDS, verbose=False) for _ in range(50))
+        ended = await asyncio.gather(*waiters)
+    assert {(job["job_id"], job["status"]) for job in ended} == {(name, "completed")}
+
+
+def test_tasks_and_models_are_those_of_the_image(address: str, upstream: ModuleType, release: Release) -> None:
+    release.deployment("wait", "job", "-l", "app.kubernetes.io/component=catalogue", "--for=condition=Complete", "--timeout=300s")
+    with upstream.EvalClient(address) as theirs:
+        assert theirs.is_healthy()
+        assert len(theirs.list_tasks()) > 1900 and "mme" in theirs.list_tasks()
+        assert {"llava_hf", "qwen2_5_vl", "vllm"} <= set(theirs.list_models())
+
+
+async def test_below_a_path_prefix(release: Release, upstream: ModuleType) -> None:
+    release.deployment.install({**release.values, "api": {"rootPath": PREFIX}})
+    try:
+        with release.deployment.port_forward(f"{release.deployment.release}-api", 80) as url:
+            address = url.replace("://", f"://somebody:{release.deployment.token()}@") + PREFIX
+            name = await submitted(address, upstream)
+            with upstream.EvalClient(address) as theirs:
+                job = await asyncio.to_thread(theirs.wait_for_job, name, poll_interval=1, timeout=RUN_SECONDS)
+            assert job["links"]["self"] == f"{url}{PREFIX}/jobs/{name}"
+    finally:
+        release.deployment.install(release.values)
