@@ -104,6 +104,13 @@ def test_a_log_goes_on_after_the_last_whole_line_of_the_same_attempt() -> None:
     ]
 
 
+def test_a_log_whose_beginning_is_not_kept_goes_on_where_it_says() -> None:
+    later = LOG.replace("X-Log-Attempt: 2", "X-Log-Attempt: 2\r\nX-Log-Offset: 1000")
+    with serving(later + chunk("eins\nzw"), LOG + chunk("zwei\n") + END) as (server, client):
+        assert list(client.stream_logs("a", follow=False, offset=7)) == ["eins", "zwei"]
+    assert [head.split(" ")[1] for head in server.heads] == ["/jobs/a/logs?offset=7", "/jobs/a/logs?attempt=2&offset=1005"]
+
+
 def test_patience_with_a_stream_that_brings_nothing_ends() -> None:
     with serving(EVENTS, EVENTS, EVENTS) as (_, client), pytest.raises(ServerUnreachable):
         list(client.events("a"))

@@ -46,6 +46,11 @@ def test_a_release_is_found_with_its_token(kubectl: Kubectl, cluster: Cluster) -
     assert token and len(token) == 43
 
 
+def test_one_that_speaks_tls_is_spoken_to_in_tls(kubectl: Kubectl, cluster: Cluster) -> None:
+    install(kubectl, cluster.namespace, "lmms-eval", "api.tls.existingSecret=front-end")
+    assert tunnel.find(cluster, "").scheme == "https"
+
+
 def test_one_of_several_is_chosen_by_name(kubectl: Kubectl, cluster: Cluster) -> None:
     install(kubectl, cluster.namespace, "lmms-eval")
     install(kubectl, cluster.namespace, "mine", "nameOverride=evals", "api.auth=none")

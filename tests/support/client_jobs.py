@@ -1,9 +1,15 @@
 """Jobs as the operator and the reporter would move them, for tests of the client and its command line."""
 
+import json
 from typing import Any
 
+import zstandard
+
+from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
+from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.store.objects import ObjectStore
 
 SCORES = {"mme": {"score,none": {"value": 0.5, "stderr": None}}}
 PROGRESS = {"stage": "Evaluating", "completed": 8, "total": 32, "percent": 25, "rate": 1.5, "etaSeconds": 16, "text": "8/32 25%"}
@@ -33,3 +39,33 @@ async def fail(client: Transport, name: str) -> None:
     """Has it end without."""
     await run(client, name)
     await move(client, name, "Failed", reason="TaskNotFound", completedAt=UPDATED, message="lmms-eval has no task 'nope'.")
+
+
+RESULTS = {
+    "results": {"mme": {"alias": "mme", "score,none": 0.5, "score_stderr,none": "N/A"}},
+    "n-shot": {"mme": 0},
+    "higher_is_better": {"mme": {"score": True}},
+}
+SAMPLES = [
+    {"doc_id": number, "input": "What?", "target": "A", "filtered_resps": "A" if number % 2 else "", "score": float(number % 2)}
+    for number in range(7)
+]
+LOG = "lmms-eval-runner: attempt 1\n" + "".join(f"line {number}\n" for number in range(100))
+
+
+async def publish(client: Transport, store: ObjectStore, name: str) -> None:
+    """Has it end with all its files in the store."""
+    document = await client.get(EVALUATIONS, name)
+    prefix = ArtifactPrefix(document["metadata"]["namespace"], name, document["metadata"]["uid"], 1)
+    samples = "".join(json.dumps(sample) + "\n" for sample in SAMPLES).encode()
+    files = {
+        layout.RESULTS_FILE: json.dumps(RESULTS).encode(),
+        layout.LOG_FILE: zstandard.compress(LOG.encode()),
+        layout.sample_file("mme"): zstandard.compress(samples),
+    }
+    for file, content in files.items():
+        await store.put(prefix.file(file), content)
+    listed = [{"name": file, "bytes": len(content)} for file, content in files.items()]
+    artifacts = {"uri": store.uri(prefix.path), "files": listed}
+    await run(client, name)
+    await move(client, name, "Completed", reason="Succeeded", completedAt=UPDATED, scores=SCORES, artifacts=artifacts)

@@ -20,6 +20,7 @@ from lmms_eval_core.wire import (
     JobSummary,
     ModelList,
     QueueStatusResponse,
+    SamplePage,
     TaskList,
 )
 
@@ -198,8 +199,8 @@ def _job_page(response: httpx.Response) -> Page[JobSummary]:
 
 
 def _sample_page(response: httpx.Response) -> Page[JSON]:
-    answer = as_json(response)
-    return Page(answer.get("samples", []), answer.get("next_cursor"))
+    answer = as_model(SamplePage)(response)
+    return Page(answer.samples, answer.next_cursor)
 
 
 def _streamed(response: httpx.Response) -> None:

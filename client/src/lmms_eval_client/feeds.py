@@ -14,10 +14,12 @@ from lmms_eval_client.errors import AnswerUnreadable
 from lmms_eval_core.wire import JobInfo
 
 ItemT = TypeVar("ItemT")
+NumberT = TypeVar("NumberT", int, int | None)
 
 END_EVENT: Final = "end"
 STATE_EVENT: Final = "state"
 ATTEMPT_HEADER: Final = "X-Log-Attempt"
+OFFSET_HEADER: Final = "X-Log-Offset"
 
 
 class Feed(Protocol[ItemT]):
@@ -129,10 +131,10 @@ class LogFeed:
         return calls.logs(self._job_id, params)
 
     def opened(self, response: httpx.Response) -> None:
-        """Learns which attempt's log it is: a later attempt has another one."""
+        """Learns which attempt's log it is, as a later one has another; and where it begins, as not all of it may be kept."""
         self._lines = _Lines()
-        named = response.headers.get(ATTEMPT_HEADER, "")
-        self.attempt = int(named) if named.isdigit() else self.attempt
+        self.attempt = _number(response.headers.get(ATTEMPT_HEADER), self.attempt)
+        self.offset = _number(response.headers.get(OFFSET_HEADER), self.offset)
 
     def read(self, piece: bytes) -> list[str]:
         """The lines that are whole."""
@@ -144,6 +146,10 @@ class LogFeed:
         """The last line may lack its end."""
         self.ended = True
         return [_text(line) for line in self._lines.rest()]
+
+
+def _number(text: str | None, known: NumberT) -> int | NumberT:
+    return int(text) if text and text.isascii() and text.isdigit() else known
 
 
 def _job(data: str) -> JobInfo:

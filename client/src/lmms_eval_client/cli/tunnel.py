@@ -21,8 +21,8 @@ COMPONENT: Final = "app.kubernetes.io/component=api"
 INSTANCE: Final = "app.kubernetes.io/instance"
 # Tells a front end of ours from other people's components of that name.
 AUTH_VARIABLE: Final = "LMMS_EVAL_API_AUTH"
-TLS_VARIABLE: Final = "LMMS_EVAL_API_TLS"
-PORT_NAME: Final = "http"
+# The port is called by what is spoken there.
+SCHEMES: Final = ("http", "https")
 TOKENS_VOLUME: Final = "tokens"
 POD_TIMEOUT: Final = "--pod-running-timeout=30s"
 ANSWER_SECONDS: Final = 30
@@ -92,15 +92,16 @@ def front_end_of(deployment: Object) -> FrontEnd | None:
     metadata, pod = deployment["metadata"], deployment["spec"]["template"]["spec"]
     variables = {variable["name"]: variable.get("value", "") for variable in pod["containers"][0].get("env", [])}
     ports = {port.get("name"): port["containerPort"] for port in pod["containers"][0].get("ports", [])}
-    if AUTH_VARIABLE not in variables or PORT_NAME not in ports:
+    scheme = next((name for name in SCHEMES if name in ports), None)
+    if AUTH_VARIABLE not in variables or scheme is None:
         return None
     secrets = [volume["secret"]["secretName"] for volume in pod.get("volumes", []) if volume["name"] == TOKENS_VOLUME]
     return FrontEnd(
         name=metadata["name"],
         release=metadata.get("labels", {}).get(INSTANCE, metadata["name"]),
         auth=variables[AUTH_VARIABLE],
-        port=ports[PORT_NAME],
-        scheme="https" if variables.get(TLS_VARIABLE) else "http",
+        port=ports[scheme],
+        scheme=scheme,
         token_secret=secrets[0] if secrets else "",
     )
 

@@ -1,0 +1,145 @@
+"""Results, samples, logs and the catalogue, by client and command line, with a real object store behind the front end."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import pytest
+from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from client_jobs import LOG, RESULTS, SAMPLES, SCORES, complete, publish, run
+from command_fixtures import CommandLine, Terminal
+from gateway_fixtures import Gateway
+
+from lmms_eval_client import AsyncClient, Client, EvaluateRequest, Metric, NotFound
+from lmms_eval_core import layout
+from lmms_eval_core.kube.transport import Transport
+from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_core.store.settings import StoreSettings
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+REQUEST = EvaluateRequest(model="llava_hf", tasks=["mme"], name="job")
+IMAGE = "0123abcd"
+CATALOGUE = {
+    "tasks": [
+        {"name": "mme", "kind": "task", "dataset": "lmms-lab/MME", "metrics": ["score"]},
+        {"name": "mmmu_val", "kind": "task"},
+    ],
+    "models": [{"name": "llava_hf"}, {"name": "vllm", "unavailable": "vllm is not installed."}],
+}
+TABLE = """\
+|Tasks|Filter|n-shot|Metric| | Value| |Stderr|
+|-----|------|-----:|------|-|-----:|-|-----:|
+|mme  |none  |     0|score |↑|0.5000|±|   N/A|
+"""
+
+
+class Place(NamedTuple):
+    """A front end with a store behind it, and a job of the name `job`."""
+
+    front_end: FrontEnd
+    store: ObjectStore
+    ours: Client
+    command_line: CommandLine
+
+
+@pytest.fixture
+async def store(gateway: Gateway, namespace: str) -> ObjectStore:
+    found = ObjectStore(replace(StoreSettings.from_environment(gateway.environment()), retry_seconds=0.5))
+    await found.put(f"{namespace}/{layout.catalogue_file(IMAGE)}", json.dumps(CATALOGUE).encode())
+    return found
+
+
+@pytest.fixture
+def place(store: ObjectStore, gateway: Gateway, start_front_end: StartFrontEnd) -> Iterator[Place]:
+    front_end = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **gateway.environment())
+    front_end.wait_until_ready()
+    lmmeval = CommandLine({"PATH": os.environ["PATH"], "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN})
+    with Client(front_end.url, token=TOKEN) as ours:
+        ours.submit(REQUEST)
+        yield Place(front_end, store, ours, lmmeval)
+
+
+async def test_what_a_run_left_behind_is_read(place: Place, client: Transport) -> None:
+    await publish(client, place.store, "job")
+    place.ours.wait("job")
+    results = place.ours.results("job")
+    assert (results.output, results.scores["mme"]["score,none"]) == (RESULTS, Metric(value=0.5, stderr=None))
+    assert list(place.ours.samples("job", "mme", page_size=3)) == SAMPLES
+    assert [sample["doc_id"] for sample in place.ours.samples("job", "mme", only="wrong", page_size=2)] == [0, 2, 4, 6]
+    assert "\n".join(place.ours.stream_logs("job")) + "\n" == LOG
+    assert list(place.ours.stream_logs("job", attempt=1, follow=False, offset=len(LOG) - 8)) == ["line 99"]
+    assert place.ours.log_tail("job", 2) == ["line 98", "line 99"]
+    job = place.ours.job("job", samples=True)
+    assert job.output == RESULTS and job.samples == {"mme": SAMPLES[:10]}
+    with pytest.raises(NotFound, match="no samples of nope"):
+        list(place.ours.samples("job", "nope"))
+
+
+async def test_by_the_async_client_too(place: Place, client: Transport) -> None:
+    await publish(client, place.store, "job")
+    async with AsyncClient(place.front_end.url, token=TOKEN) as ours:
+        assert (await ours.wait("job")).scores == SCORES
+        assert (await ours.results("job")).table() + "\n" == TABLE
+        assert [sample async for sample in ours.samples("job", "mme", page_size=5)] == SAMPLES
+        assert "\n".join([line async for line in ours.stream_logs("job")]) + "\n" == LOG
+        assert await ours.list_tasks("mm") == ["mme", "mmmu_val"]
+        assert (await ours.models()).unavailable == {"vllm": "vllm is not installed."}
+
+
+async def test_the_command_line_prints_it_plainly(place: Place, client: Transport) -> None:
+    await publish(client, place.store, "job")
+    answer = place.command_line.answer
+    assert answer("results", "job") == answer("watch", "job") == TABLE
+    assert json.loads(answer("results", "job", "--json")) == RESULTS
+    (row,) = csv.DictReader(io.StringIO(answer("results", "job", "--csv")))
+    assert (row["Tasks"], row["Value"], row["Stderr"]) == ("mme", "0.5", "")
+    assert [json.loads(line) for line in answer("samples", "job", "--limit", "0").splitlines()] == SAMPLES
+    assert [json.loads(line)["doc_id"] for line in answer("samples", "job", "mme", "--empty", "--limit", "2").splitlines()] == [
+        0,
+        2,
+    ]
+    assert answer("logs", "job") == answer("logs", "-f", "job") == LOG
+    assert answer("logs", "job", "--tail", "1") == "line 99\n"
+    assert "it has those of mme" in place.command_line("samples", "job", "nope").stderr
+
+
+async def test_before_there_are_results_it_says_why(place: Place, client: Transport) -> None:
+    await run(client, "job")
+    for arguments in (("results", "job"), ("samples", "job", "mme"), ("logs", "job")):
+        done = place.command_line(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("lmmeval: Job job has no ")
+    await complete(client, "job")
+    done = place.command_line("samples", "job")
+    assert (done.returncode, "it has no samples" in done.stderr) == (2, True)
+
+
+def test_the_catalogue_is_listed(place: Place) -> None:
+    answer = place.command_line.answer
+    assert answer("tasks") == "mme\nmmmu_val\n"
+    assert answer("tasks", "mmmu") == "mmmu_val\n"
+    assert answer("tasks", "--details", "mme").splitlines()[1].split() == ["mme", "task", "lmms-lab/MME", "-", "score", "-"]
+    assert answer("models") == "llava_hf\nvllm   (not usable: vllm is not installed.)\n"
+    assert json.loads(answer("models", "--json", "vl"))["models"] == ["vllm"]
+
+
+async def test_samples_are_laid_out_in_a_terminal(place: Place, client: Transport) -> None:
+    await publish(client, place.store, "job")
+    terminal: Terminal = place.command_line.terminal("samples", "job", "--limit", "1")
+    try:
+        assert terminal.end() == 0
+        assert [line.split() for line in terminal.text.splitlines()[:3]] == [["doc_id", "0"], ["input", "What?"], ["target", "A"]]
+    finally:
+        terminal.close()
+
+
+def test_without_a_catalogue_it_says_why(
+    front_end: FrontEnd, command_line: CommandLine, in_terminal: Callable[..., Terminal]
+) -> None:
+    done = command_line("tasks")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (5, "", 1)
