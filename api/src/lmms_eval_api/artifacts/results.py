@@ -52,10 +52,11 @@ class ResultsCache:
     async def soon(self, stored: Stored, *, seconds: float) -> Results:
         """The same, and Unreachable rather than a longer wait: then for all who ask in the next seconds."""
         try:
-            return await within(seconds, self.get(stored))
-        except Unreachable:
+            async with asyncio.timeout(seconds):
+                return await self.get(stored)
+        except TimeoutError:
             self._pause()
-            raise
+            raise Unreachable(f"the object store did not answer in {seconds:.0f} s") from None
 
     def _reading(self, stored: Stored) -> asyncio.Task[Results]:
         task = self._running.get(stored.results)

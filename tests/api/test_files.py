@@ -1,0 +1,277 @@
+"""Results and samples over HTTP, out of a real object store, which also goes away."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from api_objects import evaluation_object
+from gateway_fixtures import Gateway
+
+from lmms_eval_api import details
+from lmms_eval_api.app import application
+from lmms_eval_api.archive import Archive
+from lmms_eval_api.artifacts import page, results, store
+from lmms_eval_api.auth import Everybody
+from lmms_eval_api.cache import JobCache
+from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.settings import AuthMode, Settings
+from lmms_eval_api.streams import Feeds
+from lmms_eval_core import layout
+from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object
+from lmms_eval_core.kube.reflector import Reflector
+from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_core.store.settings import StoreSettings
+from lmms_eval_reporter.content import compressed
+
+NO_CLIENT = cast(KubeClient, None)
+PREFIX = ArtifactPrefix("team", "a", "0a1b2c3d-uid", 2)
+RESULTS = {
+    "results": {"mme": {"alias": "mme", "acc,none": 0.5, "acc_stderr,none": float("nan")}},
+    "higher_is_better": {"mme": {"acc": True}},
+}
+SAMPLES = [
+    {"doc_id": number, "acc": number % 2, "filtered_resps": "" if number % 5 == 0 else "NaN", "loss": float("nan")}
+    for number in range(100)
+]
+CLEAN = [sample | {"loss": None} for sample in SAMPLES]
+
+
+class CountingStore(ObjectStore):
+    """Counts the reads of results files."""
+
+    reads = 0
+
+    async def get(self, key: str, *, max_bytes: int) -> bytes:
+        type(self).reads += 1
+        return await super().get(key, max_bytes=max_bytes)
+
+
+def completed(files: list[str], **status: Any) -> Object:
+    artifacts = {"uri": f"s3://artifacts/{PREFIX.path}", "files": [{"name": name, "bytes": 1} for name in files]}
+    found = {"reason": "Succeeded", "attempt": 2, "artifacts": artifacts, **status}
+    arguments = {"pretrained": "Qwen/Qwen2.5-VL-7B", "revision": "x"}
+    return evaluation_object("a", uid=PREFIX.uid, phase="Completed", status=found, modelArgs=arguments)
+
+
+def packed(lines: list[Any], frame: int = 1000) -> bytes:
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    pieces = [content[at : at + frame] for at in range(0, len(content), frame)]
+    return b"".join(b"".join(compressed([piece])) for piece in pieces)
+
+
+@pytest.fixture
+async def bucket(gateway: Gateway) -> CountingStore:
+    opened = CountingStore(StoreSettings.from_environment(gateway.environment()))
+    await opened.put(PREFIX.file(layout.RESULTS_FILE), json.dumps(RESULTS).encode())
+    await opened.put(PREFIX.file(layout.sample_file("mme")), packed(SAMPLES))
+    await opened.put(PREFIX.file(layout.sample_file("more")), packed(SAMPLES[:3]))
+    CountingStore.reads = 0
+    return opened
+
+
+@pytest.fixture
+def cache() -> JobCache:
+    return JobCache()
+
+
+def session_of(cache: JobCache, store: ObjectStore | None, **settings: Any) -> httpx.AsyncClient:
+    chosen = Settings(auth=AuthMode.NONE, **settings)
+    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache)
+    reflector.synced.set()
+    reflector._watching = True
+    backend = Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), Archive(NO_CLIENT, store, chosen), 60)
+    transport = httpx.ASGITransport(application(chosen, backend, Everybody()))
+    return httpx.AsyncClient(transport=transport, base_url="http://front-end")
+
+
+@pytest.fixture
+async def session(cache: JobCache, bucket: CountingStore) -> AsyncIterator[httpx.AsyncClient]:
+    cache.learn(completed([layout.RESULTS_FILE, layout.sample_file("mme"), layout.sample_file("more")]))
+    async with session_of(cache, bucket) as opened:
+        yield opened
+
+
+async def test_a_completed_job_carries_its_output_and_says_where_the_rest_is(session: httpx.AsyncClient) -> None:
+    answer = await session.get("/jobs/a", headers={"Host": "eval.example.com:8443", "X-Forwarded-Proto": "https"})
+    job = answer.json()
+    here = "https://eval.example.com:8443/jobs/a"
+    samples = {"mme": f"{here}/samples/mme", "more": f"{here}/samples/more"}
+    assert job["result"] == {"Qwen__Qwen2.5-VL-7B": {"results": f"{here}/results", "samples": list(samples.values())}}
+    assert job["links"] == {
+        "self": here,
+        "events": f"{here}/events",
+        "logs": f"{here}/logs",
+        "results": f"{here}/results",
+        "samples": samples,
+    }
+    assert job["output"]["results"]["mme"] == {"alias": "mme", "acc,none": 0.5, "acc_stderr,none": None}
+    assert (job["samples"], job["warnings"], answer.headers["Age"]) == (None, [], "0")
+    assert (await session.get("/jobs/a/results")).json() == job["output"]
+
+
+async def test_the_first_samples_can_be_had_with_it(session: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = (await session.get("/jobs/a?include=samples")).json()
+    assert job["samples"] == {"mme": CLEAN[:10], "more": CLEAN[:3]} and job["output"]
+    monkeypatch.setattr(details, "SAMPLES_BYTES", 10)
+    job = (await session.get("/jobs/a?include=samples,samples")).json()
+    assert job["samples"] == {"mme": CLEAN[:10]} and job["warnings"] == [
+        "samples of 1 tasks are left out; links.samples says where they are."
+    ]
+    assert (await session.get("/jobs/a?include=everything")).status_code == 422
+
+
+async def test_fifty_waiters_are_one_read(session: httpx.AsyncClient) -> None:
+    answers = await asyncio.gather(*(session.get("/jobs/a") for _ in range(50)))
+    assert all(answer.json()["output"]["results"] for answer in answers)
+    await session.get("/jobs/a/results")
+    assert CountingStore.reads == 1
+
+
+async def test_what_is_kept_in_memory_is_bounded(bucket: CountingStore) -> None:
+    kept = results.ResultsCache(bucket, kept_bytes=2 * len(json.dumps(RESULTS)) + 10)
+    for attempt in (1, 2, 3, 2, 1, 2):
+        prefix = PREFIX._replace(attempt=attempt)
+        await bucket.put(prefix.file(layout.RESULTS_FILE), json.dumps(RESULTS).encode())
+        await kept.get(results.Stored(prefix, frozenset(), (), False))
+    assert CountingStore.reads == 4
+
+
+async def pages(session: httpx.AsyncClient, **query: Any) -> list[dict[str, Any]]:
+    found, cursor = [], None
+    while True:
+        params = {**query, **({"cursor": cursor} if cursor else {})}
+        answer = await session.get("/jobs/a/samples/mme", params=params)
+        assert answer.status_code == 200, answer.text
+        found.append(answer.json())
+        cursor = found[-1]["next_cursor"]
+        if cursor is None:
+            return found
+
+
+@pytest.mark.parametrize("limit", [1, 7, 50, 100, 500])
+async def test_the_pages_are_the_file(session: httpx.AsyncClient, limit: int) -> None:
+    found = await pages(session, limit=limit)
+    assert [sample for one in found for sample in one["samples"]] == CLEAN
+    assert {len(one["samples"]) for one in found[:-1]} <= {limit} and found[0].keys() == {"samples", "next_cursor"}
+
+
+async def test_wrong_and_empty_ones(session: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "SCAN_BYTES", 500)
+    wrong = await pages(session, filter="wrong", limit=50)
+    assert [sample for one in wrong for sample in one["samples"]] == CLEAN[::2]
+    assert {one["unjudged"] for one in wrong} == {0} and all(len(one["samples"]) < 50 for one in wrong)
+    empty = await pages(session, filter="empty")
+    assert [sample for one in empty for sample in one["samples"]] == CLEAN[::5]
+
+
+async def test_samples_that_no_metric_judges_are_counted(session: httpx.AsyncClient) -> None:
+    answer = (await session.get("/jobs/a/samples/more?filter=wrong")).json()
+    assert answer == {"samples": [], "next_cursor": None, "unjudged": 3}
+
+
+async def test_the_whole_file_line_by_line(session: httpx.AsyncClient) -> None:
+    lines = {"Accept": "application/x-ndjson"}
+    answer = await session.get("/jobs/a/samples/mme", headers=lines)
+    assert answer.headers["Content-Type"].startswith("application/x-ndjson")
+    assert answer.text == "".join(json.dumps(sample) + "\n" for sample in CLEAN)
+    wrong = await session.get("/jobs/a/samples/mme?filter=wrong", headers=lines)
+    assert [json.loads(line) for line in wrong.text.splitlines()] == CLEAN[::2]
+
+
+async def test_only_so_many_whole_files_at_once(cache: JobCache, session: httpx.AsyncClient, bucket: CountingStore) -> None:
+    async with session_of(cache, bucket, max_downloads=1) as bounded:
+        lines = {"Accept": "application/x-ndjson"}
+        for _ in range(3):
+            assert (await bounded.get("/jobs/a/samples/mme", headers=lines)).status_code == 200
+            assert (await bounded.get("/jobs/a/samples/none", headers=lines)).status_code == 404
+
+
+@pytest.mark.parametrize("cursor", ["x", "MS4wLjA", "Mi45OTk5OTk5LjA", "Mi43LjA", "Mi4wLjA=", "%00", "ä"])
+async def test_a_cursor_that_is_none(session: httpx.AsyncClient, cursor: str) -> None:
+    answer = await session.get("/jobs/a/samples/mme", params={"cursor": cursor})
+    assert (answer.status_code, "next_cursor" in answer.text) == (422, True), answer.text
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "filter=odd", "cursor=" + "x" * 65])
+async def test_a_query_that_means_nothing(session: httpx.AsyncClient, query: str) -> None:
+    assert (await session.get(f"/jobs/a/samples/mme?{query}")).status_code == 422
+
+
+async def test_what_is_not_there_is_said(session: httpx.AsyncClient, cache: JobCache, bucket: CountingStore) -> None:
+    async def detail(path: str) -> str:
+        answer = await session.get(path)
+        assert answer.status_code == 404
+        return str(answer.json()["detail"])
+
+    assert await detail("/jobs/a/samples/other") == "Job a has no samples of other; it has those of mme, more."
+    assert await detail("/jobs/a/samples/..%2F..%2Fresults") != ""
+    cache.learn(evaluation_object("q"))
+    cache.learn(evaluation_object("f", phase="Failed", status={"reason": "TaskNotFound"}))
+    assert await detail("/jobs/q/results") == "Job q has no results: it has not started"
+    assert await detail("/jobs/f/samples/mme") == "Job f has no samples: it failed: TaskNotFound"
+    await bucket.delete([PREFIX.file(layout.RESULTS_FILE), PREFIX.file(layout.sample_file("mme"))])
+    assert "not in the object store any more" in await detail("/jobs/a/results")
+    assert "it has those of" in await detail("/jobs/a/samples/mme")
+    job = (await session.get("/jobs/a")).json()
+    assert (job["output"], len(job["warnings"]), job["result"] is not None) == (None, 1, True)
+
+
+async def test_of_a_long_list_the_store_knows_the_rest(cache: JobCache, session: httpx.AsyncClient) -> None:
+    short = completed([layout.RESULTS_FILE, layout.sample_file("mme")])
+    short["status"]["artifacts"]["truncated"] = True
+    cache.learn(short)
+    assert (await session.get("/jobs/a")).json()["links"]["samples"].keys() == {"mme", "more"}
+    assert (await session.get("/jobs/a/samples/more")).json()["samples"] == CLEAN[:3]
+    assert (await session.get("/jobs/a/samples/none")).status_code == 404
+
+
+@pytest.mark.parametrize("how", ["stop", "pause"])
+async def test_a_store_that_is_away_keeps_nobody_waiting(
+    session: httpx.AsyncClient, gateway: Gateway, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(details, "OUTPUT_SECONDS", 0.5)
+    monkeypatch.setattr(store, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(results, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(results, "PAUSE_SECONDS", 1.0)
+    getattr(gateway, how)()
+    async with asyncio.timeout(2):
+        answers = await asyncio.gather(*(session.get("/jobs/a") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert all(answer.json()["output"] is None and answer.json()["warnings"] for answer in answers)
+    async with asyncio.timeout(0.4):
+        assert (await session.get("/jobs/a")).json()["output"] is None
+    async with asyncio.timeout(10):
+        for path in ("/jobs/a/results", "/jobs/a/samples/mme", "/jobs/a/samples/mme?filter=wrong"):
+            answer = await session.get(path)
+            assert (answer.status_code, int(answer.headers["Retry-After"]) > 0) == (503, True), path
+            assert "127.0.0.1" not in answer.text
+        lines = await session.get("/jobs/a/samples/mme", headers={"Accept": "application/x-ndjson"})
+        assert lines.status_code == 503
+    gateway.resume() if how == "pause" else gateway.start()
+    async with asyncio.timeout(15):
+        while (await session.get("/jobs/a")).json()["output"] is None:
+            await asyncio.to_thread(time.sleep, 0.1)
+
+
+async def test_without_a_store_it_says_so(cache: JobCache) -> None:
+    cache.learn(completed([layout.RESULTS_FILE, layout.sample_file("mme")]))
+    async with session_of(cache, None) as session:
+        job = (await session.get("/jobs/a")).json()
+        assert (job["output"], "LMMS_EVAL_STORE_URL" in job["warnings"][0]) == (None, True)
+        for path in ("/jobs/a/results", "/jobs/a/samples/mme"):
+            assert (await session.get(path)).status_code == 501
+
+
+async def test_what_the_store_has_is_not_believed(session: httpx.AsyncClient, bucket: CountingStore, tmp_path: Path) -> None:
+    await bucket.put(PREFIX.file(layout.RESULTS_FILE), b'{"results": ')
+    await bucket.put(PREFIX.file(layout.sample_file("mme")), b"not compressed")
+    assert (await session.get("/jobs/a")).json()["output"] is None
+    assert (await session.get("/jobs/a/results")).status_code == 503
+    assert (await session.get("/jobs/a/samples/mme")).status_code == 503
