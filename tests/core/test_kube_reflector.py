@@ -133,3 +133,17 @@ async def test_an_expired_version_lists_again_and_forgets_what_vanished() -> Non
     assert mirror.known == {f"listed-{script.lists}"}
     assert reflector.stale_for() == 0
     running.cancel()
+
+
+async def test_a_reader_waits_until_the_mirror_has_been_told() -> None:
+    mirror = Names()
+    bookmark = WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "107"}})
+    reflector = Reflector(cast(KubeClient, Script([WatchEvent("ADDED", item("a", 103)), bookmark])), EVALUATIONS, mirror)
+    assert not await reflector.caught_up(100, timeout=0.01)
+    waiting = [asyncio.create_task(reflector.caught_up(version, timeout=5)) for version in (0, 100, 103, 107)]
+    never = asyncio.create_task(reflector.caught_up(10**9, timeout=0.05))
+    running = asyncio.create_task(reflector.run())
+    assert await asyncio.gather(*waiting) == [True] * 4
+    assert "a" in mirror.known
+    assert not await never
+    running.cancel()
