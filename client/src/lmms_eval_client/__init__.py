@@ -23,13 +23,20 @@ from lmms_eval_client.results import Results
 from lmms_eval_client.retries import Retries
 from lmms_eval_core.status import Metric
 from lmms_eval_core.wire import (
+    EnvVar,
     EvaluateRequest,
     JobInfo,
     JobStatus,
     JobSubmitResponse,
     JobSummary,
+    ModelList,
     Progress,
     QueueStatusResponse,
+    Resources,
+    SecretKeyRef,
+    TaskList,
+    Toleration,
+    Volume,
 )
 
 # lmms-eval's own names.
@@ -41,6 +48,7 @@ __all__ = [
     "AsyncClient",
     "AsyncEvalClient",
     "Client",
+    "EnvVar",
     "EvalClient",
     "EvaluateRequest",
     "JobCancelled",
@@ -52,15 +60,21 @@ __all__ = [
     "JobSummary",
     "LmmsEvalError",
     "Metric",
+    "ModelList",
     "NotAuthorized",
     "NotFound",
     "Progress",
     "QueueStatusResponse",
     "RequestInvalid",
+    "Resources",
     "Results",
     "Retries",
+    "SecretKeyRef",
     "ServerBusy",
     "ServerRefused",
     "ServerUnreachable",
+    "TaskList",
+    "Toleration",
+    "Volume",
     "WaitTimedOut",
 ]
