@@ -83,7 +83,7 @@ async def get_job(
     return Response(body, media_type="application/json", headers=dict(response.headers))
 
 
-@router.patch("/jobs/{job_id}", responses=documented(404, 409))
+@router.patch("/jobs/{job_id}", responses=documented(404, 409, 413))
 async def change_job(
     job_id: str, body: JobPatch, request: Request, response: Response, evaluations: EvaluationsOf, up_to_date: UpToDate
 ) -> JobInfo:
