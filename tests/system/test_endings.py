@@ -6,6 +6,8 @@ Faults of a GPU are played: the task raises what CUDA would.
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -60,6 +62,29 @@ def test_what_waits_says_why_and_can_be_cancelled(release: Release, reason: str,
     name = release.apply(smoke(f"waits-{reason.lower()}", **spec))
     status = release.wait(name, lambda status: status["reason"] == reason, what=reason, seconds=180)
     assert told in status["message"]
+    assert status["phase"] == "Running"
+    cancelled(release, name)
+
+
+@pytest.fixture
+def stuck_registry() -> Iterator[None]:
+    """NO_REGISTRY, in the node's network, takes connections and never answers: a pull from it takes its time."""
+    address, port = NO_REGISTRY.split(":")
+    inside = ["nsenter", f"--net={cluster_from(os.environ, control_plane_only=False).netns}"]
+    listen = f"import socket, time; taken = socket.create_server(({address!r}, {port})); time.sleep(600)"
+    subprocess.run([*inside, "ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    registry = subprocess.Popen([*inside, sys.executable, "-c", listen])
+    yield
+    registry.kill()
+    registry.wait()
+    subprocess.run([*inside, "ip", "address", "delete", f"{address}/32", "dev", "lo"], check=True)
+
+
+@pytest.mark.usefixtures("stuck_registry")
+def test_a_slow_pull_is_told_and_can_be_cancelled(release: Release) -> None:
+    name = release.apply(smoke("waits-pullingimage", image=f"{NO_REGISTRY}/evaluator:slow"))
+    status = release.wait(name, lambda status: status["reason"] == "PullingImage", what="PullingImage", seconds=60)
+    assert f"{NO_REGISTRY}/evaluator:slow" in status["message"]
     assert status["phase"] == "Running"
     cancelled(release, name)
 
