@@ -28,11 +28,13 @@ class CommandLine:
     """`lmmeval` with an environment of its own."""
 
     environment: dict[str, str]
+    seconds: float = SECONDS
+    command: tuple[str, ...] = COMMAND
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs to its end on a pipe."""
         return subprocess.run(
-            [*COMMAND, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=SECONDS
+            [*self.command, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=self.seconds
         )
 
     def answer(self, *arguments: str) -> str:
@@ -44,12 +46,12 @@ class CommandLine:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Starts it on a pipe."""
         return subprocess.Popen(
-            [*COMMAND, *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*self.command, *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def terminal(self, *arguments: str, **environment: str) -> "Terminal":
         """Starts it in a terminal of 120 columns; keywords are further environment variables."""
-        return Terminal([*COMMAND, *arguments], self.environment | {"TERM": "xterm-256color"} | environment)
+        return Terminal([*self.command, *arguments], self.environment | {"TERM": "xterm-256color"} | environment)
 
 
 @dataclass
