@@ -110,6 +110,14 @@ async def test_deleting_what_is_not_there_is_done(store: ObjectStore) -> None:
     await store.delete(["never", "been"])
 
 
+async def test_two_may_delete_the_same_at_once(store: ObjectStore) -> None:
+    names = [f"a/{number}" for number in range(50)]
+    for _ in range(3):
+        await asyncio.gather(*(store.put(name, b"1") for name in names))
+        await asyncio.gather(*(store.delete(names) for _ in range(3)))
+        assert await keys(store, "a") == []
+
+
 async def test_everything_is_never_a_prefix(store: ObjectStore) -> None:
     with pytest.raises(errors.StoreError, match="refusing"):
         await store.delete_prefix("/")

@@ -14,7 +14,8 @@ from typing import Final
 from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
 HTTP_STATUS: Final = re.compile(r"status code: (\d{3})")
-ERROR_CODE: Final = re.compile(r"<Code>(\w{1,64})</Code>")
+# In the body of an answer, or in what obstore says of one object of a batch.
+ERROR_CODE: Final = re.compile(r"(?:<Code>|\(code: )(\w{1,64})(?:</Code>|\))")
 MISSING_BUCKET: Final = frozenset({"NoSuchBucket", "ContainerNotFound"})
 MISSING_OBJECT: Final = frozenset({"NoSuchKey", "BlobNotFound"})
 # The S3 gateway of the chart answers 404, of all codes, to an access key that it does not know.
