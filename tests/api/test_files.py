@@ -16,6 +16,7 @@ from lmms_eval_api import details
 from lmms_eval_api.app import application
 from lmms_eval_api.archive import Archive
 from lmms_eval_api.artifacts import page, results, store
+from lmms_eval_api.artifacts.places import Stored
 from lmms_eval_api.auth import Everybody
 from lmms_eval_api.cache import JobCache
 from lmms_eval_api.evaluations import Evaluations
@@ -139,7 +140,7 @@ async def test_what_is_kept_in_memory_is_bounded(bucket: CountingStore) -> None:
     for attempt in (1, 2, 3, 2, 1, 2):
         prefix = PREFIX._replace(attempt=attempt)
         await bucket.put(prefix.file(layout.RESULTS_FILE), json.dumps(RESULTS).encode())
-        await kept.get(results.Stored(prefix, frozenset(), (), False))
+        await kept.get(Stored(prefix, frozenset(), (), False))
     assert CountingStore.reads == 4
 
 

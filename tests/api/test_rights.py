@@ -12,7 +12,9 @@ import yaml
 from api_fixtures import FrontEnd, StartFrontEnd
 from cluster_fixtures import Kubectl
 from gateway_fixtures import Gateway
+from node_fixtures import Node, PodLog, make_pod
 
+from lmms_eval_core import names
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
@@ -31,7 +33,9 @@ def as_service_account(kubectl: Kubectl, namespace: str, kubeconfig: str, tmp_pa
     kubectl(*here, "create", "role", "front-end", f"--verb={RIGHTS}", "--resource=lmmevaluations.lmms-eval.io")
     own = ("--verb=get", "--resource=namespaces", f"--resource-name={namespace}")
     kubectl(*here, "create", "role", "own-namespace", *own)
-    for role in ("front-end", "own-namespace"):
+    kubectl(*here, "create", "role", "pods", "--verb=list", "--resource=pods")
+    kubectl(*here, "create", "role", "logs", "--verb=get", "--resource=pods/log")
+    for role in ("front-end", "own-namespace", "pods", "logs"):
         kubectl(*here, "create", "rolebinding", role, f"--role={role}", f"--serviceaccount={namespace}:front-end")
     config: dict[str, Any] = yaml.safe_load(Path(kubeconfig).read_text())
     config["users"][0]["user"] = {"token": kubectl(*here, "create", "token", "front-end").strip()}
@@ -54,6 +58,20 @@ def test_the_rights_are_enough(start_front_end: StartFrontEnd, as_service_accoun
             assert time.monotonic() < deadline
             time.sleep(0.2)
         assert (answer.status_code, "check the Role" in answer.json()["detail"]) == (500, True)
+
+
+def test_they_are_enough_to_read_logs(
+    start_front_end: StartFrontEnd, as_service_account: str, kubectl: Kubectl, namespace: str, stand_in_node: Node
+) -> None:
+    front_end = start_front_end(KUBECONFIG=as_service_account)
+    front_end.wait_until_ready()
+    with front_end.session() as session:
+        name = session.post("/evaluate", json=REQUEST).raise_for_status().json()["job_id"]
+        uid = kubectl("--namespace", namespace, "get", "lmmevaluation", name, "-o", "jsonpath={.metadata.uid}")
+        make_pod(kubectl, namespace, "a", stand_in_node.name, {names.LABEL_EVALUATION_UID: uid, names.LABEL_ATTEMPT: "1"})
+        stand_in_node.logs["a"] = PodLog()
+        stand_in_node.logs["a"].write(b"a log\n")
+        assert session.get(f"/jobs/{name}/logs").text == "a log\n"
 
 
 async def test_they_are_enough_to_delete_the_files_of_what_is_gone(

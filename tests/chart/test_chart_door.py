@@ -67,7 +67,8 @@ def test_other_modes_bind_nothing_in_the_cluster(render: Render) -> None:
 
 def test_limits_are_those_of_the_program_until_they_are_changed(render: Render) -> None:
     default, given = api_settings.Settings(), settings(render())
-    for name in ("requests_per_second", "submissions_per_minute", "submission_burst", "max_streams", "request_seconds"):
+    limits = ("requests_per_second", "submissions_per_minute", "submission_burst", "max_streams", "request_seconds")
+    for name in (*limits, "max_log_follows", "max_downloads"):
         assert getattr(given, name) == getattr(default, name), name
     assert (given.metrics_port, given.auth_cache_seconds) == (default.metrics_port, default.auth_cache_seconds)
     given = settings(render({"api": {"limits": {"requestsPerSecond": 0, "streams": 7, "requestSeconds": 2.5}}}))
