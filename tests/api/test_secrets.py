@@ -1,0 +1,273 @@
+"""A secret is planted wherever one could come in; then all that comes out is searched for it.
+
+What a caller asks to be kept is kept: values of arguments, labels and plain variables are part of the evaluation, stored and
+shown with it, and in no log. What is a path is logged; an X-Request-ID that is harmless is given back and logged. Nothing else
+that is sent ever comes out again.
+"""
+
+import base64
+import itertools
+import json
+import secrets
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from api_abuse import ended_job
+from api_fixtures import TOKEN, FrontEnd, StartFrontEnd, free_port
+from cluster_fixtures import Kubectl
+from gateway_fixtures import Gateway
+
+from lmms_eval_core.kube.transport import Transport
+from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_core.store.settings import StoreSettings
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+VALID: dict[str, Any] = {"model": "llava_hf", "tasks": ["mme"]}
+
+
+class Out(NamedTuple):
+    """All that came out, by where."""
+
+    answers: list[str]
+    log: Callable[[], str]
+    metrics: Callable[[], str]
+    objects: Callable[[], str]
+    events: Callable[[], str]
+
+    def where(self, secret: str) -> set[str]:
+        """Where a secret is."""
+        return self.search({"it": secret}).get("it", set())
+
+    def search(self, planted: dict[str, str]) -> dict[str, set[str]]:
+        """Those of the secrets that are somewhere, in any of the forms that text takes on its way, and where."""
+        texts = {"answers": "\n".join(self.answers), "log": self.log(), "metrics": self.metrics()}
+        texts |= {"objects": self.objects(), "events": self.events()}
+        found = {
+            kind: {place for place, text in texts.items() if any(form in text for form in forms(secret))}
+            for kind, secret in planted.items()
+        }
+        return {kind: places for kind, places in found.items() if places}
+
+
+def forms(secret: str) -> set[str]:
+    """As it is, encoded, and as the password of a header."""
+    coded = {base64.b64encode(f"{user}{secret}".encode()).decode().rstrip("=") for user in ("", ":", "user:")}
+    return coded | {secret, secret.encode().hex(), secret.upper()}
+
+
+class Planter:
+    """Makes secrets, and sends them."""
+
+    def __init__(self, front_end: FrontEnd, answers: list[str]) -> None:
+        self._front_end = front_end
+        self._answers = answers
+        self.planted: dict[str, str] = {}
+
+    def secret(self, kind: str) -> str:
+        """A new one, of letters that need no quoting anywhere."""
+        made = f"planted{secrets.token_hex(12)}"
+        self.planted[f"{kind} {len(self.planted)}"] = made
+        return made
+
+    def send(self, method: str, path: str, *, token: str | None = TOKEN, **options: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers |= options.pop("headers", {})
+        with httpx.Client(base_url=self._front_end.url, trust_env=False, timeout=20) as session:
+            answer = session.request(method, path, headers=headers, **options)
+        self._answers.append(f"{answer.status_code} {answer.headers} {answer.text}")
+        return answer
+
+
+@pytest.fixture
+def metrics_port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def front_end(start_front_end: StartFrontEnd, gateway: Gateway, metrics_port: int) -> FrontEnd:
+    """One that logs all it can."""
+    chosen = {"LMMS_EVAL_LOG_LEVEL": "DEBUG", "LMMS_EVAL_API_METRICS_PORT": str(metrics_port)}
+    started = start_front_end(**chosen, **gateway.environment())
+    started.wait_until_ready()
+    return started
+
+
+@pytest.fixture
+def out(front_end: FrontEnd, metrics_port: int, kubectl: Kubectl, namespace: str) -> Out:
+    def stored() -> str:
+        # With what hides by default: who set which field.
+        return kubectl("-n", namespace, "get", "lmmevaluations", "-o", "json", "--show-managed-fields")
+
+    return Out(
+        answers=[],
+        log=front_end.log.read_text,
+        metrics=lambda: httpx.get(f"http://127.0.0.1:{metrics_port}/metrics", trust_env=False).text,
+        objects=stored,
+        events=lambda: kubectl("-n", namespace, "get", "events", "-o", "json"),
+    )
+
+
+@pytest.fixture
+def plant(front_end: FrontEnd, out: Out) -> Planter:
+    return Planter(front_end, out.answers)
+
+
+ROUTES = [
+    ("GET", "/queue"),
+    ("GET", "/jobs"),
+    ("GET", "/jobs/ended"),
+    ("GET", "/jobs/ended/results"),
+    ("GET", "/jobs/ended/samples/mme"),
+    ("GET", "/jobs/ended/logs"),
+    ("GET", "/jobs/ended/events"),
+    ("GET", "/jobs/missing"),
+    ("GET", "/tasks"),
+    ("GET", "/health"),
+    ("GET", "/openapi.json"),
+    ("GET", "/nowhere"),
+    ("POST", "/evaluate"),
+    ("POST", "/merge"),
+    ("PATCH", "/jobs/missing"),
+    ("DELETE", "/jobs/missing"),
+]
+
+
+async def test_nothing_that_is_secret_comes_out(
+    plant: Planter, out: Out, front_end: FrontEnd, gateway: Gateway, client: Transport, tmp_path: Path
+) -> None:
+    await ended_job(client, ObjectStore(StoreSettings.from_environment(gateway.environment())), "ended")
+    own = plant.secret("valid token")
+    (front_end.tokens / "own").write_text(own)
+    for _ in itertools.count():
+        if plant.send("GET", "/queue", token=own).status_code == 200:
+            break
+
+    for method, path in ROUTES:
+        body: dict[str, Any] = {"json": VALID} if method == "POST" else {"json": {"priority": 1}} if method == "PATCH" else {}
+        plant.send(method, path, token=own, **body)
+        plant.send(method, path, token=plant.secret("wrong token"), **body)
+        for user in ("user", ""):
+            password = plant.secret("password")
+            basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+            plant.send(method, path, headers={"Authorization": f"Basic {basic}"}, **body)
+        plant.send(method, path, headers={"Authorization": f"Digest {plant.secret('odd scheme')}"}, **body)
+        plant.send(method, path, headers={"Authorization": plant.secret("no scheme")}, **body)
+        plant.send(method, path, headers={"Proxy-Authorization": f"Basic {plant.secret('proxy')}"}, **body)
+        plant.send(method, path, headers={"X-Api-Key": plant.secret("other header")}, **body)
+        plant.send(method, path, headers={"Cookie": f"session={plant.secret('cookie')}"}, **body)
+        plant.send(method, path, headers={"Cookie": f"lmms_eval_version={plant.secret('our cookie')}"}, **body)
+        plant.send(method, path, headers={"X-Request-ID": f"{plant.secret('odd request id')} !"}, **body)
+        plant.send(method, path, headers={"Last-Event-ID": plant.secret("event id")}, **body)
+        plant.send(method, path, headers={"If-None-Match": f'"{plant.secret("etag")}"'}, **body)
+        plant.send(method, path, headers={"User-Agent": plant.secret("user agent")}, **body)
+        plant.send(method, path, headers={"Referer": f"https://a/?key={plant.secret('referer')}"}, **body)
+        for key in ("token", "access_token", "cursor", "limit", "include", "attempt", "filter", "dryRun", "label", "status", "q"):
+            plant.send(method, f"{path}?{key}={plant.secret(f'query {key}')}", **body)
+        plant.send(method, path, content=plant.secret("body that is no JSON"), headers={"Content-Type": "application/json"})
+        plant.send(method, path, content=b'{"model": "%b' % plant.secret("half a body").encode())
+        plant.send(method, path, json=plant.secret("text"))
+        plant.send(method, path, json=[plant.secret("list")])
+
+    for key in ("api_key", "token", "hf_token", "password", "aws_secret"):
+        answer = plant.send("POST", "/evaluate", json={**VALID, "model_args": {key: plant.secret(f"argument {key}")}})
+        assert answer.status_code == 422
+    for name in ("HF_TOKEN", "OPENAI_API_KEY", "MY_PASSWORD"):
+        answer = plant.send(
+            "POST", "/evaluate", json={**VALID, "env": [{"name": name, "value": plant.secret(f"variable {name}")}]}
+        )
+        assert answer.status_code == 422
+    for field in ("unknown", "openai_api_key", "metadata", "spec"):
+        assert plant.send("POST", "/evaluate", json={**VALID, field: plant.secret(f"unknown {field}")}).status_code == 200
+        assert plant.send("POST", "/evaluate", json={**VALID, field: {"a": plant.secret(f"unknown {field}")}}).status_code == 200
+    for field in (
+        "num_gpus",
+        "limit",
+        "model_args",
+        "tasks",
+        "batch_size",
+        "tolerations",
+        "volumes",
+        "timeout_seconds",
+        "labels",
+    ):
+        plant.send("POST", "/evaluate", json={**VALID, field: [{"a": plant.secret(f"wrong type {field}")}]})
+    for field in ("priority", "hold", "ttl_seconds_after_finished", "nothing"):
+        plant.send("PATCH", "/jobs/ended", json={field: plant.secret(f"change {field}")})
+    key = plant.secret("idempotency key")
+    for body in (VALID, VALID, {**VALID, "limit": 3}):
+        plant.send("POST", "/evaluate", json=body, headers={"Idempotency-Key": key})
+
+    assert len(plant.planted) > 400
+    assert out.search(plant.planted) == {}
+    # The search would have found them.
+    assert out.where("ended") == {"answers", "log", "objects"}
+    assert out.where("lmmseval_api_request_seconds") == {"metrics"}
+
+
+def test_what_is_asked_to_be_kept_is_kept_and_told_to_nobody_else(plant: Planter, out: Out) -> None:
+    kept = {name: plant.secret(name) for name in ("argument", "label", "variable", "instruction", "output_dir")}
+    body = {
+        **VALID,
+        "model_args": {"pretrained": kept["argument"]},
+        "labels": {"team": kept["label"]},
+        "env": [{"name": "HF_HUB_OFFLINE", "value": kept["variable"]}],
+        "system_instruction": kept["instruction"],
+        "output_dir": kept["output_dir"],
+    }
+    sent = plant.send("POST", "/evaluate", json=body)
+    job = sent.json()["job_id"]
+    out.answers.clear()
+    for path in ("/queue", "/health", "/jobs/missing", "/jobs?label=team", f"/jobs/{job}/logs", f"/jobs/{job}/results"):
+        plant.send("GET", path)
+    for name, secret in kept.items():
+        # A list names the labels of its jobs, as `kubectl get --show-labels` does.
+        assert out.where(secret) == {"objects"} | ({"answers"} if name == "label" else set()), name
+    plant.send("GET", f"/jobs/{job}")
+    plant.send("DELETE", f"/jobs/{job}")
+    for name, secret in kept.items():
+        assert out.where(secret) == {"objects", "answers"}, name
+
+
+def test_a_path_and_a_harmless_request_id_are_given_back_and_logged_and_not_counted(plant: Planter, out: Out) -> None:
+    path, request_id = plant.secret("path"), plant.secret("request id")
+    plant.send("GET", f"/jobs/{path}")
+    plant.send("GET", "/queue", headers={"X-Request-ID": request_id})
+    assert out.where(path) == out.where(request_id) == {"answers", "log"}
+
+
+def test_the_clusters_tokens_stay_where_they_are(
+    start_front_end: StartFrontEnd, kubectl: Kubectl, namespace: str, out: Out, metrics_port: int
+) -> None:
+    kubectl("-n", namespace, "create", "serviceaccount", "somebody")
+    token = kubectl("-n", namespace, "create", "token", "somebody").strip()
+    door = start_front_end(LMMS_EVAL_API_AUTH="kubernetes", LMMS_EVAL_LOG_LEVEL="DEBUG")
+    door.wait_until_ready()
+    planter = Planter(door, out.answers)
+    wrong = planter.secret("wrong token")
+    for path in ("/queue", "/jobs/a", "/nowhere"):
+        assert planter.send("GET", path, token=token).status_code == 403
+        assert planter.send("GET", path, token=wrong).status_code == 401
+    signature = token.rsplit(".", 1)[1]
+    everything = out._replace(log=door.log.read_text)
+    assert everything.where(wrong) == everything.where(token) == everything.where(signature) == set()
+
+
+def test_the_stores_keys_and_tokens_files_are_not_in_the_log_of_a_failure(
+    start_front_end: StartFrontEnd, gateway: Gateway, tmp_path: Path
+) -> None:
+    environment = gateway.environment()
+    gateway.stop()
+    front_end = start_front_end(**environment, LMMS_EVAL_LOG_LEVEL="DEBUG", LMMS_EVAL_API_SWEEP_INTERVAL_SECONDS="0.2")
+    front_end.wait_until_ready()
+    with closing(front_end.session()) as session:
+        for _ in range(20):
+            session.get("/tasks")
+    front_end.stop()
+    text = front_end.log.read_text()
+    assert not [secret for secret in (environment["AWS_SECRET_ACCESS_KEY"], TOKEN) if secret in text]
+    assert json.loads(text.splitlines()[0])
