@@ -99,7 +99,7 @@ def test_an_annotation_that_is_no_request_is_not_believed(text: str) -> None:
 
 def test_only_fields_of_a_request_are_taken_from_an_annotation() -> None:
     info = shown(annotations={names.ANNOTATION_REQUEST: '{"model": "m", "script": "<b>"}'})
-    assert info.request.keys() == ALWAYS
+    assert info.request.keys() == set(ALWAYS)
 
 
 def test_an_object_from_kubectl_has_the_request_that_would_have_asked_for_it() -> None:

@@ -15,6 +15,7 @@ from api_fixtures import TOKEN, StartFrontEnd
 
 from lmms_eval_api.cache import JobCache
 from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.identity import NameTaken
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
@@ -128,21 +129,29 @@ async def test_a_lost_api_server(
     assert front_end.stop() == 0
 
 
+@pytest.mark.parametrize("name", [None, "baseline"])
 async def test_an_answer_that_was_lost_on_its_way_makes_no_second_job(
-    relay: Relay, relayed_kubeconfig: str, namespace: str, client: transport.Transport
+    relay: Relay, relayed_kubeconfig: str, namespace: str, client: transport.Transport, name: str | None
 ) -> None:
     relayed = await transport.connect(namespace=namespace, kubeconfig=relayed_kubeconfig)
-    evaluations = Evaluations(relayed, JobCache(), new_name=lambda: "the-only-one")
+    evaluations = Evaluations(relayed, JobCache(), new_id=lambda: "the-only-one")
+    request = EvaluateRequest.model_validate(REQUEST | {"name": name})
     # As if the first try had been stored, and its answer lost.
-    body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": "the-only-one"}, "spec": REQUEST}
-    await client.create(EVALUATIONS, body)
+    await Evaluations(client, JobCache(), new_id=lambda: "the-only-one").submit(request, caller="me")
     await relay.cut()
-    asked = asyncio.create_task(evaluations.submit(EvaluateRequest.model_validate(REQUEST)))
+    asked = asyncio.create_task(evaluations.submit(request, caller="me"))
     await asyncio.sleep(0.1)
     await relay.join()
-    assert (await asked).job.name == "the-only-one"
+    assert (await asked).job.name == (name or "the-only-one")
     assert len((await client.list(EVALUATIONS)).items) == 1
     await relayed.close()
+
+
+async def test_a_name_that_was_taken_meanwhile_is_no_answer_that_was_lost(client: transport.Transport) -> None:
+    request = EvaluateRequest.model_validate(REQUEST | {"name": "baseline"})
+    await Evaluations(client, JobCache()).submit(request, caller="you")
+    with pytest.raises(NameTaken):
+        await Evaluations(client, JobCache()).submit(request, caller="me")
 
 
 async def test_many_who_ask_for_one_unknown_job_are_one_request(

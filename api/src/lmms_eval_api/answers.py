@@ -12,9 +12,9 @@ from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobStatus, JobSummary
 
 # What lmms-eval's own server repeats of a request, whatever was sent.
-ALWAYS: Final = frozenset(
-    ("model", "tasks", "model_args", "num_fewshot", "batch_size", "device", "limit", "gen_kwargs")
-    + ("log_samples", "predict_only", "num_gpus", "output_dir")
+ALWAYS: Final = (
+    *("model", "tasks", "model_args", "num_fewshot", "batch_size", "device", "limit", "gen_kwargs"),
+    *("log_samples", "predict_only", "num_gpus", "output_dir"),
 )
 # Absent fields stand there with their defaults.
 DEFAULTS: Final = {name: None if field.is_required() else field.default for name, field in EvaluateRequest.model_fields.items()}
@@ -122,5 +122,5 @@ def _wire_words(part: Any) -> Any:
 
 def _known(fields: dict[str, Any]) -> dict[str, Any]:
     """lmms-eval's own fields, and of the others those that say something."""
-    complete = {name: fields.get(name, default) for name, default in DEFAULTS.items()}
-    return {name: value for name, value in complete.items() if name in ALWAYS or value != DEFAULTS[name]}
+    always = {name: fields.get(name, DEFAULTS[name]) for name in ALWAYS}
+    return always | {name: value for name, value in fields.items() if value != DEFAULTS.get(name, value) and name not in ALWAYS}

@@ -65,16 +65,19 @@ async def up_to_date(request: Request) -> bool:
     return await reflector.caught_up(written(request.cookies), timeout=PATIENCE_SECONDS)
 
 
-async def from_cache(request: Request, response: Response) -> None:
-    """Says in `Age` how many seconds old the answer may be; 503 when that is too much, or nothing has been read yet."""
+async def from_cache(request: Request, response: Response) -> bool:
+    """As `up_to_date`. `Age` says how many seconds old the answer may be; 503 when that is too much, or nothing is known yet."""
     behind = await backend(request)
     if behind.stale():
         raise unavailable("The front end has lost sight of the API server; jobs go on. Try again.")
     response.headers["Age"] = str(int(behind.reflector.stale_for()))
+    return await up_to_date(request)
 
 
 BackendOf = Annotated[Backend, Depends(backend)]
 EvaluationsOf = Annotated[Evaluations, Depends(evaluations)]
 Caller = Annotated[str, Depends(caller)]
-UpToDate = Annotated[bool, Depends(up_to_date)]
-FROM_CACHE = [Depends(from_cache), Depends(up_to_date)]
+# For routes that read, and for those that write, which need no answer of the cache.
+FROM_CACHE = [Depends(from_cache)]
+UpToDate = Annotated[bool, Depends(from_cache)]
+Informed = Annotated[bool, Depends(up_to_date)]

@@ -11,7 +11,7 @@ from lmms_eval_api.documents import documented
 from lmms_eval_api.evaluations import Evaluations
 from lmms_eval_api.job import Job
 from lmms_eval_api.links import base_url
-from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
+from lmms_eval_api.routes.dependencies import BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
 from lmms_eval_api.streams import Viewer, events
 from lmms_eval_core.kube import errors
@@ -30,7 +30,7 @@ HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=64, description="The last event that you have.")]
 
 
-@router.get("/jobs/{job_id}/events", dependencies=FROM_CACHE, response_class=EventStream, responses=documented(404))
+@router.get("/jobs/{job_id}/events", response_class=EventStream, responses=documented(404))
 async def job_events(
     job_id: str, request: Request, backend: BackendOf, up_to_date: UpToDate, last_event_id: LastEventId = None
 ) -> EventStream:

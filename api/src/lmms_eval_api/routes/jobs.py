@@ -14,7 +14,7 @@ from lmms_eval_api.identity import KeyReused, NameTaken
 from lmms_eval_api.job import Job
 from lmms_eval_api.links import base_url
 from lmms_eval_api.problems import FieldProblem, Refused
-from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, Caller, EvaluationsOf, UpToDate
+from lmms_eval_api.routes.dependencies import BackendOf, Caller, EvaluationsOf, Informed, UpToDate
 from lmms_eval_core.kube import errors
 from lmms_eval_core.wire import CancelResponse, EvaluateRequest, JobInfo, JobPatch, JobStatus, JobSubmitResponse
 
@@ -71,7 +71,7 @@ def _accepted(job: Job, warnings: list[str], *, position: int, dry_run: bool) ->
     return JobSubmitResponse(job_id=job.name, status=job.status, position_in_queue=position, message=message, warnings=warnings)
 
 
-@router.get("/jobs/{job_id}", dependencies=FROM_CACHE, response_model=JobInfo, responses=documented(404))
+@router.get("/jobs/{job_id}", response_model=JobInfo, responses=documented(404))
 async def get_job(
     job_id: str, request: Request, response: Response, backend: BackendOf, up_to_date: UpToDate, include: Included = ()
 ) -> Response:
@@ -85,7 +85,7 @@ async def get_job(
 
 @router.patch("/jobs/{job_id}", responses=documented(404, 409, 413))
 async def change_job(
-    job_id: str, body: JobPatch, request: Request, response: Response, evaluations: EvaluationsOf, up_to_date: UpToDate
+    job_id: str, body: JobPatch, request: Request, response: Response, evaluations: EvaluationsOf, up_to_date: Informed
 ) -> JobInfo:
     """Change what may change of a stored job: its place in the queue, and when it is deleted after its end."""
     job = await found(job_id, evaluations, up_to_date)
@@ -100,7 +100,7 @@ async def change_job(
 
 @router.delete("/jobs/{job_id}", responses=documented(404, 409))
 async def cancel_job(
-    job_id: str, request: Request, response: Response, backend: BackendOf, caller: Caller, up_to_date: UpToDate
+    job_id: str, request: Request, response: Response, backend: BackendOf, caller: Caller, up_to_date: Informed
 ) -> CancelResponse:
     """Cancel a job, queued or running. Other than in lmms-eval's own server, a running one is stopped."""
     job = await found(job_id, backend.evaluations, up_to_date)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from lmms_eval_api.routes.dependencies import FROM_CACHE, EvaluationsOf
 from lmms_eval_core.schema import rfc3339
@@ -11,17 +11,10 @@ from lmms_eval_core.wire import HealthResponse, QueueStatusResponse
 router = APIRouter(tags=["queue"], dependencies=FROM_CACHE)
 
 
-@router.get("/queue")
-async def get_queue(evaluations: EvaluationsOf) -> QueueStatusResponse:
+@router.get("/queue", response_model=QueueStatusResponse)
+async def get_queue(response: Response, evaluations: EvaluationsOf) -> Response:
     """The queued jobs in the order in which they start; those on hold are last."""
-    overview = evaluations.cache.overview()
-    return QueueStatusResponse(
-        queue_size=len(overview.queued),
-        running_job=overview.running,
-        queued_jobs=overview.queued,
-        completed_jobs=overview.completed,
-        failed_jobs=overview.failed,
-    )
+    return Response(evaluations.cache.overview().answer, media_type="application/json", headers=dict(response.headers))
 
 
 @router.get("/health")

@@ -62,6 +62,8 @@ class Reflector:
 
     async def caught_up(self, version: int, *, timeout: float) -> bool:
         """Waits until the mirror has been told of all that happened up to this resourceVersion; whether it has, in time."""
+        if version <= self._version:
+            return True
         try:
             async with asyncio.timeout(timeout):
                 while self._version < version:
