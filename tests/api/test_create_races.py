@@ -1,0 +1,62 @@
+"""Creating under a name that comes and goes, told by an API server that plays what a real one does once in a million times."""
+
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+from api_objects import evaluation_object
+
+from lmms_eval_api.cache import JobCache
+from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.identity import NameTaken
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import KubeClient, Object, Resource
+from lmms_eval_core.wire import EvaluateRequest
+
+REQUEST = EvaluateRequest(model="llava_hf", tasks=["mme"])
+
+
+class Script:
+    """Takes the name away before each of the first creates, and gives it back before each of the first reads."""
+
+    namespace = "team"
+
+    def __init__(self, *creates: errors.KubeError | None, reads: Iterator[Object | None]) -> None:
+        self.creates = iter(creates)
+        self.reads = reads
+
+    async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
+        failure = next(self.creates)
+        if failure is not None:
+            raise failure
+        return evaluation_object(body["metadata"]["name"])
+
+    async def get(self, resource: Resource, name: str) -> Object:
+        found = next(self.reads)
+        if found is None:
+            raise errors.NotFound("gone")
+        return found
+
+
+def evaluations(script: Script) -> Evaluations:
+    return Evaluations(cast(KubeClient, script), JobCache(), new_id=lambda: "mine")
+
+
+async def test_what_was_deleted_between_two_looks_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmms_eval_api.evaluations.CREATE_BACKOFFS", (0.0, 0.0))
+    script = Script(errors.AlreadyExists("taken"), None, reads=iter([None]))
+    submitted = await evaluations(script).submit(REQUEST, caller="me", key="key")
+    assert (submitted.job.status, submitted.replayed) == ("queued", False)
+
+
+async def test_what_comes_and_goes_for_ever_is_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmms_eval_api.evaluations.CREATE_BACKOFFS", (0.0, 0.0))
+    script = Script(*[errors.AlreadyExists("taken")] * 3, reads=iter([None] * 3))
+    with pytest.raises(errors.Conflict):
+        await evaluations(script).submit(REQUEST, caller="me")
+
+
+async def test_what_belongs_to_another_is_taken() -> None:
+    script = Script(errors.AlreadyExists("taken"), reads=iter([evaluation_object("mine")]))
+    with pytest.raises(NameTaken):
+        await evaluations(script).submit(REQUEST, caller="me")
