@@ -17,7 +17,7 @@ REQUEST = EvaluateRequest(model="llava_hf", tasks=["mme"])
 
 
 class Script:
-    """Takes the name away before each of the first creates, and gives it back before each of the first reads."""
+    """What each create and each read is answered, in turn; a read that finds nothing is None."""
 
     namespace = "team"
 
