@@ -45,11 +45,10 @@ def located(info: JobInfo, viewed: Viewed) -> JobInfo:
 async def detailed(info: JobInfo, viewed: Viewed, archive: Archive, *, samples: bool) -> bytes:
     """`info` as JSON, with links, and with output and samples where there are any."""
     files = stored(viewed.job, viewed.document)
-    info.links = links(viewed.base, info.job_id, files)
     output = await _output(info, files, archive) if info.status is JobStatus.COMPLETED else None
     if output is not None and files is not None:
         files = files._replace(tasks=output.tasks)
-        info.links = links(viewed.base, info.job_id, files)
+    info.links = links(viewed.base, info.job_id, files)
     if info.status is JobStatus.COMPLETED:
         info.result = result(info.links, viewed.document["spec"])
     first = await _first_samples(info, files, archive) if samples else None

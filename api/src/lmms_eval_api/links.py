@@ -2,7 +2,6 @@
 
 import re
 from typing import Any, Final
-from urllib.parse import quote
 
 from starlette.requests import HTTPConnection
 
@@ -30,12 +29,13 @@ def links(base: str, name: str, stored: Stored | None) -> Links:
     """All there is of this job; results and samples when there are any."""
     job = f"{base}/jobs/{name}"
     tasks = stored.tasks if stored is not None else ()
+    # Names of tasks are names of files here, in which nothing has to be quoted.
     return Links(
         self=job,
         events=f"{job}/events",
         logs=f"{job}/logs",
         results=f"{job}/results" if stored is not None and stored.has_results else None,
-        samples={task: f"{job}/samples/{quote(task, safe='')}" for task in tasks},
+        samples={task: f"{job}/samples/{task}" for task in tasks},
     )
 
 

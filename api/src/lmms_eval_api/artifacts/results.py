@@ -51,6 +51,8 @@ class ResultsCache:
 
     async def soon(self, stored: Stored, *, seconds: float) -> Results:
         """The same, and Unreachable rather than a longer wait: then for all who ask in the next seconds."""
+        if stored.results in self._kept:
+            return await self.get(stored)
         try:
             async with asyncio.timeout(seconds):
                 return await self.get(stored)
