@@ -1,7 +1,8 @@
 """How long a connection may keep us waiting: for a request to arrive, for its answer to be taken, for a sign of life.
 
-uvicorn has a time-out for idle connections alone. Beneath it, this one closes those that are slow to say what they want, those
-that read nothing of what they asked for, and those whose other end is gone without a word.
+uvicorn has a time-out for idle connections alone, and its fast parser no limit of headers. Beneath it, this one closes those
+that are slow to say what they want, those that say too much before they come to it, those that read nothing of what they
+asked for, and those whose other end is gone without a word.
 """
 
 import asyncio
@@ -9,19 +10,24 @@ import socket
 from collections.abc import Callable
 from typing import ClassVar, Final
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # An answer of which nothing is taken for so long is given up.
 ANSWER_SECONDS: Final = 120.0
 # A peer that answers no probe is gone: after 30 s of silence, three probes at 10 s.
 PROBES: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
-DETAIL: Final = (
-    b'{"type":"about:blank","title":"Request Timeout","status":408,"detail":"The request did not arrive in time; send it again."}'
-)
-TOO_SLOW: Final = (
-    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-    b"Content-Length: %d\r\n\r\n%b" % (len(DETAIL), DETAIL)
-)
+# Of the request line and the headers; what arrives at once may be a little more.
+MAX_HEAD_BYTES: Final = 64 * 1024
+
+
+def _refusal(status: int, title: str, detail: str) -> bytes:
+    problem = f'{{"type":"about:blank","title":"{title}","detail":"{detail}"}}'
+    fields = f"Connection: close\r\nContent-Type: application/problem+json\r\nContent-Length: {len(problem)}"
+    return f"HTTP/1.1 {status} {title}\r\n{fields}\r\n\r\n{problem}".encode()
+
+
+TOO_SLOW: Final = _refusal(408, "Request Timeout", "The request did not arrive in time; send it again.")
+TOO_LARGE: Final = _refusal(431, "Request Header Fields Too Large", "The path and the headers are too long; send less.")
 
 
 class Deadline:
@@ -41,22 +47,38 @@ class Deadline:
             self._timer = None
 
 
-class PatientProtocol(H11Protocol):
-    """HTTP/1.1 with deadlines. Made by `protocol`."""
+class PatientProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with deadlines and a limit. Made by `protocol`."""
 
     request_seconds: ClassVar[float]
     answer_seconds: ClassVar[float]
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Starts to wait for the first request."""
         super().connection_made(transport)
         self._arrival, self._departure = Deadline(), Deadline()
+        self._head: int | None = 0
         _probe(transport)
         self._arrival.start(self.request_seconds, self._give_up)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._head = 0
+
+    def on_headers_complete(self) -> None:
+        """It has said what it wants."""
+        super().on_headers_complete()
+        self._head = None
 
     def data_received(self, data: bytes) -> None:
         """Some of a request: goes on waiting until all of it is there. A trickle gains no time."""
         super().data_received(data)
+        if self._head is not None:
+            self._head += len(data)
+            if self._head > MAX_HEAD_BYTES:
+                self.transport.write(TOO_LARGE)
+                return self._hang_up()
         if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
             self._arrival.start(self.request_seconds, self._give_up)
         else:
@@ -89,6 +111,9 @@ class PatientProtocol(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             self.transport.write(TOO_SLOW)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         self.transport.close()
         self._depart()
 

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
 
 from lmms_eval_api import auth, connections, logs, metrics, tls
@@ -45,7 +46,7 @@ def main() -> NoReturn:
         logs.configure(settings.log_level)
         # uvicorn raises the signal again when it has shut down; that must not kill us with the signal's exit code.
         signal.signal(signal.SIGTERM, lambda number, frame: None)
-        asyncio.run(serve(settings, store))
+        uvloop.run(serve(settings, store))
     except (SettingsError, Misconfigured) as error:
         sys.exit(f"lmms-eval-api: {error}")
     # Without the interpreter's shutdown, in which obstore's threads may abort the process (see core.store.objects).
