@@ -63,6 +63,8 @@ def ours(*, kubeconfig: str, namespace: str, **more: str) -> Iterator[Server]:
             "LMMS_EVAL_API_HOST": "127.0.0.1",
             "LMMS_EVAL_API_PORT": str(OUR_PORT),
             "LMMS_EVAL_API_TOKENS": folder,
+            "LMMS_EVAL_API_REQUESTS_PER_SECOND": "0",
+            "LMMS_EVAL_API_SUBMISSIONS_PER_MINUTE": "0",
             **more,
         }
         url = f"http://127.0.0.1:{OUR_PORT}"
