@@ -128,6 +128,23 @@ def test_the_catalogue_is_listed(place: Place) -> None:
     assert json.loads(answer("models", "--json", "vl"))["models"] == ["vllm"]
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("lmmeval sub", ["submit"]),
+        ("lmmeval get j", ["job"]),
+        ("lmmeval submit --tasks mme,mm", ["mme,mme", "mme,mmmu_val"]),
+        ("lmmeval submit --model vl", ["vllm"]),
+    ],
+)
+def test_a_shell_is_offered_what_there_is(place: Place, line: str, offered: list[str]) -> None:
+    asked = {"_LMMEVAL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    asking = CommandLine(place.command_line.environment | asked)
+    assert asking.answer().split() == offered
+    place.front_end.stop()
+    assert asking().stderr == ""
+
+
 async def test_samples_are_laid_out_in_a_terminal(place: Place, client: Transport) -> None:
     await publish(client, place.store, "job")
     terminal: Terminal = place.command_line.terminal("samples", "job", "--limit", "1")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
-from lmms_eval_client.cli import parsing
+from lmms_eval_client.cli import completion, parsing
 from lmms_eval_client.cli.exits import CommandFailed
 from lmms_eval_core.wire import EvaluateRequest, Resources
 
@@ -34,10 +34,11 @@ class Flag(NamedTuple):
     panel: str
     metavar: str | None = None
     parse: Callable[[Any], Any] = as_it_is
+    offered: Callable[[str], list[str]] | None = None
 
 
 WRITTEN: Final = (
-    Flag("model", Text, ("--model",), "Model adapter; `lmmeval models` lists them.", HARNESS, "ID"),
+    Flag("model", Text, ("--model",), "Model adapter; `lmmeval models` lists them.", HARNESS, "ID", offered=completion.models),
     Flag(
         "model_args",
         Text,
@@ -47,7 +48,16 @@ WRITTEN: Final = (
         "K=V,...",
         parsing.model_args,
     ),
-    Flag("tasks", Texts, ("--tasks",), "Tasks, groups or tags; `lmmeval tasks` lists them.", HARNESS, "NAME,...", parsing.tasks),
+    Flag(
+        "tasks",
+        Texts,
+        ("--tasks",),
+        "Tasks, groups or tags; `lmmeval tasks` lists them.",
+        HARNESS,
+        "NAME,...",
+        parsing.tasks,
+        completion.tasks,
+    ),
     Flag("num_fewshot", Number, ("--num_fewshot",), "Examples in the prompt.", HARNESS, "N"),
     Flag("batch_size", Text, ("--batch_size", "-b"), "A number, auto, or auto:N.", HARNESS, "N"),
     Flag("limit", Text, ("--limit",), "Documents of each task, or a fraction below 1.", HARNESS, "N", parsing.number),
@@ -132,5 +142,12 @@ def _parsed(flag: Flag, value: Any) -> Any:
 
 
 def _annotation(flag: Flag) -> Any:
-    option = typer.Option(*flag.options, help=flag.help, metavar=flag.metavar, rich_help_panel=flag.panel, show_default=False)
+    option = typer.Option(
+        *flag.options,
+        help=flag.help,
+        metavar=flag.metavar,
+        rich_help_panel=flag.panel,
+        show_default=False,
+        autocompletion=flag.offered,
+    )
     return Annotated[flag.kind, option]

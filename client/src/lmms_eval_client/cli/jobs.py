@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lmms_eval_client.cli import completion
 from lmms_eval_client.cli.exits import CommandFailed
 from lmms_eval_client.cli.follow import show_results
 from lmms_eval_client.cli.screen import note, print_json, print_table, say
@@ -20,7 +21,7 @@ MAX_TASKS = 2
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Status = Annotated[list[JobStatus] | None, typer.Option("--status", help="Only these; more than one may be given.")]
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="Only with this label: key, or key=value.")]
-Jobs = Annotated[list[str], typer.Argument(help="Ids of jobs.")]
+Jobs = Annotated[list[str], typer.Argument(help="Ids of jobs.", autocompletion=completion.jobs)]
 
 
 def ls(
@@ -89,12 +90,12 @@ def update(
     say(f"{job}: {state(client.update(job, **changes))}")
 
 
-def row(job: JobSummary) -> list[str]:
+def row(job: JobSummary | JobInfo) -> list[str]:
     """A job in the columns of a list."""
-    more = f" +{len(job.tasks) - MAX_TASKS}" if len(job.tasks) > MAX_TASKS else ""
-    tasks = ",".join(job.tasks[:MAX_TASKS]) + more
-    cells = [job.job_id, job.status, job.reason or UNKNOWN, job.model, tasks, progress_text(job.progress)]
-    return [*cells, job.summary or UNKNOWN, age(job.created_at, now())]
+    model, tasks = (job.model, job.tasks) if isinstance(job, JobSummary) else (job.request["model"], job.request["tasks"])
+    more = f" +{len(tasks) - MAX_TASKS}" if len(tasks) > MAX_TASKS else ""
+    cells = [job.job_id, job.status, job.reason or UNKNOWN, model, ",".join(tasks[:MAX_TASKS]) + more]
+    return [*cells, progress_text(job.progress), job.summary or UNKNOWN, age(job.created_at, now())]
 
 
 def described(job: JobInfo) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The command line as a whole: which commands there are, and what each is called."""
 
+import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -37,7 +38,8 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (
 
 
 def main() -> None:
-    """Runs `lmmeval`, or `kubectl lmmeval`."""
+    """Runs `lmmeval`, or `kubectl lmmeval`. One that is terminated takes its tunnel along."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     app(prog_name="kubectl lmmeval" if Path(sys.argv[0]).name.startswith("kubectl") else "lmmeval")
 
 

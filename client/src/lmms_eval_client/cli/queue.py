@@ -3,7 +3,7 @@
 import itertools
 import sys
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Group
@@ -13,10 +13,10 @@ from rich.text import Text
 from lmms_eval_client.cli.jobs import COLUMNS, AsJson, row
 from lmms_eval_client.cli.screen import coloured, print_json, print_table, say
 from lmms_eval_client.client import Client
-from lmms_eval_core.wire import JobSummary
+from lmms_eval_core.wire import JobInfo, JobStatus, JobSummary
 
 RECENT = 5
-MAX_QUEUED = 20
+MAX_QUEUED = 15
 
 
 def queue(client: Client, *, as_json: AsJson = False) -> None:
@@ -48,22 +48,27 @@ def top(
 
 
 def _look(client: Client) -> tuple[str, list[list[str]]]:
+    """A headline and the rows below it: what runs, what comes next, what ended last."""
     counts = client.queue()
-    ended: Any = client.jobs(status=("completed", "failed", "cancelled"), page_size=RECENT)
-    active = _in_order(client)
-    running = sum(job.status == "running" for job in active)
-    headline = f"{running} running, {counts.queue_size} queued, {counts.completed_jobs} completed, {counts.failed_jobs} failed"
-    jobs = [*active[:MAX_QUEUED], *itertools.islice(ended, RECENT)]
+    running = list(client.jobs(status=("running",)))
+    # Lists are by age; of a long queue only what comes next is asked for, one by one.
+    queued = [job for job in map(client.job, counts.queued_jobs[:MAX_QUEUED]) if job.status is JobStatus.QUEUED]
+    ended = itertools.islice(client.jobs(status=("completed", "failed", "cancelled"), page_size=RECENT), RECENT)
+    shown = f"{len(running)} running, {counts.queue_size} queued"
+    headline = f"{shown}, {counts.completed_jobs} completed, {counts.failed_jobs} failed"
+    jobs: list[JobSummary | JobInfo] = [*running, *queued, *ended]
     return headline, [row(job) for job in jobs]
 
 
 def _in_order(client: Client) -> list[JobSummary]:
     """Running ones first, then the queue; what is on hold is last."""
     jobs = list(client.jobs(status=("running", "queued"), page_size=500))
-    return sorted(jobs, key=lambda job: (job.status != "running", job.hold, job.position_in_queue or 0, job.created_at))
+    return sorted(
+        jobs, key=lambda job: (job.status is not JobStatus.RUNNING, job.hold, job.position_in_queue or 0, job.created_at)
+    )
 
 
 def _position(job: JobSummary) -> str:
-    if job.status == "running":
+    if job.status is JobStatus.RUNNING:
         return "running"
     return "on hold" if job.hold else str(job.position_in_queue)

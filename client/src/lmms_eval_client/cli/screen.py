@@ -27,7 +27,8 @@ def note(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """A result for programs; on one line in a pipe."""
-    print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=not sys.stdout.isatty()))
+    terminal = sys.stdout.isatty()
+    say(json.dumps(value, indent=2 if terminal else None, ensure_ascii=not terminal))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

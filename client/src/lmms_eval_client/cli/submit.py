@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic import ValidationError
 
-from lmms_eval_client.cli import files, flags
+from lmms_eval_client.cli import completion, files, flags
 from lmms_eval_client.cli.connection import with_parameters
 from lmms_eval_client.cli.exits import CommandFailed
 from lmms_eval_client.cli.follow import follow
@@ -37,7 +37,7 @@ File = Annotated[
         "--filename", "-f", help="LMMEvaluations, or a configuration of lmms-eval; flags win over it.", rich_help_panel=PANEL
     ),
 ]
-Job = Annotated[str, typer.Argument(help="The job's id.")]
+Job = Annotated[str, typer.Argument(help="The job's id.", autocompletion=completion.jobs)]
 
 
 def asking(command: Callable[..., None]) -> Callable[..., None]:
