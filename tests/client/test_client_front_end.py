@@ -108,6 +108,10 @@ def test_a_job_is_held_moved_and_cancelled(ours: Client) -> None:
     job = ours.submit(REQUEST).job_id
     assert ours.update(job, priority=7, hold=True).priority == 7
     assert ours.job(job).hold
+    assert ours.update(job, ttl_seconds_after_finished=60).ttl_seconds_after_finished == 60
+    assert ours.update(job, ttl_seconds_after_finished=None).ttl_seconds_after_finished is None
+    with pytest.raises(ValueError, match="model"):
+        ours.update(job, model="other")
     assert ours.cancel(job) == f"Job {job} cancelled"
     with pytest.raises(JobCancelled) as caught:
         ours.wait(job)

@@ -16,6 +16,7 @@ from lmms_eval_core.wire import (
     EvaluateRequest,
     JobInfo,
     JobList,
+    JobPatch,
     JobSubmitResponse,
     JobSummary,
     ModelList,
@@ -124,8 +125,9 @@ def cancel(job_id: str, read: Reader[T]) -> Call[T]:
 
 
 def update(job_id: str, changes: Mapping[str, Any]) -> Call[JobInfo]:
-    """PATCH /jobs/{job_id}."""
-    return Call("PATCH", _of(job_id), as_model(JobInfo), body=dict(changes))
+    """PATCH /jobs/{job_id}; ValueError for what cannot be changed. A ttl of None takes the one that there is away."""
+    body = JobPatch.model_validate(changes).model_dump(mode="json", exclude_unset=True)
+    return Call("PATCH", _of(job_id), as_job, body=body)
 
 
 def jobs(
