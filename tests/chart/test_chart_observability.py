@@ -1,13 +1,16 @@
 """Metrics Service, alerts and dashboard: Prometheus' own checker runs the rules, Grafana's own model reads the dashboard."""
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from api_offline import offline_backend
 from deployment import CHART, ROOT, CommandFailed
 from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -15,6 +18,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from operator_objects import world
 from promtool import promtool
 
+from lmms_eval_api.limits import OpenStreams
+from lmms_eval_api.metrics import Metrics as ApiMetrics
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_operator.main import utc
 from lmms_eval_operator.metrics import Metrics
@@ -45,7 +50,7 @@ def expressions() -> Iterator[str]:
 
 
 def samples() -> dict[str, dict[str, set[str]]]:
-    """Every series name of the operator's, its labels and their values."""
+    """Every series name of operator and front end, its labels and their values."""
     metrics = Metrics(world(), leading=lambda: True, time=utc)
     metrics.passed(1, True)
     metrics.passed(1, False)
@@ -53,7 +58,11 @@ def samples() -> dict[str, dict[str, set[str]]]:
         metrics.answered(EVALUATIONS, "patch", result=result, seconds=1)
     metrics.recorded("written")
     found: dict[str, dict[str, set[str]]] = {}
-    for sample in (sample for family in metrics.registry.collect() for sample in family.samples):
+    door = ApiMetrics(offline_backend(), OpenStreams())
+    for route, status in itertools.product(("/queue", "/readyz", "/merge"), (200, 500)):
+        door.answered({"method": "GET", "state": {}, "route": SimpleNamespace(path=route)}, status=status, seconds=1)
+    families = itertools.chain(metrics.registry.collect(), door.registry.collect())
+    for sample in (sample for family in families for sample in family.samples):
         for label, value in sample.labels.items():
             found.setdefault(sample.name, {}).setdefault(label, set()).add(value)
         found.setdefault(sample.name, {})
@@ -65,7 +74,7 @@ MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 
 
 def strangers(expression: str) -> list[str]:
-    """Metrics, labels and values in an expression that the operator does not have."""
+    """Metrics, labels and values in an expression that neither of them has."""
     known, wrong = samples(), []
     for metric, matchers in SELECTOR.findall(expression):
         if metric not in known:
@@ -235,19 +244,25 @@ def test_nothing_but_a_service_is_installed_unless_it_is_asked_for(render: Rende
 
 
 @pytest.mark.integration
-def test_the_service_finds_the_operators_port_and_the_monitor_the_service(render: Render) -> None:
+@pytest.mark.parametrize(("component", "service_name"), [("operator", "operator"), ("api", "api-metrics")])
+def test_the_service_finds_the_port_and_the_monitor_the_service(render: Render, component: str, service_name: str) -> None:
     objects = render(ALL)
-    service = one(objects, "Service", "lmms-eval-operator")
-    template = one(objects, "Deployment", "lmms-eval-operator")["spec"]["template"]
+    service = one(objects, "Service", f"lmms-eval-{service_name}")
+    template = one(objects, "Deployment", f"lmms-eval-{component}")["spec"]["template"]
     assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
     ports = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
     assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
-    monitor = one(objects, "ServiceMonitor", "lmms-eval-operator")["spec"]
+    monitor = one(objects, "ServiceMonitor", f"lmms-eval-{component}")["spec"]
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["namespaceSelector"] == {"matchNames": ["team-a"]}
     assert [endpoint["port"] for endpoint in monitor["endpoints"]] == [port["name"] for port in service["spec"]["ports"]]
     others = [item for item in objects if item["kind"] == "Service" and item is not service]
     assert not [item for item in others if monitor["selector"]["matchLabels"].items() <= item["metadata"]["labels"].items()]
+
+
+@pytest.mark.integration
+def test_metrics_are_no_port_of_what_the_world_may_reach(render: Render) -> None:
+    assert [port["name"] for port in one(render(ALL), "Service", "lmms-eval-api")["spec"]["ports"]] == ["http"]
 
 
 @pytest.mark.integration
