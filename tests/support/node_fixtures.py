@@ -52,6 +52,7 @@ class Node(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 512
 
     def __init__(self, name: str, address: str) -> None:
         super().__init__((address, 0), _Handler)
@@ -167,7 +168,7 @@ def stand_in_node(kubectl: Kubectl, kubeconfig: str, tmp_path: Path) -> Iterator
     certificate, key = _serving_certificate(kubectl, name, address, tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     port = {"kubeletEndpoint": {"Port": server.server_address[1]}}
     status = {"addresses": [{"type": "InternalIP", "address": address}], "daemonEndpoints": port}

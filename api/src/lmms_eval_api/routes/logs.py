@@ -1,9 +1,10 @@
 """GET /jobs/{job_id}/logs. lmms-eval's own server keeps its logs on its disk."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
@@ -11,7 +12,7 @@ from lmms_eval_api.artifacts.logs import Answer, Part
 from lmms_eval_api.artifacts.store import problem
 from lmms_eval_api.documents import documented
 from lmms_eval_api.job import Job
-from lmms_eval_api.live import Lasting, taking
+from lmms_eval_api.live import Lasting
 from lmms_eval_api.problems import FieldProblem, Refused, unavailable
 from lmms_eval_api.routes.dependencies import FROM_CACHE, Backend, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
@@ -45,6 +46,12 @@ class LogQuery(BaseModel):
     tail: int | None = Field(default=None, ge=1, le=10_000, description="Only so many of the last lines; not with `offset`.")
 
 
+async def in_turn(query: Annotated[LogQuery, Query()], backend: BackendOf) -> AsyncIterator[LogQuery]:
+    """The query; who follows keeps others from it until the whole answer has been sent."""
+    with backend.archive.follows.taken() if query.follow else nullcontext():
+        yield query
+
+
 @router.get(
     "/jobs/{job_id}/logs",
     dependencies=FROM_CACHE,
@@ -52,7 +59,7 @@ class LogQuery(BaseModel):
     responses={**TEXT, **documented(404)},
 )
 async def job_logs(
-    job_id: str, query: Annotated[LogQuery, Query()], response: Response, backend: BackendOf, up_to_date: UpToDate
+    job_id: str, query: Annotated[LogQuery, Depends(in_turn)], response: Response, backend: BackendOf, up_to_date: UpToDate
 ) -> Response:
     """What lmms-eval prints, without secrets, colours and moving bars: from the pod, and from the object store afterwards.
 
@@ -68,8 +75,7 @@ async def job_logs(
     headers = {**response.headers, ATTEMPT: str(answer.attempt)}
     if answer.start is not None:
         headers[OFFSET] = str(answer.start)
-    content = await taking(backend.archive.follows, answer.content) if query.follow else answer.content
-    return Lasting(content, stopping=backend.stopping, media_type="text/plain", headers=headers)
+    return Lasting(answer.content, stopping=backend.stopping, media_type="text/plain", headers=headers)
 
 
 async def _read(job: Job, query: LogQuery, backend: Backend) -> Answer | None:
