@@ -106,6 +106,23 @@ def test_a_file_is_submitted_and_flags_win_over_it(command_line: CommandLine, tm
     ]
 
 
+async def test_several_are_waited_for_and_the_first_failure_decides(
+    command_line: CommandLine, client: Transport, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "".join(f"- {{model: llava_hf, model_args: pretrained=a/b, tasks: mme, name: {name}}}\n" for name in ("one", "two"))
+    )
+    process = command_line.start("submit", "-f", str(file), "--wait")
+    words(process, "one: queued (WaitingForTurn)")
+    await fail(client, "one")
+    words(process, "one: Job failed: TaskNotFound")
+    await complete(client, "two")
+    out, said = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "mme 0.5\n")
+    assert said.splitlines()[-1].startswith("lmmeval: Job failed: TaskNotFound")
+
+
 async def test_a_job_is_run_again_with_a_change(command_line: CommandLine) -> None:
     command_line.answer(*SUBMIT, "--name", "job", "--priority", "3")
     again = command_line.answer("rerun", "job", "--limit", "2").strip()

@@ -103,3 +103,8 @@ def test_the_command_line_says_why_it_gets_nowhere(kubectl: Kubectl, cluster: Cl
     assert (gone.returncode, gone.stderr.count("\n")) == (5, 1) and "kubectl says: " in gone.stderr
     bare = CommandLine({"PATH": "/nonexistent"})("ls")
     assert (bare.returncode, "Install it, or give" in bare.stderr) == (2, True)
+
+
+def test_what_is_wrong_by_itself_is_told_without_a_cluster(without_server: CommandLine) -> None:
+    done = without_server("submit", "--model", "llava_hf")
+    assert (done.returncode, done.stderr) == (2, "lmmeval: Say which tasks by --tasks, or give a file by -f.\n")

@@ -3,13 +3,12 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import typer
 
-from lmms_eval_client.address import ENV_TOKEN, ENV_URL
+from lmms_eval_client.address import ENV_URL
 from lmms_eval_client.cli import exits, tunnel
 from lmms_eval_client.cli.exits import CommandFailed
 from lmms_eval_client.client import Client
@@ -17,6 +16,8 @@ from lmms_eval_client.retries import Retries
 
 # A person who mistyped an address should not wait long for the answer; who follows a job has time.
 PATIENCE: Final = Retries(attempts=4)
+# What a request through a tunnel is addressed to; the tunnel knows where that is.
+THROUGH_TUNNEL: Final = "http://lmms-eval"
 PANEL: Final = "Where the front end is"
 
 
@@ -56,26 +57,13 @@ def with_parameters(function: Callable[..., None], parameters: list[inspect.Para
     return function
 
 
-@contextmanager
-def client_of(*, url: str, token: str, context: str, namespace: str, kubeconfig: str, release: str) -> Iterator[Client]:
-    """A client of the address that is given, or of the front end that kubectl finds."""
+def client_of(*, url: str, token: str, context: str, namespace: str, kubeconfig: str, release: str) -> Client:
+    """A client of the address that is given, or of the front end that kubectl finds when it is first asked."""
     cluster = tunnel.Cluster(context, namespace, kubeconfig)
     # A flag that names a cluster is meant, whatever the environment says.
     url = url or ("" if any(cluster) or release else os.environ.get(ENV_URL, ""))
-    if url:
-        with _client(base_url=url, token=token or None) as client:
-            yield client
-        return
-    known = token or os.environ.get(ENV_TOKEN) or None
-    with (
-        tunnel.opened(cluster, release, known) as (way, opener),
-        _client(base_url=way.base_url, token=opener, transport=way) as client,
-    ):
-        yield client
-
-
-def _client(**arguments: Any) -> Client:
+    way = None if url else tunnel.Tunnel(cluster, release)
     try:
-        return Client(retries=PATIENCE, **arguments)
+        return Client(url or THROUGH_TUNNEL, token=token or None, retries=PATIENCE, transport=way)
     except ValueError as error:
         raise CommandFailed(str(error)) from error

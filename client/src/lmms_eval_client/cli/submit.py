@@ -14,6 +14,7 @@ from lmms_eval_client.cli.exits import CommandFailed
 from lmms_eval_client.cli.follow import follow
 from lmms_eval_client.cli.screen import note, print_json, say
 from lmms_eval_client.client import Client
+from lmms_eval_client.errors import JobNotCompleted
 from lmms_eval_core.wire import EvaluateRequest
 
 JSON = dict[str, Any]
@@ -117,8 +118,21 @@ def _ask(
 ) -> None:
     jobs = [_submitted(client, request, dry_run=dry_run, quiet=wait, as_json=as_json) for request in requests]
     if wait and not dry_run:
-        for job in jobs:
-            follow(client, job, timeout=wait_timeout, as_json=as_json)
+        _follow_all(client, jobs, timeout=wait_timeout, as_json=as_json)
+
+
+def _follow_all(client: Client, jobs: list[str], *, timeout: float | None, as_json: bool) -> None:
+    """One after the other, as they run; the first that came to a bad end decides how the command ends."""
+    first: JobNotCompleted | None = None
+    for job in jobs:
+        try:
+            follow(client, job, timeout=timeout, as_json=as_json)
+        except JobNotCompleted as error:
+            if len(jobs) > 1:
+                note(f"{job}: {error}")
+            first = first or error
+    if first:
+        raise first
 
 
 def _submitted(client: Client, request: EvaluateRequest, *, dry_run: bool, quiet: bool, as_json: bool) -> str:

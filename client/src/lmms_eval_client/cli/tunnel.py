@@ -4,12 +4,10 @@ One implementation of every command follows: what speaks to the cluster speaks t
 """
 
 import base64
-import contextlib
 import json
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -126,71 +124,88 @@ def token_of(cluster: Cluster, front_end: FrontEnd) -> str | None:
 
 
 class Tunnel(httpx.BaseTransport):
-    """Requests through `kubectl port-forward`, which is started again when it has died: its pod may be replaced at any time."""
+    """Requests through `kubectl port-forward`: begun with the first one, and again when it has died, as its pod may be replaced.
 
-    def __init__(self, cluster: Cluster, front_end: FrontEnd) -> None:
+    What the requests are addressed to stays outside; a request that brings no token gets the one of the release.
+    """
+
+    def __init__(self, cluster: Cluster, release: str) -> None:
         self._cluster = cluster
-        self._front_end = front_end
+        self._release = release
         # No proxy of the environment on the way to loopback. A certificate names the Service, not loopback: that the pod at the
         # other end is the front end's is what the API server says, to which kubectl has proved itself.
         self._http = httpx.HTTPTransport(verify=False, trust_env=False)
         self._lock = threading.Lock()
-        self._process, self.port = self._start(0)
-
-    @property
-    def base_url(self) -> str:
-        """Where it begins; the same as long as it lasts."""
-        return f"{self._front_end.scheme}://127.0.0.1:{self.port}"
+        self._front_end: FrontEnd | None = None
+        self._token: str | None = None
+        self._forward: Forward | None = None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends it, with the tunnel up again if need be."""
+        """Sends it, with the tunnel up."""
         with self._lock:
-            if self._process.poll() is not None:
-                self._restart(request)
+            front_end = self._found()
+            request.url = request.url.copy_with(scheme=front_end.scheme, host="127.0.0.1", port=self._port(front_end, request))
+            if "Authorization" not in request.headers:
+                self._authorize(front_end, request)
         return self._http.handle_request(request)
 
     def close(self) -> None:
         """Takes the tunnel away."""
         self._http.close()
+        if self._forward is not None:
+            self._forward.close()
+
+    def _found(self) -> FrontEnd:
+        self._front_end = self._front_end or find(self._cluster, self._release)
+        return self._front_end
+
+    def _port(self, front_end: FrontEnd, request: httpx.Request) -> int:
+        if self._forward is None:
+            self._forward = Forward(self._cluster, front_end)
+        elif not self._forward.alive:
+            self._forward.close()
+            try:
+                self._forward = Forward(self._cluster, front_end)
+            except CommandFailed as error:
+                # As from a server that is away: tried again, with patience.
+                raise httpx.ConnectError(str(error), request=request) from error
+        return self._forward.port
+
+    def _authorize(self, front_end: FrontEnd, request: httpx.Request) -> None:
+        self._token = self._token or token_of(self._cluster, front_end)
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+
+
+class Forward:
+    """One `kubectl port-forward`, from a free port of this machine; CommandFailed with its own words if it does not come up."""
+
+    def __init__(self, cluster: Cluster, front_end: FrontEnd) -> None:
+        target = f"deployment/{front_end.name}"
+        command = cluster.argv("port-forward", target, f":{front_end.port}", "--address=127.0.0.1", POD_TIMEOUT)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.port = self._announced()
+        # It says a line for each connection: a full pipe would stop it.
+        threading.Thread(target=lambda: list(self._process.stdout or ()), daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """Ends it."""
         self._process.terminate()
         self._process.wait()
 
-    def _restart(self, request: httpx.Request) -> None:
-        try:
-            self._process, _ = self._start(self.port)
-        except CommandFailed as error:
-            # As from a server that is away: tried again, with patience.
-            raise httpx.ConnectError(str(error), request=request) from error
-
-    def _start(self, port: int) -> tuple[subprocess.Popen[str], int]:
-        target = f"deployment/{self._front_end.name}"
-        local = str(port) if port else ""
-        command = self._cluster.argv(
-            "port-forward", target, f"{local}:{self._front_end.port}", "--address=127.0.0.1", POD_TIMEOUT
-        )
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert process.stdout is not None
-        first = process.stdout.readline()
+    def _announced(self) -> int:
+        assert self._process.stdout is not None
+        first = self._process.stdout.readline()
         match = FORWARDED.search(first)
         if match is None:
-            process.terminate()
-            process.wait()
+            self.close()
             raise CommandFailed(_cluster_trouble(first), Code.UNREACHABLE)
-        # It says a line for each connection: a full pipe would stop it.
-        threading.Thread(target=lambda: list(process.stdout or ()), daemon=True).start()
-        return process, int(match[1])
-
-
-@contextlib.contextmanager
-def opened(cluster: Cluster, release: str, token: str | None) -> Iterator[tuple[Tunnel, str | None]]:
-    """A tunnel to the front end, and the token that opens it."""
-    front_end = find(cluster, release)
-    token = token or token_of(cluster, front_end)
-    tunnel = Tunnel(cluster, front_end)
-    try:
-        yield tunnel, token
-    finally:
-        tunnel.close()
+        return int(match[1])
 
 
 def _cluster_trouble(words: str) -> str:
