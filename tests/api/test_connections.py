@@ -177,6 +177,21 @@ async def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     assert (await client.rest()).count(b"HTTP/1.1 200") == 3
 
 
+@pytest.mark.parametrize(
+    "late",
+    [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc", b"GET / HTTP/1.1\r\nX-A: " + b"a" * 300_000],
+    ids=["slow", "large"],
+)
+async def test_what_is_wrong_with_the_next_request_is_not_said_in_the_middle_of_an_answer(server: Server, late: bytes) -> None:
+    client = await connect(server)
+    await client.send(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n" + late)
+    answer = await client.rest()
+    # All of it may be lost with the connection.
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 200")
+    assert b"HTTP/1.1 4" not in answer
+    assert await healthy(server)
+
+
 async def test_a_stream_lasts_as_long_as_it_is_read(server: Server) -> None:
     client = await connect(server)
     await client.send(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -77,9 +77,8 @@ class PatientProtocol(HttpToolsProtocol):
         if self._head is not None:
             self._head += len(data)
             if self._head > MAX_HEAD_BYTES:
-                self.transport.write(TOO_LARGE)
-                return self._hang_up()
-        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+                return self._hang_up(TOO_LARGE if self._at_rest else b"")
+        if self._at_rest or self.cycle.more_body:
             self._arrival.start(self.request_seconds, self._give_up)
         else:
             self._arrival.stop()
@@ -105,15 +104,23 @@ class PatientProtocol(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
         self._depart()
 
-    def _give_up(self) -> None:
-        if self.cycle is not None and not self.cycle.response_started:
-            # The application is waiting for the body, and is told that nobody is there any more.
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-            self.transport.write(TOO_SLOW)
-        self._hang_up()
+    @property
+    def _at_rest(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
 
-    def _hang_up(self) -> None:
+    def _give_up(self) -> None:
+        if self._at_rest:
+            return self._hang_up()
+        # The application is waiting for the body, and is told that nobody is there any more.
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        # Nothing is said into the middle of an answer, this one's or the one's before it.
+        self._hang_up(b"" if self.cycle.response_started or self.pipeline else TOO_SLOW)
+
+    def _hang_up(self, last_words: bytes = b"") -> None:
+        if not self.transport.is_closing():
+            self.transport.write(last_words)
         self.transport.close()
         self._depart()
 
