@@ -1,8 +1,10 @@
 """The client against the front end on a real API server."""
 
 import asyncio
+import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import httpx
 import pytest
@@ -35,6 +37,20 @@ REQUEST = EvaluateRequest(model="llava_hf", tasks=["mme"], model_args={"pretrain
 def ours(front_end: FrontEnd) -> Iterator[Client]:
     with Client(front_end.url, token=TOKEN) as client:
         yield client
+
+
+def test_every_method_of_lmms_evals_clients_is_there_with_its_arguments_and_defaults(upstream: ModuleType) -> None:
+    for theirs, ours in ((upstream.EvalClient, EvalClient), (upstream.AsyncEvalClient, AsyncEvalClient)):
+        for name, method in inspect.getmembers(theirs, inspect.isfunction):
+            if not name.startswith("_"):
+                wanted = [one for one in _arguments(method) if one.kind is not inspect.Parameter.VAR_KEYWORD]
+                offered = _arguments(getattr(ours, name))[: len(wanted)]
+                assert [(one.name, one.default) for one in offered] == [(one.name, one.default) for one in wanted], name
+                assert inspect.iscoroutinefunction(getattr(ours, name)) == inspect.iscoroutinefunction(method)
+
+
+def _arguments(function: Callable[..., object]) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values())
 
 
 async def test_code_written_for_lmms_evals_client_runs(
