@@ -117,6 +117,16 @@ async def test_a_completed_job_carries_its_output_and_says_where_the_rest_is(ses
     assert (await session.get("/jobs/a/results")).json() == job["output"]
 
 
+@pytest.mark.parametrize("path", ["/evals/jobs/a", "/jobs/a"])
+async def test_links_lead_back_below_the_prefix_whether_a_proxy_strips_it_or_not(
+    cache: JobCache, session: httpx.AsyncClient, bucket: CountingStore, path: str
+) -> None:
+    async with session_of(cache, bucket, root_path="/evals") as below:
+        job = (await below.get(path)).json()
+        assert job["links"]["results"] == "http://front-end/evals/jobs/a/results"
+        assert (await below.get(job["links"]["samples"]["more"])).json()["samples"] == CLEAN[:3]
+
+
 async def test_the_first_samples_can_be_had_with_it(session: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     job = (await session.get("/jobs/a?include=samples")).json()
     assert job["samples"] == {"mme": CLEAN[:10], "more": CLEAN[:3]} and job["output"]
