@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmms_eval_client import JobInfo, Progress
+from lmms_eval_client.cli.jobs import COLUMNS
+from lmms_eval_client.cli.screen import coloured
 from lmms_eval_client.cli.text import age, clean, duration, progress_text, state
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -54,6 +56,28 @@ def test_progress() -> None:
 def test_states(fields: dict[str, object], text: str) -> None:
     job = JobInfo.model_validate({"job_id": "a", "created_at": "2026-01-01T00:00:00Z", "request": {}, **fields})
     assert state(job) == text
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (60, ["JOB", "STATUS", "PROGRESS", "AGE"]),
+        (90, ["JOB", "STATUS", "REASON", "PROGRESS", "SCORE", "AGE"]),
+        (200, list(COLUMNS)),
+    ],
+)
+def test_a_narrow_terminal_gets_the_columns_that_matter(width: int, columns: list[str]) -> None:
+    row = [
+        "6b1f2a3c-aaaa",
+        "completed",
+        "Succeeded",
+        "qwen2_5_vl",
+        "mme,mmmu_val",
+        "2374/2374 100%",
+        "mme 1523.4, mmmu_val 0.51",
+        "3h",
+    ]
+    assert [column.header for column in coloured(COLUMNS, [row], width=width).columns] == columns
 
 
 def test_what_would_steer_a_terminal_is_taken_out() -> None:

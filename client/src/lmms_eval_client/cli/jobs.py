@@ -19,8 +19,10 @@ COLUMNS = ("JOB", "STATUS", "REASON", "MODEL", "TASKS", "PROGRESS", "SCORE", "AG
 MAX_TASKS = 2
 
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
-Status = Annotated[list[JobStatus] | None, typer.Option("--status", help="Only these; more than one may be given.")]
-Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="Only with this label: key, or key=value.")]
+Status = Annotated[
+    list[JobStatus] | None, typer.Option("--status", metavar="STATUS", help="Only these; more than one may be given.")
+]
+Labels = Annotated[list[str] | None, typer.Option("--label", "-l", metavar="KEY[=VALUE]", help="Only with this label.")]
 Jobs = Annotated[list[str], typer.Argument(help="Ids of jobs.", autocompletion=completion.jobs)]
 
 

@@ -43,7 +43,7 @@ def top(
     with Live(screen=True, auto_refresh=False) as live:
         while True:
             headline, rows = _look(client)
-            live.update(Group(Text(headline, style="bold"), coloured(COLUMNS, rows)), refresh=True)
+            live.update(Group(Text(headline, style="bold"), coloured(COLUMNS, rows, width=live.console.width)), refresh=True)
             time.sleep(interval)
 
 

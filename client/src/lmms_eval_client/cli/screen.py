@@ -13,6 +13,7 @@ from lmms_eval_client.cli.text import clean
 
 STYLES: Final = {"queued": "yellow", "running": "cyan", "completed": "green", "failed": "red", "cancelled": "bright_black"}
 GAP: Final = "   "
+MISSED_LEAST: Final = ("TASKS", "MODEL", "REASON", "MEMBERS", "METRICS", "SCORE")
 
 
 def say(text: str) -> None:
@@ -33,21 +34,34 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Rows under headings, as kubectl shows them."""
-    cells = [[clean(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        Console(highlight=False).print(coloured(columns, cells))
+        console = Console(highlight=False)
+        console.print(coloured(columns, rows, width=console.width))
         return
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    for line in (columns, *cells):
-        print(GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    lines = [[clean(cell) for cell in line] for line in (columns, *rows)]
+    for line in _aligned(lines):
+        print(line)
 
 
-def coloured(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """The same as a table of rich."""
+def coloured(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> Table:
+    """The same as a table of rich; in a narrow terminal without the columns that one misses least."""
+    head, *lines = _fitting([[clean(cell) for cell in line] for line in (columns, *rows)], width)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, len(GAP), 0, 0))
-    for index, column in enumerate(columns):
-        # The first column names a job; it is what one copies.
-        table.add_column(column, no_wrap=index == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    for column in head:
+        table.add_column(column, no_wrap=True)
+    for line in lines:
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in line))
     return table
+
+
+def _fitting(lines: list[list[str]], width: int) -> list[list[str]]:
+    for dropped in MISSED_LEAST:
+        if dropped in lines[0] and max(map(len, _aligned(lines))) > width:
+            index = lines[0].index(dropped)
+            lines = [[*line[:index], *line[index + 1 :]] for line in lines]
+    return lines
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
