@@ -42,15 +42,13 @@ def evaluations(script: Script) -> Evaluations:
     return Evaluations(cast(KubeClient, script), JobCache(), new_id=lambda: "mine")
 
 
-async def test_what_was_deleted_between_two_looks_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lmms_eval_api.evaluations.CREATE_BACKOFFS", (0.0, 0.0))
+async def test_what_was_deleted_between_two_looks_is_made_again() -> None:
     script = Script(errors.AlreadyExists("taken"), None, reads=iter([None]))
     submitted = await evaluations(script).submit(REQUEST, caller="me", key="key")
     assert (submitted.job.status, submitted.replayed) == ("queued", False)
 
 
-async def test_what_comes_and_goes_for_ever_is_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lmms_eval_api.evaluations.CREATE_BACKOFFS", (0.0, 0.0))
+async def test_what_comes_and_goes_for_ever_is_a_conflict() -> None:
     script = Script(*[errors.AlreadyExists("taken")] * 3, reads=iter([None] * 3))
     with pytest.raises(errors.Conflict):
         await evaluations(script).submit(REQUEST, caller="me")
@@ -60,3 +58,12 @@ async def test_what_belongs_to_another_is_taken() -> None:
     script = Script(errors.AlreadyExists("taken"), reads=iter([evaluation_object("mine")]))
     with pytest.raises(NameTaken):
         await evaluations(script).submit(REQUEST, caller="me")
+
+
+async def test_a_lost_answer_is_asked_for_again_and_then_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmms_eval_api.evaluations.BACKOFFS", (0.0, 0.0))
+    lost = errors.Unavailable("no answer")
+    submitted = await evaluations(Script(lost, errors.Throttled("busy"), None, reads=iter([]))).submit(REQUEST, caller="me")
+    assert submitted.job.name == "mine"
+    with pytest.raises(errors.Unavailable):
+        await evaluations(Script(lost, lost, lost, reads=iter([]))).submit(REQUEST, caller="me")

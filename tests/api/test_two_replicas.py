@@ -60,12 +60,17 @@ def stale_answers(session: httpx.Client, *, forgetful: bool) -> list[str]:
         if answer.get(key) != expected:
             stale.append(f"{path}: {key} is {answer.get(key)!r} and was made {expected!r}")
 
+    def write(method: str, path: str, body: Any = None) -> Any:
+        answer = session.request(method, path, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
     for number in range(ROUNDS):
-        name = session.post("/evaluate", json=SMALL).raise_for_status().json()["job_id"]
+        name = write("POST", "/evaluate", SMALL)["job_id"]
         read("/queue", "queued_jobs", [name])
-        session.patch(f"/jobs/{name}", json={"priority": number % 100 + 1}).raise_for_status()
+        write("PATCH", f"/jobs/{name}", {"priority": number % 100 + 1})
         read(f"/jobs/{name}", "priority", number % 100 + 1)
-        session.delete(f"/jobs/{name}").raise_for_status()
+        write("DELETE", f"/jobs/{name}")
         read(f"/jobs/{name}", "status", "cancelled")
     return stale
 

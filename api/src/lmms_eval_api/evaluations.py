@@ -3,7 +3,7 @@
 import asyncio
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from pydantic.alias_generators import to_camel
@@ -24,7 +24,8 @@ CANCEL_ATTEMPTS: Final = 5
 TTL: Final = "ttl_seconds_after_finished"
 # A caller who has waited for the watch waits no longer for this.
 REREAD_SECONDS: Final = 2.0
-CREATE_BACKOFFS: Final = (0.2, 1.0)
+CREATE_ATTEMPTS: Final = 3
+BACKOFFS: Final = (0.2, 1.0)
 
 
 class AlreadyEnded(Exception):
@@ -98,17 +99,14 @@ class Evaluations:
 
     async def _create(self, wanted: Submission, *, dry_run: bool = False) -> Created:
         """Creates once, however often it has to be tried, and wherever: what has the mark of this submission is its success."""
-        for backoff in (*CREATE_BACKOFFS, None):
+        for _ in range(CREATE_ATTEMPTS):
             try:
-                return Created(await self._client.create(EVALUATIONS, wanted.body, dry_run=dry_run), again=False)
+                made = await patiently(lambda: self._client.create(EVALUATIONS, wanted.body, dry_run=dry_run))
+                return Created(made, again=False)
             except errors.AlreadyExists:
                 found = await self._existing(wanted)
                 if found is not None:
                     return Created(found, again=True)
-            except (errors.Unavailable, errors.Throttled):
-                if backoff is None:
-                    raise
-            await asyncio.sleep(backoff or 0)
         raise errors.Conflict(f"job {wanted.identity.name} is created and deleted all the time")
 
     async def _existing(self, wanted: Submission) -> Object | None:
@@ -123,7 +121,7 @@ class Evaluations:
     async def change(self, job: Job, wanted: JobPatch) -> Job:
         """Changes what may change of a stored job. `errors.NotFound` if it is gone."""
         patch = alteration(job, wanted)
-        return self.cache.learn(await self._client.json_patch(EVALUATIONS, job.name, patch)) if patch else job
+        return await self._patch(job, patch) if patch else job
 
     async def cancel(self, job: Job, *, by: str, running: bool = True) -> Job:
         """Asks for the end of a queued job, or a `running` one. AlreadyEnded, IsRunning; asking twice is the same as once."""
@@ -136,10 +134,23 @@ class Evaluations:
             if document["spec"].get("cancel"):
                 return job
             try:
-                return self.cache.learn(await self._client.json_patch(EVALUATIONS, job.name, cancellation(document, by=by)))
+                return await self._patch(job, cancellation(document, by=by))
             except errors.Conflict:
                 job = self.cache.learn(await self._client.get(EVALUATIONS, job.name))
         raise errors.Conflict(f"job {job.name} keeps changing")
+
+    async def _patch(self, job: Job, patch: Patch) -> Job:
+        return self.cache.learn(await patiently(lambda: self._client.json_patch(EVALUATIONS, job.name, patch)))
+
+
+async def patiently(call: Callable[[], Awaitable[Object]]) -> Object:
+    """A write that may be done twice, tried again when there is no answer: lmms-eval's own client gives up at the first 503."""
+    for backoff in BACKOFFS:
+        try:
+            return await call()
+        except (errors.Unavailable, errors.Throttled):
+            await asyncio.sleep(backoff)
+    return await call()
 
 
 def cancellation(document: Object, *, by: str) -> Patch:
