@@ -15,6 +15,7 @@ from lmms_eval_api.metrics import Metrics
 from lmms_eval_api.routes import catalogue, events, jobs, listing, logs, merge, probes, queue, results, samples
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings
+from lmms_eval_api.unchanged import Unchanged
 
 DESCRIPTION: Final = "The HTTP server of lmms-eval, on Kubernetes: its routes, words and clients, with jobs that outlive it."
 SECURITY_SCHEMES: Final = {
@@ -39,6 +40,7 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
     problems.register(app)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Unchanged, backend=backend, root_path=settings.root_path)
     streams = OpenStreams()
     app.add_middleware(Limits, settings=settings, open_streams=streams)
     app.add_middleware(Authentication, authenticator=authenticator, root_path=settings.root_path)
