@@ -110,7 +110,7 @@ def test_a_wait_goes_on_when_the_front_end_is_replaced(lmmeval: CommandLine, rel
 
 def test_an_interrupted_wait_leaves_no_tunnel_and_the_job(lmmeval: CommandLine) -> None:
     process = lmmeval.start(*SLOW, "--limit", "16", "--name", "left-alone", "--wait")
-    line(process, "queued (")
+    line(process, "running (")
     (tunnel,) = _children(process.pid)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
