@@ -28,6 +28,8 @@ def tasks(
     listed = [task for task in found.tasks if isinstance(task, ListedTask)]
     if as_json:
         print_json([task.model_dump(mode="json") for task in listed])
+    elif not listed:
+        note("No tasks.")
     elif details:
         print_table(("NAME", "KIND", "DATASET", "OUTPUT", "METRICS", "MEMBERS"), [_row(task) for task in listed])
     else:
