@@ -1,5 +1,6 @@
 """The installed chart on a real node, and words for what tests do with it."""
 
+import contextlib
 import json
 import subprocess
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import deployment
+import httpx
 import pytest
 from deployment import Deployment, Kubectl
 
@@ -165,3 +167,19 @@ def release(node: Kubectl, images: dict[str, str]) -> Iterator[Release]:
     installed.install(values)
     yield Release(installed, values)
     installed.uninstall()
+
+
+@contextlib.contextmanager
+def front_end(release: Release) -> Iterator[httpx.Client]:
+    """The front end of the release, with its token, until its pod is replaced."""
+    with release.deployment.port_forward(f"{release.deployment.release}-api", 80) as url:
+        headers = {"Authorization": f"Bearer {release.deployment.token()}"}
+        with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+            yield client
+
+
+@pytest.fixture
+def http(release: Release) -> Iterator[httpx.Client]:
+    """The same for the length of a test."""
+    with front_end(release) as client:
+        yield client

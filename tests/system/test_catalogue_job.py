@@ -1,7 +1,6 @@
 """What the evaluator image knows, on its way through the Job of the installed chart to the front end."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -12,14 +11,6 @@ pytestmark = pytest.mark.system
 
 JOB = "app.kubernetes.io/component=catalogue"
 SECONDS = 300.0
-
-
-@pytest.fixture
-def http(release: Release) -> Iterator[httpx.Client]:
-    with release.deployment.port_forward(f"{release.deployment.release}-api", 80) as url:
-        headers = {"Authorization": f"Bearer {release.deployment.token()}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
-            yield client
 
 
 def listed(http: httpx.Client, path: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from base64 import b64decode
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -25,14 +24,6 @@ BODY: dict[str, Any] = {
     "num_gpus": 0,
 }
 FIRST = b"lmms-eval-runner: attempt 1 of "
-
-
-@pytest.fixture
-def http(release: Release) -> Iterator[httpx.Client]:
-    with release.deployment.port_forward(f"{release.deployment.release}-api", 80) as url:
-        headers = {"Authorization": f"Bearer {release.deployment.token()}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
-            yield client
 
 
 class Follower(threading.Thread):

@@ -1,7 +1,6 @@
 """The front end of the installed chart: submit, follow, read the scores, cancel; closed without the token."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -17,14 +16,6 @@ BODY: dict[str, Any] = {
     "include_path": f"{SMOKE}/tasks",
     "limit": 4,
 }
-
-
-@pytest.fixture
-def http(release: Release) -> Iterator[httpx.Client]:
-    with release.deployment.port_forward(f"{release.deployment.release}-api", 80) as url:
-        headers = {"Authorization": f"Bearer {release.deployment.token()}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
-            yield client
 
 
 def wait_for(http: httpx.Client, job: str) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""The API server or the object store goes away for two minutes at the end of a run; the results are published afterwards."""
+"""The API server or the object store goes away for two minutes at the end of a run; the results are published afterwards.
+
+Operator and front end do not need each other.
+"""
 
 import time
 
 import deployment
 import pytest
-from release_fixtures import Release, smoke
+from release_fixtures import SMOKE, TASK, Release, front_end, smoke
 
 pytestmark = pytest.mark.system
 
@@ -36,3 +39,25 @@ def test_results_survive_two_minutes_without_the_api_server(release: Release) ->
     )
     assert release.finish(name)["phase"] == "Completed"
     release.deployment("rollout", "status", f"deployment/{release.deployment.release}-operator", "--timeout=120s")
+
+
+def test_one_submits_without_the_operator_and_runs_without_the_front_end(release: Release) -> None:
+    def scale(part: str, replicas: int) -> None:
+        workload = f"deployment/{release.deployment.release}-{part}"
+        release.deployment("scale", workload, f"--replicas={replicas}")
+        release.deployment("rollout", "status", workload, "--timeout=120s")
+
+    scale("operator", 0)
+    arguments = {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"}
+    body = {"model": "llava_hf", "model_args": arguments, "tasks": [TASK], "include_path": f"{SMOKE}/tasks", "limit": 4}
+    with front_end(release) as http:
+        submitted = http.post("/evaluate", json=body)
+        assert (submitted.status_code, submitted.json()["position_in_queue"]) == (200, 0)
+        job = submitted.json()["job_id"]
+        assert http.get(f"/jobs/{job}").json()["status"] == "queued"
+    scale("api", 0)
+    scale("operator", 2)
+    assert release.finish(job)["phase"] == "Completed"
+    scale("api", 1)
+    with front_end(release) as http:
+        assert http.get(f"/jobs/{job}").json()["output"]["results"][TASK]
