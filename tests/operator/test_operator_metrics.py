@@ -26,6 +26,8 @@ from lmms_eval_operator.metered import Metered
 from lmms_eval_operator.metrics import PLACES, Metrics, outcome
 from lmms_eval_operator.view import View
 
+# The front end has metrics of its own, in the same table.
+FRONT_END = "lmmseval_api_"
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -239,7 +241,8 @@ def test_the_page_for_operators_lists_every_metric_with_its_labels() -> None:
         )
         for family in families
     }
-    assert {name: ", ".join(sorted(labels.split(", "))) for name, labels in documented()} == there
+    told = {name: ", ".join(sorted(labels.split(", "))) for name, labels in documented() if not name.startswith(FRONT_END)}
+    assert told == there
 
 
 @pytest.mark.integration
