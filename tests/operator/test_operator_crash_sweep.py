@@ -1,9 +1,10 @@
 """Every write of every scenario is the one that goes wrong, on a real API server with a real Job controller.
 
-A scenario is played once undisturbed, and its writes are counted as the API server sees them. Then once for each write and each
-mishap (`operator_faults`): the operator is killed before or after it, the API server refuses, fails, answers too late or not
-at all. Whatever it was, the evaluations end as in the undisturbed run, every attempt has one Job, no slot ever has two live
-attempts, what has ended stays so, the slot is free, and an operator that starts then finds nothing to write.
+A scenario is played undisturbed, and its writes are counted as the API server sees them (now and then there is one less, as two
+changes are told in one status). Then it is played once for each write and each mishap (`operator_faults`): the operator is
+killed before or after it, the API server refuses, fails, answers too late or not at all. Whatever it was, the evaluations end
+as in the undisturbed run, every attempt has one Job, no slot ever has two live attempts, what has ended stays so, the slot is
+free, and an operator that starts then finds nothing to write.
 
 There is no node: the scenarios play scheduler, kubelet and reporter. All pairs of write and mishap are a thousand; by default
 every fifth is taken, with LMMS_EVAL_SWEEP_EVERY=1 all are.
@@ -121,10 +122,11 @@ async def stages(
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_whatever_befalls_a_write_the_promises_hold(stages: list[Stage], name: str) -> None:
     scenario = SCENARIOS[name]
-    undisturbed = await stages[0].play(scenario)
-    assert not undisturbed.wrong, undisturbed.wrong
-    cases = selected(len(undisturbed.writes))
-    print(f"{name}: {len(undisturbed.writes)} writes, {len(cases)} cases")
+    undisturbed = await asyncio.gather(*(stage.play(scenario) for stage in stages))
+    assert not any(played.wrong for played in undisturbed), [played.wrong for played in undisturbed]
+    writes = min(len(played.writes) for played in undisturbed)
+    cases = selected(writes)
+    print(f"{name}: {writes} writes, {len(cases)} cases")
     wrong: list[str] = []
 
     async def work(stage: Stage) -> None:
@@ -148,6 +150,8 @@ async def befalls(stage: Stage, scenario: Scenario, at: int, mishap: str) -> lis
     """What was wrong."""
     try:
         played = await stage.play(scenario, MISHAPS[mishap], at)
+        if not played.hit and not played.wrong:
+            played = await stage.play(scenario, MISHAPS[mishap], at)
     except BaseException as error:
         error.add_note(f"write {at}, {mishap}")
         raise
