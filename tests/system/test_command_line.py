@@ -20,6 +20,8 @@ RUN_SECONDS = 300
 MODEL = ("--model", "llava_hf", "--model_args", f"pretrained={SMOKE}/models/llava,device=cpu,device_map=cpu")
 SUBMIT = ("submit", *MODEL, "--tasks", TASK, "--include_path", f"{SMOKE}/tasks", "--limit", "4", "--batch_size", "1")
 SLOW = (*SUBMIT, "--env-value", "SMOKE_SLEEP_SECONDS=2")
+# Cancelled long before its end, however slow the machine is.
+LONG = (*SUBMIT, "--env-value", "SMOKE_SLEEP_SECONDS=60")
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_a_log_is_followed_from_before_there_is_one_until_its_end(lmmeval: Comma
 
 
 def test_a_running_one_is_cancelled(lmmeval: CommandLine) -> None:
-    process = lmmeval.start(*SLOW, "--limit", "16", "--name", "stopped", "--wait")
+    process = lmmeval.start(*LONG, "--name", "stopped", "--wait")
     line(process, "running (Evaluating)")
     assert lmmeval.answer("cancel", "stopped") == "Job stopped is being cancelled\n"
     _, said = process.communicate(timeout=RUN_SECONDS)
@@ -109,7 +111,7 @@ def test_a_wait_goes_on_when_the_front_end_is_replaced(lmmeval: CommandLine, rel
 
 
 def test_an_interrupted_wait_leaves_no_tunnel_and_the_job(lmmeval: CommandLine) -> None:
-    process = lmmeval.start(*SLOW, "--limit", "16", "--name", "left-alone", "--wait")
+    process = lmmeval.start(*LONG, "--name", "left-alone", "--wait")
     line(process, "running (")
     (tunnel,) = _children(process.pid)
     process.send_signal(signal.SIGINT)
