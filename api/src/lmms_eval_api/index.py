@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from lmms_eval_core.catalogue import Catalogue, KnownModel, KnownTask
@@ -32,8 +33,9 @@ class Index:
     def __init__(self, catalogue: Catalogue) -> None:
         self._tasks = catalogue.tasks
         self._models = catalogue.models
-        self._task_names = {task.name for task in catalogue.tasks}
+        self._task_names = frozenset(task.name for task in catalogue.tasks)
         self._by_name = {name: model for model in catalogue.models for name in (model.name, *model.aliases)}
+        self._model_names = frozenset(self._by_name)
         self._versions = catalogue.versions
         self._all_tasks = {details: self._task_answer(self._tasks, details=details) for details in (False, True)}
         self._all_models = {details: self._model_answer(self._models, details=details) for details in (False, True)}
@@ -71,7 +73,7 @@ class Index:
     def _model_warnings(self, name: str) -> Iterator[str]:
         known = self._by_name.get(name)
         if known is None:
-            guess = _guess(name, self._by_name)
+            guess = _guess(name, self._model_names)
             yield f"The evaluator image knows no model {_short(name)}.{guess} GET /models lists those it knows."
         elif known.unavailable:
             yield f"The evaluator image cannot use the model {_short(name)}. {known.unavailable}"
@@ -106,7 +108,9 @@ def _holds(part: str, *names: str) -> bool:
     return any(part.casefold() in name.casefold() for name in names)
 
 
-def _guess(name: str, known: Iterable[str]) -> str:
+# A training loop sends the same names again and again.
+@lru_cache(maxsize=1024)
+def _guess(name: str, known: frozenset[str]) -> str:
     found = get_close_matches(name, known, n=1, cutoff=0.75) if len(name) <= MAX_LETTERS else []
     return f" Did you mean {found[0]}?" if found else ""
 

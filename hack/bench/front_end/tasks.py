@@ -8,6 +8,7 @@ import httpx
 from deployment import CommandFailed
 
 from bench.front_end.servers import Server
+from bench.population import TASKS
 from bench.rows import Row, percentile
 from lmms_eval_core.catalogue import Catalogue, KnownModel, KnownTask, TaskKind
 from lmms_eval_core.layout import catalogue_file
@@ -22,7 +23,8 @@ IMAGE: Final = "00"
 def store(folder: Path, *, namespace: str) -> dict[str, str]:
     """A store that has such a list, as a front end is pointed to it."""
     tasks = [KnownTask(name=f"some_benchmark_{number:04}", kind=TaskKind.TASK) for number in range(NAMES)]
-    catalogue = Catalogue(tasks=tasks, models=[KnownModel(name="llava_hf")])
+    tasks += [KnownTask(name=name, kind=TaskKind.TASK) for name in TASKS]
+    catalogue = Catalogue(tasks=tasks, models=[KnownModel(name="qwen2_5_vl")])
     file = folder / namespace / catalogue_file(IMAGE)
     file.parent.mkdir(parents=True)
     file.write_text(catalogue.to_json())
