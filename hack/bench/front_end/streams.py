@@ -33,7 +33,7 @@ class Stream:
 async def measure(server: Server, jobs: Sequence[str]) -> list[Row]:
     """The jobs are queued, in this order. The first of them are cancelled, which moves up all that stand behind."""
     before = server.process.resident_mib()
-    watched, cancelled = jobs[-STREAMS:], jobs[:CHANGES]
+    watched, cancelled = jobs[CHANGES:][-STREAMS:], jobs[:CHANGES]
     gate = asyncio.Semaphore(OPENED_AT_ONCE)
     opened = await asyncio.gather(*(_open(server, name, gate) for name in watched))
     streams = [Stream(reader) for reader, _ in opened]
