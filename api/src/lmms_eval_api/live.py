@@ -76,10 +76,11 @@ async def _step(content: AsyncGenerator[bytes, None]) -> bytes | None:
 
 async def begun(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """The content, of which the first piece has come: what stands in its way is raised while there can be another answer."""
-    return _joined(await anext(content, b""), content)
+    return preceded(await anext(content, b""), content)
 
 
-async def _joined(first: bytes, content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def preceded(first: bytes, content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """What has been read of the content already, and the rest of it."""
     async with aclosing(content):
         yield first
         async for piece in content:
