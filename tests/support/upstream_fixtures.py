@@ -15,9 +15,7 @@ from types import ModuleType
 import httpx
 import pytest
 from api_fixtures import START_SECONDS, free_port
-from deployment import ROOT
-
-LOCK = ROOT / "tests" / "support" / "upstream-client.lock"
+from upstream import installed
 
 
 @dataclass(frozen=True)
@@ -71,13 +69,7 @@ class UpstreamServer:
 @pytest.fixture(scope="session")
 def upstream_folder() -> Path:
     """The folder with `lmms_eval` as released; installed when the lock changes."""
-    folder = ROOT / "build" / "upstream-client"
-    done = folder / "installed.lock"
-    if not done.exists() or done.read_bytes() != LOCK.read_bytes():
-        options = ["--quiet", "--no-deps", "--require-hashes", "--upgrade", "--target", str(folder)]
-        subprocess.run([sys.executable, "-m", "pip", "install", *options, "--requirement", str(LOCK)], check=True)
-        done.write_bytes(LOCK.read_bytes())
-    return folder
+    return installed()
 
 
 @pytest.fixture(scope="session")

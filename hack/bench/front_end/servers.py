@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import httpx
+import upstream
 from deployment import ROOT, CommandFailed
 
 from bench.process import Process, program, running
@@ -18,8 +18,6 @@ from bench.process import Process, program, running
 SERVING_CORE: Final = 0
 LOADING_CORE: Final = 1
 LOGS: Final = ROOT / "build" / "bench"
-LOCK: Final = ROOT / "tests" / "support" / "upstream-client.lock"
-UPSTREAM: Final = ROOT / "build" / "upstream-client"
 OUR_PORT, THEIR_PORT = 18998, 18999
 START_SECONDS: Final = 120.0
 LAUNCH: Final = """
@@ -76,10 +74,9 @@ def ours(*, kubeconfig: str, namespace: str, **more: str) -> Iterator[Server]:
 @contextlib.contextmanager
 def original() -> Iterator[Server]:
     """lmms-eval's own server, unmodified, with its defaults."""
-    _install()
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "sitecustomize.py").write_text(ENDLESS)
-        command = _pinned(sys.executable, "-c", LAUNCH, str(UPSTREAM), str(THEIR_PORT))
+        command = _pinned(sys.executable, "-c", LAUNCH, str(upstream.installed()), str(THEIR_PORT))
         url = f"http://127.0.0.1:{THEIR_PORT}"
         with running(command, {"PYTHONPATH": folder}, log=LOGS / "original.log") as process:
             yield Server(url, process, {}, _ready(process, f"{url}/health"))
@@ -100,13 +97,3 @@ def _ready(process: Process, url: str) -> float:
                 return time.monotonic() - process.began
         time.sleep(0.02)
     raise CommandFailed(f"{url} does not answer; see {LOGS}")
-
-
-def _install() -> None:
-    """The package as released, in a folder of its own; its server needs nothing that we do not have."""
-    done = UPSTREAM / "installed.lock"
-    if done.exists() and done.read_bytes() == LOCK.read_bytes():
-        return
-    options = ["--quiet", "--no-deps", "--require-hashes", "--upgrade", "--target", str(UPSTREAM)]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, "--requirement", str(LOCK)], check=True)
-    done.write_bytes(LOCK.read_bytes())
