@@ -61,6 +61,15 @@ def number(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.4g}"
 
 
+def answer_texts(answer: Any) -> Iterator[str]:
+    """The texts of what a sample holds as its answer: one, a list of them, or lists of lists where there were several tries."""
+    if isinstance(answer, list):
+        for part in answer:
+            yield from answer_texts(part)
+    elif answer is not None:
+        yield str(answer)
+
+
 def _first_metrics(scores: Scores, tasks: list[str]) -> Iterator[tuple[str, Metric]]:
     for task in tasks:
         for metric in scores[task].values():

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
+from lmms_eval_core.results import answer_texts
 from lmms_eval_core.run import AnswerCounts
 
 MAX_SAMPLE_BYTES: Final = 16 * 1024 * 1024
@@ -26,7 +27,7 @@ def count_answers(files: Iterable[Path], *, swallowed: int) -> Answers:
     counts, example = AnswerCounts(swallowed_errors=swallowed), ""
     for file in files:
         for sample in _samples(file):
-            texts = list(_texts(_answer(sample)))
+            texts = list(answer_texts(_answer(sample)))
             counts.samples += 1
             if texts and all(text.startswith(FAILED_MARK) for text in texts):
                 counts.failed += 1
@@ -44,14 +45,6 @@ def count_without_samples(*, total: int, swallowed: int, gave_up: int) -> Answer
 def _answer(sample: Any) -> Any:
     # lmms-eval leaves `resps` out where it equals what was scored.
     return sample.get("resps", sample.get("filtered_resps")) if isinstance(sample, dict) else None
-
-
-def _texts(answer: Any) -> Iterator[str]:
-    if isinstance(answer, list):
-        for part in answer:
-            yield from _texts(part)
-    elif answer is not None:
-        yield str(answer)
 
 
 def _samples(path: Path) -> Iterator[Any]:

@@ -6,12 +6,12 @@ which of them are better when lower (`higher_is_better`), and what each sample g
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from lmms_eval_core import layout
-from lmms_eval_core.results import UNCERTAINTY
+from lmms_eval_core.results import UNCERTAINTY, answer_texts
 
 # The metric of a run that only predicts: a constant.
 NO_METRIC: Final = "bypass"
@@ -71,7 +71,7 @@ def is_empty(sample: Any) -> bool | None:
     """Whether all that was answered is white space. What was scored counts; the raw answer where there is nothing else."""
     if not isinstance(sample, dict):
         return None
-    return not any(text.strip() for text in _texts(sample.get("filtered_resps", sample.get("resps"))))
+    return not any(text.strip() for text in answer_texts(sample.get("filtered_resps", sample.get("resps"))))
 
 
 def _number(value: Any, score_key: str) -> float | None:
@@ -80,14 +80,6 @@ def _number(value: Any, score_key: str) -> float | None:
     if not isinstance(value, bool | int | float) or (isinstance(value, float) and math.isnan(value)):
         return None
     return value
-
-
-def _texts(answer: Any) -> Iterator[str]:
-    if isinstance(answer, list):
-        for part in answer:
-            yield from _texts(part)
-    elif answer is not None:
-        yield str(answer)
 
 
 def _parsed(line: bytes) -> Any:
