@@ -65,7 +65,7 @@ async def test_before_the_first_list_it_is_alive_and_not_ready(stranger: httpx.A
 async def test_what_is_known_is_shown_for_a_minute_with_its_age(
     stranger: httpx.AsyncClient, backend: Backend, clock: Clock
 ) -> None:
-    backend.evaluations.cache.replace([evaluation_object("a")])
+    backend.evaluations.cache.learn(evaluation_object("a"))
     backend.reflector.synced.set()
     backend.reflector._last_contact = clock.now
     clock.now += 59
@@ -78,7 +78,7 @@ async def test_what_is_known_is_shown_for_a_minute_with_its_age(
 
 
 async def test_an_error_of_ours_shows_nothing_of_our_insides(app: FastAPI, backend: Backend) -> None:
-    backend.evaluations.cache.replace([evaluation_object("a")])
+    backend.evaluations.cache.learn(evaluation_object("a"))
     backend.reflector._watching = True
     del backend.evaluations.cache._line
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)

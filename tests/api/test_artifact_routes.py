@@ -84,7 +84,7 @@ def cache() -> JobCache:
 
 def session_of(cache: JobCache, store: ObjectStore | None, **settings: Any) -> httpx.AsyncClient:
     chosen = Settings(auth=AuthMode.NONE, **settings)
-    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache)
+    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.newest)
     reflector.synced.set()
     reflector._watching = True
     backend = Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), Archive(NO_CLIENT, store, chosen), 60)

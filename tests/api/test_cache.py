@@ -13,7 +13,7 @@ from lmms_eval_core.ordering import in_order
 
 def cache_of(*objects: Object) -> JobCache:
     cache = JobCache()
-    cache.replace(list(objects))
+    cache.replace([cache.newest(item) for item in objects])
     return cache
 
 
@@ -57,11 +57,11 @@ def test_counts_and_the_oldest_running_one() -> None:
 
 def test_an_object_moves_on() -> None:
     cache = cache_of(evaluation_object("a"), evaluation_object("b"))
-    cache.update(evaluation_object("a", phase="Running"))
+    cache.learn(evaluation_object("a", phase="Running"))
     assert (cache.overview().queued, cache.overview().running) == (["b"], "a")
-    cache.update(evaluation_object("a", phase="Completed"))
+    cache.learn(evaluation_object("a", phase="Completed"))
     assert cache.overview() == Overview(queued=["b"], running=None, completed=1, failed=0)
-    cache.remove(evaluation_object("a", phase="Completed"))
+    cache.remove(cache.newest(evaluation_object("a", phase="Completed")))
     assert cache.overview().completed == 0
     assert cache.get("a") is None
 
@@ -69,7 +69,7 @@ def test_an_object_moves_on() -> None:
 def test_what_is_older_is_not_believed_wherever_it_comes_from() -> None:
     cache = cache_of(evaluation_object("a", version=5, phase="Running"))
     assert cache.learn(evaluation_object("a", version=4)).status == "running"
-    cache.replace([evaluation_object("a", version=4)])
+    cache.replace([job_of(evaluation_object("a", version=4))])
     known = cache.get("a")
     assert known is not None
     assert known.status == "running"
@@ -77,7 +77,7 @@ def test_what_is_older_is_not_believed_wherever_it_comes_from() -> None:
 
 def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
     cache = cache_of(evaluation_object("a", version=1))
-    cache.remove(evaluation_object("a", version=3))
+    cache.remove(cache.newest(evaluation_object("a", version=3)))
     cache.learn(evaluation_object("a", version=2, phase="Running"))
     assert cache.get("a") is None
     cache.learn(evaluation_object("a", version=4, uid="the-next-one"))
@@ -86,13 +86,13 @@ def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
 
 def test_the_deletion_of_the_old_one_leaves_the_new_one_of_this_name() -> None:
     cache = cache_of(evaluation_object("a", version=5, uid="new"))
-    cache.remove(evaluation_object("a", version=4, uid="old"))
+    cache.remove(cache.newest(evaluation_object("a", version=4, uid="old")))
     assert cache.get("a") is not None
 
 
 def test_a_new_list_forgets_what_it_lacks() -> None:
     cache = cache_of(evaluation_object("a"), evaluation_object("b"))
-    cache.replace([evaluation_object("b")])
+    cache.replace([job_of(evaluation_object("b"))])
     assert cache.get("a") is None
     assert cache.overview().queued == ["b"]
 

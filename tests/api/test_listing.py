@@ -25,7 +25,7 @@ def labelled(name: str, labels: dict[str, str], **fields: Any) -> Object:
 
 def cache_of(*objects: Object) -> JobCache:
     cache = JobCache()
-    cache.replace(list(objects))
+    cache.replace([job_of(item) for item in objects])
     return cache
 
 
@@ -122,7 +122,7 @@ def test_pages_show_what_stays_exactly_once_whatever_comes_and_goes(
         number += 1
         cache.learn(evaluation_object(f"comes-{number}", created_at=f"2026-01-01T00:00:0{shuffle.randrange(4)}Z"))
         if leaving:
-            cache.remove(leaving.pop())
+            cache.remove(cache.newest(leaving.pop()))
         last = page.last and after(cursor_of(page.last))
         if last is None:
             break

@@ -103,14 +103,14 @@ async def test_silence_is_kept_alive(cache: JobCache, feeds: Feeds, monkeypatch:
 async def test_a_deleted_job_ends_its_streams(cache: JobCache, feeds: Feeds) -> None:
     following = stream(feeds, cache.learn(evaluation_object("watched")))
     await anext(following)
-    cache.remove(evaluation_object("watched"))
+    cache.remove(cache.newest(evaluation_object("watched")))
     assert [event async for event in following] == [END]
 
 
 async def test_another_job_of_the_name_is_another_job(cache: JobCache, feeds: Feeds) -> None:
     following = stream(feeds, cache.learn(evaluation_object("watched", uid="old")))
     await anext(following)
-    cache.remove(evaluation_object("watched", uid="old"))
+    cache.remove(cache.newest(evaluation_object("watched", uid="old")))
     cache.learn(evaluation_object("watched", uid="new"))
     assert [event async for event in following] == [END]
 

@@ -11,6 +11,7 @@ from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
 
 from lmms_eval_api import answers
+from lmms_eval_api.job import job_of
 from lmms_eval_api.routes import jobs
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.unchanged import KEPT, Unchanged
@@ -21,7 +22,7 @@ NAMES = [f"job-{number}" for number in range(6)]
 @pytest.fixture
 def backend() -> Backend:
     made = offline_backend()
-    made.evaluations.cache.replace([evaluation_object(name) for name in NAMES])
+    made.evaluations.cache.replace([job_of(evaluation_object(name)) for name in NAMES])
     made.reflector._watching = True
     return made
 
@@ -91,7 +92,7 @@ async def test_who_asks_for_something_else_is_answered_anew(
 async def test_what_has_ended_is_looked_up_as_its_files_may_come_and_go(
     session: httpx.AsyncClient, backend: Backend, made: list[str]
 ) -> None:
-    backend.evaluations.cache.update(evaluation_object("job-3", phase="Completed"))
+    backend.evaluations.cache.learn(evaluation_object("job-3", phase="Completed"))
     for _ in range(2):
         await session.get("/jobs/job-3")
     assert made == ["job-3"] * 2
@@ -120,10 +121,10 @@ async def test_after_any_change_the_answer_is_the_one_that_a_route_makes(session
         name = chance.choice(NAMES)
         phase = chance.choice(["Queued", "Queued", "Running", "Completed", "Failed", "Cancelled", "gone"])
         if phase == "gone" and (known := cache.get(name)):
-            cache.remove(known.document)
+            cache.remove(known)
         elif phase != "gone":
             uid = f"{name}-{step}" if cache.get(name) is None else cache.get(name).uid  # type: ignore[union-attr]  # checked
-            cache.update(evaluation_object(name, phase=phase, uid=uid, priority=chance.randrange(3)))
+            cache.learn(evaluation_object(name, phase=phase, uid=uid, priority=chance.randrange(3)))
         for asked in filter(cache.get, NAMES):
             kept = await session.get(f"/jobs/{asked}")
             anew = await session.get(f"/jobs/{asked}", headers={"Host": f"host-{step}"})

@@ -102,8 +102,8 @@ class Names:
         self.names: set[str] = set()
         self.changed = asyncio.Event()
 
-    def replace(self, objects: list[Object]) -> None:
-        self.names = {item["metadata"]["name"] for item in objects}
+    def replace(self, items: list[Object]) -> None:
+        self.names = {item["metadata"]["name"] for item in items}
         self.changed.set()
 
     def update(self, item: Object) -> None:
@@ -124,7 +124,7 @@ class Names:
 async def test_the_reflector_mirrors_what_is_there_and_what_happens(client: Transport) -> None:
     before = await lease.read(client, "before", {})
     mirror = Names()
-    reflector = Reflector(client, LEASES, mirror)
+    reflector = Reflector(client, LEASES, mirror, lambda lease: lease)
     running = asyncio.create_task(reflector.run())
     try:
         await mirror.become({"before"})

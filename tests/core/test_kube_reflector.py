@@ -15,14 +15,14 @@ class Names:
     def __init__(self) -> None:
         self.known: set[str] = set()
 
-    def replace(self, objects: list[Object]) -> None:
-        self.known = {item["metadata"]["name"] for item in objects}
+    def replace(self, items: list[str]) -> None:
+        self.known = set(items)
 
-    def update(self, item: Object) -> None:
-        self.known.add(item["metadata"]["name"])
+    def update(self, item: str) -> None:
+        self.known.add(item)
 
-    def remove(self, item: Object) -> None:
-        self.known.discard(item["metadata"]["name"])
+    def remove(self, item: str) -> None:
+        self.known.discard(item)
 
 
 class Script:
@@ -54,6 +54,10 @@ def item(name: str, version: int = 1) -> Object:
     return {"metadata": {"name": name, "resourceVersion": str(version)}}
 
 
+def name(whole: Object) -> str:
+    return str(whole["metadata"]["name"])
+
+
 class Clock:
     """Time that moves when it is told to."""
 
@@ -64,15 +68,15 @@ class Clock:
         return self.now
 
 
-async def played(script: Script, clock: Clock, mirror: Names) -> tuple[Reflector, asyncio.Task[None]]:
-    reflector = Reflector(cast(KubeClient, script), EVALUATIONS, mirror, clock=clock)
+async def played(script: Script, clock: Clock, mirror: Names) -> tuple[Reflector[str], asyncio.Task[None]]:
+    reflector = Reflector(cast(KubeClient, script), EVALUATIONS, mirror, name, clock=clock)
     running = asyncio.create_task(reflector.run())
     await script.silent.wait()
     return reflector, running
 
 
 def test_nothing_is_known_before_the_first_list() -> None:
-    reflector = Reflector(cast(KubeClient, None), EVALUATIONS, Names())
+    reflector = Reflector(cast(KubeClient, None), EVALUATIONS, Names(), name)
     assert reflector.stale_for() == float("inf")
 
 
@@ -84,38 +88,32 @@ async def test_silence_of_a_watch_is_not_staleness() -> None:
     running.cancel()
 
 
-class Whole:
-    """A mirror that keeps whatever it is told."""
+async def test_a_projection_is_all_that_the_mirror_sees_page_by_page() -> None:
+    """What a page held is gone before the next one comes: the list never stands in memory whole."""
+    log: list[str] = []
 
-    def __init__(self) -> None:
-        self.told: list[Object] = []
+    class Pages(Script):
+        async def pages(self, resource: Resource, **selectors: str) -> AsyncIterator[Page]:
+            for letter in "ab":
+                log.append(f"page {letter}")
+                yield Page([item(letter)], "100")
 
-    def replace(self, objects: list[Object]) -> None:
-        self.told += objects
+    def projection(whole: Object) -> str:
+        log.append(f"kept {name(whole)}")
+        return name(whole)
 
-    def update(self, item: Object) -> None:
-        self.told.append(item)
-
-    def remove(self, item: Object) -> None:
-        self.told.append(item)
-
-
-async def test_a_projection_is_all_that_the_mirror_sees() -> None:
-    mirror, large = Whole(), {**item("a"), "status": {"scores": {}}}
-    script = Script([WatchEvent("ADDED", large), WatchEvent("DELETED", large)])
-    reflector = Reflector(
-        cast(KubeClient, script), EVALUATIONS, mirror, projection=lambda whole: {"name": whole["metadata"]["name"]}
-    )
-    running = asyncio.create_task(reflector.run())
+    mirror, script = Names(), Pages([WatchEvent("ADDED", item("c", 101)), WatchEvent("DELETED", item("a", 102))])
+    running = asyncio.create_task(Reflector(cast(KubeClient, script), EVALUATIONS, mirror, projection).run())
     await script.silent.wait()
-    assert mirror.told[:3] == [{"name": "listed-1"}, {"name": "a"}, {"name": "a"}]
+    assert log[:6] == ["page a", "kept a", "page b", "kept b", "kept c", "kept a"]
+    assert mirror.known == {"a", "b"}
     running.cancel()
 
 
 async def test_a_lost_watch_is_stale_since_the_last_word() -> None:
     clock = Clock()
     lost = asyncio.Event()
-    reflector = Reflector(cast(KubeClient, Script(errors.Unavailable("gone"))), EVALUATIONS, Names(), clock=clock)
+    reflector = Reflector(cast(KubeClient, Script(errors.Unavailable("gone"))), EVALUATIONS, Names(), name, clock=clock)
     reflector.log = lambda message: lost.set()
     running = asyncio.create_task(reflector.run())
     await lost.wait()
@@ -138,7 +136,7 @@ async def test_an_expired_version_lists_again_and_forgets_what_vanished() -> Non
 async def test_a_reader_waits_until_the_mirror_has_been_told() -> None:
     mirror = Names()
     bookmark = WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "107"}})
-    reflector = Reflector(cast(KubeClient, Script([WatchEvent("ADDED", item("a", 103)), bookmark])), EVALUATIONS, mirror)
+    reflector = Reflector(cast(KubeClient, Script([WatchEvent("ADDED", item("a", 103)), bookmark])), EVALUATIONS, mirror, name)
     assert not await reflector.caught_up(100, timeout=0.01)
     waiting = [asyncio.create_task(reflector.caught_up(version, timeout=5)) for version in (0, 100, 103, 107)]
     never = asyncio.create_task(reflector.caught_up(10**9, timeout=0.05))

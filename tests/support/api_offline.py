@@ -26,7 +26,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 def offline_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
     """A backend whose watch has not begun."""
     cache = JobCache()
-    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, clock=clock)
+    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.newest, clock=clock)
     return Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), Archive(NO_CLIENT, None, Settings()), 60)
 
 

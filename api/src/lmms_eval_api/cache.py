@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Final
 
-from lmms_eval_api.job import Age, Job, Place, job_of
+from lmms_eval_api.job import Age, Job, Place, job_of, version_of
 from lmms_eval_api.listing import Page
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.wire import JobStatus, QueueStatusResponse
@@ -44,7 +44,7 @@ class Overview:
 
 
 class JobCache:
-    """A `Mirror`. A position, or the beginning of a page, costs a binary search: what is in order is not sorted anew.
+    """A `Mirror` of jobs. A position, or the beginning of a page, costs a binary search: what is in order is not sorted anew.
 
     `changed` is called after every change, and must be quick.
     """
@@ -95,9 +95,15 @@ class JobCache:
         found = list(islice(filter(wanted, jobs), limit + 1))
         return Page(found[:limit], found[limit - 1].age if len(found) > limit else None)
 
-    def replace(self, objects: list[Object]) -> None:
-        """See `Mirror`. An object that we know in a newer state than the list keeps that state."""
-        jobs = [self._newest(item) for item in objects]
+    def newest(self, item: Object) -> Job:
+        """The projection for this mirror: the job in an object, or what we know of the same one if that is no older."""
+        known = self._jobs.get(item["metadata"]["name"])
+        same = known is not None and known.uid == item["metadata"]["uid"] and known.version >= version_of(item)
+        return known if known is not None and same else job_of(item)
+
+    def replace(self, items: list[Job]) -> None:
+        """See `Mirror`. A job that we know in a newer state than the list keeps that state."""
+        jobs = [self._newer(item) for item in items]
         self._jobs, self._running, self._counts, self._overview = {}, {}, Counter(), None
         self._line = sorted(job.place for job in jobs if job.status is JobStatus.QUEUED)
         self._ages = sorted(job.age for job in jobs)
@@ -105,26 +111,11 @@ class JobCache:
             self._count(job)
         self.changed()
 
-    def update(self, item: Object) -> None:
-        """See `Mirror`."""
-        self.learn(item)
-
-    def remove(self, item: Object) -> None:
-        """See `Mirror`."""
-        uid = item["metadata"]["uid"]
-        self._deleted[uid] = None
-        if len(self._deleted) > REMEMBERED_DELETIONS:
-            del self._deleted[next(iter(self._deleted))]
-        known = self._jobs.get(item["metadata"]["name"])
-        if known is not None and known.uid == uid:
-            self._forget(known)
-            self.changed()
-
-    def learn(self, item: Object) -> Job:
-        """Takes in an object that the API server sent, unless it is deleted or known in a newer state; gives the newest."""
-        known, job = self._jobs.get(item["metadata"]["name"]), self._newest(item)
+    def update(self, item: Job) -> None:
+        """See `Mirror`. Not if it is deleted, or known in a newer state."""
+        known, job = self._jobs.get(item.name), self._newer(item)
         if job is known or job.uid in self._deleted:
-            return job
+            return
         if known is not None:
             self._forget(known)
         self._count(job)
@@ -133,13 +124,26 @@ class JobCache:
             insort(self._line, job.place)
         self._overview = None
         self.changed()
+
+    def remove(self, item: Job) -> None:
+        """See `Mirror`."""
+        self._deleted[item.uid] = None
+        if len(self._deleted) > REMEMBERED_DELETIONS:
+            del self._deleted[next(iter(self._deleted))]
+        known = self._jobs.get(item.name)
+        if known is not None and known.uid == item.uid:
+            self._forget(known)
+            self.changed()
+
+    def learn(self, item: Object) -> Job:
+        """Takes in an object that the API server sent in answer to a write; gives its newest state that we know."""
+        job = self.newest(item)
+        self.update(job)
         return job
 
-    def _newest(self, item: Object) -> Job:
-        known = self._jobs.get(item["metadata"]["name"])
-        if known is not None and known.version >= int(item["metadata"]["resourceVersion"]):
-            return known
-        return job_of(item)
+    def _newer(self, job: Job) -> Job:
+        known = self._jobs.get(job.name)
+        return known if known is not None and known.version >= job.version else job
 
     def _count(self, job: Job) -> None:
         self._jobs[job.name] = job

@@ -75,8 +75,7 @@ def job_of(document: Object) -> Job:
     return Job(
         name=metadata["name"],
         uid=metadata["uid"],
-        # What was only rehearsed has no version.
-        version=int(metadata.get("resourceVersion") or 0),
+        version=version_of(document),
         status=_status(spec, status),
         priority=spec.get("priority", 0),
         created_at=metadata["creationTimestamp"],
@@ -87,6 +86,11 @@ def job_of(document: Object) -> Job:
         labels=labels_of(metadata),
         text=json.dumps(kept, separators=(",", ":")).encode(),
     )
+
+
+def version_of(document: Object) -> int:
+    """Grows with every change of any object; 0 for what was only rehearsed."""
+    return int(document["metadata"].get("resourceVersion") or 0)
 
 
 def labels_of(metadata: Object) -> dict[str, str]:

@@ -77,7 +77,7 @@ async def serve(settings: Settings, store: ObjectStore | None) -> None:
     """Watches, serves and sweeps. An unknown error of the watch ends the server, and the process with it."""
     client = await transport.connect(namespace=settings.namespace)
     cache = JobCache()
-    reflector = Reflector(client, EVALUATIONS, cache, log=log.warning)
+    reflector = Reflector(client, EVALUATIONS, cache, cache.newest, log=log.warning)
     sweeper = Sweeper(client, store, terms(settings)) if store is not None else None
     catalogue = CatalogueReader(store, namespace=client.namespace, image=settings.catalogue)
     backend = Backend(

@@ -47,7 +47,7 @@ class Retention:
         self._leads = leads
         self._known: dict[str, Finished] = {}
         self._changed = asyncio.Event()
-        self._reflector = Reflector(client, EVALUATIONS, self, field_selector=ENDED, projection=trimmed, log=log.warning)
+        self._reflector = Reflector(client, EVALUATIONS, self, trimmed, field_selector=ENDED, log=log.warning)
 
     async def run(self) -> None:
         """Until cancelled. Errors of the API server are waited out."""
@@ -55,9 +55,9 @@ class Retention:
             group.create_task(self._reflector.run())
             group.create_task(self._delete_in_time())
 
-    def replace(self, objects: list[Object]) -> None:
+    def replace(self, items: list[Object]) -> None:
         """See `Mirror`."""
-        self._known = {known.uid: known for item in objects if (known := finished(item))}
+        self._known = {known.uid: known for item in items if (known := finished(item))}
         self._changed.set()
 
     def update(self, item: Object) -> None:

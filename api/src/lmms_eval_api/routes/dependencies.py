@@ -11,6 +11,7 @@ from lmms_eval_api.archive import Archive
 from lmms_eval_api.catalogue import CatalogueReader
 from lmms_eval_api.consistency import PATIENCE_SECONDS, written
 from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.job import Job
 from lmms_eval_api.orphans import Sweeping
 from lmms_eval_api.problems import unavailable
 from lmms_eval_api.streams import Feeds
@@ -25,7 +26,7 @@ class Backend:
     """
 
     evaluations: Evaluations
-    reflector: Reflector
+    reflector: Reflector[Job]
     feeds: Feeds
     archive: Archive
     max_stale_seconds: float

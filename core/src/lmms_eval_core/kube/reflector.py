@@ -1,7 +1,7 @@
 """List, then watch, for as long as it takes: a collection of the API server mirrored into callbacks.
 
 A list replaces everything, so objects that vanished unseen are told as deleted; 410 or any error means list again, with a
-jittered back-off. Who needs little of each object gives a `projection`, and the list never stands in memory whole.
+jittered back-off. What a mirror keeps of each object is its `projection`, so that the list never stands in memory whole.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import KubeClient, Object, Resource
@@ -17,22 +17,24 @@ from lmms_eval_core.kube.client import KubeClient, Object, Resource
 FIRST_BACKOFF = 0.2
 LAST_BACKOFF = 15.0
 
+Kept = TypeVar("Kept")
 
-class Mirror(Protocol):
+
+class Mirror(Protocol[Kept]):
     """Who is told."""
 
-    def replace(self, objects: list[Object]) -> None:
+    def replace(self, items: list[Kept]) -> None:
         """The whole collection, as of now."""
 
-    def update(self, item: Object) -> None:
+    def update(self, item: Kept) -> None:
         """One object was added or changed."""
 
-    def remove(self, item: Object) -> None:
+    def remove(self, item: Kept) -> None:
         """One object is gone."""
 
 
 @dataclass
-class Reflector:
+class Reflector(Generic[Kept]):
     """Runs until cancelled. `synced` is set after the first list.
 
     `age()` grows up to a minute on a quiet, healthy watch; `stale_for()` says by how much the mirror may be out of date.
@@ -40,10 +42,10 @@ class Reflector:
 
     client: KubeClient
     resource: Resource
-    mirror: Mirror
+    mirror: Mirror[Kept]
+    projection: Callable[[Object], Kept]
     label_selector: str = ""
     field_selector: str = ""
-    projection: Callable[[Object], Object] = lambda item: item
     clock: Callable[[], float] = time.monotonic
     log: Callable[[str], None] = lambda message: None
     synced: asyncio.Event = field(default_factory=asyncio.Event)
@@ -102,7 +104,7 @@ class Reflector:
                 raise errors.Unavailable("the API server ended the watch at once")
 
     async def _list(self, selectors: dict[str, str]) -> str:
-        items: list[Object] = []
+        items: list[Kept] = []
         version = ""
         async for page in self.client.pages(self.resource, **selectors):
             items += map(self.projection, page.items)
