@@ -1,5 +1,6 @@
 """Answers from memory are those that the routes would give."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from lmms_eval_api import answers
 from lmms_eval_api.job import job_of
 from lmms_eval_api.routes import jobs
 from lmms_eval_api.routes.dependencies import Backend
-from lmms_eval_api.unchanged import KEPT, Unchanged
+from lmms_eval_api.unchanged import ALL_BYTES, MAX_BYTES, Unchanged
 
 NAMES = [f"job-{number}" for number in range(6)]
 
@@ -75,17 +76,33 @@ async def test_who_may_see_nothing_is_told_nothing(session: httpx.AsyncClient) -
 @pytest.mark.parametrize(
     "other",
     [
-        {"headers": {"Cookie": "lmms_eval_version=0"}},
         {"headers": {"X-Forwarded-Proto": "https"}},
         {"params": {"include": "samples"}},
     ],
-    ids=["what one wrote", "other links", "more"],
+    ids=["other links", "more"],
 )
 async def test_who_asks_for_something_else_is_answered_anew(
     session: httpx.AsyncClient, made: list[str], other: dict[str, dict[str, str]]
 ) -> None:
     await session.get("/jobs/job-3")
     await session.get("/jobs/job-3", **other)  # type: ignore[arg-type]  # headers or params
+    assert made == ["job-3"] * 2
+
+
+async def test_who_wrote_is_answered_from_memory_once_the_watch_has_come_that_far(
+    session: httpx.AsyncClient, backend: Backend, made: list[str]
+) -> None:
+    version = 10**6
+    backend.reflector._told(str(version - 1))
+    await session.get("/jobs/job-3")
+    cookie = {"Cookie": f"other=1; lmms_eval_version={version}"}
+    asked = asyncio.create_task(session.get("/jobs/job-3", headers=cookie))
+    await asyncio.sleep(0.05)
+    assert not asked.done()
+    backend.reflector._told(str(version))
+    await asked
+    assert made == ["job-3"] * 2
+    await session.get("/jobs/job-3", headers=cookie)
     assert made == ["job-3"] * 2
 
 
@@ -107,11 +124,13 @@ async def test_nothing_is_told_when_the_watch_is_lost_for_long(session: httpx.As
 async def test_memory_is_bounded(app: FastAPI, session: httpx.AsyncClient, backend: Backend) -> None:
     await session.get("/queue")
     kept = middleware(app)._answers
-    answer = next(iter(kept.values()))
-    for number in range(2 * KEPT):
-        middleware(app)._keep((f"/jobs/{number}",), answer)
-    assert len(kept) == KEPT
-    middleware(app)._keep(("/jobs/large",), answer._replace(body=b"x" * 1_000_000))
+    answer = next(iter(kept.values()))._replace(body=b"x" * MAX_BYTES)
+    most = ALL_BYTES // MAX_BYTES
+    for number in range(2 * most):
+        for _ in range(2):
+            middleware(app)._keep((f"/jobs/{number}",), answer)
+    assert list(kept) == [(f"/jobs/{number}",) for number in range(most, 2 * most)]
+    middleware(app)._keep(("/jobs/large",), answer._replace(body=b"x" * (MAX_BYTES + 1)))
     assert ("/jobs/large",) not in kept
 
 

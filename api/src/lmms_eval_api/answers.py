@@ -1,6 +1,7 @@
 """From a job to the answers of GET /jobs/{job_id} and GET /jobs, in the words of lmms-eval's own server. Pure."""
 
 import json
+from functools import lru_cache
 from typing import Any, Final
 
 from pydantic.alias_generators import to_snake
@@ -9,6 +10,7 @@ from lmms_eval_api.job import Job
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
+from lmms_eval_core.status import RESULTS_SUSPECT
 from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobStatus, JobSummary
 
 # What lmms-eval's own server repeats of a request, whatever was sent.
@@ -20,12 +22,15 @@ ALWAYS: Final = (
 DEFAULTS: Final = {name: None if field.is_required() else field.default for name, field in EvaluateRequest.model_fields.items()}
 # Maps of the caller's own, whose keys are no field names.
 MAPS: Final = frozenset({"modelArgs", "nodeSelector"})
+# The same few names in every answer.
+_to_snake = lru_cache(maxsize=1024)(to_snake)
 
 
 def job_info(job: Job, *, position: int | None) -> JobInfo:
     """The answer. Times are RFC 3339 in UTC with a Z; `position` is the number of jobs before it, None unless queued."""
     document = job.document
     status = document.get("status", {})
+    doubts = _doubts(status)
     return JobInfo(
         job_id=job.name,
         status=job.status,
@@ -47,6 +52,8 @@ def job_info(job: Job, *, position: int | None) -> JobInfo:
         scores=status.get("scores"),
         summary=status.get("summary"),
         usage=_snake(status.get("usage")),
+        suspect=_snake(status.get("suspect")) if doubts else None,
+        warnings=doubts,
     )
 
 
@@ -93,9 +100,15 @@ def _error(status: Object) -> str:
     return f"{status.get('reason')}: {sentence}" + (f"\nLast lines of the log:\n{tail}" if tail else "")
 
 
+def _doubts(status: Object) -> list[str]:
+    """What the operator says against the scores of a completed run."""
+    found = (condition for condition in status.get("conditions", []) if condition["type"] == RESULTS_SUSPECT)
+    return [f"The results are suspect: {condition['message']}." for condition in found if condition["status"] == "True"]
+
+
 def _snake(part: Object | None) -> Any:
     """A part of the status in the spelling of the wire; its own maps (versions) keep their keys."""
-    return {to_snake(key): value for key, value in part.items()} if part else None
+    return {_to_snake(key): value for key, value in part.items()} if part else None
 
 
 def _request(document: Object) -> dict[str, Any]:
@@ -116,7 +129,7 @@ def request_of(spec: Object) -> dict[str, Any]:
 def _wire_words(part: Any) -> Any:
     """What the resource holds, in the words of a request."""
     if isinstance(part, dict):
-        return {to_snake(key): value if key in MAPS else _wire_words(value) for key, value in part.items()}
+        return {_to_snake(key): value if key in MAPS else _wire_words(value) for key, value in part.items()}
     return [_wire_words(item) for item in part] if isinstance(part, list) else part
 
 

@@ -6,9 +6,11 @@ tell of, and gives them again for as long as that is the state.
 
 from typing import Any, Final, NamedTuple
 
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lmms_eval_api.auth.wishes import below
+from lmms_eval_api.consistency import written
 from lmms_eval_api.job import ENDED
 from lmms_eval_api.routes.dependencies import Backend
 
@@ -16,8 +18,9 @@ JOB: Final = "/jobs/"
 QUEUE: Final = "/queue"
 # What an answer depends on besides the state: the links in it are absolute.
 VARYING: Final = frozenset({b"host", b"x-forwarded-proto"})
-KEPT: Final = 4096
+# One answer, but for that of the queue; and all of them, which is ten thousand of the usual size.
 MAX_BYTES: Final = 16 * 1024
+ALL_BYTES: Final = 32 * 1024 * 1024
 
 Place = tuple[str, ...]
 # An object that is another one after every change, and the position in the queue, which changes with others.
@@ -45,6 +48,7 @@ class Unchanged:
         self._backend = backend
         self._root_path = root_path
         self._answers: dict[Place, Answer] = {}
+        self._bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers from memory, or lets the route answer and keeps that."""
@@ -65,10 +69,12 @@ class Unchanged:
         if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"] or self._backend.stale():
             return None
         path, cache = below(scope["path"], self._root_path), self._backend.evaluations.cache
+        if not self._backend.reflector.knows(_written(scope)):
+            return None
         if path == QUEUE:
-            return None if _has_cookie(scope) else ((path,), (cache.overview(), None))
+            return (path,), (cache.overview(), None)
         job = cache.get(path[len(JOB) :]) if path.startswith(JOB) else None
-        if job is None or job.status in ENDED or _has_cookie(scope):
+        if job is None or job.status in ENDED:
             return None
         varying = (value.decode("latin-1") for name, value in scope["headers"] if name in VARYING)
         return (path, *varying), (job, cache.position(job))
@@ -89,15 +95,21 @@ class Unchanged:
     def _keep(self, place: Place, answer: Answer) -> None:
         if len(answer.body) > MAX_BYTES and place != (QUEUE,):
             return
-        self._answers.pop(place, None)
+        self._drop(place)
         self._answers[place] = answer
-        if len(self._answers) > KEPT:
-            del self._answers[next(iter(self._answers))]
+        self._bytes += len(answer.body)
+        while self._bytes > ALL_BYTES:
+            self._drop(next(iter(self._answers)))
+
+    def _drop(self, place: Place) -> None:
+        dropped = self._answers.pop(place, None)
+        self._bytes -= len(dropped.body) if dropped is not None else 0
 
 
-def _has_cookie(scope: Scope) -> bool:
-    """Whether the caller may have written something that he wants to read."""
-    return any(name == b"cookie" for name, _ in scope["headers"])
+def _written(scope: Scope) -> int:
+    """The version that the caller has written and wants to read; 0 for none."""
+    texts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
+    return max((written(cookie_parser(text)) for text in texts), default=0)
 
 
 def _lasting(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -62,13 +62,17 @@ class Reflector(Generic[Kept]):
         """Seconds without a working watch: 0 while there is one, infinite before the first list."""
         return 0.0 if self._watching else self.age()
 
+    def knows(self, version: int) -> bool:
+        """Whether the mirror has been told of all that happened up to this resourceVersion."""
+        return version <= self._version
+
     async def caught_up(self, version: int, *, timeout: float) -> bool:
-        """Waits until the mirror has been told of all that happened up to this resourceVersion; whether it has, in time."""
-        if version <= self._version:
+        """Waits until the mirror knows this resourceVersion; whether it does, in time."""
+        if self.knows(version):
             return True
         try:
             async with asyncio.timeout(timeout):
-                while self._version < version:
+                while not self.knows(version):
                     await self._moved.wait()
         except TimeoutError:
             return False
