@@ -10,6 +10,7 @@ from deployment import ROOT, CommandFailed, Deployment
 
 from bench import latency, overhead, rows, scale
 from bench.front_end import __main__ as front_end
+from bench.front_end import load
 
 NAMESPACE = "lmms-eval-bench"
 
@@ -31,6 +32,7 @@ def last_tests() -> list[rows.Row]:
 
 def main() -> int:
     """0 when every target holds."""
+    load.need_wrk()
     references = deployment.prepare()
     release = Deployment(deployment.kubectl(), NAMESPACE)
     try:

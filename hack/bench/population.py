@@ -14,6 +14,8 @@ from lmms_eval_core.kube import errors, transport
 from lmms_eval_core.kube.client import EVALUATIONS, Object
 
 WRITERS = 16
+# As long as a UUID, which is what lmms-eval's own server lists.
+DIGITS = 29
 PERIOD_SECONDS = 0.5
 STEADY_LOOKS = 10
 TASKS = ["mme", "mmbench_en_dev", "mmmu_val", "mathvista_testmini", "ai2d", "chartqa", "docvqa_val", "ocrbench"]
@@ -110,8 +112,9 @@ async def fill(kubectl: Kubectl, client: transport.Transport, size: int) -> None
     rules are most of the cost of each.
     """
     await _apply(kubectl, client, seeding=True)
-    finished = ({**queued(f"finished-{number:05}"), "status": finished_status(f"finished-{number:05}")} for number in range(size))
-    waiting = (queued(f"queued-{number:05}") for number in range(size))
+    ended = (f"ended-{number:0{DIGITS + 1}}" for number in range(size))
+    finished = ({**queued(name), "status": finished_status(name)} for name in ended)
+    waiting = (queued(f"queued-{number:0{DIGITS}}") for number in range(size))
     await _all(client.create(EVALUATIONS, body) for body in chain(finished, waiting))
     await _apply(kubectl, client, seeding=False)
 

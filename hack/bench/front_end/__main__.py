@@ -11,6 +11,7 @@ from deployment import ROOT, CommandFailed, Kubectl
 
 from bench import population, rows
 from bench.front_end import load, mixed, reads, servers, streams, submissions, tasks
+from bench.front_end.reads import Side
 from bench.front_end.servers import Server
 from bench.rows import Row
 from bench.scale import SIZES, own_cluster
@@ -42,12 +43,13 @@ async def _of_one_size(kubectl: Kubectl, client: transport.Transport, size: int,
             Row(f"{size} queued: front end, start to ready", ours.ready_seconds, "s"),
             Row(f"{size} queued: front end, memory", ours.process.resident_mib(), "MiB"),
         ]
-        found += await asyncio.to_thread(reads.measure, size, ours, original, (mine[size // 2], theirs[size // 2]))
+        found += await asyncio.to_thread(reads.measure, size, Side(ours, mine), Side(original, theirs))
+        found += await streams.measure(size, ours, mine)
+        found += await mixed.measure(size, ours, mine, seconds=mixed.SECONDS if largest else mixed.SHORT_SECONDS)
+        found += await submissions.measure(size, ours, original, client)
         if largest:
-            found += await submissions.measure(ours, original, client)
-            found += await streams.measure(ours, mine)
-            found += await mixed.measure(ours, mine)
             found += await asyncio.to_thread(tasks.measure, ours)
+        rows.show(found)
         return found
 
 

@@ -1,4 +1,4 @@
-"""Five minutes of what a busy day asks, at a fixed pace whatever the answers take: the slowest hundredth, and every error."""
+"""Minutes of what a busy day asks, at a fixed pace whatever the answers take: the slowest hundredth, and every error."""
 
 import asyncio
 import os
@@ -14,21 +14,23 @@ from bench.front_end.servers import Server
 from bench.front_end.submissions import BODY
 from bench.rows import Row, percentile
 
+# For as many jobs as there may be; and to see how it grows with them.
 SECONDS: Final = float(os.environ.get("LMMS_EVAL_BENCH_MIXED_SECONDS", "300"))
+SHORT_SECONDS: Final = 60.0
 PER_SECOND: Final = 100
 SEED: Final = 7
 SHARES: Final = {"GET /jobs/{id}": 80, "GET /queue": 4, "GET /jobs": 6, "POST /evaluate": 8, "DELETE /jobs/{id}": 2}
 
 
-async def measure(server: Server, jobs: Sequence[str]) -> list[Row]:
+async def measure(size: int, server: Server, jobs: Sequence[str], *, seconds: float) -> list[Row]:
     """The jobs are what is asked for; new ones are submitted, and cancelled again."""
     load = _Load(server, jobs)
-    await load.run()
-    rows = [
-        Row(f"mixed load: {kind}, p99 of {len(times)}", percentile(times, 0.99) * 1000, "ms")
-        for kind, times in load.times.items()
+    await load.run(seconds)
+    found = [
+        Row(f"{size} queued, mixed load: {kind}, p99 of {len(load.times[kind])}", percentile(load.times[kind], 0.99) * 1000, "ms")
+        for kind in SHARES
     ]
-    return [*rows, Row(f"mixed load: errors in {SECONDS:.0f} s at {PER_SECOND}/s", float(load.errors), "", 0.0)]
+    return [*found, Row(f"{size} queued, mixed load: errors in {seconds:.0f} s at {PER_SECOND}/s", float(load.errors), "", 0.0)]
 
 
 class _Load:
@@ -39,11 +41,11 @@ class _Load:
         self.times: dict[str, list[float]] = defaultdict(list)
         self.errors = 0
 
-    async def run(self) -> None:
+    async def run(self, seconds: float) -> None:
         """Sends each request at its time, however many are still open."""
         began = time.monotonic()
         async with self._server.client() as http, asyncio.TaskGroup() as group:
-            for number in range(int(SECONDS * PER_SECOND)):
+            for number in range(int(seconds * PER_SECOND)):
                 due = began + number / PER_SECOND
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 kind = self._random.choices(list(SHARES), list(SHARES.values()))[0]

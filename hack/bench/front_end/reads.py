@@ -1,7 +1,11 @@
-"""What callers ask most: one job, and the queue; ours and the original in turns."""
+"""What callers ask most: one job, any of all that wait, and the queue; ours and the original in turns.
+
+Ours keeps answers until they change: of the three rounds, the first one makes them.
+"""
 
 import statistics
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from bench.front_end.load import per_second
 from bench.front_end.servers import Server
@@ -13,18 +17,26 @@ TARGET: Final = 20.0
 TARGET_SIZE: Final = 10_000
 
 
-def measure(size: int, ours: Server, original: Server, jobs: tuple[str, str]) -> list[Row]:
-    """Answers a second with `size` jobs queued; `jobs` are the ids of one in the middle of each queue."""
-    mine, theirs = jobs
+class Side(NamedTuple):
+    """A server, and the ids of what waits in it."""
+
+    server: Server
+    jobs: Sequence[str]
+
+    def per_second(self, path: str) -> float:
+        """Answers a second, for a path in which `{id}` stands for any job."""
+        return per_second(self.server, [path.replace("{id}", job) for job in self.jobs] if "{id}" in path else [path])
+
+
+def measure(size: int, ours: Side, original: Side) -> list[Row]:
+    """Answers a second with `size` jobs queued."""
     target = TARGET if size >= TARGET_SIZE else None
-    return [
-        *_compared(f"{size} queued: GET /jobs/{{id}}", target, (ours, f"/jobs/{mine}"), (original, f"/jobs/{theirs}")),
-        *_compared(f"{size} queued: GET /queue", target, (ours, "/queue"), (original, "/queue")),
-    ]
+    return [row for path in ("/jobs/{id}", "/queue") for row in _compared(size, path, target, ours, original)]
 
 
-def _compared(name: str, target: float | None, ours: tuple[Server, str], original: tuple[Server, str]) -> list[Row]:
-    rounds = [(per_second(*ours), per_second(*original)) for _ in range(ROUNDS)]
+def _compared(size: int, path: str, target: float | None, ours: Side, original: Side) -> list[Row]:
+    name = f"{size} queued: GET {path}"
+    rounds = [(ours.per_second(path), original.per_second(path)) for _ in range(ROUNDS)]
     ratio = statistics.median(mine / theirs for mine, theirs in rounds)
     rate, floor = (statistics.median(column) for column in zip(*rounds, strict=True))
     return [

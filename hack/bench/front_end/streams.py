@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from itertools import cycle, islice
 from typing import Final
 
 from bench.front_end.servers import Server
@@ -30,10 +31,10 @@ class Stream:
                 self.news.set()
 
 
-async def measure(server: Server, jobs: Sequence[str]) -> list[Row]:
+async def measure(size: int, server: Server, jobs: Sequence[str]) -> list[Row]:
     """The jobs are queued, in this order. The first of them are cancelled, which moves up all that stand behind."""
     before = server.process.resident_mib()
-    watched, cancelled = jobs[CHANGES:][-STREAMS:], jobs[:CHANGES]
+    watched, cancelled = list(islice(cycle(jobs[CHANGES:]), STREAMS)), jobs[:CHANGES]
     gate = asyncio.Semaphore(OPENED_AT_ONCE)
     opened = await asyncio.gather(*(_open(server, name, gate) for name in watched))
     streams = [Stream(reader) for reader, _ in opened]
@@ -44,10 +45,11 @@ async def measure(server: Server, jobs: Sequence[str]) -> list[Row]:
     for task, (_, writer) in zip(reading, opened, strict=True):
         task.cancel()
         writer.close()
+    name = f"{size} queued, {STREAMS} event streams"
     return [
-        Row(f"{STREAMS} event streams: memory of all", memory, "MiB"),
-        Row(f"{STREAMS} event streams: change to event, p50", percentile(delays, 0.5) * 1000, "ms"),
-        Row(f"{STREAMS} event streams: change to event, p99", percentile(delays, 0.99) * 1000, "ms"),
+        Row(f"{name}: memory of all", memory, "MiB"),
+        Row(f"{name}: change to event, p50", percentile(delays, 0.5) * 1000, "ms"),
+        Row(f"{name}: change to event, p99", percentile(delays, 0.99) * 1000, "ms"),
     ]
 
 

@@ -36,18 +36,30 @@ BODY: Final[dict[str, Any]] = {
 }
 
 
-async def measure(ours: Server, original: Server, client: transport.Transport) -> list[Row]:
+async def measure(size: int, ours: Server, original: Server, client: transport.Transport) -> list[Row]:
     """Submissions a second, in turns."""
     text, rounds, sample = json.dumps(BODY), [], await _stored(ours, client)
     for number in range(ROUNDS):
-        stored = await asyncio.to_thread(per_second, ours, "/evaluate", body=text)
+        stored = await asyncio.to_thread(per_second, ours, ["/evaluate"], body=text)
         rounds.append((stored, await _creates(client, sample, f"bare-{number}")))
     rate, floor = (statistics.median(column) for column in zip(*rounds, strict=True))
     ratio = statistics.median(stored / bare for stored, bare in rounds)
-    kept = await asyncio.to_thread(per_second, original, "/evaluate", body=text)
+    kept = await asyncio.to_thread(per_second, original, ["/evaluate"], body=text)
     return [
-        Row("POST /evaluate, stored", rate, "1/s", floor=f"lmms-eval's server, which keeps it in memory: {kept:.0f} a second"),
-        Row("POST /evaluate, as a multiple of bare creates", ratio, "x", TARGET, f"which are {floor:.0f} a second", more=True),
+        Row(
+            f"{size} queued: POST /evaluate, stored",
+            rate,
+            "1/s",
+            floor=f"lmms-eval's server, which keeps it in memory: {kept:.0f} a second",
+        ),
+        Row(
+            f"{size} queued: POST /evaluate, as a multiple of bare creates",
+            ratio,
+            "x",
+            TARGET,
+            f"which are {floor:.0f}/s",
+            more=True,
+        ),
     ]
 
 
