@@ -10,7 +10,8 @@ from lmms_eval_api.job import job_of
 from lmms_eval_api.submission import submission
 from lmms_eval_core import names
 from lmms_eval_core.phases import Phase, Reason
-from lmms_eval_core.wire import EnvVar, EvaluateRequest, JobInfo, Resources, SecretKeyRef, Volume
+from lmms_eval_core.status import RESULTS_SUSPECT
+from lmms_eval_core.wire import EnvVar, EvaluateRequest, JobInfo, Resources, SecretKeyRef, Suspect, Volume
 
 
 def shown(position: int | None = None, **fields: Any) -> JobInfo:
@@ -131,3 +132,24 @@ def test_what_is_known_of_its_attempts_is_told_in_the_words_of_the_wire() -> Non
     info = shown(phase="Running", status={"attempt": 2, "attempts": attempts, "usage": usage, "summary": "mme 0.5"}, hold=True)
     assert (info.attempt, [attempt.exit_code for attempt in info.attempts]) == (2, [69, None])
     assert (info.usage, info.summary, info.hold) == ({"gpu_seconds": 3.5, "versions": {"lmms-eval": "0.7.3"}}, "mme 0.5", True)
+
+
+DOUBT = "of 100 answers 3 are empty and 1 are error texts, and 0 errors were swallowed: look at the samples"
+COUNTS = {"samples": 100, "empty": 3, "failed": 1, "swallowedErrors": 0}
+
+
+def test_results_that_are_suspect_are_said_to_be_in_a_sentence_and_in_numbers() -> None:
+    conditions = [
+        {"type": "Complete", "status": "True", "message": ""},
+        {"type": RESULTS_SUSPECT, "status": "True", "message": DOUBT},
+    ]
+    info = shown(phase="Completed", status={"reason": "Succeeded", "suspect": COUNTS, "conditions": conditions})
+    assert (info.status, info.warnings) == ("completed", [f"The results are suspect: {DOUBT}."])
+    assert info.suspect == Suspect(samples=100, empty=3, failed=1)
+
+
+def test_a_few_bad_answers_of_a_clean_success_raise_no_doubt() -> None:
+    info = shown(
+        phase="Completed", status={"suspect": COUNTS, "conditions": [{"type": "Complete", "status": "True", "message": ""}]}
+    )
+    assert (info.warnings, info.suspect) == ([], None)

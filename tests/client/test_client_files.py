@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
-from client_jobs import LOG, RESULTS, SAMPLES, SCORES, complete, publish, run
+from client_jobs import DOUBT, LOG, RESULTS, SAMPLES, SCORES, complete, doubt, publish, run
 from command_fixtures import CommandLine, Terminal
 from gateway_fixtures import Gateway
 
@@ -19,6 +19,7 @@ from lmms_eval_core import layout
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
+from lmms_eval_core.wire import Suspect
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -106,6 +107,23 @@ async def test_the_command_line_prints_it_plainly(place: Place, client: Transpor
     assert answer("logs", "job") == answer("logs", "-f", "job") == LOG
     assert answer("logs", "job", "--tail", "1") == "line 99\n"
     assert "it has those of mme" in place.command_line("samples", "job", "nope").stderr
+
+
+async def test_results_that_are_suspect_are_not_shown_without_a_warning(place: Place, client: Transport) -> None:
+    await publish(client, place.store, "job")
+    await doubt(client, "job")
+    found = place.ours.wait("job")
+    assert (found.warnings, found.suspect) == ([f"The results are suspect: {DOUBT}."], Suspect(samples=7, empty=4))
+    for command in (
+        ("watch", "job"),
+        ("results", "job"),
+        ("results", "job", "--json"),
+        ("results", "job", "--csv"),
+        ("get", "job"),
+    ):
+        done = place.command_line(*command)
+        assert done.returncode == 0, done.stderr
+        assert f"warning: The results are suspect: {DOUBT}.\n" in done.stderr and DOUBT not in done.stdout
 
 
 async def test_before_there_are_results_it_says_why(place: Place, client: Transport) -> None:

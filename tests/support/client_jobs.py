@@ -9,10 +9,12 @@ from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.status import RESULTS_SUSPECT
 from lmms_eval_core.store.objects import ObjectStore
 
 SCORES = {"mme": {"score,none": {"value": 0.5, "stderr": None}}}
 PROGRESS = {"stage": "Evaluating", "completed": 8, "total": 32, "percent": 25, "rate": 1.5, "etaSeconds": 16, "text": "8/32 25%"}
+DOUBT = "of 7 answers 4 are empty"
 UPDATED = "2026-01-01T00:00:00Z"
 
 
@@ -33,6 +35,13 @@ async def complete(client: Transport, name: str) -> None:
     """Has it end with scores."""
     await run(client, name)
     await move(client, name, "Completed", reason="Succeeded", completedAt=UPDATED, scores=SCORES, summary="mme 0.5")
+
+
+async def doubt(client: Transport, name: str) -> None:
+    """Has its results be suspect."""
+    bad = {"samples": 7, "empty": 4, "failed": 0, "swallowedErrors": 0}
+    condition = {"type": RESULTS_SUSPECT, "status": "True", "reason": "FailedAnswers", "message": DOUBT}
+    await move(client, name, "Completed", suspect=bad, conditions=[{**condition, "lastTransitionTime": UPDATED}])
 
 
 async def fail(client: Transport, name: str) -> None:

@@ -13,18 +13,41 @@ from collections.abc import Iterator
 from typing import Any
 
 import deployment
+import httpx
 import pytest
 from chaos.containers import containers
 from lmms_eval_cluster.settings import cluster_from
 from release_fixtures import NO_REGISTRY, Release, smoke
 
 from lmms_eval_core.run import PUBLISHED_FILE
+from lmms_eval_core.status import RESULTS_SUSPECT
 
 pytestmark = pytest.mark.system
 
 KEY_SECRET = "lmms-eval-env-endings"
 KEY = {"name": "OPENAI_API_KEY", "secretKeyRef": {"name": KEY_SECRET, "key": "key"}}
 NO_ENDPOINT = {"model_version": "m", "base_url": "http://127.0.0.1:9/v1", "max_retries": 1}
+# A hosted model that has nothing to say to every second question.
+TONGUE_TIED = """
+import http.server, json
+
+class Model(http.server.BaseHTTPRequestHandler):
+    asked = 0
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        Model.asked += 1
+        message = {"role": "assistant", "content": "A" * (Model.asked % 2)}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        body = json.dumps({"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+http.server.HTTPServer(("", 8000), Model).serve_forever()
+"""
 
 
 def slow(seconds: int = 5) -> list[dict[str, str]]:
@@ -119,6 +142,28 @@ def test_what_fails_for_good(release: Release, reason: str, told: str, spec: dic
     assert (status["phase"], status["reason"]) == ("Failed", reason), status
     assert told in status["message"], status
     assert len(status.get("attempts", [])) <= 1
+
+
+@pytest.fixture
+def tongue_tied(release: Release, images: dict[str, str]) -> Iterator[str]:
+    """Where that model can be asked."""
+    pod = deployment.bare_pod("tongue-tied", image=images["evaluator"], command=["python", "-c", TONGUE_TIED])
+    release.deployment("create", "-f", "-", stdin=json.dumps(pod))
+    release.deployment("wait", "--for=condition=Ready", "pod/tongue-tied", "--timeout=120s")
+    yield f"http://{release.deployment('get', 'pod', 'tongue-tied', '-o', 'jsonpath={.status.podIP}')}:8000/v1"
+    release.deployment("delete", "pod", "tongue-tied", "--grace-period=0", "--force")
+
+
+@pytest.mark.usefixtures("key")
+def test_answers_that_look_like_failures_are_no_clean_success(release: Release, tongue_tied: str, http: httpx.Client) -> None:
+    endpoint = {"model_version": "m", "base_url": tongue_tied, "max_retries": 1}
+    name = release.apply(smoke("suspect", model="openai", modelArgs=endpoint, env=[KEY]))
+    status = release.finish(name)
+    assert status["phase"] == "Completed", status
+    (doubt,) = [said["message"] for said in status["conditions"] if (said["type"], said["status"]) == (RESULTS_SUSPECT, "True")]
+    told = http.get(f"/jobs/{name}").raise_for_status().json()
+    assert (told["status"], told["warnings"]) == ("completed", [f"The results are suspect: {doubt}."])
+    assert told["suspect"] == {"samples": 4, "empty": 2, "failed": 0, "swallowed_errors": 0}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """`status` of an LMMEvaluation. Every field names its owner: the operator's patches and the admission policy follow that."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, WithJsonSchema, model_serializer
 
@@ -11,6 +11,10 @@ Text = Annotated[str, Field(max_length=1024)]
 MAX_STATUS_BYTES = 64 * 1024
 MAX_ERROR_BYTES = 8 * 1024
 KEPT_ATTEMPTS = 5
+
+
+# The condition of a completed evaluation whose answers look like failures.
+RESULTS_SUSPECT: Final = "ResultsSuspect"
 
 
 class Condition(Resource):

@@ -175,6 +175,17 @@ class Attempt(BaseModel):
     message: str | None = None
 
 
+class Suspect(BaseModel):
+    """Of a completed job, how many of its answers are failures in disguise."""
+
+    model_config = ConfigDict(extra="allow")
+
+    samples: int = Field(description="Answers looked at.")
+    empty: int = 0
+    failed: int = Field(default=0, description="Answers that are an error marker of the harness.")
+    swallowed_errors: int = Field(default=0, description="Generation errors that only the log shows.")
+
+
 class Links(BaseModel):
     """Absolute URLs, as the caller sees this front end."""
 
@@ -209,10 +220,13 @@ class JobInfo(BaseModel):
     scores: dict[str, Any] | None = Field(default=None, description="Beyond upstream: task: metric: {value, stderr}.")
     summary: str | None = Field(default=None, description="Beyond upstream: the scores in one short line.")
     usage: dict[str, Any] | None = Field(default=None, description="Beyond upstream: seconds, tokens, versions.")
+    suspect: Suspect | None = Field(
+        default=None, description="Beyond upstream: counts, where `warnings` says that the scores are doubtful; else null."
+    )
     links: Links | None = Field(default=None, description="Beyond upstream: where the rest is.")
     output: dict[str, Any] | None = Field(default=None, description="Beyond upstream: the results file of lmms-eval.")
     samples: dict[str, list[Any]] | None = Field(default=None, description="Beyond upstream: with include=samples.")
-    warnings: list[str] = Field(default_factory=list, description="Beyond upstream: what is missing here, and why.")
+    warnings: list[str] = Field(default_factory=list, description="Beyond upstream: what is doubtful or missing, and why.")
 
 
 class JobSummary(BaseModel):

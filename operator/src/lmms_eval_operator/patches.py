@@ -11,7 +11,7 @@ from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
-from lmms_eval_core.status import KEPT_ATTEMPTS, Suspect
+from lmms_eval_core.status import KEPT_ATTEMPTS, RESULTS_SUSPECT, Suspect
 from lmms_eval_operator.derive import Verdict
 from lmms_eval_operator.objects import STATE_NEW, STATE_STARTED, STATE_STOPPED, Evaluation, Job
 
@@ -85,7 +85,7 @@ def conditions(evaluation: Evaluation, verdict: Verdict, now: str) -> list[Objec
     if verdict.phase is Phase.FAILED:
         said.append(("Failed", True, verdict.reason.value, verdict.message))
     if verdict.phase is Phase.COMPLETED and (doubt := _doubt(evaluation)):
-        said.append(("ResultsSuspect", True, "FailedAnswers", doubt))
+        said.append((RESULTS_SUSPECT, True, "FailedAnswers", doubt))
     return [
         {
             "type": kind,

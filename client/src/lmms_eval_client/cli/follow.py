@@ -33,15 +33,20 @@ def follow(client: Client, job_id: str, *, timeout: float | None, as_json: bool)
 
 
 def show_results(job: JobInfo, *, as_json: bool) -> None:
-    """The scores, as lmms-eval prints them; what is doubtful about them goes to standard error."""
-    for warning in job.warnings:
-        note(f"warning: {warning}")
+    """The scores, as lmms-eval prints them, after what is doubtful about them."""
+    warn(job)
     if as_json:
         print_json(job.model_dump(mode="json"))
     elif job.output:
         say(Results(job.output).table())
     else:
         say(job.summary or f"{job.job_id} is completed.")
+
+
+def warn(job: JobInfo) -> None:
+    """Says on standard error what is doubtful about its results."""
+    for warning in job.warnings:
+        note(f"warning: {warning}")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_client.cli.follow import warn
 from lmms_eval_client.cli.screen import print_json, say
 from lmms_eval_client.cli.submit import Job
 from lmms_eval_client.client import Client
@@ -26,6 +27,7 @@ def results(
     as_csv: Annotated[bool, typer.Option("--csv", help="The table as CSV, numbers unrounded.")] = False,
 ) -> None:
     """Print the results as lmms-eval does."""
+    warn(client.job(job))
     found = client.results(job)
     if as_json:
         print_json(found.output)
