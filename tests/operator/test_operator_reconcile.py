@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from operator_model import SETTINGS, USER, Client, Cluster, Operator
 
+from lmms_eval_core import jsonlog
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.lease import Register
@@ -263,7 +264,7 @@ async def test_the_probes_tell_the_age_of_the_last_beat_and_of_the_last_good_pas
 def test_a_log_line_is_one_json_object_with_the_same_keys_for_the_same_things() -> None:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logs.JsonFormatter())
+    handler.setFormatter(jsonlog.JsonFormatter())
     logger = logging.Logger("test")
     logger.addHandler(handler)
     logger.info("done %d", 1, extra=logs.keys(evaluation="a", slot=0, job=None))

@@ -14,7 +14,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from lmms_eval_api import auth, connections, logs, metrics, tls
+from lmms_eval_api import auth, connections, metrics, tls
 from lmms_eval_api.app import application
 from lmms_eval_api.archive import Archive
 from lmms_eval_api.cache import JobCache
@@ -25,7 +25,7 @@ from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings, SettingsError, from_environment
 from lmms_eval_api.streams import Feeds
 from lmms_eval_api.sweeper import Sweeper, Terms
-from lmms_eval_core import layout
+from lmms_eval_core import jsonlog, layout
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.reflector import Reflector
@@ -46,7 +46,7 @@ def main() -> NoReturn:
     try:
         settings = from_environment(os.environ)
         store = store_of(os.environ)
-        logs.configure(settings.log_level)
+        jsonlog.configure(settings.log_level)
         # uvicorn raises the signal again when it has shut down; that must not kill us with the signal's exit code.
         signal.signal(signal.SIGTERM, lambda number, frame: None)
         gc.set_threshold(GARBAGE_THRESHOLD)

@@ -1,29 +1,9 @@
-"""Structured logs: one event a line, as JSON, the names of objects always under the same keys."""
+"""Structured logs: the names of objects always under the same keys."""
 
-import json
 import logging
-import sys
-from datetime import UTC, datetime
 from typing import Any
 
-KEYS = "keys"
-
-
-class JsonFormatter(logging.Formatter):
-    """`{"time": ..., "level": ..., "event": ..., "evaluation": ..., ...}`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One line."""
-        entry = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "event": record.getMessage(),
-            **getattr(record, KEYS, {}),
-        }
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False, default=str)
+from lmms_eval_core import jsonlog
 
 
 def keys(**names: Any) -> dict[str, Any]:
@@ -31,14 +11,12 @@ def keys(**names: Any) -> dict[str, Any]:
 
     Empty ones are left out.
     """
-    return {KEYS: {name: value for name, value in names.items() if value not in (None, "")}}
+    return {name: value for name, value in names.items() if value not in (None, "")}
 
 
 def configure(level: str) -> None:
     """Everything to stderr; kopf and aiohttp speak only of troubles."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    jsonlog.configure(level)
     for noisy in ("kopf", "aiohttp", "kubernetes", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It warns that it cannot catch signals in its thread; `main` does.

@@ -1,4 +1,4 @@
-"""Logs as JSON, one event a line; facts are given as `extra`, so that they keep their names."""
+"""The log of a service as JSON, one event a line; facts are given as `extra`, so that they keep their names."""
 
 import json
 import logging
