@@ -89,11 +89,11 @@ def _pinned(*command: str) -> list[str]:
 
 def _ready(process: Process, url: str) -> float:
     """Seconds from its start until it answers."""
-    while time.monotonic() < process.began + START_SECONDS:
-        if process.ended:
-            break
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url, trust_env=False).is_success:
-                return time.monotonic() - process.began
-        time.sleep(0.02)
+    # One client for all looks: to make one costs as much as a page of the list that is waited for.
+    with httpx.Client(trust_env=False) as http:
+        while not process.ended and time.monotonic() < process.began + START_SECONDS:
+            with contextlib.suppress(httpx.TransportError):
+                if http.get(url).is_success:
+                    return time.monotonic() - process.began
+            time.sleep(0.02)
     raise CommandFailed(f"{url} does not answer; see {LOGS}")
