@@ -3,23 +3,40 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import httpx
 import pytest
-from api_fixtures import FrontEnd
+from api_fixtures import FrontEnd, StartFrontEnd
 from deployment import ROOT
-from upstream_fixtures import UpstreamServer
+from gateway_fixtures import Gateway
+from upstream_fixtures import RECORDED_RUN, RECORDED_TASK, StartUpstreamServer, UpstreamServer
 
+from lmms_eval_core import layout
+from lmms_eval_core.catalogue import Catalogue, KnownModel, KnownTask, TaskKind
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
+from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_core.store.settings import StoreSettings
+from lmms_eval_reporter.content import compressed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 PAGE = ROOT / "docs" / "compatibility.md"
 SMALL: Final = {"model": "dummy", "tasks": ["mme"]}
+RECORDED: Final = {
+    "model": "llava_hf",
+    "tasks": [RECORDED_TASK],
+    "model_args": {"pretrained": "/opt/lmms-eval/smoke/models/llava", "device": "cpu", "device_map": "cpu"},
+    "limit": 4,
+}
+TASKS: Final = ["ai2d", "mme", "mmmu_val", RECORDED_TASK]
+MODELS: Final = {"dummy": None, "llava_hf": None, "vllm": "It asks for packages that this image lacks: vllm."}
 JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -99,8 +116,18 @@ def error_text(ours: Answer, theirs: Answer) -> Pair:
 
 
 def catalogue(ours: Answer, theirs: Answer) -> Pair:
-    assert ours.status == theirs.status == 200 and ours.body.keys() <= {"models", "tasks", "error"}
-    return ours, theirs
+    names = theirs.body["models"]
+    assert names == sorted(names) and ours.body["models"] in ([], list(MODELS))
+    return ours.with_body(models=names), theirs
+
+
+def results(ours: Answer, theirs: Answer) -> Pair:
+    ((folder, here),) = ours.body["result"].items()
+    ((their_folder, there),) = theirs.body["result"].items()
+    url = ours.body["links"]["self"]
+    assert (folder, here) == (their_folder, {"results": f"{url}/results", "samples": [f"{url}/samples/{RECORDED_TASK}"]})
+    assert all(Path(path).is_file() for path in (there["results"], *there["samples"]))
+    return ours.with_body(result=theirs.body["result"]), theirs
 
 
 def instead(status: int, words: str, *, of: set[int], there: str = "") -> Rule:
@@ -114,6 +141,8 @@ def instead(status: int, words: str, *, of: set[int], there: str = "") -> Rule:
     return rule
 
 
+AT: Final = "2026-01-01T00:00:00Z"
+IMAGE: Final = "0123abcd"
 TIMES: Final = ("created_at", "started_at", "completed_at", "timestamp")
 # In the order in which they are taken out of an answer.
 RULES: Final[dict[str, Rule]] = {
@@ -129,6 +158,7 @@ RULES: Final[dict[str, Rule]] = {
     "problem-details": problem_details,
     "input-not-repeated": input_not_repeated,
     "catalogue": catalogue,
+    "results": results,
     "further-keys": further_keys,
     "times": times,
     "position-ends": position_ends,
@@ -172,6 +202,7 @@ READS: Final = [
     Case("GET", "/jobs/{waiting}", JOB),
     Case("GET", "/jobs/{later}", JOB),
     Case("GET", "/jobs/{running}", (*JOB, "position-ends")),
+    Case("GET", "/jobs/{completed}", (*JOB, "position-ends", "results")),
     Case("GET", "/jobs/{failed}", (*JOB, "position-ends", "error-text")),
     Case("GET", "/jobs/{dropped}", (*JOB, "position-ends", "cancelled-at")),
     Case("GET", "/queue"),
@@ -181,7 +212,8 @@ READS: Final = [
     Case("GET", "/docs"),
     Case("GET", "/redoc"),
     Case("GET", "/docs/oauth2-redirect"),
-    Case("GET", "/tasks", ("catalogue", "error-text")),
+    Case("GET", "/tasks"),
+    Case("GET", "/models", ("catalogue", "further-keys")),
     Case("GET", "/jobs/nothing", ERROR),
     Case("GET", "/jobs/00000000-0000-4000-8000-000000000000", ERROR),
     Case("GET", "/jobs/%2e%2e", ERROR),
@@ -190,6 +222,7 @@ READS: Final = [
     Case("DELETE", "/jobs/nothing", ERROR),
     Case("DELETE", "/jobs/{dropped}", ERROR),
     Case("DELETE", "/jobs/{failed}", ERROR),
+    Case("DELETE", "/jobs/{completed}", ERROR),
     Case("GET", "/", ERROR),
     Case("GET", "/nowhere", ERROR),
     Case("GET", "/evaluate", ERROR),
@@ -209,6 +242,11 @@ READS: Final = [
     Case("GET", "/jobs", ("further-routes",)),
     Case("PATCH", "/jobs/{waiting}", ("further-routes",), b"{}", dict(JSON)),
     Case("GET", "/livez", ("further-routes",)),
+    Case("GET", "/readyz", ("further-routes",)),
+    *(
+        Case("HEAD", path)
+        for path in ("/docs", "/redoc", "/openapi.json", "/health", "/queue", "/jobs/{completed}", "/tasks", "/no")
+    ),
     Case("POST", "/merge", ("merge",), b'{"checkpoint_path": "/nowhere"}', dict(JSON)),
     Case("POST", "/merge", ("merge",), b"{}", dict(JSON)),
 ]
@@ -280,8 +318,8 @@ class Side:
         self.session = session
         self.jobs: dict[str, str] = {}
 
-    def submit(self, name: str) -> Answer:
-        answer = self.session.post("/evaluate", json=SMALL)
+    def submit(self, name: str, body: dict[str, Any] = SMALL) -> Answer:
+        answer = self.session.post("/evaluate", json=body)
         self.jobs[name] = answer.json()["job_id"]
         return self.seen(answer)
 
@@ -299,12 +337,14 @@ class Side:
         media, text = answer.headers.get("Content-Type", ""), answer.text
         for name, job in self.jobs.items():
             text = text.replace(job, name)
+        if not text:
+            return Answer(answer.status_code, "", None)
         return Answer(answer.status_code, media, json.loads(text) if "json" in media else bool(text))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Both servers with the same jobs: one that failed, one that runs, two that wait and one that was cancelled."""
+    """Both servers with the same jobs: failed, completed, running, waiting and cancelled ones."""
 
     ours: Side
     theirs: Side
@@ -333,23 +373,71 @@ def until(side: Side, name: str, status: str) -> None:
         time.sleep(0.02)
 
 
+async def publish(client: Transport, store: ObjectStore, name: str) -> None:
+    """What the reporter would do with the recorded run, and write."""
+    uid = (await client.get(EVALUATIONS, name))["metadata"]["uid"]
+    prefix = ArtifactPrefix(client.namespace, name, uid, 1)
+    found, lines = recorded("_results.json"), recorded(f"_samples_{RECORDED_TASK}.jsonl")
+    files = {layout.RESULTS_FILE: found, layout.sample_file(RECORDED_TASK): b"".join(compressed([lines]))}
+    for file, content in files.items():
+        await store.put(prefix.file(file), content)
+    listed = [{"name": file, "bytes": len(content)} for file, content in files.items()]
+    artifacts = {"uri": store.uri(prefix.path), "files": listed}
+    await tell(client, name, phase="Running", reason="Evaluating", startedAt=AT)
+    await tell(client, name, phase="Completed", reason="Succeeded", completedAt=AT, attempt=1, artifacts=artifacts)
+
+
+def recorded(end: str) -> bytes:
+    """The file of the recorded run whose name ends so."""
+    (file,) = RECORDED_RUN.glob(f"*/*{end}")
+    return file.read_bytes()
+
+
 @pytest.fixture
-async def scene(front_end: FrontEnd, upstream_server: UpstreamServer, client: Transport) -> Any:
+async def store(gateway: Gateway, namespace: str) -> ObjectStore:
+    """The object store of the front end, with its catalogue."""
+    store = ObjectStore(StoreSettings.from_environment(gateway.environment()))
+    known = Catalogue(
+        tasks=[KnownTask(name=name, kind=TaskKind.TASK) for name in TASKS],
+        models=[KnownModel(name=name, unavailable=reason) for name, reason in MODELS.items()],
+    )
+    await store.put(f"{namespace}/{layout.catalogue_file(IMAGE)}", known.model_dump_json().encode())
+    return store
+
+
+@contextmanager
+def both(front_end: FrontEnd, upstream_server: UpstreamServer) -> Iterator[Scene]:
     with front_end.session() as here, httpx.Client(base_url=upstream_server.url, timeout=30, trust_env=False) as there:
-        scene = Scene(Side(here), Side(there))
+        yield Scene(Side(here), Side(there))
+
+
+@pytest.fixture
+async def scene(
+    store: ObjectStore,
+    gateway: Gateway,
+    start_front_end: StartFrontEnd,
+    start_upstream_server: StartUpstreamServer,
+    client: Transport,
+) -> AsyncIterator[Scene]:
+    front_end = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **gateway.environment())
+    upstream_server = start_upstream_server(tasks=TASKS)
+    front_end.wait_until_ready()
+    with both(front_end, upstream_server) as scene:
         ours, theirs = scene.ours, scene.theirs
-        for side in (ours, theirs):
-            side.submit("failed")
-        at = "2026-01-01T00:00:00Z"
-        await tell(client, ours.jobs["failed"], phase="Running", reason="Evaluating", startedAt=at)
-        await tell(client, ours.jobs["failed"], phase="Failed", reason="BadArguments", message="No such thing.", completedAt=at)
-        until(theirs, "failed", "failed")
+        for name, body in (("failed", SMALL), ("completed", RECORDED)):
+            ours.submit(name, body)
+            theirs.submit(name, body)
+            until(theirs, name, name)
+        await tell(client, ours.jobs["failed"], phase="Running", reason="Evaluating", startedAt=AT)
+        await tell(client, ours.jobs["failed"], phase="Failed", reason="BadArguments", message="No such thing.", completedAt=AT)
+        await publish(client, store, ours.jobs["completed"])
         with upstream_server.held():
             theirs.submit("running")
         ours.submit("running")
-        await tell(client, ours.jobs["running"], phase="Running", reason="Evaluating", startedAt=at)
+        await tell(client, ours.jobs["running"], phase="Running", reason="Evaluating", startedAt=AT)
         for side in (ours, theirs):
-            until(side, "running", "running")
+            for name, status in (("failed", "failed"), ("completed", "completed"), ("running", "running")):
+                until(side, name, status)
         yield scene
 
 
@@ -382,10 +470,23 @@ def test_both_answer_alike_but_for_what_is_documented(scene: Scene, subtests: py
     for case in SUBMISSIONS:
         with subtests.test(case=str(case)):
             replay(scene, case)
+    with subtests.test("the files of a completed job"):
+        here, there = (files(side, "completed") for side in (scene.ours, scene.theirs))
+        assert scene.ours.session.get(here["results"]).json() == json.loads(Path(there["results"]).read_text())
+        lines = {"Accept": "application/x-ndjson"}
+        for url, path in zip(here["samples"], there["samples"], strict=True):
+            assert scene.ours.session.get(url, headers=lines).text == Path(path).read_text()
     with subtests.test("a running job"):
         case = Case("DELETE", "/jobs/{running}", ("running-cancelled",))
         scene.compare(case, (scene.ours.ask(case), scene.theirs.ask(case)))
     assert [name for name, seen in scene.differences.items() if not seen] == []
+
+
+def files(side: Side, name: str) -> dict[str, Any]:
+    """The `result` of a job, of its one model."""
+    (found,) = side.session.get(f"/jobs/{side.jobs[name]}").json()["result"].values()
+    assert isinstance(found, dict)
+    return found
 
 
 def replay(scene: Scene, case: Case) -> None:
@@ -402,17 +503,80 @@ def replay(scene: Scene, case: Case) -> None:
             side.session.delete(f"/jobs/{job.body['job_id']}")
 
 
-def test_the_document_has_every_route_of_the_original(scene: Scene) -> None:
-    ours, theirs = (side.session.get("/openapi.json").json()["paths"] for side in (scene.ours, scene.theirs))
+def test_where_nobody_knows_the_tasks_both_say_why(front_end: FrontEnd, start_upstream_server: StartUpstreamServer) -> None:
+    with both(front_end, start_upstream_server()) as scene:
+        for case in (Case("GET", "/tasks", ("error-text",)), Case("GET", "/models", ("catalogue", "further-keys"))):
+            scene.compare(case, (scene.ours.ask(case), scene.theirs.ask(case)))
+        assert scene.ours.session.get("/models").json()["error"]
+
+
+def test_the_document_promises_what_that_of_the_original_does_and_asks_for_no_more(
+    front_end: FrontEnd, start_upstream_server: StartUpstreamServer
+) -> None:
+    with both(front_end, start_upstream_server()) as scene:
+        ours, theirs = (promises(side.session.get("/openapi.json").json()) for side in (scene.ours, scene.theirs))
     assert ours.keys() >= theirs.keys()
-    assert {path: ours[path].keys() >= methods.keys() for path, methods in theirs.items()} == dict.fromkeys(theirs, True)
+    differ = {f"{route}: {part}" for route, parts in theirs.items() for part in parts if not kept(part, ours[route], parts)}
+    asked = {f"{route}: {part}" for route, parts in theirs.items() for part in more(ours[route], parts)}
+    told = [row[0].strip("`") for row in rows("What the OpenAPI documents say")]
+    assert {line for line in differ | asked if not line.startswith(tuple(told))} == set()
+    assert [row for row in told if not any(line.startswith(row) for line in differ | asked)] == []
 
 
-def test_both_list_models_in_one_form(scene: Scene) -> None:
-    """Theirs needs no torch for it; ours has no catalogue here."""
-    ours, theirs = (side.session.get("/models").json() for side in (scene.ours, scene.theirs))
-    assert (ours["models"], bool(ours["error"])) == ([], True)
-    assert theirs["models"] == sorted(theirs["models"])
+class Said(NamedTuple):
+    """What an OpenAPI document says of a parameter, a field or an answer, without the words for people."""
+
+    schema: str = ""
+    required: bool = False
+
+
+Parts = dict[str, Said]
+
+
+def kept(part: str, ours: Parts, theirs: Parts) -> bool:
+    """Whether what they say of a part of a route holds here."""
+    here, there = ours.get(part), theirs[part]
+    if part.startswith("takes"):
+        return here == there
+    return here is not None and here.schema == there.schema and here.required >= there.required
+
+
+def more(ours: Parts, theirs: Parts) -> list[str]:
+    """What only we ask for."""
+    return [part for part in ours.keys() - theirs.keys() if part.startswith("takes") and ours[part].required]
+
+
+def promises(document: dict[str, Any]) -> dict[str, Parts]:
+    """What the document says of each route: what it takes, and what it answers."""
+    return {
+        f"{method.upper()} {path}": parts_of(operation, document["components"]["schemas"])
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def parts_of(operation: dict[str, Any], schemas: dict[str, Any]) -> Parts:
+    taken = {
+        f"takes {each['in']} {each['name']}": said(each["schema"], each["required"]) for each in operation.get("parameters", ())
+    }
+    body = {f"takes {name}": field for name, field in fields_of(operation.get("requestBody", {}), schemas).items()}
+    codes = {f"answers {status}": Said() for status in operation["responses"]}
+    success = operation["responses"].get("200", {})
+    answer = {f"answers with {name}": field for name, field in fields_of(success, schemas, but=("default",)).items()}
+    return taken | body | codes | answer
+
+
+def fields_of(content: dict[str, Any], schemas: dict[str, Any], *, but: tuple[str, ...] = ()) -> Parts:
+    """The fields of a body, by name."""
+    reference = content.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
+    schema = schemas.get(reference.rpartition("/")[2], {})
+    required = schema.get("required", ())
+    return {name: said(field, name in required, but=but) for name, field in schema.get("properties", {}).items()}
+
+
+def said(schema: dict[str, Any], required: bool, *, but: tuple[str, ...] = ()) -> Said:
+    kept = {key: value for key, value in schema.items() if key not in ("title", "description", *but)}
+    return Said(json.dumps(kept, sort_keys=True), required)
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -426,7 +590,9 @@ def test_the_page_names_exactly_these_differences() -> None:
     assert {row[0].strip("`") for row in rows("What a caller can see")} == RULES.keys()
 
 
-def test_what_cannot_be_replayed_has_a_test_that_exists() -> None:
-    for row in rows("What the two servers do not show side by side"):
-        file, _, name = row[3].partition("::")
-        assert f"def {name}" in (ROOT / file).read_text(), row[3]
+@pytest.mark.parametrize("heading", ["What the two servers do not show side by side", "Launch options"])
+def test_what_cannot_be_replayed_has_a_test_that_exists(heading: str) -> None:
+    """A table whose last column names tests."""
+    for row in rows(heading):
+        named = re.findall(r"(tests/\S+\.py)::(test_\w+)", row[-1])
+        assert named and all(re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.M) for file, name in named), row

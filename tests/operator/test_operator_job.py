@@ -167,6 +167,12 @@ def test_without_gpus_none_are_asked_for() -> None:
     assert evaluator(gpus=0)["resources"] == {"requests": {}, "limits": {}}
 
 
+def test_a_run_has_a_folder_of_its_own_that_goes_with_its_pod() -> None:
+    assert {"name": "run", "emptyDir": {}} in pod()["volumes"]
+    directory = environment(evaluator())["LMMS_EVAL_RUN_DIRECTORY"]
+    assert {"name": "run", "mountPath": directory} in evaluator()["volumeMounts"]
+
+
 def test_volumes_of_the_user_and_the_cache() -> None:
     settings = Settings(namespace="team", evaluator_image="e", reporter_image="r", cache_claim="cache")
     spec = {"volumes": [{"claimName": "c", "mountPath": "/data"}, {"claimName": "c", "mountPath": "/out", "readOnly": False}]}

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,14 @@ import pytest
 from api_fixtures import START_SECONDS, free_port
 from upstream import installed
 
+STAND_INS = Path(__file__).with_name("upstream_stand_ins")
+RECORDED_RUN = STAND_INS / "recorded_run"
+RECORDED_TASK = "smoke_vqa"
+
 
 @dataclass(frozen=True)
 class UpstreamServer:
-    """lmms-eval's own server. Without torch its evaluations fail as soon as they start."""
+    """lmms-eval's own server. Without torch its evaluations fail as soon as they start, but those of RECORDED_TASK."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -82,18 +86,36 @@ def upstream(upstream_folder: Path) -> ModuleType:
         sys.path.remove(str(upstream_folder))
 
 
+StartUpstreamServer = Callable[..., UpstreamServer]
+
+
 @pytest.fixture
-def upstream_server(upstream_folder: Path, tmp_path: Path) -> Iterator[UpstreamServer]:
-    """The server on loopback, in a process of its own; its temporary folders are the test's."""
-    port, log = free_port(), tmp_path / "upstream.log"
-    command = [sys.executable, "-m", "lmms_eval.launch_server", "--host", "127.0.0.1", "--port", str(port)]
-    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(upstream_folder), "TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env=variables, stdout=output, stderr=output)
-    server = UpstreamServer(f"http://127.0.0.1:{port}", process, log)
-    try:
-        server.wait_until_ready()
-        yield server
-    finally:
-        if process.poll() is None:
+def start_upstream_server(upstream_folder: Path, tmp_path: Path) -> Iterator[StartUpstreamServer]:
+    """Starts servers on loopback, each in a process of its own; their temporary folders are the test's.
+
+    With `tasks`, that is what their environment has; without, they cannot tell.
+    """
+    started: list[UpstreamServer] = []
+
+    def start(*, tasks: Sequence[str] = ()) -> UpstreamServer:
+        port, log = free_port(), tmp_path / f"upstream-{len(started)}.log"
+        command = [sys.executable, "-m", "lmms_eval.launch_server", "--host", "127.0.0.1", "--port", str(port)]
+        variables = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{STAND_INS}:{upstream_folder}",
+            "TMPDIR": str(tmp_path),
+            "HOME": str(tmp_path),
+            "RECORDED_TASK": RECORDED_TASK,
+        }
+        if tasks:
+            variables["TASKS"] = ",".join(tasks)
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, env=variables, stdout=output, stderr=output)
+        started.append(UpstreamServer(f"http://127.0.0.1:{port}", process, log))
+        started[-1].wait_until_ready()
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
             server.stop()

@@ -127,7 +127,13 @@ class EvaluateRequest(BaseModel):
     labels: dict[str, str] | None = Field(default=None, description="Beyond upstream: labels of the job, to find it by.")
 
 
-class JobSubmitResponse(BaseModel):
+class Answer(BaseModel):
+    """An answer in which every key always stands, whatever its value: the OpenAPI document promises them all."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+class JobSubmitResponse(Answer):
     """Answer of POST /evaluate."""
 
     job_id: str
@@ -196,7 +202,7 @@ class Links(BaseModel):
     samples: dict[str, str] = Field(default_factory=dict, description="One for each task with samples.")
 
 
-class JobInfo(BaseModel):
+class JobInfo(Answer):
     """Answer of GET /jobs/{job_id}; all keys always present."""
 
     job_id: str
@@ -264,7 +270,7 @@ class SamplePage(BaseModel):
     unjudged: int | None = Field(default=None, description="With filter=wrong: samples passed over, as no metric has a number.")
 
 
-class QueueStatusResponse(BaseModel):
+class QueueStatusResponse(Answer):
     """Answer of GET /queue."""
 
     queue_size: int
@@ -274,7 +280,7 @@ class QueueStatusResponse(BaseModel):
     failed_jobs: int = 0
 
 
-class HealthResponse(BaseModel):
+class HealthResponse(Answer):
     """Answer of GET /health."""
 
     status: str = "healthy"
