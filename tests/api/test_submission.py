@@ -142,6 +142,7 @@ def test_remote_code_has_a_field_of_its_own(value: Any, permitted: bool) -> None
         ({"model_args": {"api_key": "sk-1"}}, "model_args.api_key", "secret_key_ref"),
         ({"model_args": {"hf_token": "hf_1"}}, "model_args.hf_token", "secret_key_ref"),
         ({"model_args": {"PASSWORD": "p"}}, "model_args.PASSWORD", "secret_key_ref"),
+        ({"model_args": {"base_url": "https://user:p@host/v1"}}, "model_args.base_url", "secret_key_ref"),
     ],
 )
 def test_a_refusal_says_what_to_do(sent: dict[str, Any], field: str, words: str) -> None:

@@ -102,6 +102,10 @@ BAD_ARGUMENTS = [
         for name in ("api_key", "apikey", "API_KEY", "token", "Token", "hf_token", "azure_api_key", "secret", "client_secret")
     ),
     *(({name: "x"}, f"modelArgs.{name} {SECRET}") for name in ("password", "db_passwd", "aws_secret_access_key", "credentials")),
+    *(
+        ({"base_url": address}, "modelArgs.base_url is an address with a login, which everybody could read here; use env with")
+        for address in ("https://user:secret@host/v1", "https://token@host", "a,b=http://:secret@host")
+    ),
     ({"trust_remote_code": True}, "modelArgs.trust_remote_code is not possible; use spec.trustRemoteCode"),
 ]
 GOOD_ARGUMENTS: list[Object] = [
@@ -109,6 +113,7 @@ GOOD_ARGUMENTS: list[Object] = [
     {"pretrained": "Qwen/Qwen2.5-VL-7B-Instruct", "max_pixels": 1605632, "temperature": 0.7, "use_cache": True, "n": -1},
     {"a": "x,y=z", "b": 'it\'s "quoted"', "c": "{'a': {'b': [1, 2]}}", "d": "ümläut 日本語", "e": "", "f": "$(X) `x` ; | &"},
     {"image_token": "<image>", "video_key": "video", "tokenizer": "x", "max_new_tokens": 16, "input_key": "a", "secretary": "x"},
+    {"base_url": "https://host/v1?mail=a@b", "pretrained": "hf://datasets/a/b@main"},
     {"a" * 128: "x" * 4096, "_a": 0},
 ]
 

@@ -36,6 +36,8 @@ LABEL_KEY, BAD_KEYS, GOOD_KEYS = "give a label key, for example nvidia.com/gpu",
 LABEL_VALUE = "give a label value: letters, digits, dashes, dots and underscores"
 BAD_LABELS, GOOD_LABELS = ["-a", "a b", "a/b"], ["", "a", "NVIDIA-A100-SXM4-80GB"]
 RESERVED = "mountPath is inside a directory of the evaluator itself; use a path of your own, as /data or /mnt/NAME"
+LOGINS = ["https://user:secret@host/", "http://:secret@host", "https://token@host/v1", "x https://user:se@cret@host"]
+NO_LOGINS = ["https://host/v1?mail=a@b", "https://host/@a", "hf://datasets/a/b@main", "http://host#a@b", "a@b", "a://b c@d"]
 STEERS = "this variable steers the harness, the loader or the launcher and is set by the pod; leave it out"
 
 
@@ -73,6 +75,18 @@ ON_CREATION = [
         "give a seed, or up to four separated by commas",
         [-1, "-1", "1,", "1,2,3,4,5", "1 2", "x", ""],
         [0, "42", "0,1234,1234,1234"],
+    ),
+    Rule(
+        "spec.genKwargs",
+        "a secret does not belong in genKwargs, which everybody could read; use env with secretKeyRef",
+        ["api_key=x", "a=1,API_KEY=x", "a=1, token = x", "openai_api_key=x", "password=", "my_secret=x"],
+        ["temperature=0,top_p=0.9", "until=password:", "max_new_tokens=16,image_token=x", "stop=api_key", "", "secretary=x"],
+    ),
+    Rule(
+        "spec.genKwargs",
+        "an address with a login does not belong in genKwargs, which everybody could read; use env with secretKeyRef",
+        [f"base_url={address}" for address in LOGINS],
+        [f"base_url={address}" for address in NO_LOGINS],
     ),
     Rule("spec.includePath", ABSOLUTE, BAD_PATHS, GOOD_PATHS),
     *(
@@ -133,6 +147,12 @@ ON_CREATION = [
         "a secret is given by reference: use secretKeyRef instead of value",
         variables("OPENAI_API_KEY", "HF_TOKEN", "my_secret", "DB_PASSWORD", "AWS_CREDENTIALS"),
         [REFERENCE, *variables("TOKENIZERS_PARALLELISM", "KEYS_PER_PAGE")],
+    ),
+    Rule(
+        "spec.env.[]",
+        "an address with a login is a secret, which is given by reference: use secretKeyRef instead of value",
+        [{"name": "OPENAI_API_BASE", "value": address} for address in LOGINS],
+        [{"name": "OPENAI_API_BASE", "value": address} for address in NO_LOGINS],
     ),
     Rule(
         "spec.env.[]",

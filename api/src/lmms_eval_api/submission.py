@@ -16,7 +16,7 @@ from lmms_eval_core import names, spec, wire
 from lmms_eval_core.evaluation import manifest
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.schema import Resource, Scalar
-from lmms_eval_core.spec import MODEL_ARG_NAME, REMOTE_CODE_ARG, SECRET_NAME, EvaluationSpec
+from lmms_eval_core.spec import MODEL_ARG_NAME, REMOTE_CODE_ARG, SECRET_NAME, URL_LOGIN, EvaluationSpec
 from lmms_eval_core.wire import EvaluateRequest
 
 # The API server allows 256 KiB for all annotations of an object.
@@ -27,6 +27,10 @@ MAX_NAMED: Final = 40
 MAX_INTEGER: Final = 2**63 - 1
 SECRET: Final = (
     "A secret must not be sent in model_args.{key}: arguments are stored and shown. Put it into a Kubernetes Secret, and name in "
+    "env the variable that the adapter reads, with a secret_key_ref to that Secret."
+)
+LOGIN: Final = (
+    "model_args.{key} is an address with a login: arguments are stored and shown. Put it into a Kubernetes Secret, and name in "
     "env the variable that the adapter reads, with a secret_key_ref to that Secret."
 )
 # Domains whose labels mean something to Kubernetes, or to us.
@@ -177,6 +181,8 @@ def _scalar_problem(key: str, value: Scalar) -> str | None:
         return f"model_args.{key} is too large a number to be kept unchanged: send it as text."
     if isinstance(value, str) and not _speakable(value):
         return f"model_args.{key} holds a character that no command line can carry; remove it."
+    if isinstance(value, str) and re.search(URL_LOGIN, value):
+        return LOGIN.format(key=key)
     return None
 
 

@@ -204,6 +204,7 @@ def model_args_rules() -> dict[str, Any]:
     return {
         "namePattern": spec.MODEL_ARG_NAME,
         "secretPattern": spec.SECRET_NAME,
+        "loginPattern": spec.URL_LOGIN,
         "maxLength": spec.MAX_MODEL_ARG,
         "remoteCode": spec.REMOTE_CODE_ARG,
     }

@@ -24,10 +24,15 @@ from lmms_eval_core.schema import (
 MODEL_ARG_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 MAX_MODEL_ARG = 4096
 # A plain `..._token` or `..._key` is none: adapters have `image_token` and `video_key`.
-SECRET_NAME = (
-    r"(?i)^token$|(^|_)((api|access|auth|private|secret)_?key|(api|access|auth|bearer|hf|hub|refresh|session)_?token"
-    r"|secret|password|passwd|credentials?)$"
+_SECRET_WORDS = (
+    r"(api|access|auth|private|secret)_?key|(api|access|auth|bearer|hf|hub|refresh|session)_?token"
+    r"|secret|password|passwd|credentials?"
 )
+SECRET_NAME = rf"(?i)^token$|(^|_)({_SECRET_WORDS})$"
+# The same among the `name=value,...` of genKwargs, read as lmms-eval reads them.
+SECRET_IN_LIST = rf"(?i)(^|,)\s*(token|(\w*_)?({_SECRET_WORDS}))\s*="
+# The login in an address, as in https://user:password@host.
+URL_LOGIN = r"://[^/?#\s@]*@"
 # An argument of the adapter with a field of its own, which asks for the administrator's permission.
 REMOTE_CODE_ARG = "trust_remote_code"
 
@@ -82,6 +87,10 @@ class EnvVar(Resource):
             cel(
                 f"!has(self.value) || !{matches(SECRET_ENV, 'self.name')}",
                 "a secret is given by reference: use secretKeyRef instead of value",
+            ),
+            cel(
+                f"!has(self.value) || !{matches(URL_LOGIN, 'self.value')}",
+                "an address with a login is a secret, which is given by reference: use secretKeyRef instead of value",
             ),
             cel(
                 f"!{matches(RESERVED_ENV, 'self.name')}",
@@ -161,6 +170,16 @@ TaskName = Annotated[
         max_length=256,
     ),
 ]
+NO_SECRETS = (
+    cel(
+        f"!{matches(SECRET_IN_LIST)}",
+        "a secret does not belong in genKwargs, which everybody could read; use env with secretKeyRef",
+    ),
+    cel(
+        f"!{matches(URL_LOGIN)}",
+        "an address with a login does not belong in genKwargs, which everybody could read; use env with secretKeyRef",
+    ),
+)
 NODE_SELECTOR_KEYS = cel(
     f"self.all(key, key.size() <= 316 && {matches(LABEL_KEY, 'key')})", "give label keys, for example nvidia.com/gpu.product"
 )
@@ -201,7 +220,9 @@ class EvaluationSpec(Resource):
         default=None, description="Documents per task, or a fraction below 1 (--limit)."
     )
     offset: Annotated[int, Field(ge=0)] | None = Field(default=None, description="--offset")
-    gen_kwargs: Annotated[str, Field(max_length=4096)] | None = Field(default=None, description="--gen_kwargs")
+    gen_kwargs: Annotated[str, Field(max_length=4096, json_schema_extra=validations(*NO_SECRETS))] | None = Field(
+        default=None, description="--gen_kwargs"
+    )
     seed: (
         Annotated[
             int | str,
