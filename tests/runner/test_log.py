@@ -3,6 +3,7 @@
 import io
 import os
 import tempfile
+from base64 import b64encode, urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from lmms_eval_core.log import MARK_EVERY, offset_of
 from lmms_eval_core.redact import HIDDEN, Redactor
 from lmms_eval_runner.lines import BAR_SECONDS, MAX_READ, MAX_SHOWN, LineReader
 from lmms_eval_runner.log import LogCopy
-from lmms_eval_runner.redaction import redactor
+from lmms_eval_runner.redaction import secrets
 
 SECRET = "s3cr3t-value-of-a-secret"
 
@@ -129,10 +130,15 @@ def test_a_full_disk_ends_nothing(tmp_path: Path) -> None:
         ({"OPENAI_API_KEY": "abcdef-12"}, [], "judge abcdef-12.", f"judge {HIDDEN}."),
         ({"JUDGE": 'a"b\\c d/e'}, ["JUDGE"], 'x a\\"b\\\\c d/e y', f"x {HIDDEN} y"),
         ({"JUDGE": 'a"b\\c d/e'}, ["JUDGE"], "x a%22b%5Cc%20d%2Fe y", f"x {HIDDEN} y"),
+        ({"JUDGE": 'a"b\\c d/e'}, ["JUDGE"], "x a%22b%5Cc+d%2Fe y", f"x {HIDDEN} y"),
+        ({"JUDGE": 'a"b\\c d/e'}, ["JUDGE"], "x " + repr({"k": 'a"b\\c d/e'}), "x {'k': '" + HIDDEN + "'}"),
+        ({"JUDGE": "zq81-ü-value"}, ["JUDGE"], "x zq81-\\u00fc-value", f"x {HIDDEN}"),
+        ({"JUDGE": "zq81-?>~-value"}, ["JUDGE"], b64encode(b"zq81-?>~-value").decode(), f"{HIDDEN}U="),
+        ({"JUDGE": "zq81-?>~-value"}, ["JUDGE"], urlsafe_b64encode(b"user:zq81-?>~-value").decode(), f"dXNlcjp{HIDDEN}Q=="),
         ({"CERT": "first line\nsecond line"}, ["CERT"], "second line", HIDDEN),
         ({"HOME": "/home/me"}, [], "/home/me", "/home/me"),
         ({"JUDGE": "short"}, ["JUDGE"], "a short one", "a short one"),
     ],
 )
 def test_values_of_secrets(environ: dict[str, str], names: list[str], text: str, shown: str) -> None:
-    assert redactor(environ, names)(text) == shown
+    assert Redactor(secrets(environ, names))(text) == shown

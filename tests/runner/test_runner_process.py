@@ -152,6 +152,19 @@ def test_secrets_stay_in_the_environment(tmp_path: Path) -> None:
     assert not [path for path in everything if secret in path.read_text(errors="replace")]
 
 
+def test_an_answer_that_is_a_secret_is_hidden_before_anybody_reads_it(tmp_path: Path) -> None:
+    secret = "zq81-hidden-value"
+    script = "results(config={'note': os.environ['JUDGE']}); sample([os.environ['JUDGE']])"
+    runner = RunnerProcess(tmp_path, script, run={"secretEnv": ["JUDGE"]}, env={"JUDGE": secret})
+    runner.publish()
+    assert runner.wait() == 0
+    written = [path for path in (runner.directory / "output").rglob("*") if path.is_file()]
+    assert len(written) == 2
+    for path in written:
+        assert HIDDEN in path.read_text() and secret not in path.read_text()
+        assert f"a secret was hidden in {path.name}" in runner.log
+
+
 def test_a_request_to_end_ends_everything_quickly(tmp_path: Path) -> None:
     grandchild = (
         "child = subprocess.Popen(['sleep', '600'], start_new_session=True); print('pids', os.getpid(), child.pid, flush=True)"

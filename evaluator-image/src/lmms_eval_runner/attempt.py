@@ -5,13 +5,13 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import BinaryIO
 
 from lmms_eval_core.log import FIRST
 from lmms_eval_core.phases import Reason
-from lmms_eval_core.redact import plain
+from lmms_eval_core.redact import Redactor, plain
 from lmms_eval_core.run import (
     LOG_FILE,
     OUTPUT_DIRECTORY,
@@ -27,12 +27,13 @@ from lmms_eval_core.run import (
 from .arguments import command, not_a_task, problem
 from .child import Child
 from .classify import Verdict
+from .clean_files import hide
 from .environment import harness_environment
 from .judge import Remains, judge, refused
 from .log import LogCopy
 from .memory import memory_kills
-from .output import empty_output
-from .redaction import redactor
+from .output import empty_output, find_output
+from .redaction import secrets
 from .stop import StopRequest
 from .supervise import End, supervise
 from .watch import LogWatch
@@ -45,9 +46,10 @@ def attempt(run: RunInput, *, directory: Path, environ: Mapping[str, str], mirro
         return refused(verdict)
     with tempfile.TemporaryFile(buffering=0) as raw, (directory / LOG_FILE).open("wb", buffering=0) as log_file:
         watch = LogWatch()
-        redact = redactor(environ, run.secret_env)
+        known = secrets(environ, run.secret_env)
+        redact = Redactor(known)
         log = LogCopy(raw.fileno(), (log_file, mirror), redact=redact, clock=time.monotonic, see=watch.see)
-        outcome = _run(run, directory, environ=environ, raw=raw.fileno(), log=log, watch=watch, stop=stop)
+        outcome = _run(run, directory, environ=environ, known=known, raw=raw.fileno(), log=log, watch=watch, stop=stop)
         outcome.message = redact(plain(outcome.message))
         log.note(f"{outcome.reason}: {outcome.message}" if outcome.message else outcome.reason)
     return outcome
@@ -74,6 +76,7 @@ def _run(
     directory: Path,
     *,
     environ: Mapping[str, str],
+    known: Set[str],
     raw: int,
     log: LogCopy,
     watch: LogWatch,
@@ -89,7 +92,14 @@ def _run(
         except OSError as error:
             return refused(Verdict(Reason.BAD_ARGUMENTS, f"lmms-eval could not be started: {error}"))
         end = supervise(child, log, watch=watch, stop=stop)
+    _hide(known, directory, log)
     return _judged(run, directory, end=end, watch=watch, kills=kills, started_at=started_at)
+
+
+def _hide(known: Set[str], directory: Path, log: LogCopy) -> None:
+    results, samples = find_output(directory / OUTPUT_DIRECTORY)
+    for path in hide(known, [*([results] if results else []), *samples.values()]):
+        log.note(f"a secret was hidden in {path.name}")
 
 
 def _judged(run: RunInput, directory: Path, *, end: End, watch: LogWatch, kills: int, started_at: float) -> Outcome:

@@ -1,0 +1,58 @@
+"""Hides the secrets of the run in the files that lmms-eval wrote: a model's answer, or the error in its place, may hold one.
+
+Only inside the strings of JSON: a secret of digits must not cost a number. A file without secrets stays as it is, byte for byte.
+"""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from lmms_eval_core.redact import HIDDEN
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+
+def hide(secrets: Iterable[str], files: Iterable[Path]) -> list[Path]:
+    """Those of `files`, JSON or JSON lines, that held one of `secrets`, and hold none any more."""
+    longest_first = sorted(secrets, key=len, reverse=True)
+    if not longest_first:
+        return []
+    known = re.compile("|".join(map(re.escape, longest_first)))
+    suspect = re.compile(b"|".join(sorted({_unescaped(secret) for secret in longest_first})))
+
+    def clean(line: bytes) -> bytes:
+        return _STRING.sub(lambda string: _cleaned(string[0], known), line) if suspect.search(line) else line
+
+    return [path for path in files if _rewritten(path, clean)]
+
+
+def _unescaped(secret: str) -> bytes:
+    """The longest part of a secret that no escape changes: where that is not, the secret is not."""
+    longest: str = max(re.findall("[A-Za-z0-9]*", secret), key=len)
+    return longest.encode()
+
+
+def _cleaned(string: bytes, known: re.Pattern[str]) -> bytes:
+    """One string of JSON. Its text is searched: what begins with a secret's first letter may be the end of an escape."""
+    try:
+        text = json.loads(string.decode(errors="replace"), strict=False)
+    except ValueError:
+        return json.dumps(HIDDEN).encode()
+    cleaned = known.sub(HIDDEN, text)
+    return string if cleaned == text else json.dumps(cleaned).encode()
+
+
+def _rewritten(path: Path, clean: Callable[[bytes], bytes]) -> bool:
+    with path.open("rb") as file:
+        if all(clean(line) == line for line in file):
+            return False
+        file.seek(0)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as target:
+            target.writelines(map(clean, file))
+            os.fchmod(target.fileno(), 0o644)
+    os.replace(target.name, path)
+    return True
