@@ -67,7 +67,8 @@ async def test_what_is_known_is_shown_for_a_minute_with_its_age(
 ) -> None:
     backend.evaluations.cache.learn(evaluation_object("a"))
     backend.reflector.synced.set()
-    backend.reflector._last_contact = clock.now
+    backend.reflector._watching, backend.reflector._last_contact = True, clock.now
+    backend.reflector._lose()
     clock.now += 59
     answer = await stranger.get("/jobs/a", headers=BEARER)
     assert (answer.status_code, answer.headers["Age"]) == (200, "59")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import httpx
 import pytest
 import yaml
 from api_fixtures import TOKEN, StartFrontEnd
+from operator_proxy import proxy
 
 from lmms_eval_api.cache import JobCache
 from lmms_eval_api.evaluations import Evaluations
@@ -19,6 +20,7 @@ from lmms_eval_api.identity import NameTaken
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
+from lmms_eval_core.kube.reflector import Reflector
 from lmms_eval_core.wire import EvaluateRequest
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -127,6 +129,37 @@ async def test_a_lost_api_server(
         assert (back.json()["status"], back.headers["Age"]) == ("cancelled", "0")
         assert (await session.post("/evaluate", json=REQUEST)).status_code == 200
     assert front_end.stop() == 0
+
+
+async def test_an_api_server_that_hangs_is_found_lost_and_found_again(
+    kubeconfig: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernel goes on to acknowledge what is sent, so that nothing but silence tells."""
+    monkeypatch.setattr(transport, "WATCH_IDLE_SECONDS", 1.0)
+    async with proxy(kubeconfig, tmp_path) as (between, through):
+        client = await transport.connect(namespace=namespace, kubeconfig=through, request_seconds=1.0)
+        cache = JobCache()
+        reflector = Reflector(client, EVALUATIONS, cache, cache.newest)
+        watching = asyncio.create_task(reflector.run())
+        await reflector.synced.wait()
+        between.going.clear()
+        assert await becomes(lambda: reflector.lost_for() > 0), "still believed"
+        assert reflector.stale_for() >= 1.0
+        # One that goes on hanging takes no more than the time of a request from each try.
+        before = between.requests
+        assert await becomes(lambda: between.requests > before), "given up"
+        between.going.set()
+        assert await becomes(lambda: reflector.lost_for() == 0), "not found again"
+        watching.cancel()
+        await client.close()
+
+
+async def becomes(true: Callable[[], bool]) -> bool:
+    for _ in range(1000):
+        if true():
+            return True
+        await asyncio.sleep(0.01)
+    return False
 
 
 @pytest.mark.parametrize("name", [None, "baseline"])

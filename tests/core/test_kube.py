@@ -1,13 +1,17 @@
 """The client on a real API server."""
 
 import asyncio
-from typing import Any
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, cast
 
+import aiohttp
 import pytest
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors, lease, transport
-from lmms_eval_core.kube.client import EVALUATIONS, LEASES, Object
+from lmms_eval_core.kube.client import EVALUATIONS, LEASES, Object, WatchEvent
 from lmms_eval_core.kube.reflector import Reflector
 from lmms_eval_core.kube.transport import Transport
 
@@ -136,3 +140,28 @@ async def test_the_reflector_mirrors_what_is_there_and_what_happens(client: Tran
         assert reflector.synced.is_set() and reflector.age() < 5
     finally:
         running.cancel()
+
+
+async def test_a_quiet_stream_asks_whether_its_other_end_is_there(
+    kubeconfig: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is gone says nothing; the kernel then ends the connection."""
+    made: list[socket.socket] = []
+    probed = transport._probed
+
+    def noted(address: aiohttp.AddrInfoType) -> socket.socket:
+        made.append(probed(address))
+        return made[-1]
+
+    monkeypatch.setattr(transport, "_probed", noted)
+    client = await transport.connect(namespace=namespace, kubeconfig=kubeconfig)
+    page = await client.list(LEASES)
+    await lease.read(client, "slot", {})
+    watch = cast(AsyncGenerator[WatchEvent], client.watch(LEASES, resource_version=page.resource_version))
+    async with aclosing(watch):
+        assert (await anext(watch)).object["metadata"]["name"] == "slot"
+        (stream,) = made
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+        assert stream.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert [stream.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [5, 5, 3, 20_000]
+    await client.close()

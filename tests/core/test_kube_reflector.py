@@ -84,7 +84,7 @@ async def test_silence_of_a_watch_is_not_staleness() -> None:
     clock = Clock()
     reflector, running = await played(Script(), clock, Names())
     clock.now += 59
-    assert (reflector.stale_for(), reflector.age()) == (0, 59)
+    assert (reflector.stale_for(), reflector.lost_for(), reflector.age()) == (0, 0, 59)
     running.cancel()
 
 
@@ -110,15 +110,43 @@ async def test_a_projection_is_all_that_the_mirror_sees_page_by_page() -> None:
     running.cancel()
 
 
-async def test_a_lost_watch_is_stale_since_the_last_word() -> None:
+async def test_a_lost_watch_is_stale_since_the_last_word_and_lost_since_that_was_noticed() -> None:
     clock = Clock()
     lost = asyncio.Event()
-    reflector = Reflector(cast(KubeClient, Script(errors.Unavailable("gone"))), EVALUATIONS, Names(), name, clock=clock)
+
+    class Hole(Script):
+        async def watch(self, resource: Resource, **selectors: str) -> AsyncIterator[WatchEvent]:
+            yield WatchEvent("ADDED", item("a", 101))
+            clock.now += 59
+            raise errors.Unavailable("gone")
+
+    reflector = Reflector(cast(KubeClient, Hole()), EVALUATIONS, Names(), name, clock=clock)
+    assert reflector.lost_for() == float("inf")
     reflector.log = lambda message: lost.set()
     running = asyncio.create_task(reflector.run())
     await lost.wait()
     clock.now += 30
-    assert reflector.stale_for() == 30
+    assert (reflector.stale_for(), reflector.lost_for()) == (89, 30)
+    running.cancel()
+
+
+async def test_every_further_failure_is_one_loss() -> None:
+    clock, failures = Clock(), asyncio.Queue[str]()
+
+    class Gone(Script):
+        async def pages(self, resource: Resource, **selectors: str) -> AsyncIterator[Page]:
+            if self.lists:
+                raise errors.Unavailable("gone")
+            async for page in super().pages(resource):
+                yield page
+
+    reflector = Reflector(cast(KubeClient, Gone(errors.Unavailable("gone"))), EVALUATIONS, Names(), name, clock=clock)
+    reflector.log = failures.put_nowait
+    running = asyncio.create_task(reflector.run())
+    await failures.get()
+    clock.now += 30
+    await failures.get()
+    assert reflector.lost_for() == 30
     running.cancel()
 
 

@@ -1,5 +1,6 @@
 """An HTTP proxy in front of the API server, whose behaviour a test changes while it runs: outages without touching the server."""
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,17 +20,20 @@ HOP_BY_HOP = {"transfer-encoding", "content-length", "connection", "content-enco
 
 
 class Proxy:
-    """`mode` is how it treats requests, those that are under way included."""
+    """`mode` is how it treats requests, those that are under way included. Unless it is `going`, it says nothing at all."""
 
     def __init__(self, session: aiohttp.ClientSession, upstream: str) -> None:
         self._session = session
         self._upstream = upstream
         self.mode: Mode = "pass"
+        self.going = asyncio.Event()
+        self.going.set()
         self.requests = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Forwards, or fails."""
         self.requests += 1
+        await self.going.wait()
         if self.mode == "cut":
             self.cut(request)
         if self.mode == "500":
@@ -53,6 +57,7 @@ class Proxy:
                 break
             if self.mode in ("cut", "500"):
                 self.cut(request)
+            await self.going.wait()
             await response.write(chunk)
         await response.write_eof()
 

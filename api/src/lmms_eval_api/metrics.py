@@ -44,7 +44,7 @@ class Board(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """One look."""
-        age, jobs = self._backend.reflector.stale_for(), len(self._backend.evaluations.cache)
+        age, jobs = self._backend.reflector.lost_for(), len(self._backend.evaluations.cache)
         yield GaugeMetricFamily("lmmseval_api_cache_age_seconds", "Seconds without a watch on the API server.", value=age)
         yield GaugeMetricFamily("lmmseval_api_cached_jobs", "Evaluations in the cache.", value=jobs)
         yield GaugeMetricFamily("lmmseval_api_open_streams", "Events and logs that are followed.", value=self._streams.count)

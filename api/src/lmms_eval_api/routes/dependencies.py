@@ -42,7 +42,7 @@ class Backend:
 
     def stale(self) -> bool:
         """Whether the cache is too old to be shown."""
-        return self.reflector.stale_for() > self.max_stale_seconds
+        return self.reflector.lost_for() > self.max_stale_seconds
 
 
 async def backend(request: Request) -> Backend:

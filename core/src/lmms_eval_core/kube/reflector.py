@@ -37,7 +37,8 @@ class Mirror(Protocol[Kept]):
 class Reflector(Generic[Kept]):
     """Runs until cancelled. `synced` is set after the first list.
 
-    `age()` grows up to a minute on a quiet, healthy watch; `stale_for()` says by how much the mirror may be out of date.
+    `age()` grows up to a minute on a quiet, healthy watch; `stale_for()` says by how much the mirror may be out of date, and
+    `lost_for()` for how long nobody has watched.
     """
 
     client: KubeClient
@@ -51,6 +52,7 @@ class Reflector(Generic[Kept]):
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     _last_contact: float = float("-inf")
     _watching: bool = False
+    _lost: float = float("-inf")
     _version: int = 0
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -59,8 +61,12 @@ class Reflector(Generic[Kept]):
         return self.clock() - self._last_contact
 
     def stale_for(self) -> float:
-        """Seconds without a working watch: 0 while there is one, infinite before the first list."""
+        """Seconds since the last word of a watch that was lost: 0 while there is one, infinite before the first list."""
         return 0.0 if self._watching else self.age()
+
+    def lost_for(self) -> float:
+        """Seconds since the watch was found lost, which may have been quiet long before; else as `stale_for`."""
+        return 0.0 if self._watching else self.clock() - self._lost
 
     def knows(self, version: int) -> bool:
         """Whether the mirror has been told of all that happened up to this resourceVersion."""
@@ -86,7 +92,7 @@ class Reflector(Generic[Kept]):
             try:
                 await self._list_and_watch()
             except errors.KubeError as error:
-                self._watching = False
+                self._lose()
                 self.log(f"watch of {self.resource.plural} ended: {error.message}")
             if self.clock() - started > LAST_BACKOFF:
                 backoff = FIRST_BACKOFF
@@ -119,6 +125,10 @@ class Reflector(Generic[Kept]):
         self.synced.set()
         self._watching = True
         return version
+
+    def _lose(self) -> None:
+        if self._watching:
+            self._watching, self._lost = False, self.clock()
 
     def _contact(self) -> None:
         self._last_contact = self.clock()

@@ -7,6 +7,7 @@ import asyncio
 import copy
 import json
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -24,13 +25,37 @@ from lmms_eval_core.kube.client import PODS, Object, Page, Patch, Resource, Watc
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 REQUEST_SECONDS: Final = 15.0
 WATCH_SECONDS: Final = 270
-# The server sends a bookmark about once a minute: longer silence means that the connection is dead.
+# The server sends a bookmark about once a minute, if it has seen any change at all: longer silence may mean that it is stuck.
 WATCH_IDLE_SECONDS: Final = 90.0
-# A log may be silent for long, so that only a new request tells whether its connection is dead.
+# A log may be silent for long, so that only a new request tells whether its server is stuck.
 LOG_IDLE_SECONDS: Final = 300.0
+# A quiet stream is like one whose other end is gone without a word: after 5 s of silence, three probes at 5 s.
+PROBES: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    # No probe is sent while a request is not acknowledged.
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000),
+)
 LIST_PAGE: Final = 500
 # For those who read page by page to save memory: parsed, 500 objects of 10 KB are 70 MiB, and 100 are 6, in the same time.
 PAGE: Final = 100
+
+
+class _Probing(official.rest.RESTClientObject):  # type: ignore[misc]  # the official client is not typed
+    """Connections that end when the other end is gone."""
+
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=_probed)
+
+
+def _probed(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    for option in PROBES:
+        made.setsockopt(*option)
+    return made
 
 
 class Transport:
@@ -42,6 +67,7 @@ class Transport:
         unlimited = copy.copy(configuration)
         unlimited.connection_pool_maxsize = 0
         self._streams = official.ApiClient(unlimited)
+        self._streams.rest_client = _Probing(unlimited)
         self._host: str = configuration.host.rstrip("/")
         self._namespace = namespace
         self._timeout = aiohttp.ClientTimeout(total=request_seconds)
