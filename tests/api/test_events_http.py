@@ -3,12 +3,9 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import httpx_sse
 import pytest
 from api_fixtures import FrontEnd
 
@@ -29,20 +26,12 @@ async def set_status(client: Transport, name: str, **status: Any) -> None:
     await client.json_patch(EVALUATIONS, name, patch, subresource="status")
 
 
-@contextmanager
-def followed(front_end: FrontEnd, name: str, last: str = "") -> Iterator[Iterator[httpx_sse.ServerSentEvent]]:
-    headers = {"Last-Event-ID": last} if last else {}
-    with front_end.session() as session, httpx_sse.connect_sse(session, "GET", f"/jobs/{name}/events", headers=headers) as source:
-        assert source.response.headers["X-Accel-Buffering"] == "no"
-        yield source.iter_sse()
-
-
 async def test_a_job_is_followed_from_the_queue_to_its_end(front_end: FrontEnd, client: Transport) -> None:
     with front_end.session() as session:
         before = submit(session)
         time.sleep(1.1)  # The API server counts in seconds.  # noqa: ASYNC251  nothing else runs here
         name = submit(session)
-        with followed(front_end, name) as events:
+        with front_end.followed(name) as events:
             first = next(events)
             assert (first.event, first.json()["position_in_queue"]) == ("state", 1)
             assert first.json() == {
@@ -64,7 +53,7 @@ async def test_a_job_is_followed_from_the_queue_to_its_end(front_end: FrontEnd, 
 def test_who_comes_back_goes_on_where_the_stream_broke_off(front_end: FrontEnd) -> None:
     with front_end.session() as session:
         name = submit(session)
-    with followed(front_end, name) as events:
+    with front_end.followed(name) as events:
         seen = next(events).id
 
     def change() -> None:
@@ -73,18 +62,18 @@ def test_who_comes_back_goes_on_where_the_stream_broke_off(front_end: FrontEnd) 
 
     later = threading.Timer(0.5, change)
     later.start()
-    with followed(front_end, name, seen) as events:
+    with front_end.followed(name, seen) as events:
         # Nothing was told before the change.
         assert next(events).json()["priority"] == 7
     later.join()
-    with followed(front_end, name, seen) as events:
+    with front_end.followed(name, seen) as events:
         assert next(events).json()["priority"] == 7
 
 
 async def test_a_deleted_job_is_the_end(front_end: FrontEnd, client: Transport) -> None:
     with front_end.session() as session:
         name = submit(session)
-    with followed(front_end, name) as events:
+    with front_end.followed(name) as events:
         next(events)
         await client.delete(EVALUATIONS, name, uid=(await client.get(EVALUATIONS, name))["metadata"]["uid"])
         assert [event.event for event in events] == ["end"]
@@ -93,7 +82,7 @@ async def test_a_deleted_job_is_the_end(front_end: FrontEnd, client: Transport) 
 def test_a_server_that_stops_lets_its_streams_go(front_end: FrontEnd) -> None:
     with front_end.session() as session:
         name = submit(session)
-    with followed(front_end, name) as events:
+    with front_end.followed(name) as events:
         next(events)
         started = time.monotonic()
         assert front_end.stop() == 0

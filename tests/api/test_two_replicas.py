@@ -1,6 +1,8 @@
 """Two front ends on one API server: who writes at one and reads at the other, at once, reads what it wrote."""
 
 import itertools
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -103,3 +105,54 @@ def test_a_version_that_never_comes_is_waited_for_a_little_and_then_read(replica
         answer = session.get(f"/jobs/{name}", headers=future)
         assert (answer.status_code, answer.json()["status"]) == (200, "queued")
         assert 1.9 < answer.elapsed.total_seconds() < 4
+
+
+def test_who_comes_back_to_the_other_replica_is_told_only_what_is_new(replicas: tuple[FrontEnd, FrontEnd]) -> None:
+    first, second = replicas
+    with first.session() as session:
+        names = []
+        for _ in range(2):
+            names.append(session.post("/evaluate", json=SMALL).json()["job_id"])
+            time.sleep(1.1)  # The API server counts in seconds.
+    before, name = names
+    with first.followed(name) as events:
+        seen = next(events)
+    assert seen.json()["position_in_queue"] == 1
+    known(second, name)
+    with changed_later(first, f"/jobs/{name}", priority=7), second.followed(name, seen.id) as events:
+        # Nothing was told before the change, which came by the first one.
+        changed = next(events)
+        assert (changed.json()["priority"], changed.json()["position_in_queue"]) == (7, 0)
+    # And what is new is told at once: a place in the queue as well, which is no change of the job.
+    with second.session() as session:
+        session.patch(f"/jobs/{before}", json={"priority": 8}).raise_for_status()
+    with first.followed(name, changed.id) as events:
+        moved = next(events)
+    assert moved.json()["position_in_queue"] == 1
+    with first.session() as session:
+        session.delete(f"/jobs/{name}").raise_for_status()
+    with second.followed(name, moved.id) as events:
+        assert next(events).json()["status"] == "cancelled"
+
+
+def known(replica: FrontEnd, name: str) -> None:
+    """Waits until the replica has heard of the job by its watch."""
+    deadline = time.monotonic() + 10
+    with replica.session() as session:
+        while name not in session.get("/queue").json()["queued_jobs"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+@contextmanager
+def changed_later(replica: FrontEnd, path: str, **fields: Any) -> Iterator[None]:
+    """Changes a job half a second after the block has begun."""
+
+    def change() -> None:
+        with replica.session() as session:
+            session.patch(path, json=fields).raise_for_status()
+
+    later = threading.Timer(0.5, change)
+    later.start()
+    yield
+    later.join()

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import httpx_sse
 import pytest
 
 START_SECONDS = 20
@@ -34,6 +36,14 @@ class FrontEnd:
     def session(self, token: str = TOKEN) -> httpx.Client:
         """A client with a token."""
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False)
+
+    @contextmanager
+    def followed(self, name: str, last: str = "") -> Iterator[Iterator[httpx_sse.ServerSentEvent]]:
+        """The events of a job, for one who has seen those until `last`."""
+        headers = {"Last-Event-ID": last} if last else {}
+        with self.session() as session, httpx_sse.connect_sse(session, "GET", f"/jobs/{name}/events", headers=headers) as source:
+            assert source.response.headers["X-Accel-Buffering"] == "no"
+            yield source.iter_sse()
 
     def wait_until_ready(self) -> None:
         """Waits for /readyz; fails with the log when the process ends first."""
