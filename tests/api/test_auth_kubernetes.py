@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -13,15 +14,19 @@ import operator_proxy
 import pytest
 import yaml
 from api_fixtures import FrontEnd, StartFrontEnd
+from api_streams import following, severed
 from cluster_fixtures import Kubectl
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from lmms_eval_api.auth.middleware import AGAIN_SECONDS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 REQUEST = {"model": "llava_hf", "tasks": ["mme"]}
 RESOURCE = "lmmevaluations.lmms-eval.io"
 KEPT_SECONDS = 2.0
+VERBS = {"stays": ("create", "get"), "refused": ("get",), "gone": ("get",)}
 
 Account = Callable[..., str]
 
@@ -168,6 +173,27 @@ def test_what_is_taken_back_ends_within_the_stated_time(
     kubectl("-n", namespace, "create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={namespace}:reader")
     until(200, lambda: ask(door, reader, "GET", "/queue"), seconds=KEPT_SECONDS + 5)
     assert time.monotonic() - began < 30
+
+
+async def test_streams_that_are_open_end_with_the_right_to_them(
+    door: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
+) -> None:
+    tokens = {name: account(name, *verbs) for name, verbs in VERBS.items()}
+    for token in tokens.values():
+        await asyncio.to_thread(until, 404, lambda token=token: ask(door, token, "GET", "/jobs/nothing"))
+    await asyncio.to_thread(until, 200, lambda: ask(door, tokens["stays"], "POST", "/evaluate", json=REQUEST | {"name": "job"}))
+    async with contextlib.AsyncExitStack() as stack:
+        sessions = {name: await stack.enter_async_context(following(door, token)) for name, token in tokens.items()}
+        streams = {name: asyncio.create_task(severed(session, "/jobs/job/events")) for name, session in sessions.items()}
+        await asyncio.sleep(0.5)
+        assert not any(stream.done() for stream in streams.values())
+        kubectl("-n", namespace, "delete", "rolebinding", "refused")
+        kubectl("-n", namespace, "delete", "serviceaccount", "gone")
+        # What is kept, what the API server itself remembers of a good token, and the next look at the streams.
+        async with asyncio.timeout(KEPT_SECONDS + 10 + AGAIN_SECONDS + 5):
+            await asyncio.gather(streams["refused"], streams["gone"])
+        assert not streams["stays"].done()
+        streams["stays"].cancel()
 
 
 def test_accounts_of_other_namespaces_need_a_binding_here(

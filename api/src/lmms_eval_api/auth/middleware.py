@@ -1,8 +1,11 @@
 """Authentication as the door of the application: no body is read and no route is looked up for a stranger.
 
 A dependency of the routes would come after the body was parsed, and would leave out /docs, /openapi.json and unknown paths.
+Whoever follows events or a log is looked at again now and then.
 """
 
+import asyncio
+from contextlib import suppress
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -11,11 +14,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lmms_eval_api import problems
 from lmms_eval_api.auth.caller import Authenticator
 from lmms_eval_api.auth.wishes import below, wish
+from lmms_eval_api.limits import is_stream
 from lmms_eval_core.kube import errors
 
 # The kubelet has no credentials. It comes by no proxy either, so that a path prefix plays no part.
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 
+# How often the caller of an open stream is looked at again.
+AGAIN_SECONDS: Final = 10.0
 NOT_ALLOWED: Final = "The front end may not ask who you are: bind the ClusterRole system:auth-delegator to its service account."
 NOT_TOLD: Final = "The API server cannot be asked who you are and what you may do; nothing was done. Try again."
 
@@ -34,7 +40,28 @@ class Authentication:
             refused = await self._refusal(scope)
             if refused is not None:
                 return await refused(scope, receive, send)
+            if is_stream(scope["method"], below(scope["path"], self._root_path)):
+                return await self._lasting(scope, receive, send)
         await self._app(scope, receive, send)
+
+    async def _lasting(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An answer that may outlive the right to it; without that, it breaks off."""
+        answering = asyncio.ensure_future(self._app(scope, receive, send))
+        try:
+            while not (await asyncio.wait({answering}, timeout=AGAIN_SECONDS))[0]:
+                if await self._is_refused_by_now(scope):
+                    return
+        finally:
+            answering.cancel()
+            with suppress(asyncio.CancelledError):
+                await answering
+
+    async def _is_refused_by_now(self, scope: Scope) -> bool:
+        try:
+            return await self._answer(scope) is not None
+        except (errors.KubeError, HTTPException):
+            # Nobody can tell, and it was right before.
+            return False
 
     async def _refusal(self, scope: Scope) -> problems.ProblemResponse | None:
         try:

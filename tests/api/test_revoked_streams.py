@@ -1,0 +1,148 @@
+"""Whoever follows events or a log is looked at again: the stream breaks off soon after the right to it, and not before."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+from api_fixtures import TOKEN, FrontEnd
+from api_streams import following, severed
+from starlette.types import Message, Scope
+
+from lmms_eval_api.auth import Caller, Wish, middleware
+from lmms_eval_api.auth.middleware import Authentication
+from lmms_eval_api.problems import unavailable
+from lmms_eval_core.kube.errors import Unavailable
+
+SOON = 0.01
+# Until a token's file is seen to be gone, until the streams are looked at, and for a slow machine.
+SECONDS = 1 + middleware.AGAIN_SECONDS + 5
+
+
+class Mood:
+    """An `Authenticator` that changes its mind."""
+
+    how_to = "Go away."
+
+    def __init__(self) -> None:
+        self.known = True
+        self.allowed = True
+        self.trouble: Exception | None = None
+        self.asked = 0
+
+    async def caller(self, authorization: bytes) -> Caller | None:
+        self.asked += 1
+        if self.trouble:
+            raise self.trouble
+        return Caller("somebody") if self.known else None
+
+    async def refusal(self, caller: Caller, wish: Wish) -> str | None:
+        return None if self.allowed else "You may not."
+
+
+def scope(path: str) -> Scope:
+    return {"type": "http", "method": "GET", "path": path, "headers": [], "state": {}}
+
+
+async def nothing() -> Message:
+    raise AssertionError("read")
+
+
+async def ignored(message: Message) -> None:
+    """Nobody reads it."""
+
+
+async def endless(*call: object) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "front_end" not in request.fixturenames:
+        monkeypatch.setattr(middleware, "AGAIN_SECONDS", SOON)
+
+
+def refuse(mood: Mood) -> None:
+    mood.allowed = False
+
+
+def forget(mood: Mood) -> None:
+    mood.known = False
+
+
+@pytest.mark.parametrize("path", ["/jobs/a/events", "/jobs/a/logs"])
+@pytest.mark.parametrize(("change", "reason"), [(forget, "unauthenticated"), (refuse, "forbidden")])
+async def test_it_breaks_off_when_its_caller_has_lost_the_right(path: str, change: Callable[[Mood], None], reason: str) -> None:
+    mood, asked = Mood(), scope(path)
+    answering = asyncio.create_task(_answer(mood, asked))
+    await asyncio.sleep(5 * SOON)
+    assert not answering.done() and mood.asked > 1
+    change(mood)
+    async with asyncio.timeout(5):
+        await answering
+    assert asked["state"]["rejected"] == reason
+
+
+@pytest.mark.parametrize("trouble", [Unavailable("away"), unavailable("busy")])
+async def test_it_goes_on_while_nobody_can_tell(trouble: Exception) -> None:
+    mood = Mood()
+    answering = asyncio.create_task(_answer(mood, scope("/jobs/a/events")))
+    await asyncio.sleep(0)
+    mood.trouble = trouble
+    await asyncio.sleep(10 * SOON)
+    assert not answering.done() and mood.asked > 2
+    answering.cancel()
+
+
+async def test_one_that_breaks_by_itself_says_so() -> None:
+    async def broken(*call: object) -> None:
+        await asyncio.sleep(2 * SOON)
+        raise RuntimeError("ours")
+
+    with pytest.raises(RuntimeError, match="ours"):
+        await Authentication(broken, authenticator=Mood())(scope("/jobs/a/events"), nothing, ignored)
+
+
+async def test_one_whose_caller_hangs_up_is_not_left_behind() -> None:
+    ended = asyncio.Event()
+
+    async def lasting(*call: object) -> None:
+        try:
+            await endless()
+        finally:
+            ended.set()
+
+    answering = asyncio.create_task(Authentication(lasting, authenticator=Mood())(scope("/jobs/a/events"), nothing, ignored))
+    await asyncio.sleep(2 * SOON)
+    answering.cancel()
+    await asyncio.wait({answering})
+    assert answering.cancelled() and ended.is_set()
+
+
+async def _answer(mood: Mood, asked: Scope) -> None:
+    await Authentication(endless, authenticator=mood)(asked, nothing, ignored)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(120)
+async def test_a_token_that_is_taken_away_ends_what_was_opened_with_it(front_end: FrontEnd) -> None:
+    (front_end.tokens / "other").write_text("another-token")
+    await asyncio.sleep(1.1)
+    with front_end.session() as session:
+        job = session.post("/evaluate", json={"model": "llava_hf", "tasks": ["mme"]}).json()["job_id"]
+    paths = (f"/jobs/{job}/events", f"/jobs/{job}/logs?follow=true")
+    async with following(front_end, TOKEN) as taken, following(front_end, "another-token") as other:
+        ends = [asyncio.create_task(severed(taken, path)) for path in paths]
+        stays = [asyncio.create_task(severed(other, path)) for path in paths]
+        await asyncio.sleep(0.5)
+        began = time.monotonic()
+        (front_end.tokens / "tests").unlink()
+        async with asyncio.timeout(SECONDS):
+            await asyncio.gather(*ends)
+        assert time.monotonic() - began > 0.5
+        # Those of the other one have been looked at again as well.
+        await asyncio.sleep(SECONDS - (time.monotonic() - began))
+        assert not any(stream.done() for stream in stays)
+        for stream in stays:
+            stream.cancel()
+    assert '"rejected": "unauthenticated"' in front_end.log.read_text()
