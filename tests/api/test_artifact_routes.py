@@ -196,12 +196,44 @@ async def test_the_whole_file_line_by_line(session: httpx.AsyncClient) -> None:
     assert [json.loads(line) for line in wrong.text.splitlines()] == CLEAN[::2]
 
 
-async def test_only_so_many_whole_files_at_once(cache: JobCache, session: httpx.AsyncClient, bucket: CountingStore) -> None:
+class HeldStore(ObjectStore):
+    """Begins to send when it is told to."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        super().__init__(settings)
+        self.asked, self.going = asyncio.Semaphore(0), asyncio.Event()
+
+    async def stream(self, key: str, *, start: int = 0) -> AsyncIterator[bytes]:
+        self.asked.release()
+        await self.going.wait()
+        async for piece in super().stream(key, start=start):
+            yield piece
+
+
+LINES = {"Accept": "application/x-ndjson"}
+
+
+async def test_only_so_many_whole_files_at_once(cache: JobCache, session: httpx.AsyncClient, gateway: Gateway) -> None:
+    held = HeldStore(StoreSettings.from_environment(gateway.environment()))
+    async with session_of(cache, held, max_downloads=2) as bounded:
+        first, second = (asyncio.create_task(bounded.get("/jobs/a/samples/mme", headers=LINES)) for _ in range(2))
+        for _ in range(2):
+            await held.asked.acquire()
+        refused = await bounded.get("/jobs/a/samples/mme", headers=LINES)
+        assert (refused.status_code, int(refused.headers["Retry-After"]) > 0) == (429, True), refused.text
+        # One that is given up makes room, as one that is done does.
+        first.cancel()
+        await asyncio.wait({first})
+        held.going.set()
+        answers = [await bounded.get("/jobs/a/samples/mme", headers=LINES), await second]
+        assert [(answer.status_code, len(answer.text.splitlines())) for answer in answers] == [(200, len(SAMPLES))] * 2
+
+
+async def test_what_came_to_an_end_keeps_no_place(cache: JobCache, session: httpx.AsyncClient, bucket: CountingStore) -> None:
     async with session_of(cache, bucket, max_downloads=1) as bounded:
-        lines = {"Accept": "application/x-ndjson"}
         for _ in range(3):
-            assert (await bounded.get("/jobs/a/samples/mme", headers=lines)).status_code == 200
-            assert (await bounded.get("/jobs/a/samples/none", headers=lines)).status_code == 404
+            assert (await bounded.get("/jobs/a/samples/mme", headers=LINES)).status_code == 200
+            assert (await bounded.get("/jobs/a/samples/none", headers=LINES)).status_code == 404
 
 
 @pytest.mark.parametrize("cursor", ["x", "MS4wLjA", "Mi45OTk5OTk5LjA", "Mi43LjA", "Mi4wLjA=", "%00", "ä"])
