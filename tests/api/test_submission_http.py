@@ -9,9 +9,12 @@ import httpx
 import pytest
 from api_fixtures import FrontEnd, StartFrontEnd
 
+from lmms_eval_api.answers import ALWAYS
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
+from lmms_eval_core.spec import EvaluationSpec
+from lmms_eval_core.wire import EvaluateRequest
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -29,9 +32,11 @@ BEYOND: dict[str, Any] = {
     "process_with_media": True,
     "include_path": "/mnt/tasks",
     "resources": {"cpu": 4, "memory": "16Gi", "shared_memory": "8Gi", "ephemeral_storage": "20Gi"},
-    "volumes": [{"claim_name": "checkpoints", "mount_path": "/mnt/tasks"}],
+    "volumes": [{"claim_name": "checkpoints", "mount_path": "/mnt/tasks", "read_only": False}],
     "node_selector": {"nvidia.com/gpu.product": "A100"},
-    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoExecute", "toleration_seconds": 60}],
+    "tolerations": [
+        {"key": "nvidia.com/gpu", "operator": "Equal", "value": "yes", "effect": "NoExecute", "toleration_seconds": 60}
+    ],
     "priority_class_name": "low",
     "runtime_class_name": "nvidia",
     "env": [
@@ -46,6 +51,62 @@ BEYOND: dict[str, Any] = {
     "timeout_seconds": 3600,
     "stall_timeout_seconds": 600,
     "trust_remote_code": True,
+    "name": "mine",
+    "labels": {"team": "vision", "example.com/run": "7"},
+}
+OF_THE_ORIGINAL: dict[str, Any] = SMALL | {
+    "num_fewshot": 2,
+    "batch_size": "auto",
+    "device": "cuda",
+    "gen_kwargs": "temperature=0",
+    "log_samples": False,
+    "predict_only": True,
+    "num_gpus": 2,
+    "output_dir": "/results",
+}
+SPEC: dict[str, Any] = {
+    "model": "llava_hf",
+    "modelArgs": {"pretrained": "a/b"},
+    "tasks": ["mme"],
+    "numFewshot": 2,
+    "batchSize": "auto",
+    "limit": 8,
+    "genKwargs": "temperature=0",
+    "logSamples": False,
+    "predictOnly": True,
+    "gpus": 2,
+    "offset": 4,
+    "seed": "1,2,3",
+    "repeats": 2,
+    "systemInstruction": "Answer with a letter.",
+    "applyChatTemplate": True,
+    "fewshotAsMultiturn": False,
+    "reasoningTags": "none",
+    "maxTokens": 16,
+    "forceSimple": True,
+    "processWithMedia": True,
+    "includePath": "/mnt/tasks",
+    "resources": {"cpu": 4, "memory": "16Gi", "sharedMemory": "8Gi", "ephemeralStorage": "20Gi"},
+    "volumes": [{"claimName": "checkpoints", "mountPath": "/mnt/tasks", "readOnly": False}],
+    "nodeSelector": {"nvidia.com/gpu.product": "A100"},
+    "tolerations": [
+        {"key": "nvidia.com/gpu", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 60}
+    ],
+    "priorityClassName": "low",
+    "runtimeClassName": "nvidia",
+    "env": [
+        {"name": "JUDGE", "value": "gpt"},
+        {"name": "OPENAI_API_KEY", "secretKeyRef": {"name": "lmms-eval-env-judge", "key": "key"}},
+    ],
+    "image": "registry.example.com/evaluator:v1",
+    "priority": 3,
+    "hold": True,
+    "cancel": False,
+    "ttlSecondsAfterFinished": 60,
+    "retries": 1,
+    "timeoutSeconds": 3600,
+    "stallTimeoutSeconds": 600,
+    "trustRemoteCode": True,
 }
 
 
@@ -54,29 +115,22 @@ def submit(session: httpx.Client, headers: dict[str, str] | None = None, **field
     return session.post("/evaluate", content=content, headers={"Content-Type": "application/json", **(headers or {})})
 
 
+def test_every_field_that_there_is_stands_here() -> None:
+    assert BEYOND.keys() == EvaluateRequest.model_fields.keys() - set(ALWAYS)
+    assert OF_THE_ORIGINAL.keys() == set(ALWAYS)
+    assert SPEC.keys() == {field.alias for field in EvaluationSpec.model_fields.values()}
+
+
 async def test_every_field_of_the_resource_arrives(front_end: FrontEnd, client: Transport) -> None:
     with front_end.session() as session:
-        answer = submit(session, **BEYOND, name="mine", labels={"team": "vision", "example.com/run": "7"})
-        assert (answer.status_code, answer.json()["job_id"], answer.json()["warnings"]) == (200, "mine", [])
+        answer = submit(session, **OF_THE_ORIGINAL, **BEYOND)
+        assert (answer.status_code, answer.json()["job_id"]) == (200, "mine"), answer.text
         stored = await client.get(EVALUATIONS, "mine")
-        labels = stored["metadata"]["labels"]
-        assert labels == {"team": "vision", "example.com/run": "7", names.LABEL_CREATED_BY: names.CREATED_BY_API}
-        spec = stored["spec"]
-        assert spec["env"] == [
-            {"name": "JUDGE", "value": "gpt"},
-            {"name": "OPENAI_API_KEY", "secretKeyRef": {"name": "lmms-eval-env-judge", "key": "key"}},
-        ]
-        assert spec["volumes"] == [{"claimName": "checkpoints", "mountPath": "/mnt/tasks", "readOnly": True}]
-        assert spec["tolerations"][0]["tolerationSeconds"] == 60
-        assert (spec["systemInstruction"], spec["retries"], spec["hold"], spec["trustRemoteCode"]) == (
-            "Answer with a letter.",
-            1,
-            True,
-            True,
-        )
+        assert stored["metadata"]["labels"] == BEYOND["labels"] | {names.LABEL_CREATED_BY: names.CREATED_BY_API}
+        assert stored["spec"] == SPEC
         job = session.get("/jobs/mine").json()
-        assert job["request"].items() >= (SMALL | BEYOND | {"volumes": [BEYOND["volumes"][0] | {"read_only": True}]}).items()
-        assert (job["labels"], job["priority"], job["hold"]) == ({"team": "vision", "example.com/run": "7"}, 3, True)
+        assert job["request"] == OF_THE_ORIGINAL | BEYOND
+        assert (job["labels"], job["priority"], job["hold"]) == (BEYOND["labels"], 3, True)
 
 
 REFUSED: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
