@@ -118,7 +118,7 @@ def spec_schema() -> Schema:
     cancel = cel(
         "!oldSelf.cancel || self.cancel", "cancel cannot be taken back; create a new evaluation instead", field_path=".cancel"
     )
-    schema["x-kubernetes-validations"] = [cancel, *(_immutable(name) for name in fixed)]
+    schema["x-kubernetes-validations"] = [cancel, *spec.NO_SECRETS, *(_immutable(name) for name in fixed)]
     return schema
 
 

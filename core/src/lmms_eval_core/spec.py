@@ -170,14 +170,17 @@ TaskName = Annotated[
         max_length=256,
     ),
 ]
+# Rules of the whole spec: the API server repeats the value of a field whose own rule refuses it.
 NO_SECRETS = (
     cel(
-        f"!{matches(SECRET_IN_LIST)}",
+        f"!has(self.genKwargs) || !{matches(SECRET_IN_LIST, 'self.genKwargs')}",
         "a secret does not belong in genKwargs, which everybody could read; use env with secretKeyRef",
+        field_path=".genKwargs",
     ),
     cel(
-        f"!{matches(URL_LOGIN)}",
+        f"!has(self.genKwargs) || !{matches(URL_LOGIN, 'self.genKwargs')}",
         "an address with a login does not belong in genKwargs, which everybody could read; use env with secretKeyRef",
+        field_path=".genKwargs",
     ),
 )
 NODE_SELECTOR_KEYS = cel(
@@ -220,9 +223,7 @@ class EvaluationSpec(Resource):
         default=None, description="Documents per task, or a fraction below 1 (--limit)."
     )
     offset: Annotated[int, Field(ge=0)] | None = Field(default=None, description="--offset")
-    gen_kwargs: Annotated[str, Field(max_length=4096, json_schema_extra=validations(*NO_SECRETS))] | None = Field(
-        default=None, description="--gen_kwargs"
-    )
+    gen_kwargs: Annotated[str, Field(max_length=4096)] | None = Field(default=None, description="--gen_kwargs")
     seed: (
         Annotated[
             int | str,
