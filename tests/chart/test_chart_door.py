@@ -68,11 +68,13 @@ def test_other_modes_bind_nothing_in_the_cluster(render: Render) -> None:
 def test_limits_are_those_of_the_program_until_they_are_changed(render: Render) -> None:
     default, given = api_settings.Settings(), settings(render())
     limits = ("requests_per_second", "submissions_per_minute", "submission_burst", "max_streams", "request_seconds")
-    for name in (*limits, "max_log_follows", "max_downloads"):
+    for name in (*limits, "max_log_follows", "max_downloads", "max_body_bytes", "max_stale_seconds"):
         assert getattr(given, name) == getattr(default, name), name
     assert (given.metrics_port, given.auth_cache_seconds) == (default.metrics_port, default.auth_cache_seconds)
-    given = settings(render({"api": {"limits": {"requestsPerSecond": 0, "streams": 7, "requestSeconds": 2.5}}}))
+    values: Object = {"requestsPerSecond": 0, "streams": 7, "requestSeconds": 2.5, "bodyBytes": 4194304}
+    given = settings(render({"api": {"limits": values, "maxStaleSeconds": 2.5}}))
     assert (given.requests_per_second, given.max_streams, given.request_seconds) == (0, 7, 2.5)
+    assert (given.max_body_bytes, given.max_stale_seconds) == (4194304, 2.5)
 
 
 # https.
@@ -122,9 +124,20 @@ def test_cert_manager_is_asked_for_the_names_of_the_service(render: Render) -> N
     assert "Certificate" not in {item["kind"] for item in render({"api": {"tls": {"existingSecret": "own"}}})}
 
 
+def test_cert_manager_is_told_by_the_ingress_where_that_ends_tls(render: Render) -> None:
+    told = {"cert-manager.io/cluster-issuer": "letsencrypt"}
+    values = {"enabled": True, "host": "eval.example.com", "annotations": told, "tlsSecret": "front-end-tls"}
+    ingress = one(render({"api": {"ingress": values}}), "Ingress", "lmms-eval-api")
+    assert ingress["metadata"]["annotations"] == told
+    # It makes a certificate for what stands here, into this Secret.
+    assert ingress["spec"]["tls"] == [{"hosts": ["eval.example.com"], "secretName": "front-end-tls"}]
+
+
 REFUSED = [
     ({"api": {"tls": {"existingSecret": "a", "certManager": {"issuerRef": {"name": "ca"}}}}}, "give one of them"),
     ({"api": {"limits": {"streams": -1}}}, "at '/api/limits/streams': minimum"),
+    ({"api": {"limits": {"bodyBytes": 0}}}, "at '/api/limits/bodyBytes': minimum"),
+    ({"api": {"maxStaleSeconds": -1}}, "at '/api/maxStaleSeconds': minimum"),
     ({"api": {"kubernetes": {"cacheSeconds": 0}}}, "at '/api/kubernetes/cacheSeconds': "),
     ({"networkPolicy": {"apiServer": {"cidrs": ["anywhere"]}}}, "at '/networkPolicy/apiServer/cidrs/0': "),
 ]
