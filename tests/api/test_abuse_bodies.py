@@ -14,17 +14,18 @@ from typing import Any
 
 import httpx
 import pytest
-from api_abuse import FACTOR, INSIDES, SECONDS
+from api_abuse import FACTOR, INSIDES, SECONDS, commands
 from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
 
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
-from lmms_eval_core.wire import EvaluateRequest
+from lmms_eval_core.wire import EvaluateRequest, JobPatch
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60 + 240 * FACTOR)]
 
 SEED = 5
 COUNT = int(600 * FACTOR)
+INJECTED = "X-Injected"
 VALID: dict[str, Any] = {"model": "llava_hf", "tasks": ["mme"]}
 
 
@@ -44,33 +45,14 @@ def canary(tmp_path: Path) -> Iterator[str]:
 
 
 def fine(answer: httpx.Response) -> bool:
-    """No failure of ours, JSON for whoever asked for it, and nothing of our insides."""
+    """No failure of ours, JSON for whoever asked for it, no header of the caller's, and nothing of our insides."""
     assert answer.status_code < 500 or answer.status_code == 501, f"{answer.request.url}: {answer.text}"
     assert answer.elapsed.total_seconds() < SECONDS
     assert not [word for word in INSIDES if word in answer.text], answer.text
+    assert INJECTED not in answer.headers
     if answer.headers.get("Content-Type", "").endswith("json"):
         answer.json()
     return True
-
-
-def commands(canary: str) -> list[str]:
-    """What would make the file, if anything read it as code."""
-    return [
-        f"$(touch {canary})",
-        f"`touch {canary}`",
-        f"; touch {canary} #",
-        f"| touch {canary}",
-        f"&& touch {canary}",
-        f"\ntouch {canary}\n",
-        f"'; touch {canary}; '",
-        f'"; touch {canary}; "',
-        f"--config={canary}",
-        f"__import__('os').system('touch {canary}')",
-        f"{{{{ ''.__class__.__mro__[1].__subclasses__() }}}}{canary}",
-        f"!!python/object/apply:os.system ['touch {canary}']",
-        f"%{{open({canary!r}, 'w')}}",
-        f"${{IFS}}touch${{IFS}}{canary}",
-    ]
 
 
 STRANGE: list[Any] = [
@@ -84,7 +66,8 @@ STRANGE: list[Any] = [
     "e\u0301\u202e\u200b\ufeff",
     "\u2028\u2029",
     "\x1b[2J\x1b]0;title\x07",
-    "a\r\nX-Injected: yes",
+    f"a\r\n{INJECTED}: yes",
+    f"a\r\n\r\nHTTP/1.1 200 OK\r\n{INJECTED}: yes\r\n\r\n",
     "\x7f\x80\x9f",
     "a" * 300,
     "a" * 70_000,
@@ -151,13 +134,32 @@ def test_bodies_that_mean_harm(front_end: FrontEnd, canary: str) -> None:
                 job = answer.json()["job_id"]
                 for path in (f"/jobs/{job}", "/jobs?limit=5", f"/jobs/{job}/logs", f"/jobs/{job}/results"):
                     assert fine(session.get(path))
-                change = {source.choice(["priority", "hold", "ttl_seconds_after_finished", "status"]): source.choice(strange)}
-                assert fine(session.patch(f"/jobs/{job}", content=text_of(change)))
         assert session.get("/queue").status_code == 200
     # Both sides of the border have been seen.
     assert set(answers) <= {200, 400, 403, 409, 413, 422}
     assert min(answers.count(200), answers.count(422)) > COUNT / 40
     assert front_end.process.poll() is None
+    assert "Traceback" not in front_end.log.read_text()
+
+
+def test_changes_that_mean_harm(front_end: FrontEnd, canary: str) -> None:
+    """Every field with every value, and then some of them together."""
+    source, strange = random.Random(SEED), [*STRANGE, *commands(canary)]
+    names = [*JobPatch.model_fields, "status", "spec", "unknown", "__proto__", ""]
+    changes = [{name: value} for name, value in itertools.product(names, strange)]
+    changes += [{name: source.choice(strange) for name in source.sample(names, 3)} for _ in range(COUNT // 3)]
+    answers: list[int] = []
+    with front_end.session() as session:
+        job = session.post("/evaluate", json=VALID).raise_for_status().json()["job_id"]
+        before = session.get(f"/jobs/{job}").json()
+        for change in changes:
+            answer = session.patch(f"/jobs/{job}", content=text_of(change), headers={"Content-Type": "application/json"})
+            assert fine(answer), change
+            answers.append(answer.status_code)
+        after = session.get(f"/jobs/{job}").json()
+    assert set(answers) == {200, 422}
+    # Nothing but what may change has changed.
+    assert {key for key in before if before[key] != after[key]} <= {*JobPatch.model_fields, "reason"}
     assert "Traceback" not in front_end.log.read_text()
 
 
@@ -214,6 +216,9 @@ def test_broken_bodies(front_end: FrontEnd, subtests: pytest.Subtests) -> None:
         assert session.get("/queue").status_code == 200
 
 
+HEADERS = ("Idempotency-Key", "X-Request-ID", "Last-Event-ID", "If-None-Match", "Cookie", "Accept", "Host", "X-Forwarded-Proto")
+
+
 def test_paths_queries_and_headers_that_mean_harm(front_end: FrontEnd, canary: str) -> None:
     source = random.Random(SEED)
     texts = [str(value) for value in STRANGE if isinstance(value, str)] + commands(canary)
@@ -230,13 +235,32 @@ def test_paths_queries_and_headers_that_mean_harm(front_end: FrontEnd, canary: s
                 assert fine(session.get(f"{path}?{query}={quoted}&{quoted}={quoted}"))
             assert fine(session.delete(f"/jobs/{quoted}"))
             value = safe.replace(b"\r", b"").replace(b"\n", b"").replace(b"\0", b"")
-            for header in ("Idempotency-Key", "X-Request-ID", "Last-Event-ID", "If-None-Match", "Cookie", "Accept", "Host"):
+            for header in HEADERS:
                 sent = value if header != "Cookie" else b"lmms_eval_version=" + value
-                answer = session.get("/jobs/a", headers=[(header.encode(), sent.strip())])
-                assert fine(answer)
-                assert "X-Injected" not in answer.headers
+                assert fine(session.get("/jobs/a", headers=[(header.encode(), sent.strip())]))
             key = {b"Idempotency-Key": value.strip()}
             assert fine(session.post("/evaluate?dryRun=true", content=text_of(VALID), headers=[*key.items()]))
+
+
+# What no client of HTTP would send: ends of lines where none belong.
+BREAKS = ("\r\n", "\n", "\r", "\r\r\n", "\r\n ", "\0\r\n", "\x0b", "\u2028", "\x85")
+PLACES = (
+    "GET /jobs/a{split} HTTP/1.1\r\nHost: a\r\n{auth}\r\n\r\n",
+    "GET /jobs/a?cursor=a{split} HTTP/1.1\r\nHost: a\r\n{auth}\r\n\r\n",
+    "GE{split}T /jobs/a HTTP/1.1\r\nHost: a\r\n{auth}\r\n\r\n",
+    "GET /jobs/a HTTP/1.1{split}\r\nHost: a\r\n{auth}\r\n\r\n",
+    *(f"GET /jobs/a HTTP/1.1\r\nHost: a\r\n{{auth}}\r\n{header}: a{{split}}\r\n\r\n" for header in HEADERS),
+)
+
+
+def test_no_end_of_a_line_puts_a_header_into_an_answer(front_end: FrontEnd, subtests: pytest.Subtests) -> None:
+    for place, line_break in itertools.product(PLACES, BREAKS):
+        sent = place.format(split=f"{line_break}{INJECTED}: yes", auth=f"Authorization: Bearer {TOKEN}").encode()
+        with subtests.test(msg=repr(sent)):
+            answer = spoken(front_end, sent)
+            head = answer.partition(b"\r\n\r\n")[0]
+            assert head.startswith((b"HTTP/1.1 4", b"HTTP/1.1 2"))
+            assert head.count(b"HTTP/1.") == 1 and INJECTED.lower().encode() not in head.lower()
 
 
 RAW = [

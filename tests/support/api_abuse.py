@@ -1,4 +1,4 @@
-"""What the tests of abuse share: how much of it, a job that has ended with files, and what an answer must never be."""
+"""What the tests of abuse share: how much of it, harmful texts, a job that has ended with files, what an answer must never be."""
 
 import json
 import os
@@ -19,6 +19,26 @@ SECONDS = 20.0
 # What shows our insides.
 INSIDES = ("Traceback", 'File "/', "site-packages", "lmms_eval_api.", "lmms_eval_core.", "0x7f")
 SAMPLE = {"doc_id": 0, "target": "B", "filtered_resps": ["B"], "exact_match": 1.0}
+
+
+def commands(canary: str) -> list[str]:
+    """What would make the file, if anything read it as code."""
+    return [
+        f"$(touch {canary})",
+        f"`touch {canary}`",
+        f"; touch {canary} #",
+        f"| touch {canary}",
+        f"&& touch {canary}",
+        f"\ntouch {canary}\n",
+        f"'; touch {canary}; '",
+        f'"; touch {canary}; "',
+        f"--config={canary}",
+        f"__import__('os').system('touch {canary}')",
+        f"{{{{ ''.__class__.__mro__[1].__subclasses__() }}}}{canary}",
+        f"!!python/object/apply:os.system ['touch {canary}']",
+        f"%{{open({canary!r}, 'w')}}",
+        f"${{IFS}}touch${{IFS}}{canary}",
+    ]
 
 
 async def ended_job(client: Transport, store: ObjectStore, name: str) -> None:
