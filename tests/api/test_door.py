@@ -5,13 +5,17 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import quote, unquote
 
 import pytest
-from api_offline import offline
+from api_offline import TOKEN, offline
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+
+from lmms_eval_api.auth.cluster import TOKEN_REVIEWS
+from lmms_eval_api.settings import AuthMode
+from lmms_eval_core.kube.client import KubeClient, Object, Resource
 
 # Named again here: one that is opened by mistake must be found.
 OPEN = {"/livez", "/readyz"}
@@ -37,8 +41,29 @@ class Answer(NamedTuple):
     body: bytes
 
 
-@pytest.fixture(params=["", "/prefix"])
+class Cluster:
+    """What an API server says of callers: it knows one token."""
+
+    namespace = "team"
+
+    def __init__(self, *, allows: bool = True) -> None:
+        self._allows = allows
+
+    async def create(self, resource: Resource, body: Object) -> Object:
+        if resource == TOKEN_REVIEWS:
+            return {"status": {"authenticated": body["spec"]["token"] == TOKEN, "user": {"username": "somebody"}}}
+        return {"status": {"allowed": self._allows}}
+
+
+def of_the_cluster(tokens: Path, *, allows: bool = True) -> FastAPI:
+    """The application in the mode that asks the API server."""
+    return offline(tokens, client=cast(KubeClient, Cluster(allows=allows)), auth=AuthMode.KUBERNETES)
+
+
+@pytest.fixture(params=["", "/prefix", AuthMode.KUBERNETES])
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> FastAPI:
+    if request.param is AuthMode.KUBERNETES:
+        return of_the_cluster(tmp_path)
     return offline(tmp_path, root_path=request.param)
 
 
@@ -108,6 +133,14 @@ async def test_no_credentials_but_the_right_ones_open_anything(app: FastAPI) -> 
 async def test_the_right_ones_do(app: FastAPI) -> None:
     for header in (b"Bearer secret", b"Basic " + base64.b64encode(b"anybody:secret")):
         assert (await ask(app, "GET", "/openapi.json", [(b"authorization", header)])).status == 200
+
+
+async def test_who_is_known_and_has_no_right_gets_into_nothing(tmp_path: Path) -> None:
+    app, known = of_the_cluster(tmp_path, allows=False), [(b"authorization", b"Bearer secret")]
+    targets = {spelling for template in templates(app) for spelling in spellings(template)}
+    for method, target in itertools.product(METHODS, sorted(targets)):
+        if not is_open(target):
+            assert (await ask(app, method, target, known)).status == 403, f"{method} {target}"
 
 
 async def test_all_strangers_are_told_the_same(app: FastAPI) -> None:

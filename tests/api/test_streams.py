@@ -1,6 +1,7 @@
 """The fan-out of events, without HTTP: what a stream is told, when it ends, and what a slow reader misses."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -11,6 +12,8 @@ from lmms_eval_api import streams
 from lmms_eval_api.cache import JobCache
 from lmms_eval_api.job import Job
 from lmms_eval_api.streams import END, KEEP_ALIVE, Feeds, Viewer, events
+
+SERVED = streams.PACE_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +94,29 @@ async def test_a_slow_reader_misses_what_is_past(cache: JobCache, feeds: Feeds) 
     cache.learn(evaluation_object("watched", phase="Completed"))
     rest = [event async for event in following]
     assert (told(rest[-2])[1], rest[-1], len(rest) < 4) == (["completed", None], END, True)
+
+
+async def test_nobody_is_told_more_than_twice_a_second(cache: JobCache, feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest state comes at once after a pause, and is the last one in the end."""
+    monkeypatch.setattr(streams, "PACE_SECONDS", SERVED)
+    following = stream(feeds, cache.learn(evaluation_object("watched")))
+    moments: list[float] = []
+
+    async def watch() -> None:
+        async for _ in following:
+            moments.append(asyncio.get_running_loop().time())
+
+    watching = asyncio.create_task(watch())
+    for priority in range(60):
+        cache.learn(evaluation_object("watched", priority=priority))
+        await asyncio.sleep(0.025)
+    cache.learn(evaluation_object("watched", phase="Completed"))
+    await watching
+    # The end follows the last state at once.
+    *states, _ = moments
+    pauses = [after - before for before, after in itertools.pairwise(states)]
+    # A clock of the loop is as fine as its timers.
+    assert len(pauses) >= 3 and min(pauses) >= 0.499, pauses
 
 
 async def test_silence_is_kept_alive(cache: JobCache, feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:

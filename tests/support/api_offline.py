@@ -30,8 +30,8 @@ def offline_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
     return Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), Archive(NO_CLIENT, None, Settings()), 60)
 
 
-def offline(tokens: Path, backend: Backend | None = None, **settings: object) -> FastAPI:
-    """The application, with one token in the directory `tokens`, and these settings."""
+def offline(tokens: Path, backend: Backend | None = None, client: KubeClient = NO_CLIENT, **settings: object) -> FastAPI:
+    """The application with these settings, and one token in the directory `tokens`, or with a `client` that knows callers."""
     (tokens / "tests").write_text(TOKEN)
     chosen = Settings(tokens=tokens, **settings)  # type: ignore[arg-type]  # the settings check themselves
-    return application(chosen, backend or offline_backend(), auth.authenticator(chosen))
+    return application(chosen, backend or offline_backend(), auth.authenticator(chosen, client))
