@@ -74,6 +74,7 @@ def test_what_a_run_left_is_read(lmmeval: CommandLine, release: Release) -> None
     samples = [json.loads(text) for text in lmmeval.answer("samples", "left", "--limit", "0").splitlines()]
     assert [sample["doc_id"] for sample in samples] == [0, 1, 2, 3]
     log = lmmeval.answer("logs", "left")
+    assert done.stdout in log, "it is what lmms-eval itself printed"
     assert log.startswith("lmms-eval-runner: attempt 1") and lmmeval.answer("logs", "left", "--tail", "1") in log
     assert "left" in lmmeval.answer("ls", "--status", "completed", "--task", TASK)
 

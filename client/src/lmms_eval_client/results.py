@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from lmms_eval_client.table import score_rows, table
+from lmms_eval_client.table import score_rows, tables
 from lmms_eval_core.results import score_table
 from lmms_eval_core.status import Metric
 
@@ -23,12 +23,12 @@ class Results:
         return score_table(self.output, max_bytes=sys.maxsize).scores
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row for each metric, with the columns of lmms-eval's table."""
+        """One row for each metric of each task, with the columns of lmms-eval's table."""
         return score_rows(self.output)
 
     def table(self) -> str:
-        """The table that lmms-eval prints at the end of a run, in Markdown."""
-        return table(self.rows())
+        """What lmms-eval prints of them at the end of a run, to the character."""
+        return tables(self.output)
 
     def __str__(self) -> str:
         return self.table()

@@ -1,7 +1,12 @@
-"""The table that lmms-eval prints at the end of a run, from its results file. Pure."""
+"""The tables that lmms-eval prints at the end of a run, from its results file, to the character: its `make_table`. Pure.
+
+Columns that only its --baseline fills are left out: no evaluation here has one.
+"""
 
 from collections.abc import Iterator
 from typing import Any, Final
+
+from lmms_eval_client.markdown import markdown
 
 # What lmms-eval writes beside a metric under the metric's name with one of these endings, and the column that shows it.
 BESIDE: Final = {
@@ -13,73 +18,83 @@ BESIDE: Final = {
     "_internal_variance": "IV",
     "_consistency_rate": "CR",
 }
-ALWAYS: Final = frozenset({"Stderr"})
-DIRECTIONS: Final[dict[Any, str]] = {True: "↑", False: "↓"}
-NOT_AVAILABLE: Final = "N/A"
+COLUMNS: Final = ("Tasks", "Filter", "n-shot", "Metric", "Direction", "Value", "±", *BESIDE.values())
+# With nothing in it, such a column is left out.
+OPTIONAL: Final = frozenset(BESIDE.values()) - {"Stderr"}
 # Columns without a heading of their own: the direction of a metric, and the sign before its uncertainty.
 HEADINGS: Final = {"Direction": "", "±": ""}
-RIGHT: Final = frozenset({"n-shot", "Value", *BESIDE.values()})
+DIRECTIONS: Final[dict[Any, str]] = {True: "↑", False: "↓"}
+NOT_AVAILABLE: Final = "N/A"
+UNITS: Final = {
+    "total_gen_tokens": "tokens",
+    "total_elapsed_time": "seconds",
+    "avg_latency": "seconds/request",
+    "avg_speed": "tokens/s",
+}
 
 Row = dict[str, Any]
 
 
-def score_rows(output: Row) -> list[Row]:
-    """One row for each metric of each task and group; columns in which nothing stands are left out."""
-    results = output.get("results")
-    rows = [row for task, metrics in (results or {}).items() if isinstance(metrics, dict) for row in _rows(output, task, metrics)]
-    empty = {column for column in BESIDE.values() if all(row[column] is None for row in rows)} - ALWAYS
+def tables(output: Row) -> str:
+    """Tasks, throughput, groups: what there is of them; without the empty line that ends it."""
+    if not isinstance(output.get("results"), dict):
+        return ""
+    printed = [_scores(output, "results", "Tasks")]
+    if throughput := _part(output, "throughput"):
+        printed += ["\nThroughput Summary\n", _throughput(throughput)]
+    if "groups" in output:
+        printed.append(_scores(output, "groups", "Groups"))
+    return "\n".join(printed).removesuffix("\n")
+
+
+def score_rows(output: Row, part: str = "results") -> list[Row]:
+    """One row for each metric of each task, or in "groups" of each group; None where there is nothing."""
+    rows = [
+        row for name, metrics in _part(output, part).items() if isinstance(metrics, dict) for row in _rows(output, name, metrics)
+    ]
+    empty = {column for column in OPTIONAL if all(row[column] is None for row in rows)}
     return [{column: value for column, value in row.items() if column not in empty} for row in rows]
 
 
-def table(rows: list[Row]) -> str:
-    """The rows in Markdown, numbers with four decimals."""
-    if not rows:
-        return ""
-    columns = list(rows[0])
-    lines = [[HEADINGS.get(column, column) for column in columns], *([_text(row[column]) for column in columns] for row in rows)]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
-    rule = [_rule(column, width) for column, width in zip(columns, widths, strict=True)]
-    head, *body = (_aligned(columns, line, widths) for line in lines)
-    return "\n".join(f"|{'|'.join(line)}|" for line in (head, rule, *body))
-
-
 def _rows(output: Row, task: str, metrics: Row) -> Iterator[Row]:
-    directions = _part(output, "higher_is_better", task)
-    shots = output.get("n-shot", {})
+    directions = _part(_part(output, "higher_is_better"), task)
+    shots = _part(output, "n-shot").get(task, " ")
     for key, value in sorted(metrics.items()):
-        metric, comma, name = key.partition(",")
-        if not comma or metric.endswith(tuple(BESIDE)) or metric.startswith("paired_"):
+        metric, _, name = key.partition(",")
+        if key == "alias" or value in ([], {}) or metric.endswith(tuple(BESIDE)) or metric.startswith("paired_"):
             continue
-        direction = DIRECTIONS.get(directions.get(metric), "")
-        row = {
-            "Tasks": str(metrics.get("alias", task)),
-            "Filter": name,
-            "n-shot": shots.get(task, "") if isinstance(shots, dict) else "",
-        }
-        row |= {"Metric": metric, "Direction": direction, "Value": value, "±": "±"}
-        yield row | {column: _number(metrics.get(f"{metric}{ending},{name}")) for ending, column in BESIDE.items()}
+        row = [metrics.get("alias", task), name, shots, metric, DIRECTIONS.get(directions.get(metric), "")]
+        row += [None if value == "" else value, "±", *(_number(metrics.get(f"{metric}{ending},{name}")) for ending in BESIDE)]
+        yield dict(zip(COLUMNS, row, strict=True))
 
 
-def _part(output: Row, key: str, task: str) -> Row:
-    part = output.get(key, {})
-    found = part.get(task) if isinstance(part, dict) else None
-    return found if isinstance(found, dict) else {}
+def _part(output: Row, key: str) -> Row:
+    part = output.get(key)
+    return part if isinstance(part, dict) else {}
 
 
-def _number(value: Any) -> Any:
-    return value if isinstance(value, int | float) else None
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _scores(output: Row, part: str, heading: str) -> str:
+    rows = score_rows(output, part)
+    columns = list(rows[0]) if rows else [column for column in COLUMNS if column not in OPTIONAL]
+    headings = [heading if column == "Tasks" else HEADINGS.get(column, column) for column in columns]
+    return markdown(headings, [[_cell(column, value) for column, value in row.items()] for row in rows])
+
+
+def _cell(column: str, value: Any) -> Any:
+    """As lmms-eval hands it on: all but metrics that are no float as text."""
+    if value is None:
+        return NOT_AVAILABLE
+    return value if column == "Value" and not isinstance(value, float) else _text(value)
+
+
+def _throughput(measured: Row) -> str:
+    names = [name for name in UNITS if name in measured] + sorted(set(measured) - set(UNITS))
+    return markdown(("Metric", "Value", "Unit"), [(name, _text(measured[name]), UNITS.get(name, "varies")) for name in names])
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return NOT_AVAILABLE if value is None or value == [] else str(value).replace("|", "\\|").replace("\n", " ")
-
-
-def _rule(column: str, width: int) -> str:
-    return "-" * (width - 1) + ":" if column in RIGHT else "-" * width
-
-
-def _aligned(columns: list[str], line: list[str], widths: list[int]) -> list[str]:
-    cells = zip(columns, line, widths, strict=True)
-    return [text.rjust(width) if column in RIGHT else text.ljust(width) for column, text, width in cells]
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
