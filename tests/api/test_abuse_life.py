@@ -1,7 +1,6 @@
 """A front end in a hard life: slow clients, an API server that is away, tokens that are rotated, all under load."""
 
 import asyncio
-import os
 import socket
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ import operator_proxy
 import pytest
 from api_abuse import FACTOR
 from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from mounted_secret import mount
 
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
@@ -143,11 +143,7 @@ async def test_a_token_is_rotated_under_load_and_the_new_one_never_fails(front_e
     seen: Counter[tuple[str, int]] = Counter()
     tokens = {"old": TOKEN, "new": new}
 
-    def replace(name: str, token: str) -> None:
-        hidden = front_end.tokens / ".new"
-        hidden.write_text(token)
-        os.replace(hidden, front_end.tokens / name)
-
+    mount(front_end.tokens, tests=TOKEN)
     async with session(front_end) as ours:
 
         async def ask(who: str) -> None:
@@ -157,14 +153,14 @@ async def test_a_token_is_rotated_under_load_and_the_new_one_never_fails(front_e
         async with load(*(lambda: ask("old") for _ in range(4))):
             await asyncio.sleep(0.3)
             began = time.monotonic()
-            replace("new", new)
+            mount(front_end.tokens, tests=TOKEN, new=new)
             await until(ours, new, 200)
             assert time.monotonic() - began < 3
             async with load(*(lambda: ask("new") for _ in range(4))):
                 await asyncio.sleep(0.5)
                 assert seen["old", 401] == 0
                 began = time.monotonic()
-                (front_end.tokens / "tests").unlink()
+                mount(front_end.tokens, new=new)
                 await until(ours, TOKEN, 401)
                 assert time.monotonic() - began < 3
                 late[0] = seen["old", 200]

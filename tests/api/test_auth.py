@@ -1,10 +1,10 @@
 import base64
-import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mounted_secret import mount
 
 from lmms_eval_api import auth
 from lmms_eval_api.auth import Caller
@@ -49,21 +49,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-def mount(directory: Path, **tokens: str) -> None:
-    """As the kubelet does: a directory for each state, and one link that is replaced at once."""
-    state = directory / f"..{len(list(directory.iterdir()))}"
-    state.mkdir()
-    for name, token in tokens.items():
-        (state / name).write_text(token)
-    (directory / "..new").symlink_to(state.name)
-    os.replace(directory / "..new", directory / "..data")
-    for link in directory.iterdir():
-        if not link.name.startswith("."):
-            link.unlink()
-    for name in tokens:
-        (directory / name).symlink_to(f"..data/{name}")
 
 
 async def test_the_caller_is_named_after_the_file(tmp_path: Path) -> None:

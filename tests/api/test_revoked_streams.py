@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from api_fixtures import TOKEN, FrontEnd
 from api_streams import following, severed
+from mounted_secret import mount
 from starlette.types import Message, Scope
 
 from lmms_eval_api.auth import Caller, Wish, middleware
@@ -126,7 +127,7 @@ async def _answer(mood: Mood, asked: Scope) -> None:
 @pytest.mark.integration
 @pytest.mark.timeout(120)
 async def test_a_token_that_is_taken_away_ends_what_was_opened_with_it(front_end: FrontEnd) -> None:
-    (front_end.tokens / "other").write_text("another-token")
+    mount(front_end.tokens, tests=TOKEN, other="another-token")
     await asyncio.sleep(1.1)
     with front_end.session() as session:
         job = session.post("/evaluate", json={"model": "llava_hf", "tasks": ["mme"]}).json()["job_id"]
@@ -136,7 +137,7 @@ async def test_a_token_that_is_taken_away_ends_what_was_opened_with_it(front_end
         stays = [asyncio.create_task(severed(other, path)) for path in paths]
         await asyncio.sleep(0.5)
         began = time.monotonic()
-        (front_end.tokens / "tests").unlink()
+        mount(front_end.tokens, other="another-token")
         async with asyncio.timeout(SECONDS):
             await asyncio.gather(*ends)
         assert time.monotonic() - began > 0.5

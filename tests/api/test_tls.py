@@ -1,7 +1,6 @@
 """https by the front end itself: a real process on a real API server, and renewals while it serves."""
 
 import asyncio
-import os
 import ssl
 import time
 from contextlib import suppress
@@ -12,6 +11,7 @@ import pytest
 import trustme
 import uvicorn
 from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from mounted_secret import mount
 
 from lmms_eval_api import tls
 from lmms_eval_api.settings import SettingsError
@@ -24,17 +24,10 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def mount(directory: Path, issued: trustme.LeafCert, *, mixed: trustme.LeafCert | None = None) -> None:
-    """As the kubelet does: a directory for each state, and one link that is replaced at once."""
-    state = directory / f"..{time.monotonic_ns()}"
-    state.mkdir(parents=True)
-    (state / "tls.crt").write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
-    (state / "tls.key").write_bytes((mixed or issued).private_key_pem.bytes())
-    (directory / "..new").symlink_to(state.name)
-    os.replace(directory / "..new", directory / "..data")
-    for name in ("tls.crt", "tls.key"):
-        if not (directory / name).is_symlink():
-            (directory / name).symlink_to(f"..data/{name}")
+def serve(directory: Path, issued: trustme.LeafCert, *, mixed: trustme.LeafCert | None = None) -> None:
+    """Shows a certificate, with its own key or with that of another one."""
+    chain = b"".join(pem.bytes() for pem in issued.cert_chain_pems)
+    mount(directory, **{"tls.crt": chain.decode(), "tls.key": (mixed or issued).private_key_pem.bytes().decode()})
 
 
 def trusting(*authorities: trustme.CA) -> ssl.SSLContext:
@@ -74,13 +67,13 @@ class Clock:
 def test_a_renewal_is_taken_within_a_second_and_half_of_one_is_not(tmp_path: Path, authority: trustme.CA) -> None:
     clock = Clock()
     first, second = issued(authority, 1), issued(authority, 2, key=trustme.KeyType.RSA)
-    mount(tmp_path, first)
+    serve(tmp_path, first)
     served = tls.Certificate(tmp_path, clock=clock).context()
     assert shown(trusting(authority), served) == "number 1"
-    mount(tmp_path, second, mixed=first)
+    serve(tmp_path, second, mixed=first)
     clock.now = 1
     assert shown(trusting(authority), served) == "number 1"
-    mount(tmp_path, second)
+    serve(tmp_path, second)
     assert shown(trusting(authority), served) == "number 1"
     clock.now = 2
     # Of another kind of key, and nothing of the old one is left.
@@ -91,7 +84,7 @@ def test_a_renewal_is_taken_within_a_second_and_half_of_one_is_not(tmp_path: Pat
 
 
 def test_a_context_that_uvicorn_keeps_serves_the_renewed_certificate(tmp_path: Path, authority: trustme.CA) -> None:
-    mount(tmp_path, issued(authority, 1))
+    serve(tmp_path, issued(authority, 1))
     context = tls.factory(tmp_path)(uvicorn.Config("a"), lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     assert context.sni_callback is not None
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
@@ -103,9 +96,9 @@ def test_without_a_certificate_it_does_not_start(tmp_path: Path, authority: trus
         (tmp_path / "tls.crt").write_text("rubbish")
         (tmp_path / "tls.key").write_text("rubbish")
     elif what == "a stranger's key":
-        mount(tmp_path, issued(authority, 1), mixed=issued(authority, 2))
+        serve(tmp_path, issued(authority, 1), mixed=issued(authority, 2))
     elif what == "a pass phrase":
-        mount(tmp_path, issued(authority, 1))
+        serve(tmp_path, issued(authority, 1))
         (tmp_path / "tls.key").unlink()
         (tmp_path / "tls.key").write_bytes(locked(issued(authority, 1)))
     with pytest.raises(SettingsError, match="There is no certificate in .* kubernetes.io/tls .* LMMS_EVAL_API_TLS"):
@@ -122,7 +115,7 @@ def locked(leaf: trustme.LeafCert) -> bytes:
 
 @pytest.fixture
 def secure(start_front_end: StartFrontEnd, authority: trustme.CA, tmp_path: Path) -> FrontEnd:
-    mount(tmp_path / "tls", issued(authority, 1))
+    serve(tmp_path / "tls", issued(authority, 1))
     started = start_front_end(LMMS_EVAL_API_TLS=str(tmp_path / "tls"))
     secured = FrontEnd(started.url.replace("http:", "https:"), started.process, started.tokens, started.log)
     deadline = time.monotonic() + 20
@@ -163,7 +156,7 @@ async def test_a_certificate_is_renewed_under_load_and_no_request_notices(
             group.create_task(ask(keeps))
         await asyncio.sleep(0.5)
         for number, key in ((2, trustme.KeyType.RSA), (3, trustme.KeyType.ECDSA)):
-            mount(tmp_path / "tls", issued(other, number, key=key))
+            serve(tmp_path / "tls", issued(other, number, key=key))
             await asyncio.to_thread(until_named, secure, other, number)
         done.set()
     assert len(answers) > 50
