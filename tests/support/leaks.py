@@ -1,0 +1,49 @@
+"""Looks for secrets in all that came out, in the forms that text takes on its way."""
+
+import json
+import secrets
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from urllib.parse import quote, quote_plus
+
+# Nothing shorter can be looked for.
+HEAD = 6
+
+
+def secret(kind: str = "planted") -> str:
+    """A new one, of letters that need no quoting anywhere."""
+    return f"{kind}{secrets.token_hex(12)}"
+
+
+def found(planted: Mapping[str, str], out: Mapping[str, str]) -> dict[str, set[str]]:
+    """Those of `planted`, secrets by kind, that are somewhere in `out`, texts by place; and where."""
+    looked_for = {kind: forms(value) for kind, value in planted.items()}
+    places: dict[str, set[str]] = {}
+    for place, text in out.items():
+        begun = _beginnings({form[:HEAD] for every in looked_for.values() for form in every}, text)
+        for kind, every in looked_for.items():
+            if any(form[:HEAD] in begun and form in text for form in every):
+                places.setdefault(kind, set()).add(place)
+    return places
+
+
+def _beginnings(heads: set[str], text: str) -> set[str]:
+    """Those that are in the text: one look at it, where thousands of forms would be a look for each."""
+    return {head for start in range(len(text)) if (head := text[start : start + HEAD]) in heads}
+
+
+def forms(value: str) -> set[str]:
+    """As it is, escaped, encoded, shouted; in Base64 also in the middle of something longer."""
+    escaped = {value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    twice = {json.dumps(form)[1:-1] for form in escaped}
+    quoted = {quote(value), quote(value, safe=""), quote_plus(value)}
+    return escaped | twice | quoted | {value.upper(), value.encode().hex()} | set(_in_base64(value.encode()))
+
+
+def _in_base64(value: bytes) -> Iterator[str]:
+    # Three bytes are four characters: whatever is around, those of the whole groups inside are always the same.
+    for skipped in range(3):
+        inside = value[skipped:]
+        whole = inside[: len(inside) // 3 * 3]
+        yield b64encode(whole).decode()
+        yield urlsafe_b64encode(whole).decode()
