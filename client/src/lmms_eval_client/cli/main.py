@@ -1,5 +1,7 @@
 """The command line as a whole: which commands there are, and what each is called."""
 
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -19,6 +21,8 @@ The front end is that of --url or LMMS_EVAL_URL; without either it is found by k
 
 Exit codes: 0 completed, 1 failed, 2 wrong usage or refused, 3 cancelled, 4 waited long enough, 5 no answer, 6 not allowed.
 """
+# As kubectl reads it, a directive of its library for completions.
+NO_FILE_NAMES: Final = ":4"
 COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     submit.submit,
     submit.watch,
@@ -43,6 +47,17 @@ def main() -> None:
     app(prog_name="kubectl lmmeval" if Path(sys.argv[0]).name.startswith("kubectl") else "lmmeval")
 
 
+def complete_for_kubectl() -> None:
+    """What kubectl runs, as `kubectl_complete-lmmeval`, with the words after `kubectl lmmeval`: offers, then "no file names"."""
+    words = ["lmmeval", *sys.argv[1:]]
+    asked = {"_LMMEVAL_COMPLETE": "complete_bash", "COMP_WORDS": shlex.join(words), "COMP_CWORD": str(len(words) - 1)}
+    os.environ.update(asked)
+    try:
+        app(prog_name="lmmeval")
+    finally:
+        print(NO_FILE_NAMES)
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(version("lmms-eval-client"))
@@ -62,6 +77,8 @@ def _application() -> typer.Typer:
         help=HELP,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        # Frames and colours for help and wrong usage are for people at a terminal.
+        rich_markup_mode="rich" if sys.stdout.isatty() and sys.stderr.isatty() else None,
         context_settings=spelling,
     )
     made.callback()(_start)
