@@ -3,6 +3,7 @@ objects by the API server."""
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -63,9 +64,37 @@ async def run_python(front_end: FrontEnd, *arguments: str, **environment: str) -
     return out.decode()
 
 
+async def run_shell(script: str, *, folder: Path | None = None, **environment: str) -> str:
+    """What a shell prints for lines of a page or of a workflow; each must end well."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = ["bash", "-e", "-O", "expand_aliases", "-c", script]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env={"PATH": path, **environment}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, said = await asyncio.wait_for(process.communicate(), timeout=60)
+    assert process.returncode == 0, said.decode()
+    return out.decode()
+
+
 @pytest.mark.parametrize("block", BLOCKS)
 async def test_the_guides_programs_run(front_end: FrontEnd, everything_completes: None, block: str) -> None:
     assert "0.5" in await run_python(front_end, "-c", block)
+
+
+async def test_the_readmes_program_runs_with_lmms_evals_own_client(
+    front_end: FrontEnd, everything_completes: None, upstream_folder: Path
+) -> None:
+    (block,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "lmms_eval.entrypoints" in block]
+    program = block.replace("http://ci:TOKEN@lmms-eval.example.com", front_end.url_with_token)
+    assert "0.5" in await run_python(front_end, "-c", program, PYTHONPATH=str(upstream_folder))
+
+
+async def test_the_submission_by_curl_is_accepted(front_end: FrontEnd, client: Transport) -> None:
+    page = (ROOT / "docs" / "http.md").read_text()
+    lines = re.findall(r"^    (alias ask=.*|ask \$URL/evaluate --json .*(?:\n {8}.*)*)", page, re.MULTILINE)
+    done = await run_shell("\n".join(lines), URL=front_end.url, TOKEN=TOKEN)
+    spec = (await client.get(EVALUATIONS, json.loads(done)["job_id"]))["spec"]
+    assert (spec["model"], spec["priority"], spec["env"][0]["secretKeyRef"]["key"]) == ("qwen2_5_vl", 10, "token")
 
 
 async def test_the_training_loop_submits_each_checkpoint_once(
@@ -104,9 +133,35 @@ def test_commands_that_are_shown_are_understood(without_server: CommandLine, arg
     assert done.returncode == Code.UNREACHABLE, done.stderr
 
 
-def test_the_workflow_is_one() -> None:
+def step(name: str) -> str:
+    """What a step of the workflow runs, with 7 for all that GitHub fills in."""
     steps = yaml.safe_load(WORKFLOW)["jobs"]["evaluate"]["steps"]
-    assert len(commands(WORKFLOW)) == 4 and all("uses" in step or "run" in step for step in steps)
+    (script,) = [step["run"] for step in steps if step.get("name") == name]
+    return re.sub(r"\$\{\{[^}]*\}\}", "7", script)
+
+
+def runner(front_end: FrontEnd, folder: Path) -> dict[str, str]:
+    """The environment of a step."""
+    summary = str(folder / "summary.md")
+    return {"LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN, "JOB": "pr-7-1-1", "GITHUB_STEP_SUMMARY": summary}
+
+
+async def test_the_workflows_evaluation_ends_with_its_scores_in_the_summary(
+    front_end: FrontEnd, everything_completes: None, client: Transport, tmp_path: Path
+) -> None:
+    environment = runner(front_end, tmp_path)
+    await run_shell(step("Evaluate"), **environment)
+    assert "mme 0.5" in (tmp_path / "summary.md").read_text()
+    assert (await client.get(EVALUATIONS, "pr-7-1-1"))["metadata"]["labels"]["pull-request"] == "7"
+    await run_shell(step("Log and results"), folder=tmp_path, **environment)
+    assert (tmp_path / "results.json").exists()
+
+
+async def test_the_workflow_stops_what_it_began(front_end: FrontEnd, client: Transport, tmp_path: Path) -> None:
+    environment = runner(front_end, tmp_path)
+    await run_shell(step("Evaluate").replace("--wait --wait-timeout 10000", ""), **environment)
+    await run_shell(step("Stop it when the workflow is cancelled"), **environment)
+    assert (await client.get(EVALUATIONS, "pr-7-1-1"))["spec"]["cancel"] is True
 
 
 def test_the_guide_knows_every_command_and_exit_code() -> None:

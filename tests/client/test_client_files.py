@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import re
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -12,6 +14,7 @@ import pytest
 from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
 from client_jobs import DOUBT, LOG, RESULTS, SAMPLES, SCORES, complete, doubt, publish, run
 from command_fixtures import CommandLine, Terminal
+from deployment import ROOT
 from gateway_fixtures import Gateway
 
 from lmms_eval_client import AsyncClient, Client, EvaluateRequest, Metric, NotFound, Results
@@ -121,6 +124,24 @@ async def test_results_that_are_suspect_are_not_shown_without_a_warning(place: P
         done = place.command_line(*command)
         assert done.returncode == 0, done.stderr
         assert f"warning: The results are suspect: {DOUBT}.\n" in done.stderr and DOUBT not in done.stdout
+
+
+def shell(place: Place, script: str) -> str:
+    environment = {"PATH": os.environ["PATH"], "URL": place.front_end.url, "TOKEN": TOKEN}
+    command = ["bash", "-O", "expand_aliases", "-o", "pipefail", "-ec", script]
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+
+
+async def test_the_guides_lines_for_curl_read_it_too(place: Place, client: Transport) -> None:
+    await publish(client, place.store, "job")
+    guide = (ROOT / "docs" / "guide.md").read_text().partition("### Results, samples and logs with curl")[2]
+    alias, *lines = re.findall(r"^    ((?:alias )?ask\b[^\n]*?)(?:  +#.*)?$", guide, re.MULTILINE)
+    answers = [shell(place, f"{alias}\n{line.replace('NAME', 'job')}") for line in lines]
+    results, inside, samples, wrong, whole, tail, followed = answers
+    assert json.loads(results) == RESULTS and json.loads(inside) == RESULTS["results"]
+    assert json.loads(samples)["samples"] == SAMPLES and len(json.loads(wrong)["samples"]) == 4
+    assert [json.loads(line) for line in whole.splitlines()] == SAMPLES
+    assert LOG.endswith(tail) and tail.count("\n") == 50 and followed == LOG
 
 
 async def test_before_there_are_results_it_says_why(place: Place, client: Transport) -> None:

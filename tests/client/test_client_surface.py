@@ -72,6 +72,21 @@ def test_errors_are_caught_by_code_that_was_written_for_lmms_evals_client(ours: 
     assert issubclass(ours, theirs)
 
 
+def test_time_outs_are_on_unless_they_are_turned_off() -> None:
+    asked: list[dict[str, float | None]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.extensions["timeout"])
+        return httpx.Response(200, json={})
+
+    for options in ({}, {"timeout": None}):
+        with Client("http://lmms-eval.example.com", transport=httpx.MockTransport(answer), **options) as client:
+            client.health()
+    assert asked == [{"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 30.0}, dict.fromkeys(asked[0])]
+    defaults = [inspect.signature(client).parameters["timeout"].default for client in (Client, AsyncClient)]
+    assert defaults[0] == defaults[1]
+
+
 def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:
     assert _signatures(Client) == _signatures(AsyncClient)
 
