@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from operator_cluster import Namespace, evaluator_runs, until
 from operator_objects import queued, running
 from operator_process import becomes
 
+from lmms_eval_core.jsonlog import JsonFormatter
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVENTS, KubeClient, Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
@@ -22,7 +24,7 @@ from lmms_eval_operator.main import compose, utc
 from lmms_eval_operator.metrics import PLACES, outcome
 from lmms_eval_operator.objects import Evaluation
 from lmms_eval_operator.reconcile import Reconciler
-from lmms_eval_operator.transitions import tell
+from lmms_eval_operator.transitions import log_move, tell
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = CREATED + timedelta(seconds=303)
@@ -101,6 +103,14 @@ def test_an_action_names_what_the_operator_did() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(-5, "0s"), (59.9, "59s"), (60, "1m0s"), (3599, "59m59s"), (7620, "2h7m")])
 def test_durations_read_as_in_kubectl(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_move_is_a_line_in_the_log_with_the_statuss_own_message(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        log_move(running(), running(reason="Unschedulable", message="0/3 nodes"))
+    line = json.loads(JsonFormatter().format(caplog.records[-1]))
+    facts = {"event": "moved", "before": "Starting", "reason": "Unschedulable", "sentence": "0/3 nodes", "attempt": 1}
+    assert facts.items() <= line.items()
 
 
 def test_a_changed_message_alone_is_no_move() -> None:

@@ -38,7 +38,7 @@ def log_move(before: Evaluation, after: Evaluation) -> None:
         attempt=after.attempt,
         phase=after.phase.value,
         reason=after.reason,
-        message=after.message,
+        sentence=after.message,
         before=before.reason,
     )
     log.info("moved", extra=keys)
