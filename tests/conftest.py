@@ -12,6 +12,7 @@ pytest_plugins = [
     "node_fixtures",
     "release_fixtures",
     "upstream_fixtures",
+    "volume_fixtures",
 ]
 
 # How long one example takes says more about the machine than about the code. Continuous integration judges a change by the same
