@@ -142,6 +142,8 @@ def test_remote_code_has_a_field_of_its_own(value: Any, permitted: bool) -> None
         ({"model_args": {"api_key": "sk-1"}}, "model_args.api_key", "secret_key_ref"),
         ({"model_args": {"hf_token": "hf_1"}}, "model_args.hf_token", "secret_key_ref"),
         ({"model_args": {"PASSWORD": "p"}}, "model_args.PASSWORD", "secret_key_ref"),
+        ({"gen_kwargs": "temperature=0, api_key=sk-1"}, "gen_kwargs", "secret_key_ref"),
+        ({"gen_kwargs": "base_url=https://user:p@host/v1"}, "gen_kwargs", "secret_key_ref"),
         ({"model_args": {"base_url": "https://user:p@host/v1"}}, "model_args.base_url", "secret_key_ref"),
     ],
 )

@@ -16,7 +16,7 @@ from lmms_eval_core import names, spec, wire
 from lmms_eval_core.evaluation import manifest
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.schema import Resource, Scalar
-from lmms_eval_core.spec import MODEL_ARG_NAME, REMOTE_CODE_ARG, SECRET_NAME, URL_LOGIN, EvaluationSpec
+from lmms_eval_core.spec import MODEL_ARG_NAME, REMOTE_CODE_ARG, SECRET_IN_LIST, SECRET_NAME, URL_LOGIN, EvaluationSpec
 from lmms_eval_core.wire import EvaluateRequest
 
 # The API server allows 256 KiB for all annotations of an object.
@@ -25,14 +25,12 @@ MAX_ANNOTATION_BYTES: Final = 64 * 1024
 MAX_NAMED: Final = 40
 # What JSON and the API server carry unchanged.
 MAX_INTEGER: Final = 2**63 - 1
-SECRET: Final = (
-    "A secret must not be sent in model_args.{key}: arguments are stored and shown. Put it into a Kubernetes Secret, and name in "
-    "env the variable that the adapter reads, with a secret_key_ref to that Secret."
+INSTEAD: Final = (
+    "arguments are stored and shown. Put it into a Kubernetes Secret, and name in env the variable that the adapter reads, with "
+    "a secret_key_ref to that Secret."
 )
-LOGIN: Final = (
-    "model_args.{key} is an address with a login: arguments are stored and shown. Put it into a Kubernetes Secret, and name in "
-    "env the variable that the adapter reads, with a secret_key_ref to that Secret."
-)
+SECRET: Final = f"A secret must not be sent in {{place}}: {INSTEAD}"
+LOGIN: Final = f"An address with a login must not be sent in {{place}}: {INSTEAD}"
 # Domains whose labels mean something to Kubernetes, or to us.
 RESERVED_DOMAINS: Final = ("kubernetes.io", "k8s.io", names.GROUP)
 # The resource's twin of each part of a request.
@@ -124,12 +122,13 @@ def _problems(request: EvaluateRequest) -> Iterator[FieldProblem]:
     if request.limit is not None and not math.isfinite(request.limit):
         yield FieldProblem(("limit",), "limit must be a finite number; leave it out to evaluate everything.")
     yield from _unspeakable(request)
+    if sentence := _secret_problem("gen_kwargs", request.gen_kwargs or "", named=SECRET_IN_LIST):
+        yield FieldProblem(("gen_kwargs",), sentence)
     for key in request.labels or {}:
         if _reserved(key):
             yield FieldProblem(("labels", key), "This label belongs to Kubernetes or to lmms-eval itself; use a key of your own.")
     for key, value in (request.model_args or {}).items():
-        sentence = _argument_problem(key, value)
-        if sentence:
+        if sentence := _argument_problem(key, value):
             yield FieldProblem(("model_args", key), sentence)
 
 
@@ -164,7 +163,7 @@ def _argument_problem(key: str, value: Any) -> str | None:
     if not re.fullmatch(MODEL_ARG_NAME, key):
         return "A name in model_args is made of letters, digits and underscores, at most 128, and starts with no digit."
     if re.search(SECRET_NAME, key):
-        return SECRET.format(key=key)
+        return SECRET.format(place=f"model_args.{key}")
     if value is None:
         return f"model_args.{key} is null: leave it out."
     if not isinstance(value, Scalar):
@@ -181,9 +180,13 @@ def _scalar_problem(key: str, value: Scalar) -> str | None:
         return f"model_args.{key} is too large a number to be kept unchanged: send it as text."
     if isinstance(value, str) and not _speakable(value):
         return f"model_args.{key} holds a character that no command line can carry; remove it."
-    if isinstance(value, str) and re.search(URL_LOGIN, value):
-        return LOGIN.format(key=key)
-    return None
+    return _secret_problem(f"model_args.{key}", value) if isinstance(value, str) else None
+
+
+def _secret_problem(place: str, text: str, *, named: str = "") -> str | None:
+    if named and re.search(named, text):
+        return SECRET.format(place=place)
+    return LOGIN.format(place=place) if re.search(URL_LOGIN, text) else None
 
 
 def _warnings(request: EvaluateRequest) -> Iterator[str]:
