@@ -305,6 +305,7 @@ SUBMISSIONS: Final = [
     sends(b'{"model": "dummy", "tasks": ["mme"], "limit": NaN}', "refused-early"),
     sends(asks(gen_kwargs="a=\0"), "refused-early"),
     sends(asks(model_args={"api_key": "sk-1"}), "secrets"),
+    sends(asks(gen_kwargs="temperature=0,api_key=sk-1"), "secrets"),
     sends(asks(priority="high"), "further-fields"),
     sends(asks(env={"A": "b"}), "further-fields"),
     sends(asks(gen_kwargs="x" * 300_000), "large-bodies"),
