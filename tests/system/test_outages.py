@@ -4,10 +4,12 @@ Operator and front end do not need each other.
 """
 
 import time
+from itertools import groupby, pairwise
 
 import deployment
 import pytest
 from release_fixtures import SMOKE, TASK, Release, front_end, smoke
+from service_fixtures import Inside, Told
 
 pytestmark = pytest.mark.system
 
@@ -26,19 +28,35 @@ def test_results_survive_two_minutes_without_the_store(release: Release) -> None
     assert release.finish(name)["phase"] == "Completed"
 
 
-def test_results_survive_two_minutes_without_the_api_server(release: Release) -> None:
+def test_results_survive_two_minutes_without_the_api_server(release: Release, inside: Inside) -> None:
     name = release.apply(smoke("api-server-away", env=[{"name": "SMOKE_SLEEP_SECONDS", "value": "2"}]))
     release.evaluating(name)
-    deployment.program("cluster", "stop", "kube-apiserver")
-    try:
-        time.sleep(AWAY_SECONDS)
-    finally:
-        deployment.program("cluster", "start", "kube-apiserver")
-    deployment.wait_until(
-        lambda: release.deployment.kubectl.run("get", "--raw", "/readyz").returncode == 0, seconds=60, what="readyz"
-    )
+    with inside.polled(f"/jobs/{name}") as answers:
+        deployment.program("cluster", "stop", "kube-apiserver")
+        try:
+            time.sleep(AWAY_SECONDS)
+        finally:
+            deployment.program("cluster", "start", "kube-apiserver")
+        deployment.wait_until(
+            lambda: release.deployment.kubectl.run("get", "--raw", "/readyz").returncode == 0, seconds=60, what="readyz"
+        )
+        for_a_minute_from_memory_and_then_not(answers())
     assert release.finish(name)["phase"] == "Completed"
     release.deployment("rollout", "status", f"deployment/{release.deployment.release}-operator", "--timeout=120s")
+
+
+def for_a_minute_from_memory_and_then_not(told: list[Told]) -> None:
+    """What the front end answers while the API server is away: what it knows and how old that is, and no mistake."""
+    # Not ready, it is taken out of its Service for a moment when there is an API server again to do that.
+    assert [status for status, _ in groupby(each.status for each in told if each.status)] == [200, 503, 200], told
+    lost = [each.status for each in told].index(503)
+    ages = [int(each.age or -1) for each in told[:lost]]
+    aging = ages[len(ages) - ages[::-1].index(0) :]
+    assert all(earlier <= later for earlier, later in pairwise(aging)) and min(ages) == 0, ages
+    # The minute counts from the loss, the age from the last word before it.
+    assert len(aging) > 40 and 50 <= aging[-1] - aging[0] <= 60, ages
+    assert all(int(each.retry_after or 0) > 0 for each in told if each.status == 503)
+    assert int(told[-1].age or -1) == 0
 
 
 def test_one_submits_without_the_operator_and_runs_without_the_front_end(release: Release) -> None:
