@@ -41,7 +41,7 @@ async def _of_one_size(kubectl: Kubectl, client: transport.Transport, size: int,
         mine, theirs = await _queue(ours), await _queue(original)
         found = [
             Row(f"{size} queued: front end, start to ready", ours.ready_seconds, "s"),
-            Row(f"{size} queued: front end, memory", ours.process.resident_mib(), "MiB"),
+            Row(f"{size} queued: front end, memory when it is ready", ours.process.resident_mib(), "MiB"),
         ]
         found += await asyncio.to_thread(reads.measure, size, Side(ours, mine), Side(original, theirs))
         found += await streams.measure(size, ours, mine)
@@ -49,6 +49,7 @@ async def _of_one_size(kubectl: Kubectl, client: transport.Transport, size: int,
         found += await submissions.measure(size, ours, original, client)
         if largest:
             found += await asyncio.to_thread(tasks.measure, ours)
+        found.append(Row(f"{size} queued: front end, memory at its highest", ours.process.peak_mib(), "MiB"))
         rows.show(found)
         return found
 
