@@ -1,6 +1,6 @@
 """Which values of the environment are secrets of this run, and the forms that text takes on its way. Pure.
 
-The log is hidden by `lmms_eval_core.redact`, the files by `files_without_secrets`.
+The log is hidden by `lmms_eval_core.redact`, the files by `clean_files`.
 """
 
 import json
