@@ -5,6 +5,7 @@ LMMS_EVAL_TEST_ALLOW_MISSING=1. A skipped test counts as missing. Arguments name
 """
 
 import os
+import signal
 import sys
 import time
 
@@ -31,6 +32,8 @@ def main() -> int:
     if unknown:
         print(f"no such tier: {', '.join(sorted(unknown))}; there are {', '.join(tier.name for tier in TIERS)}", file=sys.stderr)
         return 2
+    # A shell's background job ignores interrupts, and hands that down; the tests send some.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     outcomes = [run(tier) for tier in TIERS if tier.name in wanted]
     write_summary(outcomes, BUILD / "summary.json")
     print_summary(outcomes)
