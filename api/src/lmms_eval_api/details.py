@@ -36,10 +36,7 @@ class Viewed(NamedTuple):
 
 def located(info: JobInfo, viewed: Viewed) -> JobInfo:
     """`info` with its links, as far as they are known without a look into the store."""
-    info.links = links(viewed.base, info.job_id, stored(viewed.job, viewed.document))
-    if info.status is JobStatus.COMPLETED:
-        info.result = result(info.links, viewed.document["spec"])
-    return info
+    return _linked(info, viewed, stored(viewed.job, viewed.document))
 
 
 async def detailed(info: JobInfo, viewed: Viewed, archive: Archive, *, samples: bool) -> bytes:
@@ -48,11 +45,16 @@ async def detailed(info: JobInfo, viewed: Viewed, archive: Archive, *, samples: 
     output = await _output(info, files, archive) if info.status is JobStatus.COMPLETED else None
     if output is not None and files is not None:
         files = files._replace(tasks=output.tasks)
+    _linked(info, viewed, files)
+    first = await _first_samples(info, files, archive) if samples else None
+    return _joined(info, output.text if output is not None else b"null", first)
+
+
+def _linked(info: JobInfo, viewed: Viewed, files: Stored | None) -> JobInfo:
     info.links = links(viewed.base, info.job_id, files)
     if info.status is JobStatus.COMPLETED:
         info.result = result(info.links, viewed.document["spec"])
-    first = await _first_samples(info, files, archive) if samples else None
-    return _joined(info, output.text if output is not None else b"null", first)
+    return info
 
 
 async def _output(info: JobInfo, files: Stored | None, archive: Archive) -> Results | None:
