@@ -16,6 +16,7 @@ from deployment import Deployment, Kubectl
 NAMESPACE = "lmms-eval-test"
 SMOKE = "/opt/lmms-eval/smoke"
 TASK = "smoke_vqa"
+MODEL_ARGS = {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"}
 # A documentation address (RFC 5737): nobody answers.
 NO_REGISTRY = "192.0.2.1:5000"
 # A run takes about 40 s alone on two cores; a test never runs two at once, but the queue may hold some before it.
@@ -29,7 +30,7 @@ def smoke(name: str, **spec: Any) -> Object:
     """An evaluation of the smoke model; `spec` replaces or, by None, removes fields."""
     fields = {
         "model": "llava_hf",
-        "modelArgs": {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"},
+        "modelArgs": MODEL_ARGS,
         "tasks": [TASK],
         "includePath": f"{SMOKE}/tasks",
         "batchSize": 1,

@@ -11,13 +11,13 @@ import obstore
 import pytest
 import zstandard
 from obstore.store import S3Store
-from release_fixtures import SMOKE, TASK, Release
+from release_fixtures import MODEL_ARGS, SMOKE, TASK, Release
 
 pytestmark = pytest.mark.system
 
 BODY: dict[str, Any] = {
     "model": "llava_hf",
-    "model_args": {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"},
+    "model_args": MODEL_ARGS,
     "tasks": [TASK],
     "include_path": f"{SMOKE}/tasks",
     "limit": 12,

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from release_fixtures import RUN_SECONDS, SMOKE, TASK, Release
+from release_fixtures import MODEL_ARGS, RUN_SECONDS, SMOKE, TASK, Release
 from service_fixtures import Inside
 
 from lmms_eval_client import Client, EvaluateRequest
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.system
 
 BODY: dict[str, Any] = {
     "model": "llava_hf",
-    "model_args": {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"},
+    "model_args": MODEL_ARGS,
     "tasks": [TASK],
     "include_path": f"{SMOKE}/tasks",
     "limit": 4,

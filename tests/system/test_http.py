@@ -5,13 +5,13 @@ from typing import Any
 
 import httpx
 import pytest
-from release_fixtures import SMOKE, TASK, Release
+from release_fixtures import MODEL_ARGS, SMOKE, TASK, Release
 
 pytestmark = pytest.mark.system
 
 BODY: dict[str, Any] = {
     "model": "llava_hf",
-    "model_args": {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"},
+    "model_args": MODEL_ARGS,
     "tasks": [TASK],
     "include_path": f"{SMOKE}/tasks",
     "limit": 4,

@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 
 import deployment
 import pytest
-from release_fixtures import SMOKE, TASK, Release, front_end, smoke
+from release_fixtures import MODEL_ARGS, SMOKE, TASK, Release, front_end, smoke
 from service_fixtures import Inside, Told
 
 pytestmark = pytest.mark.system
@@ -66,8 +66,7 @@ def test_one_submits_without_the_operator_and_runs_without_the_front_end(release
         release.deployment("rollout", "status", workload, "--timeout=120s")
 
     scale("operator", 0)
-    arguments = {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"}
-    body = {"model": "llava_hf", "model_args": arguments, "tasks": [TASK], "include_path": f"{SMOKE}/tasks", "limit": 4}
+    body = {"model": "llava_hf", "model_args": MODEL_ARGS, "tasks": [TASK], "include_path": f"{SMOKE}/tasks", "limit": 4}
     with front_end(release) as http:
         submitted = http.post("/evaluate", json=body)
         assert (submitted.status_code, submitted.json()["position_in_queue"]) == (200, 0)

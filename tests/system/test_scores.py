@@ -6,7 +6,7 @@ from typing import Any
 
 import deployment
 import pytest
-from release_fixtures import SMOKE, TASK, Release, smoke
+from release_fixtures import MODEL_ARGS, SMOKE, TASK, Release, smoke
 
 pytestmark = pytest.mark.system
 
@@ -17,7 +17,7 @@ subprocess.run([sys.executable, "-m", "lmms_eval", *sys.argv[1:], "--output_path
 print("RESULTS " + json.dumps(json.loads(results.read_text())["results"]))
 """
 ADAPTERS = {
-    "llava_hf": {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"},
+    "llava_hf": MODEL_ARGS,
     "qwen2_5_vl": {
         "pretrained": f"{SMOKE}/models/qwen2_5_vl",
         "device": "cpu",

@@ -8,14 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from release_fixtures import RUN_SECONDS, SMOKE, TASK, Release
+from release_fixtures import MODEL_ARGS, RUN_SECONDS, SMOKE, TASK, Release
 
 pytestmark = pytest.mark.system
 
 MODEL = "llava_hf"
-ARGUMENTS = {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"}
 # Its sync client has a fixed signature; the async one passes on whatever it is given.
-OURS: dict[str, Any] = {"model_args": ARGUMENTS, "include_path": f"{SMOKE}/tasks", "limit": 4}
+OURS: dict[str, Any] = {"model_args": MODEL_ARGS, "include_path": f"{SMOKE}/tasks", "limit": 4}
 SLOW = {"env": [{"name": "SMOKE_SLEEP_SECONDS", "value": "5"}]}
 PREFIX = "/evaluations"
 
@@ -48,7 +47,7 @@ class NamesTheFolder(httpx.HTTPTransport):
 async def test_submit_and_wait(address: str, upstream: ModuleType, release: Release) -> None:
     with upstream.EvalClient(address) as theirs:
         theirs.client = httpx.Client(transport=NamesTheFolder())
-        answer = theirs.evaluate(model=MODEL, tasks=[TASK], model_args=ARGUMENTS, limit=4)
+        answer = theirs.evaluate(model=MODEL, tasks=[TASK], model_args=MODEL_ARGS, limit=4)
         assert answer["status"] == "queued"
         name = answer["job_id"]
         job = await asyncio.to_thread(theirs.wait_for_job, name, poll_interval=1, timeout=RUN_SECONDS)
@@ -65,7 +64,7 @@ async def test_submit_and_wait(address: str, upstream: ModuleType, release: Rele
 
 async def test_a_failure_is_an_error_that_says_why(address: str, upstream: ModuleType) -> None:
     with upstream.EvalClient(address) as theirs:
-        name = theirs.evaluate(model=MODEL, tasks=["no_such_task"], model_args=ARGUMENTS, limit=1, num_gpus=1)["job_id"]
+        name = theirs.evaluate(model=MODEL, tasks=["no_such_task"], model_args=MODEL_ARGS, limit=1, num_gpus=1)["job_id"]
         with pytest.raises(RuntimeError, match="Job failed: TaskNotFound: "):
             await asyncio.to_thread(theirs.wait_for_job, name, poll_interval=1, timeout=RUN_SECONDS)
 
