@@ -35,8 +35,6 @@ from lmms_eval_core.store.settings import ENV_URL, StoreSettings
 
 # Longer than clients and proxies keep an idle connection, so that the server is not the one to close it under a request.
 KEEP_ALIVE_SECONDS: Final = 75
-# A page of JSON is tens of thousands of containers: at the default of 700, collecting garbage was half the time of a list.
-GARBAGE_THRESHOLD: Final = 50_000
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +47,7 @@ def main() -> NoReturn:
         jsonlog.configure(settings.log_level)
         # uvicorn raises the signal again when it has shut down; that must not kill us with the signal's exit code.
         signal.signal(signal.SIGTERM, lambda number, frame: None)
-        gc.set_threshold(GARBAGE_THRESHOLD)
+        gc.set_threshold(transport.GARBAGE_THRESHOLD)
         uvloop.run(serve(settings, store))
     except (SettingsError, Misconfigured) as error:
         sys.exit(f"lmms-eval-api: {error}")

@@ -6,7 +6,7 @@ tell of, and gives them again for as long as that is the state.
 
 from typing import Any, Final, NamedTuple
 
-from starlette.requests import cookie_parser
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lmms_eval_api.auth.wishes import below
@@ -69,7 +69,7 @@ class Unchanged:
         if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"] or self._backend.stale():
             return None
         path, cache = below(scope["path"], self._root_path), self._backend.evaluations.cache
-        if not self._backend.reflector.knows(_written(scope)):
+        if not self._backend.reflector.knows(written(HTTPConnection(scope).cookies)):
             return None
         if path == QUEUE:
             return (path,), (cache.overview(), None)
@@ -104,12 +104,6 @@ class Unchanged:
     def _drop(self, place: Place) -> None:
         dropped = self._answers.pop(place, None)
         self._bytes -= len(dropped.body) if dropped is not None else 0
-
-
-def _written(scope: Scope) -> int:
-    """The version that the caller has written and wants to read; 0 for none."""
-    texts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
-    return max((written(cookie_parser(text)) for text in texts), default=0)
 
 
 def _lasting(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

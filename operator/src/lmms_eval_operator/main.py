@@ -18,7 +18,7 @@ from functools import partial
 from typing import Final
 
 from lmms_eval_core.kube.client import KubeClient, Object, Resource
-from lmms_eval_core.kube.transport import connect
+from lmms_eval_core.kube.transport import GARBAGE_THRESHOLD, connect
 from lmms_eval_operator import logs, probes
 from lmms_eval_operator.apply import Executor
 from lmms_eval_operator.elector import Elector
@@ -34,8 +34,6 @@ from lmms_eval_operator.view import View
 from lmms_eval_operator.watch import Sink, Watch
 
 STOP_SECONDS: Final = 1.0
-# A page of JSON is tens of thousands of containers: at the default of 700, collecting garbage was half the time of a list.
-GARBAGE_THRESHOLD: Final = 50_000
 
 log = logging.getLogger(__name__)
 

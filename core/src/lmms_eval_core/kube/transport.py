@@ -41,6 +41,9 @@ PROBES: Final = (
 LIST_PAGE: Final = 500
 # For those who read page by page to save memory: parsed, 500 objects of 10 KB are 70 MiB, and 100 are 6, in the same time.
 PAGE: Final = 100
+# For `gc.set_threshold` of who reads lists. A page of JSON is tens of thousands of containers: at the default of 700, collecting
+# garbage was half the time of a list.
+GARBAGE_THRESHOLD: Final = 50_000
 
 
 class _Probing(official.rest.RESTClientObject):  # type: ignore[misc]  # the official client is not typed
