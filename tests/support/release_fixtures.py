@@ -17,6 +17,8 @@ NAMESPACE = "lmms-eval-test"
 SMOKE = "/opt/lmms-eval/smoke"
 TASK = "smoke_vqa"
 MODEL_ARGS = {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"}
+# The same evaluation as a request.
+REQUEST = {"model": "llava_hf", "model_args": MODEL_ARGS, "tasks": [TASK], "include_path": f"{SMOKE}/tasks", "limit": 4}
 # A documentation address (RFC 5737): nobody answers.
 NO_REGISTRY = "192.0.2.1:5000"
 # A run takes about 40 s alone on two cores; a test never runs two at once, but the queue may hold some before it.

@@ -11,18 +11,11 @@ import obstore
 import pytest
 import zstandard
 from obstore.store import S3Store
-from release_fixtures import MODEL_ARGS, SMOKE, TASK, Release
+from release_fixtures import REQUEST, TASK, Release
 
 pytestmark = pytest.mark.system
 
-BODY: dict[str, Any] = {
-    "model": "llava_hf",
-    "model_args": MODEL_ARGS,
-    "tasks": [TASK],
-    "include_path": f"{SMOKE}/tasks",
-    "limit": 12,
-    "num_gpus": 0,
-}
+BODY = REQUEST | {"limit": 12, "num_gpus": 0}
 FIRST = b"lmms-eval-runner: attempt 1 of "
 
 

@@ -2,25 +2,16 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import pytest
-from release_fixtures import MODEL_ARGS, RUN_SECONDS, SMOKE, TASK, Release
+from release_fixtures import REQUEST, RUN_SECONDS, Release
 from service_fixtures import Inside
 
 from lmms_eval_client import Client, EvaluateRequest
 from lmms_eval_core.wire import JobInfo, JobStatus
 
 pytestmark = pytest.mark.system
-
-BODY: dict[str, Any] = {
-    "model": "llava_hf",
-    "model_args": MODEL_ARGS,
-    "tasks": [TASK],
-    "include_path": f"{SMOKE}/tasks",
-    "limit": 4,
-}
 SLOW = {"env": [{"name": "SMOKE_SLEEP_SECONDS", "value": "3"}]}
 ROUNDS = 20
 
@@ -43,7 +34,7 @@ def connect(url: str, token: str) -> Client:
 
 
 def write_and_read(client: Client, number: int) -> None:
-    name = client.submit(EvaluateRequest(**BODY, hold=True)).job_id
+    name = client.submit(EvaluateRequest(**REQUEST, hold=True)).job_id
     assert (name in client.queue().queued_jobs, client.job(name).status) == (True, JobStatus.QUEUED)
     client.update(name, priority=number + 1)
     assert client.job(name).priority == number + 1
@@ -59,7 +50,7 @@ def test_they_answer_as_one_and_a_wait_outlives_each(release: Release, replicas:
             return client.wait(name, timeout=RUN_SECONDS)
 
     with inside.service() as url, connect(url, token) as client, ThreadPoolExecutor(1) as others:
-        job = client.submit(EvaluateRequest(**BODY, **SLOW)).job_id
+        job = client.submit(EvaluateRequest(**REQUEST, **SLOW)).job_id
         end = others.submit(waited, job)
         for number in range(ROUNDS):
             write_and_read(client, number)

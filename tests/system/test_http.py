@@ -5,17 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
-from release_fixtures import MODEL_ARGS, SMOKE, TASK, Release
+from release_fixtures import REQUEST, Release
 
 pytestmark = pytest.mark.system
-
-BODY: dict[str, Any] = {
-    "model": "llava_hf",
-    "model_args": MODEL_ARGS,
-    "tasks": [TASK],
-    "include_path": f"{SMOKE}/tasks",
-    "limit": 4,
-}
 
 
 def wait_for(http: httpx.Client, job: str) -> dict[str, Any]:
@@ -31,20 +23,20 @@ def wait_for(http: httpx.Client, job: str) -> dict[str, Any]:
 
 
 def test_a_job_from_submission_to_scores(http: httpx.Client, release: Release) -> None:
-    answer = http.post("/evaluate", json=BODY)
+    answer = http.post("/evaluate", json=REQUEST)
     assert answer.status_code == 200, answer.text
     job = answer.json()["job_id"]
     info = wait_for(http, job)
     assert info["status"] == "completed", info
     assert info["scores"] == release.status(job)["scores"]
-    assert info["request"]["model_args"] == BODY["model_args"]
+    assert info["request"]["model_args"] == REQUEST["model_args"]
     queue = http.get("/queue").json()
     assert job not in queue["queued_jobs"] and queue["completed_jobs"] >= 1
 
 
 def test_a_queued_job_is_cancelled_over_http(http: httpx.Client) -> None:
-    first = http.post("/evaluate", json=BODY).json()["job_id"]
-    second = http.post("/evaluate", json=BODY).json()["job_id"]
+    first = http.post("/evaluate", json=REQUEST).json()["job_id"]
+    second = http.post("/evaluate", json=REQUEST).json()["job_id"]
     assert http.delete(f"/jobs/{second}").status_code == 200
     assert wait_for(http, second)["status"] == "cancelled"
     assert http.delete(f"/jobs/{first}").status_code == 200
@@ -58,6 +50,6 @@ def test_it_is_closed_without_the_token(http: httpx.Client) -> None:
 
 
 def test_bad_input_gets_a_sentence(http: httpx.Client) -> None:
-    answer = http.post("/evaluate", json={**BODY, "model_args": {"api_key": "sk-123"}})
+    answer = http.post("/evaluate", json={**REQUEST, "model_args": {"api_key": "sk-123"}})
     assert answer.status_code == 422 and "env" in answer.text and "sk-123" not in answer.text
     assert http.get("/jobs/none").json()["detail"] == "Job none not found"

@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 
 import deployment
 import pytest
-from release_fixtures import MODEL_ARGS, SMOKE, TASK, Release, front_end, smoke
+from release_fixtures import REQUEST, TASK, Release, front_end, smoke
 from service_fixtures import Inside, Told
 
 pytestmark = pytest.mark.system
@@ -66,9 +66,8 @@ def test_one_submits_without_the_operator_and_runs_without_the_front_end(release
         release.deployment("rollout", "status", workload, "--timeout=120s")
 
     scale("operator", 0)
-    body = {"model": "llava_hf", "model_args": MODEL_ARGS, "tasks": [TASK], "include_path": f"{SMOKE}/tasks", "limit": 4}
     with front_end(release) as http:
-        submitted = http.post("/evaluate", json=body)
+        submitted = http.post("/evaluate", json=REQUEST)
         assert (submitted.status_code, submitted.json()["position_in_queue"]) == (200, 0)
         job = submitted.json()["job_id"]
         assert http.get(f"/jobs/{job}").json()["status"] == "queued"
