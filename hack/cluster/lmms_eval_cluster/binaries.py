@@ -22,6 +22,12 @@ from .console import ClusterError, duration, say
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 GO_NEEDED = (1, 26)
 STRIPPED = "-s -w"
+# A compiler lives for seconds: up to this much memory each, collecting its garbage would be a third of its time.
+COMPILER = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
+# Installed programs that do as well as the pinned ones, from these versions on. kubectl and the API server may be one minor
+# version apart.
+INSTALLED = {"kubectl": (1, 35), "helm": (4, 0), "kind": (0, 20)}
+VERSION_OF = {"kubectl": ("version", "--client"), "helm": ("version", "--short"), "kind": ("version",)}
 
 
 @dataclass(frozen=True)
@@ -80,9 +86,9 @@ class Binaries:
         return self.paths([name])[name]
 
     def found(self, name: str) -> Path:
-        """Give the path of whatever version of a program is on the PATH, else that of the pinned one."""
-        installed = shutil.which(name)
-        return Path(installed) if installed else self.path(name)
+        """Give the path of a program on the PATH that is new enough, else that of the pinned one."""
+        installed = shutil.which(name) if name in INSTALLED else None
+        return Path(installed) if installed and _is_new_enough(name, installed) else self.path(name)
 
     def paths(self, names: Iterable[str]) -> dict[str, Path]:
         """Give the paths of several programs; those that are missing are built, one module after the other.
@@ -90,9 +96,15 @@ class Binaries:
         Raises ClusterError for an unknown name, a missing or old Go, and a build that fails.
         """
         found = {name: self._place(name) for name in names}
-        if any(not path.exists() for path in found.values()):
-            with self._locked():
-                self._build({name: path for name, path in found.items() if not path.exists()})
+        modules: dict[str, list[str]] = {}
+        for name, path in found.items():
+            if not path.exists():
+                modules.setdefault(CATALOGUE[name].module, []).append(name)
+        for number, (module, names) in enumerate(modules.items(), 1):
+            with self._locked(module):
+                missing = {name: found[name] for name in names if not found[name].exists()}
+                if missing:
+                    self._build(module, missing, f"{number} of {len(modules)}")
         return found
 
     def _place(self, name: str) -> Path:
@@ -104,29 +116,23 @@ class Binaries:
         return self._cache / name / key / name
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, module: str) -> Iterator[None]:
+        """Let one command at a time build the programs of a module."""
         self._cache.mkdir(parents=True, exist_ok=True)
-        with (self._cache / ".lock").open("w") as lock:
+        with (self._cache / f".{module}.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say("Waiting for another build of the cluster's programs to end ...")
+                say(f"Waiting for another build of programs of the module {module} to end ...")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _build(self, missing: dict[str, Path]) -> None:
-        modules: dict[str, list[str]] = {}
-        for name in missing:
-            modules.setdefault(CATALOGUE[name].module, []).append(name)
-        for leftover in self._cache.glob(".building-*"):
+    def _build(self, module: str, places: dict[str, Path], position: str) -> None:
+        for leftover in self._cache.glob(f".building-{module}-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        for number, (module, names) in enumerate(modules.items(), 1):
-            self._build_module(module, {name: missing[name] for name in names}, f"{number} of {len(modules)}")
-
-    def _build_module(self, module: str, places: dict[str, Path], position: str) -> None:
         usual = duration(60 * sum(CATALOGUE[name].minutes for name in places))
         say(f"Building {', '.join(places)} from source ({position}; usually {usual} on two cores, then never again) ...")
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=self._cache) as scratch:
+        with tempfile.TemporaryDirectory(prefix=f".building-{module}-", dir=self._cache) as scratch:
             tools = [CATALOGUE[name] for name in places]
             compile_programs(self._tools / module, tools, Path(scratch))
             for name, place in places.items():
@@ -161,6 +167,13 @@ def go_version() -> str:
     return text
 
 
+def _is_new_enough(name: str, path: str) -> bool:
+    """Ask an installed program for its version; one that does not tell is not new enough."""
+    told = subprocess.run([path, *VERSION_OF[name]], capture_output=True, text=True, check=False).stdout
+    match = re.search(r"\bv(\d+)\.(\d+)", told)
+    return bool(match) and (int(match[1]), int(match[2])) >= INSTALLED[name]
+
+
 def parse_go_version(text: str) -> tuple[int, int]:
     """Read major and minor from the words of `go version`; (0, 0) for anything else."""
     match = re.search(r"\bgo(\d+)\.(\d+)", text)
@@ -170,7 +183,7 @@ def parse_go_version(text: str) -> tuple[int, int]:
 def compile_programs(folder: Path, tools: list[Tool], target: Path) -> None:
     """Run one `go build` of the programs of one module into a folder, with a line of progress every few seconds."""
     packages, flags = [tool.package for tool in tools], ["-tags", tools[0].tags]
-    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
+    environment = os.environ | COMPILER | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
     listing = ["go", "list", "-deps", *flags, *packages]
     listed = subprocess.run(listing, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     total = len(listed.stdout.split())

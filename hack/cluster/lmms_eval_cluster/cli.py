@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Do what the parsed arguments ask for."""
     if options.command == "tool":
-        print(Binaries(cache_folder(environ)).path(options.name))
+        binaries = Binaries(cache_folder(environ))
+        print(*(binaries.found(name) for name in options.names), sep="\n")
         return 0
     provider = choose(cluster_from(environ, control_plane_only=options.control_plane_only), environ)
     match options.command:
@@ -107,6 +108,6 @@ def parser() -> argparse.ArgumentParser:
     load.add_argument("images", nargs="+", metavar="IMAGE", help="full name: host, path and tag")
     for name, text in (("stop", "kill one component, to see what an outage does"), ("start", "start it again")):
         command(name, text).add_argument("component", metavar="COMPONENT")
-    tool = commands.add_parser("tool", help="print the path of a pinned program, built if it is missing")
-    tool.add_argument("name", metavar="NAME", help="kubectl, helm, kubeconform, versitygw, ...")
+    tool = commands.add_parser("tool", help="print the paths of programs, the pinned ones built if they are missing")
+    tool.add_argument("names", nargs="+", metavar="NAME", help="kubectl, helm, kubeconform, versitygw, ...")
     return top

@@ -1,5 +1,6 @@
 """What the local provider takes from the distribution: found by the programs themselves, installed with apt where missing."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -24,6 +25,8 @@ PACKAGES = {
     "debootstrap": "debootstrap",
 }
 CONTROL_PLANE = ("ip", "nsenter", "openssl")
+# hack/images takes it too, and may run at the same time: apt itself does not wait for another one that updates its lists.
+APT_LOCK = Path("/run/lmms-eval-apt.lock")
 NETWORK_PLUGINS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 
 
@@ -35,7 +38,9 @@ def ensure(*, control_plane_only: bool) -> None:
     missing = missing_packages(control_plane_only=control_plane_only)
     if missing:
         say(f"Installing {', '.join(missing)} with apt (usually 1 min) ...")
-        _install(missing)
+        with APT_LOCK.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _install(missing)
     still = missing_packages(control_plane_only=control_plane_only)
     if still:
         raise ClusterError(f"The packages {', '.join(still)} are installed and their programs are not on the PATH.")

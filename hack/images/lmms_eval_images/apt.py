@@ -1,14 +1,18 @@
 """What is asked of apt on a Debian machine: missing programs, and the mirrors that this machine uses."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from .console import ImageError, say
 
 SUITE = "bookworm"
+# hack/cluster takes it too, and may run at the same time: apt itself does not wait for another one that updates its lists.
+LOCK = Path("/run/lmms-eval-apt.lock")
 
 
 class Source(NamedTuple):
@@ -29,7 +33,10 @@ def ensure(programs: Mapping[str, str]) -> None:
     if not shutil.which("apt-get") or os.geteuid() != 0:
         raise ImageError(f"Install {', '.join(missing)} (Debian's names), or a Docker engine, and run this again.")
     say(f"Installing {', '.join(missing)} with apt (usually 20 s) ...")
-    if not (_apt("install", *missing) or (_apt("update") and _apt("install", *missing))):
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        installed = _apt("install", *missing) or (_apt("update") and _apt("install", *missing))
+    if not installed:
         raise ImageError(f"apt-get could not install {', '.join(missing)}: install them and run this again.")
 
 
