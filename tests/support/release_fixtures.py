@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import threading
 import time
@@ -13,15 +14,16 @@ import httpx
 import pytest
 from deployment import Deployment, Kubectl
 
-NAMESPACE = "lmms-eval-test"
+# Workers of pytest-xdist each have a release of their own, so that they share the node and nothing else.
+NAMESPACE = f"{deployment.TEST_NAMESPACES}{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 SMOKE = "/opt/lmms-eval/smoke"
 TASK = "smoke_vqa"
 MODEL_ARGS = {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"}
 # The same evaluation as a request.
 REQUEST = {"model": "llava_hf", "model_args": MODEL_ARGS, "tasks": [TASK], "include_path": f"{SMOKE}/tasks", "limit": 4}
-# A documentation address (RFC 5737): nobody answers.
-NO_REGISTRY = "192.0.2.1:5000"
-# A run takes about 40 s alone on two cores; a test never runs two at once, but the queue may hold some before it.
+# Documentation addresses (RFC 5737): at the first nobody answers, and at the second a test has somebody who never does.
+NO_REGISTRY, STUCK_REGISTRY = "192.0.2.1:5000", "192.0.2.2:5000"
+# A run takes about 15 s alone on two cores, where several releases run beside each other.
 RUN_SECONDS = 300.0
 TERMINAL = ("Completed", "Failed", "Cancelled")
 
@@ -164,7 +166,12 @@ def node(images: dict[str, str]) -> Kubectl:
 @pytest.fixture(scope="session")
 def release(node: Kubectl, images: dict[str, str]) -> Iterator[Release]:
     """The chart of this checkout, installed under Pod Security `restricted`; taken away at the end."""
-    values = deployment.image_values(images) | {"policies": {"images": [f"{NO_REGISTRY}/*"]}}
+    # The list of tasks and models takes minutes of CPU: the tests that are about it ask for it.
+    registries = [f"{address}/*" for address in (NO_REGISTRY, STUCK_REGISTRY)]
+    more = {"policies": {"images": registries}, "catalogue": {"enabled": False}, "crds": {"install": False}}
+    values = deployment.image_values(images) | more
+    # Of no release, as a release that is first owns it, and all are.
+    node("apply", "--server-side", "--force-conflicts", "-f", str(deployment.CRDS))
     installed = Deployment(node, NAMESPACE)
     installed.uninstall()
     installed.install(values)

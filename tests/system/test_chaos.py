@@ -5,7 +5,7 @@ from chaos import campaign, table
 from chaos.campaign import Campaign
 from deployment import Kubectl
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.outage]
 
 # Its blows are of every kind.
 SEED = 742

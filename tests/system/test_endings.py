@@ -17,7 +17,7 @@ import httpx
 import pytest
 from chaos.containers import containers
 from lmms_eval_cluster.settings import cluster_from
-from release_fixtures import NO_REGISTRY, Release, smoke
+from release_fixtures import NO_REGISTRY, STUCK_REGISTRY, Release, smoke
 
 from lmms_eval_core.run import PUBLISHED_FILE
 from lmms_eval_core.status import RESULTS_SUSPECT
@@ -91,8 +91,8 @@ def test_what_waits_says_why_and_can_be_cancelled(release: Release, reason: str,
 
 @pytest.fixture
 def stuck_registry() -> Iterator[None]:
-    """NO_REGISTRY, in the node's network, takes connections and never answers: a pull from it takes its time."""
-    address, port = NO_REGISTRY.split(":")
+    """STUCK_REGISTRY, in the node's network, takes connections and never answers: a pull from it takes its time."""
+    address, port = STUCK_REGISTRY.split(":")
     inside = ["nsenter", f"--net={cluster_from(os.environ, control_plane_only=False).netns}"]
     listen = f"import socket, time; taken = socket.create_server(({address!r}, {port})); time.sleep(600)"
     subprocess.run([*inside, "ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
@@ -105,9 +105,9 @@ def stuck_registry() -> Iterator[None]:
 
 @pytest.mark.usefixtures("stuck_registry")
 def test_a_slow_pull_is_told_and_can_be_cancelled(release: Release) -> None:
-    name = release.apply(smoke("waits-pullingimage", image=f"{NO_REGISTRY}/evaluator:slow"))
+    name = release.apply(smoke("waits-pullingimage", image=f"{STUCK_REGISTRY}/evaluator:slow"))
     status = release.wait(name, lambda status: status["reason"] == "PullingImage", what="PullingImage", seconds=60)
-    assert f"{NO_REGISTRY}/evaluator:slow" in status["message"]
+    assert f"{STUCK_REGISTRY}/evaluator:slow" in status["message"]
     assert status["phase"] == "Running"
     cancelled(release, name)
 
@@ -245,6 +245,7 @@ def test_cancel_of_a_run_whose_results_cannot_be_published(release: Release) -> 
         release.deployment("scale", store, "--replicas=1")
 
 
+@pytest.mark.outage
 class TestALostNode:
     """The node's kubelet is stopped: nobody can say whether the run goes on."""
 

@@ -28,6 +28,7 @@ def test_results_survive_two_minutes_without_the_store(release: Release) -> None
     assert release.finish(name)["phase"] == "Completed"
 
 
+@pytest.mark.outage
 def test_results_survive_two_minutes_without_the_api_server(release: Release, inside: Inside) -> None:
     name = release.apply(smoke("api-server-away", env=[{"name": "SMOKE_SLEEP_SECONDS", "value": "2"}]))
     release.evaluating(name)
