@@ -18,8 +18,8 @@ demo: setup ## A cluster, the chart, one real evaluation and its scores
 down: ## Takes the clusters of demo and tests away: processes, mounts, namespaces, state
 	@$(PYTHON) hack/cluster down && $(PYTHON) hack/cluster down --control-plane-only
 
-test: setup ## All tests, by tier: unit, integration, harness, system
-	@$(BIN)/python hack/test
+test: setup ## Tests by TIER (unit, integration, harness, system; all), with ARGS of pytest: TIER=unit ARGS='-k position'
+	@$(BIN)/python hack/test $(TIER) -- $(ARGS)
 
 chaos: setup ## Kills everything for MINUTES (30) under a stream of evaluations, from SEED; a table of what broke
 	@PYTHONPATH=hack:hack/cluster $(BIN)/python -m chaos --seed "$(SEED)" --minutes $(or $(MINUTES),30)

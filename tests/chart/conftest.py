@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import deployment
 import pytest
 import yaml
 from deployment import CHART, CommandFailed, Kubectl
+from provided import program
 
 Object = dict[str, Any]
 Render = Callable[..., list[Object]]
@@ -19,10 +19,10 @@ Render = Callable[..., list[Object]]
 @pytest.fixture(scope="session")
 def helm() -> Callable[..., str]:
     """Runs Helm without a cluster; its output."""
-    program = deployment.cluster_answer("tool", "helm")
+    binary = program("helm")
 
     def run(*arguments: str) -> str:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run([binary, *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
             raise CommandFailed(done.stderr)
         return done.stdout

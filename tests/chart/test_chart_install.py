@@ -12,6 +12,7 @@ from typing import Any
 import deployment
 import pytest
 from deployment import CHART, CommandFailed, Deployment, Kubectl
+from provided import program
 
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_operator.job import job
@@ -165,7 +166,7 @@ def test_kubeconform_with_the_servers_own_schemas(kubectl: Kubectl, render: Rend
     everything: Object = {"api": {"ingress": {"enabled": True, "host": "lmms-eval.example.com"}}}
     schemas(json.loads(kubectl("get", "--raw", "/openapi/v2")), tmp_path)
     location = f"{tmp_path}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
-    command = [deployment.cluster_answer("tool", "kubeconform"), "-strict", "-summary", "-output", "json"]
+    command = [program("kubeconform"), "-strict", "-summary", "-output", "json"]
     command += ["-schema-location", location, "-skip", "CustomResourceDefinition", "-"]
     done = subprocess.run(command, input=documents(render(everything)), capture_output=True, text=True, check=False)
     answer = json.loads(done.stdout)

@@ -5,10 +5,10 @@ import os
 import subprocess
 from pathlib import Path
 
-import deployment
 import pytest
 from command_fixtures import CommandLine
 from deployment import CHART, Kubectl
+from provided import program
 
 from lmms_eval_client.cli import tunnel
 from lmms_eval_client.cli.exits import Code, CommandFailed
@@ -26,7 +26,7 @@ def cluster(kubectl: Kubectl, namespace: str, tmp_path: Path, monkeypatch: pytes
 
 def install(kubectl: Kubectl, namespace: str, release: str, *values: str) -> None:
     """The front end's objects, as the chart makes them. Without a node nothing of it runs."""
-    command = [deployment.cluster_answer("tool", "helm"), "template", release, str(CHART), "--namespace", namespace]
+    command = [program("helm"), "template", release, str(CHART), "--namespace", namespace]
     command += ["--show-only", "templates/api.yaml", *(f"--set={value}" for value in values)]
     rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     kubectl("--namespace", namespace, "apply", "-f", "-", stdin=rendered)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import provided
 import pytest
 from lmms_eval_cluster import components, images, leftovers, processes
 from lmms_eval_cluster.settings import Cluster, cluster_from
@@ -70,6 +71,12 @@ class Machine:
 
 def tool(name: str) -> str:
     return subprocess.run([sys.executable, str(PROGRAM), "tool", name], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def system_tier() -> None:
+    """These clusters are the tests' own, but take a cluster's programs and minutes."""
+    provided.provided(provided.IMAGES, "to bring up clusters", "system")
 
 
 @pytest.fixture

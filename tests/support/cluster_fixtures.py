@@ -1,13 +1,12 @@
 """Fixtures for tests on a real API server: kubectl, the CRD, a namespace of one's own, a client.
 
-`make test` names the cluster in LMMS_EVAL_TEST_KUBECONFIG; without it the control plane of hack/cluster is brought up.
+The cluster is the one that `make test` provides; the tests bring up none.
 """
 
-import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 
-import deployment
+import provided
 import pytest
 import pytest_asyncio
 from deployment import ROOT, Kubectl
@@ -21,17 +20,13 @@ CRD_FILE = ROOT / "crds" / f"{names.CRD_NAME}.yaml"
 @pytest.fixture(scope="session")
 def kubeconfig() -> str:
     """Path of the test cluster's kubeconfig."""
-    named = os.environ.get("LMMS_EVAL_TEST_KUBECONFIG")
-    if named:
-        return named
-    deployment.program("cluster", "up", "--control-plane-only")
-    return deployment.cluster_answer("kubeconfig", "--control-plane-only")
+    return provided.provided(provided.KUBECONFIG, "the API server of a cluster", "integration")
 
 
 @pytest.fixture(scope="session")
 def kubectl(kubeconfig: str) -> Kubectl:
     """kubectl of the cluster's own version."""
-    return deployment.kubectl(kubeconfig=kubeconfig)
+    return Kubectl(provided.program("kubectl"), kubeconfig)
 
 
 @pytest.fixture(scope="session")

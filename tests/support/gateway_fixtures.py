@@ -4,14 +4,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from provided import program
 
-CLUSTER = Path(__file__).resolve().parents[2] / "hack" / "cluster"
 BUCKET = "artifacts"
 
 
@@ -80,20 +79,10 @@ def _accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.fixture(scope="session")
-def gateway_program() -> str:
-    """The pinned S3 gateway; built on first use, which takes minutes, unless LMMS_EVAL_TEST_VERSITYGW names it."""
-    named = os.environ.get("LMMS_EVAL_TEST_VERSITYGW")
-    if named:
-        return named
-    built = subprocess.run([sys.executable, str(CLUSTER), "tool", "versitygw"], stdout=subprocess.PIPE, text=True, check=True)
-    return built.stdout.strip().splitlines()[-1]
-
-
 @pytest.fixture
-def gateway(gateway_program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
     """A running S3 gateway with an empty bucket, its credentials in the environment."""
-    server = Gateway(gateway_program, tmp_path / "gateway")
+    server = Gateway(program("versitygw"), tmp_path / "gateway")
     server.start()
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import deployment
 import httpx
+import provided
 import pytest
 from deployment import Deployment, Kubectl
 
@@ -154,7 +155,8 @@ def pod_watch(release: Release) -> Iterator[PodWatch]:
 @pytest.fixture(scope="session")
 def images() -> dict[str, str]:
     """Our images on a cluster with a node, as its pods call them; `make test` has brought them there before."""
-    return deployment.prepare()
+    images: dict[str, str] = json.loads(provided.provided(provided.IMAGES, "a cluster with a node and our images", "system"))
+    return images
 
 
 @pytest.fixture(scope="session")

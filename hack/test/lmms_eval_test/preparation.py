@@ -1,0 +1,91 @@
+"""What a tier is made of: a preparation, and stages of parts."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .paths import BUILD
+from .processes import Processes
+
+
+class Missing(Exception):
+    """What this machine lacks for a tier, as a sentence."""
+
+
+class Part(NamedTuple):
+    """One run of pytest. Its log and its JUnit report are files of its name."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+
+    @property
+    def log(self) -> Path:
+        """Give the file with its output."""
+        return BUILD / f"{self.name}.log"
+
+    @property
+    def report(self) -> Path:
+        """Give the JUnit report that it writes."""
+        return BUILD / f"{self.name}.xml"
+
+
+# The parts of a stage run at once, the stages one after the other.
+Stages = Sequence[Sequence[Part]]
+
+
+class Preparation:
+    """Prepares one tier, and makes its parts."""
+
+    def __init__(self, tier: str, processes: Processes, arguments: Sequence[str] = ()) -> None:
+        """`arguments` are pytest's, from the command line."""
+        self.arguments = list(arguments)
+        self.log = BUILD / f"{tier}-preparation.log"
+        self.log.unlink(missing_ok=True)
+        self._processes = processes
+
+    def run(self, *command: str, environment: Mapping[str, str] | None = None) -> None:
+        """Run a command of the preparation.
+
+        Raises Missing when it fails.
+        """
+        if self._processes.run(command, log=self.log, environment=environment):
+            raise Missing(f"`{' '.join(command[1:])}` failed; its own message is above, and in {self.log}")
+
+    def answer(self, *command: str) -> list[str]:
+        """Give the lines that a command prints.
+
+        Raises Missing when it fails.
+        """
+        with self.log.open("ab") as log:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, check=False)
+        if done.returncode:
+            raise Missing(f"`{' '.join(command[1:])}` failed; its own message is above, and in {self.log}")
+        return done.stdout.strip().splitlines()
+
+    def pytest(self, name: str, *arguments: str, under: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Part:
+        """Make a part that runs pytest, `under` another module if one is named."""
+        report = f"--junit-xml={BUILD / name}.xml"
+        # The command line's arguments come first: of two options -m the last one holds, and a tier stays a tier.
+        command = [sys.executable, "-u", *under, "-m", "pytest", "-q", report, *self.arguments, *arguments]
+        return Part(name, command, environment or {})
+
+
+class Tier(NamedTuple):
+    """Tests that need the same things.
+
+    `cores` is how many processors its parts keep busy on average: tiers run beside each other as far as the machine has
+    processors for them. `verify` is called when all parts have ended, and raises Failed.
+    """
+
+    name: str
+    what: str
+    cores: float
+    prepare: Callable[[Preparation], Stages]
+    verify: Callable[[Preparation], None] = lambda preparation: None
+
+
+class Failed(Exception):
+    """What is wrong with a tier whose tests passed, as a sentence."""

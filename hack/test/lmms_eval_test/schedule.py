@@ -1,0 +1,132 @@
+"""Which tier runs when: each is prepared in its turn, and runs as soon as the machine has processors for it.
+
+Preparations run one after the other, beside the tiers that are prepared already: they mostly wait for each other's locks,
+and a first one, which builds from source, takes all processors it can get.
+"""
+
+import functools
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .preparation import Failed, Missing, Part, Preparation, Stages, Tier
+from .processes import Processes
+from .report import Outcome, PartOutcome, read_cases
+
+TELL_SECONDS = 30.0
+PERCENT = re.compile(r"\[ *(\d+%)\]")
+
+
+def startable(prepared: Sequence[Tier], running: Sequence[Tier], cores: float) -> list[Tier]:
+    """List the prepared tiers that there is room for beside those that run; one always has room on an idle machine."""
+    found: list[Tier] = []
+    for tier in prepared:
+        busy = sum(other.cores for other in [*running, *found])
+        if not busy or busy + tier.cores <= cores:
+            found.append(tier)
+    return found
+
+
+class Run:
+    """One tier on its way; the schedule's thread alone calls `prepare`, `start` and `join`."""
+
+    def __init__(self, tier: Tier, processes: Processes, arguments: Sequence[str], *, alone: bool) -> None:
+        """`alone`: no other tier runs, so that the output of a single part can be shown as it comes."""
+        self.tier = tier
+        self._alone = alone
+        self.outcome = Outcome(tier.name)
+        self.prepared = self.done = False
+        self._processes = processes
+        self._preparation = Preparation(tier.name, processes, arguments)
+        self._stages: Stages = ()
+        self._active: list[Path] = [self._preparation.log]
+        self._thread: threading.Thread | None = None
+
+    def prepare(self) -> None:
+        """Prepare it; what is missing is in the outcome."""
+        began = time.monotonic()
+        try:
+            self._stages = self.tier.prepare(self._preparation)
+        except Missing as missing:
+            self.outcome.missing = str(missing)
+            self.done = True
+        self.outcome.preparation_seconds = time.monotonic() - began
+        self.prepared = True
+
+    @property
+    def running(self) -> bool:
+        """Whether its tests run."""
+        return self._thread is not None and not self.done
+
+    def start(self) -> None:
+        """Run its tests in a thread."""
+        self._thread = threading.Thread(target=self._run, name=self.tier.name)
+        self._thread.start()
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        for stage in self._stages:
+            self._active = [part.log for part in stage]
+            run_part = functools.partial(self._run_part, show=self._alone and len(stage) == 1)
+            with ThreadPoolExecutor(max(1, len(stage))) as pool:
+                self.outcome.parts += pool.map(run_part, stage)
+        try:
+            self.tier.verify(self._preparation)
+        except Failed as failed:
+            self.outcome.wrong = str(failed)
+        self.outcome.seconds = time.monotonic() - began
+        self.done = True
+
+    def _run_part(self, part: Part, *, show: bool) -> PartOutcome:
+        part.log.unlink(missing_ok=True)
+        part.report.unlink(missing_ok=True)
+        code = self._processes.run(part.command, log=part.log, environment=part.environment, echo=show)
+        return PartOutcome(part, code, read_cases(part.report), shown=show)
+
+    def progress(self) -> str:
+        """Give how far it is: of its tests, how many percent each part has behind it; of its preparation, the last line."""
+        logs = [log.read_text(errors="replace") if log.exists() else "" for log in self._active]
+        if not self.running:
+            return f"{self.tier.name}: preparing: {''.join(logs[0].strip().splitlines()[-1:])}"
+        percent = [PERCENT.findall(text)[-1:] or ["0%"] for text in logs]
+        return f"{self.tier.name}: {' '.join(last for (last,) in percent)}"
+
+
+class Schedule:
+    """Runs tiers."""
+
+    def __init__(self, tiers: Sequence[Tier], *, processes: Processes, arguments: Sequence[str], cores: float) -> None:
+        """`arguments` are pytest's; `cores` is how many processors there are."""
+        self._runs = [Run(tier, processes, arguments, alone=len(tiers) == 1) for tier in tiers]
+        self._cores = cores
+
+    def run(self, tell: Callable[[str], None], finished: Callable[[Outcome], None]) -> list[Outcome]:
+        """Run all; `tell` gets lines about the progress, `finished` each tier as it ends."""
+        threading.Thread(target=self._prepare, name="preparations", daemon=True).start()
+        began = told = time.monotonic()
+        open_runs = list(self._runs)
+        while open_runs:
+            self._start(tell)
+            for run in [run for run in open_runs if run.done]:
+                open_runs.remove(run)
+                finished(run.outcome)
+            if time.monotonic() - told >= TELL_SECONDS and open_runs:
+                told = time.monotonic()
+                active = [run.progress() for run in open_runs if run.running or not run.prepared]
+                tell(f"{told - began:6.0f} s  {' · '.join(active)}")
+            time.sleep(0.2)
+        return [run.outcome for run in self._runs]
+
+    def _prepare(self) -> None:
+        for run in self._runs:
+            run.prepare()
+
+    def _start(self, tell: Callable[[str], None]) -> None:
+        ready = [run for run in self._runs if run.prepared and not run.running and not run.done]
+        running = [run.tier for run in self._runs if run.running]
+        for tier in startable([run.tier for run in ready], running, self._cores):
+            tell(f"=== {tier.name}: {tier.what}")
+            next(run for run in ready if run.tier is tier).start()

@@ -1,0 +1,67 @@
+"""The tiers: what each needs, how it is prepared, which tests it runs."""
+
+import json
+import subprocess
+import sys
+
+from .paths import ROOT
+from .preparation import Failed, Preparation, Stages, Tier
+
+CLUSTER = (sys.executable, str(ROOT / "hack" / "cluster"))
+IMAGES = (sys.executable, str(ROOT / "hack" / "images"))
+PROGRAMS = ("kubectl", "helm", "kubeconform", "promtool", "versitygw")
+UNIT = "not integration and not harness and not system"
+
+
+def unit(preparation: Preparation) -> Stages:
+    """Everything that needs nothing; the parts of the operator that decide must be covered, branch by branch."""
+    if preparation.arguments:
+        return [[preparation.pytest("unit", "-m", UNIT)]]
+    covered = preparation.pytest("unit-operator", "-m", UNIT, "tests/operator", under=["-m", "coverage", "run"])
+    return [[covered, preparation.pytest("unit-others", "-m", UNIT, "tests", "--ignore=tests/operator")]]
+
+
+def unit_coverage(preparation: Preparation) -> None:
+    """Raises Failed where a branch of the deciding parts has no test; a selection of tests is not judged."""
+    if preparation.arguments:
+        return
+    command = [sys.executable, "-m", "coverage", "report"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"branches without a test:\n{done.stdout}{done.stderr}")
+
+
+def integration(preparation: Preparation) -> Stages:
+    """The control plane of a real cluster, without a node."""
+    preparation.run(*CLUSTER, "up", "--control-plane-only")
+    (*_, kubeconfig) = preparation.answer(*CLUSTER, "kubeconfig", "--control-plane-only")
+    # Built here, where it may take minutes: a test may not.
+    programs = {name: preparation.answer(*CLUSTER, "tool", name)[-1] for name in PROGRAMS}
+    environment = {"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig, "LMMS_EVAL_TEST_PROGRAMS": json.dumps(programs)}
+    return [[preparation.pytest("integration", "-m", "integration", "--timeout=120", environment=environment)]]
+
+
+def harness(preparation: Preparation) -> Stages:
+    """Inside the evaluator image, with the real lmms-eval."""
+    preparation.run(*IMAGES, "build", "evaluator")
+    part = preparation.pytest("harness", "-m", "harness")
+    command = [sys.executable, str(ROOT / "hack" / "test" / "in_image.py"), str(part.report), *preparation.arguments]
+    return [[part._replace(command=command)]]
+
+
+def system(preparation: Preparation) -> Stages:
+    """A real node, the images, the chart."""
+    preparation.run(*CLUSTER, "up")
+    preparation.run(*IMAGES, "build")
+    built = json.loads((ROOT / "build" / "images.json").read_text())
+    loaded = dict(zip(built, preparation.answer(*CLUSTER, "load", *built.values()), strict=True))
+    environment = {"LMMS_EVAL_TEST_IMAGES": json.dumps(loaded)}
+    return [[preparation.pytest("system", "-m", "system", "--timeout=600", environment=environment)]]
+
+
+TIERS = (
+    Tier("unit", "pure code and small processes", 2, unit, unit_coverage),
+    Tier("integration", "a real API server and a real S3 server", 2, integration),
+    Tier("harness", "real lmms-eval inside the evaluator image", 2, harness),
+    Tier("system", "the installed chart on a real node", 2, system),
+)

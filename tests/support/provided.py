@@ -1,0 +1,34 @@
+"""What `make test` provides for tests that need more than Python, and what a test says without it.
+
+A bare pytest starts no cluster and builds no program: either can take half an hour.
+"""
+
+import json
+import os
+
+import pytest
+
+# Path of the kubeconfig of a cluster's API server; no node is needed.
+KUBECONFIG = "LMMS_EVAL_TEST_KUBECONFIG"
+# The pinned programs, as JSON: name to path.
+PROGRAMS = "LMMS_EVAL_TEST_PROGRAMS"
+# Our images on a cluster with a node, as JSON: short name to what its pods call them.
+IMAGES = "LMMS_EVAL_TEST_IMAGES"
+
+
+def provided(variable: str, what: str, tier: str) -> str:
+    """The variable's value; without it the test fails with the command that sets it."""
+    value = os.environ.get(variable)
+    if not value:
+        pytest.fail(
+            f"This test needs {what}, and pytest alone brings up none: run `make test TIER={tier}` "
+            f"(ARGS='-k NAME' selects tests), which sets {variable}.",
+            pytrace=False,
+        )
+    return value
+
+
+def program(name: str) -> str:
+    """Path of a pinned program."""
+    programs: dict[str, str] = json.loads(provided(PROGRAMS, f"the pinned {name}", "integration"))
+    return programs[name]
