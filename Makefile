@@ -17,6 +17,7 @@ demo: setup ## A cluster, the chart, one real evaluation and its scores
 
 down: ## Takes the clusters of demo and tests away: processes, mounts, namespaces, state
 	@$(PYTHON) hack/cluster down && $(PYTHON) hack/cluster down --control-plane-only
+	@LMMS_EVAL_CLUSTER=$${LMMS_EVAL_CLUSTER:-lmms-eval}-outages $(PYTHON) hack/cluster down
 
 test: setup ## Tests by TIER (unit, integration, harness, system; all), with ARGS of pytest: TIER=unit ARGS='-k position'
 	@$(BIN)/python hack/test $(TIER) -- $(ARGS)

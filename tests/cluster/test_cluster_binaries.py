@@ -1,5 +1,6 @@
 """What names a program in the cache, and what is said when it cannot be built."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -47,6 +48,30 @@ def test_a_missing_go_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ClusterError, match=r"Go 1\.26 or newer is needed"):
         binaries.Binaries(tmp_path).path("kubectl")
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "used"),
+    [
+        ("kubectl", "Client Version: v1.36.3\nKustomize Version: v5.8.1", True),
+        ("kubectl", "Client Version: v1.32.4-dispatcher\nKustomize Version: v5.5.0", False),
+        ("helm", "v4.2.3+g1234567", True),
+        ("helm", "v3.19.0+g1234567", False),
+        ("helm", "a wrapper that tells no version", False),
+        ("versitygw", "v9.9.9", False),
+    ],
+)
+def test_an_installed_program_is_used_if_it_is_new_enough(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, told: str, used: bool
+) -> None:
+    installed = tmp_path / "bin" / name
+    installed.parent.mkdir()
+    installed.write_text(f"#!/bin/sh\necho '{told}'\n")
+    installed.chmod(0o755)
+    monkeypatch.setenv("PATH", str(installed.parent), prepend=os.pathsep)
+    cache = binaries.Binaries(tmp_path / "cache")
+    monkeypatch.setattr(cache, "path", lambda name: Path("pinned", name))
+    assert cache.found(name) == (installed if used else Path("pinned", name))
 
 
 def test_an_unknown_tool_is_answered_with_the_known_ones(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a tier is made of: a preparation, and stages of parts."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -54,13 +55,21 @@ class Preparation:
         if self._processes.run(command, log=self.log, environment=environment):
             raise Missing(f"`{' '.join(command[1:])}` failed; its own message is above, and in {self.log}")
 
-    def answer(self, *command: str) -> list[str]:
+    def answer(self, *command: str, environment: Mapping[str, str] | None = None) -> list[str]:
         """Give the lines that a command prints.
 
         Raises Missing when it fails.
         """
         with self.log.open("ab") as log:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, check=False)
+            done = subprocess.run(
+                command,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                check=False,
+            )
         if done.returncode:
             raise Missing(f"`{' '.join(command[1:])}` failed; its own message is above, and in {self.log}")
         return done.stdout.strip().splitlines()

@@ -1,7 +1,6 @@
-"""Which tier runs when: each is prepared in its turn, and runs as soon as the machine has processors for it.
+"""Which tier runs when: all are prepared at once, and each runs as soon as the machine has processors for it.
 
-Preparations run one after the other, beside the tiers that are prepared already: they mostly wait for each other's locks,
-and a first one, which builds from source, takes all processors it can get.
+From empty caches one preparation compiles while another downloads; where two need the same thing, one waits for its lock.
 """
 
 import functools
@@ -105,7 +104,8 @@ class Schedule:
 
     def run(self, tell: Callable[[str], None], finished: Callable[[Outcome], None]) -> list[Outcome]:
         """Run all; `tell` gets lines about the progress, `finished` each tier as it ends."""
-        threading.Thread(target=self._prepare, name="preparations", daemon=True).start()
+        for each in self._runs:
+            threading.Thread(target=each.prepare, name=f"preparation of {each.tier.name}", daemon=True).start()
         began = told = time.monotonic()
         open_runs = list(self._runs)
         while open_runs:
@@ -119,10 +119,6 @@ class Schedule:
                 tell(f"{told - began:6.0f} s  {' · '.join(active)}")
             time.sleep(0.2)
         return [run.outcome for run in self._runs]
-
-    def _prepare(self) -> None:
-        for run in self._runs:
-            run.prepare()
 
     def _start(self, tell: Callable[[str], None]) -> None:
         ready = [run for run in self._runs if run.prepared and not run.running and not run.done]

@@ -1,6 +1,7 @@
 """The tiers: what each needs, how it is prepared, which tests it runs."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,10 @@ from .preparation import Failed, Preparation, Stages, Tier
 CLUSTER = (sys.executable, str(ROOT / "hack" / "cluster"))
 IMAGES = (sys.executable, str(ROOT / "hack" / "images"))
 PROGRAMS = ("kubectl", "helm", "kubeconform", "promtool", "versitygw")
+# How many releases the tests of the shared node are divided among.
+RELEASES = 3
+# What ships, and the stand-in for lmms-eval of `make chaos`.
+SYSTEM_IMAGES = ("s3", "operator", "api", "reporter", "evaluator", "stub")
 UNIT = "not integration and not harness and not system"
 
 
@@ -36,7 +41,7 @@ def integration(preparation: Preparation) -> Stages:
     preparation.run(*CLUSTER, "up", "--control-plane-only")
     (*_, kubeconfig) = preparation.answer(*CLUSTER, "kubeconfig", "--control-plane-only")
     # Built here, where it may take minutes: a test may not.
-    programs = {name: preparation.answer(*CLUSTER, "tool", name)[-1] for name in PROGRAMS}
+    programs = dict(zip(PROGRAMS, preparation.answer(*CLUSTER, "tool", *PROGRAMS), strict=True))
     environment = {"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig, "LMMS_EVAL_TEST_PROGRAMS": json.dumps(programs)}
     return [[preparation.pytest("integration", "-m", "integration", "--timeout=120", environment=environment)]]
 
@@ -50,13 +55,28 @@ def harness(preparation: Preparation) -> Stages:
 
 
 def system(preparation: Preparation) -> Stages:
-    """A real node, the images, the chart."""
-    preparation.run(*CLUSTER, "up")
-    preparation.run(*IMAGES, "build")
+    """Two real nodes with our images: one that releases share, and one for tests that stop parts of it."""
+    # Built here, where it may take minutes: a test may not.
+    preparation.run(*CLUSTER, "tool", "kubectl", "helm")
+    preparation.run(*IMAGES, "build", *SYSTEM_IMAGES)
     built = json.loads((ROOT / "build" / "images.json").read_text())
-    loaded = dict(zip(built, preparation.answer(*CLUSTER, "load", *built.values()), strict=True))
-    environment = {"LMMS_EVAL_TEST_IMAGES": json.dumps(loaded)}
-    return [[preparation.pytest("system", "-m", "system", "--timeout=600", environment=environment)]]
+    shared = _node(preparation, {}, built, gpus=RELEASES)
+    name = f"{os.environ.get('LMMS_EVAL_CLUSTER') or 'lmms-eval'}-outages"
+    alone = _node(preparation, {"LMMS_EVAL_CLUSTER": name}, built, gpus=1)
+    options = ["--timeout=600", f"--numprocesses={RELEASES}", "--dist=loadgroup"]
+    return [
+        [
+            preparation.pytest("system", "-m", "system and not outage", *options, environment=shared),
+            preparation.pytest("system-outages", "-m", "system and outage", "--timeout=600", environment=alone),
+        ]
+    ]
+
+
+def _node(preparation: Preparation, cluster: dict[str, str], images: dict[str, str], *, gpus: int) -> dict[str, str]:
+    """Bring up a cluster with a node; the environment of tests on it."""
+    preparation.run(*CLUSTER, "up", "--gpus", str(gpus), environment=cluster)
+    loaded = preparation.answer(*CLUSTER, "load", *images.values(), environment=cluster)
+    return cluster | {"LMMS_EVAL_TEST_IMAGES": json.dumps(dict(zip(images, loaded, strict=True)))}
 
 
 TIERS = (
