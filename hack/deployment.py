@@ -18,8 +18,6 @@ CRDS = ROOT / "crds"
 IMAGES = ROOT / "build" / "images.json"
 SHIPPED = ("api", "evaluator", "operator", "reporter", "s3")
 RELEASE = "lmms-eval"
-# How the names of all namespaces begin in which tests install releases.
-TEST_NAMESPACES = "lmms-eval-test-"
 CRD = "lmmevaluations.lmms-eval.io"
 INSTALL_SECONDS = 300
 

@@ -15,8 +15,11 @@ import provided
 import pytest
 from deployment import Deployment, Kubectl
 
+NAMESPACES = "lmms-eval-test-"
 # Workers of pytest-xdist each have a release of their own, so that they share the node and nothing else.
-NAMESPACE = f"{deployment.TEST_NAMESPACES}{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+WORKERS = [f"gw{number}" for number in range(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")))] or ["alone"]
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", WORKERS[0])
+NAMESPACE = f"{NAMESPACES}{WORKER}"
 SMOKE = "/opt/lmms-eval/smoke"
 TASK = "smoke_vqa"
 MODEL_ARGS = {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_map": "cpu"}
@@ -172,6 +175,8 @@ def release(node: Kubectl, images: dict[str, str]) -> Iterator[Release]:
     registries = [f"{address}/*" for address in (NO_REGISTRY, STUCK_REGISTRY)]
     more = {"policies": {"images": registries}, "catalogue": {"enabled": False}, "crds": {"install": False}}
     values = deployment.image_values(images) | more
+    if WORKERS.index(WORKER) == 0:
+        remove_leftovers(node)
     # Of no release, as a release that is first owns it, and all are.
     node("apply", "--server-side", "--force-conflicts", "-f", str(deployment.CRDS))
     installed = Deployment(node, NAMESPACE)
@@ -179,6 +184,15 @@ def release(node: Kubectl, images: dict[str, str]) -> Iterator[Release]:
     installed.install(values)
     yield Release(installed, values)
     installed.uninstall()
+
+
+def remove_leftovers(node: Kubectl) -> None:
+    """Takes away the releases of a run that was killed and had more workers: they would hold GPUs."""
+    names = [name.removeprefix("namespace/") for name in node("get", "namespaces", "-o", "name").split()]
+    ours = {f"{NAMESPACES}{worker}" for worker in WORKERS}
+    for name in names:
+        if name.startswith(NAMESPACES) and name not in ours:
+            Deployment(node, name).uninstall()
 
 
 @contextlib.contextmanager
