@@ -31,6 +31,9 @@ from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
 from lmms_eval_reporter.content import compressed
 
+# For the S3 server, which is a program of its own.
+pytestmark = pytest.mark.integration
+
 NO_CLIENT = cast(KubeClient, None)
 PREFIX = ArtifactPrefix("team", "a", "0a1b2c3d-uid", 2)
 RESULTS = {

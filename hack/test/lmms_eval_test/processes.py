@@ -37,7 +37,7 @@ class Processes:
         # Not a pipe: what a test leaves running would hold it open.
         with log.open("ab") as output, log.open("rb") as shown:
             shown.seek(0, os.SEEK_END)
-            process = self._start(command, {**os.environ, **(environment or {}), MARK: str(ROOT)}, output)
+            process = self._start(command, {**_inherited(), **(environment or {}), MARK: str(ROOT)}, output)
             if process is None:
                 return -1
             while echo and process.poll() is None:
@@ -79,6 +79,11 @@ class Processes:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=max(0.0, deadline - time.monotonic()))
         kill_marked()
+
+
+def _inherited() -> dict[str, str]:
+    """Our environment, but that Python keeps what it compiled: tests start hundreds of processes of the same code."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _show(file: BinaryIO) -> None:

@@ -102,14 +102,12 @@ def print_failures(outcome: Outcome) -> None:
     """Print what failed in a tier, whole: each test with its log and its namespace, then pytest's own account."""
     for part in outcome.parts:
         failed = [case for case in part.cases if case.result == "failed"]
+        if not failed and part.exit_code in (0, NOTHING_SELECTED):
+            continue
+        print(f"\nFAILED {part.part.name}: pytest ended with exit code {part.exit_code}; its log: {part.part.log}")
         for case in failed:
-            print(f"FAILED {case.name}\n    log: {part.part.log}")
-            if case.namespace:
-                print(f"    namespace: {case.namespace}")
-        if not part.reported:
-            print(f"FAILED {part.part.name}: pytest ended with exit code {part.exit_code} and wrote no report")
-            print(f"    log: {part.part.log}")
-        if not part.shown and (failed or part.exit_code not in (0, NOTHING_SELECTED)):
+            print(f"FAILED {case.name}" + (f" in namespace {case.namespace}" if case.namespace else ""))
+        if not part.shown:
             print(_account(part.part.log), flush=True)
     if outcome.wrong:
         print(f"FAILED {outcome.name}: {outcome.wrong}", flush=True)
@@ -118,8 +116,8 @@ def print_failures(outcome: Outcome) -> None:
 def _account(log: Path) -> str:
     """Give pytest's account of the failures in a log, or its last lines."""
     text = log.read_text(errors="replace") if log.exists() else ""
-    found = re.search(r"^=+ (ERRORS|FAILURES) =+$", text, re.MULTILINE)
-    return text[found.start() :] if found else "\n".join(text.splitlines()[-LAST_LINES:])
+    found = re.search(r"^=+ (ERRORS|FAILURES) =+\n.*?(?=^=+ short test summary info =+$|\Z)", text, re.MULTILINE | re.DOTALL)
+    return found[0] if found else "\n".join(text.splitlines()[-LAST_LINES:])
 
 
 def write_summary(outcomes: Iterable[Outcome], path: Path) -> None:
