@@ -11,6 +11,7 @@ pytest_plugins = [
     "gateway_fixtures",
     "node_fixtures",
     "release_fixtures",
+    "scheduling",
     "service_fixtures",
     "upstream_fixtures",
     "volume_fixtures",

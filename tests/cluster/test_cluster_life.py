@@ -20,8 +20,6 @@ from lmms_eval_cluster.shell import inside
 
 pytestmark = [
     pytest.mark.system,
-    # One after the other: they live through the same clusters.
-    pytest.mark.xdist_group("clusters"),
     pytest.mark.skipif(os.geteuid() != 0, reason="the local provider needs root"),
     pytest.mark.timeout(600),
 ]

@@ -9,8 +9,7 @@ import httpx
 import pytest
 from release_fixtures import Object, Release
 
-# One Job for all of them: it takes minutes of CPU.
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("catalogue")]
+pytestmark = pytest.mark.system
 
 JOB = "app.kubernetes.io/component=catalogue"
 SECONDS = 300.0

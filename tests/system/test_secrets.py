@@ -28,8 +28,7 @@ from volume_fixtures import CLAIM, MOUNT, InVolume
 
 from lmms_eval_core.redact import HIDDEN
 
-# What is planted is planted once for all of them.
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("secrets")]
+pytestmark = pytest.mark.system
 
 TASK_FOLDER = ROOT / "tests" / "support" / "planted_task"
 RUN_SECRET, TLS_SECRET = "lmms-eval-env-planted", "planted-tls"
