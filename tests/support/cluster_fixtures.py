@@ -9,12 +9,10 @@ from collections.abc import AsyncIterator, Iterator
 import provided
 import pytest
 import pytest_asyncio
-from deployment import ROOT, Kubectl
+from deployment import Kubectl
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
-
-CRD_FILE = ROOT / "crds" / f"{names.CRD_NAME}.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +29,7 @@ def kubectl(kubeconfig: str) -> Kubectl:
 
 @pytest.fixture(scope="session")
 def crd(kubectl: Kubectl) -> None:
-    """The CRD of this checkout, established."""
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD_FILE))
+    """The CRD of this checkout, which `make test` has applied; established."""
     kubectl("wait", "--for=condition=Established", f"crd/{names.CRD_NAME}", "--timeout=30s")
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from .paths import ROOT
-from .preparation import Failed, Preparation, Stages, Tier
+from .preparation import Failed, Part, Preparation, Stages, Tier
 
 CLUSTER = (sys.executable, str(ROOT / "hack" / "cluster"))
 IMAGES = (sys.executable, str(ROOT / "hack" / "images"))
@@ -41,8 +41,24 @@ def integration(preparation: Preparation) -> Stages:
     (*_, kubeconfig) = preparation.answer(*CLUSTER, "kubeconfig", "--control-plane-only")
     # Built here, where it may take minutes: a test may not.
     programs = {name: preparation.answer(*CLUSTER, "tool", name)[-1] for name in PROGRAMS}
+    # Once, as the parts share it: a second time would undo what a test of another part does to it.
+    apply = ("apply", "--server-side", "--force-conflicts", "--filename", str(ROOT / "crds"))
+    preparation.run(programs["kubectl"], "--kubeconfig", kubeconfig, *apply)
     environment = {"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig, "LMMS_EVAL_TEST_PROGRAMS": json.dumps(programs)}
-    return [[preparation.pytest("integration", "-m", "integration", "--timeout=120", environment=environment)]]
+
+    def part(name: str, *paths: str) -> Part:
+        return preparation.pytest(name, "-m", "integration", "--timeout=120", *paths, environment=environment)
+
+    if preparation.arguments:
+        return [[part("integration")]]
+    named = ("tests/api", "tests/client", "tests/operator", "tests/core")
+    # Each test has a namespace of its own, and only tests of the chart touch what is the cluster's.
+    api, client, operator = (
+        part("integration-api", named[0]),
+        part("integration-client", named[1]),
+        part("integration-core", *named[2:]),
+    )
+    return [[operator, api, client, part("integration-others", "tests", *(f"--ignore={path}" for path in named))]]
 
 
 def harness(preparation: Preparation) -> Stages:
