@@ -3,9 +3,9 @@
 The cluster is the one that `make test` provides; the tests bring up none.
 """
 
-import secrets
 from collections.abc import AsyncIterator, Iterator
 
+import namespaces
 import provided
 import pytest
 import pytest_asyncio
@@ -36,8 +36,7 @@ def crd(kubectl: Kubectl) -> None:
 @pytest.fixture(scope="module")
 def shared_namespace(kubectl: Kubectl, crd: None) -> Iterator[str]:
     """A namespace for all tests of a file."""
-    name = f"test-{secrets.token_hex(4)}"
-    kubectl("create", "namespace", name)
+    name = namespaces.create(kubectl)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
 
@@ -53,8 +52,7 @@ async def server(shared_namespace: str, kubeconfig: str) -> AsyncIterator[transp
 @pytest.fixture
 def namespace(kubectl: Kubectl, crd: None) -> Iterator[str]:
     """A namespace for one test."""
-    name = f"test-{secrets.token_hex(4)}"
-    kubectl("create", "namespace", name)
+    name = namespaces.create(kubectl)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
 

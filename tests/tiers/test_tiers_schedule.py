@@ -5,10 +5,11 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from lmms_eval_test import cli, preparation, processes
+from lmms_eval_test import cli, leftovers, preparation, processes
 from lmms_eval_test.preparation import Failed, Part, Preparation, Stages, Tier
 from lmms_eval_test.processes import MARK, Processes, kill_marked
 from lmms_eval_test.report import Case, Outcome, PartOutcome, print_failures, print_summary, read_cases, write_summary
@@ -203,3 +204,13 @@ def test_arguments_name_tiers_and_after_two_dashes_pytests_own(capsys: pytest.Ca
     with pytest.raises(SystemExit):
         cli.parse(["units"])
     assert "no such tier: units; there are unit, integration" in capsys.readouterr().err
+
+
+def test_namespaces_of_tests_go_when_no_run_can_be_using_them_and_what_serves_them_goes_too() -> None:
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    ages = {"test-old": 61, "test-new": 59}
+    stamps = {name: (now - timedelta(minutes=age)).strftime("%Y-%m-%dT%H:%M:%SZ") for name, age in ages.items()}
+    items = [{"metadata": {"name": name, "creationTimestamp": stamp}} for name, stamp in stamps.items()]
+    assert leftovers.old(items, now) == ["test-old"]
+    policies = [{"kind": "ValidatingAdmissionPolicy", "metadata": {"name": f"{name}.lmms-eval.status"}} for name in ages]
+    assert leftovers.serving(policies, ["test-old"]) == ["validatingadmissionpolicy/test-old.lmms-eval.status"]

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+from . import leftovers
 from .paths import ROOT
 from .preparation import Failed, Part, Preparation, Stages, Tier
 
@@ -42,8 +43,9 @@ def integration(preparation: Preparation) -> Stages:
     # Built here, where it may take minutes: a test may not.
     programs = {name: preparation.answer(*CLUSTER, "tool", name)[-1] for name in PROGRAMS}
     # Once, as the parts share it: a second time would undo what a test of another part does to it.
-    apply = ("apply", "--server-side", "--force-conflicts", "--filename", str(ROOT / "crds"))
-    preparation.run(programs["kubectl"], "--kubeconfig", kubeconfig, *apply)
+    kubectl = [programs["kubectl"], "--kubeconfig", kubeconfig]
+    preparation.run(*kubectl, "apply", "--server-side", "--force-conflicts", "--filename", str(ROOT / "crds"))
+    leftovers.remove(preparation, kubectl)
     environment = {"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig, "LMMS_EVAL_TEST_PROGRAMS": json.dumps(programs)}
 
     def part(name: str, *paths: str) -> Part:
