@@ -1,6 +1,5 @@
 """The front end as its own process on loopback, on a real API server, for tests that speak HTTP to it."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 import httpx_sse
 import pytest
+from provided import bare_environment
 
 # Far longer than it takes, for a machine that does other things as well.
 START_SECONDS = 60
@@ -88,7 +88,7 @@ def start_front_end(namespace: str, kubeconfig: str, tmp_path: Path) -> Iterator
         (tokens / "tests").write_text(TOKEN)
         port, log = free_port(), tmp_path / f"front-end-{len(started)}.log"
         variables = {
-            "PATH": os.environ["PATH"],
+            **bare_environment(),
             "KUBECONFIG": kubeconfig,
             "LMMS_EVAL_NAMESPACE": namespace,
             "LMMS_EVAL_API_HOST": "127.0.0.1",
