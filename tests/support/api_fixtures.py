@@ -2,8 +2,6 @@
 
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from pathlib import Path
 import httpx
 import httpx_sse
 import pytest
+from front_end_process import FrontEndProcess
 from provided import bare_environment
 
 # Far longer than it takes, for a machine that does other things as well.
@@ -25,7 +24,7 @@ class FrontEnd:
     """A running front end."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    process: FrontEndProcess
     tokens: Path
     log: Path
 
@@ -96,9 +95,7 @@ def start_front_end(namespace: str, kubeconfig: str, tmp_path: Path) -> Iterator
             "LMMS_EVAL_API_TOKENS": str(tokens),
             "LMMS_EVAL_API_METRICS_PORT": "0",
         }
-        command = [sys.executable, "-c", "from lmms_eval_api.main import main; main()"]
-        with log.open("wb") as output:
-            process = subprocess.Popen(command, env=variables | environment, stdout=output, stderr=output)
+        process = FrontEndProcess(variables | environment, log)
         started.append(FrontEnd(f"http://127.0.0.1:{port}", process, tokens, log))
         return started[-1]
 
