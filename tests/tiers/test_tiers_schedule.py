@@ -13,7 +13,7 @@ from lmms_eval_test import cli, leftovers, preparation, processes
 from lmms_eval_test.preparation import Failed, Part, Preparation, Stages, Tier
 from lmms_eval_test.processes import MARK, Processes, kill_marked
 from lmms_eval_test.report import Case, Outcome, PartOutcome, print_failures, print_summary, read_cases, write_summary
-from lmms_eval_test.schedule import Schedule, startable
+from lmms_eval_test.schedule import Schedule, startable, tests_behind
 
 PASSES = "def test_a():\n    pass\n\n\ndef test_b(record_property):\n    record_property('namespace', 'test-1')\n"
 FAILS = PASSES + "    print('what it printed')\n    raise AssertionError('seen whole')\n"
@@ -69,6 +69,20 @@ def run(*tiers: Tier, arguments: "list[str] | None" = None) -> tuple[list[Outcom
     told: list[str] = []
     schedule = Schedule(tiers, processes=Processes(), arguments=arguments or [], cores=2)
     return schedule.run(told.append, lambda outcome: told.append(f"ended {outcome.name}")), told
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("", "0"),
+        ("bringing up nodes...\n...", "3"),
+        ("." * 72 + " [ 10%]\n..F.E", "77 (2 failed)"),
+        ("uuu.s", "2"),
+        ("Traceback (most recent call last)\n", "0"),
+    ],
+)
+def test_progress_is_counted_by_pytests_letters(log: str, said: str) -> None:
+    assert tests_behind(log) == said
 
 
 def test_parts_of_a_stage_run_at_once_and_stages_one_after_the_other(tmp_path: Path) -> None:
