@@ -1,6 +1,7 @@
 """`make test` itself: which tier runs when, what its processes leave, what it tells of them."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from lmms_eval_test import cli, leftovers, preparation, processes
+from lmms_eval_test.paths import ROOT
 from lmms_eval_test.preparation import Failed, Part, Preparation, Stages, Tier
 from lmms_eval_test.processes import MARK, Processes, kill_marked
 from lmms_eval_test.report import Case, Outcome, PartOutcome, print_failures, print_summary, read_cases, write_summary
@@ -228,3 +230,21 @@ def test_namespaces_of_tests_go_when_no_run_can_be_using_them_and_what_serves_th
     assert leftovers.old(items, now) == ["test-old"]
     policies = [{"kind": "ValidatingAdmissionPolicy", "metadata": {"name": f"{name}.lmms-eval.status"}} for name in ages]
     assert leftovers.serving(policies, ["test-old"]) == ["validatingadmissionpolicy/test-old.lmms-eval.status"]
+
+
+@pytest.mark.timeout(120)
+def test_bare_pytest_starts_no_cluster_and_says_how_to_get_one(tmp_path: Path) -> None:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("LMMS_EVAL_")}
+    state = {"LMMS_EVAL_CLUSTER_STATE": str(tmp_path / "state"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    files = [
+        "tests/core/test_kube.py",
+        "tests/core/test_store.py",
+        "tests/system/test_scores.py",
+        "tests/cluster/test_cluster_life.py",
+    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *(f"tests/{file}" for file in files)]
+    done = subprocess.run(command, cwd=ROOT, env=ours | state, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and " passed" not in done.stdout, done.stdout
+    assert "needs the API server of a cluster" in done.stdout and "`make test TIER=integration`" in done.stdout
+    assert "needs a cluster with a node and our images" in done.stdout and "`make test TIER=system`" in done.stdout
+    assert list(tmp_path.iterdir()) == [tmp_path / "build"], "a cluster was begun, or a program"
