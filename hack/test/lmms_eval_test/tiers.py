@@ -53,14 +53,18 @@ def integration(preparation: Preparation) -> Stages:
 
     if preparation.arguments:
         return [[part("integration")]]
-    named = ("tests/api", "tests/client", "tests/operator", "tests/core")
-    # Each test has a namespace of its own, and only tests of the chart touch what is the cluster's.
-    api, client, operator = (
-        part("integration-api", named[0]),
-        part("integration-client", named[1]),
-        part("integration-core", *named[2:]),
-    )
-    return [[operator, api, client, part("integration-others", "tests", *(f"--ignore={path}" for path in named))]]
+    # Each test has a namespace of its own, and only tests of the chart touch what is the cluster's. The sweep mostly waits.
+    sweep, folders = "tests/operator/test_operator_crash_sweep.py", ("tests/api", "tests/client", "tests/operator", "tests/core")
+    others = (f"--ignore={folder}" for folder in folders)
+    return [
+        [
+            part("integration-sweep", sweep),
+            part("integration-api", "tests/api"),
+            part("integration-client", "tests/client"),
+            part("integration-core", "tests/operator", "tests/core", f"--ignore={sweep}"),
+            part("integration-others", "tests", *others),
+        ]
+    ]
 
 
 def harness(preparation: Preparation) -> Stages:
