@@ -1,8 +1,10 @@
 """Fixtures of every room come from tests/support: real servers, and for a node without a machine its logs alone."""
 
 import os
+from collections.abc import Generator
 
-from hypothesis import settings
+import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "api_fixtures",
@@ -19,5 +21,16 @@ pytest_plugins = [
 
 # How long one example takes says more about the machine than about the code. Continuous integration judges a change by the same
 # examples every time; a developer's run looks for new ones.
-settings.register_profile("ours", deadline=None, derandomize=bool(os.environ.get("CI")))
+ci = bool(os.environ.get("CI"))
+settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=ci)
 settings.load_profile("ours")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The JUnit report names the namespace of a test that plays on a cluster: what is left of a failure is there."""
+    given = getattr(item, "funcargs", {})
+    namespace = given.get("namespace") or given.get("shared_namespace")
+    if namespace and ("namespace", namespace) not in item.user_properties:
+        item.user_properties.append(("namespace", namespace))
+    return (yield)

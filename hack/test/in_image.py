@@ -5,6 +5,7 @@ pytest comes from outside: the image is tested as it is shipped. Further argumen
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from lmms_eval_test.paths import BUILD, ROOT
 PLUGINS = BUILD / "pytest"
 SOURCE, REPORT = "/src", "/report"
 TESTS = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothesis")
+# A run of lmms-eval imports for seconds on one processor, and takes a gigabyte of memory.
+WORKERS = 4
 # One of this name at a time: what a run that was killed has left behind is taken away by the next.
 CONTAINER = f"lmms-eval-harness-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 
@@ -37,6 +40,7 @@ def inside(report: Path, arguments: Sequence[str]) -> list[str]:
     path = f"PYTHONPATH={SOURCE}/build/test/pytest"
     environment = ["/usr/bin/env", path, "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "HOME=/tmp"]
     options = ["-q", "--noconftest", "-p", "no:cacheprovider", "-o", "testpaths=tests/runner", "--timeout=300"]
+    options += ["-n", str(min(os.cpu_count() or 1, WORKERS)), "--dist", "loadgroup"]
     command = ["python", "-m", "pytest", *options, f"--junit-xml={REPORT}/{report.name}", *arguments, "-m", "harness"]
     return [*environment, *command]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import namespaces
 import operator_proxy
 import pytest
 import yaml
@@ -199,8 +200,7 @@ async def test_streams_that_are_open_end_with_the_right_to_them(
 def test_accounts_of_other_namespaces_need_a_binding_here(
     door: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
 ) -> None:
-    home = f"{namespace}-other"
-    kubectl("create", "namespace", home)
+    home = namespaces.create(kubectl, f"{namespace}-other")
     try:
         foreign = account("foreign", home=home)
         # What it may do at home does not count.

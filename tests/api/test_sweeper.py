@@ -3,12 +3,12 @@
 import asyncio
 import itertools
 import random
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import namespaces
 import pytest
 from deployment import Kubectl
 from gateway_fixtures import Gateway
@@ -105,8 +105,7 @@ def here(client: transport.Transport, settings: StoreSettings) -> Installation:
 @pytest.fixture
 async def neighbour(kubectl: Kubectl, kubeconfig: str, crd: None) -> AsyncIterator[transport.Transport]:
     """A client in a second namespace."""
-    name = f"test-{secrets.token_hex(4)}"
-    kubectl("create", "namespace", name)
+    name = namespaces.create(kubectl)
     connected = await transport.connect(namespace=name, kubeconfig=kubeconfig)
     yield connected
     await connected.close()
@@ -240,7 +239,7 @@ async def test_a_namespace_that_was_made_anew_is_another_installation(here: Inst
     gone = await here.gone("gone")
     await here.sweeper.sweep()
     kubectl("delete", "namespace", here.client.namespace, "--wait=true", "--timeout=60s")
-    kubectl("create", "namespace", here.client.namespace)
+    namespaces.create(kubectl, here.client.namespace)
     await here.sweep_twice()
     assert (here.sweeper.state, await here.files(gone)) == (Sweeping.SHARED, len(FILES))
 

@@ -1,12 +1,12 @@
 """The chart, rendered by the pinned Helm, and its policies in force on a real API server."""
 
 import json
-import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import namespaces
 import pytest
 import yaml
 from deployment import CHART, CommandFailed, Kubectl
@@ -87,9 +87,7 @@ def guard(
     made: list[tuple[str, list[Object]]] = []
 
     def make(values: Object, namespace: str = "") -> Guarded:
-        if not namespace:
-            namespace = f"test-{secrets.token_hex(4)}"
-            kubectl("create", "namespace", namespace)
+        namespace = namespace or namespaces.create(kubectl)
         items = [item for item in render(values, namespace=namespace) if item["kind"] in POLICY_KINDS]
         made.append((namespace, items))
         guarded = Guarded(kubectl, namespace, tmp_path_factory.mktemp("kubeconfig"))

@@ -2,13 +2,13 @@
 
 import json
 import re
-import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import namespaces
 import pytest
 import trustme
 from api_fixtures import TOKEN, StartFrontEnd
@@ -305,8 +305,7 @@ def test_an_external_store_and_no_policies_at_all(render: Render) -> None:
 @pytest.fixture
 def release(kubectl: Kubectl, crd: None) -> Iterator[Deployment]:
     """A namespace of its own, where nothing is installed yet."""
-    made = Deployment(kubectl, f"test-{secrets.token_hex(4)}")
-    kubectl("create", "namespace", made.namespace)
+    made = Deployment(kubectl, namespaces.create(kubectl))
     yield made
     made.helm("uninstall", made.release, "--no-hooks", "--ignore-not-found")
     kubectl("delete", "namespace", made.namespace, "--wait=false")

@@ -3,13 +3,13 @@
 import base64
 import json
 import re
-import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import deployment
+import namespaces
 import pytest
 from deployment import CHART, CommandFailed, Deployment, Kubectl
 from provided import program
@@ -34,9 +34,7 @@ EVALUATION: Object = {
 @pytest.fixture
 def release(kubectl: Kubectl, crd: None) -> Iterator[Deployment]:
     """A namespace of its own under `restricted`, where nothing is installed yet. No node: nothing that is installed runs."""
-    made = Deployment(kubectl, f"test-{secrets.token_hex(4)}")
-    kubectl("create", "namespace", made.namespace)
-    kubectl("label", "namespace", made.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    made = Deployment(kubectl, namespaces.create(kubectl, **{"pod-security.kubernetes.io/enforce": "restricted"}))
     yield made
     # Cluster-wide objects go whatever the test left; the hook would need a node.
     made.helm("uninstall", made.release, "--no-hooks", "--ignore-not-found")

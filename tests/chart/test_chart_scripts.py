@@ -1,7 +1,6 @@
 """The chart's two scripts, as their pods run them: on a real API server, with the rights that the chart gives them."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ import deployment
 import pytest
 from api_fixtures import FrontEnd
 from deployment import CHART, Kubectl
+from provided import bare_environment
 
 from lmms_eval_core import names
 from lmms_eval_operator.objects import STATE_STARTED, STATE_STOPPED
@@ -25,7 +25,7 @@ REQUEST = {"model": "llava_hf", "tasks": ["smoke_vqa"]}
 
 def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(CHART / "scripts" / script)]
-    variables = {"PATH": os.environ["PATH"], **environment}
+    variables = {**bare_environment(), **environment}
     return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
 
 

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from client_jobs import DOUBT, LOG, RESULTS, SAMPLES, SCORES, complete, doubt, p
 from command_fixtures import CommandLine, Terminal
 from deployment import ROOT
 from gateway_fixtures import Gateway
+from provided import bare_environment
 
 from lmms_eval_client import AsyncClient, Client, EvaluateRequest, Metric, NotFound, Results
 from lmms_eval_core import layout
@@ -59,7 +59,7 @@ async def store(gateway: Gateway, namespace: str) -> ObjectStore:
 def place(store: ObjectStore, gateway: Gateway, start_front_end: StartFrontEnd) -> Iterator[Place]:
     front_end = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **gateway.environment())
     front_end.wait_until_ready()
-    lmmeval = CommandLine({"PATH": os.environ["PATH"], "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN})
+    lmmeval = CommandLine({**bare_environment(), "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN})
     with Client(front_end.url, token=TOKEN) as ours:
         ours.submit(REQUEST)
         yield Place(front_end, store, ours, lmmeval)
@@ -127,7 +127,7 @@ async def test_results_that_are_suspect_are_not_shown_without_a_warning(place: P
 
 
 def shell(place: Place, script: str) -> str:
-    environment = {"PATH": os.environ["PATH"], "URL": place.front_end.url, "TOKEN": TOKEN}
+    environment = {**bare_environment(), "URL": place.front_end.url, "TOKEN": TOKEN}
     command = ["bash", "-O", "expand_aliases", "-o", "pipefail", "-ec", script]
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
 

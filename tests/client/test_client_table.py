@@ -1,7 +1,6 @@
 """The table against what the released lmms-eval prints for the same file, and files that lack things."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ import pytest
 from deployment import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from provided import bare_environment
 
 from lmms_eval_client import Metric, Results
 
@@ -57,7 +57,7 @@ ODD = {
 def printed(upstream_folder: Path) -> Iterator[Printed]:
     """What lmms-eval prints for a results file."""
     command = [sys.executable, str(ROOT / "tests" / "support" / "upstream_table.py")]
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(upstream_folder)}
+    environment = {**bare_environment(), "PYTHONPATH": str(upstream_folder)}
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         stdin, stdout = process.stdin, process.stdout

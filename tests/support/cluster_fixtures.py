@@ -3,18 +3,16 @@
 The cluster is the one that `make test` provides; the tests bring up none.
 """
 
-import secrets
 from collections.abc import AsyncIterator, Iterator
 
+import namespaces
 import provided
 import pytest
 import pytest_asyncio
-from deployment import ROOT, Kubectl
+from deployment import Kubectl
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
-
-CRD_FILE = ROOT / "crds" / f"{names.CRD_NAME}.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -31,16 +29,14 @@ def kubectl(kubeconfig: str) -> Kubectl:
 
 @pytest.fixture(scope="session")
 def crd(kubectl: Kubectl) -> None:
-    """The CRD of this checkout, established."""
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD_FILE))
+    """The CRD of this checkout, which `make test` has applied; established."""
     kubectl("wait", "--for=condition=Established", f"crd/{names.CRD_NAME}", "--timeout=30s")
 
 
 @pytest.fixture(scope="module")
 def shared_namespace(kubectl: Kubectl, crd: None) -> Iterator[str]:
     """A namespace for all tests of a file."""
-    name = f"test-{secrets.token_hex(4)}"
-    kubectl("create", "namespace", name)
+    name = namespaces.create(kubectl)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
 
@@ -56,8 +52,7 @@ async def server(shared_namespace: str, kubeconfig: str) -> AsyncIterator[transp
 @pytest.fixture
 def namespace(kubectl: Kubectl, crd: None) -> Iterator[str]:
     """A namespace for one test."""
-    name = f"test-{secrets.token_hex(4)}"
-    kubectl("create", "namespace", name)
+    name = namespaces.create(kubectl)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
 

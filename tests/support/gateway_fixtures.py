@@ -52,6 +52,8 @@ class Gateway:
         """Lets it hang: connections are accepted and never answered."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        # The signal alone may come after its next answer.
+        os.waitpid(self._process.pid, os.WUNTRACED)
 
     def resume(self) -> None:
         """Ends `pause`."""

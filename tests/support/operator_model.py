@@ -4,7 +4,6 @@ The API half implements `KubeClient` in memory. Everything else happens only whe
 that the operator meets stale watches, slow controllers and its own double. The real API server is in the integration tests.
 """
 
-import copy
 import types
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +25,15 @@ USER = {"model": "dummy", "tasks": ["t"]}
 ENDED = ("Succeeded", "Failed")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 GROUPS = (EVALUATIONS, JOBS, PODS, LEASES, EVENTS)
+
+
+def copied(value: Any) -> Any:
+    """A copy of JSON that shares nothing that can change; copy.deepcopy would be two thirds of the tests' time."""
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [copied(item) for item in value]
+    return value
 
 
 @dataclass
@@ -50,18 +58,18 @@ class Cluster:
     def get(self, resource: Resource, name: str) -> Object:
         if name not in self.objects[resource]:
             raise errors.NotFound(f"{resource.plural} {name} not found")
-        return copy.deepcopy(self.objects[resource][name])
+        return copied(self.objects[resource][name])
 
     def list(self, resource: Resource, labels: str, fields: str) -> Page:
         found = [item for item in self.objects[resource].values() if _selected(item, labels) and _field_selected(item, fields)]
-        return Page(copy.deepcopy(found), str(self.version))
+        return Page(copied(found), str(self.version))
 
     def create(self, resource: Resource, body: Object) -> Object:
         name = body["metadata"]["name"]
         if name in self.objects[resource]:
             raise errors.AlreadyExists(f"{name} exists")
         self.made += 1
-        item = copy.deepcopy(body)
+        item = copied(body)
         item["metadata"] |= {
             "uid": f"{self.made:08x}-uid",
             "creationTimestamp": f"2026-01-01T00:{self.made // 60:02}:{self.made % 60:02}Z",
@@ -75,8 +83,8 @@ class Cluster:
         self.version += 1
         item["metadata"]["resourceVersion"] = str(self.version)
         self.objects[resource][item["metadata"]["name"]] = item
-        self.log.append((resource, False, copy.deepcopy(item)))
-        return copy.deepcopy(item)
+        self.log.append((resource, False, copied(item)))
+        return copied(item)
 
     def patch(self, resource: Resource, name: str, patch: Patch) -> Object:
         before = self.get(resource, name)
@@ -292,7 +300,7 @@ def apply_patch(item: Object, patch: Patch) -> Object:
         elif operation["op"] == "remove":
             del parent[path[-1]]
         else:
-            parent[path[-1]] = copy.deepcopy(operation["value"])
+            parent[path[-1]] = copied(operation["value"])
     return item
 
 

@@ -6,12 +6,12 @@
 import asyncio
 import contextlib
 import itertools
-import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import namespaces
 from deployment import Kubectl
 from operator_cluster import Namespace, evaluator_runs
 
@@ -102,8 +102,7 @@ class Watcher:
 @contextlib.asynccontextmanager
 async def watched(kubeconfig: str, kubectl: Kubectl) -> AsyncIterator[tuple[Namespace, Watcher]]:
     """A namespace of one's own, and who watches it."""
-    name = f"test-{secrets.token_hex(4)}"
-    kubectl("create", "namespace", name)
+    name = namespaces.create(kubectl)
     client = await connect(namespace=name, kubeconfig=kubeconfig, request_seconds=PATIENCE_SECONDS)
     place, watcher = Namespace(client, kubectl), Watcher(client)
     await place.prepare()

@@ -7,6 +7,7 @@ import json
 import os
 
 import pytest
+from lmms_eval_test.processes import MARK
 
 # Path of the kubeconfig of a cluster's API server; no node is needed.
 KUBECONFIG = "LMMS_EVAL_TEST_KUBECONFIG"
@@ -32,3 +33,8 @@ def program(name: str) -> str:
     """Path of a pinned program."""
     programs: dict[str, str] = json.loads(provided(PROGRAMS, f"the pinned {name}", "integration"))
     return programs[name]
+
+
+def bare_environment() -> dict[str, str]:
+    """What a program needs that is not to see our environment; with the mark by which `make test` ends what was left."""
+    return {name: os.environ[name] for name in ("PATH", MARK) if name in os.environ}

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
+from provided import bare_environment
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, Object
@@ -200,7 +200,7 @@ class Reporter:
 
     def __init__(self, run: RunInput, files: RunFiles, environment: Mapping[str, str]) -> None:
         self._environment = {
-            "PATH": os.environ["PATH"],
+            **bare_environment(),
             "LMMS_EVAL_RUN": run.to_json(),
             "LMMS_EVAL_RUN_DIRECTORY": str(files.path),
             **environment,

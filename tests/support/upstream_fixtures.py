@@ -15,6 +15,7 @@ from types import ModuleType
 import httpx
 import pytest
 from api_fixtures import START_SECONDS, free_port
+from provided import bare_environment
 from upstream import installed
 
 STAND_INS = Path(__file__).with_name("upstream_stand_ins")
@@ -101,7 +102,7 @@ def start_upstream_server(upstream_folder: Path, tmp_path: Path) -> Iterator[Sta
         port, log = free_port(), tmp_path / f"upstream-{len(started)}.log"
         command = [sys.executable, "-m", "lmms_eval.launch_server", "--host", "127.0.0.1", "--port", str(port)]
         variables = {
-            "PATH": os.environ["PATH"],
+            **bare_environment(),
             "PYTHONPATH": f"{STAND_INS}:{upstream_folder}",
             "TMPDIR": str(tmp_path),
             "HOME": str(tmp_path),

@@ -16,7 +16,8 @@ from .processes import Processes
 from .report import Outcome, PartOutcome, read_cases
 
 TELL_SECONDS = 30.0
-PERCENT = re.compile(r"\[ *(\d+%)\]")
+# pytest's letters for tests, in a line of their own; percents stand at the end of a full line alone.
+LETTERS = re.compile(r"^([.FEsxXuR]+)(?: +\[ *\d+%\])?$", re.MULTILINE)
 
 
 def startable(prepared: Sequence[Tier], running: Sequence[Tier], cores: float) -> list[Tier]:
@@ -27,6 +28,13 @@ def startable(prepared: Sequence[Tier], running: Sequence[Tier], cores: float) -
         if not busy or busy + tier.cores <= cores:
             found.append(tier)
     return found
+
+
+def tests_behind(log: str) -> str:
+    """Give from pytest's output so far how many tests have ended, and how many of them failed."""
+    letters = "".join(LETTERS.findall(log))
+    done, failed = len(letters) - letters.count("u"), letters.count("F") + letters.count("E")
+    return f"{done} ({failed} failed)" if failed else str(done)
 
 
 class Run:
@@ -86,12 +94,11 @@ class Run:
         return PartOutcome(part, code, read_cases(part.report), shown=show)
 
     def progress(self) -> str:
-        """Give how far it is: of its tests, how many percent each part has behind it; of its preparation, the last line."""
+        """Give how far it is: of its tests, how many each part has behind it; of its preparation, the last line."""
         logs = [log.read_text(errors="replace") if log.exists() else "" for log in self._active]
         if not self.running:
             return f"{self.tier.name}: preparing: {''.join(logs[0].strip().splitlines()[-1:])}"
-        percent = [PERCENT.findall(text)[-1:] or ["0%"] for text in logs]
-        return f"{self.tier.name}: {' '.join(last for (last,) in percent)}"
+        return f"{self.tier.name}: {', '.join(tests_behind(text) for text in logs)} tests"
 
 
 class Schedule:

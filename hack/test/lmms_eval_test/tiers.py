@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 
+from . import leftovers
 from .paths import ROOT
-from .preparation import Failed, Preparation, Stages, Tier
+from .preparation import Failed, Part, Preparation, Stages, Tier
 
 CLUSTER = (sys.executable, str(ROOT / "hack" / "cluster"))
 IMAGES = (sys.executable, str(ROOT / "hack" / "images"))
@@ -46,8 +47,29 @@ def integration(preparation: Preparation) -> Stages:
     (*_, kubeconfig) = preparation.answer(*CLUSTER, "kubeconfig", "--control-plane-only")
     # Built here, where it may take minutes: a test may not.
     programs = dict(zip(PROGRAMS, preparation.answer(*CLUSTER, "tool", *PROGRAMS), strict=True))
+    # Once, as the parts share it: a second time would undo what a test of another part does to it.
+    kubectl = [programs["kubectl"], "--kubeconfig", kubeconfig]
+    preparation.run(*kubectl, "apply", "--server-side", "--force-conflicts", "--filename", str(ROOT / "crds"))
+    leftovers.remove(preparation, kubectl)
     environment = {"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig, "LMMS_EVAL_TEST_PROGRAMS": json.dumps(programs)}
-    return [[preparation.pytest("integration", "-m", "integration", "--timeout=120", environment=environment)]]
+
+    def part(name: str, *paths: str) -> Part:
+        return preparation.pytest(name, "-m", "integration", "--timeout=120", *paths, environment=environment)
+
+    if preparation.arguments:
+        return [[part("integration")]]
+    # Each test has a namespace of its own, and only tests of the chart touch what is the cluster's. The sweep mostly waits.
+    sweep, folders = "tests/operator/test_operator_crash_sweep.py", ("tests/api", "tests/client", "tests/operator", "tests/core")
+    others = (f"--ignore={folder}" for folder in folders)
+    return [
+        [
+            part("integration-sweep", sweep),
+            part("integration-api", "tests/api"),
+            part("integration-client", "tests/client"),
+            part("integration-core", "tests/operator", "tests/core", f"--ignore={sweep}"),
+            part("integration-others", "tests", *others),
+        ]
+    ]
 
 
 def harness(preparation: Preparation) -> Stages:
