@@ -30,7 +30,8 @@ settings.load_profile("ours")
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """The JUnit report names the namespace of a test that plays on a cluster: what is left of a failure is there."""
     given = getattr(item, "funcargs", {})
-    namespace = given.get("namespace") or given.get("shared_namespace")
+    release = given.get("release")
+    namespace = release.deployment.namespace if release else given.get("namespace") or given.get("shared_namespace")
     if namespace and ("namespace", namespace) not in item.user_properties:
         item.user_properties.append(("namespace", namespace))
     return (yield)
