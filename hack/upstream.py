@@ -1,5 +1,6 @@
 """lmms-eval's own client and server as released, for tests and benchmark to run beside ours."""
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,12 @@ def installed() -> Path:
     """The folder with `lmms_eval`, without its dependencies; installed when the lock changes."""
     folder = ROOT / "build" / "upstream-client"
     done = folder / "installed.lock"
-    if not done.exists() or done.read_bytes() != LOCK.read_bytes():
-        options = ["--quiet", "--no-deps", "--require-hashes", "--upgrade", "--target", str(folder)]
-        subprocess.run([sys.executable, "-m", "pip", "install", *options, "--requirement", str(LOCK)], check=True)
-        done.write_bytes(LOCK.read_bytes())
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "installing").open("w") as turn:
+        # Parts of the tests ask at the same time.
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not done.exists() or done.read_bytes() != LOCK.read_bytes():
+            options = ["--quiet", "--no-deps", "--require-hashes", "--upgrade", "--target", str(folder)]
+            subprocess.run([sys.executable, "-m", "pip", "install", *options, "--requirement", str(LOCK)], check=True)
+            done.write_bytes(LOCK.read_bytes())
     return folder
