@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
 import pytest
+from page_cache import cached_bytes
 from runner_process import RunnerProcess
 
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.redact import HIDDEN
 from lmms_eval_core.run import OUTCOME_FILE, PROGRESS_FILE, PUBLISHED_FILE, RUN_FILE, ProgressReport, RunRecord, Stage
+from lmms_eval_runner.meter import MARKS_FILE
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -110,6 +113,45 @@ def test_a_killed_harness_is_an_interruption(tmp_path: Path) -> None:
     runner.publish()
     assert runner.wait() == 75
     assert runner.outcome().harness_exit_code == -9
+
+
+def waiting_with_weights(directory: Path, weights: Path, *, size: int) -> RunnerProcess:
+    """A harness that imports for ever."""
+    with weights.open("wb") as file:
+        file.truncate(size)
+    harness = {"model": "m", "tasks": ["t"], "modelArgs": {"pretrained": str(weights.parent)}}
+    runner = RunnerProcess(directory, "time.sleep(600)", run={"harness": harness})
+    while not cached_bytes(weights):
+        time.sleep(0.05)
+    return runner
+
+
+def told_in_the_end(runner: RunnerProcess) -> float:
+    """Gigabytes, as the log tells."""
+    runner.ask_to_end()
+    runner.wait()
+    (found,) = re.findall(r"^lmms-eval-runner: ([\d.]+) GB of weights were read ahead in [\d.]+ s$", runner.log, re.MULTILINE)
+    return float(found)
+
+
+def test_weights_are_read_while_the_harness_imports(tmp_path: Path) -> None:
+    weights, size = tmp_path / "model.safetensors", 256 << 20
+    runner = waiting_with_weights(tmp_path, weights, size=size)
+    while cached_bytes(weights) < size:
+        time.sleep(0.05)
+    assert told_in_the_end(runner) == 0.3
+
+
+def test_weights_are_not_read_any_more_when_the_harness_loads(tmp_path: Path) -> None:
+    # Holes, which take no room on the disk and some seconds to read.
+    weights, size = tmp_path / "model.safetensors", 8 << 30
+    runner = waiting_with_weights(tmp_path, weights, size=size)
+    (runner.directory / MARKS_FILE).touch()
+    time.sleep(0.5)
+    read = cached_bytes(weights)
+    time.sleep(0.5)
+    assert cached_bytes(weights) == read < size
+    assert told_in_the_end(runner) < 8.5
 
 
 def test_model_args_that_could_not_be_handed_over_are_no_success(tmp_path: Path) -> None:

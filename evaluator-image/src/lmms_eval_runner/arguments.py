@@ -5,7 +5,7 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +37,9 @@ SWITCHES: Final = (
 # Words that make lmms-eval print a list and end well, instead of evaluating a task.
 LISTINGS: Final = frozenset({"list", "list_groups", "list_subtasks", "list_tags"})
 
+# The arguments by which adapters take their model.
+MODEL_KEYS: Final = ("pretrained", "model", "model_version", "model_name", "model_id", "path")
+
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@+-]+")
 
 
@@ -57,6 +60,11 @@ def model_args_text(model_args: Mapping[str, Scalar]) -> str:
 def reads_back(model_args: Mapping[str, Scalar]) -> bool:
     """Whether lmms-eval's own parser surely makes the same values of the text again."""
     return all(name.isidentifier() and _value_reads_back(value) for name, value in model_args.items())
+
+
+def model_arg(model_args: Mapping[str, Scalar], names: Iterable[str]) -> str:
+    """The first of `names` that the model arguments give; empty where they give none."""
+    return next((str(model_args[name]) for name in names if name in model_args), "")
 
 
 def problem(harness: Harness) -> str | None:
