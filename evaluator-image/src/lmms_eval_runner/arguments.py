@@ -37,6 +37,9 @@ SWITCHES: Final = (
 # Words that make lmms-eval print a list and end well, instead of evaluating a task.
 LISTINGS: Final = frozenset({"list", "list_groups", "list_subtasks", "list_tags"})
 
+# lmms-eval itself, started in less time.
+HARNESS: Final = "lmms_eval_runner.warm_start"
+
 # The arguments by which adapters take their model.
 MODEL_KEYS: Final = ("pretrained", "model", "model_version", "model_name", "model_id", "path")
 
@@ -49,7 +52,7 @@ def command(run: RunInput, *, python: str, output: Path, port: int) -> list[str]
     `port` is where the processes of one run find each other.
     """
     launcher = _launcher(run.processes, port) if run.processes > 1 else []
-    return [python, "-m", *launcher, "lmms_eval", *_harness(run.harness, output)]
+    return [python, "-m", *launcher, HARNESS, *_harness(run.harness, output)]
 
 
 def model_args_text(model_args: Mapping[str, Scalar]) -> str:

@@ -1,6 +1,5 @@
 """What the kernel says of this container's memory: how much may still be filled, and how often a process was killed for it."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -46,20 +45,21 @@ def available_memory(cgroups: Path = CGROUPS, meminfo: Path = MEMINFO) -> int:
         machine = _numbers(meminfo.read_text().replace(":", "")).get("MemAvailable", 0) * 1024
     except OSError:
         return 0
-    return min(machine, *(_below_limit(cgroups, version) for version in _VERSIONS))
+    limits = (_below_limit(cgroups, version) for version in _VERSIONS)
+    return min([machine, *(limit for limit in limits if limit is not None)])
 
 
-def _below_limit(cgroups: Path, version: _Version) -> float:
-    """Infinite without a limit, and in the version that is not there."""
+def _below_limit(cgroups: Path, version: _Version) -> int | None:
+    """None without a limit, and in the version that is not there."""
     try:
         limit, usage = (int((cgroups / name).read_text()) for name in (version.limit, version.usage))
         statistics = _numbers((cgroups / version.stat).read_text())
     except (OSError, ValueError):
-        return float("inf")
+        return None
     return limit - usage + sum(statistics.get(name, 0) for name in version.cached)
 
 
 def _numbers(text: str) -> dict[str, int]:
     """Lines of a name and a number, as the kernel writes them; others are left out."""
-    lines: Sequence[list[str]] = [line.split() for line in text.splitlines()]
+    lines = [line.split() for line in text.splitlines()]
     return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdecimal()}
