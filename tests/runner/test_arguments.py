@@ -24,7 +24,7 @@ def argv(processes: int = 1, **fields: object) -> list[str]:
 
 
 def test_an_unset_field_passes_no_flag() -> None:
-    assert argv() == ["python", "-m", "lmms_eval", *BARE]
+    assert argv() == ["python", "-m", "lmms_eval_runner.warm_start", *BARE]
 
 
 def test_every_field_of_the_input_has_its_place() -> None:
@@ -66,7 +66,7 @@ def test_a_switch_that_is_off_passes_nothing(switch: str) -> None:
 def test_several_processes_get_a_launcher() -> None:
     launched = argv(processes=4)
     place = ["--multi_gpu", "--num_processes", "4", "--num_machines", "1", "--main_process_port", "29500"]
-    assert launched == ["python", "-m", "accelerate.commands.launch", *place, "-m", "lmms_eval", *BARE]
+    assert launched == ["python", "-m", "accelerate.commands.launch", *place, "-m", "lmms_eval_runner.warm_start", *BARE]
 
 
 def test_model_args_look_as_on_any_command_line() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from runner_process import RunnerProcess
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.redact import HIDDEN
 from lmms_eval_core.run import OUTCOME_FILE, PROGRESS_FILE, PUBLISHED_FILE, RUN_FILE, ProgressReport, RunRecord, Stage
+from lmms_eval_runner.meter import MARKS_FILE
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -110,6 +112,47 @@ def test_a_killed_harness_is_an_interruption(tmp_path: Path) -> None:
     runner.publish()
     assert runner.wait() == 75
     assert runner.outcome().harness_exit_code == -9
+
+
+def importing_with_weights(directory: Path, *, size: int) -> RunnerProcess:
+    """A harness that imports for ever; the weights are a hole, which takes no room on the disk."""
+    with (directory / "model.safetensors").open("wb") as file:
+        file.truncate(size)
+    harness = {"model": "m", "tasks": ["t"], "modelArgs": {"pretrained": str(directory)}}
+    return RunnerProcess(directory, "time.sleep(600)", run={"harness": harness})
+
+
+def bytes_read(runner: RunnerProcess) -> int:
+    """By the process itself, so far."""
+    lines = Path(f"/proc/{runner.process.pid}/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("rchar:"))
+
+
+def told_in_the_end(runner: RunnerProcess) -> float:
+    """Gigabytes, as the log tells."""
+    runner.ask_to_end()
+    runner.wait()
+    (found,) = re.findall(r"^lmms-eval-runner: ([\d.]+) GB of weights were read ahead in [\d.]+ s$", runner.log, re.MULTILINE)
+    return float(found)
+
+
+def test_weights_are_read_while_the_harness_imports(tmp_path: Path) -> None:
+    runner = importing_with_weights(tmp_path, size=256 << 20)
+    while bytes_read(runner) < 256 << 20:
+        time.sleep(0.05)
+    assert told_in_the_end(runner) == 0.3
+
+
+def test_weights_are_not_read_any_more_when_the_harness_loads(tmp_path: Path) -> None:
+    runner = importing_with_weights(tmp_path, size=8 << 30)
+    while bytes_read(runner) < 64 << 20:
+        time.sleep(0.05)
+    (runner.directory / MARKS_FILE).touch()
+    time.sleep(0.5)
+    read = bytes_read(runner)
+    time.sleep(0.5)
+    assert bytes_read(runner) - read < 1 << 20
+    assert told_in_the_end(runner) < 8.5
 
 
 def test_model_args_that_could_not_be_handed_over_are_no_success(tmp_path: Path) -> None:

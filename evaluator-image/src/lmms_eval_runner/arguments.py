@@ -5,7 +5,7 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +37,12 @@ SWITCHES: Final = (
 # Words that make lmms-eval print a list and end well, instead of evaluating a task.
 LISTINGS: Final = frozenset({"list", "list_groups", "list_subtasks", "list_tags"})
 
+# lmms-eval itself, started in less time.
+HARNESS: Final = "lmms_eval_runner.warm_start"
+
+# The arguments by which adapters take their model.
+MODEL_KEYS: Final = ("pretrained", "model", "model_version", "model_name", "model_id", "path")
+
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@+-]+")
 
 
@@ -46,7 +52,7 @@ def command(run: RunInput, *, python: str, output: Path, port: int) -> list[str]
     `port` is where the processes of one run find each other.
     """
     launcher = _launcher(run.processes, port) if run.processes > 1 else []
-    return [python, "-m", *launcher, "lmms_eval", *_harness(run.harness, output)]
+    return [python, "-m", *launcher, HARNESS, *_harness(run.harness, output)]
 
 
 def model_args_text(model_args: Mapping[str, Scalar]) -> str:
@@ -57,6 +63,11 @@ def model_args_text(model_args: Mapping[str, Scalar]) -> str:
 def reads_back(model_args: Mapping[str, Scalar]) -> bool:
     """Whether lmms-eval's own parser surely makes the same values of the text again."""
     return all(name.isidentifier() and _value_reads_back(value) for name, value in model_args.items())
+
+
+def model_arg(model_args: Mapping[str, Scalar], names: Iterable[str]) -> str:
+    """The first of `names` that the model arguments give; empty where they give none."""
+    return next((str(model_args[name]) for name in names if name in model_args), "")
 
 
 def problem(harness: Harness) -> str | None:

@@ -32,7 +32,9 @@ from .environment import harness_environment
 from .judge import Remains, judge, refused
 from .log import LogCopy
 from .memory import memory_kills
+from .meter import MARKS_FILE
 from .output import empty_output, find_output
+from .read_ahead import ReadAhead
 from .redaction import secrets
 from .stop import StopRequest
 from .supervise import End, supervise
@@ -60,6 +62,7 @@ def _prepare(run: RunInput, directory: Path) -> None:
     record = RunRecord(**dict(run), input_fingerprint=run.fingerprint())
     write_atomically(directory / RUN_FILE, record.to_json())
     write_atomically(directory / PROGRESS_FILE, ProgressReport(stage_started_at=now, updated_at=now).to_json())
+    (directory / MARKS_FILE).unlink(missing_ok=True)
     empty_output(directory / OUTPUT_DIRECTORY)
 
 
@@ -91,7 +94,11 @@ def _run(
             child = Child(argv, environment=environment, directory=Path(scratch), output=raw)
         except OSError as error:
             return refused(Verdict(Reason.BAD_ARGUMENTS, f"lmms-eval could not be started: {error}"))
-        end = supervise(child, log, watch=watch, stop=stop)
+        # From the moment that the adapter is made, the harness itself reads.
+        with ReadAhead(run.harness.model_args, environ, wanted=lambda: not (directory / MARKS_FILE).exists()) as ahead:
+            end = supervise(child, log, watch=watch, stop=stop)
+    if done := str(ahead):
+        log.note(done)
     _hide(known, directory, log)
     return _judged(run, directory, end=end, watch=watch, kills=kills, started_at=started_at)
 

@@ -11,7 +11,7 @@ from lmms_eval_core.results import InvalidResults
 from lmms_eval_core.run import MAX_JSON_BYTES, OUTPUT_DIRECTORY, AnswerCounts, Outcome, RunInput, Timings
 
 from .answers import Answers, count_answers, count_without_samples
-from .arguments import reads_back
+from .arguments import MODEL_KEYS, model_arg, reads_back
 from .classify import Evidence, Verdict, classify, classify_answers
 from .meter import MARKS_FILE, Marks
 from .output import Output, answers_expected, find_output, read_results
@@ -19,7 +19,6 @@ from .supervise import End
 from .watch import LogWatch
 
 PACKAGES: Final = ("lmms-eval", "torch", "transformers", "accelerate", "vllm", "sglang")
-_MODEL_KEYS: Final = ("pretrained", "model", "model_version", "model_name", "model_id", "path")
 _ENDPOINT_KEYS: Final = ("base_url", "api_base")
 
 
@@ -103,7 +102,9 @@ def _of_results(remains: Remains, marks: Marks, answers: Answers) -> Verdict:
         )
     if answers.counts.all_failed:
         example = answers.example or remains.watch.example
-        return classify_answers(example, answers.counts.samples, endpoint=_model_arg(remains.run, _ENDPOINT_KEYS))
+        return classify_answers(
+            example, answers.counts.samples, endpoint=model_arg(remains.run.harness.model_args, _ENDPOINT_KEYS)
+        )
     return Verdict(Reason.SUCCEEDED, _after_success(remains.end.exit_code))
 
 
@@ -124,15 +125,9 @@ def _evidence(remains: Remains) -> Evidence:
         lines=tuple(remains.watch.lines),
         memory_kills=remains.memory_kills,
         gpus=remains.run.gpus,
-        model=_model_arg(remains.run, _MODEL_KEYS),
-        endpoint=_model_arg(remains.run, _ENDPOINT_KEYS),
+        model=model_arg(remains.run.harness.model_args, MODEL_KEYS),
+        endpoint=model_arg(remains.run.harness.model_args, _ENDPOINT_KEYS),
     )
-
-
-def _model_arg(run: RunInput, names: Iterable[str]) -> str:
-    """The first of `names` that the model arguments give."""
-    model_args = run.harness.model_args
-    return next((str(model_args[name]) for name in names if name in model_args), "")
 
 
 def _timings(marks: Marks, remains: Remains) -> Timings:

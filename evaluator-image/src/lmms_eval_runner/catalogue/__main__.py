@@ -9,6 +9,7 @@ from typing import Final
 from lmms_eval_core.catalogue import CATALOGUE_FILE, Catalogue
 from lmms_eval_core.names import ENV_RUN_DIRECTORY
 from lmms_eval_core.run import RUN_DIRECTORY, write_atomically
+from lmms_eval_runner import warm_start
 from lmms_eval_runner.judge import PACKAGES, versions
 
 from .models import known_models
@@ -21,6 +22,7 @@ ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 def main() -> int:
     """The exit code; what lmms-eval raises is not caught, and ends the Job's attempt with its traceback."""
     os.environ.update(ONE_THREAD)
+    warm_start.take(warm_start.parse_yaml_in_c)
     started = time.monotonic()
     catalogue = Catalogue(versions=versions(PACKAGES), tasks=known_tasks(), models=known_models())
     write_atomically(Path(os.environ.get(ENV_RUN_DIRECTORY) or RUN_DIRECTORY) / CATALOGUE_FILE, catalogue.to_json())
