@@ -8,7 +8,7 @@ import time
 import deployment
 from deployment import ROOT, CommandFailed, Deployment
 
-from bench import latency, overhead, rows, scale
+from bench import latency, overhead, rows, scale, start_up
 from bench.front_end import __main__ as front_end
 from bench.front_end import load
 
@@ -38,7 +38,8 @@ def main() -> int:
     try:
         # Its minute of imports would be measured with the rest.
         release.install(deployment.image_values(references) | {"catalogue": {"enabled": False}})
-        measured = [*overhead.measure(release, references["evaluator"]), *latency.measure(release)]
+        measured = [*start_up.measure(release, references["evaluator"])]
+        measured += [*overhead.measure(release, references["evaluator"]), *latency.measure(release)]
     finally:
         release.uninstall()
     measured += [*scale.measure(), *front_end.measure(), *repeated_demo(), *last_tests()]

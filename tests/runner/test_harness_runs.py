@@ -46,7 +46,7 @@ def ended(runner: RunnerProcess) -> Outcome:
     return runner.outcome()
 
 
-def test_scores_repeat_and_progress_is_seen(tmp_path: Path, smoke: Path) -> None:
+def test_scores_repeat_with_and_without_the_warm_start_and_progress_is_seen(tmp_path: Path, smoke: Path) -> None:
     first = llava(tmp_path / "first", smoke, env={"SMOKE_SLEEP_SECONDS": "1.5"})
     seen = ProgressReport.model_validate_json(first.until(PROGRESS_FILE, '"completed":2'))
     assert (seen.stage, seen.total) == (Stage.EVALUATING, 4)
@@ -57,13 +57,16 @@ def test_scores_repeat_and_progress_is_seen(tmp_path: Path, smoke: Path) -> None
     assert outcome.timings.load_seconds is not None
     assert (outcome.timings.generation_seconds or 0) >= 6
     assert {"lmms-eval", "torch", "transformers", "accelerate"} <= set(outcome.versions)
-    again = llava(tmp_path / "again", smoke)
-    assert scores(again, ended(again)) == scores(first, outcome)
+    assert "lmms-eval-runner: no " not in first.log
+    plain = llava(tmp_path / "plain", smoke, env={"LMMS_EVAL_WARM_START": "0"})
+    assert answers(plain, ended(plain)) == answers(first, outcome)
 
 
-def scores(runner: RunnerProcess, outcome: Outcome) -> object:
+def answers(runner: RunnerProcess, outcome: Outcome) -> object:
+    """The score, and every answer with all that is on record of it."""
     results = parse_results((runner.directory / str(outcome.results)).read_text())
-    return score_table(results, max_bytes=10_000).scores["smoke_vqa"]["smoke_accuracy,none"]
+    samples = (runner.directory / outcome.samples["smoke_vqa"]).read_text()
+    return score_table(results, max_bytes=10_000).scores["smoke_vqa"]["smoke_accuracy,none"], samples
 
 
 def test_model_args_arrive_as_they_are(tmp_path: Path, smoke: Path) -> None:

@@ -88,6 +88,11 @@ def test_a_model_that_is_not_here(tmp_path: Path, model_args: dict[str, str]) ->
     assert weight_files(model_args, {"HF_HOME": str(tmp_path)}) == []
 
 
+def test_the_switch_leaves_all_to_the_harness(tmp_path: Path) -> None:
+    given = {"pretrained": str(model(tmp_path, "model.safetensors"))}
+    assert weight_files(given, {}) and not weight_files(given, {"LMMS_EVAL_READ_AHEAD": "0"})
+
+
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     with (tmp_path / "model.safetensors").open("wb") as file:

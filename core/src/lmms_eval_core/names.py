@@ -41,8 +41,9 @@ OPERATOR_LEASE: Final = "lmms-eval-operator"
 # Environment variables of the evaluator pod.
 ENV_RUN: Final = "LMMS_EVAL_RUN"
 ENV_RUN_DIRECTORY: Final = "LMMS_EVAL_RUN_DIRECTORY"
-# "0" switches off what makes a start shorter; for those who look for a fault, and for the benchmark.
+# "0" switches off what makes a start shorter; for whoever looks for a fault, and for the benchmark.
 ENV_WARM_START: Final = "LMMS_EVAL_WARM_START"
+ENV_READ_AHEAD: Final = "LMMS_EVAL_READ_AHEAD"
 
 MAX_NAME: Final = 63
 # The Job controller appends "-" and five characters for the pod; a name over 63 would be cut there.

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from lmms_eval_core.names import ENV_READ_AHEAD
 from lmms_eval_core.schema import Scalar
 
 from .arguments import MODEL_KEYS, model_arg
@@ -83,12 +84,13 @@ class ReadAhead:
 
 
 def weight_files(model_args: Mapping[str, Scalar], environ: Mapping[str, str]) -> list[Path]:
-    """The files of the model's weights in the order in which transformers loads them; none where the model is not on this disk.
+    """The files of the model's weights in the order in which transformers loads them; none where the model is not on this disk,
+    or `LMMS_EVAL_READ_AHEAD=0` asks for it.
 
     Raises OSError or ValueError for an index that cannot be read.
     """
     model = model_arg(model_args, MODEL_KEYS)
-    if not model:
+    if not model or environ.get(ENV_READ_AHEAD) == "0":
         return []
     folder = _folder(model, str(model_args.get("revision") or "main"), environ)
     for whole in _WEIGHTS:
