@@ -15,7 +15,7 @@ from lmms_eval_test.paths import ROOT
 from lmms_eval_test.preparation import Failed, Part, Preparation, Stages, Tier
 from lmms_eval_test.processes import MARK, Processes, kill_marked
 from lmms_eval_test.report import Case, Outcome, PartOutcome, print_failures, print_summary, read_cases, write_summary
-from lmms_eval_test.schedule import Schedule, startable, ended_tests
+from lmms_eval_test.schedule import Schedule, ended_tests, startable
 
 PASSES = "def test_a():\n    pass\n\n\ndef test_b(record_property):\n    record_property('namespace', 'test-1')\n"
 FAILS = PASSES + "    print('what it printed')\n    raise AssertionError('seen whole')\n"
