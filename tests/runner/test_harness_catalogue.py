@@ -13,8 +13,7 @@ import pytest
 
 from lmms_eval_core.catalogue import CATALOGUE_FILE, MAX_CATALOGUE_BYTES, Catalogue, KnownTask, TaskKind
 
-# Whichever worker runs them, they are about one catalogue, which takes long to make.
-pytestmark = [pytest.mark.harness, pytest.mark.timeout(300), pytest.mark.xdist_group("catalogue")]
+pytestmark = [pytest.mark.harness, pytest.mark.timeout(300)]
 
 # Its functions for GET /tasks and GET /models. The module itself would need a web framework, which the image has no use for.
 UPSTREAM = """

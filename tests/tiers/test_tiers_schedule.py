@@ -15,7 +15,7 @@ from lmms_eval_test.paths import ROOT
 from lmms_eval_test.preparation import Failed, Part, Preparation, Stages, Tier
 from lmms_eval_test.processes import MARK, Processes, kill_marked
 from lmms_eval_test.report import Case, Outcome, PartOutcome, print_failures, print_summary, read_cases, write_summary
-from lmms_eval_test.schedule import Schedule, startable, tests_behind
+from lmms_eval_test.schedule import Schedule, ended_tests, startable
 
 PASSES = "def test_a():\n    pass\n\n\ndef test_b(record_property):\n    record_property('namespace', 'test-1')\n"
 FAILS = PASSES + "    print('what it printed')\n    raise AssertionError('seen whole')\n"
@@ -84,7 +84,7 @@ def run(*tiers: Tier, arguments: "list[str] | None" = None) -> tuple[list[Outcom
     ],
 )
 def test_progress_is_counted_by_pytests_letters(log: str, said: str) -> None:
-    assert tests_behind(log) == said
+    assert ended_tests(log) == said
 
 
 def test_parts_of_a_stage_run_at_once_and_stages_one_after_the_other(tmp_path: Path) -> None:

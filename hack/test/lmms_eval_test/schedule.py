@@ -30,7 +30,7 @@ def startable(prepared: Sequence[Tier], running: Sequence[Tier], cores: float) -
     return found
 
 
-def tests_behind(log: str) -> str:
+def ended_tests(log: str) -> str:
     """Give from pytest's output so far how many tests have ended, and how many of them failed."""
     letters = "".join(LETTERS.findall(log))
     done, failed = len(letters) - letters.count("u"), letters.count("F") + letters.count("E")
@@ -98,7 +98,7 @@ class Run:
         logs = [log.read_text(errors="replace") if log.exists() else "" for log in self._active]
         if not self.running:
             return f"{self.tier.name}: preparing: {''.join(logs[0].strip().splitlines()[-1:])}"
-        return f"{self.tier.name}: {', '.join(tests_behind(text) for text in logs)} tests"
+        return f"{self.tier.name}: {', '.join(ended_tests(text) for text in logs)} tests"
 
 
 class Schedule:

@@ -59,17 +59,19 @@ def integration(preparation: Preparation) -> Stages:
     if preparation.arguments:
         return [[part("integration")]]
     # Each test has a namespace of its own, and only tests of the chart touch what is the cluster's. The sweep mostly waits.
-    sweep, folders = "tests/operator/test_operator_crash_sweep.py", ("tests/api", "tests/client", "tests/operator", "tests/core")
-    others = (f"--ignore={folder}" for folder in folders)
-    return [
-        [
-            part("integration-sweep", sweep),
-            part("integration-api", "tests/api"),
-            part("integration-client", "tests/client"),
-            part("integration-core", "tests/operator", "tests/core", f"--ignore={sweep}"),
-            part("integration-others", "tests", *others),
-        ]
+    sweep = "tests/operator/test_operator_crash_sweep.py"
+    # How soon a leader hands over, how many requests pass: measured when nothing else computes.
+    measuring = ("tests/operator/test_operator_replicas.py", "tests/api/test_abuse_life.py")
+    folders = ("tests/api", "tests/client", "tests/operator", "tests/core")
+    apart = [f"--ignore={file}" for file in (sweep, *measuring)]
+    together = [
+        part("integration-sweep", sweep),
+        part("integration-api", "tests/api", *apart),
+        part("integration-client", "tests/client"),
+        part("integration-core", "tests/operator", "tests/core", *apart),
+        part("integration-others", "tests", *(f"--ignore={folder}" for folder in folders)),
     ]
+    return [together, [part("integration-measuring", *measuring)]]
 
 
 def harness(preparation: Preparation) -> Stages:
