@@ -1,9 +1,13 @@
-"""Answers from memory are those that the routes would give."""
+"""Responses that are kept are those that the routes would make, and pass by everything that a request passes by."""
 
 import asyncio
+import json
+import logging
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,10 +16,11 @@ from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
 
 from lmms_eval_api import answers
+from lmms_eval_api.auth.tokens import CHECK_SECONDS
 from lmms_eval_api.job import job_of
+from lmms_eval_api.response_cache import ALL_BYTES, MAX_BYTES, ResponseCache
 from lmms_eval_api.routes import jobs
 from lmms_eval_api.routes.dependencies import Backend
-from lmms_eval_api.unchanged import ALL_BYTES, MAX_BYTES, Unchanged
 
 NAMES = [f"job-{number}" for number in range(6)]
 
@@ -52,9 +57,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def middleware(app: FastAPI) -> Unchanged:
+def middleware(app: FastAPI) -> ResponseCache:
     layer = app.middleware_stack
-    while not isinstance(layer, Unchanged):
+    while not isinstance(layer, ResponseCache):
         layer = getattr(layer, "_app", None) or getattr(layer, "app")  # noqa: B009  # of whatever type
     return layer
 
@@ -71,6 +76,90 @@ async def test_a_job_that_waits_is_told_of_once(session: httpx.AsyncClient, made
 async def test_who_may_see_nothing_is_told_nothing(session: httpx.AsyncClient) -> None:
     await session.get("/jobs/job-3")
     assert (await session.get("/jobs/job-3", headers={"Authorization": "Bearer wrong"})).status_code == 401
+
+
+async def test_a_token_that_is_taken_away_reads_nothing_that_is_kept(session: httpx.AsyncClient, tmp_path: Path) -> None:
+    assert (await session.get("/jobs/job-3")).status_code == 200
+    (tmp_path / "tests").unlink()
+    await asyncio.sleep(CHECK_SECONDS + 0.1)
+    assert (await session.get("/jobs/job-3")).status_code == 401
+
+
+async def test_limits_hold_for_what_is_kept(tmp_path: Path, backend: Backend) -> None:
+    app = offline(tmp_path, backend, requests_per_second=1)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://front-end", headers=BEARER) as session:
+        assert [(await session.get("/jobs/job-3")).status_code for _ in range(3)] == [200, 200, 429]
+
+
+async def test_every_request_has_an_id_a_line_of_log_and_is_counted(
+    app: FastAPI, session: httpx.AsyncClient, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="lmms_eval_api.access")
+    answers = [await session.get("/jobs/job-3") for _ in range(3)]
+    answers.append(await session.get("/jobs/job-3", headers={"X-Request-ID": "mine"}))
+    ids = [answer.headers["X-Request-ID"] for answer in answers]
+    assert len(set(ids)) == 4
+    assert ids[3] == "mine"
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["request_id"] for line in lines] == ids
+    for line in lines:
+        told = {key: line[key] for key in ("event", "level", "method", "path", "status", "caller", "rejected")}
+        expected = {"event": "request", "level": "info", "method": "GET", "path": "/jobs/job-3", "status": 200}
+        assert told == expected | {"caller": "tests", "rejected": None}
+        assert line["milliseconds"] >= 0
+    series = 'lmmseval_api_request_seconds_count{method="GET",route="/jobs/{job_id}",status="2xx"} 4.0'
+    assert series in app.state.metrics.render().decode()
+
+
+async def test_other_methods_and_conditions_are_the_routes_to_answer(session: httpx.AsyncClient) -> None:
+    async def statuses() -> list[int]:
+        head, put = await session.head("/jobs/job-3"), await session.put("/jobs/job-3")
+        known = await session.get("/jobs/job-3", headers={"If-None-Match": "*"})
+        return [head.status_code, put.status_code, known.status_code]
+
+    before = await statuses()
+    await session.get("/jobs/job-3")
+    assert await statuses() == before == [405, 405, 200]
+
+
+async def test_a_value_is_kept_with_the_name_of_its_header(app: FastAPI) -> None:
+    """A request without a Host, whose X-Forwarded-Proto reads like one, is shown links to the address that it came to."""
+    odd = [(b"x-forwarded-proto", b"front-end")]
+    usual = [(b"host", b"front-end")]
+    for first, second in ((odd, usual), (usual, odd)):
+        for headers in (first, second):
+            base = "http://front-end/" if headers is usual else "http://192.0.2.7:8000/"
+            assert (await raw(app, "/jobs/job-3", headers))["links"]["self"] == f"{base}jobs/job-3"
+    # Nor are two of these each other's, who came to two addresses.
+    assert (await raw(app, "/jobs/job-3", [], server="192.0.2.8"))["links"]["self"] == "http://192.0.2.8:8000/jobs/job-3"
+
+
+async def raw(app: FastAPI, path: str, headers: list[tuple[bytes, bytes]], server: str = "192.0.2.7") -> dict[str, Any]:
+    """The answer to a request that no client would send."""
+    scope: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.0", "method": "GET"}
+    scope |= {"scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "state": {}}
+    scope |= {"headers": [(b"authorization", b"Bearer secret"), *headers], "client": None, "server": (server, 8000)}
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    found: dict[str, Any] = json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
+    return found
+
+
+async def test_what_changes_elsewhere_leaves_what_is_kept(session: httpx.AsyncClient, backend: Backend, made: list[str]) -> None:
+    await session.get("/jobs/job-3")
+    backend.evaluations.cache.learn(evaluation_object("job-5", priority=-1))
+    assert (await session.get("/jobs/job-3")).json()["position_in_queue"] == 3
+    assert made == ["job-3"]
+    backend.evaluations.cache.learn(evaluation_object("job-4", priority=1))
+    assert (await session.get("/jobs/job-3")).json()["position_in_queue"] == 4
+    assert made == ["job-3"] * 2
 
 
 @pytest.mark.parametrize(
@@ -123,14 +212,14 @@ async def test_nothing_is_told_when_the_watch_is_lost_for_long(session: httpx.As
 
 async def test_memory_is_bounded(app: FastAPI, session: httpx.AsyncClient, backend: Backend) -> None:
     await session.get("/queue")
-    kept = middleware(app)._answers
-    answer = next(iter(kept.values()))._replace(body=b"x" * MAX_BYTES)
+    kept = middleware(app)._kept
+    response = replace(next(iter(kept.values())), body=b"x" * MAX_BYTES)
     most = ALL_BYTES // MAX_BYTES
     for number in range(2 * most):
         for _ in range(2):
-            middleware(app)._keep((f"/jobs/{number}",), answer)
+            middleware(app)._keep((f"/jobs/{number}",), response)
     assert list(kept) == [(f"/jobs/{number}",) for number in range(most, 2 * most)]
-    middleware(app)._keep(("/jobs/large",), answer._replace(body=b"x" * (MAX_BYTES + 1)))
+    middleware(app)._keep(("/jobs/large",), replace(response, body=b"x" * (MAX_BYTES + 1)))
     assert ("/jobs/large",) not in kept
 
 
