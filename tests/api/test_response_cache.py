@@ -17,10 +17,15 @@ from fastapi import FastAPI
 
 from lmms_eval_api import answers
 from lmms_eval_api.auth.tokens import CHECK_SECONDS
+from lmms_eval_api.catalogue import CatalogueReader
 from lmms_eval_api.job import job_of
 from lmms_eval_api.response_cache import ALL_BYTES, MAX_BYTES, ResponseCache
 from lmms_eval_api.routes import jobs
 from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_core.catalogue import Catalogue, KnownTask, TaskKind
+from lmms_eval_core.layout import catalogue_file
+from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_core.store.settings import ENV_URL, StoreSettings
 
 NAMES = [f"job-{number}" for number in range(6)]
 
@@ -130,8 +135,10 @@ async def test_a_value_is_kept_with_the_name_of_its_header(app: FastAPI) -> None
         for headers in (first, second):
             base = "http://front-end/" if headers is usual else "http://192.0.2.7:8000/"
             assert (await raw(app, "/jobs/job-3", headers))["links"]["self"] == f"{base}jobs/job-3"
-    # Nor are two of these each other's, who came to two addresses.
-    assert (await raw(app, "/jobs/job-3", [], server="192.0.2.8"))["links"]["self"] == "http://192.0.2.8:8000/jobs/job-3"
+    for headers in ([], odd):
+        for server in ("192.0.2.7", "192.0.2.8"):
+            found = await raw(app, "/jobs/job-3", headers, server=server)
+            assert found["links"]["self"] == f"http://{server}:8000/jobs/job-3"
 
 
 async def raw(app: FastAPI, path: str, headers: list[tuple[bytes, bytes]], server: str = "192.0.2.7") -> dict[str, Any]:
@@ -160,6 +167,33 @@ async def test_what_changes_elsewhere_leaves_what_is_kept(session: httpx.AsyncCl
     backend.evaluations.cache.learn(evaluation_object("job-4", priority=1))
     assert (await session.get("/jobs/job-3")).json()["position_in_queue"] == 4
     assert made == ["job-3"] * 2
+
+
+async def test_the_list_of_tasks_is_kept_until_there_is_another(tmp_path: Path, backend: Backend) -> None:
+    file = tmp_path / "store" / "team" / catalogue_file("00")
+    file.parent.mkdir(parents=True)
+    store = ObjectStore(StoreSettings.from_environment({ENV_URL: f"file://{tmp_path / 'store'}"}))
+    catalogue = CatalogueReader(store, namespace="team", image="00")
+    (tmp_path / "tokens").mkdir()
+    app = offline(tmp_path / "tokens", replace(backend, catalogue=catalogue))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://front-end", headers=BEARER) as session:
+        for names in ([], ["mme"], ["mme", "mmmu"]):
+            if names:
+                tasks = [KnownTask(name=name, kind=TaskKind.TASK) for name in names]
+                file.write_text(Catalogue(tasks=tasks, models=[]).to_json())
+            await catalogue.look(store)
+            made, kept = [await session.get("/tasks") for _ in range(2)]
+            assert made.json()["tasks"] == names
+            assert (made.content, _facts(made)) == (kept.content, _facts(kept))
+            assert "Age" not in kept.headers
+            same = await session.get("/tasks", headers={"If-None-Match": kept.headers["ETag"]})
+            assert (same.status_code, same.content) == (304, b"")
+            assert (await session.get("/tasks", params={"q": "mmmu"})).json()["tasks"] == names[1:]
+    assert ("/tasks",) in middleware(app)._kept
+
+
+def _facts(answer: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name != "x-request-id"}
 
 
 @pytest.mark.parametrize(

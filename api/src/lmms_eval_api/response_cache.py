@@ -1,4 +1,4 @@
-"""Keeps responses that clients ask for again and again: a job that has not ended, and the queue.
+"""Keeps responses that clients ask for again and again: a job that has not ended, the queue, what the evaluator image knows.
 
 The routes make every response. The cache keeps it beside the state that it tells of, and sends it again for as long as that
 is the state. It stands behind authentication and limits, so that it never decides who may read.
@@ -19,9 +19,14 @@ from lmms_eval_api.routes.dependencies import Backend
 
 JOB: Final = "/jobs/"
 QUEUE: Final = "/queue"
+TASKS: Final = "/tasks"
+MODELS: Final = "/models"
+# Those without links, of which there is one response for everybody. However large it is, it is kept.
+COMMON: Final = frozenset({QUEUE, TASKS, MODELS})
+AGE: Final = b"age"
 # What a response depends on besides the state: the links in it are absolute (`links.base_url`).
 VARYING: Final = frozenset({b"host", b"x-forwarded-proto"})
-# The largest response that is kept, except that of the queue; and the sum of all, which is twelve thousand of the usual size.
+# The largest response about a job that is kept; and the sum of all, which is twelve thousand of the usual size.
 MAX_BYTES: Final = 16 * 1024
 ALL_BYTES: Final = 32 * 1024 * 1024
 
@@ -33,12 +38,14 @@ State = tuple[object, int | None]
 
 @dataclass(slots=True)
 class KeptResponse:
-    """A response of a route, the state that it tells of, and when it was last compared: the cache's number of changes."""
+    """A response of a route, the state that it tells of, and the number of changes when the two were last compared."""
 
     state: State
     changes: int
     route: Any
     headers: list[tuple[bytes, bytes]]
+    """Those that are not of one answer alone: without Age, which is told anew if the route has told it."""
+    has_age: bool
     body: bytes
 
 
@@ -49,6 +56,7 @@ class ResponseCache:
         self._app = app
         self._backend = backend
         self._jobs = backend.evaluations.cache
+        self._catalogue = backend.catalogue
         self._root_path = root_path
         self._kept: dict[Key, KeptResponse] = {}
         self._bytes = 0
@@ -63,8 +71,8 @@ class ResponseCache:
         if kept is None or not self._is_current(kept, path):
             return await self._app(scope, receive, self._keeping(scope, path, key, send))
         scope["route"] = kept.route
-        age = (b"age", b"%d" % self._backend.reflector.stale_for())
-        await send({"type": "http.response.start", "status": 200, "headers": [*kept.headers, age]})
+        age = [(AGE, b"%d" % self._backend.reflector.stale_for())] if kept.has_age else []
+        await send({"type": "http.response.start", "status": 200, "headers": [*kept.headers, *age]})
         await send({"type": "http.response.body", "body": kept.body})
 
     def _path(self, scope: Scope) -> str | None:
@@ -75,31 +83,44 @@ class ResponseCache:
         if sent(scope, b"cookie") and not self._backend.reflector.knows(written(HTTPConnection(scope).cookies)):
             return None
         path = below(scope["path"], self._root_path)
-        return path if path == QUEUE or path.startswith(JOB) else None
+        if path.startswith(JOB):
+            return path
+        # A caller who has the response already is told so by the route.
+        return path if path in COMMON and not sent(scope, b"if-none-match") else None
 
     def _is_current(self, kept: KeptResponse, path: str) -> bool:
         """Whether the response tells of the present state.
 
-        While no job has changed, nothing is looked up: the place of one among ten thousand is spread over so much memory that
+        While nothing has changed, nothing is looked up: the place of one among ten thousand is spread over so much memory that
         finding it takes longer than all the rest.
         """
-        if kept.changes != self._jobs.changes:
+        changes = self._changes
+        if kept.changes != changes:
             if kept.state != self._state(path):
                 return False
-            kept.changes = self._jobs.changes
+            kept.changes = changes
         return True
+
+    @property
+    def _changes(self) -> int:
+        """Another number after every change of what responses tell of."""
+        return self._jobs.changes + self._catalogue.changes
 
     def _state(self, path: str) -> State | None:
         """What a response at this path tells of at present; None if that is not known in full, or cannot be kept."""
         if path == QUEUE:
             return self._jobs.overview(), None
+        if path == TASKS:
+            return self._catalogue.tasks(), None
+        if path == MODELS:
+            return self._catalogue.models(), None
         job = self._jobs.get(path.removeprefix(JOB))
         # The files of what has ended may come and go without a change of the object.
         return (job, self._jobs.position(job)) if job is not None and job.status not in ENDED else None
 
     def _keeping(self, scope: Scope, path: str, key: Key, send: Send) -> Send:
         # From before the route: if the state changes meanwhile, the response counts as old.
-        state, changes = self._state(path), self._jobs.changes
+        state, changes = self._state(path), self._changes
         if state is None:
             return send
         headers: list[tuple[bytes, bytes]] = []
@@ -109,13 +130,15 @@ class ResponseCache:
             if message["type"] == "http.response.start":
                 headers = message["headers"] if message["status"] == 200 else []
             elif headers and not message.get("more_body"):
-                self._keep(key, KeptResponse(state, changes, scope.get("route"), _lasting(headers), message["body"]))
+                lasting = [header for header in headers if header[0] != AGE]
+                aged = len(lasting) < len(headers)
+                self._keep(key, KeptResponse(state, changes, scope.get("route"), lasting, aged, message["body"]))
             return send(message)
 
         return keeping
 
     def _keep(self, key: Key, response: KeptResponse) -> None:
-        if len(response.body) > MAX_BYTES and key != (QUEUE,):
+        if len(response.body) > MAX_BYTES and key[0] not in COMMON:
             return
         self._drop(key)
         self._kept[key] = response
@@ -130,13 +153,8 @@ class ResponseCache:
 
 def _key(scope: Scope, path: str) -> Key | None:
     """Under what a response is kept; None for what no key could tell apart."""
-    if path == QUEUE:
+    if path in COMMON:
         return (path,)
     varying = [header for header in scope["headers"] if header[0] in VARYING]
     # Without a Host, the links name the address that the connection came to.
     return (path, *varying) if any(name == b"host" for name, _ in varying) else None
-
-
-def _lasting(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Those that are not of one answer alone."""
-    return [(name, value) for name, value in headers if name != b"age"]
