@@ -63,7 +63,6 @@ async def test_a_state_that_changed_is_not_deleted(client: Transport) -> None:
 
 async def test_pages_are_the_list_in_pieces(client: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "PAGE", 2)
-    monkeypatch.setattr(transport, "LIST_PAGE", 3)
     for name in "abcde":
         await client.create(EVALUATIONS, evaluation(name))
     pages = [page async for page in client.pages(EVALUATIONS)]

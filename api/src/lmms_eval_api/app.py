@@ -12,10 +12,10 @@ from lmms_eval_api.body_limit import BodyLimit
 from lmms_eval_api.context import RequestContext
 from lmms_eval_api.limits import Limits, OpenStreams
 from lmms_eval_api.metrics import Metrics
+from lmms_eval_api.response_cache import ResponseCache
 from lmms_eval_api.routes import catalogue, events, jobs, listing, logs, merge, probes, queue, results, samples
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings
-from lmms_eval_api.unchanged import Unchanged
 
 DESCRIPTION: Final = "The HTTP server of lmms-eval, on Kubernetes: its routes, words and clients, with jobs that outlive it."
 SECURITY_SCHEMES: Final = {
@@ -33,6 +33,8 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
         # lmms-eval's own client follows no redirect.
         redirect_slashes=False,
         responses=documents.EVERYWHERE,
+        # Metrics and a line of log are our own (`context`); nobody would hear of more, and it is looked for with each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.backend = backend
     for part in (jobs, listing, events, results, samples, logs, merge, queue, catalogue, probes):
@@ -40,7 +42,7 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
     problems.register(app)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Unchanged, backend=backend, root_path=settings.root_path)
+    app.add_middleware(ResponseCache, backend=backend, root_path=settings.root_path)
     streams = OpenStreams()
     app.add_middleware(Limits, settings=settings, open_streams=streams)
     app.add_middleware(Authentication, authenticator=authenticator, root_path=settings.root_path)

@@ -6,6 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lmms_eval_api import problems
+from lmms_eval_api.headers import sent
 
 STATUS: Final = 413
 REASON: Final = "body"
@@ -43,5 +44,5 @@ class BodyLimit:
 
 
 def _announced(scope: Scope) -> int:
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    return int(length) if length.isdigit() else 0
+    length = sent(scope, b"content-length")
+    return int(length[0]) if length and length[0].isdigit() else 0

@@ -46,11 +46,12 @@ class Overview:
 class JobCache:
     """A `Mirror` of jobs. A position, or the beginning of a page, costs a binary search: what is in order is not sorted anew.
 
-    `changed` is called after every change, and must be quick.
+    `changed` is called after every change, and must be quick; `changes` is another number after every change.
     """
 
     def __init__(self, *, changed: Callable[[], None] = lambda: None) -> None:
         self.changed = changed
+        self.changes = 0
         self._jobs: dict[str, Job] = {}
         self._line: list[Place] = []
         self._ages: list[Age] = []
@@ -104,12 +105,12 @@ class JobCache:
     def replace(self, items: list[Job]) -> None:
         """See `Mirror`. A job that we know in a newer state than the list keeps that state."""
         jobs = [self._newer(item) for item in items]
-        self._jobs, self._running, self._counts, self._overview = {}, {}, Counter(), None
+        self._jobs, self._running, self._counts = {}, {}, Counter()
         self._line = sorted(job.place for job in jobs if job.status is JobStatus.QUEUED)
         self._ages = sorted(job.age for job in jobs)
         for job in jobs:
             self._count(job)
-        self.changed()
+        self._tell()
 
     def update(self, item: Job) -> None:
         """See `Mirror`. Not if it is deleted, or known in a newer state."""
@@ -122,8 +123,7 @@ class JobCache:
         insort(self._ages, job.age)
         if job.status is JobStatus.QUEUED:
             insort(self._line, job.place)
-        self._overview = None
-        self.changed()
+        self._tell()
 
     def remove(self, item: Job) -> None:
         """See `Mirror`."""
@@ -133,7 +133,7 @@ class JobCache:
         known = self._jobs.get(item.name)
         if known is not None and known.uid == item.uid:
             self._forget(known)
-            self.changed()
+            self._tell()
 
     def learn(self, item: Object) -> Job:
         """Takes in an object that the API server sent in answer to a write; gives its newest state that we know."""
@@ -158,4 +158,8 @@ class JobCache:
         del self._ages[bisect_left(self._ages, job.age)]
         if job.status is JobStatus.QUEUED:
             del self._line[bisect_left(self._line, job.place)]
+
+    def _tell(self) -> None:
         self._overview = None
+        self.changes += 1
+        self.changed()

@@ -44,11 +44,15 @@ class Seen(NamedTuple):
 
 
 class CatalogueReader:
-    """One for a front end. `image` is how the chart names the evaluator image; empty where no catalogue is made."""
+    """One for a front end. `image` is how the chart names the evaluator image; empty where no catalogue is made.
+
+    `changes` is another number whenever an answer may be another one.
+    """
 
     def __init__(self, store: ObjectStore | None = None, *, namespace: str = "", image: str = "") -> None:
         self._store = store if image else None
         self._key = f"{namespace}/{layout.catalogue_file(image)}"
+        self.changes = 0
         self._seen: Seen | None = None
         self._index: Index | None = None
         self._sentence = NOT_YET if self._store is not None else NONE
@@ -84,6 +88,8 @@ class CatalogueReader:
             self._trouble(UNREADABLE, str(error))
         except ValidationError as error:
             self._trouble(BROKEN, f"{error.error_count()} errors in it")
+        finally:
+            self.changes += 1
 
     async def _read(self, store: ObjectStore, seen: Seen) -> None:
         if seen == self._seen:

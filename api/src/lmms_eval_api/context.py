@@ -2,24 +2,26 @@
 
 import logging
 import re
+import secrets
 import time
-import uuid
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lmms_eval_api.auth.middleware import OPEN_PATHS
+from lmms_eval_api.headers import sent
 from lmms_eval_api.metrics import Metrics
+from lmms_eval_core import jsonlog
 
-HEADER: Final = "X-Request-ID"
+HEADER: Final = b"x-request-id"
 ACCEPTED: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 log = logging.getLogger("lmms_eval_api.access")
 
 
-@dataclass
+@dataclass(slots=True)
 class _Exchange:
     request_id: str
     started: float
@@ -44,11 +46,11 @@ class RequestContext:
         state = scope.setdefault("state", {})
         state["request_id"] = exchange.request_id
 
-        async def annotated(message: Message) -> None:
+        def annotated(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = exchange.request_id
-            await send(message)
+                message = {**message, "headers": [*message.get("headers", ()), (HEADER, exchange.request_id.encode())]}
+            return send(message)
 
         try:
             await self._app(scope, receive, annotated)
@@ -60,8 +62,8 @@ class RequestContext:
 
 def _request_id(scope: Scope) -> str:
     """The caller's own id, so that its log and ours can be laid side by side; a new one unless it is harmless."""
-    sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return sent.decode() if ACCEPTED.fullmatch(sent) else uuid.uuid4().hex
+    own = sent(scope, HEADER)
+    return own[0].decode() if own and ACCEPTED.fullmatch(own[0]) else secrets.token_hex(16)
 
 
 def _report(scope: Scope, exchange: _Exchange, seconds: float) -> None:
@@ -77,4 +79,4 @@ def _report(scope: Scope, exchange: _Exchange, seconds: float) -> None:
         "rejected": scope["state"].get("rejected"),
         "request_id": exchange.request_id,
     }
-    log.log(level, "request", extra=facts)
+    jsonlog.write(log, level, "request", facts)

@@ -66,6 +66,7 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self._answered: dict[tuple[str, str, int], Histogram] = {}
         self._rejected = Counter(
             "lmmseval_api_rejected_total", "Requests that reached no route.", ["reason"], registry=self.registry
         )
@@ -81,7 +82,15 @@ class Metrics:
         route = route_of(scope)
         if status >= 400 or not is_stream(scope["method"], route):
             method = scope["method"] if scope["method"] in METHODS else "other"
-            self._seconds.labels(route, method, f"{status // 100}xx").observe(seconds)
+            self._series(route, method, status // 100).observe(seconds)
+
+    def _series(self, route: str, method: str, status: int) -> Histogram:
+        """`labels` makes texts of all labels and takes a lock; the same few series are asked for again and again."""
+        key = (route, method, status)
+        found = self._answered.get(key)
+        if found is None:
+            found = self._answered[key] = self._seconds.labels(route, method, f"{status}xx")
+        return found
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""

@@ -1,10 +1,11 @@
-"""All of it, by number of jobs: `python -m bench.front_end [SIZE ...]`."""
+"""All of it, by number of jobs: `python -m bench.front_end [SIZE ...] [--only PART ...]`."""
 
+import argparse
 import asyncio
 import contextlib
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from pathlib import Path
 
 from deployment import ROOT, CommandFailed, Kubectl
@@ -18,36 +19,48 @@ from bench.scale import SIZES, own_cluster
 from lmms_eval_core.kube import transport
 
 FILLERS = 16
+PARTS = ("reads", "streams", "mixed", "submissions", "tasks")
+# Of the largest size.
+READY_SECONDS, READY_MIB = 5.0, 190.0
 
 
-def measure(sizes: Sequence[int] = SIZES) -> list[Row]:
-    """All rows, on a control plane of its own."""
+def measure(sizes: Sequence[int] = SIZES, parts: Collection[str] = PARTS) -> list[Row]:
+    """The rows of these parts, on a control plane of its own."""
     load.need_wrk()
     with own_cluster() as kubectl:
-        return asyncio.run(_measure(kubectl, sizes))
+        return asyncio.run(_measure(kubectl, sizes, parts))
 
 
-async def _measure(kubectl: Kubectl, sizes: Sequence[int]) -> list[Row]:
+async def _measure(kubectl: Kubectl, sizes: Sequence[int], parts: Collection[str]) -> list[Row]:
     found: list[Row] = []
     for size in sizes:
+        # The list of tasks and the long load: where there are the most jobs.
+        chosen = set(parts) - (set() if size == max(sizes) else {"tasks"})
         async with _filled(kubectl, size) as client:
-            found += await _of_one_size(kubectl, client, size, largest=size == max(sizes))
-    return found
+            found += await _of_one_size(kubectl, client, size, chosen, largest=size == max(sizes))
+    return found + (reads.by_size(found, sizes) if "reads" in parts else [])
 
 
-async def _of_one_size(kubectl: Kubectl, client: transport.Transport, size: int, *, largest: bool) -> list[Row]:
+async def _of_one_size(
+    kubectl: Kubectl, client: transport.Transport, size: int, parts: Collection[str], *, largest: bool
+) -> list[Row]:
     with _ours(kubectl, client.namespace) as ours, servers.original() as original:
+        ready = ours.process.resident_mib()
         await _submit(original, size)
         mine, theirs = await _queue(ours), await _queue(original)
         found = [
-            Row(f"{size} queued: front end, start to ready", ours.ready_seconds, "s"),
-            Row(f"{size} queued: front end, memory when it is ready", ours.process.resident_mib(), "MiB"),
+            Row(f"{size} queued: front end, start to ready", ours.ready_seconds, "s", READY_SECONDS if largest else None),
+            Row(f"{size} queued: front end, memory when it is ready", ready, "MiB", READY_MIB if largest else None),
         ]
-        found += await asyncio.to_thread(reads.measure, size, Side(ours, mine), Side(original, theirs))
-        found += await streams.measure(size, ours, mine)
-        found += await mixed.measure(size, ours, mine, seconds=mixed.SECONDS if largest else mixed.SHORT_SECONDS)
-        found += await submissions.measure(size, ours, original, client)
-        if largest:
+        if "reads" in parts:
+            found += await asyncio.to_thread(reads.measure, size, Side(ours, mine), Side(original, theirs))
+        if "streams" in parts:
+            found += await streams.measure(size, ours, mine)
+        if "mixed" in parts:
+            found += await mixed.measure(size, ours, mine, seconds=mixed.SECONDS if largest else mixed.SHORT_SECONDS)
+        if "submissions" in parts:
+            found += await submissions.measure(size, ours, original, client)
+        if "tasks" in parts:
             found += await asyncio.to_thread(tasks.measure, ours)
         found.append(Row(f"{size} queued: front end, memory at its highest", ours.process.peak_mib(), "MiB"))
         rows.show(found)
@@ -94,7 +107,11 @@ async def _queue(server: Server) -> list[str]:
 
 def main() -> int:
     """0 when every target holds."""
-    measured = measure([int(size) for size in sys.argv[1:]] or SIZES)
+    options = argparse.ArgumentParser(prog="python -m bench.front_end", description=__doc__)
+    options.add_argument("sizes", metavar="SIZE", type=int, nargs="*", help=f"jobs that wait; {SIZES}")
+    options.add_argument("--only", metavar="PART", choices=PARTS, nargs="+", default=PARTS, help=f"of {', '.join(PARTS)}")
+    chosen = options.parse_args()
+    measured = measure(chosen.sizes or SIZES, chosen.only)
     return rows.report(measured, ROOT / "build" / "bench-front-end.json")
 
 

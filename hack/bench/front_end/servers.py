@@ -1,11 +1,12 @@
-"""The two servers, each a process of its own on loopback: ours, and lmms-eval's as released."""
+"""The servers, each a process of its own on loopback: ours, lmms-eval's as released, and the limit of any."""
 
 import contextlib
+import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,7 +19,10 @@ from bench.process import Process, program, running
 SERVING_CORE: Final = 0
 LOADING_CORE: Final = 1
 LOGS: Final = ROOT / "build" / "bench"
-OUR_PORT, THEIR_PORT = 18998, 18999
+OUR_PORT, THEIR_PORT, BARE_PORT = 18998, 18999, 18997
+BARE: Final = Path(__file__).with_name("bare_server.py")
+# Of the limit's answers uvicorn itself adds this one.
+NOT_RECORDED: Final = "date"
 START_SECONDS: Final = 120.0
 LAUNCH: Final = """
 import sys
@@ -80,6 +84,28 @@ def original() -> Iterator[Server]:
         url = f"http://127.0.0.1:{THEIR_PORT}"
         with running(command, {"PYTHONPATH": folder}, log=LOGS / "original.log") as process:
             yield Server(url, process, {}, _ready(process, f"{url}/health"))
+
+
+@contextlib.contextmanager
+def limit(server: Server, paths: Sequence[str]) -> Iterator[Server]:
+    """A bare uvicorn application that answers these paths with the bytes that `server` has answered."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "answers.json")
+        file.write_text(json.dumps(_recorded(server, paths)))
+        command = _pinned(sys.executable, str(BARE), str(BARE_PORT), str(file))
+        url = f"http://127.0.0.1:{BARE_PORT}"
+        with running(command, {}, log=LOGS / "limit.log") as process:
+            yield Server(url, process, server.headers, _ready(process, url + paths[0]))
+
+
+def _recorded(server: Server, paths: Sequence[str]) -> dict[str, tuple[list[tuple[str, str]], str]]:
+    recorded = {}
+    with httpx.Client(base_url=server.url, headers=server.headers, trust_env=False, timeout=60) as http:
+        for path in paths:
+            answer = http.get(path, headers={"Accept-Encoding": "identity"}).raise_for_status()
+            headers = [(name, value) for name, value in answer.headers.multi_items() if name != NOT_RECORDED]
+            recorded[path] = (headers, answer.content.decode("latin-1"))
+    return recorded
 
 
 def _pinned(*command: str) -> list[str]:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from lmms_eval_core.kube import errors
-from lmms_eval_core.kube.client import PODS, KubeClient, Object, Page, Patch, Resource, WatchEvent
+from lmms_eval_core.kube.client import PODS, KubeClient, Object, Page, Part, Patch, Resource, WatchEvent
 
 
 class Answered(Protocol):
@@ -38,7 +38,7 @@ class Metered:
         with self._timed(resource, "list"):
             return await self._client.list(resource, label_selector=label_selector, field_selector=field_selector)
 
-    def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Page]:
+    def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Part]:
         """See `KubeClient`."""
         return self._client.pages(resource, label_selector=label_selector, field_selector=field_selector)
 

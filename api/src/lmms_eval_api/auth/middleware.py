@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lmms_eval_api import problems
 from lmms_eval_api.auth.caller import Authenticator
 from lmms_eval_api.auth.wishes import below, wish
+from lmms_eval_api.headers import sent
 from lmms_eval_api.limits import is_stream
 from lmms_eval_core.kube import errors
 
@@ -85,8 +86,8 @@ class Authentication:
 
 def _authorization(scope: Scope) -> bytes:
     # Of two, a proxy might have looked at the other one.
-    sent = [value for name, value in scope["headers"] if name == b"authorization"]
-    return sent[0] if len(sent) == 1 else b""
+    found = sent(scope, b"authorization")
+    return found[0] if len(found) == 1 else b""
 
 
 def _stranger(scope: Scope, how_to: str) -> problems.ProblemResponse:

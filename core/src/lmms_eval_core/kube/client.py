@@ -3,7 +3,7 @@
 A namespaced resource is addressed in the client's own namespace: one release serves its own namespace alone.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from lmms_eval_core import names
@@ -36,6 +36,13 @@ class Page(NamedTuple):
     resource_version: str
 
 
+class Part(NamedTuple):
+    """A part of a list. Its objects are to be looked at once, in turn: each is made when it is asked for."""
+
+    items: Iterable[Object]
+    resource_version: str
+
+
 class WatchEvent(NamedTuple):
     """One event of a watch; a BOOKMARK's object carries only its resourceVersion."""
 
@@ -56,8 +63,11 @@ class KubeClient(Protocol):
     async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> Page:
         """All matching objects; consistent as of one moment."""
 
-    def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Page]:
-        """The same list in pieces of bounded size, for readers that keep little of each object. Gone if they take too long."""
+    def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Part]:
+        """The same list in pieces of bounded size, for readers that keep little of each object. Gone if they take too long.
+
+        The next one is read while the reader looks at this one.
+        """
 
     async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
         """Creates; unknown or repeated fields are refused. AlreadyExists if the name is taken."""

@@ -16,6 +16,8 @@ from lmms_eval_core.kube.client import KubeClient, Object, Resource
 
 FIRST_BACKOFF = 0.2
 LAST_BACKOFF = 15.0
+# A long list is taken in by so many objects at a time: between them, the next page is asked for, and others are served.
+TURN = 50
 
 Kept = TypeVar("Kept")
 
@@ -117,7 +119,10 @@ class Reflector(Generic[Kept]):
         items: list[Kept] = []
         version = ""
         async for page in self.client.pages(self.resource, **selectors):
-            items += map(self.projection, page.items)
+            for item in page.items:
+                items.append(self.projection(item))
+                if len(items) % TURN == 0:
+                    await asyncio.sleep(0)
             version = page.resource_version
         self.mirror.replace(items)
         self._told(version)
