@@ -3,16 +3,18 @@ from lmms_eval_core.run import Outcome
 from lmms_eval_reporter.settings import Limits
 from lmms_eval_reporter.sources import sources
 
+STAMP = "20261123_070000"
 
-def outcome(samples: dict[str, str], results: str | None = "output/r.json") -> Outcome:
+
+def outcome(samples: dict[str, str], results: str | None = f"output/{STAMP}_results.json") -> Outcome:
     return Outcome(reason=Reason.SUCCEEDED, exit_code=0, results=results, samples=samples)
 
 
 def test_results_samples_and_log_have_their_places() -> None:
-    found = list(sources(outcome({"mme": "output/a.jsonl"}), Limits()))
-    assert [(source.name, source.path, source.keep_end) for source in found] == [
-        ("results.json", "output/r.json", False),
-        ("samples/mme.jsonl.zst", "output/a.jsonl", False),
+    found = list(sources(outcome({"mme": f"output/{STAMP}_samples_mme.jsonl"}), Limits()))
+    assert [(source.name, source.path(), source.keep_end) for source in found] == [
+        ("results.json", f"output/{STAMP}_results.json", False),
+        ("samples/mme.jsonl.zst", f"output/{STAMP}_samples_mme.jsonl", False),
         ("log.txt.zst", "log.txt", True),
     ]
 

@@ -92,13 +92,13 @@ def _run(
         except OSError as error:
             return refused(Verdict(Reason.BAD_ARGUMENTS, f"lmms-eval could not be started: {error}"))
         end = supervise(child, log, watch=watch, stop=stop)
-    _hide(known, directory, log)
+    _hide(known, run, directory, log)
     return _judged(run, directory, end=end, watch=watch, kills=kills, started_at=started_at)
 
 
-def _hide(known: Set[str], directory: Path, log: LogCopy) -> None:
-    results, samples = find_output(directory / OUTPUT_DIRECTORY)
-    for path in hide(known, [*([results] if results else []), *samples.values()]):
+def _hide(known: Set[str], run: RunInput, directory: Path, log: LogCopy) -> None:
+    results, samples = find_output(run, directory)
+    for path in hide(known, [directory / path for path in (*([results] if results else ()), *samples.values())]):
         log.note(f"a secret was hidden in {path.name}")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from lmms_eval_core.failures import exit_code
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.results import InvalidResults
-from lmms_eval_core.run import MAX_JSON_BYTES, OUTPUT_DIRECTORY, AnswerCounts, Outcome, RunInput, Timings
+from lmms_eval_core.run import MAX_JSON_BYTES, AnswerCounts, Outcome, RunInput, Timings
 
 from .answers import Answers, count_answers, count_without_samples
 from .arguments import reads_back
@@ -37,7 +37,7 @@ class Remains(NamedTuple):
 
 def judge(remains: Remains) -> Outcome:
     """How the run ended, with everything there is to tell about it."""
-    output = find_output(remains.directory / OUTPUT_DIRECTORY)
+    output = find_output(remains.run, remains.directory)
     marks = read_marks(remains.directory)
     verdict, answers = _verdict(remains, output, marks)
     return Outcome(
@@ -45,8 +45,8 @@ def judge(remains: Remains) -> Outcome:
         exit_code=exit_code(verdict.reason),
         message=verdict.message,
         harness_exit_code=remains.end.exit_code,
-        results=_relative(output.results, remains.directory),
-        samples={task: str(path.relative_to(remains.directory)) for task, path in output.samples.items()},
+        results=output.results,
+        samples=output.samples,
         answers=answers,
         timings=_timings(marks, remains),
         versions=versions(PACKAGES),
@@ -87,10 +87,10 @@ def _verdict(remains: Remains, output: Output, marks: Marks) -> tuple[Verdict, A
     if output.results is None:
         return classify(_evidence(remains)), nothing
     try:
-        results = read_results(output.results)
+        results = read_results(remains.directory / output.results)
     except InvalidResults as error:
         return Verdict(Reason.EVALUATION_ERROR, str(error)), nothing
-    answers = _answers(output, results, remains.watch)
+    answers = _answers(remains, output, results)
     return _of_results(remains, marks, answers), answers.counts
 
 
@@ -112,9 +112,10 @@ def _after_success(exit_code: int) -> str:
     return f"lmms-eval ended with exit code {exit_code} after it had written its results" if exit_code else ""
 
 
-def _answers(output: Output, results: dict[str, Any], watch: LogWatch) -> Answers:
+def _answers(remains: Remains, output: Output, results: dict[str, Any]) -> Answers:
+    watch = remains.watch
     if output.samples:
-        return count_answers(output.samples.values(), swallowed=watch.swallowed)
+        return count_answers((remains.directory / path for path in output.samples.values()), swallowed=watch.swallowed)
     return count_without_samples(total=answers_expected(results), swallowed=watch.swallowed, gave_up=watch.gave_up)
 
 
@@ -145,7 +146,3 @@ def _timings(marks: Marks, remains: Remains) -> Timings:
 
 def _between(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else round(max(0.0, end - start), 3)
-
-
-def _relative(path: Path | None, directory: Path) -> str | None:
-    return None if path is None else str(path.relative_to(directory))
