@@ -105,6 +105,25 @@ def test_real_texts(reason: Reason, text: str, frames: list[str]) -> None:
     assert classify(log(raised(text, frames))).reason is reason
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("openai.RateLimitError: Error code: 429 - {'error': {'code': 'insufficient_quota'}}", "quota"),
+        ("httpx.ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed", "SSL_CERT_FILE"),
+        ("requests.exceptions.MissingSchema: Invalid URL 'judge:1': No scheme supplied.", "spec.modelArgs"),
+        ("httpx.UnsupportedProtocol: Request URL is missing an 'http://' or 'https://' protocol.", "spec.modelArgs"),
+        ("AssertionError: Torch not compiled with CUDA enabled", "spec.image"),
+    ],
+)
+def test_what_another_attempt_would_meet_again_is_not_tried_again(text: str, words: str) -> None:
+    """Even below the word that the client library has for every trouble."""
+    last = raised("openai.APIConnectionError: Connection error.", ANSWERING)
+    for evidence in (log(raised(text, ANSWERING)), log(raised(text, []), CAUSE, last)):
+        verdict = classify(evidence)
+        assert not BY_REASON[verdict.reason].retry
+        assert words in verdict.message
+
+
 def test_a_hub_that_is_switched_off_is_no_network_failure() -> None:
     cause = raised(
         "huggingface_hub.errors.LocalEntryNotFoundError: Cannot find the requested files in the disk cache and outgoing"

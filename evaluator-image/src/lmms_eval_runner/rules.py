@@ -122,9 +122,14 @@ RULES: Final = (
     ),
     _rule(Reason.MODEL_UNAVAILABLE, _OFFLINE, "the model is not in the cache, and the hub is switched off here: {text}"),
     _rule(
+        Reason.BAD_ARGUMENTS,
+        r"not compiled with CUDA",
+        "this image has no CUDA, set spec.image to one that has or spec.gpus to 0: {text}",
+    ),
+    _rule(
         Reason.GPU_ERROR,
         r"CUDA error|CUDA driver|CUDA unknown error|cuDNN error|CUBLAS_STATUS_|CUDNN_STATUS_|NCCL|DistBackendError"
-        r"|device-side assert|uncorrectable ECC|illegal memory access|No CUDA GPUs|no NVIDIA driver|not compiled with CUDA",
+        r"|device-side assert|uncorrectable ECC|illegal memory access|No CUDA GPUs|no NVIDIA driver",
         "the GPU failed: {text}",
     ),
     _rule(
@@ -132,6 +137,23 @@ RULES: Final = (
         _REPO_NAME,
         "the model '{culprit}' is neither a folder in this pod nor a name on the hub; check spec.modelArgs and spec.volumes",
         _making_the_adapter,
+    ),
+    # Another attempt would find the same: these are no outages, whatever the library calls them.
+    _rule(
+        Reason.ACCESS_DENIED,
+        r"insufficient_quota|exceeded your current quota",
+        "the endpoint says that the quota of these credentials is used up: {text}",
+    ),
+    _rule(
+        Reason.BAD_ARGUMENTS,
+        r"CERTIFICATE_VERIFY_FAILED|certificate verify failed",
+        "the certificate of an endpoint is not trusted here; mount its authority and name the file by SSL_CERT_FILE in"
+        " spec.env: {text}",
+    ),
+    _rule(
+        Reason.BAD_ARGUMENTS,
+        r"UnsupportedProtocol|MissingSchema|InvalidSchema|InvalidURL|missing an 'http",
+        "the address of an endpoint is none, check spec.modelArgs and spec.env: {text}",
     ),
     _rule(Reason.UNREACHABLE, _NETWORK, "a hub, judge or model endpoint could not be reached: {text}"),
     _rule(Reason.MODEL_UNAVAILABLE, _MISSING_FILE, "the model needs a file that is missing: {culprit}", _making_the_adapter),
