@@ -1,5 +1,11 @@
+import io
+import json
+
+import zstandard
+
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import Outcome
+from lmms_eval_reporter.content import Count
 from lmms_eval_reporter.settings import Limits
 from lmms_eval_reporter.sources import sources
 
@@ -33,3 +39,19 @@ def test_tasks_never_share_a_file() -> None:
 def test_no_more_files_than_the_limit() -> None:
     many = {f"t{n}": "output/x" for n in range(50)}
     assert len([s for s in sources(outcome(many), Limits(files=10)) if s.name.startswith("samples/")]) == 10
+
+
+def test_what_is_stored_is_json_for_every_reader() -> None:
+    results, samples, _ = sources(outcome({"mme": f"output/{STAMP}_samples_mme.jsonl"}), Limits())
+    count = Count()
+    assert b"".join(results.form([b'{"results": {"t": {"m,no', b'ne": NaN}}}'], count)) == b'{"results": {"t": {"m,none": null}}}'
+    lines = [
+        b'{"a": "NaN \\" Infinity", "b": -Infi',
+        b"nity}\n" + b"[" * 200 + b"]" * 200 + b"\n",
+        b'{"n": ' + b"9" * 5000 + b"}",
+    ]
+    stored = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(b"".join(samples.form(lines, count)))).read().splitlines()
+    assert stored[0] == b'{"a": "NaN \\" Infinity", "b": null}'
+    assert json.loads(stored[1]) == {"omitted": "this line is nested deeper than 100 levels"}
+    assert stored[2] == b'{"n": null}'
+    assert count.omitted == 1

@@ -66,7 +66,7 @@ def test_scores_repeat_and_progress_is_seen(tmp_path: Path, smoke: Path) -> None
 
 
 def scores(runner: RunnerProcess, outcome: Outcome) -> object:
-    results = parse_results((runner.directory / str(outcome.results)).read_text())
+    results = parse_results((runner.directory / str(outcome.results)).read_bytes())
     return score_table(results, max_bytes=10_000).scores["smoke_vqa"]["smoke_accuracy,none"]
 
 

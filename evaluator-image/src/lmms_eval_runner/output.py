@@ -41,7 +41,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """The results; InvalidResults where the file is none, or is larger than anybody may read."""
     if path.stat().st_size > MAX_RESULTS_BYTES:
         raise InvalidResults(f"the results file is larger than {MAX_RESULTS_BYTES} bytes")
-    return parse_results(path.read_text(encoding="utf-8", errors="replace"))
+    return parse_results(path.read_bytes())
 
 
 def answers_expected(results: dict[str, Any]) -> int:

@@ -82,8 +82,8 @@ def _with_results(directory: RunDirectory, outcome: Outcome) -> Ending:
         return Ending(outcome)
     try:
         content = directory.read(results_path(outcome), max_bytes=run.MAX_RESULTS_BYTES)
-        return Ending(outcome, parse_results(content.decode()))
-    except (UnsafeFile, InvalidResults, UnicodeDecodeError) as error:
+        return Ending(outcome, parse_results(content))
+    except (UnsafeFile, InvalidResults) as error:
         message = f"the run ended well, but its results cannot be read: {error}"
         return Ending(outcome.model_copy(update={"reason": Reason.EVALUATION_ERROR, "message": message}))
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lmms_eval_core import layout, run
 from lmms_eval_core.run import Outcome
-from lmms_eval_reporter.content import compressed, redacted
+from lmms_eval_reporter.content import Count, compressed, normalised_document, normalised_lines, redacted
 from lmms_eval_reporter.inbox import results_path, samples_path
 from lmms_eval_reporter.settings import Limits
 
@@ -14,12 +14,13 @@ from lmms_eval_reporter.settings import Limits
 class Source(NamedTuple):
     """One file. Of one larger than `max_bytes` the end is kept, or nothing at all.
 
-    `path` gives it relative to the run directory, or raises UnsafeFile where lmms-eval writes no such file.
+    `path` gives it relative to the run directory, or raises UnsafeFile where lmms-eval writes no such file. `form` makes what is
+    stored of what is read, and counts what it leaves out.
     """
 
     name: str
     path: Callable[[], str]
-    form: Callable[[Iterable[bytes]], Iterator[bytes]]
+    form: Callable[[Iterable[bytes], Count], Iterator[bytes]]
     max_bytes: int
     keep_end: bool = False
 
@@ -27,9 +28,9 @@ class Source(NamedTuple):
 def sources(outcome: Outcome, limits: Limits) -> Iterator[Source]:
     """Results, samples and log; paths are as the runner, or who pretends to be it, gave them."""
     if outcome.results is not None:
-        yield Source(layout.RESULTS_FILE, partial(results_path, outcome), iter, run.MAX_RESULTS_BYTES)
+        yield Source(layout.RESULTS_FILE, partial(results_path, outcome), _results, run.MAX_RESULTS_BYTES)
     for name, task in _samples(outcome, limits.files):
-        yield Source(name, partial(samples_path, outcome, task), compressed, limits.file_bytes)
+        yield Source(name, partial(samples_path, outcome, task), _lines, limits.file_bytes)
     yield Source(layout.LOG_FILE, lambda: run.LOG_FILE, _log, limits.log_bytes, keep_end=True)
 
 
@@ -45,5 +46,13 @@ def _samples(outcome: Outcome, most: int) -> Iterator[tuple[str, str]]:
         yield name, task
 
 
-def _log(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _results(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
+    return normalised_document(pieces)
+
+
+def _lines(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
+    return compressed(normalised_lines(pieces, count))
+
+
+def _log(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
     return compressed(redacted(pieces))

@@ -73,8 +73,11 @@ class Uploader:
         read, stored = Count(), Count()
         with directory.open(source.path()) as stream:
             _seek(stream, source)
-            content = counted(source.form(counted(pieces(stream, source.max_bytes), read)), stored)
+            content = counted(source.form(counted(pieces(stream, source.max_bytes), read), read), stored)
             await self._store.put(self._prefix.file(source.name), in_thread(content))
+        if read.omitted:
+            self._truncated = True
+            self._log("lines left out", file=source.name, lines=read.omitted)
         return ArtifactFile(name=source.name, bytes=stored.bytes, lines=read.lines)
 
 
