@@ -1,6 +1,6 @@
 """From what a run left behind to its outcome. Success is a fresh results file that parses, and nothing else."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -12,7 +12,8 @@ from lmms_eval_core.run import MAX_JSON_BYTES, AnswerCounts, Outcome, RunInput, 
 
 from .answers import Answers, count_answers, count_without_samples
 from .arguments import reads_back
-from .classify import Evidence, Verdict, classify, classify_answers
+from .classify import Evidence, Verdict, classify, classify_answers, not_saved
+from .disk import FullVolumes
 from .meter import MARKS_FILE, Marks
 from .output import Output, answers_expected, find_output, read_results
 from .supervise import End
@@ -31,6 +32,8 @@ class Remains(NamedTuple):
     end: End
     watch: LogWatch
     memory_kills: int
+    full: FullVolumes
+    mount_points: Sequence[str]
     started_at: float
     ended_at: float
 
@@ -89,7 +92,8 @@ def _verdict(remains: Remains, output: Output, marks: Marks) -> tuple[Verdict, A
     try:
         results = read_results(remains.directory / output.results)
     except InvalidResults as error:
-        return Verdict(Reason.EVALUATION_ERROR, str(error)), nothing
+        verdict = classify(_evidence(remains))
+        return verdict if verdict.reason is Reason.DISK_FULL else Verdict(Reason.EVALUATION_ERROR, str(error)), nothing
     answers = _answers(remains, output, results)
     return _of_results(remains, marks, answers), answers.counts
 
@@ -104,12 +108,15 @@ def _of_results(remains: Remains, marks: Marks, answers: Answers) -> Verdict:
     if answers.counts.all_failed:
         example = answers.example or remains.watch.example
         return classify_answers(example, answers.counts.samples, endpoint=_model_arg(remains.run, _ENDPOINT_KEYS))
-    return Verdict(Reason.SUCCEEDED, _after_success(remains.end.exit_code))
+    return Verdict(Reason.SUCCEEDED, _after_success(remains))
 
 
-def _after_success(exit_code: int) -> str:
-    """A crash after the results were written changes nothing about them, and is told."""
-    return f"lmms-eval ended with exit code {exit_code} after it had written its results" if exit_code else ""
+def _after_success(remains: Remains) -> str:
+    """What happened after the results were written changes nothing about them, and is told."""
+    if said := not_saved(tuple(remains.watch.lines)):
+        return f"lmms-eval could not save all samples: {said}"
+    code = remains.end.exit_code
+    return f"lmms-eval ended with exit code {code} after it had written its results" if code else ""
 
 
 def _answers(remains: Remains, output: Output, results: dict[str, Any]) -> Answers:
@@ -124,6 +131,8 @@ def _evidence(remains: Remains) -> Evidence:
         exit_code=remains.end.exit_code,
         lines=tuple(remains.watch.lines),
         memory_kills=remains.memory_kills,
+        full=remains.full,
+        mount_points=remains.mount_points,
         gpus=remains.run.gpus,
         model=_model_arg(remains.run, _MODEL_KEYS),
         endpoint=_model_arg(remains.run, _ENDPOINT_KEYS),

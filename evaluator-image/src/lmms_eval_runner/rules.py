@@ -52,6 +52,9 @@ def _rule(reason: Reason, pattern: str, sentence: str, where: Where = _anywhere)
     return Rule(reason, re.compile(pattern), sentence, where)
 
 
+DISK_FULL: Final = (
+    r"No space left on device|\[Errno 28\]|ENOSPC|os error 28\b|Disk quota exceeded|\[Errno 122\]|database or disk is full"
+)
 _NOT_ON_THE_HUB = (
     r"RepositoryNotFoundError|not a valid model identifier|DatasetNotFoundError|(?<!Local)EntryNotFoundError"
     r"|RevisionNotFoundError|Error code: 404"
@@ -80,6 +83,13 @@ RULES: Final = (
         "lmms-eval does not know the task {culprit}; check spec.tasks, and spec.includePath for tasks of your own",
     ),
     _rule(
+        Reason.OUT_OF_MEMORY,
+        r"out of shared memory|insufficient shared memory|allocate shared memory|shared memory segment|</torch_|/dev/shm/",
+        "/dev/shm is too small, raise spec.resources.sharedMemory: {text}",
+    ),
+    # Below any other exception: a library that cannot write its cache says that there is no model.
+    _rule(Reason.DISK_FULL, DISK_FULL, "{text}"),
+    _rule(
         Reason.BAD_ARGUMENTS,
         r"^ValueError: Model '(?P<culprit>[^']*)' not found in available models",
         "lmms-eval has no model adapter '{culprit}'; check spec.model",
@@ -91,11 +101,6 @@ RULES: Final = (
         r"|No available memory for the cache blocks|larger than the (?:maximum number of tokens|available KV cache)"
         r"|is less than desired GPU memory utilization",
         "the GPU ran out of memory: {text}",
-    ),
-    _rule(
-        Reason.OUT_OF_MEMORY,
-        r"out of shared memory|insufficient shared memory",
-        "/dev/shm is too small, raise spec.resources.sharedMemory: {text}",
     ),
     _rule(
         Reason.OUT_OF_MEMORY,
