@@ -110,7 +110,8 @@ def evaluate(fields: Mapping[str, Any], read: Reader[T], *, dry_run: bool = Fals
 
 def submit(request: EvaluateRequest, *, dry_run: bool, idempotency_key: str | None) -> Call[JobSubmitResponse]:
     """POST /evaluate from a typed request."""
-    fields = request.model_dump(mode="json", exclude_none=True)
+    # What nobody gave is not sent: the server would take it for wanted.
+    fields = request.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     return evaluate(fields, as_model(JobSubmitResponse), dry_run=dry_run, idempotency_key=idempotency_key)
 
 
