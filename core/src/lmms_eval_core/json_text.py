@@ -57,6 +57,13 @@ def number(digits: str) -> int | float:
     return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 
+def parsed(text: bytes) -> Any:
+    """The value of a JSON document, with None for what `normalised` replaces; ValueError also where it is nested too deep."""
+    if _brackets(text) > MAX_DEPTH and shape(text).depth > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    return json.loads(normalised(text))
+
+
 def parsed_line(line: bytes) -> Any:
     """The value in a line; None where it is no JSON, or is one that `LineNormaliser` leaves out."""
     if _excess(line):
@@ -104,8 +111,12 @@ def _excess(line: bytes) -> str:
     """What is too much about a line; empty where nothing is."""
     if len(line) > MAX_LINE_BYTES:
         return _TOO_LONG
-    brackets = line.count(b"[") + line.count(b"{")
-    return _TOO_DEEP if brackets > MAX_DEPTH and shape(line).depth > MAX_DEPTH else ""
+    return _TOO_DEEP if _brackets(line) > MAX_DEPTH and shape(line).depth > MAX_DEPTH else ""
+
+
+def _brackets(text: bytes) -> int:
+    """As many levels as there can be: counting them takes no time."""
+    return text.count(b"[") + text.count(b"{")
 
 
 def _depth(bare: bytes) -> int:
