@@ -89,7 +89,8 @@ def _decimals(text: str) -> str:
 def _shown(cell: Cell, places: int) -> str:
     if cell.kind not in NUMBERS:
         return cell.text
-    number = Decimal(cell.text) if cell.kind is Kind.REAL else Decimal(cell.text.partition(".")[0])
+    # As an integer, nought has no sign; `int` takes 4,300 digits at most.
+    number = Decimal(cell.text) if cell.kind is Kind.REAL else Decimal(cell.text.partition(".")[0]) or Decimal()
     return f"{number:.{places}f}"
 
 
