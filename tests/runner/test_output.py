@@ -1,5 +1,7 @@
 """What lmms-eval wrote, found again; the environment and the counters around it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,15 @@ def test_half_a_results_file_is_none(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("rows", [None, [], {"mme": 3}, {"mme": {"effective": "x"}}])
 def test_a_strange_number_of_samples_is_none(rows: object) -> None:
     assert answers_expected({"n-samples": rows}) == 0
+
+
+def test_the_harness_has_the_name_of_a_user() -> None:
+    assert harness_environment({"USER": ""}, run_directory=Path("/run"))["USER"] == "lmms-eval"
+    assert harness_environment({"USER": "me"}, run_directory=Path("/run"))["USER"] == "me"
+    script = "import getpass; print(getpass.getuser())"
+    environment = harness_environment({}, run_directory=Path("/run"))
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "lmms-eval\n"
 
 
 def test_the_harness_is_nobody_elses_rank() -> None:
