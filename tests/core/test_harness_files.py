@@ -1,8 +1,31 @@
 """The names of lmms-eval's own files, against lmms-eval's own words for them."""
 
+import ast
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lmms_eval_core.harness_files import InvalidPath, model_folder, path_parts, results_date_id, samples_task
+
+FOLDER_OF = {"loggers/evaluation_tracker.py": "_get_model_name", "utils.py": "sanitize_model_name"}
+
+
+@pytest.fixture(scope="module")
+def theirs(upstream_folder: Path) -> Callable[[str], str]:
+    """lmms-eval's own functions, taken out of its source: their modules need the whole of it."""
+    found: dict[str, Any] = {"re": re}
+    for file, name in FOLDER_OF.items():
+        tree = ast.parse((upstream_folder / "lmms_eval" / file).read_text())
+        (function,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name]
+        function.decorator_list = []
+        exec(compile(ast.Module([function], []), file, "exec"), found)
+    return lambda model_args: found["sanitize_model_name"](found["_get_model_name"](model_args))
+
 
 RESULTS = "output/org__m/20261123_073514_results.json"
 
@@ -25,6 +48,18 @@ RESULTS = "output/org__m/20261123_073514_results.json"
 )
 def test_the_folder_of_a_model(model_args: str, folder: str) -> None:
     assert model_folder(model_args) == folder
+
+
+@given(
+    st.lists(
+        st.sampled_from(["peft", "pretrained", "model", "my_path", "model_version", "x", "engine"]).flatmap(
+            lambda name: st.text(max_size=20).map(lambda value: f"{name}={value}")
+        ),
+        max_size=4,
+    ).map(",".join)
+)
+def test_it_is_the_folder_that_lmms_eval_makes(theirs: Callable[[str], str], model_args: str) -> None:
+    assert model_folder(model_args) == theirs(model_args)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.harness, pytest.mark.timeout(900)]
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 # Everything that lmms-eval's own parser of model arguments would change.
+ODD_SPACES = "007\u3000full\u00a0none\u200bzero"
 DIFFICULT = "A=b, \"c\" {d: [1, 2]} 'é日' 1e5,x=true"
 
 
@@ -55,6 +56,10 @@ def test_scores_repeat_and_progress_is_seen(tmp_path: Path, smoke: Path) -> None
     seen = ProgressReport.model_validate_json(first.until(PROGRESS_FILE, '"completed":2'))
     assert (seen.stage, seen.total) == (Stage.EVALUATING, 4)
     assert seen.rate
+    # As mmbench and others do: in lmms-eval's own folder, under a name that ends as that of its results.
+    submissions = first.directory / "output" / "submissions"
+    submissions.mkdir()
+    (submissions / "mmbench_en_dev_results.json").write_text("[]")
     outcome = ended(first)
     assert outcome.reason is Reason.SUCCEEDED
     assert outcome.answers.samples == 4
@@ -71,9 +76,10 @@ def scores(runner: RunnerProcess, outcome: Outcome) -> object:
 
 
 def test_model_args_arrive_as_they_are(tmp_path: Path, smoke: Path) -> None:
-    runner = start(tmp_path, smoke, modelArgs={"response": DIFFICULT, "model_name": "007"})
+    runner = start(tmp_path, smoke, modelArgs={"response": DIFFICULT, "model_name": ODD_SPACES})
     outcome = ended(runner)
     assert outcome.reason is Reason.SUCCEEDED
+    assert (outcome.results or "").startswith(f"output/{ODD_SPACES}/")
     (path,) = outcome.samples.values()
     answers = {json.loads(line)["filtered_resps"] for line in (runner.directory / path).read_text().splitlines()}
     assert answers == {DIFFICULT}
