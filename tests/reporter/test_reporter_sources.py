@@ -1,11 +1,13 @@
 import io
 import json
 
+import pytest
 import zstandard
 
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import Outcome
 from lmms_eval_reporter.content import Count
+from lmms_eval_reporter.files import UnsafeFile
 from lmms_eval_reporter.settings import Limits
 from lmms_eval_reporter.sources import sources
 
@@ -55,3 +57,10 @@ def test_what_is_stored_is_json_for_every_reader() -> None:
     assert json.loads(stored[1]) == {"omitted": "this line is nested deeper than 100 levels"}
     assert stored[2] == b'{"n": null}'
     assert count.omitted == 1
+
+
+@pytest.mark.parametrize("content", [b'{"results": {%s}}' % b",".join([b'"t":{}'] * 600_000), b"[" * 200])
+def test_results_that_would_fill_the_memory_of_a_reader_are_not_stored(content: bytes) -> None:
+    results, *_ = sources(outcome({}), Limits())
+    with pytest.raises(UnsafeFile, match="the results file"):
+        results.form([content], Count())

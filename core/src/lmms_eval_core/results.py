@@ -36,7 +36,7 @@ class ScoreTable(NamedTuple):
 
 def parse_results(content: bytes) -> dict[str, Any]:
     """The results file; InvalidResults unless it is an object with a `results` object in it, within the bounds."""
-    _check_shape(content)
+    check_bounds(content)
     try:
         parsed = json.loads(content.decode(), parse_int=number)
     except ValueError as error:
@@ -46,6 +46,15 @@ def parse_results(content: bytes) -> dict[str, Any]:
     if len(parsed["results"]) > MAX_RESULT_ROWS:
         raise InvalidResults(f"the results file has more than {MAX_RESULT_ROWS} tasks and groups")
     return parsed
+
+
+def check_bounds(content: bytes) -> None:
+    """InvalidResults for a text that would take too much memory to parse, whether it is JSON or not."""
+    found = shape(content)
+    if found.values > MAX_VALUES:
+        raise InvalidResults(f"the results file has more than {MAX_VALUES} values")
+    if found.depth > MAX_DEPTH:
+        raise InvalidResults(f"the results file is nested deeper than {MAX_DEPTH} levels")
 
 
 def score_table(
@@ -86,14 +95,6 @@ def answer_texts(answer: Any) -> Iterator[str]:
             yield from answer_texts(part)
     elif answer is not None:
         yield str(answer)
-
-
-def _check_shape(content: bytes) -> None:
-    found = shape(content)
-    if found.values > MAX_VALUES:
-        raise InvalidResults(f"the results file has more than {MAX_VALUES} values")
-    if found.depth > MAX_DEPTH:
-        raise InvalidResults(f"the results file is nested deeper than {MAX_DEPTH} levels")
 
 
 def _asked_first(tasks: dict[str, dict[str, Metric]], asked: Sequence[str]) -> list[tuple[str, dict[str, Metric]]]:

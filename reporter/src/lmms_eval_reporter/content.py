@@ -10,7 +10,7 @@ from typing import Final
 
 import zstandard
 
-from lmms_eval_core.json_text import LineNormaliser, normalised
+from lmms_eval_core.json_text import LineNormaliser
 from lmms_eval_reporter import texts
 
 LEVEL: Final = 3
@@ -46,11 +46,6 @@ def redacted(pieces: Iterable[bytes]) -> Iterator[bytes]:
             whole, rest = rest, b""
         yield _clean(whole + newline)
     yield _clean(rest)
-
-
-def normalised_document(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """One JSON document, small enough to be held, as every reader of JSON takes it."""
-    yield normalised(b"".join(pieces))
 
 
 def normalised_lines(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:

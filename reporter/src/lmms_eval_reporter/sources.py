@@ -5,8 +5,11 @@ from functools import partial
 from typing import NamedTuple
 
 from lmms_eval_core import layout, run
+from lmms_eval_core.json_text import normalised
+from lmms_eval_core.results import InvalidResults, check_bounds
 from lmms_eval_core.run import Outcome
-from lmms_eval_reporter.content import Count, compressed, normalised_document, normalised_lines, redacted
+from lmms_eval_reporter.content import Count, compressed, normalised_lines, redacted
+from lmms_eval_reporter.files import UnsafeFile
 from lmms_eval_reporter.inbox import results_path, samples_path
 from lmms_eval_reporter.settings import Limits
 
@@ -15,7 +18,7 @@ class Source(NamedTuple):
     """One file. Of one larger than `max_bytes` the end is kept, or nothing at all.
 
     `path` gives it relative to the run directory, or raises UnsafeFile where lmms-eval writes no such file. `form` makes what is
-    stored of what is read, and counts what it leaves out.
+    stored of what is read, and counts what it leaves out; it too may raise UnsafeFile.
     """
 
     name: str
@@ -47,7 +50,13 @@ def _samples(outcome: Outcome, most: int) -> Iterator[tuple[str, str]]:
 
 
 def _results(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
-    return normalised_document(pieces)
+    """All at once: whether it is stored at all shows before the first byte is sent."""
+    content = b"".join(pieces)
+    try:
+        check_bounds(content)
+    except InvalidResults as error:
+        raise UnsafeFile(str(error)) from error
+    return iter([normalised(content)])
 
 
 def _lines(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 A file that the user's code made unusable is left out and said; a store that is away is waited for (`patience`).
 """
 
+import asyncio
 import os
 from typing import BinaryIO, Final
 
@@ -73,8 +74,8 @@ class Uploader:
         read, stored = Count(), Count()
         with directory.open(source.path()) as stream:
             _seek(stream, source)
-            content = counted(source.form(counted(pieces(stream, source.max_bytes), read), read), stored)
-            await self._store.put(self._prefix.file(source.name), in_thread(content))
+            form = await asyncio.to_thread(source.form, counted(pieces(stream, source.max_bytes), read), read)
+            await self._store.put(self._prefix.file(source.name), in_thread(counted(form, stored)))
         if read.omitted:
             self._truncated = True
             self._log("lines left out", file=source.name, lines=read.omitted)
