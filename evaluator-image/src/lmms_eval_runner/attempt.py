@@ -56,10 +56,11 @@ def attempt(run: RunInput, *, directory: Path, environ: Mapping[str, str], mirro
     try:
         return _attempt(run, directory=directory, environ=environ, mirror=mirror, stop=stop)
     except Exception as error:  # noqa: BLE001
-        traceback.print_exc()
+        redact = Redactor(secrets(environ, run.secret_env))
+        print(redact(plain(traceback.format_exc())), file=sys.stderr, flush=True)
         (directory / RESERVE_FILE).unlink(missing_ok=True)
         outcome = refused(_unexpected(error))
-        outcome.message = Redactor(secrets(environ, run.secret_env))(plain(outcome.message))
+        outcome.message = redact(plain(outcome.message))
         return outcome
 
 
