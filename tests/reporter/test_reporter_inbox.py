@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.phases import Reason
-from lmms_eval_core.run import Outcome
+from lmms_eval_core.run import MAX_SAMPLE_FILES, Outcome
 from lmms_eval_reporter.files import RunDirectory, UnsafeFile
 from lmms_eval_reporter.inbox import read_ending, read_progress, results_path, samples_path
 
@@ -55,7 +55,7 @@ def test_a_failure_needs_none(directory: RunDirectory) -> None:
         ('{"reason": "Odd", "exitCode": 0}', "outcome cannot be read"),
         ('{"reason": "Running", "exitCode": 0}', "outcome cannot be read"),
         ('{"reason": "WaitingForTurn", "exitCode": 0}', "not a way for a run to end"),
-        (" " * 2_000_000, "larger than"),
+        (" " * 5_000_000, "larger than"),
         ({"reason": "Succeeded", "exitCode": 0}, "results cannot be read"),
         ({**GOOD, "results": "/etc/passwd"}, "relative path"),
         ({**GOOD, "results": "output/../outcome.json"}, "relative path"),
@@ -148,5 +148,13 @@ def test_a_model_folder_may_have_any_character(directory: RunDirectory, space: s
     folder = directory.path / "output" / f"run{space}1"
     (directory.path / "output" / "m").rename(folder)
     leave(directory, {**GOOD, "results": f"output/run{space}1/20261123_070000_results.json"})
+    ending = read_ending(directory)
+    assert ending is not None and ending.outcome.reason == Reason.SUCCEEDED, ending
+
+
+def test_the_longest_outcome_of_the_runner_is_read(directory: RunDirectory) -> None:
+    folder = "m" * 255
+    samples = {f"{n:0230d}": f"output/{folder}/20261123_070000_samples_{n:0225d}.jsonl" for n in range(MAX_SAMPLE_FILES)}
+    leave(directory, Outcome(reason=Reason.SUCCEEDED, exit_code=0, results=GOOD["results"], samples=samples).to_json())
     ending = read_ending(directory)
     assert ending is not None and ending.outcome.reason == Reason.SUCCEEDED, ending

@@ -21,7 +21,7 @@ SECRET = "zq81-hidden-value"
         (RecursionError(f"in a line with {SECRET}"), Reason.EVALUATION_ERROR, f"RecursionError: in a line with {HIDDEN}"),
         (OSError(28, "No space left on device", f"{RUN_DIRECTORY}/output"), Reason.DISK_FULL, "No space left on device"),
         (OSError(122, "Disk quota exceeded"), Reason.DISK_FULL, "Disk quota exceeded"),
-        (OSError(5, "Input/output error"), Reason.EVALUATION_ERROR, "Input/output error"),
+        (OSError(5, "Input/output error", "/tmp/\udcff"), Reason.EVALUATION_ERROR, "Input/output error"),
     ],
 )
 def test_an_error_of_the_runner_is_an_outcome(
@@ -40,6 +40,6 @@ def test_an_error_of_the_runner_is_an_outcome(
     run = RunInput(namespace="ns", name="e", uid="u", attempt=1, harness=harness, secret_env=["JUDGE"])
     outcome = module.attempt(run, directory=tmp_path, environ={"JUDGE": SECRET}, mirror=io.BytesIO(), stop=StopRequest())
     assert outcome.reason is reason and not BY_REASON[outcome.reason].retry
-    assert words in outcome.message
+    assert words in outcome.message and outcome.to_json()
     said = capsys.readouterr().err
     assert "Traceback" in said and SECRET not in said + outcome.message

@@ -60,6 +60,12 @@ def test_the_models_folder_comes_before_a_tasks(tmp_path: Path) -> None:
     assert find_output(run(), tmp_path).results == f"output/{STAMP}_results.json"
 
 
+def test_no_more_samples_than_an_outcome_can_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "MAX_SAMPLE_FILES", 3)
+    write(tmp_path, f"m/{STAMP}_results.json", *(f"m/{STAMP}_samples_{n}.jsonl" for n in range(5)))
+    assert set(find_output(run(), tmp_path).samples) == {"0", "1", "2"}
+
+
 def test_follows_no_link(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

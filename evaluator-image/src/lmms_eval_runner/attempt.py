@@ -57,11 +57,16 @@ def attempt(run: RunInput, *, directory: Path, environ: Mapping[str, str], mirro
         return _attempt(run, directory=directory, environ=environ, mirror=mirror, stop=stop)
     except Exception as error:  # noqa: BLE001
         redact = Redactor(secrets(environ, run.secret_env))
-        print(redact(plain(traceback.format_exc())), file=sys.stderr, flush=True)
+        print(_shown(traceback.format_exc(), redact), file=sys.stderr, flush=True)
         (directory / RESERVE_FILE).unlink(missing_ok=True)
         outcome = refused(_unexpected(error))
-        outcome.message = redact(plain(outcome.message))
+        outcome.message = _shown(outcome.message, redact)
         return outcome
+
+
+def _shown(text: str, redact: Redactor) -> str:
+    """`text` as it may leave the pod. File names of other bytes than UTF-8 become question marks: no JSON can hold them."""
+    return redact(plain(text)).encode("utf-8", "replace").decode()
 
 
 def _unexpected(error: Exception) -> Verdict:
@@ -80,7 +85,7 @@ def _attempt(run: RunInput, *, directory: Path, environ: Mapping[str, str], mirr
         redact = Redactor(known)
         log = LogCopy(raw, (log_file, mirror), redact=redact, clock=time.monotonic, see=watch.see)
         outcome = _run(run, directory, environ=environ, known=known, raw=raw, log=log, watch=watch, stop=stop)
-        outcome.message = redact(plain(outcome.message))
+        outcome.message = _shown(outcome.message, redact)
         log.note(f"{outcome.reason}: {outcome.message}" if outcome.message else outcome.reason)
     return outcome
 

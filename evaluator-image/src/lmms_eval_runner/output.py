@@ -2,18 +2,19 @@
 
 import shutil
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lmms_eval_core.harness_files import InvalidPath, model_folder, results_date_id, samples_task
 from lmms_eval_core.results import InvalidResults, parse_results
-from lmms_eval_core.run import MAX_RESULTS_BYTES, OUTPUT_DIRECTORY, RunInput
+from lmms_eval_core.run import MAX_RESULTS_BYTES, MAX_SAMPLE_FILES, OUTPUT_DIRECTORY, RunInput
 
 from .arguments import model_args_text
 
 
 class Output(NamedTuple):
-    """Paths relative to the run directory: the results file, and the samples file of each task."""
+    """Paths relative to the run directory: the results file, and the samples of each task, of `MAX_SAMPLE_FILES` at most."""
 
     results: str | None
     samples: dict[str, str]
@@ -34,7 +35,8 @@ def find_output(run: RunInput, directory: Path) -> Output:
     results = max(candidates, key=lambda path: (path.split("/")[-2] == expected, path.split("/")[-1]), default=None)
     if results is None:
         return Output(None, {})
-    return Output(results, {task: path for path in files if (task := samples_task(path, results=results))})
+    samples = ((task, path) for path in files if (task := samples_task(path, results=results)))
+    return Output(results, dict(islice(samples, MAX_SAMPLE_FILES)))
 
 
 def read_results(path: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def read_ending(directory: RunDirectory) -> Ending | None:
     if directory.version(run.OUTCOME_FILE) is None:
         return None
     try:
-        outcome = Outcome.model_validate_json(directory.read(run.OUTCOME_FILE, max_bytes=run.MAX_JSON_BYTES))
+        outcome = Outcome.model_validate_json(directory.read(run.OUTCOME_FILE, max_bytes=run.MAX_OUTCOME_BYTES))
     except UnsafeFile as error:
         return Ending(_unusable(f"the runner's outcome cannot be read: {error}"))
     except ValidationError as error:
