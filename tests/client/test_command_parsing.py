@@ -98,6 +98,7 @@ def test_flags_become_the_fields_of_a_request() -> None:
         "env": [{"name": "A", "secret_key_ref": {"name": "s", "key": "k"}}, {"name": "B", "value": "1"}],
         "resources": {"cpu": "4"},
     }
+    assert "limit" not in flags.fields(given | {"limit": "-1"})
     with pytest.raises(CommandFailed, match="all is no number"):
         flags.fields(given | {"limit": "all"})
 
@@ -110,7 +111,7 @@ CONFIG = """
   env: {HF_ENDPOINT: https://mirror}
   output_path: /out
   limit: null
-- {model: vllm, tasks: mme}
+- {model: vllm, tasks: mme, limit: -1}
 """
 
 

@@ -79,6 +79,8 @@ def _from_evaluation(document: JSON) -> JSON:
 def _from_config(document: JSON, environ: Mapping[str, str], warnings: list[str]) -> JSON:
     given = unused.without_unused(document, warnings)
     fields = {CONFIG_NAMES.get(name, name): value for name, value in given.items() if value is not None}
+    if fields.get("limit") == -1:
+        del fields["limit"]
     if isinstance(fields.get("tasks"), str):
         fields["tasks"] = parsing.split(fields["tasks"])
     if isinstance(fields.get("model_args"), str):

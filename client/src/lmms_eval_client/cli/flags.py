@@ -60,7 +60,7 @@ WRITTEN: Final = (
     ),
     Flag("num_fewshot", Number, ("--num_fewshot",), "Examples in the prompt.", HARNESS, "N"),
     Flag("batch_size", Text, ("--batch_size", "-b"), "A number, auto, or auto:N.", HARNESS, "N"),
-    Flag("limit", Text, ("--limit",), "Documents of each task, or a fraction below 1.", HARNESS, "N", parsing.number),
+    Flag("limit", Text, ("--limit",), "Documents of each task, or a fraction below 1.", HARNESS, "N", parsing.limit),
     Flag("gen_kwargs", Text, ("--gen_kwargs",), "Of the generation, as temperature=0.", HARNESS, "K=V,..."),
     Flag("log_samples", YesNo, ("--log_samples/--no-log_samples",), "Keep every sample's answer; the default.", HARNESS),
     Flag("predict_only", YesNo, ("--predict_only", "-x"), "Only answers, no scores.", HARNESS),
@@ -145,7 +145,8 @@ def warnings(given: JSON) -> list[str]:
 
 def fields(given: JSON) -> JSON:
     """The fields of a request in the flags of a command line."""
-    found = {flag.name: _parsed(flag, given[flag.name]) for flag in FLAGS if given[flag.name] not in (None, [])}
+    read = {flag.name: _parsed(flag, given[flag.name]) for flag in FLAGS if given[flag.name] not in (None, [])}
+    found = {name: value for name, value in read.items() if value is not None}
     env = found.pop("env", []) + found.pop("env_value", [])
     resources = {name: found.pop(name) for name in Resources.model_fields if name in found}
     return found | {name: value for name, value in (("env", env), ("resources", resources)) if value}

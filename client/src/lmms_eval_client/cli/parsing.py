@@ -62,6 +62,12 @@ def number(text: str) -> int | float:
     return value
 
 
+def limit(text: str) -> int | float | None:
+    """A count or a fraction; None for lmms-eval's -1, which is all documents."""
+    value = number(text)
+    return None if value == -1 else value
+
+
 def tasks(given: Iterable[str]) -> list[str]:
     """Names separated by commas, the flag as often as one likes."""
     return [name for text in given for name in split(text)]
