@@ -82,4 +82,6 @@ RUN /opt/tools/bin/uv build --quiet --offline --wheel --no-build-isolation --pyt
 FROM service AS reporter
 COPY --from=reporter-dependencies /opt/venv /opt/venv
 COPY --from=reporter-code /opt/lmms-eval/lib /opt/lmms-eval/lib
-ENTRYPOINT ["/opt/lmms-eval/lib/bin/lmms-eval-reporter"]
+# The kernel drops a SIGTERM that process 1 has not asked for yet, but keeps one that is blocked: Python asks for it, and unblocks
+# it, as soon as it runs.
+ENTRYPOINT ["/usr/bin/env", "--block-signal=TERM", "/opt/lmms-eval/lib/bin/lmms-eval-reporter"]

@@ -183,5 +183,7 @@ def test_the_gitops_folder_is_accepted(kubectl: Kubectl, namespace: str) -> None
 
 @pytest.mark.parametrize("file", sorted(path for path in EXAMPLES.rglob("*.yaml") if path.name != "kustomization.yaml"), ids=str)
 def test_every_example_can_be_submitted_by_the_command_line(file: Path) -> None:
-    for fields in files.requests(file):
+    found = files.read(file, {})
+    assert found.warnings == []
+    for fields in found.requests:
         assert not EvaluateRequest.model_validate(fields).model_extra

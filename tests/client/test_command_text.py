@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lmms_eval_client import JobInfo, Progress
 from lmms_eval_client.cli.jobs import COLUMNS
 from lmms_eval_client.cli.screen import coloured
-from lmms_eval_client.cli.text import age, clean, duration, progress_text, state
+from lmms_eval_client.cli.text import age, clean, csv_cell, duration, progress_text, state
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -81,10 +81,29 @@ def test_a_narrow_terminal_gets_the_columns_that_matter(width: int, columns: lis
 
 
 def test_what_would_steer_a_terminal_is_taken_out() -> None:
-    assert clean("\x1b[31mred\x1b[0m \x1b]0;title\x07\r\nnext\x9b2J") == "red ]0;title next2J"
+    assert clean("\x1b[31mred\x1b[0m \x1b]0;title\x07\r\nnext\x9b2J") == "red  next2J"
     assert clean("a\nb\tc\x08", lines=True) == "a\nb\tc"
 
 
 @given(st.text())
 def test_nothing_that_steers_a_terminal_is_left(text: str) -> None:
     assert not {character for character in clean(text, lines=True) if character < " " and character not in "\t\n"} & set(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ('=HYPERLINK("http://x")', '\'=HYPERLINK("http://x")'),
+        ("+1", "'+1"),
+        ("-cmd|'/c calc'", "'-cmd|'/c calc'"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\x1b[31m=1", "'=1"),
+        ("a\x1b]0;title\x07b\u202ec", "abc"),
+        ("accuracy", "accuracy"),
+        (-0.5, -0.5),
+        (None, None),
+        (["=1", "\x1b"], '["=1", "\\u001b"]'),
+    ],
+)
+def test_a_cell_is_no_formula_and_steers_no_terminal(value: object, cell: object) -> None:
+    assert csv_cell(value) == cell

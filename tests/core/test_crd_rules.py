@@ -72,9 +72,9 @@ ON_CREATION = [
     ),
     Rule(
         "spec.seed",
-        "give a seed, or up to four separated by commas",
-        [-1, "-1", "1,", "1,2,3,4,5", "1 2", "x", ""],
-        [0, "42", "0,1234,1234,1234"],
+        "give a seed, or up to four separated by commas, each a number or None",
+        [-1, "-1", "1,", "1,2,3,4,5", "1 2", "x", "", "none", "0,Non,8"],
+        [0, "42", "0,1234,1234,1234", "0,None,8,52", "None"],
     ),
     Rule(
         "spec.genKwargs",
@@ -145,8 +145,15 @@ ON_CREATION = [
     Rule(
         "spec.env.[]",
         "a secret is given by reference: use secretKeyRef instead of value",
-        variables("OPENAI_API_KEY", "HF_TOKEN", "my_secret", "DB_PASSWORD", "AWS_CREDENTIALS"),
-        [REFERENCE, *variables("TOKENIZERS_PARALLELISM", "KEYS_PER_PAGE")],
+        [
+            *variables("OPENAI_API_KEY", "HF_TOKEN", "my_secret", "DB_PASSWORD", "AWS_CREDENTIALS"),
+            *({"name": "HF_TOKEN", "value": value} for value in ("10", "truer", "1\n1")),
+        ],
+        [
+            REFERENCE,
+            *variables("TOKENIZERS_PARALLELISM", "KEYS_PER_PAGE"),
+            *({"name": "HF_HUB_DISABLE_IMPLICIT_TOKEN", "value": value} for value in ("1", "0", "True", "no", "")),
+        ],
     ),
     Rule(
         "spec.env.[]",

@@ -70,3 +70,8 @@ def test_plain_text_has_no_escape_left(text: str) -> None:
 def test_plain_removes_colours_and_keeps_lines() -> None:
     coloured = "\x1b[32m2026\x1b[0m | \x1b[1mINFO\x1b[0m\n\x1b]8;;http://x\x07link\x1b]8;;\x07\tend\n"
     assert plain(coloured) == "2026 | INFO\nlink\tend\n"
+
+
+def test_what_turns_the_text_around_it_goes_and_marks_of_writing_stay() -> None:
+    assert plain("a\u202eb\u2066c\u2069\u202cd") == "abcd"
+    assert plain("\u05d0\u200f\u200e \u3000x\u00a0") == "\u05d0\u200f\u200e \u3000x\u00a0"

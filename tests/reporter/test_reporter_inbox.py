@@ -7,17 +7,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.phases import Reason
+from lmms_eval_core.run import MAX_SAMPLE_FILES, Outcome
 from lmms_eval_reporter.files import RunDirectory, UnsafeFile
-from lmms_eval_reporter.inbox import in_output, read_ending, read_progress
+from lmms_eval_reporter.inbox import read_ending, read_progress, results_path, samples_path
 
-GOOD = {"reason": "Succeeded", "exitCode": 0, "results": "output/m/r.json"}
+GOOD = {"reason": "Succeeded", "exitCode": 0, "results": "output/m/20261123_070000_results.json"}
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> RunDirectory:
     (tmp_path / "output" / "m").mkdir(parents=True)
-    (tmp_path / "output" / "m" / "r.json").write_text('{"results": {"t": {"acc,none": 0.5}}}')
+    (tmp_path / "output" / "m" / "20261123_070000_results.json").write_text('{"results": {"t": {"acc,none": 0.5}}}')
     return RunDirectory(tmp_path)
 
 
@@ -53,27 +55,30 @@ def test_a_failure_needs_none(directory: RunDirectory) -> None:
         ('{"reason": "Odd", "exitCode": 0}', "outcome cannot be read"),
         ('{"reason": "Running", "exitCode": 0}', "outcome cannot be read"),
         ('{"reason": "WaitingForTurn", "exitCode": 0}', "not a way for a run to end"),
-        (" " * 2_000_000, "larger than"),
+        (" " * 5_000_000, "larger than"),
         ({"reason": "Succeeded", "exitCode": 0}, "results cannot be read"),
         ({**GOOD, "results": "/etc/passwd"}, "relative path"),
         ({**GOOD, "results": "output/../outcome.json"}, "relative path"),
-        ({**GOOD, "results": "outcome.json"}, "not in output/"),
-        ({**GOOD, "results": "output/nothing.json"}, "No such file"),
-        ({**GOOD, "results": "output/m"}, "not a regular file"),
-        ({**GOOD, "results": "output/m/list.json"}, "no 'results' object"),
-        ({**GOOD, "results": "output/m/latin.json"}, "can't decode"),
-        ({**GOOD, "results": "output/m/link.json"}, "cannot be opened"),
+        ({**GOOD, "results": "outcome.json"}, "not where lmms-eval writes"),
+        ({**GOOD, "results": "output/submissions/mmbench_en_dev_results.json"}, "not where lmms-eval writes"),
+        ({**GOOD, "results": "output/20261123_070000_results.json"}, "No such file"),
+        ({**GOOD, "results": "output/m/20261123_070001_results.json"}, "not a regular file"),
+        ({**GOOD, "results": "output/m/20261123_070002_results.json"}, "no 'results' object"),
+        ({**GOOD, "results": "output/m/20261123_070003_results.json"}, "can't decode"),
+        ({**GOOD, "results": "output/m/20261123_070004_results.json"}, "cannot be opened"),
     ],
 )
-def test_what_cannot_be_used_is_missing_results_with_a_sentence(directory: RunDirectory, outcome: Any, message: str) -> None:
+def test_what_cannot_be_used_is_not_tried_again_and_has_a_sentence(directory: RunDirectory, outcome: Any, message: str) -> None:
     folder = directory.path / "output" / "m"
-    (folder / "list.json").write_text("[]")
-    (folder / "latin.json").write_bytes(b'{"results": "\xe4"}')
-    (folder / "link.json").symlink_to("r.json")
+    (folder / "20261123_070001_results.json").mkdir()
+    (folder / "20261123_070002_results.json").write_text("[]")
+    (folder / "20261123_070003_results.json").write_bytes(b'{"results": "\xe4"}')
+    (folder / "20261123_070004_results.json").symlink_to("20261123_070000_results.json")
     leave(directory, outcome)
     ending = read_ending(directory)
     assert ending is not None and ending.results is None
-    assert ending.outcome.reason == Reason.RESULTS_MISSING and message in ending.outcome.message
+    assert ending.outcome.reason == Reason.EVALUATION_ERROR and message in ending.outcome.message
+    assert not BY_REASON[ending.outcome.reason].retry
 
 
 def test_an_outcome_that_is_no_file_is_one_too(directory: RunDirectory) -> None:
@@ -102,8 +107,54 @@ def test_no_bytes_raise(directory: RunDirectory, content: bytes) -> None:
     read_progress(directory)
 
 
-@pytest.mark.parametrize("path", ["log.txt", "outputs/x", "output/../log.txt", "../output/x"])
-def test_only_the_output_of_the_harness_is_taken(path: str) -> None:
-    assert in_output("output/x") == "output/x"
+def outcome(results: str, samples: dict[str, str] | None = None) -> Outcome:
+    return Outcome(reason=Reason.SUCCEEDED, exit_code=0, results=results, samples=samples or {})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "log.txt",
+        "outputs/1_results.json",
+        "output/../20261123_070000_results.json",
+        "output/submissions/mmbench_en_dev_results.json",
+    ],
+)
+def test_only_the_results_of_the_harness_are_taken(path: str) -> None:
+    assert results_path(outcome("output/20261123_070000_results.json")) == "output/20261123_070000_results.json"
     with pytest.raises(UnsafeFile):
-        in_output(path)
+        results_path(outcome(path))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "log.txt",
+        "output/m/extra.jsonl",
+        "output/20261123_070000_samples_mme.jsonl",
+        "output/m/20261123_080000_samples_mme.jsonl",
+        "output/m/20261123_070000_samples_other.jsonl",
+    ],
+)
+def test_only_the_samples_beside_the_results_are_taken(path: str) -> None:
+    results, good = "output/m/20261123_070000_results.json", "output/m/20261123_070000_samples_mme.jsonl"
+    assert samples_path(outcome(results, {"mme": good}), "mme") == good
+    with pytest.raises(UnsafeFile):
+        samples_path(outcome(results, {"mme": path}), "mme")
+
+
+@pytest.mark.parametrize("space", ["\u3000", "\u00a0", "\u200b", "\u202e", "\n", "\t"])
+def test_a_model_folder_may_have_any_character(directory: RunDirectory, space: str) -> None:
+    folder = directory.path / "output" / f"run{space}1"
+    (directory.path / "output" / "m").rename(folder)
+    leave(directory, {**GOOD, "results": f"output/run{space}1/20261123_070000_results.json"})
+    ending = read_ending(directory)
+    assert ending is not None and ending.outcome.reason == Reason.SUCCEEDED, ending
+
+
+def test_the_longest_outcome_of_the_runner_is_read(directory: RunDirectory) -> None:
+    folder = "m" * 255
+    samples = {f"{n:0230d}": f"output/{folder}/20261123_070000_samples_{n:0225d}.jsonl" for n in range(MAX_SAMPLE_FILES)}
+    leave(directory, Outcome(reason=Reason.SUCCEEDED, exit_code=0, results=GOOD["results"], samples=samples).to_json())
+    ending = read_ending(directory)
+    assert ending is not None and ending.outcome.reason == Reason.SUCCEEDED, ending

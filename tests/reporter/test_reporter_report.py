@@ -123,7 +123,17 @@ def test_many_tasks_and_files_are_cut_and_said() -> None:
     files = [ArtifactFile(name=f"samples/task_{n}.jsonl.zst", bytes=10**9, lines=10**6) for n in range(2000)]
     fields = everything(Ending(succeeded(), results), files)
     assert fields["truncated"] and fields["artifacts"]["truncated"] and len(fields["scores"]) > 200
+    omitted = fields["omittedScores"]
+    assert omitted["count"] == 2000 - len(fields["scores"])
+    assert omitted["names"] and not set(omitted["names"]) & set(fields["scores"])
     assert texts.wire_size(fields) < REPORTERS_SHARE
+
+
+def test_what_was_asked_for_is_in_the_scores_whatever_is_cut() -> None:
+    rows = {f"a_task_with_a_rather_long_name_{n}": {"acc,none": 0.5} for n in range(2000)} | {"tiny": {"acc,none": 0.25}}
+    fields = everything(Ending(succeeded(), {"results": rows}))
+    assert fields["scores"]["tiny"]["acc,none"]["value"] == 0.25
+    assert fields["summary"].startswith("tiny 0.25")
 
 
 @pytest.mark.parametrize("fill", ["x", "<", "é", "\ud800", "\x01", "\\", "\u2028", "😀"])

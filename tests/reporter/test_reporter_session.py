@@ -306,21 +306,24 @@ async def test_a_hostile_run_directory_gives_nothing_away(
     await files.comes("ready")
     output = files.path / "output" / "m"
     output.mkdir(parents=True)
-    (output / "link.jsonl").symlink_to(tmp_path / "token")
-    os.link(tmp_path / "token", output / "hard.jsonl")
-    os.mkfifo(output / "fifo.jsonl")
+    stamp = "20261123_070000"
+    (output / f"{stamp}_samples_link.jsonl").symlink_to(tmp_path / "token")
+    os.link(tmp_path / "token", output / f"{stamp}_samples_hard.jsonl")
+    os.mkfifo(output / f"{stamp}_samples_fifo.jsonl")
     (files.path / "log.txt").unlink()
     (files.path / "log.txt").symlink_to(tmp_path / "token")
-    samples = {name: f"output/m/{name}.jsonl" for name in ("link", "hard", "fifo", "nothing")}
+    samples = {name: f"output/m/{stamp}_samples_{name}.jsonl" for name in ("link", "hard", "fifo", "nothing", "..:..:x")}
     samples |= {
         "up": "output/../../token",
         "absolute": str(tmp_path / "token"),
         "outside": "run.json",
-        "../../x": "output/m/good.jsonl",
+        "../../x": f"output/m/{stamp}_samples_..:..:x.jsonl",
     }
-    (output / "good.jsonl").write_text("{}\n")
-    (output / "r.json").write_text('{"results": {"a/../../b<>": {"acc,none": 1e999, "odd,none": "x"}}, "groups": 7}')
-    files.outcome("Succeeded", 0, results="output/m/r.json", samples=samples, message="x" * 10**5)
+    (output / f"{stamp}_samples_..:..:x.jsonl").write_text("{}\n")
+    (output / f"{stamp}_results.json").write_text(
+        '{"results": {"a/../../b<>": {"acc,none": 1e999, "odd,none": "x"}}, "groups": 7}'
+    )
+    files.outcome("Succeeded", 0, results=f"output/m/{stamp}_results.json", samples=samples, message="x" * 10**5)
     await files.comes("published")
     status = await evaluation.status()
     assert status["truncated"] is True and status["artifacts"]["truncated"] is True
@@ -340,11 +343,13 @@ async def test_a_run_that_says_far_too_much_still_fits_into_a_status(
     await files.comes("ready")
     tasks = {f"{n}{odd[: n % 300]}": {f"{odd[: n % 500]},none": n / 7, "acc_stderr,none": "N/A"} for n in range(3000)}
     results = json.dumps({"results": tasks | {"\ud800": {"acc,none": 10**400}}, "groups": tasks})
-    samples = {f"{n}{odd[:100]}": "output/m/s.jsonl" for n in range(400)}
-    files.output("s.jsonl", "{}\n")
+    named = {
+        f"{n}{odd[:50].replace('/', '')}": f"20261123_070000_samples_{n}{odd[:50].replace('/', '')}.jsonl" for n in range(400)
+    }
+    samples = {task: files.output(name, "{}\n") for task, name in named.items()}
     (files.path / "log.txt").write_text(odd)
     files.outcome(
-        "Succeeded", 0, results=files.output("r.json", results), samples=samples,
+        "Succeeded", 0, results=files.output("20261123_070000_results.json", results), samples=samples,
         versions={f"{n}{odd[:900]}": odd[:900] for n in range(60)}, answers={"samples": 10**30}, timings={"totalSeconds": 1e308},
     )  # fmt: skip
     await files.comes("published", 60)

@@ -57,11 +57,20 @@ def test_counts_go_over_all_files(tmp_path: Path) -> None:
 
 
 def test_a_torn_or_endless_line_is_a_sample_of_unknown_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "MAX_SAMPLE_BYTES", 64)
+    monkeypatch.setattr(answers, "MAX_LINE_BYTES", 64)
     file = samples(tmp_path / "s.jsonl", {"filtered_resps": "x" * 500}, {"filtered_resps": ""})
     with file.open("a") as stream:
         stream.write('{"filtered_resps": ')
     assert count_answers([file], swallowed=0).counts == AnswerCounts(samples=3, empty=1)
+
+
+@pytest.mark.parametrize(
+    "nested", ["[" * 100_000, "[" * 900 + "]" * 900, '{"filtered_resps": ' + "[" * 150 + '"A"' + "]" * 150 + "}"]
+)
+def test_a_line_of_brackets_is_a_sample_of_unknown_content(tmp_path: Path, nested: str) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_text(f'{nested}\n{{"filtered_resps": "", "n": {"9" * 5000}}}\n')
+    assert count_answers([file], swallowed=0).counts == AnswerCounts(samples=2, empty=1)
 
 
 def test_without_samples_the_log_must_do() -> None:

@@ -7,6 +7,7 @@ import pytest
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.phases import Reason
 from lmms_eval_runner.classify import MAX_TEXT, Evidence, classify, classify_answers
+from lmms_eval_runner.disk import FullVolumes
 from lmms_eval_runner.rules import LAST_RULES, RULES, Rule
 
 LOGS = Path(__file__).parent / "logs"
@@ -105,6 +106,85 @@ def test_real_texts(reason: Reason, text: str, frames: list[str]) -> None:
     assert classify(log(raised(text, frames))).reason is reason
 
 
+POD = ("/run/lmms-eval", "/cache", "/tmp", "/dev/shm", "/data/out")
+
+
+@pytest.mark.parametrize(
+    ("text", "full", "reason", "words"),
+    [
+        (
+            "OSError: [Errno 28] No space left on device: '/cache/hub/x'",
+            (),
+            Reason.DISK_FULL,
+            "at /cache was full; free space in",
+        ),
+        ("OSError: [Errno 28] No space left on device", ("/tmp",), Reason.DISK_FULL, "/tmp was full; raise spec.resources.eph"),
+        ("OSError: [Errno 28] No space left on device: '/data/out/x'", ("/tmp",), Reason.DISK_FULL, "/data/out was full; free"),
+        (
+            "RuntimeError: Data processing error: IO Error: No space left on device (os error 28)",
+            (),
+            Reason.DISK_FULL,
+            "a volume",
+        ),
+        ("OSError: [Errno 122] Disk quota exceeded: '/cache/x'", (), Reason.DISK_FULL, "/cache"),
+        ("OSError: [Errno 28] No space left on device: '/dev/shm/x'", (), Reason.OUT_OF_MEMORY, "spec.resources.sharedMemory"),
+        ("OSError: [Errno 28] No space left on device", ("/dev/shm",), Reason.OUT_OF_MEMORY, "spec.resources.sharedMemory"),
+        (
+            "RuntimeError: unable to write to file </torch_19_42>: No space left on device (28)",
+            (),
+            Reason.OUT_OF_MEMORY,
+            "spec.resources.sharedMemory",
+        ),
+    ],
+)
+@pytest.mark.parametrize("frames", [MAKING_THE_ADAPTER, LOADING_THE_DATA, ANSWERING])
+def test_a_full_volume_is_named_with_what_to_do(
+    text: str, full: tuple[str, ...], reason: Reason, words: str, frames: list[str]
+) -> None:
+    seen = FullVolumes(ever=full)
+    for lines in (
+        raised(text, frames),
+        [*raised(text, frames), *CAUSE, *raised("OSError: Can't load tokenizer for 'm'.", frames)],
+    ):
+        verdict = classify(Evidence(0, lines, gpus=1, full=seen, mount_points=POD))
+        assert verdict.reason is reason
+        assert words in verdict.message
+        assert not BY_REASON[verdict.reason].retry
+
+
+@pytest.mark.parametrize(
+    ("code", "full", "reason"),
+    [
+        (1, FullVolumes(("/tmp",), ("/tmp",)), Reason.DISK_FULL),
+        (-7, FullVolumes(("/tmp",), ("/tmp",)), Reason.DISK_FULL),
+        (-7, FullVolumes(("/dev/shm",), ("/dev/shm",)), Reason.OUT_OF_MEMORY),
+        (-9, FullVolumes(("/tmp",), ("/tmp",)), Reason.INTERRUPTED),
+        (1, FullVolumes(("/tmp",)), Reason.EVALUATION_ERROR),
+    ],
+)
+def test_an_end_without_a_word_is_told_by_what_was_full(code: int, full: FullVolumes, reason: Reason) -> None:
+    assert classify(Evidence(code, ["Loading"], full=full, mount_points=POD)).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("openai.RateLimitError: Error code: 429 - {'error': {'code': 'insufficient_quota'}}", "quota"),
+        ("httpx.ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed", "SSL_CERT_FILE"),
+        ("requests.exceptions.MissingSchema: Invalid URL 'judge:1': No scheme supplied.", "spec.modelArgs"),
+        ("httpx.UnsupportedProtocol: Request URL is missing an 'http://' or 'https://' protocol.", "spec.modelArgs"),
+        ("AssertionError: Torch not compiled with CUDA enabled", "spec.image"),
+    ],
+)
+def test_what_another_attempt_would_meet_again_is_not_tried_again(text: str, words: str) -> None:
+    """Even below the word that the client library has for every trouble."""
+    last = raised("openai.APIConnectionError: Connection error.", ANSWERING)
+    for evidence in (log(raised(text, ANSWERING)), log(raised(text, []), CAUSE, last)):
+        verdict = classify(evidence)
+        assert not BY_REASON[verdict.reason].retry
+        assert words in verdict.message
+
+
 def test_a_hub_that_is_switched_off_is_no_network_failure() -> None:
     cause = raised(
         "huggingface_hub.errors.LocalEntryNotFoundError: Cannot find the requested files in the disk cache and outgoing"
@@ -155,8 +235,13 @@ def test_what_comes_after_the_end_does_not_count() -> None:
         (Evidence(0, []), Reason.EVALUATION_ERROR, "exit code 0"),
         (
             Evidence(0, ["… - Could not save results aggregated", "… - OSError(28, 'No space left on device')"]),
-            Reason.EVALUATION_ERROR,
+            Reason.DISK_FULL,
             "No space left on device",
+        ),
+        (
+            Evidence(0, ["… - Could not save results aggregated", "… - OSError(30, 'Read-only file system')"]),
+            Reason.EVALUATION_ERROR,
+            "Read-only file system",
         ),
     ],
 )

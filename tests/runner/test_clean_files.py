@@ -1,6 +1,7 @@
 """Secrets in the files of lmms-eval: gone from every string, and nothing else is touched."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,9 @@ def test_no_secret_survives_and_all_stays_json(tmp_path_factory: pytest.TempPath
     text = cleaned(tmp_path_factory.mktemp("run"), json.dumps([around + value + around]), secrets({"A": secret}, ["A"]))
     (shown,) = json.loads(text)
     assert value not in shown or value in HIDDEN * 3
+
+
+def test_a_string_of_escapes_without_an_end_takes_no_longer_than_another(tmp_path: Path) -> None:
+    begun = time.process_time()
+    cleaned(tmp_path, f'{json.dumps(SECRET)} "' + '\\"' * 150_000 + "\n")
+    assert time.process_time() - begun < 5

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.harness, pytest.mark.timeout(900)]
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 # Everything that lmms-eval's own parser of model arguments would change.
+ODD_SPACES = "007\u3000full\u00a0none\u200bzero"
 DIFFICULT = "A=b, \"c\" {d: [1, 2]} 'é日' 1e5,x=true"
 
 
@@ -51,6 +52,10 @@ def test_scores_repeat_with_and_without_the_warm_start_and_progress_is_seen(tmp_
     seen = ProgressReport.model_validate_json(first.until(PROGRESS_FILE, '"completed":2'))
     assert (seen.stage, seen.total) == (Stage.EVALUATING, 4)
     assert seen.rate
+    # As mmbench and others do: in lmms-eval's own folder, under a name that ends as that of its results.
+    submissions = first.directory / "output" / "submissions"
+    submissions.mkdir()
+    (submissions / "mmbench_en_dev_results.json").write_text("[]")
     outcome = ended(first)
     assert outcome.reason is Reason.SUCCEEDED
     assert outcome.answers.samples == 4
@@ -64,15 +69,16 @@ def test_scores_repeat_with_and_without_the_warm_start_and_progress_is_seen(tmp_
 
 def answers(runner: RunnerProcess, outcome: Outcome) -> object:
     """The score, and every answer with all that is on record of it."""
-    results = parse_results((runner.directory / str(outcome.results)).read_text())
+    results = parse_results((runner.directory / str(outcome.results)).read_bytes())
     samples = (runner.directory / outcome.samples["smoke_vqa"]).read_text()
     return score_table(results, max_bytes=10_000).scores["smoke_vqa"]["smoke_accuracy,none"], samples
 
 
 def test_model_args_arrive_as_they_are(tmp_path: Path, smoke: Path) -> None:
-    runner = start(tmp_path, smoke, modelArgs={"response": DIFFICULT, "model_name": "007"})
+    runner = start(tmp_path, smoke, modelArgs={"response": DIFFICULT, "model_name": ODD_SPACES})
     outcome = ended(runner)
     assert outcome.reason is Reason.SUCCEEDED
+    assert (outcome.results or "").startswith(f"output/{ODD_SPACES}/")
     (path,) = outcome.samples.values()
     answers = {json.loads(line)["filtered_resps"] for line in (runner.directory / path).read_text().splitlines()}
     assert answers == {DIFFICULT}

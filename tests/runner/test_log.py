@@ -1,5 +1,6 @@
 """The log on its way out: lines whole, bars collapsed, secrets hidden wherever the bytes were cut."""
 
+import errno
 import io
 import os
 import tempfile
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from lmms_eval_core.log import MARK_EVERY, offset_of
 from lmms_eval_core.redact import HIDDEN, Redactor
+from lmms_eval_runner import log as log_module
 from lmms_eval_runner.lines import BAR_SECONDS, MAX_READ, MAX_SHOWN, LineReader
-from lmms_eval_runner.log import LogCopy
+from lmms_eval_runner.log import MAX_PENDING, LogCopy, LogFile, raw_log
 from lmms_eval_runner.redaction import secrets
 
 SECRET = "s3cr3t-value-of-a-secret"
@@ -142,3 +144,76 @@ def test_a_full_disk_ends_nothing(tmp_path: Path) -> None:
 )
 def test_values_of_secrets(environ: dict[str, str], names: list[str], text: str, shown: str) -> None:
     assert Redactor(secrets(environ, names))(text) == shown
+
+
+class Volume:
+    """A file of a volume with so much `room` left."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.content = room, b""
+
+    def write(self, data: bytes) -> int:
+        taken = data[: self.room]
+        if not taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= len(taken)
+        self.content += taken
+        return len(taken)
+
+    def close(self) -> None:
+        return
+
+
+def log_on(volume: Volume, path: Path) -> LogFile:
+    log = LogFile(path)
+    log._file.close()
+    log._file = volume  # type: ignore[assignment]
+    return log
+
+
+def test_what_a_full_volume_did_not_take_is_written_when_there_is_room(tmp_path: Path) -> None:
+    volume = Volume(room=10)
+    log = log_on(volume, tmp_path / "log.txt")
+    for line in (b"the first line\n", b"the second\n"):
+        with pytest.raises(OSError, match="No space"):
+            log.write(line)
+    assert volume.content == b"the first "
+    volume.room = 1000
+    log.write(b"the last\n")
+    assert volume.content == b"the first line\nthe second\nthe last\n"
+
+
+def test_of_more_than_can_be_kept_the_end_is_kept_and_the_loss_is_said(tmp_path: Path) -> None:
+    volume, line = Volume(room=0), b"x" * 999 + b"\n"
+    log = log_on(volume, tmp_path / "log.txt")
+    for _ in range(3 * MAX_PENDING // 1000):
+        with pytest.raises(OSError, match="No space"):
+            log.write(line)
+    volume.room = 2 * MAX_PENDING
+    log.write(b"the last\n")
+    notes = [found for found in volume.content.splitlines() if found.startswith(b"lmms-eval-runner: ")]
+    assert len(notes) == 1 and b"are missing here, because the volume was full" in notes[0]
+    assert len(volume.content) < MAX_PENDING and volume.content.endswith(line + b"the last\n")
+
+
+def test_the_raw_log_takes_no_memory_once_it_is_copied() -> None:
+    with raw_log() as raw:
+        log = LogCopy(raw, [], redact=Redactor(), clock=lambda: 0.0, see=lambda line: None)
+        for _ in range(8):
+            os.write(raw, b"a line of the log\n" * 50_000)
+            log.pump()
+        assert os.fstat(raw).st_size == 8 * 900_000
+        assert os.fstat(raw).st_blocks * 512 <= 8192
+
+
+def test_a_flood_is_passed_over_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "MAX_BACKLOG", 1000)
+    seen: list[str] = []
+    with raw_log() as raw:
+        log = LogCopy(raw, [], redact=Redactor(), clock=lambda: 0.0, see=seen.append)
+        os.write(raw, b"first\nopen")
+        log.pump()
+        os.write(raw, b"x" * 2000 + b"\nlast\n")
+        log.finish()
+    assert (seen[0], seen[1], seen[-1]) == ("first", "open", "last")
+    assert "bytes of the log are missing here" in seen[2]

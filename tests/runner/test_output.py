@@ -1,10 +1,13 @@
 """What lmms-eval wrote, found again; the environment and the counters around it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lmms_eval_core.results import InvalidResults
+from lmms_eval_core.run import Harness, RunInput
 from lmms_eval_runner import output
 from lmms_eval_runner.environment import harness_environment
 from lmms_eval_runner.memory import memory_kills
@@ -13,15 +16,54 @@ from lmms_eval_runner.output import Output, answers_expected, empty_output, find
 STAMP = "20261123_073514"
 
 
-@pytest.mark.parametrize("folder", [".", "org__model"])
+def run(**model_args: str) -> RunInput:
+    harness = Harness(model="dummy", tasks=["mme"], model_args=dict(model_args))
+    return RunInput(namespace="ns", name="e", uid="u", attempt=1, harness=harness)
+
+
+def write(directory: Path, *paths: str) -> None:
+    for path in paths:
+        (directory / "output" / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / "output" / path).write_text("{}")
+
+
+@pytest.mark.parametrize("folder", ["", "org__model/", "full\u3000width\u00a0and\u200bnone/"])
 def test_finds_results_in_the_model_folder_and_beside_it(tmp_path: Path, folder: str) -> None:
-    place = tmp_path / folder
-    place.mkdir(exist_ok=True)
-    for name in (f"{STAMP}_results.json", f"{STAMP}_samples_mme.jsonl", f"{STAMP}_samples_a_samples_b.jsonl"):
-        (place / name).write_text("{}")
-    found = find_output(tmp_path)
-    assert found.results == place / f"{STAMP}_results.json"
-    assert set(found.samples) == {"mme", "a_samples_b"}
+    names = [f"{folder}{STAMP}_{rest}" for rest in ("results.json", "samples_mme.jsonl", "samples_a_samples_b.jsonl")]
+    write(tmp_path, *names)
+    results, mme, odd = (f"output/{name}" for name in names)
+    assert find_output(run(), tmp_path) == Output(results, {"mme": mme, "a_samples_b": odd})
+
+
+def test_what_tasks_write_is_not_taken_for_lmms_evals_own(tmp_path: Path) -> None:
+    own, samples = f"org__m/{STAMP}_results.json", f"org__m/{STAMP}_samples_mme.jsonl"
+    tasks = [
+        "submissions/mmbench_en_dev_results.json",
+        "submissions/vatex_captions_val_results.json",
+        "submissions/my_samples_mme.jsonl",
+        f"submissions/{STAMP}_samples_mme.jsonl",
+        f"org__m/deeper/{STAMP}_results.json",
+        "org__m/z_results.json",
+        f"org__m/z_{STAMP}_results.json",
+        "org__m/20261123_073515_samples_mme.jsonl",
+    ]
+    write(tmp_path, *tasks)
+    assert find_output(run(pretrained="org/m"), tmp_path) == Output(None, {})
+    write(tmp_path, own, samples)
+    assert find_output(run(pretrained="org/m"), tmp_path) == Output(f"output/{own}", {"mme": f"output/{samples}"})
+
+
+def test_the_models_folder_comes_before_a_tasks(tmp_path: Path) -> None:
+    write(tmp_path, f"org__m/{STAMP}_results.json", "submissions/20991231_000000_results.json")
+    assert find_output(run(pretrained="org/m"), tmp_path).results == f"output/org__m/{STAMP}_results.json"
+    write(tmp_path, f"{STAMP}_results.json")
+    assert find_output(run(), tmp_path).results == f"output/{STAMP}_results.json"
+
+
+def test_no_more_samples_than_an_outcome_can_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "MAX_SAMPLE_FILES", 3)
+    write(tmp_path, f"m/{STAMP}_results.json", *(f"m/{STAMP}_samples_{n}.jsonl" for n in range(5)))
+    assert set(find_output(run(), tmp_path).samples) == {"0", "1", "2"}
 
 
 def test_follows_no_link(tmp_path: Path) -> None:
@@ -32,21 +74,24 @@ def test_follows_no_link(tmp_path: Path) -> None:
     place.mkdir()
     (place / "model").symlink_to(elsewhere)
     (place / f"{STAMP}_results.json").symlink_to(elsewhere / f"{STAMP}_results.json")
-    assert find_output(place) == Output(None, {})
+    assert find_output(run(), tmp_path) == Output(None, {})
+
+
+def test_a_folder_that_no_json_can_name_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, f"m/{STAMP}_results.json", f"\udcff/{STAMP}_results.json")
+    assert find_output(run(), tmp_path).results == f"output/m/{STAMP}_results.json"
 
 
 def test_the_newest_results_count(tmp_path: Path) -> None:
-    for stamp in ("20261123_070000", "20261123_080000"):
-        (tmp_path / f"{stamp}_results.json").write_text("{}")
-    assert find_output(tmp_path).results == tmp_path / "20261123_080000_results.json"
+    write(tmp_path, "20261123_070000_results.json", "20261123_080000_results.json")
+    assert find_output(run(), tmp_path).results == "output/20261123_080000_results.json"
 
 
 def test_an_earlier_attempt_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / f"{STAMP}_results.json").write_text("{}")
-    empty_output(tmp_path)
-    assert find_output(tmp_path) == Output(None, {})
-    assert find_output(tmp_path / "missing") == Output(None, {})
+    write(tmp_path, f"model/{STAMP}_results.json")
+    empty_output(tmp_path / "output")
+    assert find_output(run(), tmp_path) == Output(None, {})
+    assert find_output(run(), tmp_path / "missing") == Output(None, {})
 
 
 def test_results_are_read_up_to_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +114,15 @@ def test_half_a_results_file_is_none(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("rows", [None, [], {"mme": 3}, {"mme": {"effective": "x"}}])
 def test_a_strange_number_of_samples_is_none(rows: object) -> None:
     assert answers_expected({"n-samples": rows}) == 0
+
+
+def test_the_harness_has_the_name_of_a_user() -> None:
+    assert harness_environment({"USER": ""}, run_directory=Path("/run"))["USER"] == "lmms-eval"
+    assert harness_environment({"USER": "me"}, run_directory=Path("/run"))["USER"] == "me"
+    script = "import getpass; print(getpass.getuser())"
+    environment = harness_environment({}, run_directory=Path("/run"))
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "lmms-eval\n"
 
 
 def test_the_harness_is_nobody_elses_rank() -> None:

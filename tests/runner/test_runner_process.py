@@ -84,10 +84,18 @@ def test_results_of_an_earlier_attempt_do_not_count(tmp_path: Path) -> None:
 
 
 def test_half_a_results_file_is_no_success(tmp_path: Path) -> None:
-    runner = RunnerProcess(tmp_path, "(output / 'x_results.json').write_text('{\"results\":')")
+    runner = RunnerProcess(tmp_path, "(output / '20261123_070000_results.json').write_text('{\"results\":')")
     runner.publish()
     assert runner.wait() == 70
     assert "not JSON" in runner.outcome().message
+
+
+def test_the_submission_file_of_a_task_is_not_taken_for_the_results(tmp_path: Path) -> None:
+    submission = "(output / 'submissions').mkdir(); (output / 'submissions' / 'mmbench_en_dev_results.json').write_text('[]')"
+    runner = RunnerProcess(tmp_path, f"{submission}; {SUCCESS}")
+    runner.publish()
+    assert runner.wait() == 0
+    assert runner.outcome().results == "output/model/20261123_070000_results.json"
 
 
 def test_a_crash_after_the_results_is_told_and_changes_nothing(tmp_path: Path) -> None:

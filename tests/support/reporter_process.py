@@ -176,8 +176,8 @@ class RunFiles:
         self.outcome(
             "Succeeded",
             0,
-            results=self.output("r.json", json.dumps(results)),
-            samples={"tiny_vqa": self.output("s.jsonl", '{"doc_id": 0}\n{"doc_id": 1}\n')},
+            results=self.output("20261123_070000_results.json", json.dumps(results)),
+            samples={"tiny_vqa": self.output("20261123_070000_samples_tiny_vqa.jsonl", '{"doc_id": 0}\n{"doc_id": 1}\n')},
             **fields,
         )
 

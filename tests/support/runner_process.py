@@ -48,7 +48,7 @@ class RunnerProcess:
         self.directory.mkdir(exist_ok=True)
         given = {"LMMS_EVAL_RUN_DIRECTORY": str(self.directory), "LMMS_EVAL_RUN": json.dumps(run_input(**(run or {})))}
         if script is not None:
-            given |= {"PYTHONPATH": str(_stand_in(directory / "stand-in")), "HARNESS_SCRIPT": script}
+            given |= {"PYTHONPATH": str(stand_in(directory / "stand-in")), "HARNESS_SCRIPT": script}
         self.output = directory / "stdout.txt"
         with self.output.open("wb") as output:
             command = [sys.executable, "-m", "lmms_eval_runner"]
@@ -94,7 +94,8 @@ def run_input(**fields: Any) -> dict[str, Any]:
     return {**identity, "harness": {"model": "dummy", "tasks": ["t"]}, **fields}
 
 
-def _stand_in(folder: Path) -> Path:
+def stand_in(folder: Path) -> Path:
+    """A package in the place of lmms-eval, which runs the script in HARNESS_SCRIPT; what to put on PYTHONPATH."""
     package = folder / "lmms_eval"
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").touch()

@@ -7,10 +7,11 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from lmms_eval_client.errors import AnswerUnreadable
 from lmms_eval_client.results import Results
+from lmms_eval_core.json_text import parsed
 from lmms_eval_core.wire import (
     CancelResponse,
     EvaluateRequest,
@@ -59,9 +60,9 @@ class Page(NamedTuple, Generic[T]):
 def as_json(response: httpx.Response) -> JSON:
     """The answer as lmms-eval's own client returns it."""
     try:
-        answer = response.json()
+        answer = parsed(response.content)
     except ValueError as error:
-        raise AnswerUnreadable(f"{response.url} did not answer in JSON: is it an lmms-eval server?") from error
+        raise AnswerUnreadable(f"{response.url} did not answer in JSON: {error}. Is it an lmms-eval server?") from error
     if not isinstance(answer, dict):
         raise AnswerUnreadable(f"{response.url} answered with {type(answer).__name__}: is it an lmms-eval server?")
     return answer
@@ -72,8 +73,8 @@ def as_model(model: type[ModelT]) -> Reader[ModelT]:
 
     def read(response: httpx.Response) -> ModelT:
         try:
-            return model.model_validate_json(response.content)
-        except ValidationError as error:
+            return model.model_validate(parsed(response.content))
+        except ValueError as error:
             raise AnswerUnreadable(f"{response.url} did not answer with a {model.__name__}: {error}") from error
 
     return read
@@ -110,7 +111,8 @@ def evaluate(fields: Mapping[str, Any], read: Reader[T], *, dry_run: bool = Fals
 
 def submit(request: EvaluateRequest, *, dry_run: bool, idempotency_key: str | None) -> Call[JobSubmitResponse]:
     """POST /evaluate from a typed request."""
-    fields = request.model_dump(mode="json", exclude_none=True)
+    # What nobody gave is not sent: the server would take it for wanted.
+    fields = request.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     return evaluate(fields, as_model(JobSubmitResponse), dry_run=dry_run, idempotency_key=idempotency_key)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 
+from lmms_eval_core.json_text import parsed
 from lmms_eval_core.wire import JobInfo
 
 MAX_SHOWN = 300
@@ -117,7 +118,7 @@ def unreachable(error: httpx.TransportError, address: str) -> ServerUnreachable:
 
 def _problem(response: httpx.Response) -> dict[str, Any]:
     try:
-        answer = response.json()
+        answer = parsed(response.content)
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}

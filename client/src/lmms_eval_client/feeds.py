@@ -6,11 +6,11 @@ A feed knows the call that goes on from where it is; `client` and `aio` make tha
 from typing import Any, Final, Protocol, TypeVar
 
 import httpx
-from pydantic import ValidationError
 
 from lmms_eval_client import calls
 from lmms_eval_client.calls import Call
 from lmms_eval_client.errors import AnswerUnreadable
+from lmms_eval_core.json_text import parsed
 from lmms_eval_core.wire import JobInfo
 
 ItemT = TypeVar("ItemT")
@@ -154,6 +154,6 @@ def _number(text: str | None, known: NumberT) -> int | NumberT:
 
 def _job(data: str) -> JobInfo:
     try:
-        return JobInfo.model_validate_json(data)
-    except ValidationError as error:
+        return JobInfo.model_validate(parsed(data.encode()))
+    except ValueError as error:
         raise AnswerUnreadable(f"An event that is no state of a job: {error}") from error

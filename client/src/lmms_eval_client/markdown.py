@@ -42,6 +42,11 @@ def markdown(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "".join(f"|{'|'.join(line)}|\n" for line in zip(*columns, strict=True))
 
 
+def text_of(value: Any) -> str:
+    """As `str` has it, also of an integer of more digits than `str` takes."""
+    return str(Decimal(value)) if type(value) is int else str(value)
+
+
 def _column(heading: str, values: Sequence[Any]) -> list[str]:
     """Numbers to the right, with as many decimals as the most exact of them needs; beside words, whole numbers stay whole."""
     cells = list(_cells(values))
@@ -61,13 +66,13 @@ def _cells(values: Sequence[Any]) -> Iterator[Cell]:
     for value in values:
         kind = _kind(value, above)
         above[kind] += 1
-        yield Cell(re.sub(r"\r?\n", " ", str(value)), kind)
+        yield Cell(re.sub(r"\r?\n", " ", text_of(value)), kind)
 
 
 def _kind(value: Any, above: Counter[Kind]) -> Kind:
     if type(value) in OF_TYPES:
         return OF_TYPES[type(value)]
-    text = str(value)
+    text = text_of(value)
     if not text.strip():
         return Kind.BLANK
     # Below words, what looks like a number is taken for one more word.
@@ -84,7 +89,8 @@ def _decimals(text: str) -> str:
 def _shown(cell: Cell, places: int) -> str:
     if cell.kind not in NUMBERS:
         return cell.text
-    number = Decimal(cell.text) if cell.kind is Kind.REAL else Decimal(int(cell.text.partition(".")[0]))
+    # As an integer, nought has no sign; `int` takes 4,300 digits at most.
+    number = Decimal(cell.text) if cell.kind is Kind.REAL else Decimal(cell.text.partition(".")[0]) or Decimal()
     return f"{number:.{places}f}"
 
 

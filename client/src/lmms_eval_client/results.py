@@ -1,6 +1,5 @@
 """The results of a job: lmms-eval's own results file, its scores as typed objects, and the table that lmms-eval prints."""
 
-import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +16,13 @@ class Results:
 
     @property
     def scores(self) -> dict[str, dict[str, Metric]]:
-        """Task or group, metric with its filter, then `value` and `stderr`; None where there is no number."""
+        """Task or group, metric with its filter, then `value` and `stderr`; None where there is no number.
+
+        A metric that is a mapping is shown number by number: `metric.name,filter`.
+        """
         if not isinstance(self.output.get("results"), dict):
             return {}
-        return score_table(self.output, max_bytes=sys.maxsize).scores
+        return score_table(self.output, max_tasks=None).scores
 
     def rows(self) -> list[dict[str, Any]]:
         """One row for each metric of each task, with the columns of lmms-eval's table."""

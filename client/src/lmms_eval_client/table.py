@@ -6,7 +6,7 @@ Columns that only its --baseline fills are left out: no evaluation here has one.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from lmms_eval_client.markdown import markdown
+from lmms_eval_client.markdown import markdown, text_of
 
 # What lmms-eval writes beside a metric under the metric's name with one of these endings, and the column that shows it.
 BESIDE: Final = {
@@ -74,7 +74,10 @@ def _part(output: Row, key: str) -> Row:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return None
 
 
 def _scores(output: Row, part: str, heading: str) -> str:
@@ -97,4 +100,4 @@ def _throughput(measured: Row) -> str:
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else text_of(value)

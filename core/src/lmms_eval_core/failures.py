@@ -29,6 +29,7 @@ ENDINGS: Final = (
     Ending(Reason.GPU_ERROR, 71, True, "a CUDA or NCCL fault other than memory"),
     Ending(Reason.ALL_ANSWERS_FAILED, 72, False, "every answer was a failure that lmms-eval swallowed"),
     Ending(Reason.PUBLISH_FAILED, 73, True, "the results could not be published in time"),
+    Ending(Reason.DISK_FULL, 74, False, "a volume that the evaluation writes to was full"),
     Ending(Reason.INTERRUPTED, 75, True, "the evaluation was stopped by a signal"),
     Ending(Reason.ACCESS_DENIED, 77, False, "a gated or private model or data set: access denied"),
     Ending(Reason.PREEMPTED, None, True, "the pod was preempted or disrupted"),

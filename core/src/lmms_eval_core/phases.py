@@ -62,6 +62,7 @@ class Reason(StrEnum):
     ACCESS_DENIED = "AccessDenied"
     EVALUATION_ERROR = "EvaluationError"
     OUT_OF_MEMORY = "OutOfMemory"
+    DISK_FULL = "DiskFull"
     ALL_ANSWERS_FAILED = "AllAnswersFailed"
     UNREACHABLE = "Unreachable"
     GPU_ERROR = "GPUError"

@@ -15,7 +15,8 @@ _ESCAPES = re.compile(
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # window titles, links
     r"|\x1b[ -/]*[0-~]"  # the rest
 )
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# The last ones turn the direction of the text around them, as of a table's other columns.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _VALUE = r"[A-Za-z0-9_./+=~@%^&*!$-]{6,}"
 _KEY = r"api[_-]?key|access[_-]?key|secret[_-]?key|password|passwd"

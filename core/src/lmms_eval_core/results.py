@@ -2,61 +2,88 @@
 
 import json
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
+from lmms_eval_core.json_text import MAX_DEPTH, number, shape
 from lmms_eval_core.status import Metric, Scores
 
-MAX_TASKS = 512
+MAX_TASKS: Final = 512
 # The columns of `kubectl get` then fit a terminal of 120 characters.
-MAX_SUMMARY = 28
+MAX_SUMMARY: Final = 28
+# Of one metric that is a mapping; lmms-eval's own ones have up to some dozens of numbers.
+MAX_PARTS: Final = 256
+# A results file: 0.7.3 knows 1,985 names of tasks and groups; 500,000 values take about 120 MB when they are parsed.
+MAX_RESULT_ROWS: Final = 20_000
+MAX_VALUES: Final = 500_000
+
+# lmms-eval writes a metric's uncertainty beside it, under the metric's name with one of these endings.
+UNCERTAINTY: Final = ("_stderr", "_stderr_clt", "_stderr_clustered")
 
 
 class InvalidResults(Exception):
-    """The file is not a results file of lmms-eval."""
+    """The file is not a results file of lmms-eval, or is larger than anybody may read."""
 
 
 class ScoreTable(NamedTuple):
-    """Scores that fit into `max_bytes` of JSON, and whether some had to be left out."""
+    """Scores that fit, and the names of the tasks and groups that did not."""
 
     scores: Scores
-    truncated: bool
+    omitted: list[str]
 
 
-def parse_results(content: str) -> dict[str, Any]:
-    """The results file; InvalidResults unless it is an object with a `results` object in it."""
+def parse_results(content: bytes) -> dict[str, Any]:
+    """The results file; InvalidResults unless it is an object with a `results` object in it, within the bounds."""
+    check_bounds(content)
     try:
-        parsed = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        parsed = json.loads(content.decode(), parse_int=number)
+    except ValueError as error:
         raise InvalidResults(f"the results file is not JSON: {error}") from error
     if not isinstance(parsed, dict) or not isinstance(parsed.get("results"), dict):
         raise InvalidResults("the results file has no 'results' object")
+    if len(parsed["results"]) > MAX_RESULT_ROWS:
+        raise InvalidResults(f"the results file has more than {MAX_RESULT_ROWS} tasks and groups")
     return parsed
 
 
-def score_table(results: dict[str, Any], *, max_bytes: int) -> ScoreTable:
-    """Scores per task and group, in the file's order, until `max_bytes` are full."""
+def check_bounds(content: bytes) -> None:
+    """InvalidResults for a text that would take too much memory to parse, whether it is JSON or not."""
+    found = shape(content)
+    if found.values > MAX_VALUES:
+        raise InvalidResults(f"the results file has more than {MAX_VALUES} values")
+    if found.depth > MAX_DEPTH:
+        raise InvalidResults(f"the results file is nested deeper than {MAX_DEPTH} levels")
+
+
+def score_table(
+    results: dict[str, Any], *, max_bytes: int | None = None, asked: Sequence[str] = (), max_tasks: int | None = MAX_TASKS
+) -> ScoreTable:
+    """Scores per task and group, of those first whose names or patterns are `asked` for, until `max_bytes` of JSON are full."""
     scores: Scores = {}
+    omitted: list[str] = []
     used = 2
-    for task, metrics in _tasks(results):
-        size = len(json.dumps({task: {name: metric.model_dump() for name, metric in metrics.items()}}))
-        if used + size > max_bytes or len(scores) == MAX_TASKS:
-            return ScoreTable(scores, True)
+    for task, metrics in _asked_first(_tasks(results), asked):
+        size = 0 if max_bytes is None else _wire_size(task, metrics)
+        if (max_bytes is not None and used + size > max_bytes) or len(scores) == max_tasks:
+            omitted.append(task)
+            continue
         scores[task] = metrics
         used += size
-    return ScoreTable(scores, False)
+    return ScoreTable(scores, omitted)
 
 
 def summary(results: dict[str, Any], scores: Scores) -> str:
-    """One short line for the Score column: the first metric of a group where there is one, else of the first tasks."""
+    """One short line for the Score column: a number of each group where there is one, else of the first tasks."""
     listed = results.get("groups")
     groups = [task for task in listed if task in scores] if isinstance(listed, dict) else []
-    parts = [f"{task} {number(metric.value)}" for task, metric in _first_metrics(scores, groups or list(scores))]
+    parts = [f"{task} {number_text(_first_number(scores[task]))}" for task in (groups or scores)]
     line = ", ".join(parts)
     return line if len(line) <= MAX_SUMMARY else line[: MAX_SUMMARY - 1] + "…"
 
 
-def number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
     """A score for a person: four significant digits."""
     return "n/a" if value is None else f"{value:.4g}"
 
@@ -70,36 +97,58 @@ def answer_texts(answer: Any) -> Iterator[str]:
         yield str(answer)
 
 
-def _first_metrics(scores: Scores, tasks: list[str]) -> Iterator[tuple[str, Metric]]:
-    for task in tasks:
-        for metric in scores[task].values():
-            yield task, metric
-            break
+def _asked_first(tasks: dict[str, dict[str, Metric]], asked: Sequence[str]) -> list[tuple[str, dict[str, Metric]]]:
+    """In the file's order, but for what was asked for: by name first, then by pattern."""
+    names = set(asked)
+    patterns = [name for name in asked if "*" in name or "?" in name]
+
+    def place(task: str) -> int:
+        return 0 if task in names else 1 if any(fnmatchcase(task, pattern) for pattern in patterns) else 2
+
+    return sorted(tasks.items(), key=lambda item: place(item[0]))
 
 
-def _tasks(results: dict[str, Any]) -> Iterator[tuple[str, dict[str, Metric]]]:
-    for task, row in results["results"].items():
-        metrics = _metrics(row) if isinstance(row, dict) else {}
-        if metrics:
-            yield str(task), metrics
+def _wire_size(task: str, metrics: dict[str, Metric]) -> int:
+    return len(json.dumps({task: {name: metric.model_dump() for name, metric in metrics.items()}}))
 
 
-# lmms-eval writes a metric's uncertainty beside it, under the metric's name with one of these endings.
-UNCERTAINTY = ("_stderr", "_stderr_clt", "_stderr_clustered")
+def _first_number(metrics: dict[str, Metric]) -> float | None:
+    return next((metric.value for metric in metrics.values() if metric.value is not None), None)
+
+
+def _tasks(results: dict[str, Any]) -> dict[str, dict[str, Metric]]:
+    rows = {str(task): _metrics(row) for task, row in results["results"].items() if isinstance(row, dict)}
+    return {task: metrics for task, metrics in rows.items() if metrics}
 
 
 def _metrics(row: dict[str, Any]) -> dict[str, Metric]:
-    values = [key for key in row if "," in key and not key.split(",", 1)[0].endswith(UNCERTAINTY)]
-    return {key: Metric(value=_finite(row[key]), stderr=_finite(row.get(_stderr_key(key)))) for key in values}
+    metrics: dict[str, Metric] = {}
+    for key in row:
+        metric, comma, name = key.partition(",")
+        if not comma or metric.endswith(UNCERTAINTY):
+            continue
+        value, stderr = row[key], row.get(f"{metric}_stderr,{name}")
+        parts = dict(islice(_numbers(value), MAX_PARTS)) if isinstance(value, dict) else {}
+        if parts:
+            errors = dict(islice(_numbers(stderr), MAX_PARTS))
+            metrics |= {f"{metric}{path},{name}": Metric(value=part, stderr=errors.get(path)) for path, part in parts.items()}
+        else:
+            metrics[key] = Metric(value=_finite(value), stderr=_finite(stderr))
+    return metrics
 
 
-def _stderr_key(key: str) -> str:
-    metric, name = key.split(",", 1)
-    return f"{metric}_stderr,{name}"
+def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in a mapping, each under the names that lead to it, joined by dots."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _numbers(part, f"{path}.{name}")
+    elif (found := _finite(value)) is not None:
+        yield path, found
 
 
 def _finite(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """A number, or a bool as 1 or 0; None for all else."""
+    if not isinstance(value, bool | int | float):
         return None
     try:
         converted = float(value)

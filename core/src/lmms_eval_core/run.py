@@ -29,6 +29,9 @@ OUTPUT_DIRECTORY: Final = "output"
 
 # A user's code shares the run directory: nobody reads more than this of a small file.
 MAX_JSON_BYTES: Final = 1024 * 1024
+# The outcome names the files of samples: so many, of 800 bytes each with their folder, fit.
+MAX_OUTCOME_BYTES: Final = 4 * 1024 * 1024
+MAX_SAMPLE_FILES: Final = 4000
 # Parsed by the reporter too, whose memory is small: parsed JSON takes about ten times its text.
 MAX_RESULTS_BYTES: Final = 16 * 1024 * 1024
 

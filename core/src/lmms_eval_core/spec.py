@@ -37,6 +37,8 @@ URL_LOGIN = r"://[^/?#\s@]*@"
 REMOTE_CODE_ARG = "trust_remote_code"
 
 SECRET_ENV = r"(?i)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$"
+# What a switch may hold: HF_HUB_DISABLE_IMPLICIT_TOKEN=1 is no secret, whatever its name ends in.
+SWITCH = r"(?i)^([01]|true|false|yes|no|on|off)?$"
 # Names that steer the harness, the loader or our own runner; the pod sets them, a user must not.
 RESERVED_ENV = (
     r"^(LD_.*|PYTHON.*|LMMS_EVAL_RUN.*|LMMS_EVAL_PLUGINS|KUBERNETES_.*|PATH|HOME|TMPDIR|SHELL|BASH_ENV|ENV|IFS"
@@ -85,7 +87,7 @@ class EnvVar(Resource):
         json_schema_extra=validations(
             cel("has(self.value) != has(self.secretKeyRef)", "give either value or secretKeyRef"),
             cel(
-                f"!has(self.value) || !{matches(SECRET_ENV, 'self.name')}",
+                f"!has(self.value) || !{matches(SECRET_ENV, 'self.name')} || {matches(SWITCH, 'self.value')}",
                 "a secret is given by reference: use secretKeyRef instead of value",
             ),
             cel(
@@ -227,10 +229,14 @@ class EvaluationSpec(Resource):
     seed: (
         Annotated[
             int | str,
-            int_or_string(r"^[0-9]+(,[0-9]+){0,3}$", "give a seed, or up to four separated by commas", max_length=64),
+            int_or_string(
+                r"^([0-9]+|None)(,([0-9]+|None)){0,3}$",
+                "give a seed, or up to four separated by commas, each a number or None",
+                max_length=64,
+            ),
         ]
         | None
-    ) = Field(default=None, description="One seed, or up to four separated by commas (--seed).")
+    ) = Field(default=None, description="One seed, or up to four separated by commas; None sets none (--seed).")
     repeats: Annotated[int, Field(ge=1, le=1000)] | None = Field(default=None, description="--repeats")
     system_instruction: Annotated[str, Field(max_length=16384)] | None = Field(default=None, description="--system_instruction")
     apply_chat_template: bool | None = Field(default=None, description="--apply_chat_template")

@@ -66,6 +66,13 @@ class Metric(Resource):
         return {"value": self.value, "stderr": self.stderr}
 
 
+class OmittedScores(Resource):
+    """Tasks and groups whose scores did not fit into the status; `results.json` in the object store has them all."""
+
+    count: int
+    names: Annotated[list[Text], Field(max_length=64)] = Field(default_factory=list, description="The first of them.")
+
+
 class ArtifactFile(Resource):
     """One stored file."""
 
@@ -155,6 +162,11 @@ class EvaluationStatus(Resource):
     progress: Progress | None = Field(default=None, json_schema_extra=REPORTER)
     scores: Scores | None = Field(
         default=None, description="task: metric: {value, stderr}.", json_schema_extra={**REPORTER, "maxProperties": 512}
+    )
+    omitted_scores: OmittedScores | None = Field(
+        default=None,
+        description="What did not fit into scores, which begins with what spec.tasks names; results.json has it whole.",
+        json_schema_extra=REPORTER,
     )
     summary: Text | None = Field(default=None, description="The Score column.", json_schema_extra=REPORTER)
     artifacts: Artifacts | None = Field(default=None, json_schema_extra=REPORTER)

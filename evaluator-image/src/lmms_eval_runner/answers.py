@@ -3,15 +3,14 @@
 Files are read line by line and lines are bounded: one sample may carry its images.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
+from lmms_eval_core.json_text import MAX_LINE_BYTES, parsed_line
 from lmms_eval_core.results import answer_texts
 from lmms_eval_core.run import AnswerCounts
 
-MAX_SAMPLE_BYTES: Final = 16 * 1024 * 1024
 FAILED_MARK: Final = "[LMMS_EVAL_REQUEST_FAILED"
 
 
@@ -49,9 +48,9 @@ def _answer(sample: Any) -> Any:
 
 def _samples(path: Path) -> Iterator[Any]:
     with path.open("rb") as file:
-        while line := file.readline(MAX_SAMPLE_BYTES):
+        while line := file.readline(MAX_LINE_BYTES):
             if line.endswith(b"\n") or not _skip_to_end_of_line(file):
-                yield _parsed(line)
+                yield parsed_line(line)
             else:
                 yield None
 
@@ -59,15 +58,8 @@ def _samples(path: Path) -> Iterator[Any]:
 def _skip_to_end_of_line(file: BinaryIO) -> bool:
     """Whether there was anything to skip."""
     skipped = False
-    while rest := file.readline(MAX_SAMPLE_BYTES):
+    while rest := file.readline(MAX_LINE_BYTES):
         skipped = True
         if rest.endswith(b"\n"):
             break
     return skipped
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None

@@ -1,4 +1,4 @@
-"""Why a run without results ended: from exit code, log and memory counter to one reason and one sentence. Pure.
+"""Why a run without results ended: from exit code, log, memory counter and full volumes to a reason and a sentence. Pure.
 
 lmms-eval exits with 0 when an evaluation raised, so the log is what counts; the table is in `rules`.
 """
@@ -10,13 +10,16 @@ from typing import Final, NamedTuple
 
 from lmms_eval_core.phases import Reason
 
-from .rules import LAST_RULES, RULES, Rule, culprit_of
+from .disk import NONE_SEEN, SHARED_MEMORY, FullVolumes, remedy, volume_of
+from .rules import DISK_FULL, LAST_RULES, RULES, Rule, culprit_of
 from .tracebacks import Chain, Raised, chains
 
 MAX_TEXT: Final = 400
 ENDED_BY_EXCEPTION: Final = "Error during evaluation: "
 
 _USAGE_ERROR = re.compile(r"\berror: (?P<text>.+)$")
+_NO_SPACE = re.compile(DISK_FULL)
+_PATH = re.compile(r"(?<![\w.])/[^\s'\"<>:,;)]+")
 _NOT_SAVED = re.compile(r"Could not save results aggregated")
 _SIGNAL_OF_A_RANK = re.compile(r"Signal (?P<number>\d+) \(SIG\w+\) received by PID")
 # The exception that ended the run says only that another process has failed; that one's traceback stands before it.
@@ -26,12 +29,15 @@ _SEE_ELSEWHERE = re.compile(r"root cause|EngineDeadError|Engine core|DataLoader 
 class Evidence(NamedTuple):
     """What is known after the end. `exit_code` is negative for a death by signal; `lines` are the end of the log.
 
-    `model` and `endpoint` are what the model arguments say; the messages of lmms-eval often leave them out.
+    `full` are those of `mount_points` whose volumes had no room left. `model` and `endpoint` are what the model arguments
+    say; the messages of lmms-eval often leave them out.
     """
 
     exit_code: int
     lines: Sequence[str]
     memory_kills: int = 0
+    full: FullVolumes = NONE_SEEN
+    mount_points: Sequence[str] = ()
     gpus: int = 0
     model: str = ""
     endpoint: str = ""
@@ -54,7 +60,20 @@ def classify(evidence: Evidence) -> Verdict:
     verdict = _by_exception(evidence.lines) or _by_exit(evidence)
     if verdict.reason is Reason.GPU_ERROR and evidence.gpus == 0:
         return Verdict(Reason.BAD_ARGUMENTS, f"the evaluation wants a GPU, and spec.gpus is 0: {verdict.message}")
+    if verdict.reason is Reason.DISK_FULL:
+        return disk_full(verdict.message, evidence.mount_points, evidence.full)
     return _with_culprit(verdict, model=evidence.model, endpoint=evidence.endpoint)
+
+
+def disk_full(text: str, mount_points: Sequence[str], full: FullVolumes = NONE_SEEN) -> Verdict:
+    """Which volume was full: the one whose file `text` names, or else those that were seen to be full; and what to do."""
+    named = [volume_of(path, mount_points) for path in _PATH.findall(text)]
+    volumes = [point for point in named if point not in ("", "/")][:1] or full.at_end or full.ever
+    if not volumes:
+        return Verdict(Reason.DISK_FULL, f"a volume was full: {text}")
+    if volumes[0] == SHARED_MEMORY:
+        return Verdict(Reason.OUT_OF_MEMORY, f"{SHARED_MEMORY} is too small, {remedy(SHARED_MEMORY)}: {text}")
+    return Verdict(Reason.DISK_FULL, f"the volume at {' and '.join(volumes)} was full; {remedy(volumes[0])}: {text}")
 
 
 def classify_answers(example: str, count: int, *, endpoint: str = "") -> Verdict:
@@ -109,10 +128,15 @@ def _raised(raised: Raised) -> Verdict:
 def _by_exit(evidence: Evidence) -> Verdict:
     if evidence.exit_code == 2 and (usage := _last(_USAGE_ERROR, evidence.lines)):
         return Verdict(Reason.BAD_ARGUMENTS, f"lmms-eval refused an argument: {_short(usage['text'])}")
-    if number := _signal_number(evidence):
+    number = _signal_number(evidence)
+    # Memory that is mapped from a full volume cannot be written to: a bus error, and no exception.
+    if evidence.full.at_end and number in (0, signal.SIGBUS) and not _last(_NOT_SAVED, evidence.lines):
+        return Verdict(Reason.DISK_FULL, f"lmms-eval ended with exit code {evidence.exit_code} and without results")
+    if number:
         return Verdict(Reason.INTERRUPTED, f"lmms-eval was killed by {_signal_name(number)}")
-    if _last(_NOT_SAVED, evidence.lines):
-        return Verdict(Reason.EVALUATION_ERROR, f"lmms-eval could not save its results: {_after_not_saved(evidence.lines)}")
+    if said := not_saved(evidence.lines):
+        reason = Reason.DISK_FULL if _NO_SPACE.search(said) else Reason.EVALUATION_ERROR
+        return Verdict(reason, f"lmms-eval could not save its results: {said}")
     last_line = next((line for line in reversed(evidence.lines) if line.strip()), "nothing")
     return Verdict(
         Reason.EVALUATION_ERROR,
@@ -133,9 +157,10 @@ def _signal_name(number: int) -> str:
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
-def _after_not_saved(lines: Sequence[str]) -> str:
-    number = next(number for number, line in enumerate(lines) if _NOT_SAVED.search(line))
-    return _short(" ".join(lines[number + 1 : number + 2]).rpartition(" - ")[2])
+def not_saved(lines: Sequence[str]) -> str:
+    """Why lmms-eval could not save results or samples, which it logs and does not raise; empty where it could."""
+    number = next((number for number, line in enumerate(lines) if _NOT_SAVED.search(line)), None)
+    return "" if number is None else _short(" ".join(lines[number + 1 : number + 2]).rpartition(" - ")[2]) or "no reason given"
 
 
 def _last(pattern: re.Pattern[str], lines: Sequence[str]) -> re.Match[str] | None:

@@ -7,13 +7,14 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
+from lmms_eval_core.json_text import MAX_LINE_BYTES, STRING
 from lmms_eval_core.redact import HIDDEN
 
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_STRING: Final = re.compile(STRING)
 
 
 def hide(secrets: Iterable[str], files: Iterable[Path]) -> list[Path]:
@@ -48,11 +49,16 @@ def _cleaned(string: bytes, known: re.Pattern[str]) -> bytes:
 
 def _rewritten(path: Path, clean: Callable[[bytes], bytes]) -> bool:
     with path.open("rb") as file:
-        if all(clean(line) == line for line in file):
+        if all(clean(line) == line for line in _lines(file)):
             return False
         file.seek(0)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as target:
-            target.writelines(map(clean, file))
+            target.writelines(map(clean, _lines(file)))
             os.fchmod(target.fileno(), 0o644)
     os.replace(target.name, path)
     return True
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines; one that is longer than anybody takes comes in parts, which nobody is given."""
+    return iter(lambda: file.readline(MAX_LINE_BYTES), b"")

@@ -24,6 +24,7 @@ _LAUNCH_NAMES: Final = frozenset(
         ENV_RUN,
     }
 )
+USER_NAME: Final = "lmms-eval"
 _LAUNCH_PREFIXES: Final = ("SLURM_", "PMI_", "PMIX_", "OMPI_", "MPI_", "TORCHELASTIC_", "ACCELERATE_")
 
 
@@ -35,6 +36,9 @@ def harness_environment(environ: Mapping[str, str], *, run_directory: Path) -> d
         "PYTHONFAULTHANDLER": "1",
         "TQDM_MININTERVAL": environ.get("TQDM_MININTERVAL", "2"),
         ENV_RUN_DIRECTORY: str(run_directory),
+        # The pod's user has no entry in /etc/passwd, without which `getpass.getuser` and what asks it (torch, trackers) fails.
+        "USER": environ.get("USER") or USER_NAME,
+        "LOGNAME": environ.get("LOGNAME") or USER_NAME,
     }
 
 

@@ -1,6 +1,6 @@
 """From what a run left behind to its outcome. Success is a fresh results file that parses, and nothing else."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -8,11 +8,12 @@ from typing import Any, Final, NamedTuple
 from lmms_eval_core.failures import exit_code
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.results import InvalidResults
-from lmms_eval_core.run import MAX_JSON_BYTES, OUTPUT_DIRECTORY, AnswerCounts, Outcome, RunInput, Timings
+from lmms_eval_core.run import MAX_JSON_BYTES, AnswerCounts, Outcome, RunInput, Timings
 
 from .answers import Answers, count_answers, count_without_samples
 from .arguments import MODEL_KEYS, model_arg, reads_back
-from .classify import Evidence, Verdict, classify, classify_answers
+from .classify import Evidence, Verdict, classify, classify_answers, not_saved
+from .disk import FullVolumes
 from .meter import MARKS_FILE, Marks
 from .output import Output, answers_expected, find_output, read_results
 from .supervise import End
@@ -30,13 +31,15 @@ class Remains(NamedTuple):
     end: End
     watch: LogWatch
     memory_kills: int
+    full: FullVolumes
+    mount_points: Sequence[str]
     started_at: float
     ended_at: float
 
 
 def judge(remains: Remains) -> Outcome:
     """How the run ended, with everything there is to tell about it."""
-    output = find_output(remains.directory / OUTPUT_DIRECTORY)
+    output = find_output(remains.run, remains.directory)
     marks = read_marks(remains.directory)
     verdict, answers = _verdict(remains, output, marks)
     return Outcome(
@@ -44,8 +47,8 @@ def judge(remains: Remains) -> Outcome:
         exit_code=exit_code(verdict.reason),
         message=verdict.message,
         harness_exit_code=remains.end.exit_code,
-        results=_relative(output.results, remains.directory),
-        samples={task: str(path.relative_to(remains.directory)) for task, path in output.samples.items()},
+        results=output.results,
+        samples=output.samples,
         answers=answers,
         timings=_timings(marks, remains),
         versions=versions(PACKAGES),
@@ -86,10 +89,11 @@ def _verdict(remains: Remains, output: Output, marks: Marks) -> tuple[Verdict, A
     if output.results is None:
         return classify(_evidence(remains)), nothing
     try:
-        results = read_results(output.results)
+        results = read_results(remains.directory / output.results)
     except InvalidResults as error:
-        return Verdict(Reason.EVALUATION_ERROR, str(error)), nothing
-    answers = _answers(output, results, remains.watch)
+        verdict = classify(_evidence(remains))
+        return verdict if verdict.reason is Reason.DISK_FULL else Verdict(Reason.EVALUATION_ERROR, str(error)), nothing
+    answers = _answers(remains, output, results)
     return _of_results(remains, marks, answers), answers.counts
 
 
@@ -105,17 +109,21 @@ def _of_results(remains: Remains, marks: Marks, answers: Answers) -> Verdict:
         return classify_answers(
             example, answers.counts.samples, endpoint=model_arg(remains.run.harness.model_args, _ENDPOINT_KEYS)
         )
-    return Verdict(Reason.SUCCEEDED, _after_success(remains.end.exit_code))
+    return Verdict(Reason.SUCCEEDED, _after_success(remains))
 
 
-def _after_success(exit_code: int) -> str:
-    """A crash after the results were written changes nothing about them, and is told."""
-    return f"lmms-eval ended with exit code {exit_code} after it had written its results" if exit_code else ""
+def _after_success(remains: Remains) -> str:
+    """What happened after the results were written changes nothing about them, and is told."""
+    if said := not_saved(tuple(remains.watch.lines)):
+        return f"lmms-eval could not save all samples: {said}"
+    code = remains.end.exit_code
+    return f"lmms-eval ended with exit code {code} after it had written its results" if code else ""
 
 
-def _answers(output: Output, results: dict[str, Any], watch: LogWatch) -> Answers:
+def _answers(remains: Remains, output: Output, results: dict[str, Any]) -> Answers:
+    watch = remains.watch
     if output.samples:
-        return count_answers(output.samples.values(), swallowed=watch.swallowed)
+        return count_answers((remains.directory / path for path in output.samples.values()), swallowed=watch.swallowed)
     return count_without_samples(total=answers_expected(results), swallowed=watch.swallowed, gave_up=watch.gave_up)
 
 
@@ -124,6 +132,8 @@ def _evidence(remains: Remains) -> Evidence:
         exit_code=remains.end.exit_code,
         lines=tuple(remains.watch.lines),
         memory_kills=remains.memory_kills,
+        full=remains.full,
+        mount_points=remains.mount_points,
         gpus=remains.run.gpus,
         model=model_arg(remains.run.harness.model_args, MODEL_KEYS),
         endpoint=model_arg(remains.run.harness.model_args, _ENDPOINT_KEYS),
@@ -140,7 +150,3 @@ def _timings(marks: Marks, remains: Remains) -> Timings:
 
 def _between(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else round(max(0.0, end - start), 3)
-
-
-def _relative(path: Path | None, directory: Path) -> str | None:
-    return None if path is None else str(path.relative_to(directory))

@@ -1,12 +1,16 @@
 """Copies what the harness prints into `log.txt` and to our own output, line by line, without secrets and colours.
 
-The harness writes into a file that has no name: it never waits for a reader, and nobody else finds the raw text. Both copies
-are the same bytes, with a mark of their place from time to time (`lmms_eval_core.log`), so that a reader may change between them.
+The harness writes into memory that it takes for a file: it never waits for a reader, no volume that is full cuts its last
+words, and nobody else finds the raw text. What is copied is given back at once. Both copies are the same bytes, with a mark
+of their place from time to time (`lmms_eval_core.log`), so that a reader may change between them.
 """
 
+import ctypes
 import os
-from collections.abc import Callable, Sequence
-from typing import BinaryIO, Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol
 
 from lmms_eval_core.log import MARK_EVERY, PREFIX, mark
 from lmms_eval_core.redact import Redactor, plain
@@ -16,6 +20,67 @@ from .lines import MAX_SHOWN, LineReader
 _CHUNK: Final = 256 * 1024
 # Per call of `pump`: a flood of output must not keep its caller from everything else.
 _MAX_CHUNKS: Final = 64
+# Of what the harness writes faster than it can be copied, more is passed over.
+MAX_BACKLOG: Final = 64 * 1024 * 1024
+# Of what a full volume does not take; the run directory has a reserve for it.
+MAX_PENDING: Final = 512 * 1024
+_PUNCH_HOLE_AND_KEEP_SIZE: Final = 0x03
+
+
+class Output(Protocol):
+    """Where the log goes. OSError where it cannot."""
+
+    def write(self, data: bytes, /) -> int | None:
+        """Takes `data`."""
+
+    def flush(self) -> None:
+        """Sends on what it has taken."""
+
+
+@contextmanager
+def raw_log() -> Iterator[int]:
+    """A descriptor for the harness to write to."""
+    handle = os.memfd_create("lmms-eval-log")
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+class LogFile:
+    """`log.txt`. What a full volume does not take is kept, the end of it at least, and written once there is room."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._pending = b""
+        self._lost = 0
+
+    def __enter__(self) -> "LogFile":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write(self, data: bytes, /) -> int:
+        """Takes all of `data`; OSError where it is not yet written."""
+        self._pending += data
+        self._shorten()
+        self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        """Writes what is pending; OSError where that is still not possible."""
+        while self._pending:
+            written = self._file.write(self._pending)
+            self._pending = self._pending[written or 0 :]
+            self._lost = 0
+
+    def _shorten(self) -> None:
+        if len(self._pending) > MAX_PENDING:
+            whole = self._pending[-MAX_PENDING // 2 :].partition(b"\n")[2]
+            self._lost += len(self._pending) - len(whole)
+            note = f"{PREFIX}{self._lost} bytes of the log are missing here, because the volume was full\n"
+            self._pending = b"\n" + note.encode() + whole
 
 
 class LogCopy:
@@ -24,7 +89,7 @@ class LogCopy:
     def __init__(
         self,
         raw: int,
-        outputs: Sequence[BinaryIO],
+        outputs: Sequence[Output],
         *,
         redact: Redactor,
         clock: Callable[[], float],
@@ -39,12 +104,14 @@ class LogCopy:
 
     def pump(self) -> None:
         """Copies what the harness has written since the last call."""
+        self._pass_over_backlog()
         for _ in range(_MAX_CHUNKS):
             data = os.pread(self._raw, _CHUNK, self._offset)
             if not data:
-                return
+                break
             self._offset += len(data)
             self._copy(self._reader.feed(data, self._clock()))
+        self._give_back()
 
     def note(self, text: str) -> None:
         """A line of our own."""
@@ -55,6 +122,20 @@ class LogCopy:
         while self._offset < os.fstat(self._raw).st_size:
             self.pump()
         self._copy(self._reader.finish())
+
+    def _pass_over_backlog(self) -> None:
+        size = os.fstat(self._raw).st_size
+        if size - self._offset > MAX_BACKLOG:
+            passed = size - self._offset - MAX_BACKLOG // 2
+            self._offset += passed
+            self._copy(self._reader.finish())
+            self.note(f"{passed} bytes of the log are missing here: lmms-eval wrote faster than they could be read")
+
+    def _give_back(self) -> None:
+        """Frees the memory of what is copied. Where the kernel cannot, the log stays in memory until the end of the run."""
+        start, length = ctypes.c_int64(0), ctypes.c_int64(self._offset)
+        if self._offset:
+            ctypes.CDLL(None).fallocate(self._raw, _PUNCH_HOLE_AND_KEEP_SIZE, start, length)
 
     def _copy(self, lines: list[bytes]) -> None:
         texts = [self._redact(plain(line.decode(errors="replace")))[:MAX_SHOWN] for line in lines]
@@ -72,5 +153,5 @@ class LogCopy:
                 output.write(data)
                 output.flush()
             except OSError:
-                # A full disk or a closed terminal must not end an evaluation.
+                # A full volume or a closed terminal must not end an evaluation.
                 continue

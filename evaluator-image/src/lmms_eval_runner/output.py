@@ -1,24 +1,23 @@
-"""Finds what lmms-eval wrote: its results file and the samples of each task.
-
-They lie in a folder named after the model, or beside each other where the model arguments name no model.
-"""
+"""Finds what lmms-eval wrote, by the rules of `lmms_eval_core.harness_files`: its results file and the samples of each task."""
 
 import shutil
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
+from lmms_eval_core.harness_files import InvalidPath, model_folder, results_date_id, samples_task
 from lmms_eval_core.results import InvalidResults, parse_results
-from lmms_eval_core.run import MAX_RESULTS_BYTES
+from lmms_eval_core.run import MAX_RESULTS_BYTES, MAX_SAMPLE_FILES, OUTPUT_DIRECTORY, RunInput
 
-_RESULTS: Final = "_results.json"
-_SAMPLES: Final = "_samples_"
+from .arguments import model_args_text
 
 
 class Output(NamedTuple):
-    """The newest results file, and the samples file of each task."""
+    """Paths relative to the run directory: the results file, and the samples of each task, of `MAX_SAMPLE_FILES` at most."""
 
-    results: Path | None
-    samples: dict[str, Path]
+    results: str | None
+    samples: dict[str, str]
 
 
 def empty_output(directory: Path) -> None:
@@ -27,22 +26,24 @@ def empty_output(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
 
 
-def find_output(directory: Path) -> Output:
-    """Looks in `directory` and in its folders; links are not followed."""
-    if not directory.is_dir():
+def find_output(run: RunInput, directory: Path) -> Output:
+    """What lmms-eval wrote of `run` below the run directory `directory`; links are not followed."""
+    files = list(_files(directory))
+    # The model's folder before any other: another version of lmms-eval may name it differently, a task may have its own.
+    expected = model_folder(model_args_text(run.harness.model_args)) or OUTPUT_DIRECTORY
+    candidates = [path for path in files if results_date_id(path)]
+    results = max(candidates, key=lambda path: (path.split("/")[-2] == expected, path.split("/")[-1]), default=None)
+    if results is None:
         return Output(None, {})
-    folders = [directory, *sorted(path for path in directory.iterdir() if path.is_dir() and not path.is_symlink())]
-    files = [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file() and not path.is_symlink()]
-    results = max((path for path in files if path.name.endswith(_RESULTS)), key=lambda path: path.name, default=None)
-    samples = {path.name.partition(_SAMPLES)[2].removesuffix(".jsonl"): path for path in files if _is_samples(path)}
-    return Output(results, samples)
+    samples = ((task, path) for path in files if (task := samples_task(path, results=results)))
+    return Output(results, dict(islice(samples, MAX_SAMPLE_FILES)))
 
 
 def read_results(path: Path) -> dict[str, Any]:
     """The results; InvalidResults where the file is none, or is larger than anybody may read."""
     if path.stat().st_size > MAX_RESULTS_BYTES:
         raise InvalidResults(f"the results file is larger than {MAX_RESULTS_BYTES} bytes")
-    return parse_results(path.read_text(encoding="utf-8", errors="replace"))
+    return parse_results(path.read_bytes())
 
 
 def answers_expected(results: dict[str, Any]) -> int:
@@ -52,5 +53,20 @@ def answers_expected(results: dict[str, Any]) -> int:
     return sum(count for count in counts if isinstance(count, int))
 
 
-def _is_samples(path: Path) -> bool:
-    return _SAMPLES in path.name and path.name.endswith(".jsonl")
+def _files(directory: Path) -> Iterator[str]:
+    """Regular files of the output folder and of its folders, as far as a path can name them to the reporter."""
+    output = directory / OUTPUT_DIRECTORY
+    if not output.is_dir():
+        return
+    for folder in (output, *sorted(path for path in output.iterdir() if path.is_dir() and not path.is_symlink())):
+        for path in sorted(folder.iterdir()):
+            if path.is_file() and not path.is_symlink() and _can_be_named(relative := str(path.relative_to(directory))):
+                yield relative
+
+
+def _can_be_named(path: str) -> bool:
+    try:
+        results_date_id(path)
+    except InvalidPath:
+        return False
+    return True

@@ -52,6 +52,9 @@ def _rule(reason: Reason, pattern: str, sentence: str, where: Where = _anywhere)
     return Rule(reason, re.compile(pattern), sentence, where)
 
 
+DISK_FULL: Final = (
+    r"No space left on device|\[Errno 28\]|ENOSPC|os error 28\b|Disk quota exceeded|\[Errno 122\]|database or disk is full"
+)
 _NOT_ON_THE_HUB = (
     r"RepositoryNotFoundError|not a valid model identifier|DatasetNotFoundError|(?<!Local)EntryNotFoundError"
     r"|RevisionNotFoundError|Error code: 404"
@@ -80,6 +83,13 @@ RULES: Final = (
         "lmms-eval does not know the task {culprit}; check spec.tasks, and spec.includePath for tasks of your own",
     ),
     _rule(
+        Reason.OUT_OF_MEMORY,
+        r"out of shared memory|insufficient shared memory|allocate shared memory|shared memory segment|</torch_|/dev/shm/",
+        "/dev/shm is too small, raise spec.resources.sharedMemory: {text}",
+    ),
+    # Below any other exception: a library that cannot write its cache says that there is no model.
+    _rule(Reason.DISK_FULL, DISK_FULL, "{text}"),
+    _rule(
         Reason.BAD_ARGUMENTS,
         r"^ValueError: Model '(?P<culprit>[^']*)' not found in available models",
         "lmms-eval has no model adapter '{culprit}'; check spec.model",
@@ -91,11 +101,6 @@ RULES: Final = (
         r"|No available memory for the cache blocks|larger than the (?:maximum number of tokens|available KV cache)"
         r"|is less than desired GPU memory utilization",
         "the GPU ran out of memory: {text}",
-    ),
-    _rule(
-        Reason.OUT_OF_MEMORY,
-        r"out of shared memory|insufficient shared memory",
-        "/dev/shm is too small, raise spec.resources.sharedMemory: {text}",
     ),
     _rule(
         Reason.OUT_OF_MEMORY,
@@ -122,9 +127,14 @@ RULES: Final = (
     ),
     _rule(Reason.MODEL_UNAVAILABLE, _OFFLINE, "the model is not in the cache, and the hub is switched off here: {text}"),
     _rule(
+        Reason.BAD_ARGUMENTS,
+        r"not compiled with CUDA",
+        "this image has no CUDA, set spec.image to one that has or spec.gpus to 0: {text}",
+    ),
+    _rule(
         Reason.GPU_ERROR,
         r"CUDA error|CUDA driver|CUDA unknown error|cuDNN error|CUBLAS_STATUS_|CUDNN_STATUS_|NCCL|DistBackendError"
-        r"|device-side assert|uncorrectable ECC|illegal memory access|No CUDA GPUs|no NVIDIA driver|not compiled with CUDA",
+        r"|device-side assert|uncorrectable ECC|illegal memory access|No CUDA GPUs|no NVIDIA driver",
         "the GPU failed: {text}",
     ),
     _rule(
@@ -132,6 +142,23 @@ RULES: Final = (
         _REPO_NAME,
         "the model '{culprit}' is neither a folder in this pod nor a name on the hub; check spec.modelArgs and spec.volumes",
         _making_the_adapter,
+    ),
+    # Another attempt would find the same: these are no outages, whatever the library calls them.
+    _rule(
+        Reason.ACCESS_DENIED,
+        r"insufficient_quota|exceeded your current quota",
+        "the endpoint says that the quota of these credentials is used up: {text}",
+    ),
+    _rule(
+        Reason.BAD_ARGUMENTS,
+        r"CERTIFICATE_VERIFY_FAILED|certificate verify failed",
+        "the certificate of an endpoint is not trusted here; mount its authority and name the file by SSL_CERT_FILE in"
+        " spec.env: {text}",
+    ),
+    _rule(
+        Reason.BAD_ARGUMENTS,
+        r"UnsupportedProtocol|MissingSchema|InvalidSchema|InvalidURL|missing an 'http",
+        "the address of an endpoint is none, check spec.modelArgs and spec.env: {text}",
     ),
     _rule(Reason.UNREACHABLE, _NETWORK, "a hub, judge or model endpoint could not be reached: {text}"),
     _rule(Reason.MODEL_UNAVAILABLE, _MISSING_FILE, "the model needs a file that is missing: {culprit}", _making_the_adapter),

@@ -1,4 +1,4 @@
-"""What is uploaded of a file, as chains of generators: read, count, redact, compress. Pure but for the reading.
+"""What is uploaded of a file, as chains of generators: read, count, redact or normalise, compress. Pure but for the reading.
 
 A piece is about a megabyte, so memory does not grow with the file; `in_thread` keeps the event loop free meanwhile.
 """
@@ -10,6 +10,7 @@ from typing import Final
 
 import zstandard
 
+from lmms_eval_core.json_text import LineNormaliser
 from lmms_eval_reporter import texts
 
 LEVEL: Final = 3
@@ -23,6 +24,8 @@ class Count:
 
     bytes: int = 0
     lines: int = 0
+    omitted: int = 0
+    """Lines in whose place something else was stored."""
 
 
 def counted(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
@@ -43,6 +46,15 @@ def redacted(pieces: Iterable[bytes]) -> Iterator[bytes]:
             whole, rest = rest, b""
         yield _clean(whole + newline)
     yield _clean(rest)
+
+
+def normalised_lines(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
+    """Lines of JSON as every reader of JSON takes them; counts those that no reader could have taken."""
+    lines = LineNormaliser()
+    for piece in pieces:
+        yield lines.feed(piece)
+    yield lines.rest()
+    count.omitted = lines.omitted
 
 
 def compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-MAX_PATH: Final = 4096
-MAX_DEPTH: Final = 16
+from lmms_eval_core.harness_files import InvalidPath, path_parts
+
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a FIFO must not wait for a writer.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -52,7 +52,9 @@ class RunDirectory:
     def open(self, path: str) -> Iterator[BinaryIO]:
         """The file at the relative `path`, unbuffered; UnsafeFile says in words why not."""
         try:
-            handle = self._open(components(path))
+            handle = self._open(path_parts(path))
+        except InvalidPath as error:
+            raise UnsafeFile(str(error)) from error
         except OSError as error:
             raise UnsafeFile(f"{path!r} cannot be opened: {error.strerror}") from error
         try:
@@ -86,16 +88,6 @@ class RunDirectory:
             return os.open(path[-1], _FILE, dir_fd=parent)
         finally:
             os.close(parent)
-
-
-def components(path: str) -> list[str]:
-    """The names in a relative path; UnsafeFile for one that is absolute, climbs, is empty or absurd."""
-    names = path.split("/")
-    if len(path) > MAX_PATH or len(names) > MAX_DEPTH or "\x00" in path or not path.isprintable():
-        raise UnsafeFile(f"{path[:80]!r} is not the path of a file")
-    if any(name in ("", ".", "..") for name in names):
-        raise UnsafeFile(f"{path!r} is not a relative path without '..'")
-    return names
 
 
 def pieces(stream: BinaryIO, limit: int, *, size: int = 1024 * 1024) -> Iterator[bytes]:

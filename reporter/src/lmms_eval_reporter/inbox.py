@@ -3,16 +3,18 @@
 The user's code can write there too, so what is odd becomes a sentence in the status and never an exception.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from lmms_eval_core import run
 from lmms_eval_core.failures import BY_REASON
+from lmms_eval_core.harness_files import InvalidPath, results_date_id, samples_task
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.results import InvalidResults, parse_results
 from lmms_eval_core.run import Outcome, ProgressReport
-from lmms_eval_reporter.files import RunDirectory, UnsafeFile, components
+from lmms_eval_reporter.files import RunDirectory, UnsafeFile
 
 
 class Ending(NamedTuple):
@@ -36,7 +38,7 @@ def read_ending(directory: RunDirectory) -> Ending | None:
     if directory.version(run.OUTCOME_FILE) is None:
         return None
     try:
-        outcome = Outcome.model_validate_json(directory.read(run.OUTCOME_FILE, max_bytes=run.MAX_JSON_BYTES))
+        outcome = Outcome.model_validate_json(directory.read(run.OUTCOME_FILE, max_bytes=run.MAX_OUTCOME_BYTES))
     except UnsafeFile as error:
         return Ending(_unusable(f"the runner's outcome cannot be read: {error}"))
     except ValidationError as error:
@@ -50,11 +52,27 @@ def interrupted() -> Outcome:
     return Outcome(reason=Reason.INTERRUPTED, exit_code=75, message=message)
 
 
-def in_output(path: str) -> str:
-    """`path` if it is beneath the harness's output; UnsafeFile if not."""
-    if components(path)[0] != run.OUTPUT_DIRECTORY:
-        raise UnsafeFile(f"{path!r} is not in {run.OUTPUT_DIRECTORY}/")
+def results_path(outcome: Outcome) -> str:
+    """Where lmms-eval wrote its results; UnsafeFile where it surely did not."""
+    path = outcome.results or ""
+    if _known(lambda: results_date_id(path)) is None:
+        raise UnsafeFile(f"{path[:80]!r} is not where lmms-eval writes its results")
     return path
+
+
+def samples_path(outcome: Outcome, task: str) -> str:
+    """Where lmms-eval wrote a task's samples; UnsafeFile where it surely did not."""
+    path = outcome.samples[task]
+    if _known(lambda: samples_task(path, results=outcome.results or "")) != task:
+        raise UnsafeFile(f"{path[:80]!r} is not where lmms-eval writes the samples of {task[:80]!r}")
+    return path
+
+
+def _known(ask: Callable[[], str | None]) -> str | None:
+    try:
+        return ask()
+    except InvalidPath as error:
+        raise UnsafeFile(str(error)) from error
 
 
 def _with_results(directory: RunDirectory, outcome: Outcome) -> Ending:
@@ -63,12 +81,13 @@ def _with_results(directory: RunDirectory, outcome: Outcome) -> Ending:
     if outcome.reason != Reason.SUCCEEDED:
         return Ending(outcome)
     try:
-        content = directory.read(in_output(outcome.results or ""), max_bytes=run.MAX_RESULTS_BYTES)
-        return Ending(outcome, parse_results(content.decode()))
-    except (UnsafeFile, InvalidResults, UnicodeDecodeError) as error:
+        content = directory.read(results_path(outcome), max_bytes=run.MAX_RESULTS_BYTES)
+        return Ending(outcome, parse_results(content))
+    except (UnsafeFile, InvalidResults) as error:
         message = f"the run ended well, but its results cannot be read: {error}"
-        return Ending(outcome.model_copy(update={"reason": Reason.RESULTS_MISSING, "message": message}))
+        return Ending(outcome.model_copy(update={"reason": Reason.EVALUATION_ERROR, "message": message}))
 
 
 def _unusable(message: str) -> Outcome:
-    return Outcome(reason=Reason.RESULTS_MISSING, exit_code=0, message=message)
+    # What the run left is the run's own doing: another attempt would leave the same.
+    return Outcome(reason=Reason.EVALUATION_ERROR, exit_code=0, message=message)

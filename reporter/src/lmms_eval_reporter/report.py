@@ -1,6 +1,6 @@
 """From the ending of a run to the status fields that the reporter owns, within their share of the status. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from lmms_eval_core.status import (
     ArtifactFile,
     Artifacts,
     EvaluationStatus,
+    OmittedScores,
     Progress,
     RunError,
     Scores,
@@ -25,7 +26,8 @@ from lmms_eval_reporter.inbox import Ending
 Fields = dict[str, Any]
 
 # Shares of the 64 KiB of a status: about 10 KiB stay for the operator's fields.
-SCORES_BYTES: Final = 28 * 1024
+SCORES_BYTES: Final = 26 * 1024
+OMITTED_BYTES: Final = 2 * 1024
 ARTIFACTS_BYTES: Final = 8 * 1024
 MESSAGE_BYTES: Final = 2 * 1024
 SUMMARY_BYTES: Final = 512
@@ -33,6 +35,7 @@ NAME_BYTES: Final = 200
 SHORT_BYTES: Final = 160
 MAX_VERSIONS: Final = 16
 MAX_FILES: Final = 300
+MAX_OMITTED: Final = 64
 
 
 def wire(status: EvaluationStatus) -> Fields:
@@ -45,7 +48,7 @@ def results_fields(run: RunInput, ending: Ending, stored: Artifacts) -> Evaluati
     outcome, results = ending
     fields: Fields = {"artifacts": stored, "usage": usage(run, outcome, results or {})}
     if results is not None:
-        fields |= _scores(results)
+        fields |= _scores(results, run.harness.tasks)
     if any(outcome.answers.model_dump().values()):
         fields["suspect"] = suspect(outcome.answers)
     if stored.truncated:
@@ -111,17 +114,29 @@ def suspect(answers: AnswerCounts) -> Suspect:
     return Suspect(**{name: counts.count(value) or 0 for name, value in answers.model_dump().items()})
 
 
-def _scores(results: Fields) -> Fields:
+def _scores(results: Fields, asked: Sequence[str]) -> Fields:
     room = SCORES_BYTES
     while True:
-        table = score_table(results, max_bytes=room)
+        table = score_table(results, max_bytes=room, asked=asked)
         scores = _clean_names(table.scores)
         if texts.wire_size(wire(EvaluationStatus(scores=scores))) <= SCORES_BYTES:
             break
         # Names full of characters that JSON writes long: ask for less.
         room //= 2
     fields: Fields = {"scores": scores, "summary": texts.head(summary(results, table.scores), SUMMARY_BYTES)}
-    return fields | {"truncated": True} if table.truncated else fields
+    return fields | {"omitted_scores": _omitted(table.omitted), "truncated": True} if table.omitted else fields
+
+
+def _omitted(tasks: Sequence[str]) -> OmittedScores:
+    names: list[str] = []
+    room = OMITTED_BYTES
+    for task in tasks[:MAX_OMITTED]:
+        name = texts.head(task, NAME_BYTES)
+        room -= texts.wire_size(name) + 1
+        if room < 0:
+            break
+        names.append(name)
+    return OmittedScores(count=len(tasks), names=names)
 
 
 def _clean_names(scores: Scores) -> Scores:

@@ -1,20 +1,29 @@
 """Which files of the run directory go to the store, under which names and in which form. Pure; `upload` opens and sends them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from lmms_eval_core import layout, run
+from lmms_eval_core.json_text import normalised
+from lmms_eval_core.results import InvalidResults, check_bounds
 from lmms_eval_core.run import Outcome
-from lmms_eval_reporter.content import compressed, redacted
+from lmms_eval_reporter.content import Count, compressed, normalised_lines, redacted
+from lmms_eval_reporter.files import UnsafeFile
+from lmms_eval_reporter.inbox import results_path, samples_path
 from lmms_eval_reporter.settings import Limits
 
 
 class Source(NamedTuple):
-    """One file. Of one larger than `max_bytes` the end is kept, or nothing at all."""
+    """One file. Of one larger than `max_bytes` the end is kept, or nothing at all.
+
+    `path` gives it relative to the run directory, or raises UnsafeFile where lmms-eval writes no such file. `form` makes what is
+    stored of what is read, and counts what it leaves out; it too may raise UnsafeFile.
+    """
 
     name: str
-    path: str
-    form: Callable[[Iterable[bytes]], Iterator[bytes]]
+    path: Callable[[], str]
+    form: Callable[[Iterable[bytes], Count], Iterator[bytes]]
     max_bytes: int
     keep_end: bool = False
 
@@ -22,22 +31,37 @@ class Source(NamedTuple):
 def sources(outcome: Outcome, limits: Limits) -> Iterator[Source]:
     """Results, samples and log; paths are as the runner, or who pretends to be it, gave them."""
     if outcome.results is not None:
-        yield Source(layout.RESULTS_FILE, outcome.results, iter, run.MAX_RESULTS_BYTES)
-    for name, path in _samples(outcome, limits.files):
-        yield Source(name, path, compressed, limits.file_bytes)
-    yield Source(layout.LOG_FILE, run.LOG_FILE, _log, limits.log_bytes, keep_end=True)
+        yield Source(layout.RESULTS_FILE, partial(results_path, outcome), _results, run.MAX_RESULTS_BYTES)
+    for name, task in _samples(outcome, limits.files):
+        yield Source(name, partial(samples_path, outcome, task), _lines, limits.file_bytes)
+    yield Source(layout.LOG_FILE, lambda: run.LOG_FILE, _log, limits.log_bytes, keep_end=True)
 
 
 def _samples(outcome: Outcome, most: int) -> Iterator[tuple[str, str]]:
+    """Names in the store, and the tasks whose samples they are."""
     taken: set[str] = set()
-    for task, path in list(outcome.samples.items())[:most]:
+    for task in list(outcome.samples)[:most]:
         name = layout.sample_file(task)
         if name in taken:
             # Two tasks whose names differ in a character that a file name cannot have, or far behind.
             name = layout.sample_file(f"{task[:180]}-{len(taken)}")
         taken.add(name)
-        yield name, path
+        yield name, task
 
 
-def _log(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _results(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
+    """All at once: whether it is stored at all shows before the first byte is sent."""
+    content = b"".join(pieces)
+    try:
+        check_bounds(content)
+    except InvalidResults as error:
+        raise UnsafeFile(str(error)) from error
+    return iter([normalised(content)])
+
+
+def _lines(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
+    return compressed(normalised_lines(pieces, count))
+
+
+def _log(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
     return compressed(redacted(pieces))

@@ -1,7 +1,8 @@
 """The first code of the container, ahead of `main`: a request to end is heeded from here on.
 
 What `main` imports takes a second or more, and the kernel drops every signal that process 1 has not asked for: a pod that is
-deleted in that second would live on, with its GPU, until its grace has passed.
+deleted in that second would live on, with its GPU, until its grace has passed. While Python itself starts the signal is
+blocked, by the image's entry point, and so kept.
 """
 
 import os
@@ -12,6 +13,7 @@ from types import FrameType
 def start() -> None:
     """Ends at SIGTERM, until `main` has a better answer to it."""
     signal.signal(signal.SIGTERM, _end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     from lmms_eval_reporter.main import main
 
     main()

@@ -3,10 +3,11 @@
 A file that the user's code made unusable is left out and said; a store that is away is waited for (`patience`).
 """
 
+import asyncio
 import os
 from typing import BinaryIO, Final
 
-from lmms_eval_core import layout, run
+from lmms_eval_core import layout
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.run import Outcome
 from lmms_eval_core.status import ArtifactFile, Artifacts
@@ -14,7 +15,6 @@ from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_reporter import report, texts
 from lmms_eval_reporter.content import Count, counted, in_thread
 from lmms_eval_reporter.files import RunDirectory, UnsafeFile, pieces
-from lmms_eval_reporter.inbox import in_output
 from lmms_eval_reporter.logs import Log
 from lmms_eval_reporter.patience import Patience
 from lmms_eval_reporter.settings import Limits
@@ -72,16 +72,18 @@ class Uploader:
 
     async def _once(self, directory: RunDirectory, source: Source) -> ArtifactFile:
         read, stored = Count(), Count()
-        path = source.path if source.path == run.LOG_FILE else in_output(source.path)
-        with directory.open(path) as stream:
+        with directory.open(source.path()) as stream:
             _seek(stream, source)
-            content = counted(source.form(counted(pieces(stream, source.max_bytes), read)), stored)
-            await self._store.put(self._prefix.file(source.name), in_thread(content))
+            form = await asyncio.to_thread(source.form, counted(pieces(stream, source.max_bytes), read), read)
+            await self._store.put(self._prefix.file(source.name), in_thread(counted(form, stored)))
+        if read.omitted:
+            self._truncated = True
+            self._log("lines left out", file=source.name, lines=read.omitted)
         return ArtifactFile(name=source.name, bytes=stored.bytes, lines=read.lines)
 
 
 def _seek(stream: BinaryIO, source: Source) -> None:
     excess = os.fstat(stream.fileno()).st_size - source.max_bytes
     if excess > 0 and not source.keep_end:
-        raise UnsafeFile(f"{source.path!r} is larger than {source.max_bytes} bytes")
+        raise UnsafeFile(f"{source.name} is larger than {source.max_bytes} bytes")
     stream.seek(max(0, excess))

@@ -1,13 +1,14 @@
 """Evaluations in a file: LMMEvaluations as kubectl applies them, or the YAML that lmms-eval takes by --config."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import yaml
 from pydantic.alias_generators import to_snake
 
-from lmms_eval_client.cli import parsing
+from lmms_eval_client.cli import parsing, unused
 from lmms_eval_core import names
 
 JSON = dict[str, Any]
@@ -20,26 +21,42 @@ FREE_KEYS: Final = frozenset({"model_args", "node_selector"})
 CONFIG_NAMES: Final = {"output_path": "output_dir"}
 
 
-def requests(path: Path) -> list[JSON]:
-    """The requests in a file, in their order; a ValueError says what is wrong with it."""
+# Of lmms-eval's configurations, for the machine that they were written for: the pod has caches and GPUs of its own.
+THE_PODS_OWN: Final = re.compile(
+    r"HF_HOME|HF_(DATASETS|HUB)_CACHE|TRANSFORMERS_CACHE|XDG_CACHE_HOME|(CUDA|NVIDIA)_VISIBLE_DEVICES|MASTER_(ADDR|PORT)"
+    r"|(LOCAL_)?(RANK|WORLD_SIZE)"
+)
+VARIABLE: Final = re.compile(r"\$(?:(?P<plain>\w+)|\{(?P<braced>\w+)(?::-(?P<default>[^}]*))?\})")
+
+
+class Found(NamedTuple):
+    """The requests in a file, in their order, and what has no effect of what it says."""
+
+    requests: list[JSON]
+    warnings: list[str]
+
+
+def read(path: Path, environ: Mapping[str, str]) -> Found:
+    """What is in a file; a ValueError says what is wrong with it. `environ` is for `${NAME}` in lmms-eval's configurations."""
     try:
         documents = list(yaml.safe_load_all(path.read_text()))
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is no YAML: {error}") from error
-    found = [request(entry) for entry in _entries(documents)]
+    warnings: list[str] = []
+    found = [request(entry, environ, warnings) for entry in _entries(documents)]
     if not found:
         raise ValueError(f"{path} holds no evaluation")
-    return found
+    return Found(found, list(dict.fromkeys(warnings)))
 
 
-def request(document: Any) -> JSON:
-    """One evaluation as the fields of a request."""
+def request(document: Any, environ: Mapping[str, str], warnings: list[str]) -> JSON:
+    """One evaluation as the fields of a request; what has no effect is added to `warnings`."""
     if not isinstance(document, dict):
         raise ValueError("an evaluation is a mapping: an LMMEvaluation, or a configuration of lmms-eval")
     if "kind" not in document:
-        return _from_config(document)
+        return _from_config(document, environ, warnings)
     if document["kind"] != names.KIND:
         raise ValueError(f"kind is {document['kind']}; only {names.KIND} can be submitted")
     return _from_evaluation(document)
@@ -59,17 +76,46 @@ def _from_evaluation(document: JSON) -> JSON:
     return wire | {name: value for name, value in own.items() if value}
 
 
-def _from_config(document: JSON) -> JSON:
-    fields = {CONFIG_NAMES.get(name, name): value for name, value in document.items() if value is not None}
+def _from_config(document: JSON, environ: Mapping[str, str], warnings: list[str]) -> JSON:
+    given = unused.without_unused(document, warnings)
+    fields = {CONFIG_NAMES.get(name, name): value for name, value in given.items() if value is not None}
+    if fields.get("limit") == -1:
+        del fields["limit"]
     if isinstance(fields.get("tasks"), str):
         fields["tasks"] = parsing.split(fields["tasks"])
     if isinstance(fields.get("model_args"), str):
         fields["model_args"] = parsing.model_args(fields["model_args"])
     if isinstance(fields.get("env"), dict):
-        fields["env"] = [{"name": name, "value": str(value)} for name, value in fields["env"].items()]
+        fields["env"] = _env(fields["env"], environ, warnings)
     if isinstance(fields.get("seed"), list):
         fields["seed"] = ",".join(map(str, fields["seed"]))
     return fields
+
+
+def _env(variables: JSON, environ: Mapping[str, str], warnings: list[str]) -> list[JSON]:
+    own = [name for name in variables if THE_PODS_OWN.fullmatch(str(name))]
+    warnings += [f"env.{name} has no effect here: the pod has its own." for name in own]
+    return [
+        {"name": str(name), "value": _expanded(str(name), str(value), environ)}
+        for name, value in variables.items()
+        if name not in own
+    ]
+
+
+def _expanded(name: str, value: str, environ: Mapping[str, str]) -> str:
+    """The value with the variables of this machine in it. A secret's is left as it is: it is refused, and must not be read."""
+
+    def replacement(match: re.Match[str]) -> str:
+        wanted = match["plain"] or match["braced"]
+        if parsing.is_secret(wanted, match[0]):
+            raise ValueError(
+                f"env.{name} would write down {wanted}, a secret by its name: give {name} by --env {name}=SECRET/KEY"
+            )
+        if wanted in environ or match["default"] is not None:
+            return environ.get(wanted) or match["default"] or ""
+        raise ValueError(f"env.{name} wants ${{{wanted}}}, which is not set here: set it, or write ${{{wanted}:-DEFAULT}}")
+
+    return value if parsing.is_secret(name, value) else VARIABLE.sub(replacement, value)
 
 
 def _snake(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
-from lmms_eval_client.cli import completion, parsing
+from lmms_eval_client.cli import completion, parsing, unused
 from lmms_eval_client.cli.exits import CommandFailed
 from lmms_eval_core.wire import EvaluateRequest, Resources
 
@@ -60,7 +60,7 @@ WRITTEN: Final = (
     ),
     Flag("num_fewshot", Number, ("--num_fewshot",), "Examples in the prompt.", HARNESS, "N"),
     Flag("batch_size", Text, ("--batch_size", "-b"), "A number, auto, or auto:N.", HARNESS, "N"),
-    Flag("limit", Text, ("--limit",), "Documents of each task, or a fraction below 1.", HARNESS, "N", parsing.number),
+    Flag("limit", Text, ("--limit",), "Documents of each task, or a fraction below 1.", HARNESS, "N", parsing.limit),
     Flag("gen_kwargs", Text, ("--gen_kwargs",), "Of the generation, as temperature=0.", HARNESS, "K=V,..."),
     Flag("log_samples", YesNo, ("--log_samples/--no-log_samples",), "Keep every sample's answer; the default.", HARNESS),
     Flag("predict_only", YesNo, ("--predict_only", "-x"), "Only answers, no scores.", HARNESS),
@@ -90,6 +90,8 @@ ON_THE_QUEUE: Final = frozenset(
 IN_THE_POD: Final = frozenset({"image", "priority_class_name", "runtime_class_name"})
 KINDS: Final = {int: (Number, "N"), bool: (YesNo, None)}
 # Of fields that the resource describes by lmms-eval's flag alone.
+# lmms-eval's other name of a flag; its third, -n, is the namespace here, as in kubectl.
+ALIASES: Final = {"repeats": ("--num_samples",)}
 MEANINGS: Final = {
     "offset": "First document of each task.",
     "repeats": "Answers for each document.",
@@ -110,7 +112,14 @@ def _made(name: str) -> Flag:
     field = EvaluateRequest.model_fields[name]
     panel = QUEUE if name in ON_THE_QUEUE else POD if name in IN_THE_POD else HARNESS
     kind, metavar = next((made for plain, made in KINDS.items() if field.annotation in (plain, plain | None)), (Text, "TEXT"))
-    return Flag(name, kind, (f"--{name}",), MEANINGS.get(name) or (field.description or "").removeprefix(BEYOND), panel, metavar)
+    return Flag(
+        name,
+        kind,
+        (f"--{name}", *ALIASES.get(name, ())),
+        MEANINGS.get(name) or (field.description or "").removeprefix(BEYOND),
+        panel,
+        metavar,
+    )
 
 
 FLAGS: Final = (
@@ -120,15 +129,24 @@ FLAGS: Final = (
 
 
 def parameters() -> list[inspect.Parameter]:
-    """The flags as parameters of a command; None where one is not given."""
+    """The flags as parameters of a command; None where one is not given. Those that are taken for nothing are not shown."""
+    shown = {flag.name: _annotation(flag) for flag in FLAGS}
+    hidden = {unused.parameter(flag): _hidden(flag) for flag in unused.TAKEN}
     return [
-        inspect.Parameter(flag.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(flag)) for flag in FLAGS
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in (shown | hidden).items()
     ]
+
+
+def warnings(given: JSON) -> list[str]:
+    """What is said of flags that are taken for nothing."""
+    return [unused.warning(flag) for flag in unused.TAKEN if given[unused.parameter(flag)]]
 
 
 def fields(given: JSON) -> JSON:
     """The fields of a request in the flags of a command line."""
-    found = {flag.name: _parsed(flag, given[flag.name]) for flag in FLAGS if given[flag.name] not in (None, [])}
+    read = {flag.name: _parsed(flag, given[flag.name]) for flag in FLAGS if given[flag.name] not in (None, [])}
+    found = {name: value for name, value in read.items() if value is not None}
     env = found.pop("env", []) + found.pop("env_value", [])
     resources = {name: found.pop(name) for name in Resources.model_fields if name in found}
     return found | {name: value for name, value in (("env", env), ("resources", resources)) if value}
@@ -139,6 +157,10 @@ def _parsed(flag: Flag, value: Any) -> Any:
         return flag.parse(value)
     except ValueError as error:
         raise CommandFailed(f"{error}.") from error
+
+
+def _hidden(flag: unused.Unused) -> Any:
+    return Annotated[Text if flag.has_value else YesNo, typer.Option(*flag.options, hidden=True)]
 
 
 def _annotation(flag: Flag) -> Any:

@@ -94,10 +94,16 @@ def update(
 
 def row(job: JobSummary | JobInfo) -> list[str]:
     """A job in the columns of a list."""
-    model, tasks = (job.model, job.tasks) if isinstance(job, JobSummary) else (job.request["model"], job.request["tasks"])
+    model, tasks = (job.model, job.tasks) if isinstance(job, JobSummary) else _asked(job.request)
     more = f" +{len(tasks) - MAX_TASKS}" if len(tasks) > MAX_TASKS else ""
     cells = [job.job_id, job.status, job.reason or UNKNOWN, model, ",".join(tasks[:MAX_TASKS]) + more]
     return [*cells, progress_text(job.progress), job.summary or UNKNOWN, age(job.created_at, now())]
+
+
+def _asked(request: dict[str, Any]) -> tuple[str, list[str]]:
+    """Model and tasks of a request, which an older front end may have kept in any form."""
+    tasks = request.get("tasks")
+    return str(request.get("model") or UNKNOWN), [str(task) for task in tasks] if isinstance(tasks, list) else []
 
 
 def described(job: JobInfo) -> list[tuple[str, str]]:

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand
 
-from lmms_eval_client.cli import catalogue, jobs, logs, queue, results, submit
+from lmms_eval_client.cli import catalogue, jobs, logs, queue, results, submit, unused
 from lmms_eval_client.cli.connection import connected
 
 HELP: Final = """Evaluate multimodal models with lmms-eval on Kubernetes.
@@ -70,9 +71,29 @@ def _start(
     """What comes before every command."""
 
 
+class Command(TyperCommand):
+    """A command that takes its flags with `_` or `-`, and says of one that it does not have how it was typed."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Puts the flags into the spelling that they are defined in."""
+        defined = {
+            name.replace("_", "-"): name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)
+        }
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [*(_spelled(word, defined) for word in args[:end]), *args[end:]])
+
+
+def _spelled(word: str, defined: dict[str, str]) -> str:
+    name, equals, value = word.partition("=")
+    if not name.startswith("--"):
+        return word
+    if why := unused.refusal(name):
+        raise typer.BadParameter(why)
+    return f"{defined.get(name.replace('_', '-'), name)}{equals}{value}"
+
+
 def _application() -> typer.Typer:
-    # lmms-eval writes --model_args, others --model-args: to us they are one.
-    spelling = {"token_normalize_func": lambda word: word.replace("_", "-"), "help_option_names": ["-h", "--help"]}
+    spelling = {"help_option_names": ["-h", "--help"]}
     made = typer.Typer(
         help=HELP,
         no_args_is_help=True,
@@ -83,7 +104,7 @@ def _application() -> typer.Typer:
     )
     made.callback()(_start)
     for command in COMMANDS:
-        made.command(command.__name__)(connected(command))
+        made.command(command.__name__, cls=Command)(connected(command))
     return made
 
 

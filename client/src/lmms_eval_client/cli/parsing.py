@@ -2,11 +2,15 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from lmms_eval_core.spec import SECRET_ENV, SWITCH
+
 PAIRS: Final = {"{": "}", "[": "]"}
 QUOTES: Final = "\"'"
+KINDS: Final = {list: "list", dict: "mapping"}
 EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 JSON = dict[str, Any]
@@ -58,6 +62,12 @@ def number(text: str) -> int | float:
     return value
 
 
+def limit(text: str) -> int | float | None:
+    """A count or a fraction; None for lmms-eval's -1, which is all documents."""
+    value = number(text)
+    return None if value == -1 else value
+
+
 def tasks(given: Iterable[str]) -> list[str]:
     """Names separated by commas, the flag as often as one likes."""
     return [name for text in given for name in split(text)]
@@ -86,6 +96,39 @@ def volumes(given: Iterable[str]) -> list[JSON]:
 def tolerations(given: Iterable[str]) -> list[JSON]:
     """KEY, KEY=VALUE, each with :EFFECT at the end if wanted, as in `kubectl taint`."""
     return [_toleration(text) for text in given]
+
+
+def problem(fields: JSON) -> str:
+    """What an evaluation cannot hold, as a sentence with the way out; empty where it can hold all."""
+    for name, value in _mapping(fields.get("model_args")).items():
+        if isinstance(value, list | dict):
+            text = json.dumps(value, ensure_ascii=False, default=str)
+            kind = KINDS[type(value)]
+            return f"model_args.{name} is a {kind}, and arguments of a model are scalars: give it as JSON text, {text!r}"
+    for entry in fields.get("env") or ():
+        if isinstance(entry, dict) and is_secret(str(entry.get("name")), entry.get("value")):
+            return f"{entry['name']} is a secret by its name, and is named, never written: --env {entry['name']}=SECRET/KEY"
+    return ""
+
+
+def warnings(fields: JSON) -> list[str]:
+    """What becomes something else on its way."""
+    whole = [
+        name for name, value in _mapping(fields.get("model_args")).items() if isinstance(value, float) and value.is_integer()
+    ]
+    return [
+        f"model_args.{name} reaches the model as an integer: Kubernetes stores {fields['model_args'][name]} as a whole number."
+        for name in whole
+    ]
+
+
+def is_secret(name: str, value: Any) -> bool:
+    """Whether the cluster takes a variable for a secret that somebody wrote down."""
+    return value is not None and bool(re.search(SECRET_ENV, name)) and not re.fullmatch(SWITCH, str(value))
+
+
+def _mapping(value: Any) -> JSON:
+    return value if isinstance(value, dict) else {}
 
 
 def _json_object(text: str) -> JSON:

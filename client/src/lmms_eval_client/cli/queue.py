@@ -10,10 +10,13 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from lmms_eval_client.cli.exits import sentence
 from lmms_eval_client.cli.jobs import COLUMNS, AsJson, row
 from lmms_eval_client.cli.screen import coloured, print_json, print_table, say
+from lmms_eval_client.cli.text import UNKNOWN, clean
 from lmms_eval_client.client import Client
-from lmms_eval_core.wire import JobInfo, JobStatus, JobSummary
+from lmms_eval_client.errors import AnswerUnreadable, LmmsEvalError, NotAuthorized, NotFound, ServerBusy, ServerRefused
+from lmms_eval_core.wire import JobStatus, JobSummary
 
 RECENT = 5
 MAX_QUEUED = 15
@@ -35,6 +38,7 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="One look; so it is in a pipe.")] = False,
 ) -> None:
     """Watch the queue, what runs, and what ended last. Ctrl-C ends it."""
+    rows: list[list[str]] = []
     if once or not sys.stdout.isatty():
         headline, rows = _look(client)
         say(headline)
@@ -42,7 +46,13 @@ def top(
         return
     with Live(screen=True, auto_refresh=False) as live:
         while True:
-            headline, rows = _look(client)
+            try:
+                headline, rows = _look(client)
+            except NotAuthorized:
+                raise
+            except LmmsEvalError as error:
+                # The next look may be answered; until then the last one stays.
+                headline = f"no answer: {clean(sentence(error))}"
             live.update(Group(Text(headline, style="bold"), coloured(COLUMNS, rows, width=live.console.width)), refresh=True)
             time.sleep(interval)
 
@@ -52,12 +62,24 @@ def _look(client: Client) -> tuple[str, list[list[str]]]:
     counts = client.queue()
     running = list(client.jobs(status=("running",)))
     # Lists are by age; of a long queue only what comes next is asked for, one by one.
-    queued = [job for job in map(client.job, counts.queued_jobs[:MAX_QUEUED]) if job.status is JobStatus.QUEUED]
+    queued = [job for name in counts.queued_jobs[:MAX_QUEUED] if (job := _queued(client, name))]
     ended = itertools.islice(client.jobs(status=("completed", "failed", "cancelled"), page_size=RECENT), RECENT)
     shown = f"{len(running)} running, {counts.queue_size} queued"
     headline = f"{shown}, {counts.completed_jobs} completed, {counts.failed_jobs} failed"
-    jobs: list[JobSummary | JobInfo] = [*running, *queued, *ended]
-    return headline, [row(job) for job in jobs]
+    return headline, [*map(row, running), *queued, *map(row, ended)]
+
+
+def _queued(client: Client, job_id: str) -> list[str] | None:
+    """The row of a job that waits; None if it does so no more. One that cannot be read must not cost the others their rows."""
+    try:
+        job = client.job(job_id)
+    except NotFound:
+        return None
+    except (AnswerUnreadable, ServerRefused) as error:
+        if isinstance(error, NotAuthorized | ServerBusy):
+            raise
+        return [job_id, JobStatus.QUEUED, clean(sentence(error)), *[UNKNOWN] * (len(COLUMNS) - 3)]
+    return row(job) if job.status is JobStatus.QUEUED else None
 
 
 def _in_order(client: Client) -> list[JobSummary]:

@@ -12,6 +12,7 @@ from lmms_eval_client.cli.exits import CommandFailed
 from lmms_eval_client.cli.follow import warn
 from lmms_eval_client.cli.screen import print_json, say
 from lmms_eval_client.cli.submit import Job
+from lmms_eval_client.cli.text import csv_cell
 from lmms_eval_client.client import Client
 from lmms_eval_client.table import HEADINGS
 
@@ -83,4 +84,4 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     columns = [column for column in (rows[0] if rows else {}) if column not in HEADINGS]
     writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({column: csv_cell(row.get(column)) for column in columns} for row in rows)

@@ -1,6 +1,7 @@
 """lmmeval submit, rerun, watch: asking for evaluations, and waiting for them."""
 
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic import ValidationError
 
-from lmms_eval_client.cli import completion, files, flags
+from lmms_eval_client.cli import completion, files, flags, parsing
 from lmms_eval_client.cli.connection import with_parameters
 from lmms_eval_client.cli.exits import CommandFailed
 from lmms_eval_client.cli.follow import follow
@@ -45,7 +46,9 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
     """Gives the command the flags of an evaluation; they arrive together as `given`."""
 
     def run(client: Client, **arguments: Any) -> None:
-        given = {flag.name: arguments.pop(flag.name) for flag in flags.FLAGS}
+        given = {parameter.name: arguments.pop(parameter.name) for parameter in flags.parameters()}
+        for warning in flags.warnings(given):
+            note(f"warning: {warning}")
         command(client, given=flags.fields(given), **arguments)
 
     run.__doc__, run.__name__ = command.__doc__, command.__name__
@@ -67,7 +70,7 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Submit an evaluation. Its id goes to standard output."""
-    requests = [_request(fields | given) for fields in _of_file(filename)]
+    requests = [_request(merged(fields, given)) for fields in _of_file(filename)]
     if len(requests) > 1 and given.get("name"):
         raise CommandFailed("--name can be given to one evaluation only, and the file holds several.")
     _ask(client, requests, wait=wait, wait_timeout=wait_timeout, dry_run=dry_run, as_json=as_json)
@@ -87,7 +90,7 @@ def rerun(
     """Submit a job's request again, changed by the flags that are given."""
     stored = client.job(job).request
     kept = {name: value for name, value in stored.items() if value is not None and name not in NOT_REPEATED}
-    _ask(client, [_request(kept | given)], wait=wait, wait_timeout=wait_timeout, dry_run=dry_run, as_json=as_json)
+    _ask(client, [_request(merged(kept, given))], wait=wait, wait_timeout=wait_timeout, dry_run=dry_run, as_json=as_json)
 
 
 def watch(client: Client, job: Job, *, wait_timeout: Timeout = None, as_json: AsJson = False) -> None:
@@ -96,16 +99,31 @@ def watch(client: Client, job: Job, *, wait_timeout: Timeout = None, as_json: As
 
 
 def _of_file(path: Path | None) -> list[JSON]:
+    if path is None:
+        return [{}]
     try:
-        return files.requests(path) if path else [{}]
+        found = files.read(path, os.environ)
     except ValueError as error:
         raise CommandFailed(f"{error}.") from error
+    for warning in found.warnings:
+        note(f"warning: {warning}")
+    return found.requests
+
+
+def merged(fields: JSON, given: JSON) -> JSON:
+    """`fields`, where what is `given` by flags wins: of the environment, variable by variable."""
+    env = {entry["name"]: entry for entry in (*(fields.get("env") or ()), *given.get("env", ()))}
+    return fields | given | ({"env": list(env.values())} if env else {})
 
 
 def _request(fields: JSON) -> EvaluateRequest:
     for name in ("model", "tasks"):
         if not fields.get(name):
             raise CommandFailed(f"Say which {name} by --{name}, or give a file by -f.")
+    if problem := parsing.problem(fields):
+        raise CommandFailed(f"{problem}.")
+    for warning in parsing.warnings(fields):
+        note(f"warning: {warning}")
     try:
         return EvaluateRequest.model_validate(fields)
     except ValidationError as error:

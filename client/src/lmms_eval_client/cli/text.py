@@ -1,13 +1,15 @@
 """Words and numbers for people: ages, progress, states. Pure."""
 
+import json
 import re
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
+from lmms_eval_core.redact import plain
 from lmms_eval_core.wire import JobInfo, JobStatus, JobSummary, Progress
 
-# What could move a terminal's cursor or colour its text: a message may hold what a model or a task wrote.
-CONTROL: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# What a spreadsheet takes for a formula.
+FORMULA: Final = tuple("=+-@\t\r")
 NEWLINES: Final = re.compile(r"\s*[\r\n]+\s*")
 UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 UNKNOWN: Final = "-"
@@ -15,7 +17,15 @@ UNKNOWN: Final = "-"
 
 def clean(text: str, *, lines: bool = False) -> str:
     """Text without control characters, on one line unless `lines`."""
-    return CONTROL.sub("", text if lines else NEWLINES.sub(" ", text))
+    return plain(text if lines else NEWLINES.sub(" ", text))
+
+
+def csv_cell(value: Any) -> Any:
+    """A value as a cell that no spreadsheet computes: a text that looks like a formula gets a quote in front. Numbers stay."""
+    if not isinstance(value, str):
+        return clean(json.dumps(value, ensure_ascii=False)) if isinstance(value, list | dict) else value
+    text = clean(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def age(moment: str | None, now: datetime) -> str:
