@@ -207,6 +207,9 @@ def model_args_rules() -> dict[str, Any]:
         "loginPattern": spec.URL_LOGIN,
         "maxLength": spec.MAX_MODEL_ARG,
         "remoteCode": spec.REMOTE_CODE_ARG,
+        "parallelSizes": [*spec.TENSOR_PARALLEL, *spec.DATA_PARALLEL],
+        "parallelSizePattern": spec.PARALLEL_SIZE,
+        "maxParallelSize": spec.MAX_GPUS,
     }
 
 

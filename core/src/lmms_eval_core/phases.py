@@ -38,6 +38,8 @@ class Reason(StrEnum):
     WAITING_FOR_TURN = "WaitingForTurn"
     ON_HOLD = "OnHold"
     RETRYING = "Retrying"
+    JOB_REFUSED = "JobRefused"
+    QUEUE_PAUSED = "QueuePaused"
     # Running
     STARTING = "Starting"
     UNSCHEDULABLE = "Unschedulable"

@@ -91,6 +91,18 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def read_moment(text: object) -> datetime | None:
+    """A moment as the API server holds it; None if it is none that can be reckoned with.
+
+    The schema's date-time takes more than that: year 0, offsets of 99 hours.
+    """
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
 Timestamp = Annotated[
     datetime,
     AfterValidator(_utc),

@@ -18,6 +18,7 @@ from typing import Final
 
 from lmms_eval_core.failures import BY_EXIT_CODE, BY_REASON, ENDINGS, by_exit_code
 from lmms_eval_core.phases import Phase, Reason
+from lmms_eval_core.redact import one_line
 from lmms_eval_operator import retry
 from lmms_eval_operator.objects import Evaluation, Event, Job, Pod
 from lmms_eval_operator.waiting import waiting
@@ -64,6 +65,11 @@ class Verdict:
     story: str = ""
     """The sentence for the attempt, where that for the evaluation says more."""
 
+    def __post_init__(self) -> None:
+        # Both hold words of users, of what they run and of the cluster, and go into a status that has to take them.
+        object.__setattr__(self, "message", one_line(self.message, MAX_MESSAGE))
+        object.__setattr__(self, "story", one_line(self.story, MAX_MESSAGE))
+
     @property
     def over(self) -> bool:
         """Whether the attempt has ended."""
@@ -74,11 +80,19 @@ def in_queue(evaluation: Evaluation) -> Verdict:
     """The verdict on an evaluation that waits for its turn."""
     if evaluation.hold:
         return Verdict(Phase.QUEUED, Reason.ON_HOLD, "set spec.hold to false to let it run")
-    if evaluation.next_attempt_at:
+    if evaluation.next_attempt_at and evaluation.reason == Reason.JOB_REFUSED:
+        return Verdict(Phase.QUEUED, Reason.JOB_REFUSED, evaluation.message)
+    if evaluation.next_attempt_at and evaluation.attempts:
         last = evaluation.attempts[-1]
-        told = retry.story(evaluation, last["number"], last.get("reason", ""), last.get("message", ""))
-        return Verdict(Phase.QUEUED, Reason.RETRYING, told[:MAX_MESSAGE])
+        told = retry.story(evaluation, last.get("number", 0), last.get("reason", ""), last.get("message", ""))
+        return Verdict(Phase.QUEUED, Reason.RETRYING, told)
     return Verdict(Phase.QUEUED, Reason.WAITING_FOR_TURN)
+
+
+def as_shown(evaluation: Evaluation, message: str) -> Verdict:
+    """Where the status says that it is, with another message."""
+    reason = Reason(evaluation.reason) if evaluation.reason in set(Reason) else in_queue(evaluation).reason
+    return Verdict(evaluation.phase, reason, message)
 
 
 def shows(evaluation: Evaluation, verdict: Verdict) -> bool:
@@ -126,7 +140,7 @@ def _without_pod(evaluation: Evaluation, job: Job | None, events: Sequence[Event
     if evaluation.unwanted:
         return _stopping(evaluation, job, "waiting for the Job to stop", facts)
     refusal = next((event for event in reversed(events) if event.reason == "FailedCreate"), None)
-    return Verdict(Phase.RUNNING, Reason.STARTING, refusal.message[:MAX_MESSAGE] if refusal else "", facts)
+    return Verdict(Phase.RUNNING, Reason.STARTING, refusal.message if refusal else "", facts)
 
 
 def _ended(evaluation: Evaluation, job: Job | None, pod: Pod) -> Verdict:
@@ -197,7 +211,7 @@ def _final_failure(evaluation: Evaluation) -> Reason | None:
 
 
 def _tried_again(evaluation: Evaluation, reason: Reason, story: str, facts: Facts) -> Verdict:
-    message = retry.story(evaluation, evaluation.attempt, reason, story)[:MAX_MESSAGE]
+    message = retry.story(evaluation, evaluation.attempt, reason, story)
     return Verdict(Phase.QUEUED, Reason.RETRYING, message, facts, cause=reason, story=story)
 
 
@@ -223,7 +237,7 @@ def _told(evaluation: Evaluation, reason: Reason, story: str) -> str:
     """The culprit's name comes from the reporter, who saw the log, unless the end is none of the runner's doing."""
     error = (evaluation.error if evaluation.speaks_of_this_attempt else None) or {}
     said = str(error.get("message") or "") if error.get("class") == reason else ""
-    return (said or story)[:MAX_MESSAGE]
+    return said or story
 
 
 def _failed(evaluation: Evaluation, reason: Reason, story: str, facts: Facts) -> Verdict:

@@ -11,7 +11,7 @@ from lmms_eval_core import names
 from lmms_eval_core.crd import status_owners
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
-from lmms_eval_core.schema import Owner
+from lmms_eval_core.schema import Owner, read_moment
 
 STATE_NEW: Final = "new"
 STATE_STARTED: Final = "started"
@@ -195,8 +195,8 @@ def evaluation(item: Object) -> Evaluation:
         retries=spec.get("retries") or 0,
         timeout_seconds=spec.get("timeoutSeconds"),
         stall_timeout_seconds=spec.get("stallTimeoutSeconds"),
-        next_attempt_at=status.get("nextAttemptAt") or "",
-        started_at=status.get("startedAt") or "",
+        next_attempt_at=_moment(status, "nextAttemptAt"),
+        started_at=_moment(status, "startedAt"),
         attempts=tuple(status.get("attempts") or ()),
         reported=REPORTER_FIELDS & status.keys(),
         reported_attempt=status.get("reportedAttempt") or 0,
@@ -260,6 +260,11 @@ def event(item: Object) -> Event:
     """From the API server's JSON."""
     at = item.get("lastTimestamp") or item.get("eventTime") or (item.get("metadata") or {}).get("creationTimestamp") or ""
     return Event(item.get("reason") or "", item.get("message") or "", at)
+
+
+def _moment(status: Object, field: str) -> str:
+    text = status.get(field)
+    return str(text) if read_moment(text) else ""
 
 
 def _number(labels: Mapping[str, str], label: str) -> int | None:

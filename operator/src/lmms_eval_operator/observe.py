@@ -4,6 +4,7 @@ Lists go to the API server's storage, so what they say was true at that moment; 
 looks.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
@@ -11,7 +12,7 @@ from lmms_eval_core import names
 from lmms_eval_core.kube import errors, lease
 from lmms_eval_core.kube.client import EVALUATIONS, EVENTS, JOBS, LEASES, PODS, KubeClient, Object, Resource
 from lmms_eval_core.phases import TERMINAL
-from lmms_eval_operator import objects
+from lmms_eval_operator import logs, objects
 from lmms_eval_operator.objects import Evaluation, Job, Pod
 from lmms_eval_operator.slots import Slot, labels
 from lmms_eval_operator.view import Notes, View
@@ -20,6 +21,8 @@ OURS: Final = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 NOT_ENDED: Final = ",".join(f"status.phase!={phase}" for phase in sorted(TERMINAL))
 
 Item = TypeVar("Item")
+
+log = logging.getLogger(__name__)
 
 
 class Attempt(NamedTuple):
@@ -55,7 +58,7 @@ class Observer:
         found: list[Evaluation] = []
         version = ""
         async for page in self._client.pages(EVALUATIONS, field_selector=NOT_ENDED):
-            found += map(objects.evaluation, page.items)
+            found += _parsed(objects.evaluation, page.items)
             version = page.resource_version
         self._view.evaluations.replace(found, version)
 
@@ -116,7 +119,22 @@ class Observer:
 
 
 def _parsed(parse: Callable[[Object], Item | None], items: Sequence[Object]) -> list[Item]:
-    return [parsed for item in items if (parsed := parse(item)) is not None]
+    """Those that are ours. One that cannot be read is left out: what is done about it fails in a look of its own."""
+    found: list[Item] = []
+    for item in items:
+        try:
+            parsed = parse(item)
+        except Exception:
+            log.exception("cannot read an object", extra=logs.keys(item=name_of(item)))
+        else:
+            found += [parsed] if parsed is not None else []
+    return found
+
+
+def name_of(item: Object) -> str:
+    """The name of an object, of which nothing is known to be as it should."""
+    metadata = item.get("metadata")
+    return str(metadata.get("name")) if isinstance(metadata, dict) else ""
 
 
 def _slot_index(item: Object) -> int | None:

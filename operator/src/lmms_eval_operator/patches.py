@@ -79,6 +79,12 @@ def retried(evaluation: Evaluation, verdict: Verdict, now: str, next_attempt_at:
     ]
 
 
+def put_back(evaluation: Evaluation, verdict: Verdict, next_attempt_at: str) -> list[Operation]:
+    """Back into the queue before its next attempt was started; whoever was about to start it finds that it has changed."""
+    where = _where(evaluation, verdict.phase, verdict.reason, verdict.message)
+    return [*_unchanged(evaluation), *where, _set("nextAttemptAt", next_attempt_at)]
+
+
 def conditions(evaluation: Evaluation, verdict: Verdict, now: str) -> list[Object]:
     """Complete says whether there are results, and is False for every other end; Failed and ResultsSuspect appear where true."""
     said = [("Complete", verdict.phase is Phase.COMPLETED, verdict.reason.value, verdict.message)]

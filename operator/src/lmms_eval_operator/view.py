@@ -16,14 +16,17 @@ from lmms_eval_core.kube.client import Object, Resource
 from lmms_eval_core.ordering import QueueKey, queue_key
 from lmms_eval_core.phases import Phase
 from lmms_eval_operator import objects
+from lmms_eval_operator.action_failures import ActionFailures
 from lmms_eval_operator.derive import in_queue, shows
 from lmms_eval_operator.objects import Evaluation, Event, Job, Pod
+from lmms_eval_operator.refusals import Refusals
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.waiting import silent, unreachable
 
 # The Job controller was seen to create a pod up to a second after its Job had been deleted.
 SETTLING_SECONDS: Final = 5.0
 EVENTS_SECONDS: Final = 5.0
+LEFT_BEHIND_SECONDS: Final = 10.0
 # After an outage progress arrives late: longer than the reporter waits between two tries.
 STEADY_SECONDS: Final = 60.0
 
@@ -60,6 +63,9 @@ class Collection(Generic[Item]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __contains__(self, uid: object) -> bool:
+        return uid in self._items
 
     def get(self, uid: str) -> Item | None:
         """The object of this uid."""
@@ -191,10 +197,15 @@ class View:
     slots: dict[int, Slot] = field(default_factory=dict)
     over: set[tuple[str, int]] = field(default_factory=set)
     """Attempts (uid, number) in a slot that this process ended by a write that had not met another: that stays true."""
+    given_back: set[tuple[int, str]] = field(default_factory=set)
+    """Leases (slot, version) whose attempt this process put back into the queue: true until somebody claims the slot again."""
+    failures: ActionFailures = field(default_factory=ActionFailures)
+    refusals: Refusals = field(default_factory=Refusals)
     notes: dict[str, Notes] = field(default_factory=dict)
     _unsettled_since: dict[tuple[str, int], float] = field(default_factory=dict)
     _silent_since: dict[str, float] = field(default_factory=dict)
     _steady_since: dict[str, float] = field(default_factory=dict)
+    _left_behind_since: dict[str, float] = field(default_factory=dict)
 
     def learn(self, resource: Resource, deleted: bool, item: Object) -> bool:
         """Takes what an event tells; whether that was news."""
@@ -236,7 +247,9 @@ class View:
         return slot in self.slots and self.slots[slot].holds(uid, attempt)
 
     def is_over(self, slot: Slot) -> bool:
-        """Whether this process ended the attempt that the slot's Lease names."""
+        """Whether this process ended the attempt that the slot's Lease names, or put it back into the queue."""
+        if (slot.index, slot.register.resource_version) in self.given_back:
+            return True
         return slot.holder is not None and (slot.holder.uid, slot.holder.attempt) in self.over
 
     def slots_of(self, evaluation: Evaluation, attempt: int) -> list[Slot]:
@@ -250,19 +263,30 @@ class View:
         holders = [slot.holder for slot in self.slots.values() if slot.holder]
         unsettled |= {(holder.uid, holder.attempt) for holder in holders if not self._vouched_for(holder)}
         self.over &= {(holder.uid, holder.attempt) for holder in holders}
+        self.given_back &= {(slot.index, slot.register.resource_version) for slot in self.slots.values()}
+        self.refusals.keep(self.evaluations)
+        self.failures.forget_old(now)
         self._unsettled_since = {key: self._unsettled_since.get(key, now) for key in unsettled}
         quiet = {silent(self.current_job(item), self.pods_of(item.uid, item.attempt)) for item in running} - {""}
         self._silent_since = {uid: self._silent_since.get(uid, now) for uid in quiet}
         steady = {item.uid for item in running if not any(map(unreachable, self.pods_of(item.uid, item.attempt)))}
         self._steady_since = {uid: self._steady_since.get(uid, now) for uid in steady}
         self.notes = {uid: notes for uid, notes in self.notes.items() if uid in quiet}
+        self._left_behind_since = {uid: self._left_behind_since.get(uid, now) for uid in self._left_behind()}
+
+    def _left_behind(self) -> Iterator[str]:
+        """The uids of pods and Jobs that may run for an evaluation that has ended or is gone."""
+        yield from (pod.uid for pod in self.pods if not pod.terminal and pod.evaluation_uid not in self.evaluations)
+        yield from (job.uid for job in self.jobs if job.evaluation_uid not in self.evaluations and self.may_run(job))
 
     def forget_times(self) -> None:
         """Another operator has been at work: how long we see something says nothing any more of how long it has been so."""
         self._unsettled_since.clear()
         self._silent_since.clear()
         self._steady_since.clear()
+        self._left_behind_since.clear()
         self.notes.clear()
+        self.failures.clear()
 
     def _vouched_for(self, holder: Holder) -> bool:
         """Whether there are an evaluation and a Job: else nobody can say that no other Job of this attempt has just vanished."""
@@ -280,6 +304,10 @@ class View:
     def steady_in(self, uid: str, now: float) -> float:
         """Seconds until node and API server have been there for so long that a running evaluation would have been heard of."""
         return max(0.0, self._steady_since.get(uid, now) + self.steady_seconds - now)
+
+    def is_left_behind(self, uid: str, now: float) -> bool:
+        """Whether a pod or Job has outlived its evaluation for longer than stopping it takes as a rule."""
+        return uid in self._left_behind_since and now - self._left_behind_since[uid] >= LEFT_BEHIND_SECONDS
 
     def events_due_in(self, uid: str, now: float) -> float:
         """Seconds until the events of a silent pod or Job should be read. Not at once: most are on their way in a moment."""

@@ -6,11 +6,11 @@ what this one looks at.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import NamedTuple
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
+from lmms_eval_core.schema import read_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ def finished(item: Object) -> Finished | None:
     metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     labels = metadata.get("labels") or {}
     ttl, from_api = spec.get("ttlSecondsAfterFinished"), labels.get(names.LABEL_CREATED_BY) == names.CREATED_BY_API
-    ended_at = status.get("completedAt")
-    if not ended_at or "deletionTimestamp" in metadata or (ttl is None and not from_api):
+    ended_at = read_moment(status.get("completedAt"))
+    if ended_at is None or "deletionTimestamp" in metadata or (ttl is None and not from_api):
         return None
     return Finished(
         uid=metadata["uid"],
         name=metadata["name"],
         version=metadata["resourceVersion"],
-        ended_at=datetime.fromisoformat(ended_at).timestamp(),
+        ended_at=ended_at.timestamp(),
         ttl=ttl,
         from_api=from_api,
     )
