@@ -213,6 +213,11 @@ def model_args_rules() -> dict[str, Any]:
     }
 
 
+def front_end_marks() -> dict[str, Any]:
+    """The labels and annotations that the chart's admission policy keeps for the front end."""
+    return {"labels": list(names.FRONT_END_LABELS), "annotations": list(names.FRONT_END_ANNOTATIONS)}
+
+
 def _column(name: str, kind: str, path: str, priority: int) -> Schema:
     column: Schema = {"name": name, "type": kind, "jsonPath": path}
     return column | {"priority": priority} if priority else column
@@ -225,6 +230,7 @@ def main() -> None:
         _write(directory / f"{names.CRD_NAME}.yaml", custom_resource_definition())
     _write(chart_files / "status-owners.yaml", status_owners())
     _write(chart_files / "model-args.yaml", model_args_rules())
+    _write(chart_files / "front-end-marks.yaml", front_end_marks())
 
 
 def _write(path: Path, content: Any) -> None:

@@ -4,6 +4,7 @@ A precondition that fails is a Conflict: `plan` looked at something old, and not
 `look_again`.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, KubeClient, Obje
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.schema import rfc3339
 from lmms_eval_operator import job as manifest
-from lmms_eval_operator import objects, patches, retry
+from lmms_eval_operator import logs, objects, patches, retry
 from lmms_eval_operator.actions import (
     Action,
     Claim,
@@ -46,6 +47,8 @@ from lmms_eval_operator.settings import Settings
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.transitions import Listener
 from lmms_eval_operator.view import View
+
+log = logging.getLogger(__name__)
 
 
 class Executor:
@@ -187,7 +190,7 @@ class Executor:
 
     async def _end_before_start(self, evaluation: objects.Evaluation, verdict: Verdict) -> None:
         """Its next attempt, which may have a slot and a Job by now, was not started, and cannot be any more."""
-        await self._write_status(evaluation, patches.ended(evaluation, verdict, rfc3339(self._time())))
+        await self._write_end(evaluation, verdict)
         self._view.over.add((evaluation.uid, evaluation.attempt + 1))
 
     async def _mark_running(self, action: MarkRunning) -> None:
@@ -247,8 +250,16 @@ class Executor:
         verdict = derive(evaluation, job, live.pods)
         if not verdict.over or (job is None and not action.job_gone):
             raise errors.Conflict(f"{expected.name} is still running")
-        await self._write_status(evaluation, self._end_of_attempt(evaluation, verdict))
+        await self._write_end(evaluation, verdict)
         self._view.over.add((evaluation.uid, evaluation.attempt))
+
+    async def _write_end(self, evaluation: objects.Evaluation, verdict: Verdict) -> None:
+        """The end of an evaluation or of its attempt; if the API server finds that invalid, in our own words alone."""
+        try:
+            await self._write_status(evaluation, self._end_of_attempt(evaluation, verdict))
+        except errors.Invalid as error:
+            log.error("an end was refused", extra=logs.keys(evaluation=evaluation.name, cause=error.message))
+            await self._write_status(evaluation, self._end_of_attempt(*patches.bare(evaluation, verdict)))
 
     def _end_of_attempt(self, evaluation: objects.Evaluation, verdict: Verdict) -> Patch:
         now = self._time()

@@ -11,6 +11,7 @@ from lmms_eval_core import names
 from lmms_eval_core.crd import status_owners
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
+from lmms_eval_core.redact import one_line
 from lmms_eval_core.schema import Owner, read_moment
 
 STATE_NEW: Final = "new"
@@ -19,6 +20,8 @@ STATE_STOPPED: Final = "stopped"
 
 # The user's timers: what else stops a Job shows on the evaluation.
 TIMERS: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.STALLED})
+# Anybody may have written it.
+MAX_CANCELLED_BY: Final = 256
 REPORTER_FIELDS: Final = frozenset(status_owners()[Owner.REPORTER])
 # Of a Job whose pod has ended; it never gets another one, as its backoffLimit is 0.
 SPENT_CONDITIONS: Final = frozenset({"Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"})
@@ -185,7 +188,7 @@ def evaluation(item: Object) -> Evaluation:
         hold=bool(spec.get("hold")),
         cancel=bool(spec.get("cancel")),
         deleting="deletionTimestamp" in metadata,
-        cancelled_by=(metadata.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""),
+        cancelled_by=one_line((metadata.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""), MAX_CANCELLED_BY),
         phase=Phase(status.get("phase") or Phase.QUEUED),
         reason=status.get("reason") or "",
         message=status.get("message") or "",
