@@ -1,6 +1,7 @@
 """From an evaluation to a Job: what the pod gets, and above all what it does not get."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from lmms_eval_core.run import RunInput
 from lmms_eval_core.spec import EvaluationSpec, Resources, Toleration
 from lmms_eval_operator import objects
 from lmms_eval_operator.gpus import CannotRun, Launch, launch
-from lmms_eval_operator.job import job, literal
+from lmms_eval_operator.job import STAY, job, literal
 from lmms_eval_operator.settings import Settings, Store
 
 SETTINGS = Settings(namespace="team", evaluator_image="evaluator:1", reporter_image="reporter:1")
@@ -255,3 +256,12 @@ def test_more_gpus_than_any_pod_gets_are_refused_and_not_reckoned_with(arguments
 def test_what_is_no_number_is_left_to_the_adapter(size: Any) -> None:
     spec = EvaluationSpec(model="vllm", tasks=["mme"], gpus=2, model_args={"tensor_parallel_size": size})
     assert launch(spec) == Launch(2, 2)
+
+
+def test_the_administrators_labels_and_annotations_are_the_pods_and_ours_win() -> None:
+    mesh = {"sidecar.istio.io/inject": "false"}
+    settings = replace(SETTINGS, pod_labels={**mesh, names.LABEL_SLOT: "9"}, pod_annotations=mesh)
+    metadata = manifest(settings)["spec"]["template"]["metadata"]
+    assert metadata["labels"] | {names.LABEL_SLOT: "1"} | mesh == metadata["labels"]
+    assert metadata["annotations"] == {**mesh, **STAY}
+    assert mesh.items().isdisjoint(manifest(settings)["metadata"]["labels"].items())

@@ -14,6 +14,7 @@ from lmms_eval_operator.actions import (
     CreateJob,
     DeleteJob,
     DeletePod,
+    EndPod,
     EndQueued,
     ExpireJob,
     Finish,
@@ -27,10 +28,10 @@ from lmms_eval_operator.actions import (
     StopOrphan,
 )
 from lmms_eval_operator.derive import cancelled
-from lmms_eval_operator.objects import Container, Evaluation
+from lmms_eval_operator.objects import Container, Evaluation, Foreign
 from lmms_eval_operator.plan import plan
 from lmms_eval_operator.slots import Slot
-from lmms_eval_operator.view import EVENTS_SECONDS, SETTLING_SECONDS, Notes, View
+from lmms_eval_operator.view import EVENTS_SECONDS, KEPT_SECONDS, SETTLING_SECONDS, Notes, View
 
 
 def does(view: View, now: float = 0.0) -> list[Action]:
@@ -288,7 +289,23 @@ def test_events_are_read_of_what_stays_silent_and_again_after_a_while() -> None:
     assert does(view, 60.0) == [ReadEvents(creating.uid)]
     view.notes[creating.uid] = Notes(60.0, ())
     view.note(61.0)
-    assert does(view, 61.0) == [LookAgain(EVENTS_SECONDS - 1)]
+    report, wait = does(view, 61.0)
+    assert isinstance(report, Report) and report.verdict.message == "waiting for node n1 to start the containers"
+    assert wait == LookAgain(EVENTS_SECONDS - 1)
+
+
+def test_a_pod_that_somebody_elses_container_keeps_is_ended_after_a_moment() -> None:
+    runs = Container(running=True)
+    kept = working(RUNNING, evaluator=Container(exit_code=0), foreign=(Foreign("istio-proxy", runs, init=False),))
+    known = running("a", attempts=({"number": 1, "node": "n1"},))
+    view = world(known, HELD, job_of(RUNNING), kept, now=50.0)
+    report, wait = does(view, 50.0)
+    assert isinstance(report, Report) and report.verdict.reason == "Publishing"
+    assert wait == LookAgain(KEPT_SECONDS)
+    assert EndPod(known, kept) in does(view, 50.0 + KEPT_SECONDS)
+    deleting = replace(kept, version="31", deleting=True)
+    view = world(known, HELD, job_of(RUNNING), deleting, now=50.0)
+    assert "EndPod" not in names(view, 60.0)
 
 
 # Recover.

@@ -73,6 +73,7 @@ class Reason(StrEnum):
     POD_DELETED = "PodDeleted"
     JOB_DELETED = "JobDeleted"
     EVICTED = "Evicted"
+    NODE_OUT_OF_MEMORY = "NodeOutOfMemory"
     PUBLISH_FAILED = "PublishFailed"
     RESULTS_MISSING = "ResultsMissing"
     DEADLINE_EXCEEDED = "DeadlineExceeded"

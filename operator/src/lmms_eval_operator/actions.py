@@ -65,6 +65,14 @@ class DeletePod:
 
 
 @dataclass(frozen=True, slots=True)
+class EndPod:
+    """End a pod that a container which is not ours keeps alive, though the evaluator has ended."""
+
+    evaluation: Evaluation
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteJob:
     """Take away a Job that was stopped and has no pod."""
 
@@ -140,6 +148,7 @@ Action = (
     | StopJob
     | StopOrphan
     | DeletePod
+    | EndPod
     | DeleteJob
     | ExpireJob
     | Report
@@ -160,6 +169,7 @@ WORDS: Final[dict[type, str]] = {
     StopJob: "stop its Job",
     StopOrphan: "stop a Job that is not its own any more",
     DeletePod: "delete its pod",
+    EndPod: "end its pod",
     DeleteJob: "delete its Job",
     ExpireJob: "leave its Job to Kubernetes",
     Report: "write where it is",

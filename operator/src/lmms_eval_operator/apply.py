@@ -25,6 +25,7 @@ from lmms_eval_operator.actions import (
     CreateJob,
     DeleteJob,
     DeletePod,
+    EndPod,
     EndQueued,
     ExpireJob,
     Finish,
@@ -79,6 +80,7 @@ class Executor:
             StopJob: self._stop_job,
             StopOrphan: self._stop_orphan,
             DeletePod: self._delete_pod,
+            EndPod: self._end_pod,
             DeleteJob: self._delete_job,
             ExpireJob: self._expire_job,
             Report: self._report,
@@ -109,7 +111,7 @@ class Executor:
                 await self._look(evaluation.name, evaluation.uid, job.attempt)
             case StopOrphan(job=job) | DeleteJob(job=job) | ExpireJob(job=job):
                 await self._look(job.evaluation, job.evaluation_uid, job.attempt)
-            case DeletePod(pod=pod):
+            case DeletePod(pod=pod) | EndPod(pod=pod):
                 await self._observer.pods(pod.evaluation_uid, pod.attempt)
             case StopJob(evaluation=evaluation) | Finish(evaluation=evaluation) | Report(evaluation=evaluation):
                 await self._look(evaluation.name, evaluation.uid, evaluation.attempt)
@@ -224,6 +226,12 @@ class Executor:
         jobs = await self._client.list(JOBS, label_selector=f"{names.LABEL_EVALUATION_UID}={pod.evaluation_uid}")
         if any((job := objects.job(item)) and job.attempt == pod.attempt for item in jobs.items):
             raise errors.Conflict(f"{pod.name} has a Job")
+        await self._client.delete(PODS, pod.name, uid=pod.uid)
+        await self._observer.pods(pod.evaluation_uid, pod.attempt)
+
+    async def _end_pod(self, action: EndPod) -> None:
+        """The kubelet ends the others first and the reporter last, which has its time to publish."""
+        pod = action.pod
         await self._client.delete(PODS, pod.name, uid=pod.uid)
         await self._observer.pods(pod.evaluation_uid, pod.attempt)
 

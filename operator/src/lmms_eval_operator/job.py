@@ -61,7 +61,13 @@ def job(evaluation: LMMEvaluation, *, attempt: int, slot: int, settings: Setting
             "suspend": True,
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
-            "template": {"metadata": {"labels": labels, "annotations": STAY}, "spec": _pod(evaluation, attempt, settings)},
+            "template": {
+                "metadata": {
+                    "labels": {**settings.pod_labels, **labels},
+                    "annotations": {**STAY, **settings.pod_annotations},
+                },
+                "spec": _pod(evaluation, attempt, settings),
+            },
         },
     }
 

@@ -3,9 +3,9 @@
 `view` holds them; `derive` and `plan` decide by them. Nothing here fails on a field that is missing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from lmms_eval_core import names
 from lmms_eval_core.crd import status_owners
@@ -105,6 +105,7 @@ class Job:
     state: str = STATE_NEW
     spent: bool = False
     stopped_for: Reason | None = None
+    suspended: bool = False
     expires: bool = False
     deleting: bool = False
 
@@ -135,6 +136,19 @@ class Container:
     ended_as: str = ""
     ended_at: str = ""
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has run and does no more."""
+        return self.exit_code is not None
+
+
+class Foreign(NamedTuple):
+    """A container that somebody's webhook put into the pod. One of the pod's `init` containers ends with the others."""
+
+    name: str
+    container: Container
+    init: bool
+
 
 @dataclass(frozen=True, slots=True)
 class Pod:
@@ -154,11 +168,21 @@ class Pod:
     conditions: Mapping[str, Condition] | None = None
     evaluator: Container | None = None
     reporter: Container | None = None
+    foreign: tuple[Foreign, ...] = ()
+    memory_limited: bool = True
+    """Whether the evaluator has a limit of memory, which it may have reached."""
 
     @property
     def terminal(self) -> bool:
-        """Whether all its containers have ended, so that it holds no GPU any more."""
-        return self.phase in ("Succeeded", "Failed")
+        """Whether evaluator and reporter have ended for good, so that it holds no GPU any more."""
+        return self.phase in ("Succeeded", "Failed") or (self.deleting and _ended(self.evaluator) and _ended(self.reporter))
+
+    @property
+    def kept_by(self) -> str:
+        """The container that is not ours and keeps the pod, and the reporter in it, though the evaluator has ended; else ""."""
+        if self.terminal or not _ended(self.evaluator):
+            return ""
+        return next((name for name, container, init in self.foreign if container.running and not init), "")
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of this type."""
@@ -229,6 +253,7 @@ def job(item: Object) -> Job | None:
         state=labels.get(names.LABEL_STATE, ""),
         spent=_spent(status),
         stopped_for=Reason(labels[names.LABEL_STOPPED_FOR]) if labels.get(names.LABEL_STOPPED_FOR) in TIMERS else None,
+        suspended=bool(spec.get("suspend")),
         expires=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,
     )
@@ -256,6 +281,11 @@ def pod(item: Object) -> Pod | None:
         conditions={entry["type"]: _condition(entry) for entry in status.get("conditions") or ()},
         evaluator=_container(status.get("containerStatuses"), names.EVALUATOR_CONTAINER),
         reporter=_container(status.get("initContainerStatuses"), names.REPORTER_CONTAINER),
+        foreign=(
+            *_others(status.get("initContainerStatuses"), names.REPORTER_CONTAINER, init=True),
+            *_others(status.get("containerStatuses"), names.EVALUATOR_CONTAINER, init=False),
+        ),
+        memory_limited=_limits_memory(item.get("spec") or {}),
     )
 
 
@@ -290,6 +320,22 @@ def _container(statuses: list[Object] | None, name: str) -> Container | None:
         if status.get("name") == name:
             return _container_status(status)
     return None
+
+
+def _others(statuses: list[Object] | None, ours: str, *, init: bool) -> Iterator[Foreign]:
+    for status in statuses or ():
+        if status.get("name") != ours:
+            yield Foreign(status.get("name") or "", _container_status(status), init)
+
+
+def _ended(container: Container | None) -> bool:
+    return container is not None and container.ended
+
+
+def _limits_memory(spec: Object) -> bool:
+    """Whether the evaluator's memory is limited, by us or by the namespace's defaults."""
+    own: Object = next((entry for entry in spec.get("containers") or () if entry.get("name") == names.EVALUATOR_CONTAINER), {})
+    return "memory" in ((own.get("resources") or {}).get("limits") or {})
 
 
 def _container_status(status: Object) -> Container:

@@ -27,6 +27,7 @@ from lmms_eval_operator.waiting import silent, unreachable
 SETTLING_SECONDS: Final = 5.0
 EVENTS_SECONDS: Final = 5.0
 LEFT_BEHIND_SECONDS: Final = 10.0
+KEPT_SECONDS: Final = 5.0
 # After an outage progress arrives late: longer than the reporter waits between two tries.
 STEADY_SECONDS: Final = 60.0
 
@@ -206,6 +207,7 @@ class View:
     _silent_since: dict[str, float] = field(default_factory=dict)
     _steady_since: dict[str, float] = field(default_factory=dict)
     _left_behind_since: dict[str, float] = field(default_factory=dict)
+    _kept_since: dict[str, float] = field(default_factory=dict)
 
     def learn(self, resource: Resource, deleted: bool, item: Object) -> bool:
         """Takes what an event tells; whether that was news."""
@@ -272,6 +274,8 @@ class View:
         steady = {item.uid for item in running if not any(map(unreachable, self.pods_of(item.uid, item.attempt)))}
         self._steady_since = {uid: self._steady_since.get(uid, now) for uid in steady}
         self.notes = {uid: notes for uid, notes in self.notes.items() if uid in quiet}
+        kept = (pod.uid for pod in self.pods if pod.kept_by)
+        self._kept_since = {uid: self._kept_since.get(uid, now) for uid in kept}
         self._left_behind_since = {uid: self._left_behind_since.get(uid, now) for uid in self._left_behind()}
 
     def _left_behind(self) -> Iterator[str]:
@@ -285,6 +289,7 @@ class View:
         self._silent_since.clear()
         self._steady_since.clear()
         self._left_behind_since.clear()
+        self._kept_since.clear()
         self.notes.clear()
         self.failures.clear()
 
@@ -304,6 +309,10 @@ class View:
     def steady_in(self, uid: str, now: float) -> float:
         """Seconds until node and API server have been there for so long that a running evaluation would have been heard of."""
         return max(0.0, self._steady_since.get(uid, now) + self.steady_seconds - now)
+
+    def kept_on_for(self, uid: str, now: float) -> float:
+        """For how many seconds a pod whose evaluator has ended is left alone: its other containers may end by themselves."""
+        return max(0.0, self._kept_since.get(uid, now) + KEPT_SECONDS - now)
 
     def is_left_behind(self, uid: str, now: float) -> bool:
         """Whether a pod or Job has outlived its evaluation for longer than stopping it takes as a rule."""

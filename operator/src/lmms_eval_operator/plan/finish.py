@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lmms_eval_core.phases import Phase
-from lmms_eval_operator.actions import Action, Finish, LookAgain, ReadEvents, Report
+from lmms_eval_operator.actions import Action, EndPod, Finish, LookAgain, ReadEvents, Report
 from lmms_eval_operator.clock import Now
 from lmms_eval_operator.derive import Verdict, derive, in_queue, shows
 from lmms_eval_operator.objects import Evaluation
@@ -40,12 +40,16 @@ def _report(view: View, evaluation: Evaluation, verdict: Verdict) -> Iterator[Ac
 def _running(view: View, evaluation: Evaluation, now: Now) -> Iterator[Action]:
     job, pods = view.current_job(evaluation), view.pods_of(evaluation.uid, evaluation.attempt)
     quiet = silent(job, pods)
-    verdict = derive(evaluation, job, pods, view.notes[quiet].events if quiet in view.notes else ())
+    verdict = derive(evaluation, job, pods, view.notes[quiet].events if quiet in view.notes else None)
     if verdict.over:
         wait = 0.0 if job is not None else view.settles_in(evaluation.uid, evaluation.attempt, now.monotonic)
         yield LookAgain(wait) if wait else Finish(evaluation, job_gone=job is None)
         return
     yield from _report(view, evaluation, verdict)
+    for pod in pods:
+        if pod.kept_by and not pod.deleting:
+            wait = view.kept_on_for(pod.uid, now.monotonic)
+            yield LookAgain(wait) if wait else EndPod(evaluation, pod)
     if quiet:
         wait = view.events_due_in(quiet, now.monotonic)
         yield LookAgain(wait) if wait else ReadEvents(quiet)
