@@ -170,3 +170,25 @@ def test_holders_are_written_and_read_alike() -> None:
     holder = Holder("a", "uid", 3)
     assert parse_holder(str(holder)) == holder
     assert [parse_holder(text) for text in ("", "a/b", "a/b/c", "a/b/1/2")] == [None] * 4
+
+
+def test_a_list_that_is_older_than_what_was_known_before_it_replaces_everything() -> None:
+    collection = things()
+    for thing in (Thing("gone", "50"), Thing("older", "60"), Thing("removed", "20")):
+        collection.put(thing)
+    collection.remove("removed", "70")
+    asked_at = collection.newest
+    assert asked_at == 70
+    assert collection.replace([Thing("older", "30"), Thing("removed", "20")], "40", asked_at=asked_at)
+    assert versions(collection) == {"older": "30", "removed": "20"}
+    assert collection.put(Thing("older", "41")) and not collection.put(Thing("older", "39"))
+    assert not collection.replace([Thing("older", "41")], "45", asked_at=collection.newest)
+
+
+def test_a_list_is_not_older_for_what_came_while_it_was_on_its_way() -> None:
+    collection = things()
+    collection.put(Thing("a", "5"))
+    asked_at = collection.newest
+    collection.put(Thing("a", "9"))
+    assert not collection.replace([Thing("a", "5")], "7", asked_at=asked_at)
+    assert versions(collection) == {"a": "9"}

@@ -45,22 +45,28 @@ class Observer:
 
         They come last: one that is missing in the list, though its Job is in an earlier one, has ended.
         """
+        view = self._view
         await self.slots(make=make_slots)
+        asked_at = view.pods.newest
         pods = await self._client.list(PODS, label_selector=OURS)
-        self._view.pods.replace(_parsed(objects.pod, pods.items), pods.resource_version)
+        restored = view.pods.replace(_parsed(objects.pod, pods.items), pods.resource_version, asked_at=asked_at)
+        asked_at = view.jobs.newest
         jobs = await self._client.list(JOBS, label_selector=OURS)
-        self._view.jobs.replace(_parsed(objects.job, jobs.items), jobs.resource_version)
-        if evaluations:
-            await self._evaluations()
+        restored |= view.jobs.replace(_parsed(objects.job, jobs.items), jobs.resource_version, asked_at=asked_at)
+        if evaluations or restored:
+            restored |= await self._evaluations()
+        if restored:
+            log.warning("the API server knows less than it did: what it says now replaces what was known")
+            view.forget_history()
 
-    async def _evaluations(self) -> None:
+    async def _evaluations(self) -> bool:
         """Lists those that have not ended. By pages: ten thousand whole ones at once would be 150 MB."""
         found: list[Evaluation] = []
-        version = ""
+        version, asked_at = "", self._view.evaluations.newest
         async for page in self._client.pages(EVALUATIONS, field_selector=NOT_ENDED):
             found += _parsed(objects.evaluation, page.items)
             version = page.resource_version
-        self._view.evaluations.replace(found, version)
+        return self._view.evaluations.replace(found, version, asked_at=asked_at)
 
     async def slots(self, *, make: bool = True) -> None:
         """Reads all slots, and makes those that are missing, unless told to write nothing."""

@@ -58,6 +58,8 @@ class Collection(Generic[Item]):
         self._items: dict[str, Item] = {}
         self._removed: dict[str, int] = {}
         self._listed_at = 0
+        self.newest = 0
+        """The latest version that anything told of."""
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items.values())
@@ -74,7 +76,7 @@ class Collection(Generic[Item]):
 
     def put(self, item: Item) -> bool:
         """Takes a state of an object, from wherever it comes; whether that was news."""
-        version = ordinal(item.version)
+        version = self._hear_of(item.version)
         known = self._items.get(item.uid)
         if version <= (ordinal(known.version) if known else self._gone_at(item.uid)):
             return False
@@ -85,10 +87,10 @@ class Collection(Generic[Item]):
 
     def remove(self, uid: str, version: str) -> bool:
         """The object is gone, or not wanted any more, as of `version`; whether that was news."""
-        known = self._items.get(uid)
-        if known is not None and ordinal(known.version) > ordinal(version):
+        known, at = self._items.get(uid), self._hear_of(version)
+        if known is not None and ordinal(known.version) > at:
             return False
-        self._removed[uid] = max(ordinal(version), self._removed.get(uid, 0))
+        self._removed[uid] = max(at, self._removed.get(uid, 0))
         return self._drop(uid) is not None
 
     def forget(self, uid: str) -> None:
@@ -97,8 +99,16 @@ class Collection(Generic[Item]):
         if known is not None:
             self._removed[uid] = ordinal(known.version)
 
-    def replace(self, items: Iterable[Item], version: str) -> None:
-        """A whole list as of `version`. What is known and missing in it is gone, unless it is younger than the list."""
+    def replace(self, items: Iterable[Item], version: str, *, asked_at: int = 0) -> bool:
+        """A whole list as of `version`. What is known and missing in it is gone, unless it is younger than the list.
+
+        A list that is older than what was known when it was asked for (`newest`) comes of another history: the API server's
+        storage was restored from a backup. Then it replaces whatever is known. Whether it did.
+        """
+        restored = ordinal(version) < asked_at
+        if restored:
+            self._forget_history()
+        self._hear_of(version)
         listed = {item.uid: item for item in items}
         for uid in [known.uid for known in self if known.uid not in listed and ordinal(known.version) <= ordinal(version)]:
             self._drop(uid)
@@ -109,6 +119,18 @@ class Collection(Generic[Item]):
                 self.put(item)
             elif self._wanted(item):
                 self._keep(item)
+        return restored
+
+    def _hear_of(self, version: str) -> int:
+        at = ordinal(version)
+        self.newest = max(self.newest, at)
+        return at
+
+    def _forget_history(self) -> None:
+        for uid in list(self._items):
+            self._drop(uid)
+        self._removed.clear()
+        self._listed_at = self.newest = 0
 
     def _keep(self, item: Item) -> None:
         self._items[item.uid] = item
@@ -133,6 +155,7 @@ class Evaluations(Collection[Evaluation]):
         super().__init__(lambda item: not item.terminal)
         self._restless: dict[str, Evaluation] = {}
         self._begun: dict[str, Evaluation] = {}
+        self._delayed: dict[str, Evaluation] = {}
         self._queue: list[tuple[QueueKey, Evaluation]] = []
 
     def restless(self) -> list[Evaluation]:
@@ -143,9 +166,9 @@ class Evaluations(Collection[Evaluation]):
         """Those that had at least one attempt."""
         return list(self._begun.values())
 
-    def retrying(self) -> Iterator[Evaluation]:
-        """Those that wait between two attempts."""
-        return (item for item in self._begun.values() if item.next_attempt_at)
+    def delayed(self) -> list[Evaluation]:
+        """Those whose next attempt is not to start before a time of its own."""
+        return list(self._delayed.values())
 
     def queue(self) -> Iterator[Evaluation]:
         """Those that may start, in order."""
@@ -160,12 +183,15 @@ class Evaluations(Collection[Evaluation]):
             self._restless[item.uid] = item
         if item.attempt:
             self._begun[item.uid] = item
+        if item.next_attempt_at:
+            self._delayed[item.uid] = item
 
     def _drop(self, uid: str) -> Evaluation | None:
         known = super()._drop(uid)
         if known is not None:
             self._restless.pop(uid, None)
             self._begun.pop(uid, None)
+            self._delayed.pop(uid, None)
             self._leave_queue(known)
         return known
 
@@ -180,6 +206,10 @@ class Notes(NamedTuple):
 
     read_at: float
     events: tuple[Event, ...]
+
+
+# By uid: what something was when it was last seen, and since when (monotonic) it has been seen so.
+Sightings = dict[str, tuple[object, float]]
 
 
 @dataclass
@@ -208,6 +238,8 @@ class View:
     _steady_since: dict[str, float] = field(default_factory=dict)
     _left_behind_since: dict[str, float] = field(default_factory=dict)
     _kept_since: dict[str, float] = field(default_factory=dict)
+    _progress: Sightings = field(default_factory=dict)
+    _delays: Sightings = field(default_factory=dict)
 
     def learn(self, resource: Resource, deleted: bool, item: Object) -> bool:
         """Takes what an event tells; whether that was news."""
@@ -274,6 +306,8 @@ class View:
         steady = {item.uid for item in running if not any(map(unreachable, self.pods_of(item.uid, item.attempt)))}
         self._steady_since = {uid: self._steady_since.get(uid, now) for uid in steady}
         self.notes = {uid: notes for uid, notes in self.notes.items() if uid in quiet}
+        self._progress = _seen(self._progress, ((item.uid, _progress(item)) for item in running), now)
+        self._delays = _seen(self._delays, ((item.uid, item.next_attempt_at) for item in self.evaluations.delayed()), now)
         kept = (pod.uid for pod in self.pods if pod.kept_by)
         self._kept_since = {uid: self._kept_since.get(uid, now) for uid in kept}
         self._left_behind_since = {uid: self._left_behind_since.get(uid, now) for uid in self._left_behind()}
@@ -290,6 +324,8 @@ class View:
         self._steady_since.clear()
         self._left_behind_since.clear()
         self._kept_since.clear()
+        self._progress.clear()
+        self._delays.clear()
         self.notes.clear()
         self.failures.clear()
 
@@ -310,6 +346,25 @@ class View:
         """Seconds until node and API server have been there for so long that a running evaluation would have been heard of."""
         return max(0.0, self._steady_since.get(uid, now) + self.steady_seconds - now)
 
+    def forget_history(self) -> None:
+        """The API server's storage was restored from a backup: what this process did or saw may never have been."""
+        self.over.clear()
+        self.given_back.clear()
+        self.forget_times()
+
+    def no_progress_for(self, evaluation: Evaluation, now: float) -> float:
+        """For how many seconds this process has seen no progress of a running evaluation.
+
+        By its own clock: what a node writes into `progress.updatedAt` may be minutes off.
+        """
+        known = self._progress.get(evaluation.uid)
+        return now - known[1] if known and known[0] == _progress(evaluation) else 0.0
+
+    def delayed_for(self, evaluation: Evaluation, now: float) -> float:
+        """For how many seconds this process has seen an evaluation wait for this time of its next attempt."""
+        known = self._delays.get(evaluation.uid)
+        return now - known[1] if known and known[0] == evaluation.next_attempt_at else 0.0
+
     def kept_on_for(self, uid: str, now: float) -> float:
         """For how many seconds a pod whose evaluator has ended is left alone: its other containers may end by themselves."""
         return max(0.0, self._kept_since.get(uid, now) + KEPT_SECONDS - now)
@@ -322,6 +377,15 @@ class View:
         """Seconds until the events of a silent pod or Job should be read. Not at once: most are on their way in a moment."""
         last = self.notes[uid].read_at if uid in self.notes else self._silent_since.get(uid, now)
         return max(0.0, last + EVENTS_SECONDS - now)
+
+
+def _progress(evaluation: Evaluation) -> tuple[object, ...]:
+    return evaluation.attempt, evaluation.reported_attempt, evaluation.stage, evaluation.progressed_at
+
+
+def _seen(known: Sightings, items: Iterable[tuple[str, object]], now: float) -> Sightings:
+    """What each is now; the time is kept where it has not changed."""
+    return {uid: known[uid] if uid in known and known[uid][0] == value else (value, now) for uid, value in items}
 
 
 def _learn(collection: Collection[Item], item: Item | None, deleted: bool) -> bool:

@@ -14,6 +14,7 @@ from lmms_eval_operator.clock import Now, seconds_until
 from lmms_eval_operator.derive import Verdict
 from lmms_eval_operator.objects import STATE_NEW, Evaluation
 from lmms_eval_operator.plan.contain import each
+from lmms_eval_operator.retry import LONGEST_SECONDS
 from lmms_eval_operator.slots import Slot
 from lmms_eval_operator.view import View
 
@@ -63,7 +64,7 @@ def _give_out(view: View, now: Now) -> Iterator[Action]:
     if free and paused:
         yield LookAgain(paused)
     if free:
-        yield from (LookAgain(wait) for evaluation in view.evaluations.retrying() if (wait := _due_in(evaluation, now)))
+        yield from (LookAgain(wait) for evaluation in view.evaluations.delayed() if (wait := _due_in(view, evaluation, now)))
     claimed = {claim.slot.index for claim in claims}
     yield from (Release(slot) for slot in view.slots.values() if view.is_over(slot) and slot.index not in claimed)
 
@@ -109,9 +110,12 @@ def _free(view: View, slot: Slot) -> bool:
 def _queue(view: View, now: Now) -> Iterator[Evaluation]:
     """Who may start now and has no slot yet, in order."""
     claimed = {slot.holder.uid for slot in view.slots.values() if slot.holder and not view.is_over(slot)}
-    return (item for item in view.evaluations.queue() if item.uid not in claimed and not _due_in(item, now))
+    return (item for item in view.evaluations.queue() if item.uid not in claimed and not _due_in(view, item, now))
 
 
-def _due_in(evaluation: Evaluation, now: Now) -> float:
-    """Seconds until its next attempt may start."""
-    return seconds_until(evaluation.next_attempt_at, 0, now) if evaluation.next_attempt_at else 0.0
+def _due_in(view: View, evaluation: Evaluation, now: Now) -> float:
+    """Seconds until its next attempt may start. The time was written by another clock, perhaps: no wait is longer than any is."""
+    if not evaluation.next_attempt_at:
+        return 0.0
+    longest = max(0.0, LONGEST_SECONDS - view.delayed_for(evaluation, now.monotonic))
+    return min(seconds_until(evaluation.next_attempt_at, 0, now), longest)

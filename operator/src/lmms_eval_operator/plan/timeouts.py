@@ -45,9 +45,9 @@ def _deadline(view: View, evaluation: Evaluation, now: Now) -> Iterator[Action]:
 def _stall(view: View, evaluation: Evaluation, now: Now) -> Iterator[Action]:
     if evaluation.stall_timeout_seconds is None or not _may_stall(evaluation):
         return
-    quiet = seconds_until(evaluation.progressed_at, evaluation.stall_timeout_seconds, now)
+    quiet = evaluation.stall_timeout_seconds - view.no_progress_for(evaluation, now.monotonic)
     wait = max(quiet, view.steady_in(evaluation.uid, now.monotonic))
-    if wait:
+    if wait > 0:
         yield LookAgain(wait)
     else:
         yield from _stop(view, evaluation, Reason.STALLED)
