@@ -30,9 +30,13 @@ class Owner(StrEnum):
     REPORTER = "reporter"
 
 
-def cel(rule: str, message: str, *, field_path: str | None = None) -> dict[str, str]:
-    """One `x-kubernetes-validations` entry; `message` is the sentence the user reads at `kubectl apply`."""
+def cel(rule: str, message: str, *, naming: str = "", field_path: str | None = None) -> dict[str, str]:
+    """One `x-kubernetes-validations` entry; `message` is the sentence the user reads at `kubectl apply`.
+
+    `naming` is a CEL expression of the text that it was about, which is put before the sentence.
+    """
     entry = {"rule": rule, "message": message}
+    entry |= {"messageExpression": f"{naming} + ': {message}'"} if naming else {}
     return entry | {"fieldPath": field_path} if field_path else entry
 
 

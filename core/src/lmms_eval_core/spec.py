@@ -191,8 +191,9 @@ NO_SECRETS = (
         field_path=".genKwargs",
     ),
 )
+_NO_LABEL_KEYS = f"self.filter(key, key.size() > 316 || !{matches(LABEL_KEY, 'key')})"
 NODE_SELECTOR_KEYS = cel(
-    f"self.all(key, key.size() <= 316 && {matches(LABEL_KEY, 'key')})", "give label keys, for example nvidia.com/gpu.product"
+    f"{_NO_LABEL_KEYS}.size() == 0", "give label keys, for example nvidia.com/gpu.product", naming=f"{_NO_LABEL_KEYS}[0]"
 )
 
 MUTABLE = frozenset({"priority", "hold", "cancel", "ttlSecondsAfterFinished"})

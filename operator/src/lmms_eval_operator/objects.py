@@ -36,6 +36,8 @@ class Evaluation:
     version: str
     generation: int = 0
     created_at: str = ""
+    first_seen: int = 0
+    """The resourceVersion at which this process first saw it: the order of creation within a second."""
     priority: int = 0
     hold: bool = False
     cancel: bool = False
@@ -208,6 +210,7 @@ def evaluation(item: Object) -> Evaluation:
         version=metadata["resourceVersion"],
         generation=metadata.get("generation") or 0,
         created_at=metadata.get("creationTimestamp") or "",
+        first_seen=ordinal(metadata["resourceVersion"]),
         priority=spec.get("priority") or 0,
         hold=bool(spec.get("hold")),
         cancel=bool(spec.get("cancel")),
@@ -293,6 +296,11 @@ def event(item: Object) -> Event:
     """From the API server's JSON."""
     at = item.get("lastTimestamp") or item.get("eventTime") or (item.get("metadata") or {}).get("creationTimestamp") or ""
     return Event(item.get("reason") or "", item.get("message") or "", at)
+
+
+def ordinal(version: str) -> int:
+    """A resourceVersion as a number: the API server promises that those of one resource can be compared so."""
+    return int(version) if version.isdecimal() else 0
 
 
 def _moment(status: Object, field: str) -> str:

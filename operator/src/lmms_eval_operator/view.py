@@ -7,7 +7,7 @@ Filled by lists (`observe`), by events (`watch`) and by the answers to our own w
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -18,7 +18,7 @@ from lmms_eval_core.phases import Phase
 from lmms_eval_operator import objects
 from lmms_eval_operator.action_failures import ActionFailures
 from lmms_eval_operator.derive import in_queue, shows
-from lmms_eval_operator.objects import Evaluation, Event, Job, Pod
+from lmms_eval_operator.objects import Evaluation, Event, Job, Pod, ordinal
 from lmms_eval_operator.refusals import Refusals
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.waiting import silent, unreachable
@@ -143,11 +143,6 @@ class Collection(Generic[Item]):
         return max(self._listed_at, self._removed.get(uid, 0))
 
 
-def ordinal(version: str) -> int:
-    """A resourceVersion as a number: the API server promises that those of one resource can be compared so."""
-    return int(version) if version.isdecimal() else 0
-
-
 class Evaluations(Collection[Evaluation]):
     """Those that have not ended. Ten thousand may wait: nothing walks over all of them to see that there is nothing to do."""
 
@@ -175,10 +170,11 @@ class Evaluations(Collection[Evaluation]):
         return (item for _, item in self._queue)
 
     def _keep(self, item: Evaluation) -> None:
-        self._drop(item.uid)
+        known = self._drop(item.uid)
+        item = replace(item, first_seen=known.first_seen) if known else item
         super()._keep(item)
         if item.startable:
-            insort(self._queue, (queue_key(item), item), key=itemgetter(0))
+            insort(self._queue, (_key(item), item), key=itemgetter(0))
         if item.phase is not Phase.QUEUED or item.unwanted or not shows(item, in_queue(item)):
             self._restless[item.uid] = item
         if item.attempt:
@@ -196,9 +192,13 @@ class Evaluations(Collection[Evaluation]):
         return known
 
     def _leave_queue(self, item: Evaluation) -> None:
-        index = bisect_left(self._queue, queue_key(item), key=itemgetter(0))
+        index = bisect_left(self._queue, _key(item), key=itemgetter(0))
         if index < len(self._queue) and self._queue[index][1].uid == item.uid:
             del self._queue[index]
+
+
+def _key(item: Evaluation) -> QueueKey:
+    return queue_key(item, first_seen=item.first_seen)
 
 
 class Notes(NamedTuple):
