@@ -8,12 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from operator_model import USER, Cluster, Operator
+from operator_objects import job_of, pod_of, queued, running, slot, working
 from schema_strategies import evaluations
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, Object
 from lmms_eval_operator import main, transitions
+from lmms_eval_operator.actions import LookAgain, TellDefect
 from lmms_eval_operator.metrics import Metrics
+from lmms_eval_operator.plan.contain import each
 
 # The package gives the name to the policy itself.
 finish = importlib.import_module("lmms_eval_operator.plan.finish")
@@ -179,3 +182,17 @@ def test_failures_are_counted_by_action_and_cause() -> None:
     of = Metrics(Operator(Cluster(), 1).view, leading=lambda: True, time=Cluster().time)
     of.failed("CreateJob", "refused")
     assert 'lmmseval_action_failures_total{action="CreateJob",cause="refused"} 1.0' in of.render().decode()
+
+
+def test_a_policy_that_fails_over_one_thing_goes_on_with_the_next() -> None:
+    run = running("a")
+    kinds: list[list[Any]] = [[run, queued("b")], [job_of(run), job_of(run, attempt=2)], [working(run), pod_of(run, attempt=2)]]
+    for first, second in [*kinds, [slot(0, run), slot(1)], [slot(0), slot(1)]]:
+
+        def fails(subject: Any, broken: Any = first) -> list[LookAgain]:
+            return [LookAgain(1.0)] if subject is not broken else [][0]
+
+        defect, other = each(fails, [first, second])
+        assert isinstance(defect, TellDefect) and isinstance(defect.error, IndexError)
+        assert (defect.policy, defect.uid) == ("fails", "" if first == slot(0) else run.uid)
+        assert other == LookAgain(1.0)

@@ -47,10 +47,6 @@ class ActionFailures:
         """What could not be done for this evaluation; "" if there is nothing."""
         return next((failure.message for failure in self._failures.values() if failure.uid == uid), "")
 
-    def uids(self) -> set[str]:
-        """The evaluations for which something could not be done."""
-        return {failure.uid for failure in self._failures.values() if failure.uid}
-
     def forget_old(self, now: float) -> None:
         """Drops what is not asked for any more."""
         self._failures = {key: item for key, item in self._failures.items() if now < item.due_at + REMEMBERED_SECONDS}
