@@ -106,6 +106,11 @@ BAD_ARGUMENTS = [
         ({"base_url": address}, "modelArgs.base_url is an address with a login, which everybody could read here; use env with")
         for address in ("https://user:secret@host/v1", "https://token@host", "a,b=http://:secret@host")
     ),
+    *(
+        ({name: size}, f"modelArgs.{name} is too large; give at most 64, as a pod gets no more GPUs")
+        for name in ("tensor_parallel_size", "tp_size", "data_parallel_size", "dp_size")
+        for size in ("9" * 4096, "065", 65, 1e300)
+    ),
     ({"trust_remote_code": True}, "modelArgs.trust_remote_code is not possible; use spec.trustRemoteCode"),
 ]
 GOOD_ARGUMENTS: list[Object] = [
@@ -115,6 +120,7 @@ GOOD_ARGUMENTS: list[Object] = [
     {"image_token": "<image>", "video_key": "video", "tokenizer": "x", "max_new_tokens": 16, "input_key": "a", "secretary": "x"},
     {"base_url": "https://host/v1?mail=a@b", "pretrained": "hf://datasets/a/b@main"},
     {"a" * 128: "x" * 4096, "_a": 0},
+    {"tensor_parallel_size": "64", "tp_size": 64, "data_parallel_size": "auto", "dp_size": "0008"},
 ]
 
 

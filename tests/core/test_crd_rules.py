@@ -353,3 +353,10 @@ def named(name: str) -> Object:
 async def write_phase(server: Transport, name: str, phase: Phase) -> None:
     patch = [{"op": "replace", "path": "/status/phase", "value": phase.value}]
     await server.json_patch(EVALUATIONS, name, patch, subresource="status")
+
+
+@pytest.mark.integration
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_refused_label_key_is_named(server: Transport) -> None:
+    with pytest.raises(errors.Invalid, match="no key: give label keys, for example"):
+        await server.create(EVALUATIONS, evaluation(("spec", "nodeSelector"), {"good": "a", "no key": "b"}), dry_run=True)

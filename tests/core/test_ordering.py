@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_core.ordering import in_order
+from lmms_eval_core.ordering import in_order, queue_key
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,9 @@ def test_higher_priority_first_then_older_then_uid() -> None:
 @given(st.lists(st.builds(Waiting, uid=st.uuids().map(str), priority=st.integers(-100, 100)), unique_by=lambda item: item.uid))
 def test_the_order_does_not_depend_on_where_it_starts(items: list[Waiting]) -> None:
     assert in_order(items) == in_order(reversed(items))
+
+
+def test_of_one_second_the_one_that_was_seen_first_is_first_and_age_counts_before_that() -> None:
+    seen = {Waiting("a"): 12, Waiting("b"): 11, Waiting("c", created_at="2025-12-31T23:59:59Z"): 99}
+    line = sorted(seen, key=lambda item: queue_key(item, first_seen=seen[item]))
+    assert [item.uid for item in line] == ["c", "b", "a"]

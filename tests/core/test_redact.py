@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_core.redact import HIDDEN, Redactor, plain
+from lmms_eval_core.redact import HIDDEN, Redactor, one_line, plain
 
 SECRET = "q7Zr2mVt9LpX4sKd8WnB"
 
@@ -75,3 +75,30 @@ def test_plain_removes_colours_and_keeps_lines() -> None:
 def test_what_turns_the_text_around_it_goes_and_marks_of_writing_stay() -> None:
     assert plain("a\u202eb\u2066c\u2069\u202cd") == "abcd"
     assert plain("\u05d0\u200f\u200e \u3000x\u00a0") == "\u05d0\u200f\u200e \u3000x\u00a0"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("as it is", "as it is"),
+        ("  a\n\tb\r\nc  ", "a  b  c"),
+        ("\x1b[31mred\x1b[0m \x1b]0;title\x07end", "red end"),
+        ("gnirts \u202edesrever\u202c, \u2066hidden\u2069 \u200bno\u00adthing\ufeff", "gnirts desrever, hidden nothing"),
+        ("line\u2028paragraph\u2029end", "line paragraph end"),
+        ("lone \ud800 half", "lone  half"),
+        ("ümläut 日本語 🙂", "ümläut 日本語 🙂"),
+        ("x" * 5000, "x" * 20),
+        ("y" * 19 + "  z", "y" * 19),
+    ],
+)
+def test_one_line_is_what_a_status_can_show(text: str, shown: str) -> None:
+    assert one_line(text, 20) == shown[:20].strip(" ")
+    assert one_line(one_line(text, 20), 20) == one_line(text, 20)
+
+
+@given(st.text(), st.integers(1, 50))
+def test_one_line_is_stable_short_and_printable(text: str, limit: int) -> None:
+    shown = one_line(text, limit)
+    assert one_line(shown, limit) == shown
+    assert len(shown) <= limit and shown == shown.strip(" ")
+    assert all(character.isprintable() or character.isspace() for character in shown) and "\n" not in shown

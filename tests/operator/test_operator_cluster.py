@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
-from operator_cluster import Killed, Mortal, Namespace, evaluator_ended, until
+from operator_cluster import Killed, Mortal, Namespace, evaluator_ended, evaluator_runs, until
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors, lease
@@ -340,3 +340,30 @@ async def test_why_a_pod_waits(place: Namespace) -> None:
     status = await place.status("a")
     assert status["message"] == "cannot pull image evaluator:1: no such host"
     assert status["attempts"][0]["node"] == place.node
+
+
+async def test_a_container_that_somebody_injected_does_not_keep_an_evaluation_from_its_end(place: Namespace) -> None:
+    await place.submit("a")
+    operator = place.operator()
+    await running(place, operator, "a")
+    pod = await place.bind("a")
+    proxy = {**evaluator_runs(), "name": "istio-proxy"}
+    reporter = {**evaluator_runs(), "name": names.REPORTER_CONTAINER}
+    await place.pod_status(
+        pod, phase="Running", containerStatuses=[evaluator_runs(), proxy], initContainerStatuses=[reporter], reason=""
+    )
+    await place.publish("a")
+    await place.pod_status(pod, containerStatuses=[evaluator_ended(0), proxy])
+    await until(operator, lambda: _deleting(place, "a"))
+    assert await place.where("a") == ("Running", "Publishing")
+    assert "istio-proxy" in (await place.status("a"))["message"]
+    # The kubelet ends the others first and the reporter last; the pod's phase comes later still.
+    over = {**reporter, "state": evaluator_ended(0)["state"]}
+    await place.pod_status(pod, initContainerStatuses=[over])
+    await until(operator, phase(place, "a", "Completed"))
+    await operator.work()
+    assert await place.holder() == ""
+    await place.ends(pod, 0)
+    await place.vanish(pod)
+    await asyncio.sleep(1.5)
+    assert {item["metadata"]["name"] for item in await place.pods("a")} <= {pod}, "its Job makes no other one"

@@ -1,5 +1,6 @@
 """Every row of the table of endings, and every running reason, from what pods, Job and reporter say."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,19 +10,21 @@ from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.run import Stage
 from lmms_eval_operator.derive import POD_DELETED, derive, in_queue, shows
-from lmms_eval_operator.objects import Container, Evaluation, Event, Job, Pod
+from lmms_eval_operator.objects import Container, Evaluation, Event, Foreign, Job, Pod
 from lmms_eval_operator.waiting import silent
 
+NODE_WAITS = "waiting for node n1 to start the containers"
 NODE_NOT_READY = conditions(Ready="False", ContainersReady="True")
 A = running("a")
+Events = tuple[Event, ...] | None
 
 
-def where(evaluation: Evaluation, job: Job | None, *pods: Pod, events: tuple[Event, ...] = ()) -> tuple[Phase, Reason, str]:
+def where(evaluation: Evaluation, job: Job | None, *pods: Pod, events: Events = None) -> tuple[Phase, Reason, str]:
     verdict = derive(evaluation, job, pods, events)
     return verdict.phase, verdict.reason, verdict.message
 
 
-def why(evaluation: Evaluation, *pods: Pod, events: tuple[Event, ...] = ()) -> tuple[str, str]:
+def why(evaluation: Evaluation, *pods: Pod, events: Events = None) -> tuple[str, str]:
     """Reason and message of an attempt that runs."""
     phase, reason, message = where(evaluation, job_of(evaluation), *pods, events=events)
     assert phase is Phase.RUNNING
@@ -113,15 +116,109 @@ def test_a_silent_node_is_said_and_keeps_the_slot(pod: Pod) -> None:
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
-        ((), ("Starting", "")),
+        ((), ("Starting", NODE_WAITS)),
         ((Event("Scheduled", "to n1", "1"), Event("Pulling", "Pulling image x", "2")), ("PullingImage", "Pulling image x")),
-        ((Event("Pulling", "Pulling image x", "1"), Event("Pulled", "done", "2")), ("Starting", "")),
+        (
+            (Event("Pulling", "Pulling image x", "1"), Event("Pulled", "done", "2")),
+            ("Starting", NODE_WAITS),
+        ),
         ((Event("FailedMount", "no such volume", "3"), Event("Pulled", "", "2")), ("VolumePending", "no such volume")),
         ((Event("FailedCreatePodSandBox", "no network", "3"),), ("Starting", "no network")),
     ],
 )
 def test_events_explain_a_pod_that_stays_in_creation(events: tuple[Event, ...], expected: tuple[str, str]) -> None:
     assert why(A, pod_of(A, node="n1", evaluator=waits("ContainerCreating")), events=events) == expected
+
+
+RUNS = Container(running=True)
+WEBHOOKS = Foreign("istio-proxy", RUNS, init=False)
+
+
+@pytest.mark.parametrize(
+    ("pods", "events", "expected"),
+    [
+        ((), (), "waiting for the Job controller to create the pod"),
+        ((pod_of(A),), (), "waiting for the scheduler, which has not looked at the pod yet"),
+        (
+            (pod_of(A, conditions=conditions(PodScheduled=("False", "SchedulingGated", "gates"))),),
+            (),
+            "waiting for whoever holds the pod by a scheduling gate",
+        ),
+        (
+            (pod_of(A, node="n1", reporter=RUNS, evaluator=waits("PodInitializing")),),
+            (Event("Unhealthy", "Startup probe failed: no bucket", "1"),),
+            "waiting for the reporter, which makes sure that results can be stored: Startup probe failed: no bucket",
+        ),
+        (
+            (pod_of(A, node="n1", reporter=RUNS),),
+            (),
+            "waiting for the reporter, which makes sure that results can be stored",
+        ),
+        (
+            (pod_of(A, node="n1", foreign=(Foreign("wait-for-it", RUNS, init=True),)),),
+            (),
+            "waiting for container wait-for-it, which is not part of the evaluation, to end",
+        ),
+        (
+            (pod_of(A, node="n1", foreign=(Foreign("istio-init", waits("CrashLoopBackOff", "no"), init=True),)),),
+            None,
+            "container istio-init: no",
+        ),
+    ],
+)
+def test_whoever_has_to_act_next_is_named(pods: tuple[Pod, ...], events: Events, expected: str) -> None:
+    assert why(A, *pods, events=events) == ("Starting", expected)
+
+
+def test_a_job_that_somebody_else_suspended_says_so() -> None:
+    suspended = job_of(A, suspended=True)
+    assert where(A, suspended, events=())[2].startswith("the Job was suspended by somebody else; it goes on when that lifts")
+    assert where(A, replace(suspended, state="new"), events=())[2] == "waiting for the Job controller to create the pod"
+
+
+def test_a_container_of_somebody_else_that_keeps_the_pod_is_named() -> None:
+    reason, message = why(A, working(A, evaluator=Container(exit_code=0), reporter=RUNS, foreign=(WEBHOOKS,)))
+    assert reason == "Publishing"
+    assert message == "container istio-proxy, which is not part of the evaluation, keeps the pod alive and is being ended"
+
+
+def test_a_container_of_somebody_else_troubles_nobody_once_the_evaluator_runs() -> None:
+    crashing = Foreign("istio-proxy", waits("CrashLoopBackOff"), init=False)
+    assert why(A, working(A, foreign=(crashing,))) == ("Starting", "")
+
+
+@pytest.mark.parametrize(
+    ("deleting", "reporter", "over"),
+    [(True, Container(exit_code=0), True), (True, RUNS, False), (True, None, False), (False, Container(exit_code=0), False)],
+)
+def test_an_attempt_is_over_when_evaluator_and_reporter_have_ended_for_good(
+    deleting: bool, reporter: Container | None, over: bool
+) -> None:
+    pod = working(A, evaluator=Container(exit_code=70), reporter=reporter, foreign=(WEBHOOKS,), deleting=deleting)
+    assert derive(A, job_of(A), [pod]).over is over
+    if over:
+        assert where(A, job_of(A), pod)[:2] == (Phase.FAILED, Reason.EVALUATION_ERROR)
+
+
+def test_a_kill_in_a_pod_that_we_ended_for_its_other_container_is_no_deletion() -> None:
+    run = running("a", retries=0)
+    pod = ended(run, 137, deleting=True, foreign=(WEBHOOKS,))
+    assert where(run, job_of(run), pod)[1] == "Interrupted"
+    assert where(run, job_of(run), ended(run, 137, deleting=True))[1] == "PodDeleted"
+
+
+def test_a_readiness_gate_of_somebody_else_is_no_silent_node() -> None:
+    waits_for_gate = conditions(Ready=("False", "ReadinessGatesNotReady", "gate"), ContainersReady="True")
+    assert why(A, working(A, conditions=waits_for_gate)) == ("Starting", "")
+
+
+def test_a_kill_without_a_limit_is_the_nodes_distress_and_tried_again() -> None:
+    run = running("a", retries=1)
+    verdict = derive(run, job_of(run), [ended(run, 137, ended_as="OOMKilled", memory_limited=False)])
+    assert (verdict.phase, verdict.reason, verdict.cause) == (Phase.QUEUED, Reason.RETRYING, Reason.NODE_OUT_OF_MEMORY)
+    assert "no limit of its own on node n1; set spec.resources.memory" in verdict.message
+    verdict = derive(run, job_of(run), [ended(run, 137, ended_as="OOMKilled")])
+    assert (verdict.phase, verdict.reason) == (Phase.FAILED, Reason.OUT_OF_MEMORY)
 
 
 def test_events_explain_a_job_that_gets_no_pod() -> None:
@@ -137,7 +234,8 @@ def test_events_explain_a_job_that_gets_no_pod() -> None:
         (job_of(A, state="stopped"), [], ""),
         (job_of(A, spent=True), [], ""),
         (None, [], ""),
-        (job_of(A), [pod_of(A)], ""),
+        (job_of(A), [pod_of(A)], "a-pod-1"),
+        (job_of(A), [pod_of(A, conditions=conditions(PodScheduled=("False", "Unschedulable", "0/3")))], ""),
         (job_of(A), [pod_of(A, node="n1")], "a-pod-1"),
         (job_of(A), [pod_of(A, node="n1", evaluator=waits("ErrImagePull"))], ""),
         (job_of(A), [working(A)], ""),

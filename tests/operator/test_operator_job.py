@@ -1,6 +1,7 @@
 """From an evaluation to a Job: what the pod gets, and above all what it does not get."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,10 +9,10 @@ import pytest
 from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.run import RunInput
-from lmms_eval_core.spec import Resources, Toleration
+from lmms_eval_core.spec import EvaluationSpec, Resources, Toleration
 from lmms_eval_operator import objects
-from lmms_eval_operator.gpus import Launch, launch
-from lmms_eval_operator.job import CannotRun, job, literal
+from lmms_eval_operator.gpus import CannotRun, Launch, launch
+from lmms_eval_operator.job import STAY, job, literal
 from lmms_eval_operator.settings import Settings, Store
 
 SETTINGS = Settings(namespace="team", evaluator_image="evaluator:1", reporter_image="reporter:1")
@@ -233,3 +234,34 @@ def test_gpus_and_processes(gpus: int, arguments: dict[str, Any], expected: Laun
 
 def test_the_manifest_is_json() -> None:
     assert json.loads(json.dumps(manifest()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"tensor_parallel_size": "9" * 4096}, "modelArgs.tensor_parallel_size must be at most 64, as a pod gets no more GPUs"),
+        ({"dp_size": 65}, "modelArgs.dp_size must be at most 64, as a pod gets no more GPUs, and is 65"),
+        ({"tp_size": "0" * 9 + "100"}, "modelArgs.tp_size must be at most 64"),
+        ({"tp_size": 16, "dp_size": 16}, "modelArgs ask for 16 x 16 GPUs"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_more_gpus_than_any_pod_gets_are_refused_and_not_reckoned_with(arguments: Any, told: str) -> None:
+    with pytest.raises(CannotRun) as refused:
+        launch(EvaluationSpec(model="vllm", tasks=["mme"], model_args=arguments))
+    assert str(refused.value).startswith(told)
+
+
+@pytest.mark.parametrize("size", ["٥٣", "1e3", "auto", "-1", "", 1e30, True])
+def test_what_is_no_number_is_left_to_the_adapter(size: Any) -> None:
+    spec = EvaluationSpec(model="vllm", tasks=["mme"], gpus=2, model_args={"tensor_parallel_size": size})
+    assert launch(spec) == Launch(2, 2)
+
+
+def test_the_administrators_labels_and_annotations_are_the_pods_and_ours_win() -> None:
+    mesh = {"sidecar.istio.io/inject": "false"}
+    settings = replace(SETTINGS, pod_labels={**mesh, names.LABEL_SLOT: "9"}, pod_annotations=mesh)
+    metadata = manifest(settings)["spec"]["template"]["metadata"]
+    assert metadata["labels"] | {names.LABEL_SLOT: "1"} | mesh == metadata["labels"]
+    assert metadata["annotations"] == {**mesh, **STAY}
+    assert mesh.items().isdisjoint(manifest(settings)["metadata"]["labels"].items())

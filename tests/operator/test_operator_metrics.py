@@ -234,6 +234,7 @@ def test_the_page_for_operators_lists_every_metric_with_its_labels() -> None:
     of.passed(1, True)
     of.answered(EVALUATIONS, "patch", result="ok", seconds=1)
     of.recorded("written")
+    of.failed("Claim", "refused")
     families = [family for family in of.registry.collect() if family.name.startswith("lmmseval_")]
     there = {
         family.name + ("_total" if family.type == "counter" else ""): ", ".join(

@@ -6,7 +6,7 @@ import pytest
 
 from lmms_eval_core.phases import Phase
 from lmms_eval_operator import objects
-from lmms_eval_operator.objects import Condition, Container, Event
+from lmms_eval_operator.objects import Condition, Container, Event, Foreign
 
 METADATA = {
     "name": "a",
@@ -122,7 +122,29 @@ def test_a_pod_in_full() -> None:
     assert found.condition("Ready") == Condition("False", "r", "m") and found.condition("Other") is None
     assert found.evaluator == Container(image="e", waiting="ErrImagePull", message="no")
     assert found.reporter == Container(image="r", running=True)
-    assert not found.terminal
+    assert found.foreign == (Foreign("other", Container(), init=False),)
+    assert not found.terminal and not found.memory_limited
+
+
+@pytest.mark.parametrize(
+    ("resources", "limited"), [({"limits": {"memory": "1Gi"}}, True), ({"limits": {"cpu": 1}}, False), (None, False)]
+)
+def test_whether_the_evaluators_memory_is_limited(resources: Any, limited: bool) -> None:
+    containers = [
+        {"name": "istio-proxy", "resources": {"limits": {"memory": "1Gi"}}},
+        {"name": "evaluator", "resources": resources},
+    ]
+    assert pod(spec={"containers": containers}).memory_limited is limited
+
+
+def test_what_keeps_a_pod_whose_evaluator_has_ended() -> None:
+    runs, over = {"running": {"startedAt": "x"}}, {"terminated": {"exitCode": 0}}
+    sidecars = [{"name": "reporter", "state": runs}, {"name": "native", "state": runs}]
+    ours, theirs = {"name": "evaluator", "state": over}, {"name": "istio-proxy", "state": runs}
+    assert pod(status={"containerStatuses": [ours, theirs], "initContainerStatuses": sidecars}).kept_by == "istio-proxy"
+    assert pod(status={"containerStatuses": [ours], "initContainerStatuses": sidecars}).kept_by == ""
+    assert pod(status={"phase": "Failed", "containerStatuses": [ours, theirs]}).kept_by == ""
+    assert pod(status={"containerStatuses": [{"name": "evaluator", "state": runs}, theirs]}).kept_by == ""
 
 
 def test_an_ended_container() -> None:

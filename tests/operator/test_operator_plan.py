@@ -14,6 +14,7 @@ from lmms_eval_operator.actions import (
     CreateJob,
     DeleteJob,
     DeletePod,
+    EndPod,
     EndQueued,
     ExpireJob,
     Finish,
@@ -27,10 +28,10 @@ from lmms_eval_operator.actions import (
     StopOrphan,
 )
 from lmms_eval_operator.derive import cancelled
-from lmms_eval_operator.objects import Container, Evaluation
+from lmms_eval_operator.objects import Container, Evaluation, Foreign
 from lmms_eval_operator.plan import plan
 from lmms_eval_operator.slots import Slot
-from lmms_eval_operator.view import EVENTS_SECONDS, SETTLING_SECONDS, Notes, View
+from lmms_eval_operator.view import EVENTS_SECONDS, KEPT_SECONDS, SETTLING_SECONDS, Notes, View
 
 
 def does(view: View, now: float = 0.0) -> list[Action]:
@@ -197,6 +198,21 @@ def test_no_progress_for_long_stops_the_job() -> None:
     assert does(view, 100.0) == [StopJob(evaluation, job, Reason.STALLED)]
 
 
+@pytest.mark.parametrize("minutes", [-6, 60])
+def test_the_clock_of_the_node_neither_stops_a_run_nor_saves_one(minutes: int) -> None:
+    def at(second: int) -> Evaluation:
+        written = moment(second + 60 * minutes).time.isoformat()
+        return stalling(progressed_at=written, version=str(10 + second))
+
+    view = world(at(0), HELD, job_of(stalling()), working(stalling()))
+    for second in range(10, 310, 10):
+        view.evaluations.put(at(second))
+        view.note(second)
+        assert "StopJob" not in names(view, second)
+    assert does(view, 399.0) == [LookAgain(1.0)]
+    assert "StopJob" in names(view, 400.0)
+
+
 @pytest.mark.parametrize(
     "evaluation",
     [
@@ -215,8 +231,6 @@ def test_what_cannot_stall(evaluation: Evaluation) -> None:
 def test_nobody_stalls_by_an_outage() -> None:
     evaluation = stalling()
     things = (evaluation, HELD, job_of(evaluation), working(evaluation))
-    late = world(*things, now=90.0)
-    assert does(late, 120.0) == [LookAgain(30.0)]
     view = world(*things)
     view.outage()
     view.note(300.0)
@@ -288,7 +302,23 @@ def test_events_are_read_of_what_stays_silent_and_again_after_a_while() -> None:
     assert does(view, 60.0) == [ReadEvents(creating.uid)]
     view.notes[creating.uid] = Notes(60.0, ())
     view.note(61.0)
-    assert does(view, 61.0) == [LookAgain(EVENTS_SECONDS - 1)]
+    report, wait = does(view, 61.0)
+    assert isinstance(report, Report) and report.verdict.message == "waiting for node n1 to start the containers"
+    assert wait == LookAgain(EVENTS_SECONDS - 1)
+
+
+def test_a_pod_that_somebody_elses_container_keeps_is_ended_after_a_moment() -> None:
+    runs = Container(running=True)
+    kept = working(RUNNING, evaluator=Container(exit_code=0), foreign=(Foreign("istio-proxy", runs, init=False),))
+    known = running("a", attempts=({"number": 1, "node": "n1"},))
+    view = world(known, HELD, job_of(RUNNING), kept, now=50.0)
+    report, wait = does(view, 50.0)
+    assert isinstance(report, Report) and report.verdict.reason == "Publishing"
+    assert wait == LookAgain(KEPT_SECONDS)
+    assert EndPod(known, kept) in does(view, 50.0 + KEPT_SECONDS)
+    deleting = replace(kept, version="31", deleting=True)
+    view = world(known, HELD, job_of(RUNNING), deleting, now=50.0)
+    assert "EndPod" not in names(view, 60.0)
 
 
 # Recover.
@@ -396,3 +426,18 @@ def test_done_jobs_are_tidied_when_there_is_nothing_else_to_do() -> None:
 def test_the_job_of_an_attempt_that_has_no_end_yet_stays() -> None:
     assert "ExpireJob" not in names(world(RUNNING, HELD, job_of(RUNNING, spent=True), ended(RUNNING, 0)))
     assert "DeleteJob" not in names(world(HELD, job_of(RUNNING, state="stopped")))
+
+
+def test_a_time_that_another_clock_wrote_keeps_nobody_for_longer_than_any_wait_is() -> None:
+    evaluation = retrying("a", next_attempt_at="2026-01-01T15:00:00Z")
+    view = world(evaluation)
+    assert does(view, 0.0) == [LookAgain(300.0)]
+    view.note(299.0)
+    assert does(view, 299.0) == [LookAgain(1.0)]
+    assert "Claim" in names(view, 300.0)
+
+
+def test_one_whose_job_was_refused_is_looked_at_when_its_time_has_come() -> None:
+    refused = queued("a", reason="JobRefused", message="no", next_attempt_at="2026-01-01T12:00:10Z")
+    assert does(world(refused)) == [LookAgain(10.0)]
+    assert names(world(refused), 10.0) == ["Claim"]

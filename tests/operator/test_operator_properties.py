@@ -5,6 +5,7 @@ late, repeat and lose events; crashes; users who change their minds; Jobs and po
 """
 
 import random
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -15,6 +16,7 @@ from operator_model import ENDED, USER, Cluster, Operator
 
 from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON
+from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object, Resource
 from lmms_eval_core.phases import TERMINAL
 from lmms_eval_core.schema import rfc3339
@@ -26,6 +28,15 @@ pytestmark = pytest.mark.timeout(120)
 
 TIMERS: list[dict[str, int]] = [{}, {"timeoutSeconds": 120}, {"stallTimeoutSeconds": 70}]
 EDITS: list[dict[str, Any]] = [{"cancel": True}, {"hold": True}, {"hold": False}, {"priority": 1}]
+
+
+FORBIDDEN = errors.Forbidden("exceeded quota")
+INVALID = errors.Invalid("the Job is invalid", {"details": {"causes": [{"field": "spec.template"}]}})
+REFUSALS: dict[str | None, Callable[[Object], errors.KubeError | None]] = {
+    None: lambda job: None,
+    "quota": lambda job: FORBIDDEN,
+    "spec": lambda job: INVALID,
+}
 
 
 class Queue(RuleBasedStateMachine):
@@ -73,6 +84,10 @@ class Queue(RuleBasedStateMachine):
     def the_controller_looks_at_all_jobs(self) -> None:
         for job in list(self.cluster.objects[JOBS].values()):
             self.cluster.control(job)
+
+    @rule(refuses=st.sampled_from([None, "quota", "spec"]))
+    def the_cluster_takes_jobs_or_refuses_them(self, refuses: str | None) -> None:
+        self.cluster.refuses = REFUSALS[refuses]
 
     @rule()
     def a_late_controller_creates_a_pod(self) -> None:
@@ -149,9 +164,12 @@ class Queue(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Left alone with one operator and a cluster that does its work, everything ends, and then there is rest."""
+        self.cluster.refuses = REFUSALS[None]
         for item in self.cluster.objects[EVALUATIONS].values():
             item["spec"]["hold"] = False
             self.cluster.store(EVALUATIONS, item)
+        # Longer than anything waits that was refused.
+        self.cluster.now += 301
         operator = Operator(self.cluster, self.concurrency)
         for _ in range(20 * (self.submitted + 3)):
             self.cluster.now += 6
@@ -204,6 +222,7 @@ class LongHistory(Queue):
         "an_operator_crashes": 0.4,
         "an_operator_is_elected_or_stands_down": 1,
         "submit": 0.7,
+        "the_cluster_takes_jobs_or_refuses_them": 0.7,
         "somebody_edits": 2,
         "somebody_deletes": 0.5,
         "the_controller_looks_at_all_jobs": 4,
@@ -242,6 +261,7 @@ class LongHistory(Queue):
                 "retries": pick([0, 1, 2]),
                 "timers": pick(TIMERS),
             },
+            "the_cluster_takes_jobs_or_refuses_them": {"refuses": pick([None, None, "quota", "spec"])},
             "a_run_gets_on": {"data": None},
             "somebody_edits": {"data": None, "change": dict(pick([*EDITS, {"hold": False}]))},
             "somebody_deletes": {"data": None, "resource": pick([EVALUATIONS, JOBS, PODS])},

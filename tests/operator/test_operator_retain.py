@@ -18,8 +18,13 @@ BY_API = {LABEL_CREATED_BY: CREATED_BY_API}
 NEVER = float("inf")
 
 
-def one(name: str, ended_at: float, ttl: int | None = None, *, api: bool = True) -> Finished:
-    return Finished(uid=f"uid-{name}", name=name, version="1", ended_at=ended_at, ttl=ttl, from_api=api)
+def one(name: str, ended_at: float, ttl: int | None = None, *, api: bool = True, completed: bool = True) -> Finished:
+    return Finished(f"uid-{name}", name, "1", ended_at=ended_at, ttl=ttl, from_api=api, completed=completed)
+
+
+def without(name: str, ended_at: float, ttl: int | None = None) -> Finished:
+    """One that ended without results."""
+    return one(name, ended_at, ttl, completed=False)
 
 
 def names(retained: Retained) -> str:
@@ -44,6 +49,15 @@ def names(retained: Retained) -> str:
         # what its own time takes makes room for the others
         ([one("a", 1), one("b", 90, 10), one("c", 99)], 2, "b", NEVER),
         ([one("a", 1, 1000), one("b", 2)], 1, "a", 1001),
+        # what has no results goes before what has
+        ([one("a", 1), one("b", 2), without("c", -1000), without("d", -999)], 2, "cd", NEVER),
+        ([one("a", 1), one("b", 2), without("c", -1000), without("d", -999)], 1, "cda", NEVER),
+        ([one("a", 1), without("c", -1000), without("d", -999)], 2, "c", NEVER),
+        # but not before somebody could ask how it ended; until then it takes nobody's place
+        ([one("a", 1), without("b", 50), without("c", 60)], 1, "", 650),
+        ([one("a", 1), without("b", -500), without("c", 60)], 1, "b", 660),
+        ([without("a", 50), without("b", 60)], 0, "", NEVER),
+        ([without("a", 50, 100)], 1, "", 150),
     ],
 )
 def test_what_goes_and_when_to_look_again(known: list[Finished], max_finished: int, over: str, due_at: float) -> None:
@@ -57,21 +71,24 @@ kept = st.builds(
     st.integers(0, 200),
     st.none() | st.integers(0, 200),
     api=st.booleans(),
+    completed=st.booleans(),
 )
 
 
-@given(st.lists(kept, unique_by=lambda item: item.uid), st.integers(0, 200), st.integers(0, 5))
+@given(st.lists(kept, unique_by=lambda item: item.uid), st.integers(0, 1000), st.integers(0, 5))
 def test_nothing_goes_without_a_reason(known: list[Finished], now: int, max_finished: int) -> None:
     over, due_at = retain(known, now, max_finished=max_finished)
     gone = {item.uid for item in over}
     assert len(gone) == len(over)
     stay = [item for item in known if item.uid not in gone]
+    counted = [item for item in stay if item.from_api and (item.completed or item.ended_at + 600 <= now)]
     for item in over:
-        younger = [other for other in known if other.from_api and (other.ended_at, other.uid) > (item.ended_at, item.uid)]
-        pruned = item.from_api and max_finished and len([other for other in younger if other.uid not in gone]) == max_finished
+        pruned = item.from_api and max_finished and len(counted) == max_finished
         assert item.due_at <= now or pruned
+        assert item.due_at <= now or item.completed or item.ended_at + 600 <= now, "nobody could ask how it ended"
+        assert item.due_at <= now or not item.completed or all(other.completed for other in counted), "results go last"
     assert all(item.due_at > now for item in stay)
-    assert not max_finished or sum(item.from_api for item in stay) <= max_finished
+    assert not max_finished or len(counted) <= max_finished
     assert all(due_at <= item.due_at for item in stay)
     assert retain(stay, now, max_finished=max_finished).over == []
 
@@ -99,4 +116,4 @@ def wire(*, labels: Any = None, ttl: int | None = None, ended: str | None = ENDE
 )
 def test_what_is_read_of_an_object(item: Object, expected: Finished | None) -> None:
     assert finished(item) == finished(trimmed(item)) == expected
-    assert "annotations" not in trimmed(item)["metadata"] and trimmed(item)["status"].keys() == {"completedAt"}
+    assert "annotations" not in trimmed(item)["metadata"] and trimmed(item)["status"].keys() == {"phase", "completedAt"}

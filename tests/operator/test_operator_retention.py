@@ -42,8 +42,13 @@ async def created(client: KubeClient, name: str, *, labels: dict[str, str] | Non
 
 
 async def end(client: KubeClient, name: str, *, ago: float = 0, **status: Any) -> Object:
-    fields = {"phase": "Failed", "reason": "InvalidSpec", "completedAt": rfc3339(utc() - timedelta(seconds=ago)), **status}
-    patch = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in fields.items()]
+    await write(client, name, {"phase": "Running", "reason": "Starting"})
+    fields = {"phase": "Completed", "reason": "Succeeded", "completedAt": rfc3339(utc() - timedelta(seconds=ago)), **status}
+    return await write(client, name, fields)
+
+
+async def write(client: KubeClient, name: str, status: Object) -> Object:
+    patch = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in status.items()]
     return await client.json_patch(EVALUATIONS, name, patch, subresource="status")
 
 
@@ -88,6 +93,21 @@ async def test_the_oldest_of_the_front_end_go_and_nobody_elses(client: transport
         await becomes(client, theirs | {"api-0", "api-1", "api-2"})
         await ended(client, "api-new", labels=BY_API)
         await becomes(client, theirs | {"api-new", "api-0", "api-1"}, seconds=3)
+
+
+async def test_cancelled_ones_do_not_push_out_results(client: transport.Transport) -> None:
+    for age in (1, 2):
+        await ended(client, f"done-{age}", ago=1000 * age, labels=BY_API)
+        await created(client, f"cancelled-{age}", labels=BY_API)
+        at = rfc3339(utc() - timedelta(seconds=700 * age))
+        await write(client, f"cancelled-{age}", {"phase": "Cancelled", "reason": "CancelledByUser", "completedAt": at})
+    await created(client, "just-cancelled", labels=BY_API)
+    now = {"phase": "Cancelled", "reason": "CancelledByUser", "completedAt": rfc3339(utc())}
+    await write(client, "just-cancelled", now)
+    async with running(client, max_finished=2):
+        await becomes(client, {"done-1", "done-2", "just-cancelled"})
+        await asyncio.sleep(1)
+        assert await there(client) == {"done-1", "done-2", "just-cancelled"}
 
 
 async def test_a_time_to_live_is_kept_to_seconds_even_when_it_is_set_long_after_the_end(client: transport.Transport) -> None:

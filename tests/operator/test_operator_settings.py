@@ -32,6 +32,8 @@ def test_everything_can_be_set() -> None:
         DEFAULT_ENV='[{"name": "A", "value": "b"}]',
         DEFAULT_NODE_SELECTOR='{"a": "b"}',
         DEFAULT_TOLERATIONS='[{"key": "gpu", "operator": "Exists"}]',
+        POD_LABELS='{"team": "a"}',
+        POD_ANNOTATIONS='{"sidecar.istio.io/inject": "false"}',
         PUBLISH_TIMEOUT_SECONDS="60",
         JOB_TTL_SECONDS="0",
         MAX_FINISHED="0",
@@ -42,6 +44,7 @@ def test_everything_can_be_set() -> None:
     assert settings.store == Store(url="s3://b/p", endpoint="http://s3", region="eu", secret="sec")
     assert (settings.default_resources.cpu, settings.default_resources.shared_memory) == (2, "1Gi")
     assert (settings.default_env, settings.default_node_selector) == (({"name": "A", "value": "b"},), {"a": "b"})
+    assert (settings.pod_labels, settings.pod_annotations) == ({"team": "a"}, {"sidecar.istio.io/inject": "false"})
     assert settings.default_tolerations[0].key == "gpu"
     assert (settings.publish_timeout_seconds, settings.job_ttl_seconds, settings.probe_port) == (60, 0, 1)
     assert (read().max_finished, settings.max_finished) == (100, 0)

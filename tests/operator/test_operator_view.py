@@ -11,8 +11,9 @@ from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS
 from lmms_eval_core.ordering import in_order
 from lmms_eval_core.phases import Phase
 from lmms_eval_operator.derive import in_queue, shows
+from lmms_eval_operator.objects import evaluation, ordinal
 from lmms_eval_operator.slots import Holder, parse_holder
-from lmms_eval_operator.view import Collection, Evaluations, View, ordinal
+from lmms_eval_operator.view import Collection, Evaluations, View
 
 
 @dataclass(frozen=True)
@@ -170,3 +171,56 @@ def test_holders_are_written_and_read_alike() -> None:
     holder = Holder("a", "uid", 3)
     assert parse_holder(str(holder)) == holder
     assert [parse_holder(text) for text in ("", "a/b", "a/b/c", "a/b/1/2")] == [None] * 4
+
+
+def test_a_list_that_is_older_than_what_was_known_before_it_replaces_everything() -> None:
+    collection = things()
+    for thing in (Thing("gone", "50"), Thing("older", "60"), Thing("removed", "20")):
+        collection.put(thing)
+    collection.remove("removed", "70")
+    asked_at = collection.newest
+    assert asked_at == 70
+    assert collection.replace([Thing("older", "30"), Thing("removed", "20")], "40", asked_at=asked_at)
+    assert versions(collection) == {"older": "30", "removed": "20"}
+    assert collection.put(Thing("older", "41")) and not collection.put(Thing("older", "39"))
+    assert not collection.replace([Thing("older", "41")], "45", asked_at=collection.newest)
+
+
+def test_a_list_is_not_older_for_what_came_while_it_was_on_its_way() -> None:
+    collection = things()
+    collection.put(Thing("a", "5"))
+    asked_at = collection.newest
+    collection.put(Thing("a", "9"))
+    assert not collection.replace([Thing("a", "5")], "7", asked_at=asked_at)
+    assert versions(collection) == {"a": "9"}
+
+
+def created(name: str, version: int, *, uid: str, second: int = 0, **spec: Any) -> Any:
+    metadata = {"name": name, "uid": uid, "resourceVersion": str(version), "creationTimestamp": f"2026-01-01T00:00:0{second}Z"}
+    return evaluation({"metadata": metadata, "spec": spec, "status": {"phase": "Queued", "reason": "WaitingForTurn"}})
+
+
+def in_line(evaluations: Evaluations) -> list[str]:
+    return [item.name for item in evaluations.queue()]
+
+
+def test_those_of_one_second_stand_in_the_order_of_their_creation() -> None:
+    evaluations = Evaluations()
+    for name, version, uid in (("third", 13, "a"), ("first", 11, "c"), ("second", 12, "b")):
+        evaluations.put(created(name, version, uid=uid))
+    evaluations.put(created("older", 50, uid="d", second=0, priority=0))
+    evaluations.put(created("younger", 10, uid="0", second=1))
+    assert in_line(evaluations) == ["first", "second", "third", "older", "younger"]
+
+
+def test_a_change_keeps_the_place_among_those_of_one_second() -> None:
+    evaluations = Evaluations()
+    evaluations.replace([created("first", 11, uid="b"), created("second", 12, uid="a")], "20")
+    evaluations.put(created("first", 30, uid="b", hold=True))
+    assert in_line(evaluations) == ["second"]
+    evaluations.put(created("first", 40, uid="b"))
+    assert in_line(evaluations) == ["first", "second"]
+    evaluations.replace([created("first", 41, uid="b"), created("second", 12, uid="a")], "50")
+    assert in_line(evaluations) == ["first", "second"]
+    evaluations.remove("b", "60")
+    assert in_line(evaluations) == ["second"]

@@ -17,8 +17,8 @@ SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
 SCORES = {"mme": {"acc,none": {"value": 0.5, "stderr": None}}}
 
 
-class Killed(Exception):
-    """The operator's process has died."""
+class Killed(BaseException):
+    """The operator's process has died: nothing in it can catch that."""
 
 
 class Mortal:

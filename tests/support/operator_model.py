@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from crd_samples import schema
+from jsonschema import Draft4Validator
+
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, EVENTS, JOBS, LEASES, PODS, Object, Page, Patch, Resource, WatchEvent
@@ -23,6 +26,8 @@ from lmms_eval_operator.view import View
 SETTINGS = Settings(namespace="test", evaluator_image="evaluator", reporter_image="reporter", retry_backoff_seconds=5)
 USER = {"model": "dummy", "tasks": ["t"]}
 ENDED = ("Succeeded", "Failed")
+# OpenAPI 3.0 writes exclusive bounds as draft 4 does.
+STATUS = Draft4Validator(schema()["properties"]["status"])
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 GROUPS = (EVALUATIONS, JOBS, PODS, LEASES, EVENTS)
 
@@ -48,6 +53,9 @@ class Cluster:
     made: int = 0
     # Jobs of which the controller may still create a pod from its cache, though they are gone; and until when.
     ghosts: list[tuple[float, Object]] = field(default_factory=list)
+    # What the cluster's policies say to a Job; None lets it pass.
+    refuses: Callable[[Object], errors.KubeError | None] = lambda job: None
+    offered: list[str] = field(default_factory=list)
 
     def time(self) -> datetime:
         """The time of day."""
@@ -68,6 +76,8 @@ class Cluster:
         name = body["metadata"]["name"]
         if name in self.objects[resource]:
             raise errors.AlreadyExists(f"{name} exists")
+        if resource is JOBS:
+            self._admit(body)
         self.made += 1
         item = copied(body)
         item["metadata"] |= {
@@ -77,6 +87,11 @@ class Cluster:
         if resource is EVALUATIONS:
             item.setdefault("status", {"phase": "Queued", "reason": "WaitingForTurn"})
         return self.store(resource, item)
+
+    def _admit(self, job: Object) -> None:
+        self.offered.append(job["metadata"]["labels"][names.LABEL_EVALUATION])
+        if error := self.refuses(job):
+            raise error
 
     def store(self, resource: Resource, item: Object) -> Object:
         """Writes a new state of an object."""
@@ -91,6 +106,10 @@ class Cluster:
         after = apply_patch(before, patch)
         if resource is EVALUATIONS and not may_follow(Phase(before["status"]["phase"]), Phase(after["status"]["phase"])):
             raise AssertionError(f"{name}: {before['status']} became {after['status']}")
+        if resource is EVALUATIONS and (wrong := next(STATUS.iter_errors(after["status"]), None)):
+            raise errors.Invalid(
+                f"{name} is invalid: status: {wrong.message[:200]}", {"details": {"causes": [{"field": "status"}]}}
+            )
         return self.store(resource, after)
 
     def delete(self, resource: Resource, name: str, uid: str) -> None:

@@ -207,7 +207,15 @@ def model_args_rules() -> dict[str, Any]:
         "loginPattern": spec.URL_LOGIN,
         "maxLength": spec.MAX_MODEL_ARG,
         "remoteCode": spec.REMOTE_CODE_ARG,
+        "parallelSizes": [*spec.TENSOR_PARALLEL, *spec.DATA_PARALLEL],
+        "parallelSizePattern": spec.PARALLEL_SIZE,
+        "maxParallelSize": spec.MAX_GPUS,
     }
+
+
+def front_end_marks() -> dict[str, Any]:
+    """The labels and annotations that the chart's admission policy keeps for the front end."""
+    return {"labels": list(names.FRONT_END_LABELS), "annotations": list(names.FRONT_END_ANNOTATIONS)}
 
 
 def _column(name: str, kind: str, path: str, priority: int) -> Schema:
@@ -222,6 +230,7 @@ def main() -> None:
         _write(directory / f"{names.CRD_NAME}.yaml", custom_resource_definition())
     _write(chart_files / "status-owners.yaml", status_owners())
     _write(chart_files / "model-args.yaml", model_args_rules())
+    _write(chart_files / "front-end-marks.yaml", front_end_marks())
 
 
 def _write(path: Path, content: Any) -> None:

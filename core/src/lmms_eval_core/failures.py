@@ -37,6 +37,7 @@ ENDINGS: Final = (
     Ending(Reason.POD_DELETED, None, True, "the pod was deleted by somebody else"),
     Ending(Reason.JOB_DELETED, None, True, "the Job was deleted by somebody else"),
     Ending(Reason.EVICTED, None, True, "the pod was evicted; no further attempt if it was for its own disk use"),
+    Ending(Reason.NODE_OUT_OF_MEMORY, None, True, "the node ran out of memory, and the run had reached no limit of its own"),
     Ending(Reason.RESULTS_MISSING, None, True, "the run ended well, but its scores never arrived"),
     Ending(Reason.DEADLINE_EXCEEDED, None, False, "spec.timeoutSeconds passed"),
     Ending(Reason.STALLED, None, False, "no progress for spec.stallTimeoutSeconds"),

@@ -30,6 +30,9 @@ CREATED_BY_API: Final = "api"
 ANNOTATION_REQUEST: Final = f"{GROUP}/request"
 ANNOTATION_SUBMISSION: Final = f"{GROUP}/submission"
 ANNOTATION_CANCELLED_BY: Final = f"{GROUP}/cancelled-by"
+# What the front end believes when it reads it: an admission policy lets nobody else write it.
+FRONT_END_LABELS: Final = (LABEL_CREATED_BY,)
+FRONT_END_ANNOTATIONS: Final = (ANNOTATION_CANCELLED_BY, ANNOTATION_REQUEST, ANNOTATION_SUBMISSION)
 
 # Containers of the evaluator pod.
 EVALUATOR_CONTAINER: Final = "evaluator"

@@ -1,4 +1,8 @@
-"""The order of the queue: priority, then age, then uid. The operator starts by it, the front end counts positions by it."""
+"""The order of the queue: priority, then age, then uid. The operator starts by it, the front end counts positions by it.
+
+Kubernetes keeps the age to the second. Within one, who watches knows more: the resourceVersion at which an object was first seen
+grows with every creation, whoever created it. After a restart it is that of the object's last change, if it had any.
+"""
 
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeVar
@@ -25,12 +29,13 @@ class QueueKey(NamedTuple):
 
     negated_priority: int
     created_at: str
+    first_seen: int
     uid: str
 
 
-def queue_key(item: Queueable) -> QueueKey:
-    """The sort key of one queued evaluation."""
-    return QueueKey(-item.priority, item.created_at, item.uid)
+def queue_key(item: Queueable, *, first_seen: int = 0) -> QueueKey:
+    """The sort key of one queued evaluation, of which the resourceVersion is known at which it was first seen, or is not (0)."""
+    return QueueKey(-item.priority, item.created_at, first_seen, item.uid)
 
 
 QueueableT = TypeVar("QueueableT", bound=Queueable)

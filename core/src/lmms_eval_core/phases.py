@@ -38,6 +38,8 @@ class Reason(StrEnum):
     WAITING_FOR_TURN = "WaitingForTurn"
     ON_HOLD = "OnHold"
     RETRYING = "Retrying"
+    JOB_REFUSED = "JobRefused"
+    QUEUE_PAUSED = "QueuePaused"
     # Running
     STARTING = "Starting"
     UNSCHEDULABLE = "Unschedulable"
@@ -72,6 +74,7 @@ class Reason(StrEnum):
     POD_DELETED = "PodDeleted"
     JOB_DELETED = "JobDeleted"
     EVICTED = "Evicted"
+    NODE_OUT_OF_MEMORY = "NodeOutOfMemory"
     PUBLISH_FAILED = "PublishFailed"
     RESULTS_MISSING = "ResultsMissing"
     DEADLINE_EXCEEDED = "DeadlineExceeded"

@@ -5,6 +5,7 @@ applies the patterns once more to everything it sends.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,6 +18,9 @@ _ESCAPES = re.compile(
 )
 # The last ones turn the direction of the text around them, as of a table's other columns.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+# By Unicode category: line ends and other controls become spaces; marks of direction, of no width, and halves of pairs go.
+_SHOWN: Final = {"Cc": " ", "Zl": " ", "Zp": " ", "Cf": "", "Cs": "", "Co": "", "Cn": ""}
 
 _VALUE = r"[A-Za-z0-9_./+=~@%^&*!$-]{6,}"
 _KEY = r"api[_-]?key|access[_-]?key|secret[_-]?key|password|passwd"
@@ -47,6 +51,18 @@ PATTERNS: Final = tuple(
 def plain(text: str) -> str:
     """`text` without terminal sequences and control characters; tabs and line ends stay."""
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
+
+
+def one_line(text: str, limit: int) -> str:
+    """`text` as a status shows it to a person: one line of at most `limit` characters.
+
+    Terminal sequences, control characters and marks that hide or reorder what stands beside them are taken out. Doing it again
+    changes nothing.
+    """
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text.strip(" ")
+    shown = (_SHOWN.get(unicodedata.category(character), character) for character in _ESCAPES.sub("", text[: 4 * limit]))
+    return "".join(shown)[:limit].strip(" ")
 
 
 class Redactor:

@@ -30,9 +30,13 @@ class Owner(StrEnum):
     REPORTER = "reporter"
 
 
-def cel(rule: str, message: str, *, field_path: str | None = None) -> dict[str, str]:
-    """One `x-kubernetes-validations` entry; `message` is the sentence the user reads at `kubectl apply`."""
+def cel(rule: str, message: str, *, naming: str = "", field_path: str | None = None) -> dict[str, str]:
+    """One `x-kubernetes-validations` entry; `message` is the sentence the user reads at `kubectl apply`.
+
+    `naming` is a CEL expression of the text that it was about, which is put before the sentence.
+    """
     entry = {"rule": rule, "message": message}
+    entry |= {"messageExpression": f"{naming} + ': {message}'"} if naming else {}
     return entry | {"fieldPath": field_path} if field_path else entry
 
 
@@ -89,6 +93,18 @@ def _utc(moment: datetime) -> datetime:
 def rfc3339(moment: datetime) -> str:
     """A moment as Kubernetes writes it: UTC, whole seconds, `Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_moment(text: object) -> datetime | None:
+    """A moment as the API server holds it; None if it is none that can be reckoned with.
+
+    The schema's date-time takes more than that: year 0, offsets of 99 hours.
+    """
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 Timestamp = Annotated[

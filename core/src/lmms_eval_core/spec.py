@@ -23,6 +23,14 @@ from lmms_eval_core.schema import (
 
 MODEL_ARG_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 MAX_MODEL_ARG = 4096
+# No pod gets more, and no argument may ask for more.
+MAX_GPUS = 64
+# Arguments from which the operator counts GPUs and processes, so that admission bounds them: the size of one replica, then how
+# many there are. Of several spellings the first counts.
+TENSOR_PARALLEL = ("tensor_parallel_size", "tp_size")
+DATA_PARALLEL = ("data_parallel_size", "dp_size")
+# A number as text that is at most MAX_GPUS.
+PARALLEL_SIZE = r"^0*([0-9]|[1-5][0-9]|6[0-4])$"
 # A plain `..._token` or `..._key` is none: adapters have `image_token` and `video_key`.
 _SECRET_WORDS = (
     r"(api|access|auth|private|secret)_?key|(api|access|auth|bearer|hf|hub|refresh|session)_?token"
@@ -185,8 +193,9 @@ NO_SECRETS = (
         field_path=".genKwargs",
     ),
 )
+_NO_LABEL_KEYS = f"self.filter(key, key.size() > 316 || !{matches(LABEL_KEY, 'key')})"
 NODE_SELECTOR_KEYS = cel(
-    f"self.all(key, key.size() <= 316 && {matches(LABEL_KEY, 'key')})", "give label keys, for example nvidia.com/gpu.product"
+    f"{_NO_LABEL_KEYS}.size() == 0", "give label keys, for example nvidia.com/gpu.product", naming=f"{_NO_LABEL_KEYS}[0]"
 )
 
 MUTABLE = frozenset({"priority", "hold", "cancel", "ttlSecondsAfterFinished"})
@@ -251,7 +260,7 @@ class EvaluationSpec(Resource):
         default=None, description="Folder of custom tasks, in a mounted volume or in the image (--include_path)."
     )
 
-    gpus: Annotated[int, Field(ge=0, le=64)] = Field(default=1, description="GPUs of the pod; 0 runs on the CPU.")
+    gpus: Annotated[int, Field(ge=0, le=MAX_GPUS)] = Field(default=1, description="GPUs of the pod; 0 runs on the CPU.")
     resources: Resources | None = None
     volumes: Annotated[list[Volume], Field(max_length=16), by_key("mountPath")] | None = None
     node_selector: (

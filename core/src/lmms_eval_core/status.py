@@ -8,6 +8,8 @@ from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.schema import Owner, Resource, Timestamp
 
 Text = Annotated[str, Field(max_length=1024)]
+# Of an attempt or a slot: what is counted up by one, and read by everybody.
+Number = Annotated[int, Field(ge=0, le=1_000_000)]
 MAX_STATUS_BYTES = 64 * 1024
 MAX_ERROR_BYTES = 8 * 1024
 KEPT_ATTEMPTS = 5
@@ -31,7 +33,7 @@ class Condition(Resource):
 class Attempt(Resource):
     """One attempt: its Job, where it ran, and how it ended."""
 
-    number: int
+    number: Number
     job_name: Text
     node: Text | None = None
     started_at: Timestamp | None = None
@@ -142,8 +144,8 @@ class EvaluationStatus(Resource):
         default=None,
         json_schema_extra={**OPERATOR, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    attempt: int | None = Field(default=None, description="Number of the last attempt, from 1.", json_schema_extra=OPERATOR)
-    slot: int | None = Field(default=None, json_schema_extra=OPERATOR)
+    attempt: Number | None = Field(default=None, description="Number of the last attempt, from 1.", json_schema_extra=OPERATOR)
+    slot: Number | None = Field(default=None, json_schema_extra=OPERATOR)
     job_name: Text | None = Field(default=None, json_schema_extra=OPERATOR)
     job_uid: Text | None = Field(default=None, alias="jobUID", json_schema_extra=OPERATOR)
     attempts: Annotated[list[Attempt], Field(max_length=KEPT_ATTEMPTS)] | None = Field(
@@ -156,7 +158,7 @@ class EvaluationStatus(Resource):
     completed_at: Timestamp | None = Field(default=None, json_schema_extra=OPERATOR)
     cancelled_by: Text | None = Field(default=None, json_schema_extra=OPERATOR)
 
-    reported_attempt: int | None = Field(
+    reported_attempt: Number | None = Field(
         default=None, description="The attempt that the fields below speak of.", json_schema_extra=REPORTER
     )
     progress: Progress | None = Field(default=None, json_schema_extra=REPORTER)

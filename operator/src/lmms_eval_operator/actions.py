@@ -1,6 +1,7 @@
 """What `plan` may ask for: each action is one write (or one look), with all that its precondition needs. `apply` does them."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from lmms_eval_core.phases import Reason
 from lmms_eval_operator.derive import Verdict
@@ -64,6 +65,14 @@ class DeletePod:
 
 
 @dataclass(frozen=True, slots=True)
+class EndPod:
+    """End a pod that a container which is not ours keeps alive, though the evaluator has ended."""
+
+    evaluation: Evaluation
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteJob:
     """Take away a Job that was stopped and has no pod."""
 
@@ -116,6 +125,15 @@ class ReadEvents:
 
 
 @dataclass(frozen=True, slots=True)
+class TellDefect:
+    """A policy failed over one object: nothing is done about it until that ends, and its evaluation says so."""
+
+    policy: str
+    uid: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class LookAgain:
     """Plan again after `seconds`, whatever happens."""
 
@@ -130,6 +148,7 @@ Action = (
     | StopJob
     | StopOrphan
     | DeletePod
+    | EndPod
     | DeleteJob
     | ExpireJob
     | Report
@@ -137,5 +156,50 @@ Action = (
     | Finish
     | Release
     | ReadEvents
+    | TellDefect
     | LookAgain
 )
+
+# What the operator could not do, where one of them fails.
+WORDS: Final[dict[type, str]] = {
+    Claim: "take a slot for it",
+    CreateJob: "create its Job",
+    MarkRunning: "write that its attempt starts",
+    StartJob: "start its Job",
+    StopJob: "stop its Job",
+    StopOrphan: "stop a Job that is not its own any more",
+    DeletePod: "delete its pod",
+    EndPod: "end its pod",
+    DeleteJob: "delete its Job",
+    ExpireJob: "leave its Job to Kubernetes",
+    Report: "write where it is",
+    EndQueued: "write its end",
+    Finish: "write its end",
+    Release: "free its slot",
+    ReadEvents: "read the events of its pod",
+    TellDefect: "decide what to do with it",
+}
+
+
+def key(action: Action) -> str:
+    """The kind of action and what it is about: the same if it is planned again of something newer."""
+    if isinstance(action, TellDefect):
+        return f"TellDefect {action.policy} {action.uid}"
+    about = next(getattr(action, name) for name in ("evaluation", "job", "pod", "slot", "uid") if hasattr(action, name))
+    return f"{type(action).__name__} {getattr(about, 'uid', getattr(about, 'index', about))}"
+
+
+def evaluation_uid(action: Action) -> str:
+    """The evaluation that an action is about; "" if it is about none."""
+    match action:
+        case StopOrphan(job=job) | DeleteJob(job=job) | ExpireJob(job=job):
+            return job.evaluation_uid
+        case DeletePod(pod=pod):
+            return pod.evaluation_uid
+        case Release(slot=slot):
+            return slot.holder.uid if slot.holder else ""
+        case TellDefect(uid=uid):
+            return uid
+        case ReadEvents() | LookAgain():
+            return ""
+    return action.evaluation.uid

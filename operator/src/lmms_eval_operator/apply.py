@@ -4,8 +4,9 @@ A precondition that fails is a Conflict: `plan` looked at something old, and not
 `look_again`.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,13 +18,14 @@ from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, KubeClient, Obje
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.schema import rfc3339
 from lmms_eval_operator import job as manifest
-from lmms_eval_operator import objects, patches, retry
+from lmms_eval_operator import logs, objects, patches, retry
 from lmms_eval_operator.actions import (
     Action,
     Claim,
     CreateJob,
     DeleteJob,
     DeletePod,
+    EndPod,
     EndQueued,
     ExpireJob,
     Finish,
@@ -35,14 +37,19 @@ from lmms_eval_operator.actions import (
     StartJob,
     StopJob,
     StopOrphan,
+    TellDefect,
 )
-from lmms_eval_operator.derive import MAX_MESSAGE, Verdict, derive
+from lmms_eval_operator.derive import Verdict, as_shown, derive, shows
+from lmms_eval_operator.gpus import CannotRun
 from lmms_eval_operator.observe import Observer
 from lmms_eval_operator.plan.recover import orphan, releasable
+from lmms_eval_operator.refusals import blames_the_object, digest
 from lmms_eval_operator.settings import Settings
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.transitions import Listener
 from lmms_eval_operator.view import View
+
+log = logging.getLogger(__name__)
 
 
 class Executor:
@@ -73,6 +80,7 @@ class Executor:
             StopJob: self._stop_job,
             StopOrphan: self._stop_orphan,
             DeletePod: self._delete_pod,
+            EndPod: self._end_pod,
             DeleteJob: self._delete_job,
             ExpireJob: self._expire_job,
             Report: self._report,
@@ -80,6 +88,7 @@ class Executor:
             Finish: self._finish,
             Release: self._release,
             ReadEvents: self._read_events,
+            TellDefect: self._tell_defect,
         }
 
     async def apply(self, action: Action) -> None:
@@ -102,7 +111,7 @@ class Executor:
                 await self._look(evaluation.name, evaluation.uid, job.attempt)
             case StopOrphan(job=job) | DeleteJob(job=job) | ExpireJob(job=job):
                 await self._look(job.evaluation, job.evaluation_uid, job.attempt)
-            case DeletePod(pod=pod):
+            case DeletePod(pod=pod) | EndPod(pod=pod):
                 await self._observer.pods(pod.evaluation_uid, pod.attempt)
             case StopJob(evaluation=evaluation) | Finish(evaluation=evaluation) | Report(evaluation=evaluation):
                 await self._look(evaluation.name, evaluation.uid, evaluation.attempt)
@@ -132,38 +141,68 @@ class Executor:
         try:
             body = self._manifest(found, evaluation.attempt + 1, action.slot.index)
             self._put_job(await self._client.create(JOBS, body))
+            self._view.refusals.taken(evaluation.uid)
         except errors.AlreadyExists:
             await self._adopt(evaluation)
-        except (manifest.CannotRun, errors.Invalid) as error:
-            await self._refuse(evaluation, str(error))
+        except CannotRun as error:
+            await self.refuse(evaluation, str(error))
+        except (errors.Invalid, errors.Forbidden, errors.NotAdmitted) as error:
+            if blames_the_object(error):
+                await self.refuse(evaluation, error.message)
+            else:
+                await self._put_back(evaluation, action.slot, digest(found["spec"]), error.message)
 
     def _manifest(self, found: Object, attempt: int, slot: int) -> Object:
         try:
-            return manifest.job(LMMEvaluation.parse(found), attempt=attempt, slot=slot, settings=self._settings)
+            # Of the status nothing is needed: what does not parse there is no fault of the spec.
+            parsed = LMMEvaluation.parse({"metadata": found["metadata"], "spec": found["spec"]})
+            return manifest.job(parsed, attempt=attempt, slot=slot, settings=self._settings)
         except ValidationError as error:
-            raise manifest.CannotRun(f"the spec is not valid for this version of the operator: {error}") from error
+            raise CannotRun(f"the spec is not valid for this version of the operator: {error}") from error
 
     async def _adopt(self, evaluation: objects.Evaluation) -> None:
         """The Job of this attempt is there: we, or another operator, created it before."""
         name = names.job_name(evaluation=evaluation.name, uid=evaluation.uid, attempt=evaluation.attempt + 1)
         found = objects.job(await self._client.get(JOBS, name))
         if found is None or found.evaluation_uid != evaluation.uid:
-            await self._refuse(
+            await self.refuse(
                 evaluation, f"a Job named {name} exists that is not this evaluation's: delete it and create this again"
             )
         else:
             self._view.jobs.put(found)
 
-    async def _refuse(self, evaluation: objects.Evaluation, message: str) -> None:
-        await self._end_before_start(evaluation, Verdict(Phase.FAILED, Reason.INVALID_SPEC, message[:MAX_MESSAGE]))
+    async def _put_back(self, evaluation: objects.Evaluation, slot: Slot, spec: str, cause: str) -> None:
+        """The cluster does not take the Job, whatever the spec says: it stays queued, and the slot goes to the next one."""
+        wait = self._view.refusals.refused(evaluation.uid, spec=spec, message=cause, now=self._clock())
+        told = f"the cluster refused the Job, which is tried again after status.nextAttemptAt: {cause}"
+        verdict = Verdict(Phase.QUEUED, Reason.JOB_REFUSED, told)
+        due = rfc3339(self._time() + timedelta(seconds=wait))
+        await self._write_status(evaluation, patches.put_back(evaluation, verdict, due))
+        self._view.given_back.add((slot.index, slot.register.resource_version))
+
+    async def tell_failure(self, uid: str, message: str) -> None:
+        """Writes what could not be done for an evaluation that has not ended into its message. Raises KubeError."""
+        evaluation = self._view.evaluations.get(uid)
+        if evaluation is not None and not shows(evaluation, verdict := as_shown(evaluation, message)):
+            await self._write_status(evaluation, patches.report(evaluation, verdict))
+
+    async def refuse(self, evaluation: objects.Evaluation, message: str) -> None:
+        """Ends an evaluation of which no Job can be made. Raises KubeError."""
+        await self._end_before_start(evaluation, Verdict(Phase.FAILED, Reason.INVALID_SPEC, message))
 
     async def _end_before_start(self, evaluation: objects.Evaluation, verdict: Verdict) -> None:
         """Its next attempt, which may have a slot and a Job by now, was not started, and cannot be any more."""
-        await self._write_status(evaluation, patches.ended(evaluation, verdict, rfc3339(self._time())))
+        await self._write_end(evaluation, verdict)
         self._view.over.add((evaluation.uid, evaluation.attempt + 1))
 
     async def _mark_running(self, action: MarkRunning) -> None:
-        await self._write_status(action.evaluation, patches.running(action.evaluation, action.job, rfc3339(self._time())))
+        patch = patches.running(action.evaluation, action.job, rfc3339(self._time()))
+        try:
+            await self._write_status(action.evaluation, patch)
+        except errors.Invalid as error:
+            if not blames_the_object(error):
+                raise
+            await self.refuse(action.evaluation, f"its start cannot be written into its status: {error.message}")
 
     async def _start_job(self, action: StartJob) -> None:
         await self._write_job(action.job, patches.start_job(action.job))
@@ -190,6 +229,12 @@ class Executor:
         await self._client.delete(PODS, pod.name, uid=pod.uid)
         await self._observer.pods(pod.evaluation_uid, pod.attempt)
 
+    async def _end_pod(self, action: EndPod) -> None:
+        """The kubelet ends the others first and the reporter last, which has its time to publish."""
+        pod = action.pod
+        await self._client.delete(PODS, pod.name, uid=pod.uid)
+        await self._observer.pods(pod.evaluation_uid, pod.attempt)
+
     async def _delete_job(self, action: DeleteJob) -> None:
         job = action.job
         if any(not pod.terminal for pod in await self._observer.pods(job.evaluation_uid, job.attempt)):
@@ -213,8 +258,16 @@ class Executor:
         verdict = derive(evaluation, job, live.pods)
         if not verdict.over or (job is None and not action.job_gone):
             raise errors.Conflict(f"{expected.name} is still running")
-        await self._write_status(evaluation, self._end_of_attempt(evaluation, verdict))
+        await self._write_end(evaluation, verdict)
         self._view.over.add((evaluation.uid, evaluation.attempt))
+
+    async def _write_end(self, evaluation: objects.Evaluation, verdict: Verdict) -> None:
+        """The end of an evaluation or of its attempt; if the API server finds that invalid, in our own words alone."""
+        try:
+            await self._write_status(evaluation, self._end_of_attempt(evaluation, verdict))
+        except errors.Invalid as error:
+            log.error("an end was refused", extra=logs.keys(evaluation=evaluation.name, cause=error.message))
+            await self._write_status(evaluation, self._end_of_attempt(*patches.bare(evaluation, verdict)))
 
     def _end_of_attempt(self, evaluation: objects.Evaluation, verdict: Verdict) -> Patch:
         now = self._time()
@@ -225,7 +278,7 @@ class Executor:
 
     async def _release(self, action: Release) -> None:
         slot, holder = action.slot, action.slot.holder
-        if holder is not None and (holder.uid, holder.attempt) not in self._view.over:
+        if holder is not None and not self._view.is_over(slot):
             live = await self._observer.attempt(*holder)
             if not releasable(_live(live.evaluation), live.job, live.pods, holder, slot.index):
                 raise errors.Conflict(f"slot {slot.index} is still in use by {holder.name}")
@@ -239,6 +292,9 @@ class Executor:
 
     async def _read_events(self, action: ReadEvents) -> None:
         await self._observer.events(action.uid, self._clock())
+
+    async def _tell_defect(self, action: TellDefect) -> None:
+        raise action.error
 
     async def _write_status(self, evaluation: objects.Evaluation, patch: Patch) -> None:
         answer = await self._client.json_patch(EVALUATIONS, evaluation.name, patch, subresource="status")

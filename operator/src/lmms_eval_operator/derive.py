@@ -18,8 +18,9 @@ from typing import Final
 
 from lmms_eval_core.failures import BY_EXIT_CODE, BY_REASON, ENDINGS, by_exit_code
 from lmms_eval_core.phases import Phase, Reason
+from lmms_eval_core.redact import one_line
 from lmms_eval_operator import retry
-from lmms_eval_operator.objects import Evaluation, Event, Job, Pod
+from lmms_eval_operator.objects import STATE_STARTED, Evaluation, Event, Job, Pod
 from lmms_eval_operator.waiting import waiting
 
 NODE_LOST: Final = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "NodeLost"})
@@ -64,6 +65,11 @@ class Verdict:
     story: str = ""
     """The sentence for the attempt, where that for the evaluation says more."""
 
+    def __post_init__(self) -> None:
+        # Both hold words of users, of what they run and of the cluster, and go into a status that has to take them.
+        object.__setattr__(self, "message", one_line(self.message, MAX_MESSAGE))
+        object.__setattr__(self, "story", one_line(self.story, MAX_MESSAGE))
+
     @property
     def over(self) -> bool:
         """Whether the attempt has ended."""
@@ -74,11 +80,19 @@ def in_queue(evaluation: Evaluation) -> Verdict:
     """The verdict on an evaluation that waits for its turn."""
     if evaluation.hold:
         return Verdict(Phase.QUEUED, Reason.ON_HOLD, "set spec.hold to false to let it run")
-    if evaluation.next_attempt_at:
+    if evaluation.next_attempt_at and evaluation.reason == Reason.JOB_REFUSED:
+        return Verdict(Phase.QUEUED, Reason.JOB_REFUSED, evaluation.message)
+    if evaluation.next_attempt_at and evaluation.attempts:
         last = evaluation.attempts[-1]
-        told = retry.story(evaluation, last["number"], last.get("reason", ""), last.get("message", ""))
-        return Verdict(Phase.QUEUED, Reason.RETRYING, told[:MAX_MESSAGE])
+        told = retry.story(evaluation, last.get("number", 0), last.get("reason", ""), last.get("message", ""))
+        return Verdict(Phase.QUEUED, Reason.RETRYING, told)
     return Verdict(Phase.QUEUED, Reason.WAITING_FOR_TURN)
+
+
+def as_shown(evaluation: Evaluation, message: str) -> Verdict:
+    """Where the status says that it is, with another message."""
+    reason = Reason(evaluation.reason) if evaluation.reason in set(Reason) else in_queue(evaluation).reason
+    return Verdict(evaluation.phase, reason, message)
 
 
 def shows(evaluation: Evaluation, verdict: Verdict) -> bool:
@@ -87,8 +101,11 @@ def shows(evaluation: Evaluation, verdict: Verdict) -> bool:
     return same and (not verdict.facts.node or verdict.facts.node == evaluation.node)
 
 
-def derive(evaluation: Evaluation, job: Job | None, pods: Sequence[Pod], events: Sequence[Event] = ()) -> Verdict:
-    """The verdict on the current attempt. `job` is the Job of `evaluation.job_uid`, `pods` are those of the attempt."""
+def derive(evaluation: Evaluation, job: Job | None, pods: Sequence[Pod], events: Sequence[Event] | None = None) -> Verdict:
+    """The verdict on the current attempt. `job` is the Job of `evaluation.job_uid`, `pods` are those of the attempt.
+
+    `events` are those of the pod, or of a Job that gets none; None as long as nobody has had to read them.
+    """
     running = [pod for pod in pods if not pod.terminal]
     if running:
         return _running(evaluation, job, running[-1], events)
@@ -97,7 +114,7 @@ def derive(evaluation: Evaluation, job: Job | None, pods: Sequence[Pod], events:
     return _without_pod(evaluation, job, events)
 
 
-def _running(evaluation: Evaluation, job: Job | None, pod: Pod, events: Sequence[Event]) -> Verdict:
+def _running(evaluation: Evaluation, job: Job | None, pod: Pod, events: Sequence[Event] | None) -> Verdict:
     facts = Facts(node=pod.node)
     wait = waiting(evaluation, pod, events)
     if wait.reason is Reason.NODE_UNREACHABLE:
@@ -115,7 +132,7 @@ def _stopping(evaluation: Evaluation, job: Job | None, until: str, facts: Facts)
     return Verdict(Phase.RUNNING, reason, f"{timed_out(evaluation, timer)}: {until}", facts)
 
 
-def _without_pod(evaluation: Evaluation, job: Job | None, events: Sequence[Event]) -> Verdict:
+def _without_pod(evaluation: Evaluation, job: Job | None, events: Sequence[Event] | None) -> Verdict:
     facts = Facts(node=evaluation.node)
     if job is None:
         return _end(evaluation, job, Reason.JOB_DELETED, JOB_DELETED, facts)
@@ -125,8 +142,16 @@ def _without_pod(evaluation: Evaluation, job: Job | None, events: Sequence[Event
         return _end(evaluation, job, Reason.POD_DELETED, POD_DELETED, facts)
     if evaluation.unwanted:
         return _stopping(evaluation, job, "waiting for the Job to stop", facts)
+    return Verdict(Phase.RUNNING, Reason.STARTING, _no_pod_yet(job, events), facts)
+
+
+def _no_pod_yet(job: Job, events: Sequence[Event] | None) -> str:
+    if events is None:
+        return ""
+    if job.suspended and job.state == STATE_STARTED:
+        return "the Job was suspended by somebody else; it goes on when that lifts the suspension, or cancel the evaluation"
     refusal = next((event for event in reversed(events) if event.reason == "FailedCreate"), None)
-    return Verdict(Phase.RUNNING, Reason.STARTING, refusal.message[:MAX_MESSAGE] if refusal else "", facts)
+    return refusal.message if refusal else "waiting for the Job controller to create the pod"
 
 
 def _ended(evaluation: Evaluation, job: Job | None, pod: Pod) -> Verdict:
@@ -134,7 +159,7 @@ def _ended(evaluation: Evaluation, job: Job | None, pod: Pod) -> Verdict:
     code = evaluator.exit_code if evaluator else None
     facts = Facts(pod.node, code, evaluator.ended_at if evaluator else "")
     if evaluator is not None and evaluator.ended_as == "OOMKilled":
-        return _end(evaluation, job, Reason.OUT_OF_MEMORY, "the container was killed by the kernel: out of memory", facts)
+        return _end(evaluation, job, *_out_of_memory(pod), facts)
     if code == 0:
         return _end(evaluation, job, Reason.RESULTS_MISSING, "the run ended with exit code 0, but published no scores", facts)
     if code in BY_EXIT_CODE and code != BY_REASON[Reason.INTERRUPTED].exit_code:
@@ -142,6 +167,14 @@ def _ended(evaluation: Evaluation, job: Job | None, pod: Pod) -> Verdict:
     reason, story = _disrupted(job, pod)
     own_fault = reason is Reason.EVICTED and any(words in story.lower() for words in OWN_DISK)
     return _end(evaluation, job, reason, f"{story}{_exit(code)}{_on(pod.node)}", facts, own_fault=own_fault)
+
+
+def _out_of_memory(pod: Pod) -> tuple[Reason, str]:
+    """The kernel killed it: for a limit of its own, or where it has none for the node's sake."""
+    if pod.memory_limited:
+        return Reason.OUT_OF_MEMORY, "the container was killed by the kernel: out of memory"
+    advice = "set spec.resources.memory, so that the scheduler finds a node that has as much"
+    return Reason.NODE_OUT_OF_MEMORY, f"{BY_REASON[Reason.NODE_OUT_OF_MEMORY].meaning}{_on(pod.node)}; {advice}"
 
 
 def _disrupted(job: Job | None, pod: Pod) -> tuple[Reason, str]:
@@ -159,7 +192,8 @@ def _disrupted(job: Job | None, pod: Pod) -> tuple[Reason, str]:
         return Reason.JOB_DELETED, JOB_DELETED
     if job.stopped:
         return Reason.INTERRUPTED, STOPPED
-    if pod.deleting:
+    # With another container in it, it was we who deleted it, when the evaluator had ended.
+    if pod.deleting and not (pod.foreign and pod.evaluator and pod.evaluator.ended):
         return Reason.POD_DELETED, POD_DELETED
     return Reason.INTERRUPTED, f"the pod failed: {told}" if told else BY_REASON[Reason.INTERRUPTED].meaning
 
@@ -197,7 +231,7 @@ def _final_failure(evaluation: Evaluation) -> Reason | None:
 
 
 def _tried_again(evaluation: Evaluation, reason: Reason, story: str, facts: Facts) -> Verdict:
-    message = retry.story(evaluation, evaluation.attempt, reason, story)[:MAX_MESSAGE]
+    message = retry.story(evaluation, evaluation.attempt, reason, story)
     return Verdict(Phase.QUEUED, Reason.RETRYING, message, facts, cause=reason, story=story)
 
 
@@ -223,7 +257,7 @@ def _told(evaluation: Evaluation, reason: Reason, story: str) -> str:
     """The culprit's name comes from the reporter, who saw the log, unless the end is none of the runner's doing."""
     error = (evaluation.error if evaluation.speaks_of_this_attempt else None) or {}
     said = str(error.get("message") or "") if error.get("class") == reason else ""
-    return (said or story)[:MAX_MESSAGE]
+    return said or story
 
 
 def _failed(evaluation: Evaluation, reason: Reason, story: str, facts: Facts) -> Verdict:

@@ -40,6 +40,8 @@ MAX_MESSAGE: Final = 1024
 ALARMING: Final = frozenset(
     {
         Reason.RETRYING,
+        Reason.JOB_REFUSED,
+        Reason.QUEUE_PAUSED,
         Reason.UNSCHEDULABLE,
         Reason.VOLUME_PENDING,
         Reason.IMAGE_PULL_ERROR,
@@ -116,7 +118,12 @@ class Recorder:
     async def run(self) -> None:
         """For ever."""
         while True:
-            await self._deliver(await self._queue.get())
+            note = await self._queue.get()
+            try:
+                await self._deliver(note)
+            except Exception as error:
+                log.exception("a defect, about one event", extra=logs.keys(**note.keys))
+                self._drop(note, type(error).__name__)
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _deliver(self, note: Note) -> None:

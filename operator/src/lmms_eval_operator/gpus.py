@@ -10,15 +10,18 @@ hold one copy of the model per process, and only those:
     anything else                                         gpus           data parallel, as upstream
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from lmms_eval_core.schema import Scalar
-from lmms_eval_core.spec import EvaluationSpec
+from lmms_eval_core.spec import DATA_PARALLEL, MAX_GPUS, PARALLEL_SIZE, TENSOR_PARALLEL, EvaluationSpec
 
-TENSOR_PARALLEL: Final = ("tensor_parallel_size", "tp_size")
-DATA_PARALLEL: Final = ("data_parallel_size", "dp_size")
 SPREADING_DEVICE_MAPS: Final = frozenset({"auto", "balanced", "balanced_low_0", "sequential"})
+
+
+class CannotRun(Exception):
+    """The spec asks for something that admission could not see to be impossible; the message is for its author."""
 
 
 class Launch(NamedTuple):
@@ -29,9 +32,11 @@ class Launch(NamedTuple):
 
 
 def launch(spec: EvaluationSpec) -> Launch:
-    """For one evaluation. A parallel size beyond `spec.gpus` counts: the run could not start with less."""
+    """For one evaluation. A parallel size beyond `spec.gpus` counts: the run could not start with less. Raises CannotRun."""
     arguments = spec.model_args or {}
     tensor, data = _size(arguments, TENSOR_PARALLEL), _size(arguments, DATA_PARALLEL)
+    if tensor * data > MAX_GPUS:
+        raise CannotRun(f"modelArgs ask for {tensor} x {data} GPUs (tensor x data parallel size); a pod gets at most {MAX_GPUS}")
     gpus = max(spec.gpus, tensor * data) if tensor * data > 1 else spec.gpus
     if data > 1:
         return Launch(gpus, tensor * data)
@@ -41,11 +46,19 @@ def launch(spec: EvaluationSpec) -> Launch:
 
 
 def _size(arguments: Mapping[str, Scalar], spellings: tuple[str, ...]) -> int:
+    """What the first spelling says that is a number; 1 if none is."""
     for spelling in spellings:
         value = str(arguments.get(spelling, ""))
-        if value.isdecimal():
-            return max(1, int(value))
+        if re.fullmatch("[0-9]+", value):
+            return max(1, _bounded(spelling, value))
     return 1
+
+
+def _bounded(name: str, digits: str) -> int:
+    # Python refuses to read numbers of thousands of digits, with an exception of its own.
+    if not re.fullmatch(PARALLEL_SIZE, digits):
+        raise CannotRun(f"modelArgs.{name} must be at most {MAX_GPUS}, as a pod gets no more GPUs, and is {digits[:20]}")
+    return int(digits)
 
 
 def _spreads(arguments: Mapping[str, Scalar]) -> bool:

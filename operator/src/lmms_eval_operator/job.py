@@ -12,7 +12,7 @@ from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.run import RUN_DIRECTORY, Harness, RunInput
 from lmms_eval_core.spec import REMOTE_CODE_ARG, EnvVar, EvaluationSpec, Resources
-from lmms_eval_operator.gpus import Launch, launch
+from lmms_eval_operator.gpus import CannotRun, Launch, launch
 from lmms_eval_operator.objects import STATE_NEW
 from lmms_eval_operator.settings import Settings
 
@@ -35,10 +35,6 @@ REPORTER_RESOURCES: Final[Object] = {
     "requests": {"cpu": "50m", "memory": "128Mi"},
     "limits": {"memory": "512Mi"},
 }
-
-
-class CannotRun(Exception):
-    """The spec asks for something that admission could not see to be impossible; the message is for its author."""
 
 
 def job(evaluation: LMMEvaluation, *, attempt: int, slot: int, settings: Settings) -> Object:
@@ -65,7 +61,13 @@ def job(evaluation: LMMEvaluation, *, attempt: int, slot: int, settings: Setting
             "suspend": True,
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
-            "template": {"metadata": {"labels": labels, "annotations": STAY}, "spec": _pod(evaluation, attempt, settings)},
+            "template": {
+                "metadata": {
+                    "labels": {**settings.pod_labels, **labels},
+                    "annotations": {**STAY, **settings.pod_annotations},
+                },
+                "spec": _pod(evaluation, attempt, settings),
+            },
         },
     }
 

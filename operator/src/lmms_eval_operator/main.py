@@ -25,7 +25,7 @@ from lmms_eval_operator.elector import Elector
 from lmms_eval_operator.events import Recorder
 from lmms_eval_operator.metered import Metered
 from lmms_eval_operator.metrics import Metrics
-from lmms_eval_operator.observe import Observer
+from lmms_eval_operator.observe import Observer, name_of
 from lmms_eval_operator.reconcile import Health, Reconciler
 from lmms_eval_operator.retention import Retention
 from lmms_eval_operator.settings import InvalidSettings, Settings
@@ -60,7 +60,7 @@ async def serve(settings: Settings) -> int:
     client = Metered(await connect(namespace=settings.namespace), metrics.answered, time.monotonic)
     recorder = Recorder(client, instance=socket.gethostname(), clock=time.monotonic, time=utc, count=metrics.recorded)
     reconciler = compose(client, settings, log_move, metrics.told, recorder.told, view=view)
-    reconciler.passed = metrics.passed
+    reconciler.passed, reconciler.failed = metrics.passed, metrics.failed
     watch = Watch(settings.namespace, sink(reconciler, metrics.heard))
     elector = candidate(reconciler, settings)
     retention = Retention(client, max_finished=settings.max_finished, time=utc, leads=lambda: reconciler.term() > 0)
@@ -140,7 +140,13 @@ def sink(reconciler: Reconciler, heard: Callable[[], None]) -> Sink:
 
     def learn(resource: Resource, deleted: bool, item: Object) -> None:
         heard()
-        if reconciler.view.learn(resource, deleted, item):
-            reconciler.wake.set()
+        try:
+            news = reconciler.view.learn(resource, deleted, item)
+        except Exception:
+            log.exception("cannot read an object", extra=logs.keys(resource=resource.plural, item=name_of(item)))
+            reconciler.failed("Learn", "defect")
+        else:
+            if news:
+                reconciler.wake.set()
 
     return learn

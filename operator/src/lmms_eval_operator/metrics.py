@@ -31,7 +31,7 @@ from lmms_eval_operator.objects import Evaluation
 from lmms_eval_operator.view import View
 
 # The reasons of evaluations that have not ended, by phase; the others are those of endings.
-QUEUED: Final = (Reason.WAITING_FOR_TURN, Reason.ON_HOLD, Reason.RETRYING)
+QUEUED: Final = (Reason.WAITING_FOR_TURN, Reason.ON_HOLD, Reason.RETRYING, Reason.JOB_REFUSED, Reason.QUEUE_PAUSED)
 RUNNING: Final = (
     Reason.STARTING,
     Reason.UNSCHEDULABLE,
@@ -138,6 +138,12 @@ class Metrics:
         self._writes = Counter(
             "lmmseval_writes_total", "Writes to the API server.", ["resource", "verb", "result"], registry=into
         )
+        self._failures = Counter(
+            "lmmseval_action_failures_total",
+            "Actions that failed about their object alone, by what it was: refused, or a defect of the operator.",
+            ["action", "cause"],
+            registry=into,
+        )
         self._events = Counter("lmmseval_events_total", "Kubernetes events on evaluations.", ["result"], registry=into)
         self._heard = Gauge("lmmseval_watch_last_event_timestamp_seconds", "When a watch last told of a change.", registry=into)
         self._moved = Gauge(
@@ -169,6 +175,10 @@ class Metrics:
         self._requests.labels(verb, result).observe(seconds)
         if verb in WRITES:
             self._writes.labels(resource.plural, verb, result).inc()
+
+    def failed(self, action: str, cause: str) -> None:
+        """An action was `refused`, or met a `defect`, and is tried again."""
+        self._failures.labels(action, cause).inc()
 
     def heard(self) -> None:
         """A watch told of something."""

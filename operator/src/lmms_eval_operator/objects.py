@@ -3,15 +3,16 @@
 `view` holds them; `derive` and `plan` decide by them. Nothing here fails on a field that is missing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from lmms_eval_core import names
 from lmms_eval_core.crd import status_owners
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
-from lmms_eval_core.schema import Owner
+from lmms_eval_core.redact import one_line
+from lmms_eval_core.schema import Owner, read_moment
 
 STATE_NEW: Final = "new"
 STATE_STARTED: Final = "started"
@@ -19,6 +20,8 @@ STATE_STOPPED: Final = "stopped"
 
 # The user's timers: what else stops a Job shows on the evaluation.
 TIMERS: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.STALLED})
+# Anybody may have written it.
+MAX_CANCELLED_BY: Final = 256
 REPORTER_FIELDS: Final = frozenset(status_owners()[Owner.REPORTER])
 # Of a Job whose pod has ended; it never gets another one, as its backoffLimit is 0.
 SPENT_CONDITIONS: Final = frozenset({"Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"})
@@ -33,6 +36,8 @@ class Evaluation:
     version: str
     generation: int = 0
     created_at: str = ""
+    first_seen: int = 0
+    """The resourceVersion at which this process first saw it: the order of creation within a second."""
     priority: int = 0
     hold: bool = False
     cancel: bool = False
@@ -102,6 +107,7 @@ class Job:
     state: str = STATE_NEW
     spent: bool = False
     stopped_for: Reason | None = None
+    suspended: bool = False
     expires: bool = False
     deleting: bool = False
 
@@ -132,6 +138,19 @@ class Container:
     ended_as: str = ""
     ended_at: str = ""
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has run and does no more."""
+        return self.exit_code is not None
+
+
+class Foreign(NamedTuple):
+    """A container that somebody's webhook put into the pod. One of the pod's `init` containers ends with the others."""
+
+    name: str
+    container: Container
+    init: bool
+
 
 @dataclass(frozen=True, slots=True)
 class Pod:
@@ -151,11 +170,21 @@ class Pod:
     conditions: Mapping[str, Condition] | None = None
     evaluator: Container | None = None
     reporter: Container | None = None
+    foreign: tuple[Foreign, ...] = ()
+    memory_limited: bool = True
+    """Whether the evaluator has a limit of memory, which it may have reached."""
 
     @property
     def terminal(self) -> bool:
-        """Whether all its containers have ended, so that it holds no GPU any more."""
-        return self.phase in ("Succeeded", "Failed")
+        """Whether evaluator and reporter have ended for good, so that it holds no GPU any more."""
+        return self.phase in ("Succeeded", "Failed") or (self.deleting and _ended(self.evaluator) and _ended(self.reporter))
+
+    @property
+    def kept_by(self) -> str:
+        """The container that is not ours and keeps the pod, and the reporter in it, though the evaluator has ended; else ""."""
+        if self.terminal or not _ended(self.evaluator):
+            return ""
+        return next((name for name, container, init in self.foreign if container.running and not init), "")
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of this type."""
@@ -181,11 +210,12 @@ def evaluation(item: Object) -> Evaluation:
         version=metadata["resourceVersion"],
         generation=metadata.get("generation") or 0,
         created_at=metadata.get("creationTimestamp") or "",
+        first_seen=ordinal(metadata["resourceVersion"]),
         priority=spec.get("priority") or 0,
         hold=bool(spec.get("hold")),
         cancel=bool(spec.get("cancel")),
         deleting="deletionTimestamp" in metadata,
-        cancelled_by=(metadata.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""),
+        cancelled_by=one_line((metadata.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""), MAX_CANCELLED_BY),
         phase=Phase(status.get("phase") or Phase.QUEUED),
         reason=status.get("reason") or "",
         message=status.get("message") or "",
@@ -195,8 +225,8 @@ def evaluation(item: Object) -> Evaluation:
         retries=spec.get("retries") or 0,
         timeout_seconds=spec.get("timeoutSeconds"),
         stall_timeout_seconds=spec.get("stallTimeoutSeconds"),
-        next_attempt_at=status.get("nextAttemptAt") or "",
-        started_at=status.get("startedAt") or "",
+        next_attempt_at=_moment(status, "nextAttemptAt"),
+        started_at=_moment(status, "startedAt"),
         attempts=tuple(status.get("attempts") or ()),
         reported=REPORTER_FIELDS & status.keys(),
         reported_attempt=status.get("reportedAttempt") or 0,
@@ -226,6 +256,7 @@ def job(item: Object) -> Job | None:
         state=labels.get(names.LABEL_STATE, ""),
         spent=_spent(status),
         stopped_for=Reason(labels[names.LABEL_STOPPED_FOR]) if labels.get(names.LABEL_STOPPED_FOR) in TIMERS else None,
+        suspended=bool(spec.get("suspend")),
         expires=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,
     )
@@ -253,6 +284,11 @@ def pod(item: Object) -> Pod | None:
         conditions={entry["type"]: _condition(entry) for entry in status.get("conditions") or ()},
         evaluator=_container(status.get("containerStatuses"), names.EVALUATOR_CONTAINER),
         reporter=_container(status.get("initContainerStatuses"), names.REPORTER_CONTAINER),
+        foreign=(
+            *_others(status.get("initContainerStatuses"), names.REPORTER_CONTAINER, init=True),
+            *_others(status.get("containerStatuses"), names.EVALUATOR_CONTAINER, init=False),
+        ),
+        memory_limited=_limits_memory(item.get("spec") or {}),
     )
 
 
@@ -260,6 +296,16 @@ def event(item: Object) -> Event:
     """From the API server's JSON."""
     at = item.get("lastTimestamp") or item.get("eventTime") or (item.get("metadata") or {}).get("creationTimestamp") or ""
     return Event(item.get("reason") or "", item.get("message") or "", at)
+
+
+def ordinal(version: str) -> int:
+    """A resourceVersion as a number: the API server promises that those of one resource can be compared so."""
+    return int(version) if version.isdecimal() else 0
+
+
+def _moment(status: Object, field: str) -> str:
+    text = status.get(field)
+    return str(text) if read_moment(text) else ""
 
 
 def _number(labels: Mapping[str, str], label: str) -> int | None:
@@ -282,6 +328,22 @@ def _container(statuses: list[Object] | None, name: str) -> Container | None:
         if status.get("name") == name:
             return _container_status(status)
     return None
+
+
+def _others(statuses: list[Object] | None, ours: str, *, init: bool) -> Iterator[Foreign]:
+    for status in statuses or ():
+        if status.get("name") != ours:
+            yield Foreign(status.get("name") or "", _container_status(status), init)
+
+
+def _ended(container: Container | None) -> bool:
+    return container is not None and container.ended
+
+
+def _limits_memory(spec: Object) -> bool:
+    """Whether the evaluator's memory is limited, by us or by the namespace's defaults."""
+    own: Object = next((entry for entry in spec.get("containers") or () if entry.get("name") == names.EVALUATOR_CONTAINER), {})
+    return "memory" in ((own.get("resources") or {}).get("limits") or {})
 
 
 def _container_status(status: Object) -> Container:

@@ -4,6 +4,7 @@ Lists go to the API server's storage, so what they say was true at that moment; 
 looks.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
@@ -11,7 +12,7 @@ from lmms_eval_core import names
 from lmms_eval_core.kube import errors, lease
 from lmms_eval_core.kube.client import EVALUATIONS, EVENTS, JOBS, LEASES, PODS, KubeClient, Object, Resource
 from lmms_eval_core.phases import TERMINAL
-from lmms_eval_operator import objects
+from lmms_eval_operator import logs, objects
 from lmms_eval_operator.objects import Evaluation, Job, Pod
 from lmms_eval_operator.slots import Slot, labels
 from lmms_eval_operator.view import Notes, View
@@ -20,6 +21,8 @@ OURS: Final = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 NOT_ENDED: Final = ",".join(f"status.phase!={phase}" for phase in sorted(TERMINAL))
 
 Item = TypeVar("Item")
+
+log = logging.getLogger(__name__)
 
 
 class Attempt(NamedTuple):
@@ -42,22 +45,28 @@ class Observer:
 
         They come last: one that is missing in the list, though its Job is in an earlier one, has ended.
         """
+        view = self._view
         await self.slots(make=make_slots)
+        asked_at = view.pods.newest
         pods = await self._client.list(PODS, label_selector=OURS)
-        self._view.pods.replace(_parsed(objects.pod, pods.items), pods.resource_version)
+        restored = view.pods.replace(_parsed(objects.pod, pods.items), pods.resource_version, asked_at=asked_at)
+        asked_at = view.jobs.newest
         jobs = await self._client.list(JOBS, label_selector=OURS)
-        self._view.jobs.replace(_parsed(objects.job, jobs.items), jobs.resource_version)
-        if evaluations:
-            await self._evaluations()
+        restored |= view.jobs.replace(_parsed(objects.job, jobs.items), jobs.resource_version, asked_at=asked_at)
+        if evaluations or restored:
+            restored |= await self._evaluations()
+        if restored:
+            log.warning("the API server knows less than it did: what it says now replaces what was known")
+            view.forget_history()
 
-    async def _evaluations(self) -> None:
+    async def _evaluations(self) -> bool:
         """Lists those that have not ended. By pages: ten thousand whole ones at once would be 150 MB."""
         found: list[Evaluation] = []
-        version = ""
+        version, asked_at = "", self._view.evaluations.newest
         async for page in self._client.pages(EVALUATIONS, field_selector=NOT_ENDED):
-            found += map(objects.evaluation, page.items)
+            found += _parsed(objects.evaluation, page.items)
             version = page.resource_version
-        self._view.evaluations.replace(found, version)
+        return self._view.evaluations.replace(found, version, asked_at=asked_at)
 
     async def slots(self, *, make: bool = True) -> None:
         """Reads all slots, and makes those that are missing, unless told to write nothing."""
@@ -116,7 +125,22 @@ class Observer:
 
 
 def _parsed(parse: Callable[[Object], Item | None], items: Sequence[Object]) -> list[Item]:
-    return [parsed for item in items if (parsed := parse(item)) is not None]
+    """Those that are ours. One that cannot be read is left out: what is done about it fails in a look of its own."""
+    found: list[Item] = []
+    for item in items:
+        try:
+            parsed = parse(item)
+        except Exception:
+            log.exception("cannot read an object", extra=logs.keys(item=name_of(item)))
+        else:
+            found += [parsed] if parsed is not None else []
+    return found
+
+
+def name_of(item: Object) -> str:
+    """The name of an object, of which nothing is known to be as it should."""
+    metadata = item.get("metadata")
+    return str(metadata.get("name")) if isinstance(metadata, dict) else ""
 
 
 def _slot_index(item: Object) -> int | None:

@@ -5,6 +5,7 @@ What only shows where a running attempt is tests uid, phase, attempt and jobUID,
 seconds, cannot change. It may be out of date for a moment; the next look corrects it.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 from lmms_eval_core import names
@@ -77,6 +78,18 @@ def retried(evaluation: Evaluation, verdict: Verdict, now: str, next_attempt_at:
         _set("nextAttemptAt", next_attempt_at),
         *_end_of_attempt(evaluation, verdict, now),
     ]
+
+
+def bare(evaluation: Evaluation, verdict: Verdict) -> tuple[Evaluation, Verdict]:
+    """The same end without a word of users, runs or the cluster."""
+    meaning = BY_REASON[verdict.cause or verdict.reason].meaning
+    return replace(evaluation, cancelled_by=""), Verdict(verdict.phase, verdict.reason, meaning, cause=verdict.cause)
+
+
+def put_back(evaluation: Evaluation, verdict: Verdict, next_attempt_at: str) -> list[Operation]:
+    """Back into the queue before its next attempt was started; whoever was about to start it finds that it has changed."""
+    where = _where(evaluation, verdict.phase, verdict.reason, verdict.message)
+    return [*_unchanged(evaluation), *where, _set("nextAttemptAt", next_attempt_at)]
 
 
 def conditions(evaluation: Evaluation, verdict: Verdict, now: str) -> list[Object]:

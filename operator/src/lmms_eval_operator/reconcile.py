@@ -3,26 +3,38 @@
 While another replica leads it only keeps the view, by a list now and then beside the watch, and writes nothing. Each term of
 its own begins with a fresh list.
 
-Errors of the API server back off and start from fresh lists, because the write that failed may have happened. Any other
-exception is a defect: it ends the process, and the next one carries on from what the API server holds.
+An API server that is away is backed off from, and then asked for fresh lists, because the write that failed may have happened.
+What fails about one object, refused or by a defect of ours, is that object's: it is logged, counted, told in its evaluation's
+message and tried again after a wait of its own (`action_failures`). A defect that is about no object ends the process, and the
+next one carries on from what the API server holds.
 """
 
 import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from lmms_eval_core.kube import errors
 from lmms_eval_operator import logs
-from lmms_eval_operator.actions import Action, LookAgain, ReadEvents, Report
+from lmms_eval_operator.actions import (
+    WORDS,
+    Action,
+    CreateJob,
+    LookAgain,
+    MarkRunning,
+    ReadEvents,
+    Report,
+    evaluation_uid,
+    key,
+)
 from lmms_eval_operator.apply import Executor
 from lmms_eval_operator.clock import Now
 from lmms_eval_operator.observe import Observer
-from lmms_eval_operator.plan import plan
+from lmms_eval_operator.plan import due, plan
 from lmms_eval_operator.view import View
 
 PERIOD_SECONDS: Final = 15.0
@@ -81,6 +93,8 @@ class Reconciler:
     relist_seconds: float = RELIST_SECONDS
     passed: Callable[[float, bool], None] = lambda seconds, good: None
     """Hears how long each pass took, and whether it ended without an error."""
+    failed: Callable[[str, str], None] = lambda action, how: None
+    """Hears of each action that failed about its object, and whether it was refused or is a defect."""
     _term: int = 0
     _listed_at: float = float("-inf")
     _evaluations_due_at: float = float("-inf")
@@ -119,20 +133,26 @@ class Reconciler:
             await self._list(term)
         if not term:
             return PERIOD_SECONDS
-        troubles: Counter[str] = Counter()
+        conflicts: Counter[str] = Counter()
         for _ in range(MAX_ROUNDS):
             if self.term() != term:
                 return 0.0
             now = Now(self.clock(), self.time())
             self.view.note(now.monotonic)
             actions = plan(self.view, now)
-            due = [action for action in actions if not isinstance(action, LookAgain) and troubles[_what(action)] < PATIENCE]
-            if not due:
-                waits = [action.seconds for action in actions if isinstance(action, LookAgain)]
-                return min([TROUBLED_SECONDS if troubles else PERIOD_SECONDS, *waits])
-            await self._round(due, term, troubles)
+            ready = [action for action in actions if due(self.view, action, now) and conflicts[key(action)] < PATIENCE]
+            if not ready:
+                return min([TROUBLED_SECONDS if conflicts else PERIOD_SECONDS, *self._waits(actions, now)])
+            await self._round(ready, term, conflicts)
         log.warning("still busy after many rounds", extra=logs.keys(rounds=MAX_ROUNDS))
         return 0.0
+
+    def _waits(self, actions: Sequence[Action], now: Now) -> Iterator[float]:
+        for action in actions:
+            if isinstance(action, LookAgain):
+                yield action.seconds
+            elif wait := self.view.failures.due_in(key(action), now.monotonic):
+                yield wait
 
     async def _list(self, term: int) -> None:
         began = self.clock()
@@ -146,24 +166,52 @@ class Reconciler:
         self._term, self._listed_at = term, self.clock()
         self.listed.set()
 
-    async def _round(self, actions: Sequence[Action], term: int, troubles: Counter[str]) -> None:
+    async def _round(self, actions: Sequence[Action], term: int, conflicts: Counter[str]) -> None:
         """All actions of one plan, while the term lasts. One that fails holds up no other: each has its own precondition."""
         for action in actions:
             if self.term() != term:
                 return
             self.health.beat()
             try:
-                await self.executor.apply(action)
-            except (errors.Conflict, errors.NotFound) as error:
-                troubles[_what(action)] += 1
-                log.info("looking again", extra=_keys(action, cause=error.message))
-                await self.executor.look_again(action)
-            except (errors.Invalid, errors.Forbidden) as error:
-                troubles[_what(action)] = PATIENCE
-                log.error("refused by the API server", extra=_keys(action, cause=error.message))
+                if await self._done(action, conflicts):
+                    self.view.failures.succeeded(key(action))
+            except (errors.Invalid, errors.Forbidden, errors.NotAdmitted) as error:
+                await self._failed(action, "refused", error.message)
+            except errors.KubeError:
+                raise
+            except Exception as error:
+                log.exception("a defect, about one object", extra=_keys(action))
+                await self._failed(action, "defect", f"{type(error).__name__}: {error}")
+
+    async def _done(self, action: Action, conflicts: Counter[str]) -> bool:
+        """Does it, or looks again where it met something new."""
+        try:
+            await self.executor.apply(action)
+        except (errors.Conflict, errors.NotFound) as error:
+            conflicts[key(action)] += 1
+            log.info("looking again", extra=_keys(action, cause=error.message))
+            await self.executor.look_again(action)
+            return False
+        level = logging.DEBUG if isinstance(action, ReadEvents | Report) else logging.INFO
+        log.log(level, "done", extra=_keys(action))
+        return True
+
+    async def _failed(self, action: Action, how: str, cause: str) -> None:
+        """Backs off, for this action alone, and tells the evaluation that it is about."""
+        message = f"the operator could not {WORDS[type(action)]} and tries again: {cause}"
+        uid = evaluation_uid(action)
+        failure = self.view.failures.record(key(action), uid=uid, message=message, now=self.clock())
+        self.failed(type(action).__name__, how)
+        log.error("could not be done", extra=_keys(action, how=how, cause=cause, failures=failure.times))
+        if isinstance(action, Report):
+            return
+        try:
+            if how == "defect" and isinstance(action, CreateJob | MarkRunning):
+                await self.executor.refuse(action.evaluation, f"no Job can be made of this evaluation: {cause}")
             else:
-                level = logging.DEBUG if isinstance(action, ReadEvents | Report) else logging.INFO
-                log.log(level, "done", extra=_keys(action))
+                await self.executor.tell_failure(uid, message)
+        except errors.KubeError as error:
+            log.warning("could not be told", extra=_keys(action, cause=error.message))
 
     def _back_off(self, error: errors.KubeError) -> float:
         wait = max(self._backoff * random.uniform(0.5, 1.5), getattr(error, "retry_after", 0.0))
@@ -186,12 +234,6 @@ async def _set(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
-
-
-def _what(action: Action) -> str:
-    """The kind of action and what it is about: the same if it is planned again of something newer."""
-    about = next(getattr(action, name) for name in ("evaluation", "job", "pod", "slot", "uid") if hasattr(action, name))
-    return f"{type(action).__name__} {getattr(about, 'uid', getattr(about, 'index', about))}"
 
 
 def _keys(action: Action, **more: object) -> dict[str, object]:

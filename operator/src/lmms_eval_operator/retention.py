@@ -114,7 +114,7 @@ def trimmed(item: Object) -> Object:
     return {
         "metadata": {key: item["metadata"][key] for key in KEPT if key in item["metadata"]},
         "spec": {"ttlSecondsAfterFinished": item["spec"].get("ttlSecondsAfterFinished")},
-        "status": {"completedAt": item["status"].get("completedAt")},
+        "status": {field: item["status"].get(field) for field in ("phase", "completedAt")},
     }
 
 

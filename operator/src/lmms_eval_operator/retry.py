@@ -9,6 +9,7 @@ from typing import Final
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.schema import rfc3339
+from lmms_eval_operator.action_failures import doubling
 from lmms_eval_operator.objects import Evaluation
 
 LONGEST_SECONDS: Final = 300
@@ -21,7 +22,7 @@ def tried_again(evaluation: Evaluation, reason: Reason) -> bool:
 
 def next_attempt_at(evaluation: Evaluation, *, first_seconds: int, now: datetime) -> str:
     """The earliest start of the attempt after the running one: twice as long a wait each time, as a Job's own back-off."""
-    wait = min(first_seconds * 2 ** (evaluation.attempt - 1), LONGEST_SECONDS)
+    wait = doubling(first_seconds, evaluation.attempt, LONGEST_SECONDS)
     return rfc3339(now + timedelta(seconds=wait))
 
 

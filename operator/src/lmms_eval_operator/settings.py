@@ -79,6 +79,12 @@ class Settings:
     default_tolerations: tuple[Toleration, ...] = ()
     """Added to `spec.tolerations`."""
 
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
+    """Added to the labels of evaluation pods; ours win."""
+
+    pod_annotations: Mapping[str, str] = field(default_factory=dict)
+    """Added to the annotations of evaluation pods, as a service mesh reads them."""
+
     retry_backoff_seconds: int = 10
     """Wait before the second attempt; twice as long before each further one, five minutes at most."""
 
@@ -121,6 +127,8 @@ class Settings:
             default_env=read.json("DEFAULT_ENV", tuple[dict[str, Any], ...], ()),
             default_node_selector=read.json("DEFAULT_NODE_SELECTOR", dict[str, str], {}),
             default_tolerations=read.json("DEFAULT_TOLERATIONS", tuple[Toleration, ...], ()),
+            pod_labels=read.json("POD_LABELS", dict[str, str], {}),
+            pod_annotations=read.json("POD_ANNOTATIONS", dict[str, str], {}),
             retry_backoff_seconds=read.number("RETRY_BACKOFF_SECONDS", cls.retry_backoff_seconds, minimum=0),
             publish_timeout_seconds=read.number("PUBLISH_TIMEOUT_SECONDS", cls.publish_timeout_seconds, minimum=0),
             job_ttl_seconds=read.number("JOB_TTL_SECONDS", cls.job_ttl_seconds, minimum=0),

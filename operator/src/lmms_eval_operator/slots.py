@@ -13,14 +13,21 @@ and does not release, or it finds a change, and then either the start's test of 
 does not release. If it read the Lease before, its own swap fails. `Slot.claimed_at` is that v; a start that knows another
 version swaps again first.
 
+A start that the cluster refuses gives the slot back by the same rule: the status that tells of it is a change of the evaluation,
+so whoever claimed before it cannot go on; and the swap that hands the slot on tests the Lease as it was before that write, so it
+fails if anybody has claimed the slot again since (`View.given_back`).
+
 An attempt that has ended stays so, whatever is read in which order: its slot goes to the next one by a single swap.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.lease import Register
+
+# Of an attempt's number: Python does not read one of thousands of digits.
+MAX_DIGITS: Final = 9
 
 
 class Holder(NamedTuple):
@@ -56,7 +63,7 @@ class Slot:
 def parse_holder(text: str) -> Holder | None:
     """`name/uid/attempt`, or None."""
     parts = text.split("/")
-    if len(parts) != 3 or not parts[2].isdecimal():
+    if len(parts) != 3 or not parts[2].isdecimal() or len(parts[2]) > MAX_DIGITS:
         return None
     return Holder(parts[0], parts[1], int(parts[2]))
 

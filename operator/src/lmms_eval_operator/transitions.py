@@ -26,7 +26,11 @@ def tell(*listeners: Listener) -> Listener:
     def told(before: Evaluation, after: Evaluation) -> None:
         if moved(before, after):
             for listener in listeners:
-                listener(before, after)
+                try:
+                    listener(before, after)
+                except Exception:
+                    # The status is written: what tells of it must not make that a failure.
+                    log.exception("a move could not be told", extra=logs.keys(evaluation=after.name))
 
     return told
 

@@ -7,7 +7,7 @@ Filled by lists (`observe`), by events (`watch`) and by the answers to our own w
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -16,14 +16,18 @@ from lmms_eval_core.kube.client import Object, Resource
 from lmms_eval_core.ordering import QueueKey, queue_key
 from lmms_eval_core.phases import Phase
 from lmms_eval_operator import objects
+from lmms_eval_operator.action_failures import ActionFailures
 from lmms_eval_operator.derive import in_queue, shows
-from lmms_eval_operator.objects import Evaluation, Event, Job, Pod
+from lmms_eval_operator.objects import Evaluation, Event, Job, Pod, ordinal
+from lmms_eval_operator.refusals import Refusals
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.waiting import silent, unreachable
 
 # The Job controller was seen to create a pod up to a second after its Job had been deleted.
 SETTLING_SECONDS: Final = 5.0
 EVENTS_SECONDS: Final = 5.0
+LEFT_BEHIND_SECONDS: Final = 10.0
+KEPT_SECONDS: Final = 5.0
 # After an outage progress arrives late: longer than the reporter waits between two tries.
 STEADY_SECONDS: Final = 60.0
 
@@ -54,6 +58,8 @@ class Collection(Generic[Item]):
         self._items: dict[str, Item] = {}
         self._removed: dict[str, int] = {}
         self._listed_at = 0
+        self.newest = 0
+        """The latest version that anything told of."""
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items.values())
@@ -61,13 +67,16 @@ class Collection(Generic[Item]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __contains__(self, uid: object) -> bool:
+        return uid in self._items
+
     def get(self, uid: str) -> Item | None:
         """The object of this uid."""
         return self._items.get(uid)
 
     def put(self, item: Item) -> bool:
         """Takes a state of an object, from wherever it comes; whether that was news."""
-        version = ordinal(item.version)
+        version = self._hear_of(item.version)
         known = self._items.get(item.uid)
         if version <= (ordinal(known.version) if known else self._gone_at(item.uid)):
             return False
@@ -78,10 +87,10 @@ class Collection(Generic[Item]):
 
     def remove(self, uid: str, version: str) -> bool:
         """The object is gone, or not wanted any more, as of `version`; whether that was news."""
-        known = self._items.get(uid)
-        if known is not None and ordinal(known.version) > ordinal(version):
+        known, at = self._items.get(uid), self._hear_of(version)
+        if known is not None and ordinal(known.version) > at:
             return False
-        self._removed[uid] = max(ordinal(version), self._removed.get(uid, 0))
+        self._removed[uid] = max(at, self._removed.get(uid, 0))
         return self._drop(uid) is not None
 
     def forget(self, uid: str) -> None:
@@ -90,8 +99,16 @@ class Collection(Generic[Item]):
         if known is not None:
             self._removed[uid] = ordinal(known.version)
 
-    def replace(self, items: Iterable[Item], version: str) -> None:
-        """A whole list as of `version`. What is known and missing in it is gone, unless it is younger than the list."""
+    def replace(self, items: Iterable[Item], version: str, *, asked_at: int = 0) -> bool:
+        """A whole list as of `version`. What is known and missing in it is gone, unless it is younger than the list.
+
+        A list that is older than what was known when it was asked for (`newest`) comes of another history: the API server's
+        storage was restored from a backup. Then it replaces whatever is known. Whether it did.
+        """
+        restored = ordinal(version) < asked_at
+        if restored:
+            self._forget_history()
+        self._hear_of(version)
         listed = {item.uid: item for item in items}
         for uid in [known.uid for known in self if known.uid not in listed and ordinal(known.version) <= ordinal(version)]:
             self._drop(uid)
@@ -102,6 +119,18 @@ class Collection(Generic[Item]):
                 self.put(item)
             elif self._wanted(item):
                 self._keep(item)
+        return restored
+
+    def _hear_of(self, version: str) -> int:
+        at = ordinal(version)
+        self.newest = max(self.newest, at)
+        return at
+
+    def _forget_history(self) -> None:
+        for uid in list(self._items):
+            self._drop(uid)
+        self._removed.clear()
+        self._listed_at = self.newest = 0
 
     def _keep(self, item: Item) -> None:
         self._items[item.uid] = item
@@ -114,11 +143,6 @@ class Collection(Generic[Item]):
         return max(self._listed_at, self._removed.get(uid, 0))
 
 
-def ordinal(version: str) -> int:
-    """A resourceVersion as a number: the API server promises that those of one resource can be compared so."""
-    return int(version) if version.isdecimal() else 0
-
-
 class Evaluations(Collection[Evaluation]):
     """Those that have not ended. Ten thousand may wait: nothing walks over all of them to see that there is nothing to do."""
 
@@ -126,6 +150,7 @@ class Evaluations(Collection[Evaluation]):
         super().__init__(lambda item: not item.terminal)
         self._restless: dict[str, Evaluation] = {}
         self._begun: dict[str, Evaluation] = {}
+        self._delayed: dict[str, Evaluation] = {}
         self._queue: list[tuple[QueueKey, Evaluation]] = []
 
     def restless(self) -> list[Evaluation]:
@@ -136,36 +161,44 @@ class Evaluations(Collection[Evaluation]):
         """Those that had at least one attempt."""
         return list(self._begun.values())
 
-    def retrying(self) -> Iterator[Evaluation]:
-        """Those that wait between two attempts."""
-        return (item for item in self._begun.values() if item.next_attempt_at)
+    def delayed(self) -> list[Evaluation]:
+        """Those whose next attempt is not to start before a time of its own."""
+        return list(self._delayed.values())
 
     def queue(self) -> Iterator[Evaluation]:
         """Those that may start, in order."""
         return (item for _, item in self._queue)
 
     def _keep(self, item: Evaluation) -> None:
-        self._drop(item.uid)
+        known = self._drop(item.uid)
+        item = replace(item, first_seen=known.first_seen) if known else item
         super()._keep(item)
         if item.startable:
-            insort(self._queue, (queue_key(item), item), key=itemgetter(0))
+            insort(self._queue, (_key(item), item), key=itemgetter(0))
         if item.phase is not Phase.QUEUED or item.unwanted or not shows(item, in_queue(item)):
             self._restless[item.uid] = item
         if item.attempt:
             self._begun[item.uid] = item
+        if item.next_attempt_at:
+            self._delayed[item.uid] = item
 
     def _drop(self, uid: str) -> Evaluation | None:
         known = super()._drop(uid)
         if known is not None:
             self._restless.pop(uid, None)
             self._begun.pop(uid, None)
+            self._delayed.pop(uid, None)
             self._leave_queue(known)
         return known
 
     def _leave_queue(self, item: Evaluation) -> None:
-        index = bisect_left(self._queue, queue_key(item), key=itemgetter(0))
+        index = bisect_left(self._queue, _key(item), key=itemgetter(0))
         if index < len(self._queue) and self._queue[index][1].uid == item.uid:
             del self._queue[index]
+
+
+def _key(item: Evaluation) -> QueueKey:
+    return queue_key(item, first_seen=item.first_seen)
 
 
 class Notes(NamedTuple):
@@ -173,6 +206,10 @@ class Notes(NamedTuple):
 
     read_at: float
     events: tuple[Event, ...]
+
+
+# By uid: what something was when it was last seen, and since when (monotonic) it has been seen so.
+Sightings = dict[str, tuple[object, float]]
 
 
 @dataclass
@@ -191,10 +228,18 @@ class View:
     slots: dict[int, Slot] = field(default_factory=dict)
     over: set[tuple[str, int]] = field(default_factory=set)
     """Attempts (uid, number) in a slot that this process ended by a write that had not met another: that stays true."""
+    given_back: set[tuple[int, str]] = field(default_factory=set)
+    """Leases (slot, version) whose attempt this process put back into the queue: true until somebody claims the slot again."""
+    failures: ActionFailures = field(default_factory=ActionFailures)
+    refusals: Refusals = field(default_factory=Refusals)
     notes: dict[str, Notes] = field(default_factory=dict)
     _unsettled_since: dict[tuple[str, int], float] = field(default_factory=dict)
     _silent_since: dict[str, float] = field(default_factory=dict)
     _steady_since: dict[str, float] = field(default_factory=dict)
+    _left_behind_since: dict[str, float] = field(default_factory=dict)
+    _kept_since: dict[str, float] = field(default_factory=dict)
+    _progress: Sightings = field(default_factory=dict)
+    _delays: Sightings = field(default_factory=dict)
 
     def learn(self, resource: Resource, deleted: bool, item: Object) -> bool:
         """Takes what an event tells; whether that was news."""
@@ -236,7 +281,9 @@ class View:
         return slot in self.slots and self.slots[slot].holds(uid, attempt)
 
     def is_over(self, slot: Slot) -> bool:
-        """Whether this process ended the attempt that the slot's Lease names."""
+        """Whether this process ended the attempt that the slot's Lease names, or put it back into the queue."""
+        if (slot.index, slot.register.resource_version) in self.given_back:
+            return True
         return slot.holder is not None and (slot.holder.uid, slot.holder.attempt) in self.over
 
     def slots_of(self, evaluation: Evaluation, attempt: int) -> list[Slot]:
@@ -250,19 +297,37 @@ class View:
         holders = [slot.holder for slot in self.slots.values() if slot.holder]
         unsettled |= {(holder.uid, holder.attempt) for holder in holders if not self._vouched_for(holder)}
         self.over &= {(holder.uid, holder.attempt) for holder in holders}
+        self.given_back &= {(slot.index, slot.register.resource_version) for slot in self.slots.values()}
+        self.refusals.keep(self.evaluations)
+        self.failures.forget_old(now)
         self._unsettled_since = {key: self._unsettled_since.get(key, now) for key in unsettled}
         quiet = {silent(self.current_job(item), self.pods_of(item.uid, item.attempt)) for item in running} - {""}
         self._silent_since = {uid: self._silent_since.get(uid, now) for uid in quiet}
         steady = {item.uid for item in running if not any(map(unreachable, self.pods_of(item.uid, item.attempt)))}
         self._steady_since = {uid: self._steady_since.get(uid, now) for uid in steady}
         self.notes = {uid: notes for uid, notes in self.notes.items() if uid in quiet}
+        self._progress = _seen(self._progress, ((item.uid, _progress(item)) for item in running), now)
+        self._delays = _seen(self._delays, ((item.uid, item.next_attempt_at) for item in self.evaluations.delayed()), now)
+        kept = (pod.uid for pod in self.pods if pod.kept_by)
+        self._kept_since = {uid: self._kept_since.get(uid, now) for uid in kept}
+        self._left_behind_since = {uid: self._left_behind_since.get(uid, now) for uid in self._left_behind()}
+
+    def _left_behind(self) -> Iterator[str]:
+        """The uids of pods and Jobs that may run for an evaluation that has ended or is gone."""
+        yield from (pod.uid for pod in self.pods if not pod.terminal and pod.evaluation_uid not in self.evaluations)
+        yield from (job.uid for job in self.jobs if job.evaluation_uid not in self.evaluations and self.may_run(job))
 
     def forget_times(self) -> None:
         """Another operator has been at work: how long we see something says nothing any more of how long it has been so."""
         self._unsettled_since.clear()
         self._silent_since.clear()
         self._steady_since.clear()
+        self._left_behind_since.clear()
+        self._kept_since.clear()
+        self._progress.clear()
+        self._delays.clear()
         self.notes.clear()
+        self.failures.clear()
 
     def _vouched_for(self, holder: Holder) -> bool:
         """Whether there are an evaluation and a Job: else nobody can say that no other Job of this attempt has just vanished."""
@@ -281,10 +346,46 @@ class View:
         """Seconds until node and API server have been there for so long that a running evaluation would have been heard of."""
         return max(0.0, self._steady_since.get(uid, now) + self.steady_seconds - now)
 
+    def forget_history(self) -> None:
+        """The API server's storage was restored from a backup: what this process did or saw may never have been."""
+        self.over.clear()
+        self.given_back.clear()
+        self.forget_times()
+
+    def no_progress_for(self, evaluation: Evaluation, now: float) -> float:
+        """For how many seconds this process has seen no progress of a running evaluation.
+
+        By its own clock: what a node writes into `progress.updatedAt` may be minutes off.
+        """
+        known = self._progress.get(evaluation.uid)
+        return now - known[1] if known and known[0] == _progress(evaluation) else 0.0
+
+    def delayed_for(self, evaluation: Evaluation, now: float) -> float:
+        """For how many seconds this process has seen an evaluation wait for this time of its next attempt."""
+        known = self._delays.get(evaluation.uid)
+        return now - known[1] if known and known[0] == evaluation.next_attempt_at else 0.0
+
+    def kept_on_for(self, uid: str, now: float) -> float:
+        """For how many seconds a pod whose evaluator has ended is left alone: its other containers may end by themselves."""
+        return max(0.0, self._kept_since.get(uid, now) + KEPT_SECONDS - now)
+
+    def is_left_behind(self, uid: str, now: float) -> bool:
+        """Whether a pod or Job has outlived its evaluation for longer than stopping it takes as a rule."""
+        return uid in self._left_behind_since and now - self._left_behind_since[uid] >= LEFT_BEHIND_SECONDS
+
     def events_due_in(self, uid: str, now: float) -> float:
         """Seconds until the events of a silent pod or Job should be read. Not at once: most are on their way in a moment."""
         last = self.notes[uid].read_at if uid in self.notes else self._silent_since.get(uid, now)
         return max(0.0, last + EVENTS_SECONDS - now)
+
+
+def _progress(evaluation: Evaluation) -> tuple[object, ...]:
+    return evaluation.attempt, evaluation.reported_attempt, evaluation.stage, evaluation.progressed_at
+
+
+def _seen(known: Sightings, items: Iterable[tuple[str, object]], now: float) -> Sightings:
+    """What each is now; the time is kept where it has not changed."""
+    return {uid: known[uid] if uid in known and known[uid][0] == value else (value, now) for uid, value in items}
 
 
 def _learn(collection: Collection[Item], item: Item | None, deleted: bool) -> bool:

@@ -17,6 +17,7 @@ IMAGE_ERRORS: Final = frozenset(
 CREATING: Final = frozenset({"ContainerCreating", "PodInitializing", ""})
 VOLUME_EVENTS: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
 VOLUME_WORDS: Final = ("persistentvolumeclaim", "volume node affinity conflict", "volume(s)")
+READINESS_GATE: Final = "ReadinessGatesNotReady"
 MAX_MESSAGE: Final = 1024
 
 
@@ -27,19 +28,22 @@ class Wait(NamedTuple):
     message: str = ""
 
 
-def waiting(evaluation: Evaluation, pod: Pod, events: Sequence[Event]) -> Wait:
-    """Why `pod`, which has not ended, is where it is."""
+def waiting(evaluation: Evaluation, pod: Pod, events: Sequence[Event] | None) -> Wait:
+    """Why `pod`, which has not ended, is where it is. `events` are None as long as nobody has had to read them."""
     if unreachable(pod):
         return Wait(Reason.NODE_UNREACHABLE, f"node {pod.node} does not answer; its slot stays taken until the pod is gone")
+    if pod.kept_by:
+        told = f"container {pod.kept_by}, which is not part of the evaluation, keeps the pod alive and is being ended"
+        return Wait(Reason.PUBLISHING, told)
     if pod.deleting:
         return Wait(Reason.STARTING if not pod.node else _stage(evaluation), "the pod is being deleted")
     if not pod.node:
-        return _unscheduled(pod)
+        return _unscheduled(pod, events)
     if pod.evaluator is not None and pod.evaluator.running:
         return Wait(_stage(evaluation))
     if pod.evaluator is not None and pod.evaluator.exit_code is not None:
         return Wait(Reason.PUBLISHING)
-    return next(_troubles(pod), None) or _creating(events)
+    return next(_troubles(pod), None) or _creating(pod, events)
 
 
 def silent(job: Job | None, pods: Sequence[Pod]) -> str:
@@ -50,18 +54,20 @@ def silent(job: Job | None, pods: Sequence[Pod]) -> str:
 
 
 def _in_creation(pod: Pod) -> bool:
-    started = pod.evaluator is not None and (pod.evaluator.running or pod.evaluator.exit_code is not None)
-    return bool(pod.node) and not pod.terminal and not started and next(_troubles(pod), None) is None
+    started = pod.evaluator is not None and (pod.evaluator.running or pod.evaluator.ended)
+    unseen = not pod.node and pod.condition("PodScheduled") is None
+    return (bool(pod.node) or unseen) and not pod.terminal and not started and next(_troubles(pod), None) is None
 
 
 def unreachable(pod: Pod) -> bool:
     """Whether the node's kubelet is silent.
 
-    Of a silent node's pod the control plane sets Ready to False, while ContainersReady, which the kubelet owns, stays True.
+    Of a silent node's pod the control plane sets Ready to False, while ContainersReady, which the kubelet owns, stays True. So
+    does a kubelet that waits for a readiness gate of somebody else, but it says so.
     """
     ready, containers = pod.condition("Ready"), pod.condition("ContainersReady")
     silent = ready is not None and ready.status == "False" and containers is not None and containers.status == "True"
-    return silent or pod.reason == "NodeLost"
+    return (silent and ready is not None and ready.reason != READINESS_GATE) or pod.reason == "NodeLost"
 
 
 def _stage(evaluation: Evaluation) -> Reason:
@@ -70,16 +76,21 @@ def _stage(evaluation: Evaluation) -> Reason:
     return Reason.STARTING
 
 
-def _unscheduled(pod: Pod) -> Wait:
+def _unscheduled(pod: Pod, events: Sequence[Event] | None) -> Wait:
     scheduled = pod.condition("PodScheduled")
-    if scheduled is None or scheduled.status == "True":
+    if scheduled is None:
+        return Wait(Reason.STARTING, "" if events is None else "waiting for the scheduler, which has not looked at the pod yet")
+    if scheduled.status == "True":
         return Wait(Reason.STARTING)
+    if scheduled.reason == "SchedulingGated":
+        return Wait(Reason.STARTING, "waiting for whoever holds the pod by a scheduling gate")
     about_volumes = any(word in scheduled.message.lower() for word in VOLUME_WORDS)
     return Wait(Reason.VOLUME_PENDING if about_volumes else Reason.UNSCHEDULABLE, scheduled.message[:MAX_MESSAGE])
 
 
 def _troubles(pod: Pod) -> Iterator[Wait]:
-    for name, container in (("reporter", pod.reporter), ("evaluator", pod.evaluator)):
+    others = ((entry.name, entry.container) for entry in pod.foreign if not pod.evaluator or not pod.evaluator.running)
+    for name, container in (("reporter", pod.reporter), ("evaluator", pod.evaluator), *others):
         if container is not None and container.waiting not in CREATING:
             yield _trouble(name, container)
 
@@ -95,12 +106,23 @@ def _trouble(name: str, container: Container) -> Wait:
     return Wait(Reason.STARTING, f"container {name}: {container.message or container.waiting}"[:MAX_MESSAGE])
 
 
-def _creating(events: Sequence[Event]) -> Wait:
-    last = max(events, key=lambda event: event.at, default=None)
-    if last is None:
+def _creating(pod: Pod, events: Sequence[Event] | None) -> Wait:
+    """Of a pod on a node; said of the pod itself only when its events had to be read, as most are through in a moment."""
+    if events is None:
         return Wait(Reason.STARTING)
-    if last.reason == "Pulling":
-        return Wait(Reason.PULLING_IMAGE, last.message[:MAX_MESSAGE])
-    if last.reason in VOLUME_EVENTS:
-        return Wait(Reason.VOLUME_PENDING, last.message[:MAX_MESSAGE])
-    return Wait(Reason.STARTING, last.message[:MAX_MESSAGE] if last.reason.startswith("Failed") else "")
+    if pod.reporter is not None and pod.reporter.running:
+        return Wait(Reason.STARTING, _reporter_waits(events))
+    blocking = next((entry.name for entry in pod.foreign if entry.init and entry.container.running), "")
+    if blocking:
+        return Wait(Reason.STARTING, f"waiting for container {blocking}, which is not part of the evaluation, to end")
+    last = max(events, key=lambda event: event.at, default=None)
+    if last is None or last.reason not in {"Pulling", *VOLUME_EVENTS} and not last.reason.startswith("Failed"):
+        return Wait(Reason.STARTING, f"waiting for node {pod.node} to start the containers" if pod.node else "")
+    reasons = {"Pulling": Reason.PULLING_IMAGE, **dict.fromkeys(VOLUME_EVENTS, Reason.VOLUME_PENDING)}
+    return Wait(reasons.get(last.reason, Reason.STARTING), last.message[:MAX_MESSAGE])
+
+
+def _reporter_waits(events: Sequence[Event]) -> str:
+    """The reporter is not ready before the evaluation can be read and the store written."""
+    probe = next((event.message for event in reversed(events) if event.reason == "Unhealthy"), "")
+    return f"waiting for the reporter, which makes sure that results can be stored{': ' + probe if probe else ''}"[:MAX_MESSAGE]

@@ -9,6 +9,7 @@ KubeError
   Gone                 410: the resourceVersion is too old, list again
   Throttled            429, with the seconds to wait
   Unavailable          5xx, time-out, no connection: the write may or may not have happened
+    NotAdmitted        500: a webhook that has to judge the write did not answer, so this one write did not happen
 """
 
 from typing import Any
@@ -65,6 +66,10 @@ class Unavailable(KubeError):
     """No answer, or one that says nothing about the object."""
 
 
+class NotAdmitted(Unavailable):
+    """An admission webhook did not answer: this write did not happen, others may."""
+
+
 def from_status(code: int, status: dict[str, Any], *, retry_after: float = 1.0) -> KubeError:
     """The error for an HTTP status code and the API server's Status object."""
     message = str(status.get("message") or f"the API server answered {code}")
@@ -76,5 +81,7 @@ def from_status(code: int, status: dict[str, Any], *, retry_after: float = 1.0) 
     if code == 422 and not status.get("details"):
         # A refused object is described in `details`; a JSON Patch whose `test` failed is a bare 422.
         return Conflict("the object changed since it was looked at", status)
+    if code == 500 and "failed calling webhook" in message:
+        return NotAdmitted(message, status)
     classes = {400: Invalid, 401: Forbidden, 403: Forbidden, 404: NotFound, 410: Gone, 422: Invalid}
     return classes.get(code, Unavailable)(message, status)

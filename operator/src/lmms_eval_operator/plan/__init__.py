@@ -11,10 +11,9 @@ Each action is one write; the reconciler plans again
 after each round, so a start is four rounds, and a start that a crash cut short is carried on by the same policy.
 """
 
-from collections.abc import Iterator
 from itertools import chain
 
-from lmms_eval_operator.actions import Action, LookAgain
+from lmms_eval_operator.actions import Action, LookAgain, key
 from lmms_eval_operator.clock import Now
 from lmms_eval_operator.plan.finish import finish
 from lmms_eval_operator.plan.recover import recover
@@ -30,8 +29,9 @@ POLICIES = (stop, timeouts, finish, recover, start)
 def plan(view: View, now: Now) -> list[Action]:
     """The actions that the view asks for; they are for `now`."""
     actions = list(chain.from_iterable(policy(view, now) for policy in POLICIES))
-    return actions if any(_does(actions)) else [*actions, *tidy(view, now)]
+    return actions if any(due(view, action, now) for action in actions) else [*actions, *tidy(view, now)]
 
 
-def _does(actions: list[Action]) -> Iterator[bool]:
-    return (not isinstance(action, LookAgain) for action in actions)
+def due(view: View, action: Action, now: Now) -> bool:
+    """Whether there is something to do now: what failed is tried again later."""
+    return not isinstance(action, LookAgain) and not view.failures.due_in(key(action), now.monotonic)

@@ -1,35 +1,55 @@
 """The truth about running attempts: where they are while they run, and how they ended."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lmms_eval_core.phases import Phase
-from lmms_eval_operator.actions import Action, Finish, LookAgain, ReadEvents, Report
+from lmms_eval_operator.actions import Action, EndPod, Finish, LookAgain, ReadEvents, Report
 from lmms_eval_operator.clock import Now
-from lmms_eval_operator.derive import derive, in_queue, shows
+from lmms_eval_operator.derive import Verdict, derive, in_queue, shows
 from lmms_eval_operator.objects import Evaluation
+from lmms_eval_operator.plan.contain import each
+from lmms_eval_operator.plan.start import held_up
 from lmms_eval_operator.view import View
 from lmms_eval_operator.waiting import silent
 
 
 def finish(view: View, now: Now) -> Iterator[Action]:
     """Ends what is over, reports what is not."""
-    for evaluation in view.evaluations.restless():
+    first = held_up(view, now)
+
+    def tell_truth(evaluation: Evaluation) -> Iterator[Action]:
         if evaluation.phase is Phase.RUNNING:
             yield from _running(view, evaluation, now)
         elif not evaluation.unwanted:
-            yield Report(evaluation, in_queue(evaluation))
+            yield from _report(view, evaluation, first.get(evaluation.uid) or in_queue(evaluation))
+
+    shown = {evaluation.uid: evaluation for evaluation in view.evaluations.restless()}
+    told = [evaluation for uid in first if (evaluation := view.evaluations.get(uid)) and uid not in shown]
+    return each(tell_truth, [*shown.values(), *told])
+
+
+def _report(view: View, evaluation: Evaluation, verdict: Verdict) -> Iterator[Action]:
+    """Unless it is shown already. What could not be done for the evaluation is more than what is known otherwise."""
+    message = view.failures.message(evaluation.uid)
+    told = replace(verdict, message=message) if message else verdict
+    if not shows(evaluation, told):
+        yield Report(evaluation, told)
 
 
 def _running(view: View, evaluation: Evaluation, now: Now) -> Iterator[Action]:
     job, pods = view.current_job(evaluation), view.pods_of(evaluation.uid, evaluation.attempt)
     quiet = silent(job, pods)
-    verdict = derive(evaluation, job, pods, view.notes[quiet].events if quiet in view.notes else ())
+    verdict = derive(evaluation, job, pods, view.notes[quiet].events if quiet in view.notes else None)
     if verdict.over:
         wait = 0.0 if job is not None else view.settles_in(evaluation.uid, evaluation.attempt, now.monotonic)
         yield LookAgain(wait) if wait else Finish(evaluation, job_gone=job is None)
         return
-    if not shows(evaluation, verdict):
-        yield Report(evaluation, verdict)
+    yield from _report(view, evaluation, verdict)
+    for pod in pods:
+        if pod.kept_by and not pod.deleting:
+            wait = view.kept_on_for(pod.uid, now.monotonic)
+            yield LookAgain(wait) if wait else EndPod(evaluation, pod)
     if quiet:
         wait = view.events_due_in(quiet, now.monotonic)
         yield LookAgain(wait) if wait else ReadEvents(quiet)

@@ -9,20 +9,27 @@ from lmms_eval_core.phases import Phase
 from lmms_eval_operator.actions import Action, DeletePod, LookAgain, Release, StopOrphan
 from lmms_eval_operator.clock import Now
 from lmms_eval_operator.objects import STATE_NEW, Evaluation, Job, Pod
+from lmms_eval_operator.plan.contain import each
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.view import View
 
 
 def recover(view: View, now: Now) -> Iterator[Action]:
     """Frees slots, stops orphans."""
-    for slot in view.slots.values():
-        # One that this process saw end needs no recovery: `start` takes the slot on.
-        if not slot.register.free and not view.is_over(slot):
-            yield from _held(view, slot, now)
-    for job in view.jobs:
-        yield from _job(view, job)
-    for pod in view.pods:
-        yield from _pod(view, pod, now)
+
+    def release_slot(slot: Slot) -> Iterator[Action]:
+        return _held(view, slot, now)
+
+    def stop_orphan(job: Job) -> Iterator[Action]:
+        return _job(view, job)
+
+    def delete_pod(pod: Pod) -> Iterator[Action]:
+        return _pod(view, pod, now)
+
+    # One that this process saw end needs no recovery: `start` takes the slot on.
+    yield from each(release_slot, (slot for slot in view.slots.values() if not slot.register.free and not view.is_over(slot)))
+    yield from each(stop_orphan, view.jobs)
+    yield from each(delete_pod, view.pods)
 
 
 def needed(evaluation: Evaluation | None, holder: Holder, slot: int) -> bool:

@@ -6,11 +6,15 @@ what this one looks at.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
+from lmms_eval_core.phases import Phase
+from lmms_eval_core.schema import read_moment
+
+# A client that waits for its job asks every few seconds.
+ASKED_SECONDS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,18 @@ class Finished:
     ended_at: float
     ttl: int | None = None
     from_api: bool = False
+    completed: bool = True
+    """Whether it has results, which nothing but deleting it takes away."""
 
     @property
     def due_at(self) -> float:
         """When its own time is over; infinite if it has none."""
         return float("inf") if self.ttl is None else self.ended_at + self.ttl
+
+    @property
+    def asked_until(self) -> float:
+        """How long a caller may take to learn how it ended, where there are no results."""
+        return self.ended_at + ASKED_SECONDS
 
 
 class Retained(NamedTuple):
@@ -38,14 +49,17 @@ class Retained(NamedTuple):
 
 
 def retain(finished: Collection[Finished], now: float, *, max_finished: int) -> Retained:
-    """Deletes what has outlived its own time, and of the rest that the front end created all but the youngest `max_finished`.
+    """Deletes what has outlived its own time, and of the rest that the front end created all but `max_finished`.
 
-    0 keeps all of them. Those that people or GitOps created go by their own time alone.
+    0 keeps all of them. Those that people or GitOps created go by their own time alone. Of the others those without results go
+    first, but not before their callers have had time to ask how they ended: until then they do not count.
     """
     expired = [item for item in finished if item.due_at <= now]
     rest = [item for item in finished if item.due_at > now]
-    surplus = _oldest_first(item for item in rest if item.from_api)[:-max_finished] if max_finished else []
-    due_at = min((item.due_at for item in rest), default=float("inf"))
+    counted = [item for item in rest if item.from_api and (item.completed or item.asked_until <= now)] if max_finished else []
+    surplus = sorted(counted, key=lambda item: (item.completed, item.ended_at, item.uid))[: max(0, len(counted) - max_finished)]
+    asked = (item.asked_until for item in rest if item.from_api and not item.completed and item.asked_until > now)
+    due_at = min(*(item.due_at for item in rest), *(asked if max_finished else ()), float("inf"), float("inf"))
     return Retained(_oldest_first([*expired, *surplus]), due_at)
 
 
@@ -54,16 +68,17 @@ def finished(item: Object) -> Finished | None:
     metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     labels = metadata.get("labels") or {}
     ttl, from_api = spec.get("ttlSecondsAfterFinished"), labels.get(names.LABEL_CREATED_BY) == names.CREATED_BY_API
-    ended_at = status.get("completedAt")
-    if not ended_at or "deletionTimestamp" in metadata or (ttl is None and not from_api):
+    ended_at = read_moment(status.get("completedAt"))
+    if ended_at is None or "deletionTimestamp" in metadata or (ttl is None and not from_api):
         return None
     return Finished(
         uid=metadata["uid"],
         name=metadata["name"],
         version=metadata["resourceVersion"],
-        ended_at=datetime.fromisoformat(ended_at).timestamp(),
+        ended_at=ended_at.timestamp(),
         ttl=ttl,
         from_api=from_api,
+        completed=status.get("phase") == Phase.COMPLETED,
     )
 
 

@@ -6,31 +6,65 @@ Claim ──▶ CreateJob ──▶ MarkRunning ──▶ StartJob one a round, 
 """
 
 from collections.abc import Iterator
+from itertools import chain, islice
 
-from lmms_eval_core.phases import Phase
+from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_operator.actions import Action, Claim, CreateJob, DeleteJob, LookAgain, MarkRunning, Release, StartJob
 from lmms_eval_operator.clock import Now, seconds_until
+from lmms_eval_operator.derive import Verdict
 from lmms_eval_operator.objects import STATE_NEW, Evaluation
+from lmms_eval_operator.plan.contain import each
+from lmms_eval_operator.retry import LONGEST_SECONDS
 from lmms_eval_operator.slots import Slot
 from lmms_eval_operator.view import View
 
 
 def start(view: View, now: Now) -> Iterator[Action]:
     """Carries on first, then gives out."""
-    for slot in view.slots.values():
+
+    def carry_on(slot: Slot) -> Iterator[Action]:
         holder = slot.holder
         evaluation = view.evaluations.get(holder.uid) if holder else None
-        if holder is not None and evaluation is not None:
+        if holder is not None and evaluation is not None and not view.is_over(slot):
             yield from _carry_on(view, slot, evaluation, holder.attempt)
+
+    yield from each(carry_on, view.slots.values())
     yield from _give_out(view, now)
 
 
+def held_up(view: View, now: Now) -> dict[str, Verdict]:
+    """The first of the queue, by uid, where it is not others before them that they wait for."""
+    free = _free_slots(view)
+    if free and view.refusals.pause is not None and view.refusals.paused_in(now.monotonic):
+        verdict = Verdict(Phase.QUEUED, Reason.QUEUE_PAUSED, view.refusals.pause.message)
+    elif not free and (blocked := _blocked(view, now)):
+        verdict = Verdict(Phase.QUEUED, Reason.WAITING_FOR_TURN, blocked)
+    else:
+        return {}
+    return {evaluation.uid: verdict for evaluation in islice(_queue(view, now), max(1, len(free)))}
+
+
+def _blocked(view: View, now: Now) -> str:
+    """What does not end in a slot, though its evaluation has ended or is gone; "" if there is no such thing."""
+    pods = (pod for pod in view.pods if view.is_left_behind(pod.uid, now.monotonic))
+    jobs = (job for job in view.jobs if view.is_left_behind(job.uid, now.monotonic))
+    told = (f"slot {pod.slot} is taken by pod {pod.name}, which has not ended (node {pod.node or 'none yet'})" for pod in pods)
+    return next(chain(told, (f"slot {job.slot} is taken by Job {job.name}, which has not stopped" for job in jobs)), "")
+
+
+def _free_slots(view: View) -> list[Slot]:
+    return [slot for _, slot in sorted(view.slots.items()) if _free(view, slot)]
+
+
 def _give_out(view: View, now: Now) -> Iterator[Action]:
-    free = [slot for _, slot in sorted(view.slots.items()) if _free(view, slot)]
-    claims = [Claim(slot, evaluation) for slot, evaluation in zip(free, _queue(view, now), strict=False)] if free else []
+    free, paused = _free_slots(view), view.refusals.paused_in(now.monotonic)
+    given = [] if paused else free[:1] if view.refusals.one_at_a_time else free
+    claims = [Claim(slot, evaluation) for slot, evaluation in zip(given, _queue(view, now), strict=False)] if given else []
     yield from claims
+    if free and paused:
+        yield LookAgain(paused)
     if free:
-        yield from (LookAgain(wait) for evaluation in view.evaluations.retrying() if (wait := _due_in(evaluation, now)))
+        yield from (LookAgain(wait) for evaluation in view.evaluations.delayed() if (wait := _due_in(view, evaluation, now)))
     claimed = {claim.slot.index for claim in claims}
     yield from (Release(slot) for slot in view.slots.values() if view.is_over(slot) and slot.index not in claimed)
 
@@ -76,9 +110,12 @@ def _free(view: View, slot: Slot) -> bool:
 def _queue(view: View, now: Now) -> Iterator[Evaluation]:
     """Who may start now and has no slot yet, in order."""
     claimed = {slot.holder.uid for slot in view.slots.values() if slot.holder and not view.is_over(slot)}
-    return (item for item in view.evaluations.queue() if item.uid not in claimed and not _due_in(item, now))
+    return (item for item in view.evaluations.queue() if item.uid not in claimed and not _due_in(view, item, now))
 
 
-def _due_in(evaluation: Evaluation, now: Now) -> float:
-    """Seconds until its next attempt may start."""
-    return seconds_until(evaluation.next_attempt_at, 0, now) if evaluation.next_attempt_at else 0.0
+def _due_in(view: View, evaluation: Evaluation, now: Now) -> float:
+    """Seconds until its next attempt may start. The time was written by another clock, perhaps: no wait is longer than any is."""
+    if not evaluation.next_attempt_at:
+        return 0.0
+    longest = max(0.0, LONGEST_SECONDS - view.delayed_for(evaluation, now.monotonic))
+    return min(seconds_until(evaluation.next_attempt_at, 0, now), longest)

@@ -5,17 +5,20 @@ from collections.abc import Iterator
 from lmms_eval_operator.actions import Action, DeleteJob, ExpireJob
 from lmms_eval_operator.clock import Now
 from lmms_eval_operator.objects import Job
+from lmms_eval_operator.plan.contain import each
 from lmms_eval_operator.view import View
 
 
 def tidy(view: View, now: Now) -> Iterator[Action]:
     """A stopped Job is deleted; one that ended by itself stays a while for `kubectl logs`, and Kubernetes takes it away."""
-    for job in view.jobs:
-        if _done(view, job):
-            if job.stopped:
-                yield DeleteJob(job)
-            elif not job.expires:
-                yield ExpireJob(job)
+
+    def let_go(job: Job) -> Iterator[Action]:
+        if _done(view, job) and job.stopped:
+            yield DeleteJob(job)
+        elif _done(view, job) and not job.expires:
+            yield ExpireJob(job)
+
+    return each(let_go, view.jobs)
 
 
 def _done(view: View, job: Job) -> bool:

@@ -12,6 +12,7 @@ from lmms_eval_operator.actions import Action, EndQueued, LookAgain, StopJob
 from lmms_eval_operator.clock import Now, seconds_until
 from lmms_eval_operator.derive import Verdict, timed_out
 from lmms_eval_operator.objects import Evaluation
+from lmms_eval_operator.plan.contain import each
 from lmms_eval_operator.view import View
 
 # Waiting for the store or the API server has a limit of its own.
@@ -20,14 +21,16 @@ MAY_STALL: Final = frozenset({Stage.LOADING_MODEL, Stage.EVALUATING, Stage.SCORI
 
 def timeouts(view: View, now: Now) -> Iterator[Action]:
     """Ends what has used up its time."""
-    for evaluation in view.evaluations.begun():
-        if not evaluation.unwanted:
-            yield from _deadline(view, evaluation, now)
-            yield from _stall(view, evaluation, now)
+
+    def end_in_time(evaluation: Evaluation) -> Iterator[Action]:
+        yield from _deadline(view, evaluation, now)
+        yield from _stall(view, evaluation, now)
+
+    return each(end_in_time, (evaluation for evaluation in view.evaluations.begun() if not evaluation.unwanted))
 
 
 def _deadline(view: View, evaluation: Evaluation, now: Now) -> Iterator[Action]:
-    if evaluation.timeout_seconds is None:
+    if evaluation.timeout_seconds is None or not evaluation.started_at:
         return
     wait = seconds_until(evaluation.started_at, evaluation.timeout_seconds, now)
     if wait:
@@ -42,9 +45,9 @@ def _deadline(view: View, evaluation: Evaluation, now: Now) -> Iterator[Action]:
 def _stall(view: View, evaluation: Evaluation, now: Now) -> Iterator[Action]:
     if evaluation.stall_timeout_seconds is None or not _may_stall(evaluation):
         return
-    quiet = seconds_until(evaluation.progressed_at, evaluation.stall_timeout_seconds, now)
+    quiet = evaluation.stall_timeout_seconds - view.no_progress_for(evaluation, now.monotonic)
     wait = max(quiet, view.steady_in(evaluation.uid, now.monotonic))
-    if wait:
+    if wait > 0:
         yield LookAgain(wait)
     else:
         yield from _stop(view, evaluation, Reason.STALLED)

@@ -1,0 +1,129 @@
+"""Policies of the cluster that refuse Jobs, on a real API server: what it says, and that nobody's evaluation fails by it."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from deployment import Kubectl
+from operator_cluster import Namespace, until
+
+from lmms_eval_core.kube import errors
+from lmms_eval_core.kube.client import JOBS, Object
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+ADMISSION = "admissionregistration.k8s.io/v1"
+REFUSAL = "every Job needs the label team"
+
+
+def policy(namespace: str) -> list[Object]:
+    """Refuses Jobs of evaluations whose name begins with `odd`."""
+    metadata = {"name": f"{namespace}.jobs"}
+    rule = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    spec = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {"namespaceSelector": selector, "resourceRules": [rule]},
+        "validations": [{"expression": "!object.metadata.name.startsWith('odd')", "message": REFUSAL}],
+    }
+    binding = {"policyName": metadata["name"], "validationActions": ["Deny"]}
+    return [
+        {"apiVersion": ADMISSION, "kind": "ValidatingAdmissionPolicy", "metadata": metadata, "spec": spec},
+        {"apiVersion": ADMISSION, "kind": "ValidatingAdmissionPolicyBinding", "metadata": metadata, "spec": binding},
+    ]
+
+
+def webhook(namespace: str) -> list[Object]:
+    """Nobody answers for it."""
+    rule = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
+    entry = {
+        "name": "away.example.com",
+        "rules": [rule],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "timeoutSeconds": 1,
+    }
+    metadata = {"name": f"{namespace}.away"}
+    return [{"apiVersion": ADMISSION, "kind": "ValidatingWebhookConfiguration", "metadata": metadata, "webhooks": [entry]}]
+
+
+def quota(namespace: str) -> list[Object]:
+    metadata = {"name": "few", "namespace": namespace}
+    return [{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {"count/jobs.batch": "0"}}}]
+
+
+@pytest.fixture
+def applied(kubectl: Kubectl) -> Iterator[Any]:
+    """Applies objects, and takes them away again."""
+    made: list[Object] = []
+
+    def apply(items: list[Object]) -> None:
+        made.extend(items)
+        for item in items:
+            kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(item))
+
+    yield apply
+    for item in made:
+        namespace = item["metadata"].get("namespace", "default")
+        kubectl("-n", namespace, "delete", item["kind"], item["metadata"]["name"], "--ignore-not-found", "--wait=false")
+
+
+async def in_force(place: Namespace) -> None:
+    """Waits until a Job is refused."""
+    container = {"name": "a", "image": "a"}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "odd"}, "spec": {"suspend": True, "template": template}}
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await place.client.create(JOBS, body, dry_run=True)
+            except (errors.Invalid, errors.Forbidden, errors.NotAdmitted):
+                return
+            await asyncio.sleep(0.1)
+
+
+async def test_a_policy_that_refuses_one_job_lets_the_next_one_go(place: Namespace, applied: Any) -> None:
+    applied(policy(place.client.namespace))
+    await in_force(place)
+    await place.submit("odd", priority=1)
+    await place.submit("good", limit=1)
+
+    async def starts() -> bool:
+        return (await place.where("good"))[0] == "Running"
+
+    await until(place.operator(), starts)
+    status = await place.status("odd")
+    assert (status["phase"], status["reason"]) == ("Queued", "JobRefused")
+    assert REFUSAL in status["message"] and status["nextAttemptAt"]
+    assert (await place.holder()).startswith("good/")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"), [(quota, "exceeded quota: few"), (webhook, 'failed calling webhook "away.example.com"')]
+)
+async def test_a_quota_and_a_webhook_that_is_away_are_told_and_the_queue_goes_on_after(
+    place: Namespace, applied: Any, kubectl: Kubectl, refusal: Any, told: str
+) -> None:
+    items = refusal(place.client.namespace)
+    applied(items)
+    await in_force(place)
+    await place.submit("a")
+    operator = place.operator()
+
+    async def refused() -> bool:
+        return (await place.where("a")) == ("Queued", "JobRefused")
+
+    await until(operator, refused)
+    assert told in (await place.status("a"))["message"]
+    await operator.work()
+    assert await place.holder() == ""
+    await asyncio.to_thread(kubectl, "-n", place.client.namespace, "delete", items[0]["kind"], items[0]["metadata"]["name"])
+
+    async def starts() -> bool:
+        return (await place.where("a"))[0] == "Running"
+
+    await until(operator, starts, seconds=30)

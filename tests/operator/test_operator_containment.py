@@ -1,0 +1,198 @@
+"""What is wrong with one object is that object's affair: the loop goes on, the others have their turn, and it is told."""
+
+import importlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from operator_model import USER, Cluster, Operator
+from operator_objects import job_of, pod_of, queued, running, slot, working
+from schema_strategies import evaluations
+
+from lmms_eval_core import names
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, Object
+from lmms_eval_operator import main, transitions
+from lmms_eval_operator.actions import LookAgain, TellDefect
+from lmms_eval_operator.metrics import Metrics
+from lmms_eval_operator.plan.contain import each
+
+# The package gives the name to the policy itself.
+finish = importlib.import_module("lmms_eval_operator.plan.finish")
+
+pytestmark = pytest.mark.timeout(120)
+
+ANNOTATIONS = st.dictionaries(
+    st.sampled_from([names.ANNOTATION_CANCELLED_BY, names.ANNOTATION_REQUEST, names.ANNOTATION_SUBMISSION]),
+    st.text(max_size=20) | st.sampled_from(["[" * 300, "x" * 5000, "\u202e\x1b[2J"]),
+)
+
+
+def submit(cluster: Cluster, name: str, **spec: Any) -> Object:
+    return cluster.create(EVALUATIONS, {"metadata": {"name": name, "namespace": "test"}, "spec": {**USER, **spec}})
+
+
+def status(cluster: Cluster, name: str) -> Object:
+    found: Object = cluster.get(EVALUATIONS, name)["status"]
+    return found
+
+
+def live(cluster: Cluster, operator: Operator, rounds: int = 1, *, seconds: float = 61) -> None:
+    """The operator works, the controller and the kubelet do their part, and time passes."""
+    for _ in range(rounds):
+        operator.pass_to_the_end()
+        for job in list(cluster.objects[JOBS].values()):
+            cluster.control(job)
+        for pod in cluster.live_pods():
+            cluster.publish(pod)
+            cluster.end_pod(pod, 0)
+        cluster.now += seconds
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(spec=evaluations("spec"), known=evaluations("status"), annotations=ANNOTATIONS)
+def test_nothing_that_is_accepted_holds_up_another_evaluation(spec: Object, known: Object, annotations: dict[str, str]) -> None:
+    cluster = Cluster()
+    odd = submit(cluster, "odd")
+    odd |= {"spec": spec, "status": {"phase": "Queued", "reason": "WaitingForTurn", **known}}
+    odd["metadata"]["annotations"] = annotations
+    cluster.store(EVALUATIONS, odd)
+    submit(cluster, "good", priority=-100)
+    operator = Operator(cluster, 1)
+    for _ in range(60):
+        live(cluster, operator)
+        if status(cluster, "good")["phase"] == "Completed":
+            return
+    raise AssertionError(f"held up by {json.dumps(status(cluster, 'odd'))}, slots {operator.view.slots}")
+
+
+def test_a_poison_pill_ends_as_invalid_and_the_next_one_runs() -> None:
+    cluster = Cluster()
+    sizes = {"tensor_parallel_size": "9" * 4096, "data_parallel_size": "9" * 4096}
+    submit(cluster, "pill", modelArgs=sizes, priority=1)
+    submit(cluster, "good")
+    live(cluster, Operator(cluster, 1), 3, seconds=1)
+    pill = status(cluster, "pill")
+    assert (pill["phase"], pill["reason"]) == ("Failed", "InvalidSpec")
+    assert pill["message"].startswith("modelArgs.tensor_parallel_size must be at most 64")
+    assert status(cluster, "good")["phase"] == "Completed"
+
+
+def test_a_defect_before_the_start_ends_it_as_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster()
+    submit(cluster, "odd", priority=1)
+    submit(cluster, "good")
+    operator = Operator(cluster, 1)
+    made = operator.reconciler.executor._manifest
+
+    def manifest(found: Object, attempt: int, slot: int) -> Object:
+        return {}["no such key"] if found["metadata"]["name"] == "odd" else made(found, attempt, slot)
+
+    monkeypatch.setattr(operator.reconciler.executor, "_manifest", manifest)
+    live(cluster, operator, 3, seconds=1)
+    odd = status(cluster, "odd")
+    assert (odd["phase"], odd["reason"]) == ("Failed", "InvalidSpec")
+    assert odd["message"] == "no Job can be made of this evaluation: KeyError: 'no such key'"
+    assert status(cluster, "good")["phase"] == "Completed"
+
+
+def test_a_defect_of_a_policy_is_told_backed_off_and_over_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, told = Cluster(), []
+    for name in ("odd", "good"):
+        submit(cluster, name)
+    operator = Operator(cluster, 2)
+    operator.reconciler.failed = lambda action, how: told.append((action, how))
+    live(cluster, operator, 1, seconds=0)
+    derive = finish.derive
+    broken = True
+
+    def deriving(evaluation: Any, *rest: Any) -> Any:
+        if broken and evaluation.name == "odd":
+            raise ValueError("out of\x1b[31m reach")
+        return derive(evaluation, *rest)
+
+    monkeypatch.setattr(finish, "derive", deriving)
+    for _ in range(5):
+        live(cluster, operator, 1, seconds=0)
+    assert status(cluster, "good")["phase"] == "Completed"
+    odd = status(cluster, "odd")
+    assert odd["phase"] == "Running"
+    assert odd["message"] == "the operator could not decide what to do with it and tries again: ValueError: out of reach"
+    assert told == [("TellDefect", "defect")], "it was tried once in this time"
+    cluster.now += 6
+    live(cluster, operator, 2, seconds=0)
+    assert len(told) == 2
+    broken = False
+    live(cluster, operator, 2)
+    assert status(cluster, "odd")["phase"] == "Completed"
+
+
+def test_a_failing_action_does_not_keep_old_jobs_from_being_tidied(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster()
+    submit(cluster, "odd", hold=True)
+    submit(cluster, "good")
+    operator = Operator(cluster, 1)
+    in_queue = finish.in_queue
+
+    def queueing(evaluation: Any) -> Any:
+        if evaluation.name == "odd":
+            raise ValueError
+        return in_queue(evaluation)
+
+    monkeypatch.setattr(finish, "in_queue", queueing)
+    live(cluster, operator, 4, seconds=1)
+    assert status(cluster, "good")["phase"] == "Completed"
+    (job,) = cluster.objects[JOBS].values()
+    assert job["spec"]["ttlSecondsAfterFinished"]
+
+
+async def test_an_object_that_cannot_be_read_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Cluster()
+    unreadable = submit(cluster, "odd")
+    unreadable["status"] = {"phase": "Sideways"}
+    cluster.store(EVALUATIONS, unreadable)
+    submit(cluster, "good")
+    operator = Operator(cluster, 1)
+    failed: list[tuple[str, str]] = []
+    operator.reconciler.failed = lambda action, how: failed.append((action, how))
+    live(cluster, operator, 3, seconds=1)
+    assert status(cluster, "good")["phase"] == "Completed"
+    main.sink(operator.reconciler, lambda: None)(EVALUATIONS, False, unreadable)
+    assert failed == [("Learn", "defect")]
+    assert "cannot read an object" in caplog.text
+
+
+def test_who_is_told_of_a_move_and_fails_makes_nothing_fail() -> None:
+    heard: list[str] = []
+
+    def fails(before: Any, after: Any) -> None:
+        raise ZeroDivisionError
+
+    cluster = Cluster()
+    submit(cluster, "a")
+    operator = Operator(cluster, 1)
+    executor = operator.reconciler.executor
+    executor._told = transitions.tell(fails, lambda before, after: heard.append(after.phase))
+    live(cluster, operator, 2, seconds=1)
+    assert heard[0] == "Running" and heard[-1] == "Completed"
+
+
+def test_failures_are_counted_by_action_and_cause() -> None:
+    of = Metrics(Operator(Cluster(), 1).view, leading=lambda: True, time=Cluster().time)
+    of.failed("CreateJob", "refused")
+    assert 'lmmseval_action_failures_total{action="CreateJob",cause="refused"} 1.0' in of.render().decode()
+
+
+def test_a_policy_that_fails_over_one_thing_goes_on_with_the_next() -> None:
+    run = running("a")
+    kinds: list[list[Any]] = [[run, queued("b")], [job_of(run), job_of(run, attempt=2)], [working(run), pod_of(run, attempt=2)]]
+    for first, second in [*kinds, [slot(0, run), slot(1)], [slot(0), slot(1)]]:
+
+        def fails(subject: Any, broken: Any = first) -> list[LookAgain]:
+            return [LookAgain(1.0)] if subject is not broken else [][0]
+
+        defect, other = each(fails, [first, second])
+        assert isinstance(defect, TellDefect) and isinstance(defect.error, IndexError)
+        assert (defect.policy, defect.uid) == ("fails", "" if first == slot(0) else run.uid)
+        assert other == LookAgain(1.0)
