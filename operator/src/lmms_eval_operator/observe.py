@@ -5,7 +5,7 @@ looks.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, TypeVar
 
 from lmms_eval_core import names
@@ -124,7 +124,7 @@ class Observer:
             return None
 
 
-def _parsed(parse: Callable[[Object], Item | None], items: Sequence[Object]) -> list[Item]:
+def _parsed(parse: Callable[[Object], Item | None], items: Iterable[Object]) -> list[Item]:
     """Those that are ours. One that cannot be read is left out: what is done about it fails in a look of its own."""
     found: list[Item] = []
     for item in items:
