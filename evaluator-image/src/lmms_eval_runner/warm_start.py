@@ -100,10 +100,10 @@ class Late(NamedTuple):
     functions: tuple[str, ...] = ()
 
 
-# By the module that imports it. What stays away: torch's compiler, sympy, most of scipy and sklearn, transformers' pipelines.
+# By the module that imports it. What stays away: most of scipy and sklearn, transformers' pipelines, and for an adapter that uses
+# no transformers sympy and torch's compiler.
 LATE: Final = {
     "lmms_eval.api.registry": Late("evaluate"),
-    "torchvision.ops.roi_align": Late("torch._dynamo.utils", ("is_compile_supported",)),
     "transformers.generation.candidate_generator": Late("sklearn.metrics", ("roc_curve",)),
     "transformers.loss.loss_deformable_detr": Late("scipy.optimize", ("linear_sum_assignment",)),
     "transformers.loss.loss_for_object_detection": Late("scipy.optimize", ("linear_sum_assignment",)),
