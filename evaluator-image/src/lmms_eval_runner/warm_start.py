@@ -5,6 +5,7 @@ always does. A mechanism that does not fit what is installed steps aside, with a
 leaves all of them out.
 """
 
+import atexit
 import functools
 import gc
 import importlib
@@ -86,8 +87,9 @@ def import_without_collecting_garbage() -> None:
         try:
             return get_model(*args, **kwargs)
         finally:
-            # What is there by now is not looked through again and again.
+            # What is there by now is not looked through again and again, and is taken down in the end as ever.
             gc.freeze()
+            atexit.register(gc.unfreeze)
             gc.enable()
 
     models.get_model = get_model_and_collect_garbage
