@@ -147,13 +147,14 @@ def test_what_is_there_already_is_used(tmp_path: Path) -> None:
 
 # Of lmms-eval, what the shortcuts touch; it tells whether garbage is collected.
 MAIN = """
-import gc, multiprocessing, sys
+import atexit, gc, multiprocessing, sys
 import lmms_eval.models
 
 def say(when):
     print(when, gc.isenabled(), gc.get_freeze_count() > 0, flush=True)
 
 if __name__ == "__main__":
+    atexit.register(say, "end")
     print(sys.argv[1:], __spec__.name, multiprocessing.get_start_method())
     say("importing")
     try:
@@ -186,18 +187,24 @@ BEGINNING = "['--model=dummy'] lmms_eval.__main__ fork"
 
 
 def test_garbage_is_collected_once_the_adapter_is_imported(tmp_path: Path) -> None:
-    assert start(tmp_path, models=ADAPTER) == [BEGINNING, "importing False False", "adapter dummy", "adapter True True"]
+    assert start(tmp_path, models=ADAPTER) == [
+        BEGINNING,
+        "importing False False",
+        "adapter dummy",
+        "adapter True True",
+        "end True False",
+    ]
 
 
 def test_garbage_is_collected_when_the_adapter_cannot_be_imported(tmp_path: Path) -> None:
     printed = start(tmp_path, models=MODELS.format(body="raise ValueError(name)"))
     assert printed[:3] == [BEGINNING, "importing False False", "adapter True True"]
-    assert printed[-1] == "ValueError: dummy"
+    assert printed[-2:] == ["ValueError: dummy", "end True False"]
 
 
 def test_the_switch_leaves_everything_as_it_is(tmp_path: Path) -> None:
     printed = start(tmp_path, models=ADAPTER, environment={"LMMS_EVAL_WARM_START": "0"})
-    assert printed == [BEGINNING, "importing True False", "adapter dummy", "adapter True False"]
+    assert printed == [BEGINNING, "importing True False", "adapter dummy", "adapter True False", "end True False"]
 
 
 def test_another_lmms_eval_is_started_as_ever_and_the_log_says_why(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ always does. A mechanism that does not fit what is installed steps aside, with a
 leaves all of them out.
 """
 
+import atexit
 import functools
 import gc
 import importlib
@@ -86,8 +87,9 @@ def import_without_collecting_garbage() -> None:
         try:
             return get_model(*args, **kwargs)
         finally:
-            # What is there by now is not looked through again and again.
+            # What is there by now is not looked through again and again, and is taken down in the end as ever.
             gc.freeze()
+            atexit.register(gc.unfreeze)
             gc.enable()
 
     models.get_model = get_model_and_collect_garbage
@@ -100,10 +102,10 @@ class Late(NamedTuple):
     functions: tuple[str, ...] = ()
 
 
-# By the module that imports it. What stays away: torch's compiler, sympy, most of scipy and sklearn, transformers' pipelines.
+# By the module that imports it. What stays away: most of scipy and sklearn, transformers' pipelines, and for an adapter that uses
+# no transformers sympy and torch's compiler.
 LATE: Final = {
     "lmms_eval.api.registry": Late("evaluate"),
-    "torchvision.ops.roi_align": Late("torch._dynamo.utils", ("is_compile_supported",)),
     "transformers.generation.candidate_generator": Late("sklearn.metrics", ("roc_curve",)),
     "transformers.loss.loss_deformable_detr": Late("scipy.optimize", ("linear_sum_assignment",)),
     "transformers.loss.loss_for_object_detection": Late("scipy.optimize", ("linear_sum_assignment",)),
