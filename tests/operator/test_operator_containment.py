@@ -196,3 +196,23 @@ def test_a_policy_that_fails_over_one_thing_goes_on_with_the_next() -> None:
         assert isinstance(defect, TellDefect) and isinstance(defect.error, IndexError)
         assert (defect.policy, defect.uid) == ("fails", "" if first == slot(0) else run.uid)
         assert other == LookAgain(1.0)
+
+
+def test_what_cannot_even_be_told_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster()
+    submit(cluster, "odd", priority=1)
+    submit(cluster, "good")
+    operator = Operator(cluster, 2)
+    live(cluster, operator, 1, seconds=0)
+    executor, derive = operator.reconciler.executor, finish.derive
+
+    def deriving(evaluation: Any, *rest: Any) -> Any:
+        return derive(evaluation, *rest) if evaluation.name != "odd" else [][0]
+
+    async def telling(uid: str, message: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(finish, "derive", deriving)
+    monkeypatch.setattr(executor, "tell_failure", telling)
+    live(cluster, operator, 3, seconds=1)
+    assert status(cluster, "good")["phase"] == "Completed"

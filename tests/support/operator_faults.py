@@ -105,6 +105,16 @@ async def throttled(write: Write) -> web.StreamResponse:
     return _refusal(429, "TooManyRequests", {"Retry-After": "1"})
 
 
+async def forbidden(write: Write) -> web.StreamResponse:
+    """403: a policy of the cluster does not want it, this once."""
+    return _refusal(403, "Forbidden")
+
+
+async def webhook_away(write: Write) -> web.StreamResponse:
+    """500: a webhook that has to judge it does not answer."""
+    return _refusal(500, "InternalError", message='Internal error occurred: failed calling webhook "a.example.com"')
+
+
 async def error(write: Write) -> web.StreamResponse:
     """500, and nothing was done."""
     return _refusal(500, "InternalError")
@@ -145,7 +155,9 @@ async def late(write: Write) -> web.StreamResponse:
 KILLS: dict[str, Fault] = {"killed before": killed_before, "killed after": killed_after}
 FAULTS: dict[str, Fault] = {
     "409": conflict,
+    "403": forbidden,
     "429": throttled,
+    "webhook away": webhook_away,
     "500": error,
     "500 though done": error_though_done,
     "answer lost": answer_lost,
@@ -172,6 +184,6 @@ def _what(request: web.Request) -> str:
     return f"{request.method} {'/'.join([plural, *rest[1:]])}"
 
 
-def _refusal(code: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
+def _refusal(code: int, reason: str, headers: dict[str, str] | None = None, message: str = "injected") -> web.Response:
     status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {}}
-    return web.json_response({**status, "code": code, "reason": reason, "message": "injected"}, status=code, headers=headers)
+    return web.json_response({**status, "code": code, "reason": reason, "message": message}, status=code, headers=headers)

@@ -21,6 +21,7 @@ from lmms_eval_core.kube.client import KubeClient, Object, Resource
 from lmms_eval_core.kube.transport import GARBAGE_THRESHOLD, connect
 from lmms_eval_operator import logs, probes
 from lmms_eval_operator.apply import Executor
+from lmms_eval_operator.clock import ServerClock
 from lmms_eval_operator.elector import Elector
 from lmms_eval_operator.events import Recorder
 from lmms_eval_operator.metered import Metered
@@ -56,14 +57,16 @@ async def serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     view = View(concurrency=settings.concurrency)
-    metrics = Metrics(view, leading=lambda: reconciler.term() > 0, time=utc)
-    client = Metered(await connect(namespace=settings.namespace), metrics.answered, time.monotonic)
-    recorder = Recorder(client, instance=socket.gethostname(), clock=time.monotonic, time=utc, count=metrics.recorded)
-    reconciler = compose(client, settings, log_move, metrics.told, recorder.told, view=view)
+    clock = ServerClock(utc)
+    metrics = Metrics(view, leading=lambda: reconciler.term() > 0, time=clock.now)
+    transport = await connect(namespace=settings.namespace, heard_date=clock.heard)
+    client = Metered(transport, metrics.answered, time.monotonic)
+    recorder = Recorder(client, instance=socket.gethostname(), clock=time.monotonic, time=clock.now, count=metrics.recorded)
+    reconciler = compose(client, settings, log_move, metrics.told, recorder.told, view=view, time_of_day=clock.now)
     reconciler.passed, reconciler.failed = metrics.passed, metrics.failed
     watch = Watch(settings.namespace, sink(reconciler, metrics.heard))
     elector = candidate(reconciler, settings)
-    retention = Retention(client, max_finished=settings.max_finished, time=utc, leads=lambda: reconciler.term() > 0)
+    retention = Retention(client, max_finished=settings.max_finished, time=clock.now, leads=lambda: reconciler.term() > 0)
     try:
         async with probes.serving(reconciler.health, metrics.render, settings.probe_port), elector.standing() as campaign:
             log.info("serving", extra=logs.keys(namespace=settings.namespace, slots=settings.concurrency))
@@ -102,17 +105,23 @@ async def until(stopping: asyncio.Event, *work: Awaitable[None]) -> None:
         await asyncio.gather(stop, *tasks, return_exceptions=True)
 
 
-def compose(client: KubeClient, settings: Settings, *listeners: Listener, view: View | None = None) -> Reconciler:
+def utc() -> datetime:
+    """The time of day by this machine."""
+    return datetime.now(UTC)
+
+
+def compose(
+    client: KubeClient,
+    settings: Settings,
+    *listeners: Listener,
+    view: View | None = None,
+    time_of_day: Callable[[], datetime] = utc,
+) -> Reconciler:
     """The parts that decide, put together; the tests do it the same way."""
     view = view or View(concurrency=settings.concurrency)
     clock = time.monotonic
-    executor = Executor(client, view, settings, time=utc, clock=clock, told=tell(*listeners))
-    return Reconciler(view, Observer(client, view), executor, clock, utc, Health(clock))
-
-
-def utc() -> datetime:
-    """The time of day."""
-    return datetime.now(UTC)
+    executor = Executor(client, view, settings, time=time_of_day, clock=clock, told=tell(*listeners))
+    return Reconciler(view, Observer(client, view), executor, clock, time_of_day, Health(clock))
 
 
 def candidate(reconciler: Reconciler, settings: Settings) -> Elector:

@@ -210,8 +210,8 @@ class Reconciler:
                 await self.executor.refuse(action.evaluation, f"no Job can be made of this evaluation: {cause}")
             else:
                 await self.executor.tell_failure(uid, message)
-        except errors.KubeError as error:
-            log.warning("could not be told", extra=_keys(action, cause=error.message))
+        except Exception:
+            log.exception("could not be told", extra=_keys(action))
 
     def _back_off(self, error: errors.KubeError) -> float:
         wait = max(self._backoff * random.uniform(0.5, 1.5), getattr(error, "retry_after", 0.0))

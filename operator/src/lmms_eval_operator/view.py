@@ -315,7 +315,8 @@ class View:
     def _left_behind(self) -> Iterator[str]:
         """The uids of pods and Jobs that may run for an evaluation that has ended or is gone."""
         yield from (pod.uid for pod in self.pods if not pod.terminal and pod.evaluation_uid not in self.evaluations)
-        yield from (job.uid for job in self.jobs if job.evaluation_uid not in self.evaluations and self.may_run(job))
+        idle = (job for job in self.jobs if not (job.spent or job.stopped) and job.evaluation_uid not in self.evaluations)
+        yield from (job.uid for job in idle if self.may_run(job))
 
     def forget_times(self) -> None:
         """Another operator has been at work: how long we see something says nothing any more of how long it has been so."""

@@ -7,7 +7,7 @@ import asyncio
 import copy
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, cast
@@ -73,7 +73,14 @@ def _probed(address: aiohttp.AddrInfoType) -> socket.socket:
 class Transport:
     """A `KubeClient`. Made by `connect`."""
 
-    def __init__(self, configuration: Any, namespace: str, *, request_seconds: float = REQUEST_SECONDS) -> None:
+    def __init__(
+        self,
+        configuration: Any,
+        namespace: str,
+        *,
+        request_seconds: float = REQUEST_SECONDS,
+        heard_date: Callable[[str], None] = lambda date: None,
+    ) -> None:
         self._api = official.ApiClient(configuration)
         # Streams stay open: they must not take the pool's connections, a hundred, from the calls.
         unlimited = copy.copy(configuration)
@@ -83,6 +90,7 @@ class Transport:
         self._host: str = configuration.host.rstrip("/")
         self._namespace = namespace
         self._timeout = aiohttp.ClientTimeout(total=request_seconds)
+        self._heard_date = heard_date
 
     @property
     def namespace(self) -> str:
@@ -211,6 +219,7 @@ class Transport:
             await api.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
             answer = await api.call_api(method, url, headers, body, _request_timeout=timeout)
             response: aiohttp.ClientResponse = answer.response
+            self._heard_date(response.headers.get("Date", ""))
             async with response:
                 if response.status >= 400:
                     raise await _error(response)
@@ -250,19 +259,22 @@ async def connect(
     token_file: Path | None = None,
     ca_file: Path | None = None,
     request_seconds: float = REQUEST_SECONDS,
+    heard_date: Callable[[str], None] = lambda date: None,
 ) -> Transport:
     """The cluster that `kubeconfig`, else the variable KUBECONFIG, names; else the one that this pod runs in.
 
-    `token_file` and `ca_file` replace the pod's own token, for a projected one. `namespace` defaults to the pod's.
+    `token_file` and `ca_file` replace the pod's own token, for a projected one. `namespace` defaults to the pod's. `heard_date`
+    hears the Date header of each answer, as it begins.
     """
+    options: dict[str, Any] = {"request_seconds": request_seconds, "heard_date": heard_date}
     configuration = official.Configuration()
     file = kubeconfig or os.environ.get("KUBECONFIG", "")
     if file and token_file is None:
         await config.load_kube_config(config_file=file, client_configuration=configuration)
-        return Transport(configuration, namespace or "default", request_seconds=request_seconds)
+        return Transport(configuration, namespace or "default", **options)
     token, authority = token_file or SERVICE_ACCOUNT / "token", ca_file or SERVICE_ACCOUNT / "ca.crt"
     InClusterConfigLoader(token_filename=str(token), cert_filename=str(authority)).load_and_set(configuration)
-    return Transport(configuration, namespace or _pod_namespace(), request_seconds=request_seconds)
+    return Transport(configuration, namespace or _pod_namespace(), **options)
 
 
 def _pod_namespace() -> str:
