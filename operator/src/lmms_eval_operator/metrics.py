@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 from lmms_eval_core.failures import BY_REASON, ENDINGS
 from lmms_eval_core.kube.client import Resource
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
+from lmms_eval_operator.actions import WORDS
 from lmms_eval_operator.objects import Evaluation
 from lmms_eval_operator.view import View
 
@@ -144,6 +145,10 @@ class Metrics:
             ["action", "cause"],
             registry=into,
         )
+        # Known from the start, so that the first one is an increase.
+        for action in (*(kind.__name__ for kind in WORDS), "Learn"):
+            for cause in ("refused", "defect"):
+                self._failures.labels(action, cause)
         self._events = Counter("lmmseval_events_total", "Kubernetes events on evaluations.", ["result"], registry=into)
         self._heard = Gauge("lmmseval_watch_last_event_timestamp_seconds", "When a watch last told of a change.", registry=into)
         self._moved = Gauge(
