@@ -97,7 +97,8 @@ def weights() -> dict[str, float]:
         for _ in range(ROUNDS):
             for switch, measured in seconds.items():
                 _drop(model / "model.safetensors")
-                given = LLAVA | {"pretrained": str(model)}
+                # Of another type than on the disk: on a CPU it would only be mapped into memory otherwise, and not read.
+                given = LLAVA | {"pretrained": str(model), "dtype": "float16"}
                 noted = marks("llava_hf", given, until="loadedAt", LMMS_EVAL_READ_AHEAD=switch)
                 measured.append(noted["loadedAt"] - noted["loadingAt"])
     return {"plain": statistics.median(seconds["0"]), "ahead": statistics.median(seconds["1"])}
