@@ -69,6 +69,16 @@ class Kubectl(NamedTuple):
         """Its output as JSON."""
         return json.loads(self(*arguments, "-o", "json"))
 
+    @contextlib.contextmanager
+    def proxy(self) -> Iterator[str]:
+        """The address of the API server without a password, on this machine alone, for as long as the block lasts."""
+        command = [self.binary, "--kubeconfig", self.kubeconfig, "proxy", "--port=0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            try:
+                yield f"http://127.0.0.1:{_local_port(process)}"
+            finally:
+                process.terminate()
+
 
 def kubectl(*, kubeconfig: str = "") -> Kubectl:
     """kubectl of the cluster's own version, for the cluster that is up."""
@@ -196,17 +206,17 @@ class Deployment(NamedTuple):
         command += ["port-forward", f"service/{service}", f":{port}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             try:
-                yield f"http://127.0.0.1:{_forwarded_port(process)}"
+                yield f"http://127.0.0.1:{_local_port(process)}"
             finally:
                 process.terminate()
 
 
-def _forwarded_port(process: subprocess.Popen[str]) -> int:
+def _local_port(process: subprocess.Popen[str]) -> int:
     assert process.stdout is not None
     line = process.stdout.readline()
     match = re.search(r"127\.0\.0\.1:(\d+)", line)
     if match is None:
-        raise CommandFailed(f"kubectl port-forward: {line.strip()}")
+        raise CommandFailed(f"kubectl says of its port: {line.strip()}")
     return int(match[1])
 
 

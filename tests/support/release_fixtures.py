@@ -15,6 +15,8 @@ import provided
 import pytest
 from deployment import Deployment, Kubectl
 
+from lmms_eval_core import names
+
 NAMESPACES = "lmms-eval-test-"
 # Workers of pytest-xdist each have a release of their own, so that they share the node and nothing else.
 WORKERS = [f"gw{number}" for number in range(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")))] or ["alone"]
@@ -32,6 +34,11 @@ RUN_SECONDS = 300.0
 TERMINAL = ("Completed", "Failed", "Cancelled")
 
 Object = dict[str, Any]
+
+
+def slow(seconds: int = 5) -> list[Object]:
+    """Environment of a run that takes `seconds` for each document: a test meets it in the middle, however busy the machine is."""
+    return [{"name": "SMOKE_SLEEP_SECONDS", "value": str(seconds)}]
 
 
 def smoke(name: str, **spec: Any) -> Object:
@@ -54,10 +61,14 @@ def smoke(name: str, **spec: Any) -> Object:
 
 
 class Release(NamedTuple):
-    """The chart under test."""
+    """The chart under test.
+
+    `api` is the API server, for what is looked at several times a second: a kubectl each time would take a processor for itself.
+    """
 
     deployment: Deployment
     values: Object
+    api: httpx.Client
 
     def apply(self, item: Object) -> str:
         """kubectl apply; the evaluation's name."""
@@ -66,8 +77,7 @@ class Release(NamedTuple):
 
     def get(self, name: str) -> Object:
         """The evaluation."""
-        item: Object = self.deployment.json("get", "lmmevaluation", name)
-        return item
+        return self._read(f"apis/{names.API_VERSION}/namespaces/{self.deployment.namespace}/lmmevaluations/{name}")
 
     def status(self, name: str) -> Object:
         """The evaluation's status."""
@@ -99,8 +109,13 @@ class Release(NamedTuple):
 
     def pods(self, name: str) -> list[Object]:
         """The evaluation's pods."""
-        items: list[Object] = self.deployment.json("get", "pods", "-l", f"lmms-eval.io/evaluation={name}")["items"]
+        path = f"api/v1/namespaces/{self.deployment.namespace}/pods?labelSelector=lmms-eval.io/evaluation={name}"
+        items: list[Object] = self._read(path)["items"]
         return items
+
+    def _read(self, path: str) -> Object:
+        item: Object = self.api.get(path).raise_for_status().json()
+        return item
 
     def running_pod(self, name: str) -> str:
         """Name of the evaluation's one pod that runs."""
@@ -182,15 +197,16 @@ def release(node: Kubectl, images: dict[str, str]) -> Iterator[Release]:
     installed = Deployment(node, NAMESPACE)
     installed.uninstall()
     installed.install(values)
-    yield Release(installed, values)
+    with node.proxy() as url, httpx.Client(base_url=url, timeout=60) as api:
+        yield Release(installed, values, api)
     installed.uninstall()
 
 
 def remove_leftovers(node: Kubectl) -> None:
     """Takes away the releases of a run that was killed and had more workers: they would hold GPUs."""
-    names = [name.removeprefix("namespace/") for name in node("get", "namespaces", "-o", "name").split()]
+    found = [name.removeprefix("namespace/") for name in node("get", "namespaces", "-o", "name").split()]
     ours = {f"{NAMESPACES}{worker}" for worker in WORKERS}
-    for name in names:
+    for name in found:
         if name.startswith(NAMESPACES) and name not in ours:
             Deployment(node, name).uninstall()
 

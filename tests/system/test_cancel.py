@@ -3,15 +3,13 @@
 import time
 
 import pytest
-from release_fixtures import Release, smoke
+from release_fixtures import Release, slow, smoke
 
 pytestmark = pytest.mark.system
 
-SLOW = [{"name": "SMOKE_SLEEP_SECONDS", "value": "5"}]
-
 
 def test_cancel_of_a_running_evaluation_frees_the_gpu(release: Release) -> None:
-    name = release.apply(smoke("cancel-running", env=SLOW, limit=None))
+    name = release.apply(smoke("cancel-running", env=slow(), limit=None))
     behind = release.apply(smoke("behind"))
     release.evaluating(name)
     asked = time.monotonic()
@@ -33,7 +31,7 @@ def test_cancel_of_a_queued_evaluation_never_starts_it(release: Release) -> None
 
 
 def test_a_deleted_evaluation_frees_its_slot(release: Release) -> None:
-    name = release.apply(smoke("delete-running", env=SLOW, limit=None))
+    name = release.apply(smoke("delete-running", env=slow(), limit=None))
     release.evaluating(name)
     release.deployment("delete", "lmmevaluation", name)
     assert release.finish(release.apply(smoke("after-delete")))["phase"] == "Completed"

@@ -1,7 +1,7 @@
 """helm test, upgrade and uninstall on a real node."""
 
 import pytest
-from release_fixtures import Release, smoke
+from release_fixtures import Release, slow, smoke
 
 pytestmark = pytest.mark.system
 
@@ -12,7 +12,7 @@ def test_helm_test_runs_a_real_evaluation(release: Release) -> None:
 
 def test_an_upgrade_keeps_token_store_and_a_running_evaluation(release: Release) -> None:
     before = release.deployment.token()
-    name = release.apply(smoke("upgraded", env=[{"name": "SMOKE_SLEEP_SECONDS", "value": "2"}]))
+    name = release.apply(smoke("upgraded", env=slow()))
     release.evaluating(name)
     release.deployment.install(release.values)
     assert release.deployment.token() == before
@@ -20,7 +20,7 @@ def test_an_upgrade_keeps_token_store_and_a_running_evaluation(release: Release)
 
 
 def test_uninstall_stops_what_runs_and_keeps_the_evaluations(release: Release) -> None:
-    name = release.apply(smoke("uninstalled", env=[{"name": "SMOKE_SLEEP_SECONDS", "value": "5"}], limit=None))
+    name = release.apply(smoke("uninstalled", env=slow(), limit=None))
     release.evaluating(name)
     release.deployment.helm("uninstall", release.deployment.release, "--wait")
     assert release.pods(name) == [] or all(pod["status"]["phase"] != "Running" for pod in release.pods(name))

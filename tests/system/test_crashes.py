@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from release_fixtures import PodWatch, Release, smoke
+from release_fixtures import PodWatch, Release, slow, smoke
 
 pytestmark = pytest.mark.system
 
@@ -28,7 +28,7 @@ def scale_operator(release: Release, replicas: int) -> None:
 
 def test_kills_before_the_job_during_the_start_and_during_the_run(release: Release, pod_watch: PodWatch) -> None:
     scale_operator(release, 0)
-    name = release.apply(smoke("operator-killed"))
+    name = release.apply(smoke("operator-killed", env=slow()))
     assert release.status(name)["phase"] == "Queued"
     scale_operator(release, 1)
     release.wait(name, lambda status: status["phase"] == "Running", what="Running", seconds=60)
@@ -40,7 +40,7 @@ def test_kills_before_the_job_during_the_start_and_during_the_run(release: Relea
 
 
 def test_an_evaluation_that_ends_while_there_is_no_operator_is_completed_when_it_returns(release: Release) -> None:
-    name = release.apply(smoke("operator-away"))
+    name = release.apply(smoke("operator-away", env=slow()))
     release.evaluating(name)
     scale_operator(release, 0)
     deadline = time.monotonic() + 120

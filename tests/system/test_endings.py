@@ -17,7 +17,7 @@ import httpx
 import pytest
 from chaos.containers import containers
 from lmms_eval_cluster.settings import cluster_from
-from release_fixtures import NO_REGISTRY, STUCK_REGISTRY, Release, smoke
+from release_fixtures import NO_REGISTRY, STUCK_REGISTRY, Release, slow, smoke
 
 from lmms_eval_core.run import PUBLISHED_FILE
 from lmms_eval_core.status import RESULTS_SUSPECT
@@ -48,11 +48,6 @@ class Model(http.server.BaseHTTPRequestHandler):
 
 http.server.HTTPServer(("", 8000), Model).serve_forever()
 """
-
-
-def slow(seconds: int = 5) -> list[dict[str, str]]:
-    """Environment of a run that takes its time."""
-    return [{"name": "SMOKE_SLEEP_SECONDS", "value": str(seconds)}]
 
 
 def raising(message: str) -> list[dict[str, str]]:
@@ -175,7 +170,7 @@ def test_answers_that_look_like_failures_are_no_clean_success(release: Release, 
     ],
 )
 def test_what_others_do_to_a_run_is_tried_again(release: Release, reason: str, blow: list[str]) -> None:
-    name = release.apply(smoke(f"again-{reason.lower()}", env=slow(2), retries=1))
+    name = release.apply(smoke(f"again-{reason.lower()}", env=slow(), retries=1))
     status = release.evaluating(name)
     pod = release.running_pod(name)
     places = {"pod": pod, "job": status["jobName"], "namespace": release.deployment.namespace}
@@ -200,7 +195,7 @@ def test_what_fills_its_own_disk_is_evicted_and_not_tried_again(release: Release
 
 def test_a_run_that_ends_well_without_scores_is_tried_again(release: Release) -> None:
     """The reporter is frozen, and the runner is told, in its name, that everything is published."""
-    name = release.apply(smoke("results-missing", env=slow(3), retries=1))
+    name = release.apply(smoke("results-missing", env=slow(10), retries=1))
     release.evaluating(name)
     pod = release.running_pod(name)
     state = cluster_from(os.environ, control_plane_only=False).state
@@ -218,7 +213,7 @@ def test_results_that_cannot_be_published_in_time_are_published_by_the_next_atte
     store = f"deployment/{release.deployment.release}-s3"
     release.deployment.install(impatient)
     try:
-        name = release.apply(smoke("unpublished", env=slow(2), retries=3))
+        name = release.apply(smoke("unpublished", env=slow(), retries=3))
         release.evaluating(name)
         release.deployment("scale", store, "--replicas=0")
         status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=120)
@@ -234,7 +229,7 @@ def test_results_that_cannot_be_published_in_time_are_published_by_the_next_atte
 
 def test_cancel_of_a_run_whose_results_cannot_be_published(release: Release) -> None:
     store = f"deployment/{release.deployment.release}-s3"
-    name = release.apply(smoke("cancel-publishing", env=slow(2)))
+    name = release.apply(smoke("cancel-publishing", env=slow()))
     release.evaluating(name)
     release.deployment("scale", store, "--replicas=0")
     try:

@@ -5,14 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from release_fixtures import REQUEST, RUN_SECONDS, Release
+from release_fixtures import REQUEST, RUN_SECONDS, Release, slow
 from service_fixtures import Inside
 
 from lmms_eval_client import Client, EvaluateRequest
 from lmms_eval_core.wire import JobInfo, JobStatus
 
 pytestmark = pytest.mark.system
-SLOW = {"env": [{"name": "SMOKE_SLEEP_SECONDS", "value": "3"}]}
 ROUNDS = 20
 
 
@@ -50,7 +49,7 @@ def test_they_answer_as_one_and_a_wait_outlives_each(release: Release, replicas:
             return client.wait(name, timeout=RUN_SECONDS)
 
     with inside.service() as url, connect(url, token) as client, ThreadPoolExecutor(1) as others:
-        job = client.submit(EvaluateRequest(**REQUEST, **SLOW)).job_id
+        job = client.submit(EvaluateRequest(**REQUEST, env=slow(20))).job_id
         end = others.submit(waited, job)
         for number in range(ROUNDS):
             write_and_read(client, number)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from release_fixtures import Release, smoke
+from release_fixtures import Release, slow, smoke
 
 pytestmark = pytest.mark.system
 
@@ -44,7 +44,7 @@ def patch(release: Release, pod: str, name: str, path: str, value: object) -> st
 
 def test_the_pod_of_a_running_evaluation_is_confined(release: Release) -> None:
     other = release.apply(smoke("isolation-other", hold=True))
-    name = release.apply(smoke("isolation", env=[{"name": "SMOKE_SLEEP_SECONDS", "value": "5"}], limit=None))
+    name = release.apply(smoke("isolation", env=slow(), limit=None))
     release.evaluating(name)
     pod = release.running_pod(name)
 

@@ -9,7 +9,7 @@ import deployment
 import httpx
 import pytest
 from api_abuse import commands
-from release_fixtures import RUN_SECONDS, SMOKE, TASK, Release
+from release_fixtures import RUN_SECONDS, SMOKE, TASK, Release, slow
 from volume_fixtures import MOUNT, VOLUME, InVolume
 
 pytestmark = pytest.mark.system
@@ -39,7 +39,7 @@ def request(canary: str) -> dict[str, Any]:
         "include_path": f"{MOUNT}/{FOLDER}",
         "gen_kwargs": f"until={texts[0]}",
         "system_instruction": HEADERS.join(texts),
-        "env": [{"name": "CANARY", "value": canary}, {"name": "HARMFUL", "value": HEADERS.join(texts)[:4096]}],
+        "env": [*slow(10), {"name": "CANARY", "value": canary}, {"name": "HARMFUL", "value": HEADERS.join(texts)[:4096]}],
         "volumes": [{**VOLUME, "read_only": False}],
         "limit": 2,
         "num_gpus": 0,

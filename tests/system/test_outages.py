@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 
 import deployment
 import pytest
-from release_fixtures import REQUEST, TASK, Release, front_end, smoke
+from release_fixtures import REQUEST, TASK, Release, front_end, slow, smoke
 from service_fixtures import Inside, Told
 
 pytestmark = pytest.mark.system
@@ -18,7 +18,7 @@ AWAY_SECONDS = 120
 
 def test_results_survive_two_minutes_without_the_store(release: Release) -> None:
     store = f"deployment/{release.deployment.release}-s3"
-    name = release.apply(smoke("store-away", env=[{"name": "SMOKE_SLEEP_SECONDS", "value": "2"}]))
+    name = release.apply(smoke("store-away", env=slow()))
     release.evaluating(name)
     release.deployment("scale", store, "--replicas=0")
     release.wait(name, lambda status: status["reason"] == "Publishing", what="Publishing")
@@ -30,7 +30,7 @@ def test_results_survive_two_minutes_without_the_store(release: Release) -> None
 
 @pytest.mark.outage
 def test_results_survive_two_minutes_without_the_api_server(release: Release, inside: Inside) -> None:
-    name = release.apply(smoke("api-server-away", env=[{"name": "SMOKE_SLEEP_SECONDS", "value": "2"}]))
+    name = release.apply(smoke("api-server-away", env=slow()))
     release.evaluating(name)
     with inside.polled(f"/jobs/{name}") as answers:
         deployment.program("cluster", "stop", "kube-apiserver")

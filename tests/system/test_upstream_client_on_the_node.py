@@ -8,14 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from release_fixtures import MODEL_ARGS, RUN_SECONDS, SMOKE, TASK, Release
+from release_fixtures import MODEL_ARGS, RUN_SECONDS, SMOKE, TASK, Release, slow
 
 pytestmark = pytest.mark.system
 
 MODEL = "llava_hf"
 # Its sync client has a fixed signature; the async one passes on whatever it is given.
 OURS: dict[str, Any] = {"model_args": MODEL_ARGS, "include_path": f"{SMOKE}/tasks", "limit": 4}
-SLOW = {"env": [{"name": "SMOKE_SLEEP_SECONDS", "value": "5"}]}
 PREFIX = "/evaluations"
 
 
@@ -70,7 +69,7 @@ async def test_a_failure_is_an_error_that_says_why(address: str, upstream: Modul
 
 
 async def test_a_wait_times_out_and_a_running_job_is_cancelled(address: str, upstream: ModuleType, release: Release) -> None:
-    name = await submitted(address, upstream, **SLOW)
+    name = await submitted(address, upstream, env=slow())
     waiting = await submitted(address, upstream)
     with upstream.EvalClient(address) as theirs:
         await asyncio.to_thread(release.evaluating, name)
