@@ -219,10 +219,11 @@ def test_a_secret_of_a_configuration_is_asked_for_by_name_and_never_read(tmp_pat
 
 def test_flags_win_over_a_file_variable_by_variable() -> None:
     first, second = {"name": "A", "value": "1"}, {"name": "B", "value": "2"}
-    assert merged({"env": [first, second], "limit": 4}, {"env": [{"name": "A", "value": "3"}], "limit": 2}) == {
-        "env": [{"name": "A", "value": "3"}, second],
-        "limit": 2,
-    }
+    third = {"name": "A", "value": "3"}
+    assert merged({"env": [first, second], "limit": 4}, {"env": [third], "limit": 2}) == {"env": [second, third], "limit": 2}
+    assert merged({"env": ["odd", first]}, {"env": [third]}) == {"env": ["odd", third]}
+    assert merged({"env": "odd"}, {"env": [third]}) == {"env": [third]}
+    assert merged({"env": "odd"}, {}) == {"env": "odd"}
     assert merged({"limit": 4}, {}) == {"limit": 4}
 
 
@@ -264,6 +265,7 @@ def test_keys_without_effect_are_named_with_their_reason(tmp_path: Path) -> None
         ({"env": [{"name": "HF_HUB_DISABLE_IMPLICIT_TOKEN", "value": "1"}]}, ""),
         ({"env": [{"name": "HF_TOKEN", "secret_key_ref": {"name": "a", "key": "b"}}]}, ""),
         ({"model_args": None, "env": None}, ""),
+        ({"model_args": 5, "env": 5}, ""),
     ],
 )
 def test_what_an_evaluation_cannot_hold_is_refused_with_the_way_out(fields: dict[str, Any], words: str) -> None:

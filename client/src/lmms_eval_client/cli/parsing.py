@@ -105,7 +105,8 @@ def problem(fields: JSON) -> str:
             text = json.dumps(value, ensure_ascii=False, default=str)
             kind = KINDS[type(value)]
             return f"model_args.{name} is a {kind}, and arguments of a model are scalars: give it as JSON text, {text!r}"
-    for entry in fields.get("env") or ():
+    entries = fields.get("env")
+    for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and is_secret(str(entry.get("name")), entry.get("value")):
             return f"{entry['name']} is a secret by its name, and is named, never written: --env {entry['name']}=SECRET/KEY"
     return ""

@@ -112,8 +112,16 @@ def _of_file(path: Path | None) -> list[JSON]:
 
 def merged(fields: JSON, given: JSON) -> JSON:
     """`fields`, where what is `given` by flags wins: of the environment, variable by variable."""
-    env = {entry["name"]: entry for entry in (*(fields.get("env") or ()), *given.get("env", ()))}
-    return fields | given | ({"env": list(env.values())} if env else {})
+    if not given.get("env"):
+        return fields | given
+    names = {entry["name"] for entry in given["env"]}
+    kept = fields.get("env")
+    others = [entry for entry in kept if _name_of(entry) not in names] if isinstance(kept, list) else []
+    return fields | given | {"env": [*others, *given["env"]]}
+
+
+def _name_of(entry: Any) -> Any:
+    return entry.get("name") if isinstance(entry, dict) else None
 
 
 def _request(fields: JSON) -> EvaluateRequest:
