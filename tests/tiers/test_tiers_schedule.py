@@ -242,7 +242,7 @@ def test_bare_pytest_starts_no_cluster_and_says_how_to_get_one(tmp_path: Path) -
         "tests/system/test_scores.py",
         "tests/cluster/test_cluster_life.py",
     ]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *(f"tests/{file}" for file in files)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *files]
     done = subprocess.run(command, cwd=ROOT, env=ours | state, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and " passed" not in done.stdout, done.stdout
     assert "needs the API server of a cluster" in done.stdout and "`make test TIER=integration`" in done.stdout
