@@ -31,7 +31,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """The JUnit report names the namespace of a test that plays on a cluster: what is left of a failure is there."""
     given = getattr(item, "funcargs", {})
     release = given.get("release")
-    namespace = release.deployment.namespace if release else given.get("namespace") or given.get("shared_namespace")
+    namespace = release.namespace if release else given.get("namespace") or given.get("shared_namespace")
     if namespace and ("namespace", namespace) not in item.user_properties:
         item.user_properties.append(("namespace", namespace))
     return (yield)

@@ -27,6 +27,8 @@ End = tuple[str, str, list[tuple[str, int | None]]] | None
 PATIENCE_SECONDS = 60.0
 COMPLETED: End = ("Completed", "Succeeded", [("Succeeded", 0)])
 
+NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -102,8 +104,10 @@ class Watcher:
 @contextlib.asynccontextmanager
 async def watched(kubeconfig: str, kubectl: Kubectl) -> AsyncIterator[tuple[Namespace, Watcher]]:
     """A namespace of one's own, and who watches it."""
-    name = namespaces.create(kubectl)
+    made = namespaces.manifest()
+    name = made["metadata"]["name"]
     client = await connect(namespace=name, kubeconfig=kubeconfig, request_seconds=PATIENCE_SECONDS)
+    uid = (await client.create(NAMESPACES, made))["metadata"]["uid"]
     place, watcher = Namespace(client, kubectl), Watcher(client)
     await place.prepare()
     watching = asyncio.create_task(watcher.run())
@@ -113,8 +117,8 @@ async def watched(kubeconfig: str, kubectl: Kubectl) -> AsyncIterator[tuple[Name
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+        await client.delete(NAMESPACES, name, uid=uid)
         await client.close()
-        kubectl("delete", "namespace", name, "--wait=false")
 
 
 class Scene:

@@ -70,6 +70,11 @@ class Release(NamedTuple):
     values: Object
     api: httpx.Client
 
+    @property
+    def namespace(self) -> str:
+        """Where it is installed."""
+        return self.deployment.namespace
+
     def apply(self, item: Object) -> str:
         """kubectl apply; the evaluation's name."""
         self.deployment("apply", "-f", "-", stdin=json.dumps(item))
