@@ -43,6 +43,17 @@ def test_the_line_is_that_of_the_operator() -> None:
     ]
 
 
+def test_within_a_second_the_line_is_in_the_order_in_which_jobs_came() -> None:
+    cache = cache_of(evaluation_object("first", uid="b", version=7), evaluation_object("second", uid="a", version=8))
+    assert cache.overview().queued == ["first", "second"]
+    # A change is no new submission, whether a watch or a list tells it.
+    changed = evaluation_object("first", uid="b", version=9, annotations={"seen": "yes"})
+    cache.learn(changed)
+    assert cache.overview().queued == ["first", "second"]
+    cache.replace([cache.newest(evaluation_object("second", uid="a", version=8)), cache.newest(changed)])
+    assert cache.overview().queued == ["first", "second"]
+
+
 def test_counts_and_the_oldest_running_one() -> None:
     cache = cache_of(
         evaluation_object("later", phase="Running", status={"startedAt": "2026-01-01T02:00:00Z"}),

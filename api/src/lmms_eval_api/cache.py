@@ -99,8 +99,9 @@ class JobCache:
     def newest(self, item: Object) -> Job:
         """The projection for this mirror: the job in an object, or what we know of the same one if that is no older."""
         known = self._jobs.get(item["metadata"]["name"])
-        same = known is not None and known.uid == item["metadata"]["uid"] and known.version >= version_of(item)
-        return known if known is not None and same else job_of(item)
+        if known is None or known.uid != item["metadata"]["uid"]:
+            return job_of(item)
+        return known if known.version >= version_of(item) else job_of(item, first_seen=known.first_seen)
 
     def replace(self, items: list[Job]) -> None:
         """See `Mirror`. A job that we know in a newer state than the list keeps that state."""

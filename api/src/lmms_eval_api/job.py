@@ -38,11 +38,12 @@ class Age(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job. `version` grows with every change of any object."""
+    """One job. `version` grows with every change of any object; `first_seen` is the one in which we met this job."""
 
     name: str
     uid: str
     version: int
+    first_seen: int
     status: JobStatus
     priority: int
     created_at: str
@@ -61,7 +62,7 @@ class Job:
     @property
     def place(self) -> Place:
         """Where it stands while it is queued."""
-        return Place(self.held, queue_key(self), self.name)
+        return Place(self.held, queue_key(self, first_seen=self.first_seen), self.name)
 
     @property
     def age(self) -> Age:
@@ -69,14 +70,18 @@ class Job:
         return Age(-int(datetime.fromisoformat(self.created_at).timestamp()), self.name)
 
 
-def job_of(document: Object) -> Job:
-    """The job in an object. Kept as text: ten thousand objects with their scores are 30 MB of text and 150 MB of dicts."""
+def job_of(document: Object, *, first_seen: int | None = None) -> Job:
+    """The job in an object, which is met in this version unless an older one is known.
+
+    Kept as text: ten thousand objects with their scores are 30 MB of text and 150 MB of dicts.
+    """
     metadata, spec, status = document["metadata"], document["spec"], document.get("status", {})
     kept = document | {"metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
     return Job(
         name=metadata["name"],
         uid=metadata["uid"],
         version=version_of(document),
+        first_seen=version_of(document) if first_seen is None else first_seen,
         status=_status(spec, status),
         priority=spec.get("priority", 0),
         created_at=metadata["creationTimestamp"],
