@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmms_eval_test.paths import BUILD, ROOT
+from lmms_eval_test.paths import BUILD, CHECKOUT, ROOT
 
 PLUGINS = BUILD / "pytest"
 SOURCE, REPORT = "/src", "/report"
@@ -20,7 +20,7 @@ TESTS = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothes
 # A run of lmms-eval imports for seconds on one processor, and takes a gigabyte of memory.
 WORKERS = 4
 # One of this name at a time: what a run that was killed has left behind is taken away by the next.
-CONTAINER = f"lmms-eval-harness-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
+CONTAINER = f"{CHECKOUT}-harness"
 
 
 def install_pytest() -> None:

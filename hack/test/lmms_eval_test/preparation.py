@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .paths import BUILD
+from .paths import BUILD, CHECKOUT
 from .processes import Processes
 
 
@@ -77,8 +78,10 @@ class Preparation:
     def pytest(self, name: str, *arguments: str, under: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Part:
         """Make a part that runs pytest, `under` another module if one is named."""
         report = f"--junit-xml={BUILD / name}.xml"
+        # Of its own, as one pytest would clear away what others still use; and short, as tests make sockets in it.
+        scratch = f"--basetemp={tempfile.gettempdir()}/{CHECKOUT}-{name}"
         # The command line's arguments come first: of two options -m the last one holds, and a tier stays a tier.
-        command = [sys.executable, "-u", *under, "-m", "pytest", "-q", report, *self.arguments, *arguments]
+        command = [sys.executable, "-u", *under, "-m", "pytest", "-q", report, scratch, *self.arguments, *arguments]
         return Part(name, command, environment or {})
 
 
