@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from first_moment import asked_before_the_first_import
@@ -22,6 +23,8 @@ def entry_point() -> list[str]:
     (found,) = re.findall(r"^ENTRYPOINT (\[.*lmms-eval-reporter.*\])$", DOCKERFILE.read_text(), re.MULTILINE)
     *words, script = json.loads(found)
     assert script == "/opt/lmms-eval/lib/bin/lmms-eval-reporter"
+    (installed,) = entry_points(group="console_scripts", name="lmms-eval-reporter")
+    assert installed.value == "lmms_eval_reporter.start:start", "nobody would unblock the signal"
     return words
 
 

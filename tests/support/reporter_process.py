@@ -18,6 +18,8 @@ from lmms_eval_core.kube.client import EVALUATIONS, Object
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.run import Harness, Outcome, ProgressReport, RunInput, write_atomically
 
+START = "from lmms_eval_reporter.start import start; start()"
+
 WAIT_SECONDS = 30
 Result = TypeVar("Result")
 
@@ -212,7 +214,7 @@ class Reporter:
         """Runs it."""
         with self._log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "lmms_eval_reporter.main", env=self._environment, stdout=log, stderr=log
+                sys.executable, "-c", START, env=self._environment, stdout=log, stderr=log
             )
 
     async def ends(self, number: signal.Signals = signal.SIGTERM, seconds: float = 20) -> int:

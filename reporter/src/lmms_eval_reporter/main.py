@@ -30,7 +30,7 @@ async def attend(settings: Settings, log: Log) -> None:
 
 
 def main() -> None:
-    """Entry point of the image. Exits 0 after SIGTERM, 2 where the settings make no sense."""
+    """What the image's entry point, `start`, goes on with. Exits 0 after SIGTERM, 2 where the settings make no sense."""
     try:
         settings = Settings.from_environment(os.environ)
         log = Log(evaluation=f"{settings.run.namespace}/{settings.run.name}", attempt=settings.run.attempt)
@@ -41,7 +41,3 @@ def main() -> None:
     # Without the interpreter's shutdown, in which obstore's threads may abort the process (see core.store.objects).
     sys.stderr.flush()
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()
