@@ -181,7 +181,7 @@ def test_what_runs_is_interrupted_at_the_end_and_nothing_starts_afterwards(tmp_p
     program = (
         "import time\nprint('up', flush=True)\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('tidied up')\n"
     )
-    running, log, codes = Processes(), tmp_path / "log", []
+    running, log, codes = Processes(tmp_path), tmp_path / "log", []
     thread = threading.Thread(target=lambda: codes.append(running.run([sys.executable, "-c", program], log=log)))
     thread.start()
     deadline = time.monotonic() + 20

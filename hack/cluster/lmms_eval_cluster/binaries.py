@@ -187,7 +187,22 @@ def compile_programs(folder: Path, tools: list[Tool], target: Path) -> None:
     listing = ["go", "list", "-deps", *flags, *packages]
     listed = subprocess.run(listing, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     total = len(listed.stdout.split())
-    build = ["go", "build", "-v", "-trimpath", *flags, "-ldflags", tools[0].ldflags, "-o", f"{target}/", *packages]
+    # What goes on beside it, downloads and tests, mostly waits and should not wait for a compiler as well.
+    build = [
+        "nice",
+        "-n",
+        "10",
+        "go",
+        "build",
+        "-v",
+        "-trimpath",
+        *flags,
+        "-ldflags",
+        tools[0].ldflags,
+        "-o",
+        f"{target}/",
+        *packages,
+    ]
     with subprocess.Popen(build, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
         errors = _follow(process, total)
     if process.returncode:

@@ -48,6 +48,8 @@ def archive(cache: Path) -> Path:
 def _make(packed: Path) -> None:
     apt.ensure({"debootstrap": "debootstrap"})
     say(f"Making the base image from Debian's {apt.SUITE} with debootstrap (usually 1 min, then never again) ...")
+    for leftover in packed.parent.glob(".making-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=packed.parent) as scratch:
         root = Path(scratch) / "root"
         _bootstrap(root, apt.sources())

@@ -23,7 +23,9 @@ SHOW_SECONDS = 0.1
 class Processes:
     """What one `make test` runs, each program with its output in a file."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path = ROOT) -> None:
+        """`root` is the checkout whose tests they are."""
+        self._root = root
         self._running: set[subprocess.Popen[bytes]] = set()
         self._ended = False
         self._lock = threading.Lock()
@@ -37,7 +39,7 @@ class Processes:
         # Not a pipe: what a test leaves running would hold it open.
         with log.open("ab") as output, log.open("rb") as shown:
             shown.seek(0, os.SEEK_END)
-            process = self._start(command, {**_inherited(), **(environment or {}), MARK: str(ROOT)}, output)
+            process = self._start(command, {**_inherited(), **(environment or {}), MARK: str(self._root)}, output)
             if process is None:
                 return -1
             while echo and process.poll() is None:
@@ -78,7 +80,7 @@ class Processes:
         for process in running:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=max(0.0, deadline - time.monotonic()))
-        kill_marked()
+        kill_marked(self._root)
 
 
 def _inherited() -> dict[str, str]:

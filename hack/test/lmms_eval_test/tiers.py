@@ -16,18 +16,19 @@ PROGRAMS = ("kubectl", "helm", "kubeconform", "promtool", "versitygw")
 RELEASES = 3
 # What ships, and the stand-in for lmms-eval of `make chaos`.
 SYSTEM_IMAGES = ("s3", "operator", "api", "reporter", "evaluator", "stub")
-UNIT = "not integration and not harness and not system"
+# From empty caches they run beside compilers.
+UNIT = ("-m", "not integration and not harness and not system", "--timeout=120")
 
 
 def unit(preparation: Preparation) -> Stages:
     """Everything that needs nothing; the parts of the operator that decide must be covered, branch by branch."""
     if preparation.arguments:
-        return [[preparation.pytest("unit", "-m", UNIT)]]
+        return [[preparation.pytest("unit", *UNIT)]]
     # The first two compute, the others mostly wait for processes. Measuring the coverage of all would cost half as much again.
-    covered = preparation.pytest("unit-operator", "-m", UNIT, "tests/operator", under=["-m", "coverage", "run"])
-    front_end = preparation.pytest("unit-front-end", "-m", UNIT, "tests/api", "tests/core")
+    covered = preparation.pytest("unit-operator", *UNIT, "tests/operator", under=["-m", "coverage", "run"])
+    front_end = preparation.pytest("unit-front-end", *UNIT, "tests/api", "tests/core")
     ours = ("operator", "api", "core")
-    others = preparation.pytest("unit-others", "-m", UNIT, "tests", *(f"--ignore=tests/{folder}" for folder in ours))
+    others = preparation.pytest("unit-others", *UNIT, "tests", *(f"--ignore=tests/{folder}" for folder in ours))
     return [[covered, front_end, others]]
 
 
