@@ -129,7 +129,12 @@ changes = st.fixed_dictionaries(
 def test_in_whatever_order_news_arrive_the_cache_ends_like_a_list_of_the_newest(
     history: list[dict[str, Any]], shuffle: random.Random
 ) -> None:
-    objects = [evaluation_object(version=number, **change) for number, change in enumerate(history, start=1)]
+    # Each name is of a second of its own: within one, who has seen more of the history knows more of the order.
+    created = {name: f"2026-01-01T00:00:{second:02}Z" for second, name in enumerate("ecabd")}
+    objects = [
+        evaluation_object(version=number, created_at=created[change["name"]], **change)
+        for number, change in enumerate(history, start=1)
+    ]
     newest = {item["metadata"]["name"]: item for item in objects}
     arriving = shuffle.sample(objects, len(objects))
     told, listed = cache_of(), cache_of(*newest.values())
