@@ -24,7 +24,7 @@ from lmms_eval_core.store.errors import Denied, StoreError, Unreachable
 from lmms_eval_core.store.objects import Folder, ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 
 GRACE = 100.0
 FILES = ("results.json", "samples/mme.jsonl.zst", layout.COMPLETE_FILE)

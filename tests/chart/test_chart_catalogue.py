@@ -14,7 +14,7 @@ from lmms_eval_core.layout import STORED_CATALOGUE, catalogue_file
 from lmms_eval_core.run import RUN_DIRECTORY
 from lmms_eval_reporter.catalogue import Errand
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
+pytestmark = pytest.mark.integration
 
 Object = dict[str, Any]
 Render = Callable[..., list[Object]]

@@ -18,7 +18,7 @@ from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_operator.job import job
 from lmms_eval_operator.settings import Settings
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.integration
 
 Object = dict[str, Any]
 Render = Callable[..., list[Object]]

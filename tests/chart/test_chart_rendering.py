@@ -14,7 +14,7 @@ import lmms_eval_api.settings as api_settings
 from lmms_eval_core.store.settings import StoreSettings
 from lmms_eval_operator.settings import Settings as OperatorSettings
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
+pytestmark = pytest.mark.integration
 
 Object = dict[str, Any]
 Render = Callable[..., list[Object]]

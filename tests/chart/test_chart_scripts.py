@@ -16,7 +16,7 @@ from provided import bare_environment
 from lmms_eval_core import names
 from lmms_eval_operator.objects import STATE_STARTED, STATE_STOPPED
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.integration
 
 Object = dict[str, Any]
 Render = Callable[..., list[Object]]

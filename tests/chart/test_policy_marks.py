@@ -16,7 +16,7 @@ from lmms_eval_core.kube import errors, transport
 from lmms_eval_core.kube.client import EVALUATIONS, Object
 from lmms_eval_core.kube.transport import Transport
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 MARKS = [("labels", key) for key in names.FRONT_END_LABELS] + [("annotations", key) for key in names.FRONT_END_ANNOTATIONS]
 RESTORING = "velero"

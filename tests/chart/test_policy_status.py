@@ -15,7 +15,7 @@ from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.schema import Owner
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 OWNERS = crd.status_owners()
 OPERATORS_ALONE = sorted(set(OWNERS[Owner.OPERATOR]) - set(OWNERS[Owner.REPORTER]))

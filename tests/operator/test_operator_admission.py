@@ -12,7 +12,7 @@ from operator_cluster import Namespace, until
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import JOBS, Object
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.integration
 
 ADMISSION = "admissionregistration.k8s.io/v1"
 REFUSAL = "every Job needs the label team"

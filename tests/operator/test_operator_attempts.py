@@ -10,7 +10,7 @@ from lmms_eval_core.schema import rfc3339
 from lmms_eval_operator.main import utc
 from lmms_eval_operator.reconcile import Reconciler
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.integration
 
 
 async def reaches(place: Namespace, operator: Reconciler, name: str, *expected: str) -> dict[str, object]:

@@ -17,7 +17,7 @@ from lmms_eval_operator.plan import plan
 from lmms_eval_operator.reconcile import Reconciler
 from lmms_eval_operator.slots import labels
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.integration
 
 
 def phase(place: Namespace, name: str, *expected: str) -> Callable[[], Awaitable[bool]]:

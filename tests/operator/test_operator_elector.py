@@ -20,7 +20,7 @@ from lmms_eval_core.kube.transport import Transport, connect
 from lmms_eval_operator.election import Timing
 from lmms_eval_operator.elector import Elector
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.integration
 
 HURRIED = Timing(lease=2.0, deadline=1.4, renew=0.3, retry=0.1)
 # A machine that does other things as well.

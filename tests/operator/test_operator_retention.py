@@ -20,7 +20,7 @@ from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object, Resource
 from lmms_eval_core.schema import rfc3339
 from lmms_eval_operator.retention import Retention
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 
 BY_API = {names.LABEL_CREATED_BY: names.CREATED_BY_API}
 

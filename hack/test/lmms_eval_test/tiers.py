@@ -55,7 +55,7 @@ def integration(preparation: Preparation) -> Stages:
     environment = {"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig, "LMMS_EVAL_TEST_PROGRAMS": json.dumps(programs)}
 
     def part(name: str, *paths: str) -> Part:
-        return preparation.pytest(name, "-m", "integration", "--timeout=120", *paths, environment=environment)
+        return preparation.pytest(name, "-m", "integration", "--timeout=180", *paths, environment=environment)
 
     if preparation.arguments:
         return [[part("integration")]]

@@ -186,6 +186,8 @@ class Transport:
         """See `KubeClient`."""
         await self._api.close()
         await self._streams.close()
+        # What was aborted is closed in the next round of the loop, which may be about to end.
+        await asyncio.sleep(0)
 
     def _url(self, resource: Resource, *path: str, **query: str) -> str:
         root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
