@@ -112,7 +112,7 @@ def one_sample(release: Deployment, item: dict[str, Any]) -> None:
 def main() -> int:
     """0 when both evaluations completed."""
     started = time.monotonic()
-    with step("Cluster and images (from nothing about 25 minutes on two cores: Kubernetes and torch; then seconds)"):
+    with step("Cluster and images (from nothing about 20 minutes on two cores: Kubernetes and torch; then seconds)"):
         references = deployment.prepare()
     release = Deployment(deployment.kubectl(), NAMESPACE)
     with step("helm install lmms-eval charts/lmms-eval (about 20 s)"):
