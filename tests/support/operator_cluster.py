@@ -176,7 +176,7 @@ class Namespace:
         await self.client.json_patch(EVALUATIONS, name, patch, subresource="status")
 
 
-async def until(operator: Reconciler, condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
+async def until(operator: Reconciler, condition: Callable[[], Awaitable[bool]], seconds: float = 120) -> None:
     """Lets the operator work until the condition holds."""
     async with asyncio.timeout(seconds):
         while True:
