@@ -134,6 +134,12 @@ RUNS = Container(running=True)
 WEBHOOKS = Foreign("istio-proxy", RUNS, init=False)
 
 
+def test_the_evaluators_image_is_pulled_once_the_reporter_has_started() -> None:
+    events = (Event("Unhealthy", "Startup probe failed: not yet", "1"), Event("Pulling", "Pulling image x", "2"))
+    pod = pod_of(A, node="n1", reporter=Container(running=True, started=True), evaluator=waits("PodInitializing"))
+    assert why(A, pod, events=events) == ("PullingImage", "Pulling image x")
+
+
 @pytest.mark.parametrize(
     ("pods", "events", "expected"),
     [

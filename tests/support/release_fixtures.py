@@ -112,6 +112,10 @@ class Release(NamedTuple):
         """Asks for it, as a user does."""
         self.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", '{"spec":{"cancel":true}}')
 
+    def empty(self) -> None:
+        """Deletes all evaluations, so that tests which come after a failure find the slot free."""
+        self.deployment("delete", "lmmevaluation", "--all", "--wait=false")
+
     def pods(self, name: str) -> list[Object]:
         """The evaluation's pods."""
         path = f"api/v1/namespaces/{self.deployment.namespace}/pods?labelSelector=lmms-eval.io/evaluation={name}"

@@ -128,10 +128,11 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container of a pod, as the kubelet last said."""
+    """One container of a pod, as the kubelet last said; `started` once its startup probe has passed."""
 
     image: str = ""
     running: bool = False
+    started: bool = False
     waiting: str = ""
     message: str = ""
     exit_code: int | None = None
@@ -352,6 +353,7 @@ def _container_status(status: Object) -> Container:
     return Container(
         image=status.get("image") or "",
         running=bool(state.get("running")),
+        started=bool(status.get("started")),
         waiting=waiting.get("reason") or "",
         message=waiting.get("message") or ended.get("message") or "",
         exit_code=ended.get("exitCode"),

@@ -110,7 +110,7 @@ def _creating(pod: Pod, events: Sequence[Event] | None) -> Wait:
     """Of a pod on a node; said of the pod itself only when its events had to be read, as most are through in a moment."""
     if events is None:
         return Wait(Reason.STARTING)
-    if pod.reporter is not None and pod.reporter.running:
+    if pod.reporter is not None and pod.reporter.running and not pod.reporter.started:
         return Wait(Reason.STARTING, _reporter_waits(events))
     blocking = next((entry.name for entry in pod.foreign if entry.init and entry.container.running), "")
     if blocking:
