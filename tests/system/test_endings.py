@@ -264,10 +264,13 @@ class TestALostNode:
         assert holder(release).startswith(f"{name}/")
         # What an operator of the cluster does, or the cloud. (With a second node, the pod's own time-out would do.)
         release.deployment("delete", "node", "--all")
-        status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=180)
-        assert status["message"].startswith("attempt 1 of 2 ended as NodeLost: "), status
+        deployment.wait_until(lambda: not release.pods(name), seconds=180, what="end of the lost node's pod")
+        # Our operators were on that node, too: with their pods their tokens went, and whoever comes next has to carry on.
         deployment.program("cluster", "start", "kubelet")
         deployment.program("cluster", "up", "--gpus", "1")
+        lost = release.wait(name, lambda status: "reason" in status["attempts"][0], what="at its next attempt")
+        # Whether an operator with a token was left to see the pod's last state, which names the node, is a matter of luck.
+        assert lost["attempts"][0]["reason"] in ("NodeLost", "PodDeleted"), lost
         release.evaluating(name)
         cancelled(release, name)
 
