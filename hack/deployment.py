@@ -165,7 +165,15 @@ class Deployment(NamedTuple):
             json.dump(values, file)
             file.flush()
             timeout = f"{INSTALL_SECONDS}s"
-            return self.helm("upgrade", "--install", self.release, str(CHART), "-f", file.name, "--wait", "--timeout", timeout)
+            notes = self.helm("upgrade", "--install", self.release, str(CHART), "-f", file.name, "--wait", "--timeout", timeout)
+        # Helm waits for the new pods alone; a port-forward may still find one that is about to end.
+        wait_until(lambda: not self._replaced(), seconds=INSTALL_SECONDS, what="end of the pods that were replaced")
+        return notes
+
+    def _replaced(self) -> bool:
+        """Whether a pod of operator or front end is on its way out."""
+        pods = self.json("get", "pods", "-l", "app.kubernetes.io/component in (api,operator)")["items"]
+        return any("deletionTimestamp" in pod["metadata"] for pod in pods)
 
     def uninstall(self) -> None:
         """Takes the release and its namespace away; what it has cluster-wide as well, but for the CRD."""
