@@ -87,7 +87,7 @@ def kubectl(*, kubeconfig: str = "") -> Kubectl:
 
 def prepare() -> dict[str, str]:
     """A cluster that is up, with our images built and loaded; by their short names, what its pods call them."""
-    # From nothing, the cluster is compiling and the images are downloads: beside each other they take two thirds of the time.
+    # From nothing, the cluster is compiling and the images are downloads.
     with ThreadPoolExecutor() as pool:
         for step in [pool.submit(_bring_up), pool.submit(_build_images)]:
             step.result()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from operator_model import USER, Cluster, Operator
+from operator_model import Cluster, Operator, live, submit
 from operator_objects import job_of, pod_of, queued, running, slot, working
 from schema_strategies import evaluations
 
@@ -29,25 +29,9 @@ ANNOTATIONS = st.dictionaries(
 )
 
 
-def submit(cluster: Cluster, name: str, **spec: Any) -> Object:
-    return cluster.create(EVALUATIONS, {"metadata": {"name": name, "namespace": "test"}, "spec": {**USER, **spec}})
-
-
 def status(cluster: Cluster, name: str) -> Object:
     found: Object = cluster.get(EVALUATIONS, name)["status"]
     return found
-
-
-def live(cluster: Cluster, operator: Operator, rounds: int = 1, *, seconds: float = 61) -> None:
-    """The operator works, the controller and the kubelet do their part, and time passes."""
-    for _ in range(rounds):
-        operator.pass_to_the_end()
-        for job in list(cluster.objects[JOBS].values()):
-            cluster.control(job)
-        for pod in cluster.live_pods():
-            cluster.publish(pod)
-            cluster.end_pod(pod, 0)
-        cluster.now += seconds
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -61,7 +45,7 @@ def test_nothing_that_is_accepted_holds_up_another_evaluation(spec: Object, know
     submit(cluster, "good", priority=-100)
     operator = Operator(cluster, 1)
     for _ in range(60):
-        live(cluster, operator)
+        live(cluster, operator, seconds=61)
         if status(cluster, "good")["phase"] == "Completed":
             return
     raise AssertionError(f"held up by {json.dumps(status(cluster, 'odd'))}, slots {operator.view.slots}")
@@ -124,7 +108,7 @@ def test_a_defect_of_a_policy_is_told_backed_off_and_over_when_it_is_over(monkey
     live(cluster, operator, 2, seconds=0)
     assert len(told) == 2
     broken = False
-    live(cluster, operator, 2)
+    live(cluster, operator, 2, seconds=61)
     assert status(cluster, "odd")["phase"] == "Completed"
 
 

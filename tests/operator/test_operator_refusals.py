@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from operator_model import USER, Client, Cluster, Operator
+from operator_model import Client, Cluster, Operator, live, submit
 from operator_objects import job_of, moment, queued, running, slot, working, world
 
 from lmms_eval_core import names
@@ -29,10 +29,6 @@ OWN = errors.from_status(
 )
 
 
-def submit(cluster: Cluster, name: str, **spec: Any) -> None:
-    cluster.create(EVALUATIONS, {"metadata": {"name": name, "namespace": "test"}, "spec": {**USER, **spec}})
-
-
 def status(cluster: Cluster, name: str) -> Object:
     found: Object = cluster.get(EVALUATIONS, name)["status"]
     return found
@@ -46,25 +42,13 @@ def refusing(error: errors.KubeError, *refused: str) -> Callable[[Object], error
     return lambda job: error if not refused or of(job) in refused else None
 
 
-def live(cluster: Cluster, operator: Operator, rounds: int = 1, *, seconds: float = 1) -> None:
-    """Everybody does what there is to do, and time passes."""
-    for _ in range(rounds):
-        operator.pass_to_the_end()
-        for job in list(cluster.objects[JOBS].values()):
-            cluster.control(job)
-        for pod in cluster.live_pods():
-            cluster.publish(pod)
-            cluster.end_pod(pod, 0)
-        cluster.now += seconds
-
-
 @pytest.mark.parametrize("error", [POLICY, WEBHOOK, GATEKEEPER, QUOTA, AWAY], ids=lambda error: type(error).__name__)
 def test_one_that_is_refused_waits_with_the_api_servers_sentence_and_the_next_one_runs(error: errors.KubeError) -> None:
     cluster = Cluster(refuses=refusing(error, "odd"))
     submit(cluster, "odd", priority=1)
     submit(cluster, "good", limit=2)
     operator = Operator(cluster, 1)
-    live(cluster, operator, 3)
+    live(cluster, operator, 3, seconds=1)
     odd = status(cluster, "odd")
     assert (odd["phase"], odd["reason"]) == ("Queued", "JobRefused")
     assert error.message in odd["message"] and "status.nextAttemptAt" in odd["message"]
@@ -80,7 +64,7 @@ def test_one_that_is_refused_waits_with_the_api_servers_sentence_and_the_next_on
 def test_a_job_that_the_api_server_itself_finds_invalid_is_the_specs_fault() -> None:
     cluster = Cluster(refuses=refusing(OWN, "odd"))
     submit(cluster, "odd")
-    live(cluster, Operator(cluster, 1), 2)
+    live(cluster, Operator(cluster, 1), 2, seconds=1)
     assert status(cluster, "odd")["reason"] == "InvalidSpec"
 
 
@@ -98,14 +82,14 @@ def test_several_different_specs_pause_the_queue_and_the_first_in_it_says_so() -
     for number in range(6):
         submit(cluster, f"e{number}", limit=number + 1)
     operator = Operator(cluster, 1)
-    live(cluster, operator, 4)
+    live(cluster, operator, 4, seconds=1)
     assert cluster.offered == ["e0", "e1", "e2"]
     first, second = status(cluster, "e3"), status(cluster, "e4")
     assert (first["phase"], first["reason"]) == ("Queued", "QueuePaused")
     assert first["message"].startswith("the cluster refused the Jobs of 3 different evaluations; none is tried for 30 s.")
     assert POLICY.message in first["message"]
     assert second["reason"] == "WaitingForTurn"
-    live(cluster, operator, 31)
+    live(cluster, operator, 31, seconds=1)
     assert len(cluster.offered) == 4, "after the pause one is tried"
     cluster.refuses = lambda job: None
     live(cluster, operator, 20, seconds=20)
@@ -117,7 +101,7 @@ def test_the_same_spec_again_and_again_pauses_nobody() -> None:
     for number in range(5):
         submit(cluster, f"same{number}", priority=1)
     submit(cluster, "good", limit=3)
-    live(cluster, Operator(cluster, 1), 3)
+    live(cluster, Operator(cluster, 1), 3, seconds=1)
     assert status(cluster, "good")["phase"] == "Completed"
     assert {status(cluster, f"same{number}")["reason"] for number in range(5)} == {"JobRefused"}
 
@@ -127,7 +111,7 @@ def test_a_cancel_ends_one_that_is_refused_and_a_hold_keeps_it() -> None:
     submit(cluster, "a")
     submit(cluster, "b")
     operator = Operator(cluster, 1)
-    live(cluster, operator, 2)
+    live(cluster, operator, 2, seconds=1)
     for name, change in (("a", {"cancel": True}), ("b", {"hold": True})):
         item = cluster.get(EVALUATIONS, name)
         item["spec"] |= change
@@ -146,7 +130,7 @@ def test_an_operator_that_dies_before_it_hands_the_slot_on_leaves_nothing_behind
     while status(cluster, "odd")["reason"] != "JobRefused":
         first.step()
     first.work.close()
-    live(cluster, Operator(cluster, 1), 4)
+    live(cluster, Operator(cluster, 1), 4, seconds=1)
     assert status(cluster, "good")["phase"] == "Completed"
     assert status(cluster, "odd")["reason"] == "JobRefused"
 
@@ -176,7 +160,7 @@ def test_a_webhook_that_is_away_is_the_trouble_of_one_action_and_is_told() -> No
         submit(cluster, name)
     operator = Operator(cluster, 2)
     operator.reconciler.executor._client = WebhookAway(cluster)
-    live(cluster, operator, 3)
+    live(cluster, operator, 3, seconds=1)
     odd = status(cluster, "odd")
     assert (odd["phase"], odd["reason"]) == ("Running", "Starting")
     assert odd["message"].startswith(

@@ -3,28 +3,12 @@
 import copy
 
 import pytest
-from operator_model import USER, Cluster, Operator
+from operator_model import Cluster, Operator, live, submit
 
-from lmms_eval_core.kube.client import EVALUATIONS, JOBS
+from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.lease import Register
 from lmms_eval_core.names import slot_lease_name
 from lmms_eval_operator.slots import Slot
-
-
-def submit(cluster: Cluster, name: str) -> None:
-    cluster.create(EVALUATIONS, {"metadata": {"name": name, "namespace": "test"}, "spec": USER})
-
-
-def live(cluster: Cluster, operator: Operator, rounds: int) -> None:
-    """Everybody does what there is to do; the operator lists everything each time, as it does after a minute."""
-    for _ in range(rounds):
-        operator.pass_to_the_end()
-        for job in list(cluster.objects[JOBS].values()):
-            cluster.control(job)
-        for pod in cluster.live_pods():
-            cluster.publish(pod)
-            cluster.end_pod(pod, 0)
-        cluster.now += 61
 
 
 @pytest.mark.parametrize("running", [False, True])
@@ -35,13 +19,13 @@ def test_what_ended_after_the_backup_is_run_again_without_a_restart(running: boo
     if running:
         operator.pass_to_the_end()
     backup, version = copy.deepcopy(cluster.objects), cluster.version
-    live(cluster, operator, 3)
+    live(cluster, operator, 3, seconds=61)
     submit(cluster, "later")
-    live(cluster, operator, 3)
+    live(cluster, operator, 3, seconds=61)
     assert cluster.get(EVALUATIONS, "a")["status"]["phase"] == "Completed"
     cluster.objects, cluster.version, cluster.log = backup, version, []
     operator.read = 0
-    live(cluster, operator, 4)
+    live(cluster, operator, 4, seconds=61)
     assert cluster.get(EVALUATIONS, "a")["status"]["phase"] == "Completed"
     assert [item.name for item in operator.view.evaluations] == []
     assert all(slot.register.free for slot in operator.view.slots.values())

@@ -337,3 +337,23 @@ def _field_selected(item: Object, selector: str) -> bool:
     return all(
         item.get("status", {}).get("phase") != part.split("!=")[1] for part in selector.split(",") if "status.phase" in part
     )
+
+
+def submit(cluster: Cluster, name: str, **spec: Any) -> Object:
+    """An evaluation, as a user creates it."""
+    return cluster.create(EVALUATIONS, {"metadata": {"name": name, "namespace": "test"}, "spec": {**USER, **spec}})
+
+
+def live(cluster: Cluster, operator: Operator, rounds: int = 1, *, seconds: float) -> None:
+    """In each round the operator works, the controller and the kubelet do their part, and time passes.
+
+    After a minute (61 s) the operator lists everything anew.
+    """
+    for _ in range(rounds):
+        operator.pass_to_the_end()
+        for job in list(cluster.objects[JOBS].values()):
+            cluster.control(job)
+        for pod in cluster.live_pods():
+            cluster.publish(pod)
+            cluster.end_pod(pod, 0)
+        cluster.now += seconds
