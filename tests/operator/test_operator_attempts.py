@@ -1,6 +1,7 @@
 """Further attempts and the user's timers on a real API server and a real Job controller. The test is the kubelet."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from operator_cluster import Namespace, evaluator_runs, until
@@ -92,13 +93,14 @@ async def test_cancel_and_hold_between_two_attempts(place: Namespace) -> None:
 
 
 async def test_the_deadline_stops_a_run_for_good(place: Namespace) -> None:
-    await place.submit("a", retries=2, timeoutSeconds=2)
+    await place.submit("a", retries=2, timeoutSeconds=3600)
     operator = place.operator()
     await reaches(place, operator, "a", "Running", "Starting")
     pod = await place.bind("a")
     await place.pod_status(pod, phase="Running")
+    place.passed = timedelta(hours=1)
     status = await reaches(place, operator, "a", "Running", "Cancelling")
-    assert status["message"] == "spec.timeoutSeconds (2) passed since the first start: waiting for the pod to end"
+    assert status["message"] == "spec.timeoutSeconds (3600) passed since the first start: waiting for the pod to end"
     await place.ends(pod, 143)
     status = await reaches(place, operator, "a", "Failed", "DeadlineExceeded")
     assert (status["attempt"], status["attempts"][0]["exitCode"]) == (1, 143)
@@ -110,11 +112,12 @@ async def test_the_deadline_stops_a_run_for_good(place: Namespace) -> None:
 
 
 async def test_the_deadline_passes_between_two_attempts(place: Namespace) -> None:
-    place.settings = replace(place.settings, retry_backoff_seconds=30)
-    await place.submit("a", retries=2, timeoutSeconds=3)
+    place.settings = replace(place.settings, retry_backoff_seconds=7200)
+    await place.submit("a", retries=2, timeoutSeconds=3600)
     operator = place.operator()
     await attempt_ends(place, operator, "a", 137)
     await reaches(place, operator, "a", "Queued", "Retrying")
+    place.passed = timedelta(hours=1)
     status = await reaches(place, operator, "a", "Failed", "DeadlineExceeded")
     assert status["attempt"] == 1
 

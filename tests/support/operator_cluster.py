@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 from deployment import Kubectl
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS, KubeClient, Object, Patch, Resource
-from lmms_eval_operator.main import compose
+from lmms_eval_operator.main import compose, utc
 from lmms_eval_operator.reconcile import Reconciler
 from lmms_eval_operator.settings import Settings
 
@@ -59,6 +60,8 @@ class Namespace:
         self.settings = Settings(
             namespace=client.namespace, evaluator_image="evaluator:1", reporter_image="reporter:1", retry_backoff_seconds=1
         )
+        # What the operators' time of day is ahead: a test lets an hour pass when it is ready for it, on a busy machine too.
+        self.passed = timedelta()
 
     @property
     def node(self) -> str:
@@ -74,7 +77,7 @@ class Namespace:
 
     def operator(self, client: Any = None) -> Reconciler:
         """A fresh operator that knows nothing; it lists on every pass instead of watching."""
-        reconciler = compose(client or self.client, self.settings)
+        reconciler = compose(client or self.client, self.settings, time_of_day=lambda: utc() + self.passed)
         reconciler.relist_seconds = 0
         reconciler.view.settling_seconds = 0.5
         return reconciler

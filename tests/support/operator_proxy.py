@@ -46,7 +46,10 @@ class Proxy:
             response = web.StreamResponse(status=answer.status, headers=_end_to_end(answer.headers))
             # Whoever asked may be gone by now.
             with contextlib.suppress(ConnectionResetError):
-                await self._pass_on(request, answer, response)
+                try:
+                    await self._pass_on(request, answer, response)
+                finally:
+                    _end(answer)
             return response
 
     async def _pass_on(self, request: web.Request, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
@@ -108,6 +111,12 @@ async def serving(
         finally:
             await runner.cleanup()
             await api.close()
+
+
+def _end(answer: aiohttp.ClientResponse) -> None:
+    """Drops the connection of an answer that was not read to its end: a polite end of TLS may outlive the test's loop."""
+    if not answer.content.at_eof() and answer.connection and answer.connection.transport:
+        answer.connection.transport.abort()
 
 
 def _end_to_end(headers: Mapping[str, str]) -> dict[str, str]:

@@ -225,9 +225,18 @@ class Transport:
             async with response:
                 if response.status >= 400:
                     raise await _error(response)
-                yield response
+                try:
+                    yield response
+                finally:
+                    _cut(response)
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
             raise errors.Unavailable(f"no answer from the API server: {_cause(error)}") from error
+
+
+def _cut(response: aiohttp.ClientResponse) -> None:
+    """Ends a stream that nobody reads on at once: a polite end of TLS takes a round trip, and the loop may end before it."""
+    if not response.content.at_eof() and response.connection and response.connection.transport:
+        response.connection.transport.abort()
 
 
 def _cause(error: BaseException) -> str:
