@@ -44,8 +44,8 @@ verify: setup ## Fails where a generated file differs from its source
 image: setup ## Builds the images, with docker or buildah
 	@$(PYTHON) hack/images build
 
-bench: setup ## Measures on the cluster; prints a table and writes build/bench.json; SCALE=1: only the queue of 10,000
-	@PYTHONPATH=hack $(BIN)/python -m bench$(if $(SCALE),.scale)
+bench: setup ## Measures, in PARTS (release, scale, front-end, demo, tests; all); a table, and build/bench.json
+	@PYTHONPATH=hack $(BIN)/python -m bench $(PARTS)
 
 clean: ## Removes what was built inside the repository; caches and the cluster stay
 	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,9 +1,12 @@
 """`make bench`: installs this checkout into a namespace of its own, measures, prints a table, writes build/bench.json."""
 
+import argparse
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Final
 
 import deployment
 from deployment import ROOT, CommandFailed, Deployment
@@ -30,19 +33,36 @@ def last_tests() -> list[rows.Row]:
     return [rows.Row(f"make test, last run: {outcome['name']}", outcome["seconds"], "s") for outcome in outcomes]
 
 
-def main() -> int:
-    """0 when every target holds."""
-    load.need_wrk()
+def on_a_release() -> list[rows.Row]:
+    """What needs an installed chart."""
     references = deployment.prepare()
     release = Deployment(deployment.kubectl(), NAMESPACE)
     try:
         # Its minute of imports would be measured with the rest.
         release.install(deployment.image_values(references) | {"catalogue": {"enabled": False}})
-        measured = [*start_up.measure(release, references["evaluator"])]
-        measured += [*overhead.measure(release, references["evaluator"]), *latency.measure(release)]
+        measured = start_up.measure(release, references["evaluator"])
+        return [*measured, *overhead.measure(release, references["evaluator"]), *latency.measure(release)]
     finally:
         release.uninstall()
-    measured += [*scale.measure(), *front_end.measure(), *repeated_demo(), *last_tests()]
+
+
+PARTS: Final[dict[str, Callable[[], list[rows.Row]]]] = {
+    "release": on_a_release,
+    "scale": scale.measure,
+    "front-end": front_end.measure,
+    "demo": repeated_demo,
+    "tests": last_tests,
+}
+
+
+def main() -> int:
+    """0 when every target holds."""
+    options = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    options.add_argument("parts", metavar="PART", choices=[[], *PARTS], nargs="*", help=f"of {', '.join(PARTS)}; all")
+    chosen = options.parse_args().parts or list(PARTS)
+    if "front-end" in chosen:
+        load.need_wrk()
+    measured = [row for part in chosen for row in PARTS[part]()]
     return rows.report(measured, ROOT / "build" / "bench.json")
 
 

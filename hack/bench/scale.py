@@ -1,6 +1,6 @@
 """The operator's process beside a queue of a hundred, a thousand and ten thousand, on a control plane without a node.
 
-`make bench SCALE=1` runs this part alone, and `python -m bench.scale SIZE` one size.
+`make bench PARTS=scale` runs this part alone, and `python -m bench.scale SIZE` one size.
 """
 
 import asyncio
