@@ -101,7 +101,7 @@ def test_each_may_do_what_the_rights_say_and_nothing_else(
     cancelled_by = "jsonpath={.metadata.annotations.lmms-eval\\.io/cancelled-by}"
     found = kubectl("-n", namespace, "get", "lmmevaluation", job, "-o", cancelled_by)
     assert found == f"system:serviceaccount:{namespace}:canceller"
-    assert f'"caller": "system:serviceaccount:{namespace}:reader"' in door.log.read_text()
+    assert f'"caller":"system:serviceaccount:{namespace}:reader"' in door.log.read_text()
 
 
 def test_a_right_to_one_job_is_a_right_to_that_one(door: FrontEnd, account: Account) -> None:

@@ -162,7 +162,7 @@ async def test_a_certificate_is_renewed_under_load_and_no_request_notices(
     assert len(answers) > 50
     assert set(answers) == {200}
     assert not ready(secure, authority)
-    assert secure.log.read_text().count('"event": "certificate changed"') == 2
+    assert secure.log.read_text().count('"event":"certificate changed"') == 2
 
 
 def until_named(front_end: FrontEnd, authority: trustme.CA, number: int) -> None:

@@ -27,6 +27,14 @@ def test_an_event_without_a_record_is_written_as_one_with_it(capsys: pytest.Capt
     assert direct.partition('"level"')[2] == formatted.partition('"level"')[2]
 
 
+@pytest.mark.parametrize("value", ["é", "\ud800", "\u202e\x1b[2J", 10**400, float("nan"), {"a": {1, 2}}, object()])
+def test_every_fact_becomes_one_line_of_ascii(value: object) -> None:
+    record = log.makeRecord(log.name, logging.WARNING, "here", 1, "event", (), None, extra={"fact": value})
+    line = jsonlog.JsonFormatter().format(record)
+    assert line.isascii() and line.isprintable()
+    assert json.loads(line)["event"] == "event"
+
+
 def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
     log.setLevel(logging.INFO)
     jsonlog.write(log, logging.DEBUG, "request", FACTS)

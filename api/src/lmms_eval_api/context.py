@@ -1,5 +1,6 @@
 """One line of log for each request, and an id that names it in the log, in the answer and in every problem."""
 
+import itertools
 import logging
 import re
 import secrets
@@ -16,6 +17,9 @@ from lmms_eval_api.metrics import Metrics
 from lmms_eval_core import jsonlog
 
 HEADER: Final = b"x-request-id"
+# Ids have to differ from each other and from those of other processes, and need not be hard to guess.
+_PROCESS: Final = secrets.token_hex(12)
+_numbers: Final = itertools.count()
 ACCEPTED: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 log = logging.getLogger("lmms_eval_api.access")
@@ -63,7 +67,7 @@ class RequestContext:
 def _request_id(scope: Scope) -> str:
     """The caller's own id, so that its log and ours can be laid side by side; a new one unless it is harmless."""
     own = sent(scope, HEADER)
-    return own[0].decode() if own and ACCEPTED.fullmatch(own[0]) else secrets.token_hex(16)
+    return own[0].decode() if own and ACCEPTED.fullmatch(own[0]) else f"{_PROCESS}{next(_numbers):08x}"
 
 
 def _report(scope: Scope, exchange: _Exchange, seconds: float) -> None:

@@ -156,5 +156,8 @@ def _key(scope: Scope, path: str) -> Key | None:
     if path in COMMON:
         return (path,)
     varying = [header for header in scope["headers"] if header[0] in VARYING]
+    for name, _ in varying:
+        if name == b"host":
+            return (path, *varying)
     # Without a Host, the links name the address that the connection came to.
-    return (path, *varying) if any(name == b"host" for name, _ in varying) else None
+    return None

@@ -8,6 +8,7 @@ from lmms_eval_core.schema import DNS_LABEL
 
 Verb = Literal["create", "get", "list", "patch"]
 
+JOBS: Final = "/jobs/"
 IS_LABEL: Final = re.compile(DNS_LABEL)
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -36,6 +37,7 @@ def below(path: str, root_path: str) -> str:
 
 
 def _job_name(path: str) -> str:
-    parts = path.split("/", 3)
-    name = parts[2] if len(parts) > 2 and parts[:2] == ["", "jobs"] else ""
+    if not path.startswith(JOBS):
+        return ""
+    name = path[len(JOBS) :].partition("/")[0]
     return name if len(name) <= MAX_NAME and IS_LABEL.fullmatch(name) else ""
