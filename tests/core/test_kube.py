@@ -124,6 +124,25 @@ class Names:
                 await self.changed.wait()
 
 
+@pytest.mark.parametrize("shares", [(), ("metadata.name=lease-3", "metadata.name!=lease-3")])
+async def test_pages_are_the_whole_list_of_one_moment(
+    client: Transport, monkeypatch: pytest.MonkeyPatch, shares: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(transport, "PAGE", 4)
+    names = {f"lease-{number}" for number in range(11)}
+    for name in names:
+        await lease.read(client, name, {})
+    found: list[str] = []
+    versions: set[str] = set()
+    async for page in client.pages(LEASES, shares=shares):
+        found += [item["metadata"]["name"] for item in page.items]
+        if not versions:
+            # Younger than the list.
+            await lease.read(client, "late", {})
+        versions.add(page.resource_version)
+    assert (sorted(found), len(versions)) == (sorted(names), 1)
+
+
 async def test_the_reflector_mirrors_what_is_there_and_what_happens(client: Transport) -> None:
     before = await lease.read(client, "before", {})
     mirror = Names()

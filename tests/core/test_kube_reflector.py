@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import cast
+from typing import Any, cast
 
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object, Page, Resource, WatchEvent
@@ -33,7 +33,7 @@ class Script:
         self.lists = 0
         self.silent = asyncio.Event()
 
-    async def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Page]:
+    async def pages(self, resource: Resource, **selectors: Any) -> AsyncIterator[Page]:
         self.lists += 1
         yield Page([item(f"listed-{self.lists}")], str(100 * self.lists))
 
@@ -93,7 +93,7 @@ async def test_a_projection_is_all_that_the_mirror_sees_page_by_page() -> None:
     log: list[str] = []
 
     class Pages(Script):
-        async def pages(self, resource: Resource, **selectors: str) -> AsyncIterator[Page]:
+        async def pages(self, resource: Resource, **selectors: Any) -> AsyncIterator[Page]:
             for letter in "ab":
                 log.append(f"page {letter}")
                 yield Page([item(letter)], "100")
@@ -134,7 +134,7 @@ async def test_every_further_failure_is_one_loss() -> None:
     clock, failures = Clock(), asyncio.Queue[str]()
 
     class Gone(Script):
-        async def pages(self, resource: Resource, **selectors: str) -> AsyncIterator[Page]:
+        async def pages(self, resource: Resource, **selectors: Any) -> AsyncIterator[Page]:
             if self.lists:
                 raise errors.Unavailable("gone")
             async for page in super().pages(resource):

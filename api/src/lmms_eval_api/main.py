@@ -29,12 +29,15 @@ from lmms_eval_core import jsonlog, layout
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.reflector import Reflector
+from lmms_eval_core.phases import Phase
 from lmms_eval_core.store.errors import Misconfigured
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import ENV_URL, StoreSettings
 
 # Longer than clients and proxies keep an idle connection, so that the server is not the one to close it under a request.
 KEEP_ALIVE_SECONDS: Final = 75
+# Of all evaluations about half each, where many are kept.
+SHARES: Final = (f"status.phase={Phase.COMPLETED}", f"status.phase!={Phase.COMPLETED}")
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,7 @@ async def serve(settings: Settings, store: ObjectStore | None) -> None:
     """Watches, serves and sweeps. An unknown error of the watch ends the server, and the process with it."""
     client = await transport.connect(namespace=settings.namespace)
     cache = JobCache()
-    reflector = Reflector(client, EVALUATIONS, cache, cache.newest, log=log.warning)
+    reflector = Reflector(client, EVALUATIONS, cache, cache.newest, shares=SHARES, log=log.warning)
     sweeper = Sweeper(client, store, terms(settings)) if store is not None else None
     catalogue = CatalogueReader(store, namespace=client.namespace, image=settings.catalogue)
     backend = Backend(

@@ -1,6 +1,6 @@
 """A `KubeClient` that times its requests to the API server; `metrics` keeps the numbers, `main` puts it in between."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -38,9 +38,11 @@ class Metered:
         with self._timed(resource, "list"):
             return await self._client.list(resource, label_selector=label_selector, field_selector=field_selector)
 
-    def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Part]:
+    def pages(
+        self, resource: Resource, *, label_selector: str = "", field_selector: str = "", shares: Sequence[str] = ()
+    ) -> AsyncIterator[Part]:
         """See `KubeClient`."""
-        return self._client.pages(resource, label_selector=label_selector, field_selector=field_selector)
+        return self._client.pages(resource, label_selector=label_selector, field_selector=field_selector, shares=shares)
 
     async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
         """See `KubeClient`."""

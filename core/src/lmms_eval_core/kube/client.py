@@ -63,10 +63,13 @@ class KubeClient(Protocol):
     async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> Page:
         """All matching objects; consistent as of one moment."""
 
-    def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Part]:
+    def pages(
+        self, resource: Resource, *, label_selector: str = "", field_selector: str = "", shares: Sequence[str] = ()
+    ) -> AsyncIterator[Part]:
         """The same list in pieces of bounded size, for readers that keep little of each object. Gone if they take too long.
 
-        The next one is read while the reader looks at this one.
+        The next one is read while the reader looks at this one. `shares` are field selectors that divide the collection: they
+        are read side by side, as the API server spends most of a long list on one core, and their pieces come in any order.
         """
 
     async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:

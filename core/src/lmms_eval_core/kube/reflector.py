@@ -7,7 +7,7 @@ jittered back-off. What a mirror keeps of each object is its `projection`, so th
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -49,6 +49,8 @@ class Reflector(Generic[Kept]):
     projection: Callable[[Object], Kept]
     label_selector: str = ""
     field_selector: str = ""
+    shares: Sequence[str] = ()
+    """See `KubeClient.pages`."""
     clock: Callable[[], float] = time.monotonic
     log: Callable[[str], None] = lambda message: None
     synced: asyncio.Event = field(default_factory=asyncio.Event)
@@ -118,7 +120,7 @@ class Reflector(Generic[Kept]):
     async def _list(self, selectors: dict[str, str]) -> str:
         items: list[Kept] = []
         version = ""
-        async for page in self.client.pages(self.resource, **selectors):
+        async for page in self.client.pages(self.resource, **selectors, shares=self.shares):
             for item in page.items:
                 items.append(self.projection(item))
                 if len(items) % TURN == 0:

@@ -7,7 +7,7 @@ import asyncio
 import copy
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, cast
@@ -110,19 +110,32 @@ class Transport:
             version = page.resource_version
         return Page(items, version)
 
-    async def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Part]:
+    async def pages(
+        self, resource: Resource, *, label_selector: str = "", field_selector: str = "", shares: Sequence[str] = ()
+    ) -> AsyncIterator[Part]:
         """See `KubeClient`."""
-        query = {"labelSelector": label_selector, "fieldSelector": field_selector, "limit": str(PAGE)}
-        reading: asyncio.Task[_Listed] | None = asyncio.create_task(self._listed(resource, query))
+        first, *others = shares or (field_selector,)
+        query = {"labelSelector": label_selector, "limit": str(PAGE // (1 + len(others)))}
+
+        def ask(selector: str, **more: str) -> asyncio.Task[_Listed]:
+            return asyncio.create_task(self._listed(resource, {**query, "fieldSelector": selector, **more}))
+
+        reading = {ask(first): first}
         try:
-            while reading is not None:
-                page = await reading
-                query["continue"] = page.metadata.get("continue", "")
-                reading = asyncio.create_task(self._listed(resource, query)) if query["continue"] else None
-                yield Part(map(msgspec.json.decode, page.items), page.metadata["resourceVersion"])
+            while reading:
+                await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
+                done = next(task for task in reading if task.done())
+                share, page = reading.pop(done), done.result()
+                version = page.metadata["resourceVersion"]
+                if page.metadata.get("continue"):
+                    reading[ask(share, **{"continue": page.metadata["continue"]})] = share
+                # All of one moment, so that nothing is in two shares, or in none.
+                reading |= {ask(other, resourceVersion=version, resourceVersionMatch="Exact"): other for other in others}
+                others = []
+                yield Part(map(msgspec.json.decode, page.items), version)
         finally:
-            if reading is not None:
-                reading.cancel()
+            for task in reading:
+                task.cancel()
 
     async def _listed(self, resource: Resource, query: Mapping[str, str]) -> _Listed:
         async with self._request("GET", self._url(resource, **query), None, timeout=self._timeout) as response:
