@@ -13,7 +13,7 @@ from lmms_eval_core.phases import TERMINAL, Phase
 
 Object = dict[str, Any]
 EVERY_SECONDS = 1.0
-JOURNAL = "stub/journal.jsonl"
+JOURNAL = "huggingface/stub/journal.jsonl"
 
 
 class Aftermath(NamedTuple):

@@ -17,7 +17,7 @@ TASK = "stub_vqa"
 
 def start(directory: Path, *, cache: Path, task: str = TASK, attempt: int = 1, **knobs: str) -> RunnerProcess:
     directory.mkdir(exist_ok=True)
-    env = {"PYTHONPATH": str(STUB), "XDG_CACHE_HOME": str(cache), "STUB_SECONDS": "0.2", **knobs}
+    env = {"PYTHONPATH": str(STUB), "HF_HOME": str(cache), "STUB_SECONDS": "0.2", **knobs}
     run = {"harness": {"model": "stub", "tasks": [task], "limit": 4}, "name": directory.name, "attempt": attempt}
     return RunnerProcess(directory, None, run=run, env=env)
 

@@ -8,6 +8,7 @@ from crd_samples import evaluation, rules, schema
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, Object
 from lmms_eval_core.kube.transport import Transport
+from lmms_eval_core.paths import PRIVATE_CACHES
 from lmms_eval_core.phases import FOLLOWS, Phase
 from lmms_eval_core.spec import MUTABLE, NOT_COMPARED_IN_SCHEMA
 
@@ -30,6 +31,8 @@ OBJECT_NAME = "give the name of a Kubernetes object: lower-case letters, digits,
 BAD_NAMES, GOOD_NAMES = ["A", "a_b", "-a", "a-", "a..b", "a b", "a\nb"], ["a", "a-b.c", "0"]
 ABSOLUTE = "give an absolute path without ':' and without '/' at its end"
 BAD_PATHS, GOOD_PATHS = ["data", "/data/", "//data", "/a//b", "/a:b", "/a\nb", "//"], ["/data", "/mnt/a b/ö"]
+DOTTED, NOT_DOTTED = ["/..", "/a/../etc", "/a/..", "/./a"], ["/a..b", "/.hidden", "/a/..."]
+WRITTEN_BY_RUNS = ["/cache", "/dev", "/proc", "/run", "/sys", "/tmp", "/var/run"]
 QUANTITY = "give a quantity, for example 4, 500m or 16Gi"
 BAD_QUANTITIES, GOOD_QUANTITIES = ["-1", -1, "1.", "4 Gi", "4GB", "lots", ""], [0, 4, "4", "0.5", "500m", "16Gi", "2T"]
 LABEL_KEY, BAD_KEYS, GOOD_KEYS = "give a label key, for example nvidia.com/gpu", ["-a", "a b", "A/b"], ["a", "nvidia.com/gpu"]
@@ -89,6 +92,14 @@ ON_CREATION = [
         [f"base_url={address}" for address in NO_LOGINS],
     ),
     Rule("spec.includePath", ABSOLUTE, BAD_PATHS, GOOD_PATHS),
+    Rule("spec.includePath", "includePath must not contain '.' or '..' as a part", DOTTED, NOT_DOTTED),
+    Rule(
+        "spec.includePath",
+        "includePath is inside a directory that evaluations write to, or processes can be reached by;"
+        " put the tasks into a volume of spec.volumes, or into the image",
+        [*WRITTEN_BY_RUNS, "/cache/x", "/run/lmms-eval/output", "/proc/1/root/cache", "/dev/shm"],
+        ["/data", "/opt/lmms-eval/smoke/tasks", "/caches", "/mnt/cache", "/var/lib/tmp"],
+    ),
     *(
         Rule(f"spec.resources.{name}", QUANTITY, BAD_QUANTITIES, GOOD_QUANTITIES)
         for name in ("cpu", "memory", "sharedMemory", "ephemeralStorage")
@@ -96,13 +107,13 @@ ON_CREATION = [
     Rule(
         "spec.volumes.[]",
         "mountPath must not contain '.' or '..' as a part",
-        mounted("/..", "/a/../etc", "/a/..", "/./a"),
-        mounted("/a..b", "/.hidden", "/a/..."),
+        mounted(*DOTTED),
+        mounted(*NOT_DOTTED),
     ),
     Rule(
         "spec.volumes.[]",
         RESERVED,
-        mounted("/tmp", "/usr/lib", "/cache", "/run/lmms-eval", "/var/run/lmms-eval", "/opt/x", "/dev/shm", "/proc", "/etc/ssl"),
+        mounted(*WRITTEN_BY_RUNS, "/usr/lib", "/run/lmms-eval", "/var/run/lmms-eval", "/opt/x", "/dev/shm", "/etc/ssl"),
         mounted("/data", "/mnt/a", "/tmpfs", "/var/lib/data", "/home"),
     ),
     Rule("spec.volumes.[].claimName", OBJECT_NAME, BAD_NAMES, GOOD_NAMES),
@@ -164,7 +175,10 @@ ON_CREATION = [
     Rule(
         "spec.env.[]",
         STEERS,
-        variables("LD_PRELOAD", "PYTHONPATH", "LMMS_EVAL_RUN", "LMMS_EVAL_PLUGINS", "PATH", "WORLD_SIZE", "HF_HOME", "HOME"),
+        variables(
+            *("LD_PRELOAD", "PYTHONPATH", "LMMS_EVAL_RUN", "LMMS_EVAL_PLUGINS", "PATH", "WORLD_SIZE", "HF_HOME", "HOME"),
+            *PRIVATE_CACHES,
+        ),
         variables("OPENAI_API_BASE", "HF_HUB_OFFLINE", "HTTPS_PROXY", "SMOKE_SLEEP_SECONDS", "LMMS_EVAL_USE_CACHE", "MY_PATH"),
     ),
     Rule(

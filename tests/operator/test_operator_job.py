@@ -8,6 +8,7 @@ import pytest
 
 from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
+from lmms_eval_core.paths import CACHE_DIRECTORY, PRIVATE_CACHES
 from lmms_eval_core.run import RunInput
 from lmms_eval_core.spec import EvaluationSpec, Resources, Toleration
 from lmms_eval_operator import objects
@@ -94,7 +95,7 @@ def test_the_evaluator_has_no_token_and_no_credentials() -> None:
     mounts = {mount["name"] for mount in evaluator(settings)["volumeMounts"]}
     assert mounts == {"run", "cache", "tmp", "dshm"}
     assert "envFrom" not in evaluator(settings)
-    assert not [name for name in environment(evaluator(settings)) if "STORE" in name or "AWS" in name]
+    assert not [name for name in environment(evaluator(settings)) if "STORE_" in name or "AWS" in name]
     assert {mount["name"] for mount in reporter(settings)["volumeMounts"]} == {"run", "reporter-tmp", "token"}
     assert reporter(settings)["envFrom"] == [{"secretRef": {"name": "store"}}]
     assert environment(reporter(settings))["LMMS_EVAL_STORE_URL"] == "s3://b"
@@ -151,6 +152,28 @@ def test_env_has_defaults_then_the_users_and_the_pods_own_wins() -> None:
     assert (found["HTTPS_PROXY"], found["MODE"], found["HF_HOME"]) == ("p", "user", "/cache/huggingface")
     assert found["KEY"] == {"secretKeyRef": {"name": "s", "key": "k"}}
     assert "HTTPS_PROXY" not in environment(reporter(settings, **spec))
+
+
+def test_only_models_and_data_sets_are_shared_and_what_is_code_is_the_pods_own() -> None:
+    found = environment(evaluator(default_env_of({name: "/cache/planted" for name in PRIVATE_CACHES})))
+    shared = {name for name, value in found.items() if str(value).startswith(CACHE_DIRECTORY)}
+    assert shared == {"HF_HOME"}
+    assert all(found[name].startswith("/tmp/.cache") for name in PRIVATE_CACHES)
+    code = ("HF_MODULES_CACHE", "TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "VLLM_CACHE_ROOT")
+    assert set(code) < set(PRIVATE_CACHES)
+
+
+def default_env_of(values: dict[str, str]) -> Settings:
+    return replace(SETTINGS, default_env=tuple({"name": name, "value": value} for name, value in values.items()))
+
+
+@pytest.mark.parametrize(
+    "folder", ["/cache", "/cache/x", "/tmp/a", "/run/lmms-eval", "/proc/1/root", "/dev/shm", "/data/../cache"]
+)
+def test_tasks_are_not_loaded_from_where_evaluations_write(folder: str) -> None:
+    with pytest.raises(CannotRun, match="^includePath "):
+        manifest(includePath=folder)
+    assert given(evaluator(includePath="/data/tasks")).harness.include_path == "/data/tasks"
 
 
 def test_resources_come_from_the_spec_then_from_the_settings() -> None:

@@ -1,5 +1,6 @@
 """The command line of lmms-eval: every field its flag, values whole, what cannot be carried refused."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from lmms_eval_core.run import Harness, RunInput
 from lmms_eval_core.schema import Scalar
-from lmms_eval_runner.arguments import SWITCHES, VALUES, command, model_args_text, not_a_task, problem, reads_back
+from lmms_eval_runner.arguments import LAUNCH_FILE, SWITCHES, VALUES, command, model_args_text, not_a_task, problem, reads_back
 
 OUTPUT = Path("/run/lmms-eval/output")
 BARE = ["--model=dummy", "--tasks=mme", "--log_samples", f"--output_path={OUTPUT}", "--timezone=UTC"]
@@ -65,8 +66,20 @@ def test_a_switch_that_is_off_passes_nothing(switch: str) -> None:
 
 def test_several_processes_get_a_launcher() -> None:
     launched = argv(processes=4)
-    place = ["--multi_gpu", "--num_processes", "4", "--num_machines", "1", "--main_process_port", "29500"]
+    place = [
+        "--config_file",
+        str(LAUNCH_FILE),
+        "--multi_gpu",
+        "--num_processes",
+        "4",
+        "--num_machines",
+        "1",
+        "--main_process_port",
+        "29500",
+    ]
     assert launched == ["python", "-m", "accelerate.commands.launch", *place, "-m", "lmms_eval_runner.warm_start", *BARE]
+    # Else accelerate would obey one on the cache volume.
+    assert json.loads(LAUNCH_FILE.read_text())["compute_environment"] == "LOCAL_MACHINE"
 
 
 def test_model_args_look_as_on_any_command_line() -> None:

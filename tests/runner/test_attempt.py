@@ -1,6 +1,7 @@
 """What the runner itself does not expect: an outcome with a sentence, and no interruption, which would be repeated."""
 
 import io
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from lmms_eval_core.run import RUN_DIRECTORY, Harness, RunInput
 from lmms_eval_runner import attempt as module
 from lmms_eval_runner.stop import StopRequest
 
+TASKS_OF_ANOTHER = "/tmp/tasks-of-another"
 SECRET = "zq81-hidden-value"
 
 
@@ -43,3 +45,14 @@ def test_an_error_of_the_runner_is_an_outcome(
     assert words in outcome.message and outcome.to_json()
     said = capsys.readouterr().err
     assert "Traceback" in said and SECRET not in said + outcome.message
+
+
+def test_a_link_does_not_lead_to_tasks_that_another_evaluation_has_written(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as volume:
+        link = Path(volume) / "tasks"
+        link.symlink_to(TASKS_OF_ANOTHER)
+        harness = Harness(model="dummy", tasks=["t"], include_path=str(link))
+        run = RunInput(namespace="ns", name="e", uid="u", attempt=1, harness=harness)
+        outcome = module.attempt(run, directory=tmp_path, environ={}, mirror=io.BytesIO(), stop=StopRequest())
+    assert outcome.reason is Reason.BAD_ARGUMENTS
+    assert f"spec.includePath {link} leads to {TASKS_OF_ANOTHER}, which is inside a directory that" in outcome.message

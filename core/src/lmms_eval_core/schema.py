@@ -45,14 +45,20 @@ def validations(*rules: dict[str, str], **extra: Any) -> dict[str, Any]:
     return {"x-kubernetes-validations": list(rules), **extra}
 
 
-def text(pattern: str, message: str, *, max_length: int, min_length: int = 1) -> Any:
-    """Text of a form; `message` is what a person reads, who would have to decipher the pattern otherwise."""
+def text(pattern: str, message: str, *rules: dict[str, str], max_length: int, min_length: int = 1) -> Any:
+    """Text of a form, and of further `rules`; `message` is what a person reads, for whom a pattern would be a riddle."""
     return Field(
         min_length=min_length,
         max_length=max_length,
         pattern=pattern,
-        json_schema_extra=validations(cel(matches(pattern), message)),
+        json_schema_extra=validations(cel(matches(pattern), message), *rules),
     )
+
+
+def absolute_path(*rules: dict[str, str]) -> Any:
+    """A path in a container, of further `rules`."""
+    sentence = "give an absolute path without ':' and without '/' at its end"
+    return text(r"^(/[^/:\x00-\x1f]+)+$", sentence, *rules, max_length=1024)
 
 
 def by_key(field: str) -> Any:
@@ -81,9 +87,7 @@ DNS_SUBDOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?
 ObjectName = Annotated[
     str, text(DNS_SUBDOMAIN, "give the name of a Kubernetes object: lower-case letters, digits, dashes and dots", max_length=253)
 ]
-AbsolutePath = Annotated[
-    str, text(r"^(/[^/:\x00-\x1f]+)+$", "give an absolute path without ':' and without '/' at its end", max_length=1024)
-]
+AbsolutePath = Annotated[str, absolute_path()]
 
 
 def _utc(moment: datetime) -> datetime:

@@ -7,12 +7,21 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
+from lmms_eval_core.paths import (
+    DOT_SEGMENT,
+    NO_CODE_FROM_RUNS,
+    NO_DOT_SEGMENT,
+    PRIVATE_CACHES,
+    RESERVED_MOUNTS,
+    WRITTEN_BY_RUNS,
+)
 from lmms_eval_core.schema import (
     AbsolutePath,
     ObjectName,
     Quantity,
     Resource,
     Scalar,
+    absolute_path,
     by_key,
     cel,
     int_or_string,
@@ -52,11 +61,8 @@ RESERVED_ENV = (
     r"^(LD_.*|PYTHON.*|LMMS_EVAL_RUN.*|LMMS_EVAL_PLUGINS|KUBERNETES_.*|PATH|HOME|TMPDIR|SHELL|BASH_ENV|ENV|IFS"
     r"|RANK|LOCAL_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|MASTER_ADDR|MASTER_PORT|ACCELERATE_.*|TORCHELASTIC_.*"
     r"|SLURM_.*|PMI_.*|PMIX_.*|CUDA_VISIBLE_DEVICES|NVIDIA_VISIBLE_DEVICES|NVIDIA_DRIVER_CAPABILITIES"
-    r"|HF_HOME|HF_DATASETS_CACHE|HF_HUB_CACHE|TRANSFORMERS_CACHE|XDG_CACHE_HOME)$"
+    rf"|HF_HOME|HF_DATASETS_CACHE|HF_HUB_CACHE|HUGGINGFACE_HUB_CACHE|TRANSFORMERS_CACHE|{'|'.join(PRIVATE_CACHES)})$"
 )
-RESERVED_MOUNTS = r"^/(bin|boot|cache|dev|etc|lib|lib32|lib64|opt|proc|root|run|sbin|sys|tmp|usr|var/run)(/|$)"
-
-DOT_SEGMENT = r"/[.][.]?(/|$)"
 
 MODEL_ARGS_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -121,7 +127,7 @@ class Volume(Resource):
 
     model_config = ConfigDict(
         json_schema_extra=validations(
-            cel(f"!{matches(DOT_SEGMENT, 'self.mountPath')}", "mountPath must not contain '.' or '..' as a part"),
+            cel(f"!{matches(DOT_SEGMENT, 'self.mountPath')}", f"mountPath {NO_DOT_SEGMENT}"),
             cel(
                 f"!{matches(RESERVED_MOUNTS, 'self.mountPath')}",
                 "mountPath is inside a directory of the evaluator itself; use a path of your own, as /data or /mnt/NAME",
@@ -178,6 +184,14 @@ TaskName = Annotated[
         r"^[A-Za-z0-9_][A-Za-z0-9_.*?:/+-]*$",
         "give one task, group or tag of lmms-eval an entry, without spaces or commas",
         max_length=256,
+    ),
+]
+# Tasks are code.
+IncludePath = Annotated[
+    str,
+    absolute_path(
+        cel(f"!{matches(DOT_SEGMENT)}", f"includePath {NO_DOT_SEGMENT}"),
+        cel(f"!{matches(WRITTEN_BY_RUNS)}", f"includePath {NO_CODE_FROM_RUNS}"),
     ),
 ]
 # Rules of the whole spec: the API server repeats the value of a field whose own rule refuses it.
@@ -256,7 +270,7 @@ class EvaluationSpec(Resource):
     process_with_media: bool | None = Field(default=None, description="--process_with_media")
     log_samples: bool = Field(default=True, description="Keep every sample's answer (--log_samples).")
     predict_only: bool = Field(default=False, description="Generate answers, score nothing (--predict_only).")
-    include_path: AbsolutePath | None = Field(
+    include_path: IncludePath | None = Field(
         default=None, description="Folder of custom tasks, in a mounted volume or in the image (--include_path)."
     )
 

@@ -40,6 +40,9 @@ LISTINGS: Final = frozenset({"list", "list_groups", "list_subtasks", "list_tags"
 # lmms-eval itself, started in less time.
 HARNESS: Final = "lmms_eval_runner.warm_start"
 
+# In its place accelerate would take one from HF_HOME, which other evaluations can write to.
+LAUNCH_FILE: Final = Path(__file__).with_name("accelerate.json")
+
 # The arguments by which adapters take their model.
 MODEL_KEYS: Final = ("pretrained", "model", "model_version", "model_name", "model_id", "path")
 
@@ -85,7 +88,7 @@ def not_a_task(harness: Harness) -> str | None:
 
 def _launcher(processes: int, port: int) -> list[str]:
     placement = ["--num_processes", str(processes), "--num_machines", "1", "--main_process_port", str(port)]
-    return ["accelerate.commands.launch", "--multi_gpu", *placement, "-m"]
+    return ["accelerate.commands.launch", "--config_file", str(LAUNCH_FILE), "--multi_gpu", *placement, "-m"]
 
 
 def _harness(harness: Harness, output: Path) -> list[str]:

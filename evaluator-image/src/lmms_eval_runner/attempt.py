@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from lmms_eval_core.log import FIRST
+from lmms_eval_core.paths import include_path_problem
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.redact import Redactor, plain
 from lmms_eval_core.run import (
@@ -108,6 +109,10 @@ def _refusal(run: RunInput) -> Verdict | None:
         return Verdict(Reason.BAD_ARGUMENTS, sentence)
     if word := not_a_task(run.harness):
         return Verdict(Reason.TASK_NOT_FOUND, f"'{word}' is not a task but a request for a list; check spec.tasks")
+    # A link in a volume may lead to where admission lets nobody load code from.
+    folder = run.harness.include_path
+    if folder and (sentence := include_path_problem(os.path.realpath(folder))):
+        return Verdict(Reason.BAD_ARGUMENTS, f"spec.includePath {folder} leads to {os.path.realpath(folder)}, which {sentence}")
     return None
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.kube.client import Object
+from lmms_eval_core.paths import CACHE_DIRECTORY, TEMPORARY_DIRECTORY, include_path_problem, private_caches
 from lmms_eval_core.run import RUN_DIRECTORY, Harness, RunInput
 from lmms_eval_core.spec import REMOTE_CODE_ARG, EnvVar, EvaluationSpec, Resources
 from lmms_eval_operator.gpus import CannotRun, Launch, launch
@@ -18,7 +19,6 @@ from lmms_eval_operator.settings import Settings
 
 GRACE_SECONDS: Final = 60
 USER: Final = 1000
-CACHE_DIRECTORY: Final = "/cache"
 # Not beneath the run directory: in most images /var/run is a link to /run.
 TOKEN_DIRECTORY: Final = "/var/run/secrets/lmms-eval"
 TOKEN_SECONDS: Final = 3600
@@ -91,6 +91,9 @@ def run_input(evaluation: LMMEvaluation, *, attempt: int, settings: Settings) ->
 
 
 def _harness(spec: EvaluationSpec) -> Harness:
+    # Admission refuses it too, of what was created since it knows of that.
+    if spec.include_path and (problem := include_path_problem(spec.include_path)):
+        raise CannotRun(f"includePath {problem}")
     given = spec.model_dump(include=set(Harness.model_fields), exclude_none=True)
     if spec.trust_remote_code:
         given["model_args"] = {**(spec.model_args or {}), REMOTE_CODE_ARG: True}
@@ -148,12 +151,12 @@ def _evaluator(spec: EvaluationSpec, given: RunInput, settings: Settings) -> Obj
         names.ENV_RUN: literal(_run_json(given)),
         names.ENV_RUN_DIRECTORY: str(RUN_DIRECTORY),
         "HF_HOME": f"{CACHE_DIRECTORY}/huggingface",
-        "HOME": "/tmp",
-        "XDG_CACHE_HOME": CACHE_DIRECTORY,
-        "TMPDIR": "/tmp",
+        "HOME": TEMPORARY_DIRECTORY,
+        "TMPDIR": TEMPORARY_DIRECTORY,
+        **private_caches(),
     }
     environment = {item["name"]: item for item in (*settings.default_env, *map(_user_env, spec.env or ()))}
-    mounts = [("run", str(RUN_DIRECTORY)), ("cache", CACHE_DIRECTORY), ("tmp", "/tmp"), ("dshm", "/dev/shm")]
+    mounts = [("run", str(RUN_DIRECTORY)), ("cache", CACHE_DIRECTORY), ("tmp", TEMPORARY_DIRECTORY), ("dshm", "/dev/shm")]
     return {
         "name": names.EVALUATOR_CONTAINER,
         "image": given.image,

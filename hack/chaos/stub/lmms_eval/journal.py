@@ -26,7 +26,7 @@ class Journal:
     def of(cls, environ: Mapping[str, str]) -> "Journal":
         """On the volume for caches, named as the runner names the run."""
         run = json.loads(Path(environ["LMMS_EVAL_RUN_DIRECTORY"], "run.json").read_text())
-        return cls(Path(environ["XDG_CACHE_HOME"]) / FOLDER, evaluation=run["name"], attempt=run["attempt"])
+        return cls(Path(environ["HF_HOME"]) / FOLDER, evaluation=run["name"], attempt=run["attempt"])
 
     def write(self, event: str) -> None:
         """One line, in one write."""
