@@ -144,7 +144,7 @@ async def test_a_front_end_lists_what_the_image_knows_from_the_moment_it_is_ther
         answer = listed(session)
         assert answer.json() == {"tasks": ["mme", "mmmu"]}
         assert answer.headers["Content-Type"] == "application/json"
-        assert session.get("/models").json() == {"models": ["llava_hf"], "unavailable": {}}
+        assert session.get("/models").json() == {"models": ["llava_hf"], "unavailable": {}, "needs_remote_code": []}
         assert session.get("/tasks", params={"q": "U", "details": "true"}).json()["tasks"][0]["name"] == "mmmu"
         assert session.get("/tasks", params={"q": "x" * 201}).status_code == 422
         again = session.get("/tasks", headers={"If-None-Match": f'"other", W/{answer.headers["ETag"]}'})

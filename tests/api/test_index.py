@@ -42,6 +42,7 @@ def test_without_more_it_is_lmms_evals_own_answer() -> None:
     assert said(INDEX.models()) == {
         "models": ["openai", "qwen2_5_vl", "vllm"],
         "unavailable": {"vllm": "This image lacks the package vllm."},
+        "needs_remote_code": [],
     }
 
 
@@ -58,7 +59,7 @@ def test_without_more_it_is_lmms_evals_own_answer() -> None:
 )
 def test_a_search_finds_parts_of_names_in_whatever_case(q: str, tasks: list[str], models: list[str]) -> None:
     assert said(INDEX.tasks(q=q)) == {"tasks": tasks}
-    assert said(INDEX.models(q=q)) == {"models": models, "unavailable": {}}
+    assert said(INDEX.models(q=q)) == {"models": models, "unavailable": {}, "needs_remote_code": []}
     assert [task["name"] for task in said(INDEX.tasks(q=q, details=True))["tasks"]] == tasks
     assert [model["name"] for model in said(INDEX.models(q=q, details=True))["models"]] == models
 
@@ -78,6 +79,7 @@ def test_details_are_what_the_wire_says() -> None:
         "aliases": [],
         "available": False,
         "reason": "This image lacks the package vllm.",
+        "needs_remote_code": False,
     }
     assert tasks["versions"] == models["versions"] == {"lmms-eval": "0.7.3"}
     assert {task.kind for task in TaskList.model_validate(tasks).tasks if not isinstance(task, str)} == {"task", "group", "tag"}
@@ -136,3 +138,9 @@ def test_what_the_image_does_not_know_is_said_in_a_sentence(fields: dict[str, An
 def test_a_thousand_strange_names_take_few_words() -> None:
     found = warned(tasks=[f"task_{number}_of_no_benchmark" for number in range(1000)])
     assert (len(found), found[-1]) == (21, "Nor does it know 980 more.")
+
+
+def test_models_that_ask_for_code_of_their_checkpoint_are_named() -> None:
+    index = Index(Catalogue(tasks=[], models=[KnownModel(name="a"), KnownModel(name="b", needs_remote_code=True)]))
+    assert said(index.models())["needs_remote_code"] == ["b"]
+    assert [model["needs_remote_code"] for model in said(index.models(details=True))["models"]] == [False, True]

@@ -130,6 +130,7 @@ def test_every_argument_arrives_unchanged_though_the_kubelet_expands_variables(t
 
 
 def test_remote_code_is_an_argument_of_the_model() -> None:
+    assert (given(evaluator()).trust_remote_code, given(evaluator(trustRemoteCode=True)).trust_remote_code) == (False, True)
     assert given(evaluator(trustRemoteCode=True, modelArgs={"a": 1})).harness.model_args == {"a": 1, "trust_remote_code": True}
     assert given(evaluator(trustRemoteCode=True)).harness.model_args == {"trust_remote_code": True}
     assert given(evaluator()).harness.model_args == {}

@@ -83,6 +83,13 @@ def test_models_that_this_image_is_made_for_are_usable_and_others_say_why_not(ca
     assert all(reason.endswith(".") or "import fails" in reason for reason in unavailable.values())
 
 
+def test_models_that_ask_for_the_code_of_their_checkpoint_are_told(catalogue: Catalogue) -> None:
+    asking = {model.name for model in catalogue.models if model.needs_remote_code}
+    assert {"minicpm_v", "internvl2", "qwen3_vl", "lfm2_5_vl", "cogvlm2", "phi3v"} <= asking
+    assert not {"llava_hf", "qwen2_5_vl", "huggingface", "openai", "dummy", "vllm", "sglang"} & asking
+    assert 27 <= len(asking) < 60
+
+
 def test_aliases_and_versions_are_told(catalogue: Catalogue) -> None:
     aliases = {model.name: model.aliases for model in catalogue.models}
     assert aliases["openai"] == ["openai_compatible", "openai_compatible_chat"]

@@ -17,6 +17,8 @@ ADAPTERS = [
     ("huggingface", "llava", ",trust_remote_code=True"),
 ]
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+# As the runner does with spec.trustRemoteCode: the smoke LLaVA brings the class that `huggingface` takes.
+TRUSTED = {"LMMS_EVAL_RUN_TRUST_REMOTE_CODE": "1"}
 
 
 def make(destination: Path, *arguments: str) -> Path:
@@ -73,9 +75,8 @@ def test_an_adapter_scores_the_smoke_model(smoke: Path, tmp_path: Path, adapter:
     arguments = f"pretrained={smoke}/models/{model},device=cpu,device_map=cpu{more}"
     command = [sys.executable, "-m", "lmms_eval", "--model", adapter, "--model_args", arguments, "--tasks", "smoke_vqa"]
     command += ["--include_path", f"{smoke}/tasks", "--batch_size", "1", "--output_path", str(tmp_path / "out")]
-    done = subprocess.run(
-        command, env=os.environ | OFFLINE | {"HF_HOME": str(tmp_path / "hf")}, capture_output=True, text=True, check=False
-    )
+    environment = os.environ | OFFLINE | TRUSTED | {"HF_HOME": str(tmp_path / "hf")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     results = list((tmp_path / "out").rglob("*_results.json"))
     assert results, done.stdout[-2000:] + done.stderr[-2000:]
     accuracy = json.loads(results[0].read_text())["results"]["smoke_vqa"]["smoke_accuracy,none"]

@@ -59,7 +59,9 @@ class Index:
     def _model_answer(self, models: Sequence[KnownModel], *, details: bool) -> Answer:
         listed = [_listed_model(model) for model in models] if details else [model.name for model in models]
         unavailable = {model.name: model.unavailable for model in models if model.unavailable}
-        return answer({"models": listed, "unavailable": unavailable, **self._appendix(details)})
+        needing = [model.name for model in models if model.needs_remote_code]
+        found = {"models": listed, "unavailable": unavailable, "needs_remote_code": needing}
+        return answer(found | self._appendix(details))
 
     def _appendix(self, details: bool) -> dict[str, Any]:
         return {"versions": self._versions} if details else {}
@@ -100,7 +102,11 @@ def _listed_task(task: KnownTask) -> dict[str, Any]:
 
 def _listed_model(model: KnownModel) -> dict[str, Any]:
     return ListedModel(
-        name=model.name, aliases=model.aliases, available=not model.unavailable, reason=model.unavailable
+        name=model.name,
+        aliases=model.aliases,
+        available=not model.unavailable,
+        reason=model.unavailable,
+        needs_remote_code=model.needs_remote_code,
     ).model_dump()
 
 

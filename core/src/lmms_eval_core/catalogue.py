@@ -35,11 +35,16 @@ class KnownTask(RunFile):
 
 
 class KnownModel(RunFile):
-    """A model adapter. `unavailable` is a sentence that says why this image cannot run it, where that is known."""
+    """A model adapter. `unavailable` is a sentence that says why this image cannot run it, where that is known.
+
+    `needs_remote_code`: it asks for the code of its checkpoint by itself, and runs one that brings code only where that is
+    permitted (`spec.trustRemoteCode`).
+    """
 
     name: str = Field(min_length=1)
     aliases: list[str] = Field(default_factory=list)
     unavailable: str | None = None
+    needs_remote_code: bool = False
 
 
 class Catalogue(RunFile):

@@ -74,7 +74,8 @@ class Harness(RunFile):
 class RunInput(RunFile):
     """What to run, and for whom. `processes` above 1 means data parallel, by `accelerate launch`.
 
-    `secret_env` names the environment variables whose values come from Secrets; the runner hides those values in the log.
+    `trust_remote_code` lets the model run code of its own. `secret_env` names the environment variables whose values come
+    from Secrets; the runner hides those values in the log.
     """
 
     namespace: str
@@ -85,6 +86,7 @@ class RunInput(RunFile):
     processes: int = 1
     gpus: int = 0
     image: str = ""
+    trust_remote_code: bool = False
     secret_env: list[str] = Field(default_factory=list)
     publish_timeout_seconds: int = 3600
 

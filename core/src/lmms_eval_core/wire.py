@@ -105,7 +105,6 @@ class EvaluateRequest(BaseModel):
     force_simple: bool | None = as_in_spec("force_simple")
     process_with_media: bool | None = as_in_spec("process_with_media")
     include_path: str | None = as_in_spec("include_path")
-
     resources: Resources | None = as_in_spec("resources")
     volumes: list[Volume] | None = as_in_spec("volumes")
     node_selector: dict[str, str] | None = as_in_spec("node_selector")
@@ -320,6 +319,7 @@ class ListedModel(BaseModel):
     aliases: list[str] = Field(default_factory=list)
     available: bool = True
     reason: str | None = Field(default=None, description="Why the evaluator image cannot use it.")
+    needs_remote_code: bool = Field(default=False, description="Asks by itself for code that its checkpoint brings.")
 
 
 class ModelList(BaseModel):
@@ -328,4 +328,8 @@ class ModelList(BaseModel):
     models: list[str] | list[ListedModel]
     error: str | None = Field(default=None, description="Why there is no list.")
     unavailable: dict[str, str] = Field(default_factory=dict, description="Beyond upstream: which the image cannot use, and why.")
+    needs_remote_code: list[str] = Field(
+        default_factory=list,
+        description="Beyond upstream: which ask by themselves for code that a checkpoint brings; that needs trust_remote_code.",
+    )
     versions: dict[str, str] | None = Field(default=None, description="Beyond upstream, with details: of the image's packages.")

@@ -135,7 +135,7 @@ def _run(
         DiskWatch(mount_points) as disks,
     ):
         try:
-            environment = harness_environment(environ, run_directory=directory)
+            environment = harness_environment(environ, run_directory=directory, trusted=run.trust_remote_code)
             child = Child(argv, environment=environment, directory=Path(scratch), output=raw)
         except OSError as error:
             return refused(Verdict(Reason.BAD_ARGUMENTS, f"lmms-eval could not be started: {error}"))

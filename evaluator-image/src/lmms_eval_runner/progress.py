@@ -5,6 +5,7 @@ see every progress bar. Beside `catalogue`, the only file of the runner that imp
 """
 
 import functools
+import inspect
 import multiprocessing
 import os
 import time
@@ -15,6 +16,7 @@ from typing import Any
 from lmms_eval_core.names import ENV_RUN_DIRECTORY
 from lmms_eval_core.run import MAX_JSON_BYTES, RUN_FILE, RunInput
 from lmms_eval_core.schema import Scalar
+from lmms_eval_core.spec import REMOTE_CODE_ARG
 
 from .arguments import model_args_text
 from .meter import Meter
@@ -26,7 +28,7 @@ def install() -> list[object]:
     run = _read_run(Path(directory)) if directory else None
     if directory and run:
         meter = Meter(Path(directory), time.time, ranks=run.processes) if _is_first_process() else None
-        _hand_over(run.harness.model_args, meter)
+        _hand_over(run, meter)
         if meter:
             _watch_bars(meter)
     return []
@@ -45,10 +47,11 @@ def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0" and multiprocessing.parent_process() is None
 
 
-def _hand_over(model_args: Mapping[str, Scalar], meter: Meter | None) -> None:
+def _hand_over(run: RunInput, meter: Meter | None) -> None:
     """Gives the adapter the very values, where lmms-eval would parse their text."""
     from lmms_eval.api.model import lmms
 
+    model_args = run.harness.model_args
     text, original = model_args_text(model_args), lmms.create_from_arg_string.__func__
 
     @functools.wraps(original)
@@ -58,12 +61,30 @@ def _hand_over(model_args: Mapping[str, Scalar], meter: Meter | None) -> None:
         if meter:
             meter.loading(exact_model_args=True)
         options = {name: value for name, value in (additional_config or {}).items() if value is not None}
-        adapter = cls(**model_args, **options)
+        adapter = cls(**_fitting(cls, run), **options)
         if meter:
             meter.loaded()
         return adapter
 
     lmms.create_from_arg_string = classmethod(create)
+
+
+def _fitting(adapter: type, run: RunInput) -> dict[str, Scalar]:
+    """The model arguments, less the permission to run the model's code for an adapter that knows no such argument."""
+    drop = run.trust_remote_code and not takes(adapter, REMOTE_CODE_ARG)
+    return {name: value for name, value in run.harness.model_args.items() if not (drop and name == REMOTE_CODE_ARG)}
+
+
+def takes(adapter: type, argument: str) -> bool:
+    """Whether a constructor names the argument: the adapter's own, or one that its own hands everything on to."""
+    for cls in adapter.__mro__:
+        if "__init__" in vars(cls):
+            parameters = inspect.signature(vars(cls)["__init__"]).parameters
+            if argument in parameters:
+                return True
+            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+                return False
+    return False
 
 
 def _watch_bars(meter: Meter) -> None:

@@ -76,7 +76,20 @@ _BROKEN_MODEL = (
     r"|couldn't (?:be )?load(?:ed)?|JSONDecodeError|Unable to load weights"
 )
 
+_PERMIT = "spec.trustRemoteCode: true permits that, where the administrator has set policies.trustRemoteCode=true"
+
 RULES: Final = (
+    # By `remote_code`, or by a library that was told to trust nothing; whatever was raised because of it.
+    _rule(
+        Reason.BAD_ARGUMENTS,
+        r"\bRemoteCodeRefused: (?P<culprit>[^\n]+)",
+        f"{{culprit}}, which is code that comes with a model; {_PERMIT}",
+    ),
+    _rule(
+        Reason.BAD_ARGUMENTS,
+        r"trust_remote_code=True",
+        f"the model needs code of its own, which this evaluation must not run; {_PERMIT}: {{text}}",
+    ),
     _rule(
         Reason.TASK_NOT_FOUND,
         r"^ValueError: Tasks not found: (?P<culprit>.+?)\. Try",

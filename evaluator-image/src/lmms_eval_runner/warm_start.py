@@ -21,9 +21,13 @@ from typing import Any, Final, NamedTuple
 from lmms_eval_core.log import PREFIX
 from lmms_eval_core.names import ENV_WARM_START
 
+from .remote_code import guard
+
 
 def main() -> None:
     """Runs lmms-eval, and ends as it ends."""
+    # The image has every process do so; this one does it in any image.
+    guard()
     if os.environ.get(ENV_WARM_START) != "0":
         take(parse_yaml_in_c, import_late, import_without_collecting_garbage)
     runpy.run_module("lmms_eval", run_name="__main__", alter_sys=True)

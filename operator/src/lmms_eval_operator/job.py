@@ -85,6 +85,7 @@ def run_input(evaluation: LMMEvaluation, *, attempt: int, settings: Settings) ->
         processes=resources.processes,
         gpus=resources.gpus,
         image=spec.image or settings.evaluator_image,
+        trust_remote_code=spec.trust_remote_code,
         secret_env=[variable.name for variable in spec.env or () if variable.secret_key_ref],
         publish_timeout_seconds=settings.publish_timeout_seconds,
     )

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from lmms_eval_core.catalogue import KnownModel
 
+from .remote_code import needs_remote_code
 from .trial import Died, Raised, trial
 
 SECONDS_EACH: Final = 60.0
@@ -27,7 +28,14 @@ def known_models(*, clock: Callable[[], float] = time.monotonic) -> list[KnownMo
     for name in list_available_models():
         seconds = min(SECONDS_EACH, deadline - clock())
         tried = trial(partial(_import, name), seconds=seconds) if seconds > 0 else []
-        found.append(KnownModel(name=name, aliases=sorted(get_model_manifest(name).aliases), unavailable=sentence(tried)))
+        manifest = get_model_manifest(name)
+        known = KnownModel(
+            name=name,
+            aliases=sorted(manifest.aliases),
+            unavailable=sentence(tried),
+            needs_remote_code=needs_remote_code(manifest.chat_class_path or manifest.simple_class_path or ""),
+        )
+        found.append(known)
     return found
 
 
