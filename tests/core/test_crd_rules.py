@@ -230,6 +230,7 @@ BEFORE_AND_AFTER: dict[str, tuple[Any, Any]] = {
     "predictOnly": (True, False),
     "includePath": ("/a", "/b"),
     "gpus": (1, 2),
+    "processes": (1, 2),
     "resources": ({"cpu": 1}, {"cpu": 1, "memory": "1Gi"}),
     "volumes": (mounted("/a"), mounted("/a", "/b")),
     "nodeSelector": ({"a": "b"}, {"a": "c"}),

@@ -256,6 +256,30 @@ def test_gpus_and_processes(gpus: int, arguments: dict[str, Any], expected: Laun
     assert (told.gpus, told.processes) == expected
 
 
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"gpus": 8, "modelArgs": {"device_map": "auto"}, "processes": 8}, Launch(8, 8)),
+        ({"gpus": 8, "modelArgs": {"tp": 8}, "processes": 1}, Launch(8, 1)),
+        ({"gpus": 1, "modelArgs": {"tensor_parallel_size": 4}, "processes": 4}, Launch(4, 4)),
+        ({"gpus": 0, "processes": 1}, Launch(0, 1)),
+    ],
+)
+def test_the_number_of_processes_can_be_said_and_is_shown(spec: dict[str, Any], expected: Launch) -> None:
+    told = given(evaluator(**spec))
+    assert (told.gpus, told.processes) == expected
+    made = manifest(**spec)
+    made["metadata"] |= {"uid": "j", "resourceVersion": "7"}
+    known = objects.job(made)
+    assert known is not None and known.processes == expected.processes
+
+
+@pytest.mark.parametrize(("gpus", "processes"), [(0, 2), (1, 2), (4, 8)])
+def test_more_processes_than_gpus_are_refused(gpus: int, processes: int) -> None:
+    with pytest.raises(CannotRun, match=f"spec.processes is {processes}, and the pod gets {gpus} GPUs"):
+        manifest(gpus=gpus, processes=processes)
+
+
 def test_the_manifest_is_json() -> None:
     assert json.loads(json.dumps(manifest()))
 

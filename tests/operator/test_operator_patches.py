@@ -81,12 +81,12 @@ def test_every_patch_has_a_precondition_in_front(evaluation: Evaluation, patch: 
 def test_a_start_clears_what_an_earlier_reporter_said_and_keeps_earlier_attempts() -> None:
     old = tuple({"number": number, "jobName": "x"} for number in range(1, 6))
     evaluation = queued("a", attempt=5, attempts=old, reported=frozenset({"scores", "error"}), started_at="2026-01-01T00:00:00Z")
-    job = job_of(evaluation, attempt=6, slot=3)
+    job = job_of(evaluation, attempt=6, slot=3, processes=4)
     status = after(evaluation, patches.running(evaluation, job, NOW), scores={}, error={"class": "x", "message": "y"})
     assert (status["phase"], status["reason"], status["attempt"], status["slot"]) == ("Running", "Starting", 6, 3)
     assert (status["jobName"], status["jobUID"], status["startedAt"]) == (job.name, job.uid, "2026-01-01T00:00:00Z")
     assert [entry["number"] for entry in status["attempts"]] == [2, 3, 4, 5, 6]
-    assert status["attempts"][-1] == {"number": 6, "jobName": job.name, "startedAt": NOW}
+    assert status["attempts"][-1] == {"number": 6, "jobName": job.name, "startedAt": NOW, "processes": 4}
     assert not {"scores", "error"} & status.keys()
     first = queued("a")
     assert after(first, patches.running(first, job_of(first, attempt=1), NOW))["startedAt"] == NOW

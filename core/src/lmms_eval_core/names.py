@@ -24,6 +24,9 @@ LABEL_SLOT: Final = f"{GROUP}/slot"
 LABEL_STATE: Final = f"{GROUP}/state"
 LABEL_STOPPED_FOR: Final = f"{GROUP}/stopped-for"
 
+# On a Job: into how many processes its run is divided.
+ANNOTATION_PROCESSES: Final = f"{GROUP}/processes"
+
 # Who created an evaluation, and annotations that the front end leaves on it.
 LABEL_CREATED_BY: Final = f"{GROUP}/created-by"
 CREATED_BY_API: Final = "api"

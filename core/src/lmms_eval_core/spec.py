@@ -275,6 +275,11 @@ class EvaluationSpec(Resource):
     )
 
     gpus: Annotated[int, Field(ge=0, le=MAX_GPUS)] = Field(default=1, description="GPUs of the pod; 0 runs on the CPU.")
+    processes: Annotated[int, Field(ge=1, le=MAX_GPUS)] | None = Field(
+        default=None,
+        description="Processes that share the GPUs, each with a copy of the model. Unset: one for each GPU, or one in all where"
+        " modelArgs spread the model over them; status.attempts says how many.",
+    )
     resources: Resources | None = None
     volumes: Annotated[list[Volume], Field(max_length=16), by_key("mountPath")] | None = None
     node_selector: (

@@ -35,6 +35,7 @@ class Attempt(Resource):
 
     number: Number
     job_name: Text
+    processes: Number | None = Field(default=None, description="Processes that share its GPUs.")
     node: Text | None = None
     started_at: Timestamp | None = None
     ended_at: Timestamp | None = None

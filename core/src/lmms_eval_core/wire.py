@@ -105,6 +105,8 @@ class EvaluateRequest(BaseModel):
     force_simple: bool | None = as_in_spec("force_simple")
     process_with_media: bool | None = as_in_spec("process_with_media")
     include_path: str | None = as_in_spec("include_path")
+
+    processes: int | None = as_in_spec("processes")
     resources: Resources | None = as_in_spec("resources")
     volumes: list[Volume] | None = as_in_spec("volumes")
     node_selector: dict[str, str] | None = as_in_spec("node_selector")
@@ -172,6 +174,7 @@ class Attempt(BaseModel):
 
     number: int
     job_name: str | None = None
+    processes: int | None = Field(default=None, description="Processes that shared its GPUs.")
     node: str | None = None
     started_at: str | None = None
     ended_at: str | None = None

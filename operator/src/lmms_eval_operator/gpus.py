@@ -1,7 +1,7 @@
 """How many GPUs a pod asks for, and how many processes share them. Pure arithmetic over the spec; `job` uses it.
 
 lmms-eval's own server starts `accelerate launch` with as many processes as GPUs were asked for. That suits adapters that
-hold one copy of the model per process, and only those:
+hold one copy of the model per process, and only those. `spec.processes` says it; where it does not:
 
     what modelArgs say                                    processes      why
     data_parallel_size D > 1                              T x D          vLLM's adapter wants the world to be exactly that large
@@ -38,11 +38,20 @@ def launch(spec: EvaluationSpec) -> Launch:
     if tensor * data > MAX_GPUS:
         raise CannotRun(f"modelArgs ask for {tensor} x {data} GPUs (tensor x data parallel size); a pod gets at most {MAX_GPUS}")
     gpus = max(spec.gpus, tensor * data) if tensor * data > 1 else spec.gpus
+    if spec.processes is not None:
+        return Launch(gpus, _shared_by(spec.processes, gpus))
     if data > 1:
         return Launch(gpus, tensor * data)
     if tensor > 1 or _spreads(arguments):
         return Launch(gpus, 1)
     return Launch(gpus, max(1, gpus))
+
+
+def _shared_by(processes: int, gpus: int) -> int:
+    # Each takes the GPU of its own number, so that one too many finds none.
+    if processes > max(1, gpus):
+        raise CannotRun(f"spec.processes is {processes}, and the pod gets {gpus} GPUs: a process needs one of its own at least")
+    return processes
 
 
 def _size(arguments: Mapping[str, Scalar], spellings: tuple[str, ...]) -> int:

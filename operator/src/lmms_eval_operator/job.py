@@ -55,6 +55,7 @@ def job(evaluation: LMMEvaluation, *, attempt: int, slot: int, settings: Setting
         "metadata": {
             "name": names.job_name(evaluation=metadata.name, uid=metadata.uid, attempt=attempt),
             "labels": {**labels, names.LABEL_STATE: STATE_NEW},
+            "annotations": {names.ANNOTATION_PROCESSES: str(launch(evaluation.spec).processes)},
             "ownerReferences": [_owner(evaluation)],
         },
         "spec": {

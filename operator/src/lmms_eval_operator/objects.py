@@ -104,6 +104,7 @@ class Job:
     evaluation: str
     attempt: int
     slot: int
+    processes: int | None = None
     state: str = STATE_NEW
     spent: bool = False
     stopped_for: Reason | None = None
@@ -254,6 +255,7 @@ def job(item: Object) -> Job | None:
         evaluation=name,
         attempt=attempt,
         slot=slot,
+        processes=_number(metadata.get("annotations") or {}, names.ANNOTATION_PROCESSES),
         state=labels.get(names.LABEL_STATE, ""),
         spent=_spent(status),
         stopped_for=Reason(labels[names.LABEL_STOPPED_FOR]) if labels.get(names.LABEL_STOPPED_FOR) in TIMERS else None,

@@ -32,6 +32,7 @@ SUSPECT_SHARE: Final = 0.01
 def running(evaluation: Evaluation, job: Job, now: str) -> list[Operation]:
     """Step 3 of a start. What the reporter of an earlier attempt wrote is cleared."""
     attempt = {"number": job.attempt, "jobName": job.name, "startedAt": now}
+    attempt |= {"processes": job.processes} if job.processes else {}
     return [
         *_unchanged(evaluation),
         *(_remove(field) for field in sorted(evaluation.reported)),

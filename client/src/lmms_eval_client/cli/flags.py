@@ -87,7 +87,7 @@ WRITTEN: Final = (
 ON_THE_QUEUE: Final = frozenset(
     {"priority", "hold", "retries", "ttl_seconds_after_finished", "timeout_seconds", "stall_timeout_seconds"}
 )
-IN_THE_POD: Final = frozenset({"image", "priority_class_name", "runtime_class_name"})
+IN_THE_POD: Final = frozenset({"processes", "image", "priority_class_name", "runtime_class_name"})
 KINDS: Final = {int: (Number, "N"), bool: (YesNo, None)}
 # Of fields that the resource describes by lmms-eval's flag alone.
 # lmms-eval's other name of a flag; its third, -n, is the namespace here, as in kubectl.
