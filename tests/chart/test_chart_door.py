@@ -278,7 +278,8 @@ def test_metrics_and_front_end_can_be_kept_to_some(render: Render) -> None:
 
 
 def test_evaluations_reach_everything_unless_they_are_restricted(render: Render) -> None:
-    assert one(render(), "NetworkPolicy", "lmms-eval-evaluations")["spec"]["policyTypes"] == ["Ingress"]
+    open_: Object = {"networkPolicy": {"evaluations": {"blockedAddresses": []}}}
+    assert one(render(open_), "NetworkPolicy", "lmms-eval-evaluations")["spec"]["policyTypes"] == ["Ingress"]
     hub: Object = {"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"port": 443}]}
     values: Object = {
         "evaluations": {"restrictEgress": True, "egress": [hub]},
@@ -293,6 +294,18 @@ def test_evaluations_reach_everything_unless_they_are_restricted(render: Render)
         store["ports"] == [{"port": 7070}] and store["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "s3"
     )
     assert given == hub
+
+
+def test_model_code_does_not_reach_the_clouds_metadata(render: Render) -> None:
+    spec = one(render(), "NetworkPolicy", "lmms-eval-evaluations")["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    addresses, ports = spec["egress"]
+    (version4, version6, pods) = addresses["to"]
+    assert version4 == {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32", "100.100.100.200/32"]}}
+    assert version6 == {"ipBlock": {"cidr": "::/0", "except": ["fd00:ec2::254/128"]}}
+    assert pods == {"namespaceSelector": {}} and "ports" not in addresses
+    # The metadata service answers at port 80; DNS may be at a link-local address, and the API server at a node's.
+    assert ports.keys() == {"ports"} and [port["port"] for port in ports["ports"]] == [53, 53, 443, 6443]
 
 
 def test_an_external_store_and_no_policies_at_all(render: Render) -> None:
