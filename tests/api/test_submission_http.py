@@ -150,6 +150,7 @@ REFUSED: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ),
     ({"env": [{"name": "A", "secretKeyRef": {}}]}, ("env", 0, "secretKeyRef"), "not permitted"),
     ({"volumes": [{"claim_name": "c", "mount_path": "/etc"}]}, ("volumes", 0), "mount_path is inside a directory"),
+    ({"include_path": "/cache/tasks"}, ("include_path",), "include_path is inside a directory"),
     ({"tolerations": [{"operator": "Equal"}]}, ("tolerations", 0), "needs operator: Exists"),
     ({"tolerations": [{"operator": "Maybe"}]}, ("tolerations", 0, "operator"), "Exists"),
     ({"resources": {"shared_memory": "much"}}, ("resources", "shared_memory"), "give a quantity"),

@@ -11,8 +11,10 @@ import yaml
 from deployment import CHART, ROOT, CommandFailed
 
 import lmms_eval_api.settings as api_settings
+from lmms_eval_core.paths import DOT_SEGMENT, RESERVED_MOUNTS, WRITTEN_BY_RUNS
 from lmms_eval_core.store.settings import StoreSettings
 from lmms_eval_operator.settings import Settings as OperatorSettings
+from lmms_eval_reporter.catalogue import Errand
 
 pytestmark = pytest.mark.integration
 
@@ -200,7 +202,7 @@ def test_the_operator_reads_every_variable_that_it_is_given(render: Render) -> N
     variables = Recorded(environment(render(EVERYTHING), "lmms-eval-operator"))
     settings = OperatorSettings.from_environment(variables)
     # kopf reads POD_ID by itself.
-    assert set(variables) - {"POD_ID"} <= variables.asked
+    assert set(variables) - {"POD_ID"} == variables.asked
     assert settings.evaluator_image == "registry.example.com/team/lmms-eval/evaluator:v9"
     assert settings.reporter_service_account == "lmms-eval-reporter"
     assert settings.store.url == "s3://lmms-eval"
@@ -208,6 +210,11 @@ def test_the_operator_reads_every_variable_that_it_is_given(render: Render) -> N
     assert settings.store.secret == "lmms-eval-store"
     assert settings.cache_claim == "lmms-eval-cache"
     assert settings.default_resources.to_wire() == {"cpu": 2, "memory": "8Gi", "sharedMemory": "2Gi"}
+    assert settings.default_requests.to_wire() == {"memory": "2Gi", "ephemeralStorage": "1Gi"}
+    assert settings.default_limits.to_wire() == {"ephemeralStorage": "200Gi"}
+    assert settings.volume_sizes == {"run": "20Gi", "tmp": "50Gi"}
+    assert settings.reporter_resources == OperatorSettings(namespace="", evaluator_image="", reporter_image="").reporter_resources
+    assert settings.pod_security == {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
     assert settings.default_node_selector == {"gpu": "yes"}
     assert [item.key for item in settings.default_tolerations] == ["gpu"]
     assert {item["name"]: item["value"] for item in settings.default_env} == {
@@ -231,9 +238,77 @@ def test_the_front_end_reads_every_variable_that_it_is_given(render: Render) -> 
     settings = api_settings.from_environment(variables)
     store = StoreSettings.from_environment(variables)
     assert set(variables) <= variables.asked
+    # A pod listens on all of its addresses, and ends within the grace that Kubernetes gives it.
+    assert variables.asked - set(variables) == {"LMMS_EVAL_API_HOST", "LMMS_EVAL_API_SHUTDOWN_SECONDS"}
     assert (settings.auth, settings.root_path, settings.port) == (api_settings.AuthMode.TOKEN, "/lmms-eval", 8000)
     assert (settings.sweep, settings.sweep_interval_seconds, settings.sweep_grace_seconds) == (False, 60, 2592000)
     assert (store.url, store.endpoint) == ("s3://lmms-eval", "http://lmms-eval-s3.team-a.svc:7070")
+
+
+def catalogue_containers(objects: list[Object]) -> tuple[Object, Object]:
+    (job,) = [item for item in objects if item["kind"] == "Job" and "-catalogue-" in item["metadata"]["name"]]
+    spec = job["spec"]["template"]["spec"]
+    return spec["initContainers"][0], spec["containers"][0]
+
+
+def variables_of(container: Object) -> Recorded:
+    return Recorded({item["name"]: item.get("value", "team-a") for item in container["env"]})
+
+
+def test_what_brings_the_catalogue_reads_every_variable_that_it_is_given(render: Render) -> None:
+    variables = variables_of(catalogue_containers(render())[1])
+    Errand.from_environment(variables)
+    assert set(variables) == variables.asked
+
+
+PRIVATE: Object = {**EXTERNAL, "store": {**EXTERNAL["store"], "endpoint": "https://s3.example.com", "caSecret": "authority"}}
+
+
+def test_a_private_authority_of_the_store_reaches_whoever_reads_and_writes_there(render: Render) -> None:
+    objects = render(PRIVATE)
+    assert environment(objects, "lmms-eval-operator")["LMMS_EVAL_STORE_CA_SECRET"] == "authority"
+    api = one(objects, "Deployment", "lmms-eval-api")["spec"]["template"]["spec"]
+    (front_end,), reporter = api["containers"], catalogue_containers(objects)[1]
+    volume = {"name": "store-ca", "secret": {"secretName": "authority"}}
+    assert volume in api["volumes"] and json.dumps(objects).count(json.dumps(volume)) == 2
+    for container in (front_end, reporter):
+        file = StoreSettings.from_environment(variables_of(container)).ca_file
+        assert file is not None and file.name == "ca.crt"
+        assert {"name": "store-ca", "mountPath": str(file.parent), "readOnly": True} in container["volumeMounts"]
+    assert "store-ca" not in json.dumps(render())
+
+
+def test_tasks_of_the_releases_own_folder_are_in_the_catalogue(render: Render) -> None:
+    volumes = [{"claimName": "tasks", "mountPath": "/data"}]
+    objects = render({"evaluator": {"includePath": "/data/tasks", "volumes": volumes}})
+    settings = OperatorSettings.from_environment(environment(objects, "lmms-eval-operator"))
+    assert settings.include_path == "/data/tasks"
+    assert [volume.to_wire() for volume in settings.default_volumes] == [{**volumes[0], "readOnly": True}]
+    evaluator, _ = catalogue_containers(objects)
+    assert variables_of(evaluator)["LMMS_EVAL_INCLUDE_PATH"] == "/data/tasks"
+    assert {"name": "user-0", "mountPath": "/data", "readOnly": True} in evaluator["volumeMounts"]
+
+
+def test_the_cluster_may_say_who_pods_run_as(render: Render) -> None:
+    objects = render({"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}})
+    for spec in pod_specs(objects):
+        assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    settings = OperatorSettings.from_environment(environment(objects, "lmms-eval-operator"))
+    assert settings.pod_security == {}
+    given = OperatorSettings.from_environment(
+        environment(render({"podSecurityContext": {"fsGroup": 1000680000}}), "lmms-eval-operator")
+    )
+    assert given.pod_security["fsGroup"] == 1000680000
+
+
+def test_every_container_can_meet_a_quota_on_cpu_limits(render: Render) -> None:
+    bounded: Object = {"resources": {"limits": {"cpu": "1"}}}
+    rooms = {name: bounded for name in ("operator", "api", "catalogue", "reporter", "hooks")}
+    objects = render({**rooms, "store": {"embedded": bounded}, "evaluator": {"limits": {"cpu": "8"}}})
+    assert all("cpu" in container["resources"]["limits"] for container in containers(objects))
+    settings = OperatorSettings.from_environment(environment(objects, "lmms-eval-operator"))
+    assert settings.default_limits.cpu == "8"
+    assert settings.reporter_resources["limits"] == {"cpu": "1", "memory": "512Mi"}
 
 
 @pytest.mark.parametrize(("values", "secret"), [({}, "lmms-eval-store"), (EXTERNAL, "bucket")])
@@ -334,6 +409,9 @@ REFUSED = [
     ({"policies": {"secrets": ["a'b"]}}, "at '/policies/secrets/0': "),
     ({"policies": {"images": ["*/x"]}}, "at '/policies/images/0': "),
     ({"evaluator": {"resources": {"cpu": "lots"}}}, "at '/evaluator/resources/cpu': 'lots' does not match pattern"),
+    ({"evaluator": {"includePath": "/cache/tasks"}}, "at '/evaluator/includePath': "),
+    ({"evaluator": {"volumes": [{"claimName": "a", "mountPath": "/tmp/a"}]}}, "at '/evaluator/volumes/0/mountPath': "),
+    ({"podSecurityContext": {"runAsRoot": True}}, "additional properties 'runAsRoot' not allowed"),
     ({"cache": {"size": "big"}}, "at '/cache/size': "),
     ({"store": {"url": "http://bucket"}}, "at '/store/url': "),
     ({"store": {"embedded": {"enabled": False}}}, "store.url is needed where store.embedded.enabled is false"),
@@ -357,13 +435,20 @@ def test_the_schema_and_the_values_name_the_same_things() -> None:
     assert set(names_of(schema, values, schema["$defs"])) == {"/global"}
 
 
+def test_the_schema_refuses_the_folders_that_core_refuses() -> None:
+    evaluator = json.loads((CHART / "values.schema.json").read_text())["properties"]["evaluator"]["properties"]
+    mount = evaluator["volumes"]["items"]["properties"]["mountPath"]
+    assert evaluator["includePath"]["not"]["pattern"] == f"{WRITTEN_BY_RUNS}|{DOT_SEGMENT}"
+    assert mount["not"]["pattern"] == f"{RESERVED_MOUNTS}|{DOT_SEGMENT}"
+
+
 def names_of(node: Object, value: Any, definitions: Object, path: str = "") -> Iterator[str]:
     """Paths that the schema knows and the values do not; the schema itself refuses the other way round."""
     node = {**definitions[node["$ref"].rsplit("/", 1)[1]], **node} if "$ref" in node else node
     for name, child in node.get("properties", {}).items():
         if name in value:
             yield from names_of(child, value[name] or {}, definitions, f"{path}/{name}")
-        elif not path.endswith("/resources"):
+        elif not path.endswith(("/resources", "/evaluator/requests", "/evaluator/limits")):
             yield f"{path}/{name}"
 
 

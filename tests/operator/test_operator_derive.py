@@ -392,7 +392,9 @@ def test_what_the_cluster_did_is_tried_again(job: Job | None, pods: tuple[Pod, .
     ],
 )
 def test_an_eviction_for_what_the_pod_wrote_itself_would_come_again(said: str) -> None:
-    assert again(R, ended(R, 137, reason="Evicted", message=said), job=job_of(R)) == (Phase.FAILED, Reason.EVICTED, None)
+    evicted = ended(R, 137, reason="Evicted", message=said)
+    assert again(R, evicted, job=job_of(R)) == (Phase.FAILED, Reason.EVICTED, None)
+    assert derive(R, job_of(R), [evicted]).message.endswith("raise spec.resources.ephemeralStorage")
 
 
 def test_out_of_memory_is_not_tried_again() -> None:

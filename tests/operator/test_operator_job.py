@@ -10,11 +10,12 @@ from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.paths import CACHE_DIRECTORY, PRIVATE_CACHES
 from lmms_eval_core.run import RunInput
-from lmms_eval_core.spec import EvaluationSpec, Resources, Toleration
+from lmms_eval_core.spec import EvaluationSpec, Resources, Toleration, Volume
 from lmms_eval_operator import objects
 from lmms_eval_operator.gpus import CannotRun, Launch, launch
 from lmms_eval_operator.job import STAY, job, literal
 from lmms_eval_operator.settings import Settings, Store
+from lmms_eval_reporter.settings import Settings as ReporterSettings
 
 SETTINGS = Settings(namespace="team", evaluator_image="evaluator:1", reporter_image="reporter:1")
 UID = "0f4c6a1e-9d3b-4c2f-8a57-1c2d3e4f5a6b"
@@ -196,6 +197,113 @@ def test_a_run_has_a_folder_of_its_own_that_goes_with_its_pod() -> None:
     assert {"name": "run", "emptyDir": {}} in pod()["volumes"]
     directory = environment(evaluator())["LMMS_EVAL_RUN_DIRECTORY"]
     assert {"name": "run", "mountPath": directory} in evaluator()["volumeMounts"]
+
+
+RELEASE = replace(
+    SETTINGS,
+    default_requests=Resources(memory="2Gi", ephemeral_storage="1Gi"),
+    default_limits=Resources(ephemeral_storage="200Gi"),
+    volume_sizes={"run": "20Gi", "tmp": "50Gi"},
+)
+
+
+def sizes(settings: Settings, **spec: Any) -> dict[str, Any]:
+    return {volume["name"]: volume["emptyDir"].get("sizeLimit") for volume in pod(settings, **spec)["volumes"][:2]}
+
+
+def test_a_run_that_asks_for_nothing_is_bounded_and_placed_by_the_release() -> None:
+    requests, limits = {"memory": "2Gi", "ephemeral-storage": "1Gi"}, {"ephemeral-storage": "200Gi"}
+    assert evaluator(RELEASE, gpus=0)["resources"] == {"requests": requests, "limits": limits}
+    assert sizes(RELEASE) == {"run": "20Gi", "tmp": "50Gi"}
+    assert sizes(RELEASE, resources={"ephemeralStorage": "500Gi"}) == {"run": "500Gi", "tmp": "500Gi"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit", "expected"),
+    [
+        (None, None, None),
+        (None, "8", "8"),
+        ("4", "8", "8"),
+        ("16", "8", "16"),
+        ("500m", "1", "1"),
+        ("1500m", "1", "1500m"),
+        (2, "0.5", "2"),
+    ],
+)
+def test_a_cpu_limit_is_the_releases_and_no_less_than_is_asked_for(asked: Any, limit: str | None, expected: str | None) -> None:
+    settings = replace(SETTINGS, default_limits=Resources(cpu=limit))
+    resources = evaluator(settings, gpus=0, **({"resources": {"cpu": asked}} if asked else {}))["resources"]
+    assert resources["limits"].get("cpu") == expected
+    assert resources["requests"].get("cpu") == (str(asked) if asked else None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit", "larger"), [("1Gi", "900M", "1Gi"), ("1Gi", "2G", "2G"), ("3Ti", "1T", "3Ti"), ("5k", "1Ki", "5k")]
+)
+def test_quantities_are_compared_as_amounts(asked: str, limit: str, larger: str) -> None:
+    settings = replace(SETTINGS, default_requests=Resources(memory=asked), default_limits=Resources(memory=limit))
+    assert evaluator(settings)["resources"]["limits"]["memory"] == larger
+
+
+def test_every_container_of_the_pod_meets_a_quota_on_cpu_limits() -> None:
+    quota = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+    settings = replace(RELEASE, default_limits=Resources(cpu="4", memory="8Gi"), reporter_resources=quota)
+    assert reporter(settings)["resources"] == quota
+    assert evaluator(settings)["resources"]["limits"].items() >= {"cpu": "4", "memory": "8Gi"}.items()
+
+
+def test_the_cluster_may_say_who_a_pod_runs_as() -> None:
+    assert pod()["securityContext"].items() >= {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}.items()
+    left = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert pod(replace(SETTINGS, pod_security={}))["securityContext"] == left
+    given = pod(replace(SETTINGS, pod_security={"fsGroup": 7}))["securityContext"]
+    assert given == {**left, "fsGroup": 7, "fsGroupChangePolicy": "OnRootMismatch"}
+
+
+def test_a_private_authority_of_the_store_reaches_the_reporter_alone() -> None:
+    settings = replace(SETTINGS, store=Store(url="s3://bucket", ca_secret="ca"))
+    assert environment(reporter(settings))["LMMS_EVAL_STORE_CA_FILE"] == "/var/run/secrets/lmms-eval-store/ca.crt"
+    mount = {"name": "store-ca", "mountPath": "/var/run/secrets/lmms-eval-store", "readOnly": True}
+    assert mount in reporter(settings)["volumeMounts"] and mount not in evaluator(settings)["volumeMounts"]
+    assert {"name": "store-ca", "secret": {"secretName": "ca"}} in pod(settings)["volumes"]
+    assert "LMMS_EVAL_STORE_CA_FILE" not in environment(reporter()) and "store-ca" not in str(pod())
+
+
+class Recorded(dict[str, str]):
+    """An environment that remembers which variables were asked for."""
+
+    def __init__(self, container: Any) -> None:
+        super().__init__({name: str(value).replace("$$", "$") for name, value in environment(container).items()})
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: str) -> str:
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+
+def test_the_reporter_reads_what_it_is_given_and_is_given_what_it_reads() -> None:
+    store = Store(url="s3://bucket", endpoint="https://s3.example.com", region="eu", ca_secret="ca")
+    variables = Recorded(reporter(replace(SETTINGS, store=store)))
+    ReporterSettings.from_environment(variables)
+    assert set(variables) <= variables.asked
+    # What is left of the pod's grace, which is fixed as well.
+    assert variables.asked - set(variables) == {"LMMS_EVAL_REPORTER_GRACE_SECONDS"}
+
+
+def test_the_release_may_bring_tasks_and_volumes_for_evaluations_that_name_none() -> None:
+    ours = (Volume(claim_name="tasks", mount_path="/data"), Volume(claim_name="more", mount_path="/more"))
+    settings = replace(SETTINGS, include_path="/data/tasks", default_volumes=ours)
+    assert given(evaluator(settings)).harness.include_path == "/data/tasks"
+    assert given(evaluator(settings, includePath="/own")).harness.include_path == "/own"
+    own = [{"claimName": "own", "mountPath": "/data", "readOnly": False}]
+    mounts = evaluator(settings, volumes=own)["volumeMounts"][-2:]
+    assert [(mount["mountPath"], mount["readOnly"]) for mount in mounts] == [("/data", False), ("/more", True)]
+    claims = [volume["persistentVolumeClaim"]["claimName"] for volume in pod(settings, volumes=own)["volumes"][-2:]]
+    assert claims == ["own", "more"]
 
 
 def test_volumes_of_the_user_and_the_cache() -> None:

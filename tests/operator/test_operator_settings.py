@@ -27,6 +27,14 @@ def test_everything_can_be_set() -> None:
         STORE_ENDPOINT="http://s3",
         STORE_REGION="eu",
         STORE_SECRET="sec",
+        STORE_CA_SECRET="ca",
+        DEFAULT_REQUESTS='{"memory": "2Gi"}',
+        DEFAULT_LIMITS='{"cpu": 8}',
+        VOLUME_SIZES='{"run": "1Gi", "tmp": "2Gi"}',
+        REPORTER_RESOURCES='{"limits": {"cpu": "1"}}',
+        POD_SECURITY="{}",
+        INCLUDE_PATH="/data/tasks",
+        DEFAULT_VOLUMES='[{"claimName": "a", "mountPath": "/data"}]',
         CACHE_CLAIM="cache",
         DEFAULT_RESOURCES='{"cpu": 2, "memory": "8Gi", "sharedMemory": "1Gi"}',
         DEFAULT_ENV='[{"name": "A", "value": "b"}]',
@@ -41,7 +49,13 @@ def test_everything_can_be_set() -> None:
         LOG_LEVEL="debug",
     )
     assert (settings.concurrency, settings.image_pull_secrets, settings.gpu_resource) == (2, ("a", "b"), "amd.com/gpu")
-    assert settings.store == Store(url="s3://b/p", endpoint="http://s3", region="eu", secret="sec")
+    assert settings.store == Store(url="s3://b/p", endpoint="http://s3", region="eu", secret="sec", ca_secret="ca")
+    assert (settings.default_requests.memory, settings.default_limits.cpu) == ("2Gi", 8)
+    assert (settings.volume_sizes, settings.reporter_resources) == ({"run": "1Gi", "tmp": "2Gi"}, {"limits": {"cpu": "1"}})
+    assert (settings.pod_security, settings.include_path) == ({}, "/data/tasks")
+    assert [(volume.claim_name, volume.mount_path, volume.read_only) for volume in settings.default_volumes] == [
+        ("a", "/data", True)
+    ]
     assert (settings.default_resources.cpu, settings.default_resources.shared_memory) == (2, "1Gi")
     assert (settings.default_env, settings.default_node_selector) == (({"name": "A", "value": "b"},), {"a": "b"})
     assert (settings.pod_labels, settings.pod_annotations) == ({"team": "a"}, {"sidecar.istio.io/inject": "false"})
@@ -62,6 +76,8 @@ def test_everything_can_be_set() -> None:
         ("DEFAULT_ENV", '{"a": 1}'),
         ("DEFAULT_TOLERATIONS", "[1]"),
         ("IMAGE_PULL_SECRETS", '"a"'),
+        ("INCLUDE_PATH", "/cache/tasks"),
+        ("POD_SECURITY", '{"fsGroup": "many"}'),
     ],
 )
 def test_a_wrong_variable_is_named(variable: str, value: str) -> None:

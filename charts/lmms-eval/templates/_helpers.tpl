@@ -39,11 +39,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- /* Security of every pod and container: Pod Security "restricted", and a read-only root file system. */ -}}
 {{- define "lmms-eval.podSecurityContext" -}}
 runAsNonRoot: true
-runAsUser: 1000
-runAsGroup: 1000
-fsGroup: 1000
+{{- range $name, $value := include "lmms-eval.podSecurity" . | fromJson }}
+{{ $name }}: {{ int64 $value }}
+{{- end }}
+{{- if hasKey (include "lmms-eval.podSecurity" . | fromJson) "fsGroup" }}
 fsGroupChangePolicy: OnRootMismatch
+{{- end }}
 seccompProfile: { type: RuntimeDefault }
+{{- end -}}
+
+{{- /* Of podSecurityContext what is set, as JSON: the cluster decides on the rest. */ -}}
+{{- define "lmms-eval.podSecurity" -}}
+{{- $set := dict -}}
+{{- range $name, $value := .Values.podSecurityContext -}}
+{{- if not (kindIs "invalid" $value) -}}
+{{- $set = set $set $name (int64 $value) -}}
+{{- end -}}
+{{- end -}}
+{{ toJson $set }}
 {{- end -}}
 
 {{- define "lmms-eval.securityContext" -}}
@@ -95,6 +108,23 @@ http://{{ include "lmms-eval.fullname" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{- else -}}
 {{ .Values.store.endpoint }}
 {{- end -}}
+{{- end -}}
+
+{{- /* Authority of an external store's certificate: the file that the programs read, its mount and its volume. */ -}}
+{{- define "lmms-eval.storeCaFile" -}}
+{{ ternary "/var/run/lmms-eval/store-ca/ca.crt" "" (not (empty .Values.store.caSecret)) }}
+{{- end -}}
+
+{{- define "lmms-eval.storeCaMount" -}}
+{{- if .Values.store.caSecret }}
+- { name: store-ca, mountPath: /var/run/lmms-eval/store-ca, readOnly: true }
+{{- end }}
+{{- end -}}
+
+{{- define "lmms-eval.storeCaVolume" -}}
+{{- with .Values.store.caSecret }}
+- { name: store-ca, secret: { secretName: {{ . }} } }
+{{- end }}
 {{- end -}}
 
 {{- define "lmms-eval.cacheClaim" -}}

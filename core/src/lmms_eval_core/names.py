@@ -47,6 +47,8 @@ OPERATOR_LEASE: Final = "lmms-eval-operator"
 # Environment variables of the evaluator pod.
 ENV_RUN: Final = "LMMS_EVAL_RUN"
 ENV_RUN_DIRECTORY: Final = "LMMS_EVAL_RUN_DIRECTORY"
+# Where the catalogue looks for tasks besides lmms-eval's own.
+ENV_INCLUDE_PATH: Final = "LMMS_EVAL_INCLUDE_PATH"
 # "0" switches off what makes a start shorter; for whoever looks for a fault, and for the benchmark.
 ENV_WARM_START: Final = "LMMS_EVAL_WARM_START"
 ENV_READ_AHEAD: Final = "LMMS_EVAL_READ_AHEAD"

@@ -166,7 +166,8 @@ def _ended(evaluation: Evaluation, job: Job | None, pod: Pod) -> Verdict:
         return _runners_own(evaluation, job, by_exit_code(code).reason, facts)
     reason, story = _disrupted(job, pod)
     own_fault = reason is Reason.EVICTED and any(words in story.lower() for words in OWN_DISK)
-    return _end(evaluation, job, reason, f"{story}{_exit(code)}{_on(pod.node)}", facts, own_fault=own_fault)
+    advice = "; raise spec.resources.ephemeralStorage" if own_fault else ""
+    return _end(evaluation, job, reason, f"{story}{_exit(code)}{_on(pod.node)}{advice}", facts, own_fault=own_fault)
 
 
 def _out_of_memory(pod: Pod) -> tuple[Reason, str]:

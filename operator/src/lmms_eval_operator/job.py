@@ -5,23 +5,24 @@ from our own image, has both, starts first and ends last. They share the run dir
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.paths import CACHE_DIRECTORY, TEMPORARY_DIRECTORY, include_path_problem, private_caches
 from lmms_eval_core.run import RUN_DIRECTORY, Harness, RunInput
-from lmms_eval_core.spec import REMOTE_CODE_ARG, EnvVar, EvaluationSpec, Resources
-from lmms_eval_operator.gpus import CannotRun, Launch, launch
+from lmms_eval_core.spec import REMOTE_CODE_ARG, EnvVar, EvaluationSpec, Volume
+from lmms_eval_operator.gpus import CannotRun, launch
 from lmms_eval_operator.objects import STATE_NEW
+from lmms_eval_operator.resources import container_resources, own_volume, shared_memory
 from lmms_eval_operator.settings import Settings
 
 GRACE_SECONDS: Final = 60
-USER: Final = 1000
 # Not beneath the run directory: in most images /var/run is a link to /run.
 TOKEN_DIRECTORY: Final = "/var/run/secrets/lmms-eval"
 TOKEN_SECONDS: Final = 3600
+STORE_CA_DIRECTORY: Final = "/var/run/secrets/lmms-eval-store"
 # Linux refuses a longer environment variable.
 MAX_RUN_INPUT: Final = 120 * 1024
 # Evicting a run to save a node throws hours of GPU time away.
@@ -30,10 +31,6 @@ LOCKED_DOWN: Final[Object] = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
-}
-REPORTER_RESOURCES: Final[Object] = {
-    "requests": {"cpu": "50m", "memory": "128Mi"},
-    "limits": {"memory": "512Mi"},
 }
 
 
@@ -82,7 +79,7 @@ def run_input(evaluation: LMMEvaluation, *, attempt: int, settings: Settings) ->
         name=metadata.name,
         uid=metadata.uid,
         attempt=attempt,
-        harness=_harness(spec),
+        harness=_harness(spec, settings),
         processes=resources.processes,
         gpus=resources.gpus,
         image=spec.image or settings.evaluator_image,
@@ -92,11 +89,12 @@ def run_input(evaluation: LMMEvaluation, *, attempt: int, settings: Settings) ->
     )
 
 
-def _harness(spec: EvaluationSpec) -> Harness:
+def _harness(spec: EvaluationSpec, settings: Settings) -> Harness:
     # Admission refuses it too, of what was created since it knows of that.
     if spec.include_path and (problem := include_path_problem(spec.include_path)):
         raise CannotRun(f"includePath {problem}")
-    given = spec.model_dump(include=set(Harness.model_fields), exclude_none=True)
+    defaults = {"include_path": settings.include_path} if settings.include_path else {}
+    given = defaults | spec.model_dump(include=set(Harness.model_fields), exclude_none=True)
     if spec.trust_remote_code:
         given["model_args"] = {**(spec.model_args or {}), REMOTE_CODE_ARG: True}
     return Harness(**given)
@@ -129,7 +127,7 @@ def _pod(evaluation: LMMEvaluation, attempt: int, settings: Settings) -> Object:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": _pod_security(),
+        "securityContext": _pod_security(settings),
         "initContainers": [_reporter(given, settings)],
         "containers": [_evaluator(spec, given, settings)],
         "volumes": _volumes(spec, settings),
@@ -137,15 +135,9 @@ def _pod(evaluation: LMMEvaluation, attempt: int, settings: Settings) -> Object:
     }
 
 
-def _pod_security() -> Object:
-    return {
-        "runAsNonRoot": True,
-        "runAsUser": USER,
-        "runAsGroup": USER,
-        "fsGroup": USER,
-        "fsGroupChangePolicy": "OnRootMismatch",
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
+def _pod_security(settings: Settings) -> Object:
+    change = {"fsGroupChangePolicy": "OnRootMismatch"} if "fsGroup" in settings.pod_security else {}
+    return {"runAsNonRoot": True, **settings.pod_security, **change, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
 def _evaluator(spec: EvaluationSpec, given: RunInput, settings: Settings) -> Object:
@@ -164,10 +156,10 @@ def _evaluator(spec: EvaluationSpec, given: RunInput, settings: Settings) -> Obj
         "image": given.image,
         "imagePullPolicy": settings.image_pull_policy,
         "securityContext": LOCKED_DOWN,
-        "resources": _resources(_with_defaults(spec, settings), launch(spec), settings),
+        "resources": container_resources(spec, settings, gpus=given.gpus),
         # Ours come last, and so win: the pod's own wiring is nobody's to change.
         "env": [*(environment[name] for name in environment if name not in own), *_env(own)],
-        "volumeMounts": [*_mounts(mounts), *_user_mounts(spec)],
+        "volumeMounts": [*_mounts(mounts), *_user_mounts(spec, settings)],
     }
 
 
@@ -179,6 +171,7 @@ def _reporter(given: RunInput, settings: Settings) -> Object:
         "LMMS_EVAL_STORE_URL": store.url,
         "LMMS_EVAL_STORE_ENDPOINT": store.endpoint,
         "LMMS_EVAL_STORE_REGION": store.region,
+        "LMMS_EVAL_STORE_CA_FILE": f"{STORE_CA_DIRECTORY}/ca.crt" if store.ca_secret else "",
         "LMMS_EVAL_REPORTER_TOKEN_FILE": f"{TOKEN_DIRECTORY}/token",
         "LMMS_EVAL_REPORTER_CA_FILE": f"{TOKEN_DIRECTORY}/ca.crt",
     }
@@ -188,12 +181,13 @@ def _reporter(given: RunInput, settings: Settings) -> Object:
         "image": settings.reporter_image,
         "imagePullPolicy": settings.image_pull_policy,
         "securityContext": LOCKED_DOWN,
-        "resources": REPORTER_RESOURCES,
+        "resources": settings.reporter_resources,
         "env": _env({name: value for name, value in own.items() if value}),
         "envFrom": [{"secretRef": {"name": store.secret}}] if store.secret else [],
         "volumeMounts": [
             *_mounts([("run", str(RUN_DIRECTORY)), ("reporter-tmp", "/tmp")]),
             {"name": "token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},
+            *([{"name": "store-ca", "mountPath": STORE_CA_DIRECTORY, "readOnly": True}] if store.ca_secret else []),
         ],
         "startupProbe": {
             "exec": {"command": ["python", "-m", "lmms_eval_reporter.probe"]},
@@ -231,45 +225,38 @@ def _mounts(mounts: list[tuple[str, str]]) -> list[Object]:
     return [{"name": name, "mountPath": path} for name, path in mounts]
 
 
-def _user_mounts(spec: EvaluationSpec) -> list[Object]:
+def _user_mounts(spec: EvaluationSpec, settings: Settings) -> list[Object]:
     return [
         {"name": f"user-{index}", "mountPath": volume.mount_path, "readOnly": volume.read_only}
-        for index, volume in enumerate(spec.volumes or ())
+        for index, volume in enumerate(_user_volumes(spec, settings))
     ]
 
 
-def _with_defaults(spec: EvaluationSpec, settings: Settings) -> Resources:
-    given = spec.resources.model_dump(exclude_none=True) if spec.resources else {}
-    return settings.default_resources.model_copy(update=given)
-
-
-def _resources(wanted: Resources, resources: Launch, settings: Settings) -> Object:
-    """Memory and disk are limits as well: beyond them the run is ended and not its neighbours. CPU is not: idle cores help."""
-    bounded: dict[str, Any] = {"memory": wanted.memory, "ephemeral-storage": wanted.ephemeral_storage}
-    if resources.gpus:
-        bounded[settings.gpu_resource] = resources.gpus
-    limits = {name: str(value) for name, value in bounded.items() if value is not None}
-    cpu = {"cpu": str(wanted.cpu)} if wanted.cpu is not None else {}
-    return {"requests": {**cpu, **limits}, "limits": limits}
+def _user_volumes(spec: EvaluationSpec, settings: Settings) -> list[Volume]:
+    """Those of the evaluation, and of the release where it has nothing at their path."""
+    own = spec.volumes or []
+    taken = {volume.mount_path for volume in own}
+    return [*own, *(volume for volume in settings.default_volumes if volume.mount_path not in taken)]
 
 
 def _volumes(spec: EvaluationSpec, settings: Settings) -> list[Object]:
-    shared_memory = _with_defaults(spec, settings).shared_memory
-    limit = {"sizeLimit": str(shared_memory)} if shared_memory is not None else {}
+    authority = settings.store.ca_secret
     cache = {"persistentVolumeClaim": {"claimName": settings.cache_claim}} if settings.cache_claim else {"emptyDir": {}}
     return [
-        {"name": "run", "emptyDir": {}},
-        {"name": "tmp", "emptyDir": {}},
+        {"name": "run", "emptyDir": own_volume("run", spec, settings)},
+        {"name": "tmp", "emptyDir": own_volume("tmp", spec, settings)},
         {"name": "reporter-tmp", "emptyDir": {}},
         {"name": "cache", **cache},
-        {"name": "dshm", "emptyDir": {"medium": "Memory", **limit}},
+        {"name": "dshm", "emptyDir": shared_memory(spec, settings)},
         {"name": "token", "projected": {"sources": _identity()}},
-        *(_user_volume(index, volume.claim_name, volume.read_only) for index, volume in enumerate(spec.volumes or ())),
+        *([{"name": "store-ca", "secret": {"secretName": authority}}] if authority else []),
+        *(_user_volume(index, volume) for index, volume in enumerate(_user_volumes(spec, settings))),
     ]
 
 
-def _user_volume(index: int, claim: str, read_only: bool) -> Object:
-    return {"name": f"user-{index}", "persistentVolumeClaim": {"claimName": claim, "readOnly": read_only}}
+def _user_volume(index: int, volume: Volume) -> Object:
+    claim = {"claimName": volume.claim_name, "readOnly": volume.read_only}
+    return {"name": f"user-{index}", "persistentVolumeClaim": claim}
 
 
 def _identity() -> list[Object]:

@@ -3,14 +3,20 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.spec import Resources, Toleration
+from lmms_eval_core.paths import include_path_problem
+from lmms_eval_core.spec import Resources, Toleration, Volume
 
 PREFIX = "LMMS_EVAL_"
+REPORTER_RESOURCES: Final[Mapping[str, Any]] = {
+    "requests": {"cpu": "50m", "memory": "128Mi"},
+    "limits": {"memory": "512Mi"},
+}
+POD_SECURITY: Final[Mapping[str, int]] = {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
 
 
 class InvalidSettings(Exception):
@@ -32,6 +38,9 @@ class Store:
 
     secret: str = ""
     """Secret whose keys become the reporter's environment (AWS_ACCESS_KEY_ID, ...); empty if the platform gives credentials."""
+
+    ca_secret: str = ""
+    """Secret whose key ca.crt is the authority of the endpoint's certificate; empty if the system's authorities do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +77,28 @@ class Settings:
     """PersistentVolumeClaim for models and data sets (HF_HOME); empty: a new, empty directory for every run."""
 
     default_resources: Resources = field(default_factory=Resources)
-    """What `spec.resources` does not say."""
+    """What `spec.resources` does not say: request, and limit but for the CPU."""
+
+    default_requests: Resources = field(default_factory=Resources)
+    """Requests where neither says anything."""
+
+    default_limits: Resources = field(default_factory=Resources)
+    """Limits where neither says anything, and of the CPU; raised where more is asked for."""
+
+    volume_sizes: Mapping[str, str | int] = field(default_factory=dict)
+    """Sizes of the volumes `run` and `tmp` of a pod, where the evaluation asks for no disk."""
+
+    reporter_resources: Mapping[str, Any] = field(default_factory=lambda: REPORTER_RESOURCES)
+    """Requests and limits of the sidecar."""
+
+    pod_security: Mapping[str, int] = field(default_factory=lambda: POD_SECURITY)
+    """Who evaluation pods run as; empty where the cluster says (OpenShift)."""
+
+    include_path: str = ""
+    """Folder of custom tasks for evaluations that name none."""
+
+    default_volumes: tuple[Volume, ...] = ()
+    """Mounted into every evaluation; one of the evaluation's own at the same path wins."""
 
     default_env: tuple[Object, ...] = ()
     """EnvVars of every evaluator: proxy, certificate authority, hub endpoint."""
@@ -121,9 +151,17 @@ class Settings:
                 endpoint=read.text("STORE_ENDPOINT", ""),
                 region=read.text("STORE_REGION", ""),
                 secret=read.text("STORE_SECRET", ""),
+                ca_secret=read.text("STORE_CA_SECRET", ""),
             ),
             cache_claim=read.text("CACHE_CLAIM", ""),
             default_resources=read.json("DEFAULT_RESOURCES", Resources, Resources()),
+            default_requests=read.json("DEFAULT_REQUESTS", Resources, Resources()),
+            default_limits=read.json("DEFAULT_LIMITS", Resources, Resources()),
+            volume_sizes=read.json("VOLUME_SIZES", dict[str, str | int], {}),
+            reporter_resources=read.json("REPORTER_RESOURCES", dict[str, Any], REPORTER_RESOURCES),
+            pod_security=read.json("POD_SECURITY", dict[str, int], POD_SECURITY),
+            include_path=read.folder_of_tasks("INCLUDE_PATH"),
+            default_volumes=read.json("DEFAULT_VOLUMES", tuple[Volume, ...], ()),
             default_env=read.json("DEFAULT_ENV", tuple[dict[str, Any], ...], ()),
             default_node_selector=read.json("DEFAULT_NODE_SELECTOR", dict[str, str], {}),
             default_tolerations=read.json("DEFAULT_TOLERATIONS", tuple[Toleration, ...], ()),
@@ -155,6 +193,12 @@ class _Reader:
         if not value.isdecimal() or int(value) < minimum:
             raise InvalidSettings(f"{PREFIX}{name} must be a whole number of at least {minimum}, and is {value!r}")
         return int(value)
+
+    def folder_of_tasks(self, name: str) -> str:
+        path = self.text(name, "")
+        if path and (problem := include_path_problem(path)):
+            raise InvalidSettings(f"{PREFIX}{name} {problem}")
+        return path
 
     def json(self, name: str, kind: Any, default: Any) -> Any:
         value = self._environment.get(PREFIX + name, "")

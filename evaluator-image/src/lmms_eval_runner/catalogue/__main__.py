@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from lmms_eval_core.catalogue import CATALOGUE_FILE, Catalogue
-from lmms_eval_core.names import ENV_RUN_DIRECTORY
+from lmms_eval_core.names import ENV_INCLUDE_PATH, ENV_RUN_DIRECTORY
 from lmms_eval_core.run import RUN_DIRECTORY, write_atomically
 from lmms_eval_runner import warm_start
 from lmms_eval_runner.judge import PACKAGES, versions
@@ -24,7 +24,8 @@ def main() -> int:
     os.environ.update(ONE_THREAD)
     warm_start.take(warm_start.parse_yaml_in_c)
     started = time.monotonic()
-    catalogue = Catalogue(versions=versions(PACKAGES), tasks=known_tasks(), models=known_models())
+    tasks = known_tasks(os.environ.get(ENV_INCLUDE_PATH, ""))
+    catalogue = Catalogue(versions=versions(PACKAGES), tasks=tasks, models=known_models())
     write_atomically(Path(os.environ.get(ENV_RUN_DIRECTORY) or RUN_DIRECTORY) / CATALOGUE_FILE, catalogue.to_json())
     usable = sum(model.unavailable is None for model in catalogue.models)
     counts = f"{len(catalogue.tasks)} tasks, {len(catalogue.models)} models, {usable} of them usable"

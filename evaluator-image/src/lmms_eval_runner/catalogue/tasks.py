@@ -11,12 +11,12 @@ _KINDS: Final = {"group": TaskKind.GROUP, "tag": TaskKind.TAG}
 _NO_FILE: Final = -1
 
 
-def known_tasks() -> list[KnownTask]:
-    """As `TaskManager` knows them, in its order."""
+def known_tasks(include_path: str = "") -> list[KnownTask]:
+    """As `TaskManager` knows them, in its order; with those of a folder beside its own."""
     from lmms_eval.tasks import TaskManager
     from lmms_eval.utils import load_yaml_config
 
-    manager = TaskManager()
+    manager = TaskManager(include_path=include_path or None)
     found = []
     for name in manager.all_tasks:
         entry = manager.task_index[name]
