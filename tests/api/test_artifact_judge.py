@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_api.artifacts.judge import Criteria, Filter, criteria, is_empty, is_wrong, verdict
+from lmms_eval_api.artifacts.judge import Criteria, Filter, Selection, criteria, is_empty, is_wrong, verdict
+from lmms_eval_api.artifacts.results import Results, read
+from lmms_eval_core.results import InvalidResults
 
 RESULTS: dict[str, Any] = {
     "results": {
@@ -81,13 +83,13 @@ def test_a_sample_is_empty_when_all_answers_are(sample: Any, empty: bool | None)
 
 
 def test_lines_are_judged() -> None:
-    wrong, empty = verdict(Filter.WRONG, ASR), verdict(Filter.EMPTY, None)
-    assert wrong and empty and verdict(None, ASR) is None
+    wrong, empty = verdict(Selection(Filter.WRONG, ASR)), verdict(Selection(Filter.EMPTY))
+    assert wrong and empty and verdict(Selection(None, ASR)) is None
     line = json.dumps({"exact_match": 0.0, "filtered_resps": ""}).encode()
     assert (wrong(line), empty(line)) == (True, True)
     for broken in (b"{", b"[" * 100_000, b"\xff"):
         assert (wrong(broken), empty(broken)) == (None, None)
-    unknown = verdict(Filter.WRONG, None)
+    unknown = verdict(Selection(Filter.WRONG))
     assert unknown and unknown(line) is None
 
 
@@ -99,3 +101,24 @@ def test_a_better_number_makes_no_right_sample_wrong(sample: dict[str, float], n
     perfect = 0.0 if ASR.lower_is_better[name] else 1.0
     before, after = is_wrong(sample, ASR), is_wrong(sample | {name: perfect}, ASR)
     assert after is not None and (after is False or before is True)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a,none", "b", "score_key"]), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["results", "higher_is_better", "configs", "x"]), json_values), json_values)
+def test_whatever_a_run_wrote_is_read_or_refused(written: dict[str, Any], sample: Any) -> None:
+    try:
+        text, packed = read(json.dumps(written).encode())
+    except InvalidResults:
+        return
+    json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    for task in written["results"]:
+        how = Results(text, packed, ()).scoring(task)
+        for only in Filter:
+            judge = verdict(Selection(only, how))
+            assert judge is not None and judge(json.dumps(sample).encode()) in (True, False, None)

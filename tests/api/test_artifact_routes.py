@@ -17,6 +17,7 @@ from lmms_eval_api.app import application
 from lmms_eval_api.archive import Archive
 from lmms_eval_api.artifacts import page, results, store
 from lmms_eval_api.artifacts.places import Stored
+from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_api.auth import Everybody
 from lmms_eval_api.cache import JobCache
 from lmms_eval_api.evaluations import Evaluations
@@ -149,12 +150,47 @@ async def test_fifty_waiters_are_one_read(session: httpx.AsyncClient) -> None:
 
 
 async def test_what_is_kept_in_memory_is_bounded(bucket: CountingStore) -> None:
-    kept = results.ResultsCache(bucket, kept_bytes=2 * len(json.dumps(RESULTS)) + 10)
+    worker = Worker()
+    one = await results.ResultsCache(bucket, worker).get(Stored(PREFIX, frozenset(), (), False))
+    # All that is kept counts: the scoring of its tasks is as large as their text.
+    assert one.bytes > len(one.text) + sum(len(packed) for packed in one.criteria.values())
+    CountingStore.reads = 0
+    kept = results.ResultsCache(bucket, worker, kept_bytes=2 * (one.bytes + results.ENTRY_BYTES) + 100)
     for attempt in (1, 2, 3, 2, 1, 2):
         prefix = PREFIX._replace(attempt=attempt)
         await bucket.put(prefix.file(layout.RESULTS_FILE), json.dumps(RESULTS).encode())
         await kept.get(Stored(prefix, frozenset(), (), False))
     assert CountingStore.reads == 4
+
+
+async def test_a_file_that_cannot_be_shown_is_read_once_and_keeps_nobody_from_the_others(
+    session: httpx.AsyncClient, cache: JobCache, bucket: CountingStore
+) -> None:
+    other = completed([layout.RESULTS_FILE])
+    other["metadata"] |= {"name": "b", "uid": "bbbbbbbb-uid"}
+    cache.learn(other)
+    good = ArtifactPrefix("team", "b", "bbbbbbbb-uid", 2)
+    await bucket.put(good.file(layout.RESULTS_FILE), json.dumps(RESULTS).encode())
+    await bucket.put(PREFIX.file(layout.RESULTS_FILE), b'{"results": {%s}}' % b",".join(b'"%d":{}' % n for n in range(600_000)))
+    for _ in range(3):
+        answer = await session.get("/jobs/a/results")
+        assert (answer.status_code, "more than 500000 values" in answer.json()["detail"]) == (502, True)
+        job = (await session.get("/jobs/a")).json()
+        assert (job["output"], job["warnings"]) == (None, ["output is null: the results file has more than 500000 values."])
+    assert CountingStore.reads == 1
+    assert (await session.get("/jobs/b")).json()["output"]
+
+
+async def test_a_file_that_is_too_large_keeps_nobody_from_the_others(
+    bucket: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = results.ResultsCache(bucket, Worker())
+    one, other = (Stored(PREFIX._replace(attempt=attempt), frozenset(), (), False) for attempt in (1, 2))
+    await bucket.put(one.results, json.dumps(RESULTS).encode() + b" " * 1000)
+    monkeypatch.setattr(results, "MAX_RESULTS_BYTES", 1000)
+    with pytest.raises(store.Unusable, match="more than 1000 bytes"):
+        await kept.get(one)
+    assert (await kept.get(other)).text
 
 
 async def pages(session: httpx.AsyncClient, **query: Any) -> list[dict[str, Any]]:
@@ -319,5 +355,5 @@ async def test_what_the_store_has_is_not_believed(session: httpx.AsyncClient, bu
     await bucket.put(PREFIX.file(layout.RESULTS_FILE), b'{"results": ')
     await bucket.put(PREFIX.file(layout.sample_file("mme")), b"not compressed")
     assert (await session.get("/jobs/a")).json()["output"] is None
-    assert (await session.get("/jobs/a/results")).status_code == 503
-    assert (await session.get("/jobs/a/samples/mme")).status_code == 503
+    assert (await session.get("/jobs/a/results")).status_code == 502
+    assert (await session.get("/jobs/a/samples/mme")).status_code == 502

@@ -10,11 +10,10 @@ import random
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from pydantic import ValidationError
-
-from lmms_eval_api.index import Answer, Index, answer
+from lmms_eval_api.artifacts.worker import TooCostly, Worker
+from lmms_eval_api.index import Answer, Index, answer, index_of
 from lmms_eval_core import layout
-from lmms_eval_core.catalogue import MAX_CATALOGUE_BYTES, Catalogue
+from lmms_eval_core.catalogue import MAX_CATALOGUE_BYTES
 from lmms_eval_core.store.errors import ObjectMissing, StoreError
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.wire import EvaluateRequest
@@ -24,6 +23,8 @@ FIRST_SECONDS: Final = 1.0
 MOST_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 300.0
 JITTER: Final = (0.8, 1.2)
+# Letters of what stands in the log about a file that is none of ours.
+MAX_ERROR: Final = 500
 
 NONE: Final = "This front end has no list: its installation makes none (catalogue.enabled), or names no object store."
 NOT_YET: Final = (
@@ -49,8 +50,11 @@ class CatalogueReader:
     `changes` is another number whenever an answer may be another one.
     """
 
-    def __init__(self, store: ObjectStore | None = None, *, namespace: str = "", image: str = "") -> None:
+    def __init__(
+        self, store: ObjectStore | None = None, worker: Worker | None = None, *, namespace: str = "", image: str = ""
+    ) -> None:
         self._store = store if image else None
+        self._worker = worker or Worker()
         self._key = f"{namespace}/{layout.catalogue_file(image)}"
         self.changes = 0
         self._seen: Seen | None = None
@@ -86,8 +90,8 @@ class CatalogueReader:
             self._sentence = NOT_YET
         except StoreError as error:
             self._trouble(UNREADABLE, str(error))
-        except ValidationError as error:
-            self._trouble(BROKEN, f"{error.error_count()} errors in it")
+        except (ValueError, TooCostly) as error:
+            self._trouble(BROKEN, str(error)[:MAX_ERROR])
         finally:
             self.changes += 1
 
@@ -96,16 +100,10 @@ class CatalogueReader:
             return
         content = await store.get(self._key, max_bytes=MAX_CATALOGUE_BYTES)
         self._seen = seen
-        # Half a megabyte of JSON, read and written: a moment that no other request should wait for.
-        self._index, self._sentence = await asyncio.to_thread(index_of, content), NOT_YET
+        self._index, self._sentence = await self._worker.call(index_of, content), NOT_YET
         log.info("the catalogue is read", extra={"file": store.uri(self._key), "bytes": len(content)})
 
     def _trouble(self, sentence: str, error: str) -> None:
         if sentence != self._sentence:
             log.warning("the catalogue cannot be read", extra={"file": self._key, "error": error})
         self._sentence = sentence
-
-
-def index_of(content: bytes) -> Index:
-    """ValidationError for what is no catalogue."""
-    return Index(Catalogue.model_validate_json(content))

@@ -4,6 +4,7 @@ The answer comes in time without it, and says so: a waiting client must not fail
 """
 
 import json
+from itertools import chain
 from typing import Final, NamedTuple
 
 from lmms_eval_api.archive import Archive
@@ -11,9 +12,10 @@ from lmms_eval_api.artifacts.cursor import Position
 from lmms_eval_api.artifacts.places import Stored, stored
 from lmms_eval_api.artifacts.results import Results
 from lmms_eval_api.artifacts.samples import Wanted
-from lmms_eval_api.artifacts.store import NO_STORE, within
+from lmms_eval_api.artifacts.store import NO_STORE, Unusable, within
 from lmms_eval_api.job import Job
 from lmms_eval_api.links import links, result
+from lmms_eval_api.parts import separated
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.store.errors import ObjectMissing, StoreError
@@ -39,8 +41,8 @@ def located(info: JobInfo, viewed: Viewed) -> JobInfo:
     return _linked(info, viewed, stored(viewed.job, viewed.document))
 
 
-async def detailed(info: JobInfo, viewed: Viewed, archive: Archive, *, samples: bool) -> bytes:
-    """`info` as JSON, with links, and with output and samples where there are any."""
+async def detailed(info: JobInfo, viewed: Viewed, archive: Archive, *, samples: bool) -> list[bytes]:
+    """`info` as JSON in parts, with links, and with output and samples where there are any."""
     files = stored(viewed.job, viewed.document)
     output = await _output(info, files, archive) if info.status is JobStatus.COMPLETED else None
     if output is not None and files is not None:
@@ -65,35 +67,42 @@ async def _output(info: JobInfo, files: Stored | None, archive: Archive) -> Resu
             return await archive.results.soon(files, seconds=OUTPUT_SECONDS)
     except ObjectMissing:
         info.warnings.append("output is null: the results file is not in the object store any more.")
+    except Unusable as error:
+        info.warnings.append(f"output is null: {error.why}.")
     except StoreError:
         info.warnings.append("output is null: the object store cannot be read now. Nothing in it is lost; ask again.")
     return None
 
 
-async def _first_samples(info: JobInfo, files: Stored | None, archive: Archive) -> bytes:
-    found: dict[str, bytes] = {}
+async def _first_samples(info: JobInfo, files: Stored | None, archive: Archive) -> list[bytes]:
+    found: dict[str, list[bytes]] = {}
     try:
         if archive.samples is not None and files is not None:
             await within(SAMPLES_SECONDS, _read_first(found, files, archive))
+    except Unusable as error:
+        info.warnings.append(f"samples are not all here: {error.why}.")
     except StoreError:
         info.warnings.append("samples are not all here: the object store cannot be read now. Ask again.")
     missing = len(files.tasks) - len(found) if files is not None else 0
     if missing:
         info.warnings.append(f"samples of {missing} tasks are left out; links.samples says where they are.")
-    return b"{" + b",".join(json.dumps(task).encode() + b":" + text for task, text in found.items()) + b"}"
+    lists = [[json.dumps(task).encode(), b":[", *separated(samples, b","), b"]"] for task, samples in found.items()]
+    return [b"{", *chain.from_iterable(separated(lists, [b","])), b"}"]
 
 
-async def _read_first(found: dict[str, bytes], files: Stored, archive: Archive) -> None:
+async def _read_first(found: dict[str, list[bytes]], files: Stored, archive: Archive) -> None:
     assert archive.samples is not None
+    size = 0
     for task in files.tasks:
         wanted = Wanted(files.prefix.file(layout.sample_file(task)))
         page = await archive.samples.page(wanted, start=Position(), limit=FIRST_SAMPLES)
-        found[task] = b"[" + b",".join(page.samples) + b"]"
-        if sum(map(len, found.values())) > SAMPLES_BYTES:
+        found[task] = page.samples
+        size += sum(map(len, page.samples))
+        if size > SAMPLES_BYTES:
             return
 
 
-def _joined(info: JobInfo, output: bytes, samples: bytes | None) -> bytes:
+def _joined(info: JobInfo, output: bytes, samples: list[bytes] | None) -> list[bytes]:
     """JSON put together from JSON: what is in the store is neither parsed nor written anew for every answer."""
     own = info.model_dump_json(exclude={"output", "samples"}).encode()
-    return own[:-1] + b',"output":' + output + b',"samples":' + (samples or b"null") + b"}"
+    return [own[:-1], b',"output":', output, b',"samples":', *(samples or [b"null"]), b"}"]

@@ -84,12 +84,13 @@ async def serve(settings: Settings, store: ObjectStore | None) -> None:
     cache = JobCache()
     reflector = Reflector(client, EVALUATIONS, cache, cache.newest, shares=SHARES, log=log.warning)
     sweeper = Sweeper(client, store, terms(settings)) if store is not None else None
-    catalogue = CatalogueReader(store, namespace=client.namespace, image=settings.catalogue)
+    archive = Archive(client, store, settings)
+    catalogue = CatalogueReader(store, archive.worker, namespace=client.namespace, image=settings.catalogue)
     backend = Backend(
         Evaluations(client, cache),
         reflector,
         Feeds(cache),
-        Archive(client, store, settings),
+        archive,
         settings.max_stale_seconds,
         cancels_running=settings.cancel_running,
         catalogue=catalogue,

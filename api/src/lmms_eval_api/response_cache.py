@@ -129,7 +129,10 @@ class ResponseCache:
             nonlocal headers
             if message["type"] == "http.response.start":
                 headers = message["headers"] if message["status"] == 200 else []
-            elif headers and not message.get("more_body"):
+            elif message.get("more_body"):
+                # Too large to be kept.
+                headers = []
+            elif headers:
                 lasting = [header for header in headers if header[0] != AGE]
                 aged = len(lasting) < len(headers)
                 self._keep(key, KeptResponse(state, changes, scope.get("route"), lasting, aged, message["body"]))

@@ -13,6 +13,8 @@ MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 100
 # Python refuses to read an integer of more than 4,300 digits, and no number of IEEE 754 has more than 309.
 MAX_DIGITS: Final = 1000
+# Of one document or line: so many values take about 120 MB when they are parsed.
+MAX_VALUES: Final = 500_000
 
 # One string of JSON, with its quotes; it ends with its line at the latest. Nothing here looks back: a pattern that does takes
 # minutes for a megabyte of escapes. Strings are matched to be stepped over: a word in an answer is no number.
@@ -50,6 +52,17 @@ def shape(text: bytes) -> Shape:
     bare = _STRINGS.sub(b"", text)
     values = bare.count(b",") + bare.count(b"[") + bare.count(b"{") + 1
     return Shape(values, _depth(bare))
+
+
+def parse_excess(text: bytes) -> str:
+    """What of `text` is too much to be parsed, whether it is JSON or not, as the end of a sentence; empty where nothing is."""
+    brackets = _brackets(text)
+    if brackets <= MAX_DEPTH and text.count(b",") + brackets < MAX_VALUES:
+        return ""
+    found = shape(text)
+    if found.values > MAX_VALUES:
+        return f"has more than {MAX_VALUES} values"
+    return f"is {_TOO_DEEP}" if found.depth > MAX_DEPTH else ""
 
 
 def number(digits: str) -> int | float:

@@ -5,16 +5,20 @@ long frame is read the same way, from its beginning.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final, NamedTuple
 
 import zstandard
 
 from lmms_eval_api.artifacts.cursor import Position
 
-# Of the best compressible content there is, this much becomes 32 MiB.
-SLICE_BYTES: Final = 1024
-BATCH_BYTES: Final = 1024 * 1024
-# More of a line is not kept: nobody reads such a sample as one of a page.
+# Of the best compressible content there is, this much becomes 4 MiB.
+SLICE_BYTES: Final = 128
+# The reporter's frames need 2 MiB. Each reader holds this.
+WINDOW_BYTES: Final = 8 * 1024 * 1024
+# A call of the worker for so much: others have their turn after it.
+GROUP_BYTES: Final = 256 * 1024
+# A longer line is not kept: nobody reads such a sample as one of a page.
 LINE_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -33,7 +37,7 @@ class Frames:
     """Takes compressed bytes from byte `start` on, where a frame begins."""
 
     def __init__(self, start: int = 0) -> None:
-        self._decoder = zstandard.ZstdDecompressor().decompressobj()
+        self._decoder = _decoder()
         self._read = start
         self._place = Position(start, 0)
 
@@ -60,12 +64,16 @@ class Frames:
         return content, rest
 
     def _next_frame(self) -> None:
-        self._decoder = zstandard.ZstdDecompressor().decompressobj()
+        self._decoder = _decoder()
         self._place = Position(self._read, 0)
 
 
+def _decoder() -> "zstandard.ZstdDecompressionObj":
+    return zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).decompressobj()
+
+
 class Line(NamedTuple):
-    """A line without its end, or the beginning of one that is longer than `LINE_BYTES`; its true length; the place behind it."""
+    """A line without its end, or nothing of one that is longer than `LINE_BYTES`; its true length; the place behind it."""
 
     text: bytes
     length: int
@@ -73,38 +81,43 @@ class Line(NamedTuple):
 
 
 class Lines:
-    """Cuts pieces into lines."""
+    """Cuts pieces into lines. Holds the line that has not ended, and can be sent to the worker and back."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._length = 0
         self._end = Position()
 
-    def feed(self, piece: Piece) -> Iterator[Line]:
-        """The lines that end in it; empty ones are none."""
+    def feed(self, pieces: Iterable[Piece]) -> Iterator[Line]:
+        """The lines that end in these pieces, empty ones too."""
+        for piece in pieces:
+            yield from self._cut(piece)
+
+    def _cut(self, piece: Piece) -> Iterator[Line]:
         start = 0
         while (end := piece.content.find(b"\n", start)) >= 0:
             self._keep(piece.content[start:end])
-            yield from self._ended(piece.start._replace(at=piece.start.at + end + 1))
+            yield self._ended(Position(piece.start.frame, piece.start.at + end + 1))
             start = end + 1
         self._keep(piece.content[start:])
         self._end = piece.start._replace(at=piece.start.at + len(piece.content))
 
     def rest(self) -> Iterator[Line]:
         """A last line that has no end."""
-        yield from self._ended(self._end)
+        if self._length:
+            yield self._ended(self._end)
 
     def _keep(self, part: bytes) -> None:
-        room = LINE_BYTES - self._length
-        if part and room > 0:
-            self._parts.append(part[:room])
         self._length += len(part)
+        if self._length > LINE_BYTES:
+            self._parts = []
+        elif part:
+            self._parts.append(part)
 
-    def _ended(self, after: Position) -> Iterator[Line]:
+    def _ended(self, after: Position) -> Line:
         line = Line(b"".join(self._parts), self._length, after)
         self._parts, self._length = [], 0
-        if line.length:
-            yield line
+        return line
 
 
 def behind(pieces: Iterable[Piece], position: Position) -> Iterator[Piece]:
@@ -116,29 +129,25 @@ def behind(pieces: Iterable[Piece], position: Position) -> Iterator[Piece]:
             yield Piece(place, piece.content[max(missing, 0) :])
 
 
-def batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    """Lines together of about a megabyte: what is worth a turn of a worker thread."""
-    batch: list[Line] = []
+def groups(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Pieces cut and put together to `GROUP_BYTES`, or nearly twice that."""
+    group: list[Piece] = []
     size = 0
-    for line in lines:
-        batch.append(line)
-        size += len(line.text)
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def joined(pieces: Iterable[Piece]) -> Iterator[bytes]:
-    """Pieces together in the same way, where lines do not matter."""
-    parts: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        parts.append(piece.content)
+    for piece in chain.from_iterable(map(_parts, pieces)):
+        group.append(piece)
         size += len(piece.content)
-        if size >= BATCH_BYTES:
-            yield b"".join(parts)
-            parts, size = [], 0
-    if parts:
-        yield b"".join(parts)
+        if size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _parts(piece: Piece) -> Iterator[Piece]:
+    for at in range(0, len(piece.content), GROUP_BYTES):
+        yield Piece(piece.start._replace(at=piece.start.at + at), piece.content[at : at + GROUP_BYTES])
+
+
+def joined(group: Iterable[Piece]) -> bytes:
+    """The content of pieces, where their places do not matter."""
+    return b"".join(piece.content for piece in group)

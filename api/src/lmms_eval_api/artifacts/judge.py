@@ -4,13 +4,13 @@ What a task counts as right is known to its code alone. What can be seen from ou
 which of them are better when lower (`higher_is_better`), and what each sample got for each.
 """
 
-import json
 import math
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from lmms_eval_core import layout
+from lmms_eval_core.json_text import parse_excess, parsed_line
 from lmms_eval_core.results import UNCERTAINTY, answer_texts
 
 # The metric of a run that only predicts: a constant.
@@ -34,6 +34,13 @@ class Criteria(NamedTuple):
     score_key: str = DEFAULT_SCORE_KEY
 
 
+class Selection(NamedTuple):
+    """Which samples of a task: those of the filter, told by how the task is scored; all of them without a filter."""
+
+    only: Filter | None = None
+    how: Criteria | None = None
+
+
 def criteria(results: dict[str, Any]) -> dict[str, Criteria]:
     """By the names under which the samples of the tasks are kept, from the results file."""
     directions, configs = _map(results, "higher_is_better"), _map(results, "configs")
@@ -48,13 +55,13 @@ def criteria(results: dict[str, Any]) -> dict[str, Criteria]:
     return found
 
 
-def verdict(wanted: Filter | None, how: Criteria | None) -> Verdict | None:
+def verdict(selection: Selection) -> Verdict | None:
     """Tells of a line whether it is wanted, None where nobody can tell; None for all of them."""
-    if wanted is None:
+    if selection.only is None:
         return None
-    if wanted is Filter.EMPTY:
+    if selection.only is Filter.EMPTY:
         return lambda line: is_empty(_parsed(line))
-    known = how or Criteria({})
+    known = selection.how or Criteria({})
     return lambda line: is_wrong(_parsed(line), known)
 
 
@@ -83,10 +90,7 @@ def _number(value: Any, score_key: str) -> float | None:
 
 
 def _parsed(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
+    return None if parse_excess(line) else parsed_line(line)
 
 
 def _map(of: dict[str, Any], key: str) -> dict[str, Any]:

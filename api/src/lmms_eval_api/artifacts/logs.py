@@ -179,11 +179,21 @@ def _state_of(job: Job | None, attempt: int) -> _State:
 
 
 async def _last_lines(content: Content, count: int) -> bytes:
-    lines: deque[bytes] = deque(maxlen=count)
-    rest = b""
+    end: deque[bytes] = deque()
+    size = 0
     async for piece in content:
-        *whole, rest = (rest + piece).split(b"\n")
-        lines.extend(line + b"\n" for line in whole)
-    if rest:
-        lines.append(rest)
-    return b"".join(lines)[-TAIL_BYTES:]
+        end.append(piece)
+        size += len(piece)
+        while size - len(end[0]) >= TAIL_BYTES:
+            size -= len(end.popleft())
+    return last_lines(b"".join(end)[-TAIL_BYTES:], count)
+
+
+def last_lines(text: bytes, count: int) -> bytes:
+    """The last lines of a text, the one that has no end included."""
+    start = len(text) - text.endswith(b"\n")
+    for _ in range(count):
+        start = text.rfind(b"\n", 0, start)
+        if start < 0:
+            return text
+    return text[start + 1 :]

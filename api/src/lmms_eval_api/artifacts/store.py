@@ -33,6 +33,17 @@ class Store(Protocol):
         """What lies below a prefix."""
 
 
+class Unusable(StoreError):
+    """What is stored under this key is none of ours, or takes too much to be shown; nobody gains by asking again."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(key, why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
+
+
 async def within(seconds: float, reading: Awaitable[T]) -> T:
     """What is read, or Unreachable when it takes too long."""
     try:
@@ -53,5 +64,7 @@ def problem(error: StoreError, missing: str) -> HTTPException:
     """What the error means to a caller; `missing` is said where the object is not there. Why it is so, only our log tells."""
     if isinstance(error, ObjectMissing):
         return HTTPException(404, missing)
+    if isinstance(error, Unusable):
+        return HTTPException(502, f"What is stored of this job cannot be shown: {error.why}.")
     log.warning("the object store cannot be read", extra={"error": str(error)})
     return unavailable("The object store cannot be read now; nothing in it is lost. Try again.")

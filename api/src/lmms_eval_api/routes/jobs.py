@@ -13,6 +13,7 @@ from lmms_eval_api.evaluations import AlreadyEnded, IsRunning
 from lmms_eval_api.identity import KeyReused, NameTaken
 from lmms_eval_api.job import Job
 from lmms_eval_api.links import base_url
+from lmms_eval_api.parts import Parts
 from lmms_eval_api.problems import FieldProblem, Refused
 from lmms_eval_api.routes.dependencies import BackendOf, Caller, EvaluationsOf, Informed, UpToDate
 from lmms_eval_core.kube import errors
@@ -80,7 +81,7 @@ async def get_job(
     info = job_info(job, position=backend.evaluations.cache.position(job))
     viewed = Viewed(job, job.document, base_url(request))
     body = await detailed(info, viewed, backend.archive, samples=_includes_samples(include))
-    return Response(body, media_type="application/json", headers=dict(response.headers))
+    return Parts(body, media_type="application/json", headers=dict(response.headers))
 
 
 @router.patch("/jobs/{job_id}", responses=documented(404, 409, 413))

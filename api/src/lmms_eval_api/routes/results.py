@@ -8,6 +8,7 @@ from lmms_eval_api.artifacts.places import Stored, stored
 from lmms_eval_api.artifacts.store import NO_STORE, problem
 from lmms_eval_api.documents import documented
 from lmms_eval_api.job import Job
+from lmms_eval_api.parts import Parts
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
 from lmms_eval_core.store.errors import StoreError
@@ -16,7 +17,7 @@ from lmms_eval_core.wire import JobStatus
 router = APIRouter(tags=["files"])
 
 
-@router.get("/jobs/{job_id}/results", dependencies=FROM_CACHE, response_model=dict[str, Any], responses=documented(404, 501))
+@router.get("/jobs/{job_id}/results", dependencies=FROM_CACHE, response_model=dict[str, Any], responses=documented(404, 501, 502))
 async def job_results(job_id: str, response: Response, backend: BackendOf, up_to_date: UpToDate) -> Response:
     """The results file as lmms-eval wrote it; a number that is none (NaN, Infinity) is null."""
     job = await found(job_id, backend.evaluations, up_to_date)
@@ -29,7 +30,7 @@ async def job_results(job_id: str, response: Response, backend: BackendOf, up_to
         results = await backend.archive.results.get(files)
     except StoreError as error:
         raise problem(error, f"Job {job.name} has no results: their file is not in the object store any more") from error
-    return Response(results.text, media_type="application/json", headers=dict(response.headers))
+    return Parts([results.text], media_type="application/json", headers=dict(response.headers))
 
 
 def produced(job: Job, *, what: str) -> Stored:

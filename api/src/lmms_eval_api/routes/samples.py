@@ -8,13 +8,14 @@ from pydantic import BaseModel, Field
 
 from lmms_eval_api.archive import Archive
 from lmms_eval_api.artifacts.cursor import InvalidCursor, Position, decoded, encoded
-from lmms_eval_api.artifacts.judge import Filter, Verdict, verdict
+from lmms_eval_api.artifacts.judge import Filter, Selection
 from lmms_eval_api.artifacts.page import Page
 from lmms_eval_api.artifacts.places import Stored
 from lmms_eval_api.artifacts.samples import Samples, Wanted
 from lmms_eval_api.artifacts.store import NO_STORE, problem, within
 from lmms_eval_api.documents import documented
 from lmms_eval_api.live import Lasting, begun, taking
+from lmms_eval_api.parts import Parts, separated
 from lmms_eval_api.problems import FieldProblem, Refused
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
@@ -52,7 +53,7 @@ class SamplesQuery(BaseModel):
     "/jobs/{job_id}/samples/{task}",
     dependencies=FROM_CACHE,
     response_model=SamplePage,
-    responses={**STREAMED, **documented(404, 501)},
+    responses={**STREAMED, **documented(404, 501, 502)},
 )
 async def job_samples(
     job_id: str,
@@ -74,24 +75,24 @@ async def job_samples(
     if file not in files.files and not files.truncated:
         raise HTTPException(404, missing)
     try:
-        wanted = Wanted(files.prefix.file(file), await _verdict(backend.archive, files, task, query.filter))
+        wanted = Wanted(files.prefix.file(file), await _selection(backend.archive, files, task, query.filter))
         if LINES in accept:
             content = await begun(await taking(backend.archive.downloads, samples.whole(wanted)))
             return Lasting(content, stopping=backend.stopping, media_type=LINES, headers=dict(response.headers))
         content_of_page = await _page(samples, wanted, files, query)
     except StoreError as error:
         raise problem(error, missing) from error
-    return Response(content_of_page, media_type="application/json", headers=dict(response.headers))
+    return Parts(content_of_page, media_type="application/json", headers=dict(response.headers))
 
 
-async def _verdict(archive: Archive, files: Stored, task: str, only: Filter | None) -> Verdict | None:
-    criteria = None
+async def _selection(archive: Archive, files: Stored, task: str, only: Filter | None) -> Selection:
+    how = None
     if only is Filter.WRONG and archive.results is not None:
-        criteria = (await archive.results.get(files)).criteria.get(layout.segment(task))
-    return verdict(only, criteria)
+        how = (await archive.results.get(files)).scoring(task)
+    return Selection(only, how)
 
 
-async def _page(samples: Samples, wanted: Wanted, files: Stored, query: SamplesQuery) -> bytes:
+async def _page(samples: Samples, wanted: Wanted, files: Stored, query: SamplesQuery) -> list[bytes]:
     attempt = files.prefix.attempt
     try:
         start = decoded(query.cursor, attempt=attempt) if query.cursor is not None else Position()
@@ -102,12 +103,12 @@ async def _page(samples: Samples, wanted: Wanted, files: Stored, query: SamplesQ
     return _shown(page, attempt, counted=query.filter is Filter.WRONG)
 
 
-def _shown(page: Page, attempt: int, *, counted: bool) -> bytes:
+def _shown(page: Page, attempt: int, *, counted: bool) -> list[bytes]:
     """JSON put together from JSON: samples are neither parsed nor written anew."""
     rest: dict[str, Any] = {"next_cursor": encoded(attempt, page.next) if page.next is not None else None}
     if counted:
         rest["unjudged"] = page.unjudged
-    return b'{"samples":[' + b",".join(page.samples) + b"]," + json.dumps(rest).encode()[1:]
+    return [b'{"samples":[', *separated(page.samples, b","), b"],", json.dumps(rest).encode()[1:]]
 
 
 def _tasks(files: Stored) -> str:

@@ -42,6 +42,10 @@ class BucketMissing(StoreError):
     """The bucket does not exist."""
 
 
+class TooLarge(StoreError):
+    """The object is larger than what may be read at once."""
+
+
 class ObjectMissing(StoreError):
     """The object does not exist."""
 

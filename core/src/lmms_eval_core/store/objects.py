@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
-from lmms_eval_core.store.errors import Misconfigured, ObjectMissing, StoreError, explain
+from lmms_eval_core.store.errors import Misconfigured, ObjectMissing, StoreError, TooLarge, explain
 from lmms_eval_core.store.settings import StoreSettings
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ class ObjectStore:
             )
 
     async def get(self, key: str, *, max_bytes: int) -> bytes:
-        """The whole of a small object; StoreError if it is larger than `max_bytes`."""
+        """The whole of a small object; TooLarge if it is larger than `max_bytes`."""
         with self._explained(key):
             result = await self._store.get_async(key)
             if result.meta["size"] > max_bytes:
-                raise StoreError(f"{key} has {result.meta['size']} bytes, more than the {max_bytes} that are read at once")
+                raise TooLarge(f"{key} has {result.meta['size']} bytes, more than the {max_bytes} that are read at once")
             return bytes(await result.bytes_async())
 
     async def stream(self, key: str, *, start: int = 0) -> AsyncIterator[bytes]:
