@@ -1,4 +1,5 @@
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 from api_objects import evaluation_object
@@ -54,6 +55,30 @@ def test_within_a_second_the_line_is_in_the_order_in_which_jobs_came() -> None:
     assert cache.overview().queued == ["first", "second"]
 
 
+def test_nobody_waits_for_a_job_that_waits_for_its_next_attempt() -> None:
+    now = datetime(2026, 1, 1, 0, 1, tzinfo=UTC).timestamp()
+    cache = JobCache(clock=lambda: now)
+    later = {"status": {"reason": "Retrying", "nextAttemptAt": "2026-01-01T00:02:00Z"}}
+    for item in (
+        evaluation_object("held", hold=True, **later),
+        evaluation_object("retried", uid="0", priority=5, **later),
+        evaluation_object("due", uid="1", status={"reason": "Retrying", "nextAttemptAt": "2026-01-01T00:00:30Z"}),
+        evaluation_object("new", uid="2"),
+    ):
+        cache.learn(item)
+    assert cache.overview().queued == ["due", "new", "retried", "held"]
+    assert [position(cache, name) for name in ("due", "new", "retried")] == [0, 1, 2]
+    before, told = cache.changes, cache.overview()
+    assert cache.seconds_to_move() == 60
+    now += 60
+    # Its time has come, and nobody has told anything.
+    assert cache.changes != before and cache.overview() is not told
+    assert cache.overview().queued == ["retried", "due", "new", "held"]
+    assert (position(cache, "retried"), cache.seconds_to_move()) == (0, None)
+    cache.learn(evaluation_object("retried", uid="0", phase="Running"))
+    assert cache.overview().queued == ["due", "new", "held"]
+
+
 def test_counts_and_the_oldest_running_one() -> None:
     cache = cache_of(
         evaluation_object("later", phase="Running", status={"startedAt": "2026-01-01T02:00:00Z"}),
@@ -93,6 +118,16 @@ def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
     assert cache.get("a") is None
     cache.learn(evaluation_object("a", version=4, uid="the-next-one"))
     assert cache.get("a") is not None
+
+
+def test_after_a_restore_older_states_count() -> None:
+    cache = cache_of(evaluation_object("a", version=50, phase="Running"), evaluation_object("b", version=51))
+    cache.remove(cache.newest(evaluation_object("b", version=52)))
+    cache.forget()
+    assert len(cache) == 0
+    cache.replace([cache.newest(evaluation_object(name, version=7)) for name in "ab"])
+    cache.learn(evaluation_object("b", version=8, priority=1))
+    assert cache.overview().queued == ["b", "a"]
 
 
 def test_the_deletion_of_the_old_one_leaves_the_new_one_of_this_name() -> None:

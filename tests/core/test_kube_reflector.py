@@ -130,6 +130,24 @@ async def test_a_lost_watch_is_stale_since_the_last_word_and_lost_since_that_was
     running.cancel()
 
 
+async def test_a_list_of_another_history_is_taken_for_what_it_is() -> None:
+    """After a restore of the API server's storage, versions begin again where the backup was made."""
+
+    class Restored(Script):
+        async def pages(self, resource: Resource, **selectors: str) -> AsyncIterator[Page]:
+            self.lists += 1
+            yield Page([item("a")], {1: "500", 2: "500", 3: "90"}[self.lists])
+
+    told: list[str] = []
+    mirror, script = Names(), Restored(errors.Gone("too old"), errors.Gone("too old"))
+    reflector = Reflector(cast(KubeClient, script), EVALUATIONS, mirror, name, restored=lambda: told.append("restored"))
+    reflector.log = told.append
+    running = asyncio.create_task(reflector.run())
+    await script.silent.wait()
+    assert [line for line in told if "ended" not in line] == ["restored"] and reflector.knows(90) and not reflector.knows(91)
+    running.cancel()
+
+
 async def test_every_further_failure_is_one_loss() -> None:
     clock, failures = Clock(), asyncio.Queue[str]()
 

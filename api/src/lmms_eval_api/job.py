@@ -13,18 +13,20 @@ import msgspec
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.ordering import QueueKey, queue_key
+from lmms_eval_core.ordering import QueueKey, Standing, queue_key, standing
 from lmms_eval_core.phases import Phase
+from lmms_eval_core.schema import read_moment
 from lmms_eval_core.wire import JobStatus
 
 STATUS = {phase.value: JobStatus(phase.value.lower()) for phase in Phase}
+UNREADABLE = "The front end cannot read this object; its log says why."
 ENDED = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
 
 class Place(NamedTuple):
-    """Sorts into the order of the queue; what is on hold stands behind everything that may start."""
+    """Sorts into the order of the queue; what may not start now stands behind everything that may."""
 
-    held: bool
+    standing: Standing
     key: QueueKey
     name: str
 
@@ -38,7 +40,10 @@ class Age(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job. `version` grows with every change of any object; `first_seen` is the one in which we met this job."""
+    """One job. `version` grows with every change of any object; `first_seen` is the one in which we met this job.
+
+    `due_at` is the Unix time before which its next attempt does not start.
+    """
 
     name: str
     uid: str
@@ -49,6 +54,7 @@ class Job:
     created_at: str
     started_at: str
     held: bool
+    due_at: float
     model: str
     tasks: tuple[str, ...]
     labels: Mapping[str, str]
@@ -59,10 +65,10 @@ class Job:
         """The object as the API server sent it, without its field managers; a new copy every time."""
         return msgspec.json.decode(self.text, type=Object)
 
-    @property
-    def place(self) -> Place:
-        """Where it stands while it is queued."""
-        return Place(self.held, queue_key(self, first_seen=self.first_seen), self.name)
+    def place(self, now: float) -> Place:
+        """Where it stands while it is queued, at this Unix time."""
+        found = standing(held=self.held, delayed=self.due_at > now)
+        return Place(found, queue_key(self, first_seen=self.first_seen), self.name)
 
     @property
     def age(self) -> Age:
@@ -87,11 +93,21 @@ def job_of(document: Object, *, first_seen: int | None = None) -> Job:
         created_at=metadata["creationTimestamp"],
         started_at=status.get("startedAt", ""),
         held=bool(spec.get("hold")),
+        due_at=_unix(status.get("nextAttemptAt")),
         model=spec.get("model", ""),
         tasks=_shared(tuple(spec.get("tasks", ()))),
         labels=labels_of(metadata),
         text=msgspec.json.encode(kept),
     )
+
+
+def unreadable(document: Object) -> Job:
+    """What stands for an object of which `job_of` makes no job: its name, its state, and a sentence."""
+    metadata, status = document["metadata"], document.get("status")
+    phase = status.get("phase") if isinstance(status, dict) else None
+    kept = {key: metadata[key] for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")}
+    shown = {"phase": phase if phase in STATUS else Phase.QUEUED, "message": UNREADABLE}
+    return job_of({"metadata": kept, "spec": {"model": "", "tasks": []}, "status": shown})
 
 
 @lru_cache(maxsize=1024)
@@ -108,6 +124,11 @@ def version_of(document: Object) -> int:
 def labels_of(metadata: Object) -> dict[str, str]:
     """The labels that somebody gave it; ours are not for callers."""
     return {key: value for key, value in metadata.get("labels", {}).items() if not key.startswith(f"{names.GROUP}/")}
+
+
+def _unix(text: object) -> float:
+    moment = read_moment(text)
+    return moment.timestamp() if moment is not None else 0.0
 
 
 def _status(spec: Object, status: Object) -> JobStatus:

@@ -82,7 +82,7 @@ async def serve(settings: Settings, store: ObjectStore | None) -> None:
     """Watches, serves and sweeps. An unknown error of the watch ends the server, and the process with it."""
     client = await transport.connect(namespace=settings.namespace)
     cache = JobCache()
-    reflector = Reflector(client, EVALUATIONS, cache, cache.newest, shares=SHARES, log=log.warning)
+    reflector = Reflector(client, EVALUATIONS, cache, cache.newest, shares=SHARES, log=log.warning, restored=cache.forget)
     sweeper = Sweeper(client, store, terms(settings)) if store is not None else None
     archive = Archive(client, store, settings)
     catalogue = CatalogueReader(store, archive.worker, namespace=client.namespace, image=settings.catalogue)

@@ -95,11 +95,19 @@ class Feeds:
     async def run(self) -> None:
         """Looks at the watched jobs after every change, for ever."""
         while True:
-            await self._changed.wait()
+            await self._change()
             self._changed.clear()
             for feed in self._feeds.values():
                 feed.turn(self._state(feed.job))
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _change(self) -> None:
+        """Waits for news, or for what the time of day changes."""
+        try:
+            async with asyncio.timeout(self._cache.seconds_to_move()):
+                await self._changed.wait()
+        except TimeoutError:
+            self._cache.move_on()
 
     def close(self) -> None:
         """Ends every stream, as the server stops; clients come back with the id of the last event that they have seen."""

@@ -5,6 +5,7 @@ grows with every creation, whoever created it. After a restart it is that of the
 """
 
 from collections.abc import Iterable
+from enum import IntEnum
 from typing import NamedTuple, Protocol, TypeVar
 
 
@@ -31,6 +32,19 @@ class QueueKey(NamedTuple):
     created_at: str
     first_seen: int
     uid: str
+
+
+class Standing(IntEnum):
+    """What keeps a queued evaluation from its turn. The operator passes over all but the first: others do not wait for those."""
+
+    MAY_START = 0
+    DELAYED = 1
+    HELD = 2
+
+
+def standing(*, held: bool, delayed: bool) -> Standing:
+    """Where it stands, if it is on hold, or its next attempt is not to start yet (status.nextAttemptAt)."""
+    return Standing.HELD if held else Standing.DELAYED if delayed else Standing.MAY_START
 
 
 def queue_key(item: Queueable, *, first_seen: int = 0) -> QueueKey:

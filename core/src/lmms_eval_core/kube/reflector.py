@@ -53,6 +53,8 @@ class Reflector(Generic[Kept]):
     """See `KubeClient.pages`."""
     clock: Callable[[], float] = time.monotonic
     log: Callable[[str], None] = lambda message: None
+    restored: Callable[[], None] = lambda: None
+    """Told before a list of another history is taken in: versions that were known mean nothing any more."""
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     _last_contact: float = float("-inf")
     _watching: bool = False
@@ -119,8 +121,12 @@ class Reflector(Generic[Kept]):
 
     async def _list(self, selectors: dict[str, str]) -> str:
         items: list[Kept] = []
-        version = ""
+        version, known = "", self._version
         async for page in self.client.pages(self.resource, **selectors, shares=self.shares):
+            if int(page.resource_version) < known:
+                # No list is older than what was known when it was asked for, unless the API server's storage was restored.
+                known = 0
+                self.restored()
             for item in page.items:
                 items.append(self.projection(item))
                 if len(items) % TURN == 0:
