@@ -3,12 +3,17 @@ from typing import Any
 
 import pytest
 from api_objects import evaluation_object
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from schema_strategies import evaluations
 
-from lmms_eval_api.answers import ALWAYS, job_info, request_of
+from lmms_eval_api.answers import ALWAYS, NOT_A_SCALAR, job_info, job_summary, request_of
+from lmms_eval_api.cache import JobCache
 from lmms_eval_api.identity import Sender
-from lmms_eval_api.job import job_of
+from lmms_eval_api.job import UNREADABLE, job_of
 from lmms_eval_api.submission import submission
 from lmms_eval_core import names
+from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.status import RESULTS_SUSPECT
 from lmms_eval_core.wire import EnvVar, EvaluateRequest, JobInfo, Resources, SecretKeyRef, Suspect, Volume
@@ -98,9 +103,106 @@ def test_an_annotation_that_is_no_request_is_not_believed(text: str) -> None:
     assert info.request["num_fewshot"] == 2
 
 
+def stored(**fields: Any) -> dict[str, Any]:
+    """What an object needs to be the one that this request made."""
+    request = EvaluateRequest.model_validate({"model": "llava_hf", "tasks": ["mme"], **fields})
+    body = submission(request, sender=Sender("me", None, "a"), namespace="team").body
+    return {"annotations": body["metadata"]["annotations"], **body["spec"]}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": "another"},
+        {"modelArgs": {"pretrained": "b"}},
+        {"tasks": ["mme", "ai2d"]},
+        {"gpus": 2},
+        {"limit": 9},
+        {"seed": 1},
+    ],
+)
+def test_of_a_copy_that_was_changed_the_request_is_what_it_asks_for(changed: dict[str, Any]) -> None:
+    copied = stored(model_args={"pretrained": "a"}, limit=8, output_dir="/results") | changed
+    info = shown(**copied)
+    copied.pop("annotations")
+    assert info.request == request_of(copied | {"gpus": copied["gpus"]}) and info.request["output_dir"] is None
+
+
+def test_what_a_job_is_now_its_request_says_too() -> None:
+    held = stored(priority=3, output_dir="/results") | {"priority": -7, "hold": True, "ttlSecondsAfterFinished": 60}
+    request = shown(**held).request
+    assert (request["priority"], request["hold"], request["ttl_seconds_after_finished"]) == (-7, True, 60)
+    assert request["output_dir"] == "/results"
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        '{"model": "llava_hf", "tasks": ["mme"], "model_args": {"a": %s}}' % ("[" * 300 + "]" * 300),
+        '{"model": "llava_hf", "tasks": ["mme"], "extra": %s}' % ("[" * 300 + "]" * 300),
+        "[" * 100_000,
+        '{"model": "llava_hf", "tasks": ["mme"], "limit": 1%s}' % ("0" * 400),
+        '{"model": "llava_hf", "tasks": ["mme"], "name": "another"}',
+        '{"model": "llava_hf", "tasks": ["mme"], "labels": {"team": "vision"}}',
+        '{"model": "llava_hf", "tasks": ["mme"], "device": "cpu"}',
+    ],
+)
+def test_whatever_an_annotation_holds_the_answer_is_one(annotation: str) -> None:
+    info = shown(annotations={names.ANNOTATION_REQUEST: annotation})
+    json.loads(info.model_dump_json())
+    assert info.request == request_of({"model": "llava_hf", "tasks": ["mme"]})
+
+
+def test_arguments_that_no_policy_has_seen_are_shown_as_far_as_that_is_possible() -> None:
+    deep: Any = 1
+    for _ in range(300):
+        deep = {"a": deep}
+    info = shown(modelArgs={"deep": deep, "dtype": "float16"})
+    assert json.loads(info.model_dump_json())["request"]["model_args"] == {"deep": NOT_A_SCALAR, "dtype": "float16"}
+
+
 def test_only_fields_of_a_request_are_taken_from_an_annotation() -> None:
-    info = shown(annotations={names.ANNOTATION_REQUEST: '{"model": "m", "script": "<b>"}'})
+    info = shown(annotations={names.ANNOTATION_REQUEST: '{"model": "llava_hf", "tasks": ["mme"], "script": "<b>"}'})
     assert info.request.keys() == set(ALWAYS)
+
+
+ANNOTATIONS = st.dictionaries(
+    st.sampled_from(names.FRONT_END_ANNOTATIONS),
+    st.text(max_size=20) | st.sampled_from(["[" * 300, '{"model": "m", "tasks": ["t"], "limit": 1e400}', "x" * 5000]),
+)
+
+
+@settings(max_examples=200)
+@given(spec=evaluations("spec"), status=evaluations("status"), annotations=ANNOTATIONS)
+def test_nothing_that_is_accepted_keeps_an_answer_from_others(spec: Object, status: Object, annotations: dict[str, str]) -> None:
+    odd = evaluation_object("odd", annotations=annotations)
+    odd |= {"spec": spec, "status": {"phase": "Queued", "reason": "WaitingForTurn", **status}}
+    cache = JobCache()
+    cache.replace([cache.newest(item) for item in (odd, evaluation_object("good"))])
+    queue = json.loads(cache.overview().answer)
+    jobs = cache.page(lambda job: True, after=None, limit=9).jobs
+    infos = [json.loads(job_info(job, position=cache.position(job)).model_dump_json()) for job in jobs]
+    summaries = [json.loads(job_summary(job, position=cache.position(job)).model_dump_json()) for job in jobs]
+    assert "good" in queue["queued_jobs"] and len(infos) == len(summaries) == 2
+    assert UNREADABLE not in [job["message"] for job in (*infos, *summaries)]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"status": {"phase": "Running", "progress": {"completed": "many"}, "attempts": [{"number": "first"}]}},
+        {"spec": {"model": "m", "tasks": [{"name": "mme"}]}},
+        {"status": {"phase": "Running", "progress": "half"}},
+    ],
+)
+def test_an_object_of_another_release_is_shown_as_one_that_cannot_be_read(odd: Object) -> None:
+    cache = JobCache()
+    job = cache.learn(evaluation_object("odd", uid="odd") | odd)
+    for shown in (job_info(job, position=None), job_summary(job, position=None)):
+        assert json.loads(shown.model_dump_json())["message"] == UNREADABLE
+    assert len(cache) == 1
+    cache.remove(cache.newest(evaluation_object("odd", uid="odd") | odd))
+    assert len(cache) == 0
 
 
 def test_an_object_from_kubectl_has_the_request_that_would_have_asked_for_it() -> None:

@@ -115,7 +115,7 @@ class Evaluations:
             found = await self._client.get(EVALUATIONS, wanted.identity.name)
         except errors.NotFound:
             return None
-        recognise(found, wanted.identity)
+        recognise(found, wanted.identity, wanted.body["spec"])
         return found
 
     async def change(self, job: Job, wanted: JobPatch) -> Job:

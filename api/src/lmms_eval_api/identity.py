@@ -1,7 +1,7 @@
 """Which job a submission is: a new one, or one that was sent before. Pure.
 
-Every object carries the mark of the submission that made it, so that whoever finds its name taken can tell by whom. A caller's
-Idempotency-Key makes the mark, and the name, the same on every replica and in every try.
+Every object that came over HTTP carries the mark of the submission that made it, so that whoever finds its name taken can tell
+by whom. A caller's Idempotency-Key makes the mark, and the name, the same on every replica and in every try.
 """
 
 import hashlib
@@ -9,10 +9,22 @@ import json
 import uuid
 from typing import Final, NamedTuple
 
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticUndefined as Undefined
+
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
+from lmms_eval_core.schema import Resource
+from lmms_eval_core.spec import MUTABLE, EvaluationSpec, Volume
 from lmms_eval_core.wire import EvaluateRequest
 
+
+def _defaults(kind: type[Resource]) -> Object:
+    return {to_camel(name): field.default for name, field in kind.model_fields.items() if field.default not in (None, Undefined)}
+
+
+DEFAULTS: Final = _defaults(EvaluationSpec)
+VOLUME_DEFAULTS: Final = _defaults(Volume)
 KEYS: Final = uuid.uuid5(uuid.NAMESPACE_DNS, names.GROUP)
 
 
@@ -56,10 +68,31 @@ def identity(request: EvaluateRequest, sender: Sender) -> Identity:
     return Identity(sender.submission, hashlib.sha256(content.encode()).hexdigest(), request.name or sender.submission)
 
 
-def recognise(found: Object, wanted: Identity) -> None:
-    """Passes if this object was made by this very submission. NameTaken, KeyReused."""
+def recognise(found: Object, wanted: Identity, spec: Object) -> None:
+    """Passes if this object was made by this very submission, and holds the `spec` that it asks for. NameTaken, KeyReused.
+
+    A mark is a claim. Whoever takes a name first with another one's mark on it would have his evaluation shown to the other.
+    """
     submission, _, digest = found["metadata"].get("annotations", {}).get(names.ANNOTATION_SUBMISSION, "").partition(".")
     if submission != wanted.submission:
         raise NameTaken(wanted.name)
     if digest != wanted.digest:
         raise KeyReused(wanted.name)
+    if not same_evaluation(found["spec"], spec):
+        raise NameTaken(wanted.name)
+
+
+def same_evaluation(one: Object, other: Object) -> bool:
+    """Whether two specs ask for the same, apart from what may change later; also where one holds the defaults."""
+    first, second = _whole(one), _whole(other)
+    return first == second and _truths(first) == _truths(second)
+
+
+def _whole(spec: Object) -> Object:
+    volumes = [VOLUME_DEFAULTS | volume for volume in spec.get("volumes", ())]
+    return {name: value for name, value in (DEFAULTS | spec | {"volumes": volumes}).items() if name not in MUTABLE}
+
+
+def _truths(spec: Object) -> set[str]:
+    """Arguments that are true or false. The API server writes 1.0 as 1, and Python takes them as equal: True as well."""
+    return {key for key, value in spec.get("modelArgs", {}).items() if isinstance(value, bool)}
