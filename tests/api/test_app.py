@@ -9,6 +9,8 @@ from api_objects import evaluation_object
 from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
 
+from lmms_eval_api.consistency import COOKIE
+from lmms_eval_api.routes import dependencies
 from lmms_eval_api.routes.dependencies import Backend
 
 
@@ -94,3 +96,17 @@ async def test_the_document_says_how_to_come_in(stranger: httpx.AsyncClient) -> 
     assert document["security"] == [{"token": []}, {"password": []}]
     assert document["components"]["securitySchemes"].keys() == {"token", "password"}
     assert {"/evaluate", "/jobs/{job_id}", "/queue", "/health"} <= document["paths"].keys()
+
+
+async def test_who_wrote_and_may_not_see_it_yet_is_told_so(
+    stranger: httpx.AsyncClient, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dependencies, "PATIENCE_SECONDS", 0.01)
+    backend.evaluations.cache.learn(evaluation_object("a", version=7))
+    backend.reflector._watching = True
+    backend.reflector._told("7")
+    for path in ("/queue", "/health", "/jobs"):
+        for version, warned in (("7", False), ("8", True), ("7", False)):
+            answer = await stranger.get(path, headers={**BEARER, "Cookie": f"{COOKIE}={version}"})
+            assert (answer.status_code, "Warning" in answer.headers) == (200, warned), path
+        assert "Warning" not in (await stranger.get(path, headers=BEARER)).headers

@@ -7,16 +7,26 @@ and kubectl alike, and `problems` translates what it says.
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel
 
 from lmms_eval_api.identity import Identity, Sender, identity
 from lmms_eval_api.problems import FieldProblem, Refused
 from lmms_eval_core import names, spec, wire
 from lmms_eval_core.evaluation import manifest
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.schema import Resource, Scalar
-from lmms_eval_core.spec import MODEL_ARG_NAME, REMOTE_CODE_ARG, SECRET_IN_LIST, SECRET_NAME, URL_LOGIN, EvaluationSpec
+from lmms_eval_core.schema import DNS_SUBDOMAIN, Resource, Scalar
+from lmms_eval_core.spec import (
+    LABEL_VALUE,
+    MODEL_ARG_NAME,
+    REMOTE_CODE_ARG,
+    SECRET_IN_LIST,
+    SECRET_NAME,
+    URL_LOGIN,
+    EvaluationSpec,
+)
 from lmms_eval_core.wire import EvaluateRequest
 
 # The API server allows 256 KiB for all annotations of an object.
@@ -31,6 +41,11 @@ INSTEAD: Final = (
 )
 SECRET: Final = f"A secret must not be sent in {{place}}: {INSTEAD}"
 LOGIN: Final = f"An address with a login must not be sent in {{place}}: {INSTEAD}"
+# Of the parts of a label, by Kubernetes.
+MAX_LABEL: Final = 63
+MAX_LABEL_PREFIX: Final = 253
+MAX_LABEL_KEY: Final = MAX_LABEL_PREFIX + 1 + MAX_LABEL
+LABEL_FORM: Final = f"give at most {MAX_LABEL} letters, digits, dashes, dots and underscores, with a letter or digit at both ends"
 # Domains whose labels mean something to Kubernetes, or to us.
 RESERVED_DOMAINS: Final = ("kubernetes.io", "k8s.io", names.GROUP)
 # The resource's twin of each part of a request.
@@ -119,17 +134,34 @@ def _problems(request: EvaluateRequest) -> Iterator[FieldProblem]:
         yield FieldProblem(("tasks",), "Name at least one task, group or tag of lmms-eval.")
     if request.num_gpus < 0:
         yield FieldProblem(("num_gpus",), "num_gpus is the number of GPUs of the pod: 0 for none, or more.")
-    if request.limit is not None and not math.isfinite(request.limit):
+    if isinstance(request.limit, float) and not math.isfinite(request.limit):
         yield FieldProblem(("limit",), "limit must be a finite number; leave it out to evaluate everything.")
+    yield from oversized(request, leaving={"model_args"})
     yield from _unspeakable(request)
     if sentence := _secret_problem("gen_kwargs", request.gen_kwargs or "", named=SECRET_IN_LIST):
         yield FieldProblem(("gen_kwargs",), sentence)
-    for key in request.labels or {}:
-        if _reserved(key):
-            yield FieldProblem(("labels", key), "This label belongs to Kubernetes or to lmms-eval itself; use a key of your own.")
+    for key, value in (request.labels or {}).items():
+        if sentence := _label_problem(key, value):
+            yield FieldProblem(("labels", key), f"The label {key[:MAX_LABEL_KEY]!r} {sentence}")
     for key, value in (request.model_args or {}).items():
         if sentence := _argument_problem(key, value):
             yield FieldProblem(("model_args", key), sentence)
+
+
+def _label_problem(key: str, value: str) -> str:
+    """What is wrong with a label, as the end of a sentence: the API server would name the text, and not where it stands."""
+    prefix, slash, name = key.rpartition("/")
+    if _reserved(key):
+        return "belongs to Kubernetes or to lmms-eval itself; use a key of your own."
+    if slash and not (len(prefix) <= MAX_LABEL_PREFIX and re.fullmatch(DNS_SUBDOMAIN, prefix)):
+        return "has no possible prefix: give a domain before the slash, in small letters, for example example.com/team."
+    if not name or not _is_label(name):
+        return f"is no possible key: {LABEL_FORM}, one at least."
+    return "" if _is_label(value) else f"has no possible value: {LABEL_FORM}."
+
+
+def _is_label(text: str) -> bool:
+    return len(text) <= MAX_LABEL and re.fullmatch(LABEL_VALUE, text) is not None
 
 
 def _reserved(key: str) -> bool:
@@ -137,21 +169,28 @@ def _reserved(key: str) -> bool:
     return any(domain == reserved or domain.endswith(f".{reserved}") for reserved in RESERVED_DOMAINS)
 
 
+def oversized(body: BaseModel, *, leaving: Collection[str] = ()) -> Iterator[FieldProblem]:
+    """Fields, but for those `leaving`, with a number that neither JSON nor the API server carries unchanged."""
+    for name in type(body).model_fields.keys() - set(leaving):
+        if any(abs(number) > MAX_INTEGER for number in _parts(getattr(body, name)) if isinstance(number, int)):
+            yield FieldProblem((name,), f"{name} holds a number of more than 18 digits; give a smaller one.")
+
+
 def _unspeakable(request: EvaluateRequest) -> Iterator[FieldProblem]:
     for name in EvaluateRequest.model_fields.keys() - {"model_args"}:
-        if not all(map(_speakable, _texts(getattr(request, name)))):
+        if not all(_speakable(text) for text in _parts(getattr(request, name)) if isinstance(text, str)):
             yield FieldProblem((name,), f"{name} holds a character that no command line can carry; remove it.")
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """All text in a field, the keys of maps too."""
-    if isinstance(value, str):
+def _parts(value: Any) -> Iterator[Scalar]:
+    """All scalars in a field, the keys of maps too."""
+    if isinstance(value, Scalar):
         yield value
     elif isinstance(value, wire.Part):
-        yield from _texts(dict(value))
+        yield from _parts(dict(value))
     elif isinstance(value, list | dict):
         for part in [*value, *value.values()] if isinstance(value, dict) else value:
-            yield from _texts(part)
+            yield from _parts(part)
 
 
 def _speakable(text: str) -> bool:
@@ -167,9 +206,8 @@ def _argument_problem(key: str, value: Any) -> str | None:
     if value is None:
         return f"model_args.{key} is null: leave it out."
     if not isinstance(value, Scalar):
-        return (
-            f"model_args.{key} must be text, a number, true or false: lmms-eval's command line carries no lists and no objects."
-        )
+        kind, text = ("a list", "[1, 2]") if isinstance(value, list) else ("an object", '{"a": 1}')
+        return f"model_args.{key} is {kind}, and arguments of a model are scalars: send it as JSON text, as {json.dumps(text)}."
     return _scalar_problem(key, value)
 
 

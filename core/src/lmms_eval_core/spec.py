@@ -73,11 +73,12 @@ MODEL_ARGS_SCHEMA: dict[str, Any] = {
 
 
 LABEL_KEY = r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$"
+LABEL_VALUE = r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$"
 LabelKey = Annotated[str, text(LABEL_KEY, "give a label key, for example nvidia.com/gpu", max_length=316)]
 LabelValue = Annotated[
     str,
     text(
-        r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$",
+        LABEL_VALUE,
         "give a label value: letters, digits, dashes, dots and underscores",
         min_length=0,
         max_length=63,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, cast
+from typing import Annotated, Final, cast
 
 from fastapi import Depends, Request, Response
 
@@ -16,6 +16,9 @@ from lmms_eval_api.orphans import Sweeping
 from lmms_eval_api.problems import unavailable
 from lmms_eval_api.streams import Feeds
 from lmms_eval_core.kube.reflector import Reflector
+
+# As RFC 9111 has it for a stale response.
+MAY_LACK_A_WRITE: Final = '110 - "What you wrote last may be missing: the watch on the API server is behind."'
 
 
 @dataclass(frozen=True)
@@ -82,3 +85,12 @@ Caller = Annotated[str, Depends(caller)]
 FROM_CACHE = [Depends(from_cache)]
 UpToDate = Annotated[bool, Depends(from_cache)]
 Informed = Annotated[bool, Depends(up_to_date)]
+
+
+async def marked(response: Response, up_to_date: UpToDate) -> None:
+    """For routes that show many jobs: says so where the answer may lack what its caller wrote. Of one job, a route reads that."""
+    if not up_to_date:
+        response.headers["Warning"] = MAY_LACK_A_WRITE
+
+
+MARKED = [Depends(marked)]

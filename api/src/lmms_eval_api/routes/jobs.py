@@ -16,6 +16,7 @@ from lmms_eval_api.links import base_url
 from lmms_eval_api.parts import Parts
 from lmms_eval_api.problems import FieldProblem, Refused
 from lmms_eval_api.routes.dependencies import BackendOf, Caller, EvaluationsOf, Informed, UpToDate
+from lmms_eval_api.submission import oversized
 from lmms_eval_core.kube import errors
 from lmms_eval_core.wire import CancelResponse, EvaluateRequest, JobInfo, JobPatch, JobStatus, JobSubmitResponse
 
@@ -89,6 +90,8 @@ async def change_job(
     job_id: str, body: JobPatch, request: Request, response: Response, evaluations: EvaluationsOf, up_to_date: Informed
 ) -> JobInfo:
     """Change what may change of a stored job: its place in the queue, and when it is deleted after its end."""
+    if problems := list(oversized(body)):
+        raise Refused(problems)
     job = await found(job_id, evaluations, up_to_date)
     try:
         changed = await evaluations.change(job, body)

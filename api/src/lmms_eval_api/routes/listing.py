@@ -9,7 +9,7 @@ from lmms_eval_api import listing
 from lmms_eval_api.answers import job_summary
 from lmms_eval_api.job import Age
 from lmms_eval_api.problems import FieldProblem, Refused
-from lmms_eval_api.routes.dependencies import FROM_CACHE, EvaluationsOf
+from lmms_eval_api.routes.dependencies import MARKED, EvaluationsOf
 from lmms_eval_core.wire import JobList, JobStatus
 
 router = APIRouter(tags=["jobs"])
@@ -28,7 +28,7 @@ class ListQuery(BaseModel):
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
 
 
-@router.get("/jobs", dependencies=FROM_CACHE)
+@router.get("/jobs", dependencies=MARKED)
 async def list_jobs(query: Annotated[ListQuery, Query()], evaluations: EvaluationsOf) -> JobList:
     """The jobs, newest first, a page at a time."""
     cache = evaluations.cache

@@ -4,16 +4,16 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
-from lmms_eval_api.routes.dependencies import FROM_CACHE, EvaluationsOf
+from lmms_eval_api.routes.dependencies import MARKED, EvaluationsOf
 from lmms_eval_core.schema import rfc3339
 from lmms_eval_core.wire import HealthResponse, QueueStatusResponse
 
-router = APIRouter(tags=["queue"], dependencies=FROM_CACHE)
+router = APIRouter(tags=["queue"], dependencies=MARKED)
 
 
 @router.get("/queue", response_model=QueueStatusResponse)
 async def get_queue(response: Response, evaluations: EvaluationsOf) -> Response:
-    """The queued jobs in the order in which they start; those on hold are last."""
+    """The queued jobs in the order in which they start; those that wait for their next attempt or are on hold are last."""
     return Response(evaluations.cache.overview().answer, media_type="application/json", headers=dict(response.headers))
 
 
