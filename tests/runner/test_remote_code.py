@@ -136,16 +136,23 @@ def test_the_images_pth_file_guards_every_python_of_an_environment(libraries: Pa
     assert said.endswith("RemoteCodeRefused: __main__ wanted to run the kernel a/b")
 
 
-def test_a_library_that_was_told_to_trust_nothing_is_understood() -> None:
+SITE = "/opt/venv/lib/python3.12/site-packages"
+
+
+@pytest.mark.parametrize(
+    ("frame", "is_the_models"),
+    [("vllm/transformers_utils/config.py", True), ("datasets/load.py", False)],
+)
+def test_a_library_that_was_told_to_trust_nothing_is_understood(frame: str, is_the_models: bool) -> None:
     lines = [
         "Traceback (most recent call last):",
-        '  File "/opt/venv/lib/python3.12/site-packages/vllm/transformers_utils/config.py", line 1, in get_config',
+        f'  File "{SITE}/{frame}", line 1, in load_dataset',
         "ValueError: The repository org/model contains custom code which must be executed to correctly load the model.",
         "Please pass the argument `trust_remote_code=True` to allow custom code to be run.",
     ]
     verdict = classify(Evidence(exit_code=0, lines=lines))
-    assert verdict.reason is Reason.BAD_ARGUMENTS
-    assert PERMIT in verdict.message and "org/model" in verdict.message
+    assert verdict.reason is (Reason.BAD_ARGUMENTS if is_the_models else Reason.DATASET_UNAVAILABLE)
+    assert (PERMIT in verdict.message) is is_the_models and "org/model" in verdict.message
 
 
 @pytest.mark.parametrize(("trusted", "value"), [(True, "1"), (False, "0")])
