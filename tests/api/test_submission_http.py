@@ -277,3 +277,20 @@ def test_a_key_sent_to_two_replicas_at_once_makes_one_job(front_end: FrontEnd, s
         assert len({answer.json()["job_id"] for answer in answers}) == 10
         assert sum("Idempotency-Replayed" not in answer.headers for answer in answers) == 10
         assert here.get("/queue").json()["queue_size"] == 10
+
+
+async def test_whoever_takes_a_name_first_has_nothing_shown_for_the_callers_own(front_end: FrontEnd, client: Transport) -> None:
+    key = {"Idempotency-Key": "nightly"}
+    with front_end.session() as session:
+        name = session.post("/evaluate", json=SMALL, headers=key).raise_for_status().json()["job_id"]
+        made = await client.get(EVALUATIONS, name)
+        for model, status in (("somebody_elses", 409), (made["spec"]["model"], 200)):
+            current = await client.get(EVALUATIONS, name)
+            await client.delete(EVALUATIONS, name, uid=current["metadata"]["uid"])
+            metadata = {field: made["metadata"][field] for field in ("name", "namespace", "annotations")}
+            taken = {field: made[field] for field in ("apiVersion", "kind")} | {"metadata": metadata}
+            await client.create(EVALUATIONS, taken | {"spec": made["spec"] | {"model": model}})
+            answer = session.post("/evaluate", json=SMALL, headers=key)
+            assert (answer.status_code, "Idempotency-Replayed" in answer.headers) == (status, status == 200), answer.text
+            # What the annotation says of another model is not repeated.
+            assert session.get(f"/jobs/{name}").json()["request"]["model"] == model
