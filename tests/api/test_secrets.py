@@ -207,6 +207,8 @@ async def test_nothing_that_is_secret_comes_out(
     told = leaks.secret("told")
     assert plant.send("POST", "/evaluate", json={**VALID, "name": told}).status_code == 200
     assert plant.send("GET", f"/jobs/{told}").status_code == 200
+    # A request is logged when it has been answered, and before the next one of its connection is.
+    plant.send("GET", "/queue")
     assert out.where(told) == {"answers", "log", "objects"}
     assert out.where("lmmseval_api_request_seconds") == {"metrics"}
 
