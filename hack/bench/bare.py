@@ -69,8 +69,9 @@ class Bare:
         job = objects.job(await self._client.create(JOBS, body))
         assert job is not None
         evaluation = objects.evaluation(found)
-        await self._status(evaluation, patches.running(evaluation, job, rfc3339(utc())))
-        await self._client.json_patch(JOBS, job.name, patches.start_job(job))
+        pod = await self._namespace.new_pod(name)
+        await self._status(evaluation, patches.running(evaluation, job, pod, rfc3339(utc())))
+        await self._client.json_patch(PODS, pod.name, patches.open_gate(pod))
 
     async def _status(self, evaluation: objects.Evaluation, patch: list[Object]) -> None:
         await self._client.json_patch(EVALUATIONS, evaluation.name, patch, subresource="status")

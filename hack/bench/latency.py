@@ -1,4 +1,4 @@
-"""How long the parts take to react: a submission until its Job is there, the end of a run until the next Job starts."""
+"""How long the parts take to react: a submission until its Job is there, the end of a run until the next pod may start."""
 
 import asyncio
 import time
@@ -72,9 +72,9 @@ def pod_ended(pod: Object) -> bool:
     return pod["status"].get("phase") in ("Succeeded", "Failed")
 
 
-def started(job: Object) -> bool:
-    """Whether a Job may have a pod."""
-    return job["spec"].get("suspend") is False
+def opened(pod: Object) -> bool:
+    """Whether the pod's gate is open."""
+    return {"name": names.SCHEDULING_GATE} not in pod["spec"].get("schedulingGates", [])
 
 
 async def submissions(http: httpx.AsyncClient, client: transport.Transport) -> list[Row]:
@@ -98,18 +98,18 @@ async def submissions(http: httpx.AsyncClient, client: transport.Transport) -> l
 
 
 async def hand_offs(http: httpx.AsyncClient, client: transport.Transport) -> list[Row]:
-    """Pod of one evaluation terminal until the Job of the next is started."""
-    pods, jobs = Seen(client, PODS, pod_ended), Seen(client, JOBS, started)
-    watches = [asyncio.create_task(seen.run()) for seen in (pods, jobs)]
+    """Pod of one evaluation terminal until the gate of the next one's pod is open."""
+    ends, starts_of = Seen(client, PODS, pod_ended), Seen(client, PODS, opened)
+    watches = [asyncio.create_task(seen.run()) for seen in (ends, starts_of)]
     await asyncio.sleep(1)
     queue = [(await http.post("/evaluate", json=BODY)).raise_for_status().json()["job_id"] for _ in range(HAND_OFFS + 1)]
-    starts = [await jobs.of(name) for name in queue]
+    starts = [await starts_of.of(name) for name in queue]
     order = [name for _, name in sorted(zip(starts, queue, strict=True))]
-    seconds = [await jobs.of(later) - await pods.of(earlier) for earlier, later in zip(order, order[1:], strict=False)]
+    seconds = [await starts_of.of(later) - await ends.of(earlier) for earlier, later in zip(order, order[1:], strict=False)]
     await http.delete(f"/jobs/{order[-1]}")
     for watch in watches:
         watch.cancel()
-    return [Row(f"pod of one terminal to next Job started, p50 of {HAND_OFFS}", percentile(seconds, 0.5) * 1000, "ms")]
+    return [Row(f"pod of one terminal to gate of the next opened, p50 of {HAND_OFFS}", percentile(seconds, 0.5) * 1000, "ms")]
 
 
 async def _measure(release: Deployment, url: str) -> list[Row]:

@@ -8,13 +8,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from bench.latency import Seen, pod_ended, started
+from bench.latency import Seen, opened, pod_ended
 from bench.population import published, service_account
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS, EVENTS, JOBS, LEASES, PODS, Object, Resource
 from lmms_eval_core.schema import rfc3339
+from lmms_eval_operator import objects
 from lmms_eval_operator.main import utc
+from lmms_eval_operator.objects import Pod
 
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
 BINDINGS = Resource("", "v1", "bindings")
@@ -30,7 +32,7 @@ class Namespace:
         self.client = client
         self.claims = Seen(client, LEASES, self._claimed)
         self.created = Seen(client, JOBS, lambda job: True)
-        self.starts = Seen(client, JOBS, started)
+        self.starts = Seen(client, PODS, opened)
         self.pods = Seen(client, PODS, lambda pod: True)
         self.ends = Seen(client, PODS, pod_ended)
         self.reports = 0
@@ -68,6 +70,12 @@ class Namespace:
         """The reporter has written everything."""
         await self._pod(name)
         await self._report(name, published(name))
+
+    async def new_pod(self, name: str) -> Pod:
+        """The pod of an evaluation's attempt, once the Job controller has made it."""
+        pod = objects.pod(await self.client.get(PODS, await self._pod(name)))
+        assert pod is not None
+        return pod
 
     async def ends_well(self, name: str) -> None:
         """The kubelet tells that the pod is over."""

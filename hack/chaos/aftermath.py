@@ -45,22 +45,20 @@ def evaluations(release: Deployment) -> dict[str, Object]:
 
 
 def leftovers(release: Deployment) -> list[str]:
-    """Pods that live, Jobs that may make one, slots that are held."""
+    """Pods and Jobs that have not ended, slots that are held."""
     selector = ("-l", f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}")
     pods = [name(item) for item in listed(release, "pods", *selector) if item["status"]["phase"] not in ("Succeeded", "Failed")]
-    jobs = [name(item) for item in listed(release, "jobs", *selector) if may_run(item)]
+    jobs = [name(item) for item in listed(release, "jobs", *selector) if not over(item)]
     leases = [item for item in listed(release, "leases", *selector) if names.LABEL_SLOT in item["metadata"]["labels"]]
     held = [f"{name(item)} by {item['spec']['holderIdentity']}" for item in leases if item["spec"].get("holderIdentity")]
     kinds = {"pod": pods, "Job": jobs, "slot": held}
     return [f"{kind} {what} is left" for kind, found in kinds.items() for what in found]
 
 
-def may_run(job: Object) -> bool:
-    """Whether a Job has a pod, or may get one."""
-    over = any(
-        entry["type"] in ("Complete", "Failed") and entry["status"] == "True" for entry in job["status"].get("conditions", ())
-    )
-    return not over and not job["spec"].get("suspend")
+def over(job: Object) -> bool:
+    """Whether a Job has ended."""
+    conditions = job["status"].get("conditions", ())
+    return any(entry["type"] in ("Complete", "Failed") and entry["status"] == "True" for entry in conditions)
 
 
 def listed(release: Deployment, *arguments: str) -> list[Object]:

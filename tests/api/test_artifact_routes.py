@@ -115,6 +115,7 @@ async def test_a_completed_job_carries_its_output_and_says_where_the_rest_is(ses
         "logs": f"{here}/logs",
         "results": f"{here}/results",
         "samples": samples,
+        "files": None,
     }
     assert job["output"]["results"]["mme"] == {"alias": "mme", "acc,none": 0.5, "acc_stderr,none": None}
     assert (job["samples"], job["warnings"], answer.headers["Age"]) == (None, [], "0")
@@ -356,3 +357,68 @@ async def test_what_the_store_has_is_not_believed(session: httpx.AsyncClient, bu
     assert (await session.get("/jobs/a")).json()["output"] is None
     assert (await session.get("/jobs/a/results")).status_code == 502
     assert (await session.get("/jobs/a/samples/mme")).status_code == 502
+
+
+# Files that tasks wrote themselves.
+
+FILES = {
+    "output/submissions/mmbench_test.xlsx": bytes(range(256)) * 20_000,
+    "output/page.html": b"<script>alert(1)</script>",
+    "work/empty.csv": b"",
+}
+MINE = PREFIX._replace(name="b")
+
+
+@pytest.fixture
+async def task_files(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+    """A front end with a job that left these files, and one of somebody else beside it."""
+    bucket = ObjectStore(StoreSettings.from_environment(gateway.environment()))
+    for path, content in FILES.items():
+        await bucket.put(PREFIX.file(layout.task_file(path)), b"".join(compressed([content])))
+    await bucket.put(MINE.file(layout.task_file("work/mine.csv")), b"".join(compressed([b"mine"])))
+    cache = JobCache()
+    cache.learn(completed([layout.RESULTS_FILE, layout.task_file("work/empty.csv")]))
+    async with session_of(cache, bucket) as opened:
+        yield opened
+
+
+async def test_they_are_listed_and_fetched_byte_for_byte(task_files: httpx.AsyncClient) -> None:
+    listed = (await task_files.get("/jobs/a/files")).json()
+    assert {entry["path"] for entry in listed["files"]} == FILES.keys() and not listed["truncated"]
+    for entry in listed["files"]:
+        answer = await task_files.get(entry["url"])
+        assert (answer.status_code, answer.content) == (200, FILES[entry["path"]])
+    assert (await task_files.get("/jobs/a")).json()["links"]["files"] == "http://front-end/jobs/a/files"
+
+
+async def test_a_browser_saves_them_and_shows_them_in_no_case(task_files: httpx.AsyncClient) -> None:
+    headers = (await task_files.get("/jobs/a/files/output/page.html")).headers
+    assert headers["Content-Type"] == "application/octet-stream"
+    assert headers["Content-Disposition"] == "attachment; filename*=UTF-8''page.html"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nothing.csv",
+        "../results.json",
+        "..%2fresults.json",
+        "%2e%2e/%2e%2e/b-0a1b2c3d/a2/files/work/mine.csv",
+        "/etc/passwd",
+        "%00",
+    ],
+)
+async def test_nothing_else_is_reached_by_a_path(task_files: httpx.AsyncClient, path: str) -> None:
+    answer = await task_files.get(f"/jobs/a/files/{path}")
+    assert answer.status_code == 404
+
+
+async def test_who_has_none_says_so(task_files: httpx.AsyncClient, gateway: Gateway) -> None:
+    answer = await task_files.get("/jobs/a/files/work/none.csv")
+    assert (answer.status_code, "GET /jobs/a/files lists those that it has" in answer.json()["detail"]) == (404, True)
+    cache = JobCache()
+    cache.learn(completed([layout.RESULTS_FILE]))
+    async with session_of(cache, None) as storeless:
+        assert (await storeless.get("/jobs/a/files")).status_code == 501

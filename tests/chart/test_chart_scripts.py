@@ -14,7 +14,6 @@ from deployment import CHART, Kubectl
 from provided import bare_environment
 
 from lmms_eval_core import names
-from lmms_eval_operator.objects import STATE_STARTED, STATE_STOPPED
 
 pytestmark = pytest.mark.integration
 
@@ -29,40 +28,30 @@ def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
 
 
-OURS = {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_STATE: STATE_STARTED}
+OURS = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
 
 
-def attempt(name: str, labels: Object = OURS, **spec: Any) -> Object:
-    """A Job as the operator makes them, with a pod that waits for ever."""
-    containers = [{"name": "a", "image": "a"}]
-    template = {"metadata": {"labels": labels}, "spec": {"restartPolicy": "Never", "containers": containers}}
-    metadata = {"name": name, "labels": labels}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": template, **spec}}
+def pod(name: str, labels: Object = OURS, **spec: Any) -> Object:
+    """A pod that waits for ever."""
+    spec |= {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
 
 
 def test_uninstalling_ends_the_operator_and_stops_what_runs(guard: Callable[..., Any], render: Render, kubectl: Kubectl) -> None:
     guarded = guard({})
     objects = render(namespace=guarded.namespace)
     guarded.apply([item for item in objects if item["metadata"]["name"] == "lmms-eval-operator"])
-    guarded.apply([attempt("running"), attempt("waiting", suspend=True), attempt("unrelated", {"a": "b"})])
+    gates = [{"name": names.SCHEDULING_GATE}]
+    guarded.apply([pod("running"), pod("waiting", schedulingGates=gates), pod("unrelated", {"a": "b"})])
     here = ["-n", guarded.namespace]
-    pods = [*here, "get", "pods", "-l", f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"]
-    deployment.wait_until(lambda: kubectl.json(*pods)["items"], seconds=30, what="the Job's pod")
 
     kubeconfig = guarded.kubeconfig("lmms-eval-uninstall")
     told = {"NAMESPACE": guarded.namespace, "RELEASE": "lmms-eval", "OPERATOR": "lmms-eval-operator", "TIMEOUT_SECONDS": "30"}
     done = run("stop.py", KUBECONFIG=kubeconfig, **told)
-    assert (done.returncode, done.stdout.splitlines()) == (0, ["stopping running"]), done.stderr
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["ending running"]), done.stderr
 
-    jobs = {job["metadata"]["name"]: job for job in kubectl.json(*here, "get", "jobs")["items"]}
-    assert {name: job["spec"].get("suspend", False) for name, job in jobs.items()} == {
-        "running": True,
-        "waiting": True,
-        "unrelated": False,
-    }
-    assert jobs["running"]["metadata"]["labels"][names.LABEL_STATE] == STATE_STOPPED
-    assert jobs["waiting"]["metadata"]["labels"][names.LABEL_STATE] == STATE_STARTED
-    assert kubectl.json(*pods)["items"] == []
+    left = {item["metadata"]["name"] for item in kubectl.json(*here, "get", "pods")["items"]}
+    assert left == {"waiting", "unrelated"}
     assert kubectl.json(*here, "get", "deployment", "lmms-eval-operator")["spec"]["replicas"] == 0
     assert run("stop.py", KUBECONFIG=kubeconfig, **told).returncode == 0
 

@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -19,10 +21,13 @@ from provided import bare_environment
 
 from lmms_eval_client import AsyncClient, Client, EvaluateRequest, Metric, NotFound, Results
 from lmms_eval_core import layout
+from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
+from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
 from lmms_eval_core.wire import Suspect
+from lmms_eval_reporter.content import compressed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -79,6 +84,33 @@ async def test_what_a_run_left_behind_is_read(place: Place, client: Transport) -
     assert job.output == RESULTS and job.samples == {"mme": SAMPLES[:10]}
     with pytest.raises(NotFound, match="no samples of nope"):
         list(place.ours.samples("job", "nope"))
+
+
+async def test_files_of_tasks_are_listed_and_fetched(place: Place, client: Transport, namespace: str, tmp_path: Path) -> None:
+    await publish(client, place.store, "job")
+    uid = (await client.get(EVALUATIONS, "job"))["metadata"]["uid"]
+    stored = ArtifactPrefix(namespace, "job", uid, 1).file(layout.task_file("output/submissions/test.json"))
+    content = b'{"answers": []}' * 100_000
+    await place.store.put(stored, b"".join(compressed([content])))
+    (file,) = place.ours.files("job")
+    assert file.path == "output/submissions/test.json"
+    assert b"".join(place.ours.file("job", file.path)) == content
+    async with AsyncClient(place.front_end.url, token=TOKEN) as ours:
+        assert [found.path for found in await ours.files("job")] == [file.path]
+        assert b"".join([piece async for piece in ours.file("job", file.path)]) == content
+    with pytest.raises(NotFound, match="has no file nope"):
+        list(place.ours.file("job", "nope"))
+
+    assert file.path in place.command_line.answer("files", "job")
+    folder = tmp_path / "fetched"
+    folder.mkdir()
+    target = folder / "test.json"
+    done = place.command_line("files", "job", file.path, "-o", str(target))
+    assert (done.returncode, target.read_bytes() == content) == (0, True)
+    again = place.command_line("files", "job", file.path, "-o", str(target))
+    assert (again.returncode, "--force" in again.stderr) == (2, True)
+    assert place.command_line("files", "job", "nope", "-o", str(folder / "nope")).returncode != 0
+    assert os.listdir(folder) == ["test.json"]
 
 
 async def test_by_the_async_client_too(place: Place, client: Transport) -> None:
@@ -139,10 +171,11 @@ async def test_the_guides_lines_for_curl_read_it_too(place: Place, client: Trans
     guide = (ROOT / "docs" / "guide.md").read_text().partition("### Results, samples and logs with curl")[2]
     alias, *lines = re.findall(r"^    ((?:alias )?ask\b[^\n]*?)(?:  +#.*)?$", guide, re.MULTILINE)
     answers = [shell(place, f"{alias}\n{line.replace('NAME', 'job')}") for line in lines]
-    results, inside, samples, wrong, whole, tail, followed = answers
+    results, inside, samples, wrong, whole, files, tail, followed = answers
     assert json.loads(results) == RESULTS and json.loads(inside) == RESULTS["results"]
     assert json.loads(samples)["samples"] == SAMPLES and len(json.loads(wrong)["samples"]) == 4
     assert [json.loads(line) for line in whole.splitlines()] == SAMPLES
+    assert json.loads(files) == {"files": [], "truncated": False}
     assert LOG.endswith(tail) and tail.count("\n") == 50 and followed == LOG
 
 

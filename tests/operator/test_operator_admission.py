@@ -127,3 +127,28 @@ async def test_a_quota_and_a_webhook_that_is_away_are_told_and_the_queue_goes_on
         return (await place.where("a"))[0] == "Running"
 
     await until(operator, starts, seconds=30)
+
+
+async def test_one_whose_pod_exceeds_a_quota_lets_the_next_one_go(place: Namespace, applied: Any, kubectl: Kubectl) -> None:
+    name, metadata = "memory", {"name": "memory", "namespace": place.client.namespace}
+    hard = {"hard": {"requests.memory": "2Gi"}}
+    applied([{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": hard}])
+    await place.submit("big", priority=1, resources={"memory": "4Gi"})
+    await place.submit("small", limit=1, resources={"memory": "64Mi"})
+    operator = place.operator()
+
+    async def small_starts() -> bool:
+        return (await place.where("small"))[0] == "Running"
+
+    await until(operator, small_starts)
+    status = await place.status("big")
+    assert (status["phase"], status["reason"]) == ("Queued", "JobRefused")
+    assert "the cluster refused the pod" in status["message"] and f"exceeded quota: {name}" in status["message"]
+    assert "attempt" not in status and await place.jobs("big") == []
+    await asyncio.to_thread(kubectl, "-n", place.client.namespace, "delete", "resourcequota", name)
+    await place.edit("small", cancel=True)
+
+    async def big_starts() -> bool:
+        return (await place.where("big"))[0] == "Running"
+
+    await until(operator, big_starts, seconds=60)

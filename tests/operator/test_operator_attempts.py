@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from operator_cluster import Namespace, evaluator_runs, until
 
-from lmms_eval_core.kube.client import JOBS
 from lmms_eval_core.schema import rfc3339
 from lmms_eval_operator.main import utc
 from lmms_eval_operator.reconcile import Reconciler
@@ -133,10 +132,9 @@ async def test_a_run_without_progress_is_stopped_whoever_writes_its_end(place: N
     await reaches(place, operator, "a", "Running", "Evaluating")
     status = await reaches(place, operator, "a", "Running", "Stalled")
     assert status["message"] == "no progress for spec.stallTimeoutSeconds (2): waiting for the pod to end"
-    # Its last words: they must not be taken for progress, as the Job says why it was stopped.
+    # Its last words: they must not be taken for progress, as the status says why it was stopped.
     await place.reports("a", stage="Publishing", updated_at=rfc3339(utc()))
-    (job,) = (item for item in (await place.client.list(JOBS)).items)
-    assert job["metadata"]["labels"]["lmms-eval.io/stopped-for"] == "Stalled"
+    assert (await place.status("a"))["stoppedFor"] == "Stalled"
     await place.ends(pod, 75)
     status = await reaches(place, place.operator(), "a", "Failed", "Stalled")
     assert status["message"] == "no progress for spec.stallTimeoutSeconds (2)"

@@ -1,12 +1,13 @@
 """The operator's writes on a real API server and a real Job controller. There is no node: the test is the kubelet."""
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
-from operator_cluster import Killed, Mortal, Namespace, evaluator_ended, evaluator_runs, until
+from operator_cluster import Killed, Mortal, Namespace, evaluator_ended, evaluator_runs, gated, until
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors, lease
@@ -89,37 +90,103 @@ async def test_a_failure_names_the_culprit_and_the_queue_goes_on(place: Namespac
     await completed(place, operator, "b")
 
 
-async def test_the_start_is_four_writes_and_the_last_lifts_the_suspension(place: Namespace) -> None:
+async def test_the_start_is_four_writes_and_the_last_opens_the_gate_of_the_pod_in_the_status(place: Namespace) -> None:
     await place.submit("a")
     client = Mortal(place.client)
-    await place.operator(client).work()
-    assert client.writes == ["create leases", "patch leases", "create jobs", "patch lmmevaluations", "patch jobs"]
-    (item,) = await place.jobs("a")
-    job = objects.job(item)
-    assert job is not None and job.state == objects.STATE_STARTED and item["spec"]["suspend"] is False
-    status = await place.status("a")
-    assert (status["jobName"], status["jobUID"], status["attempt"]) == (job.name, job.uid, 1)
+    await until(place.operator(client), phase(place, "a", "Running"))
+    assert client.writes[:5] == ["create leases", "patch leases", "create jobs", "patch lmmevaluations", "patch pods"]
+    (job,), (pod,), status = await place.jobs("a"), await place.pods("a"), await place.status("a")
+    assert not gated(pod)
+    assert (status["jobName"], status["jobUID"]) == (job["metadata"]["name"], job["metadata"]["uid"])
+    assert (status["podUID"], status["attempt"]) == (pod["metadata"]["uid"], 1)
 
 
-async def test_a_paused_operator_cannot_start_what_another_one_stopped_or_deleted(place: Namespace) -> None:
+async def test_a_paused_operator_cannot_start_what_another_one_ended(place: Namespace) -> None:
     await place.submit("a")
-    paused = Mortal(place.client, dies_at=5)
     with pytest.raises(Killed):
-        await place.operator(paused).work()
-    (item,) = await place.jobs("a")
-    job = objects.job(item)
-    assert job is not None and job.state == objects.STATE_NEW
-    assert await place.pods("a") == []
+        await until(place.operator(Mortal(place.client, dies_at=5)), phase(place, "a", "Running"))
+    (item,) = await place.pods("a")
+    pod = objects.pod(item)
+    assert pod is not None and gated(item)
+    assert await place.where("a") == ("Running", "Starting")
 
     await place.edit("a", cancel=True)
-    other = place.operator()
-    await place.client.json_patch(JOBS, job.name, patches.stop_job(job))
+    await until(place.operator(), phase(place, "a", "Cancelled"))
+    # Its Job's finalizer may keep it for a while; the gate can be opened then, but leads nowhere.
+    with contextlib.suppress(errors.NotFound):
+        await place.client.json_patch(PODS, pod.name, patches.open_gate(pod))
+    with pytest.raises((errors.NotFound, errors.Conflict)):
+        await place.bind_pod(pod.name)
+
+
+async def test_a_gate_is_opened_once(place: Namespace) -> None:
+    await place.submit("a")
+    with pytest.raises(Killed):
+        await until(place.operator(Mortal(place.client, dies_at=5)), phase(place, "a", "Running"))
+    (item,) = await place.pods("a")
+    pod = objects.pod(item)
+    assert pod is not None
+    await place.client.json_patch(PODS, pod.name, patches.open_gate(pod))
     with pytest.raises(errors.Conflict):
-        await place.client.json_patch(JOBS, job.name, patches.start_job(job))
-    await until(other, phase(place, "a", "Cancelled"))
-    await until(other, lambda: _gone(place, "a"))
-    with pytest.raises(errors.NotFound):
-        await place.client.json_patch(JOBS, job.name, patches.start_job(job))
+        await place.client.json_patch(PODS, pod.name, patches.open_gate(pod))
+    await completed(place, place.operator(), "a")
+
+
+async def test_a_second_pod_of_an_attempt_gets_no_node_and_goes_with_its_job(place: Namespace) -> None:
+    await place.submit("a", priority=1)
+    await place.submit("b")
+    operator = place.operator()
+    await running(place, operator, "a")
+    pod = await place.bind("a")
+    second = await place.another_pod("a")
+    for _ in range(3):
+        await operator.work()
+    assert gated(await place.client.get(PODS, second))
+    with pytest.raises(errors.KubeError):
+        await place.bind_pod(second)
+    await place.edit("a", cancel=True)
+
+    async def told_to_end() -> bool:
+        return "deletionTimestamp" in (await place.client.get(PODS, pod))["metadata"]
+
+    await until(operator, told_to_end)
+    await place.ends(pod, 143)
+    await until(operator, phase(place, "a", "Cancelled"))
+    await completed(place, operator, "b")
+    await until(operator, lambda: _gone_or_going(place, second))
+
+
+async def _gone_or_going(place: Namespace, pod: str) -> bool:
+    try:
+        item = await place.client.get(PODS, pod)
+    except errors.NotFound:
+        return True
+    return "deletionTimestamp" in item["metadata"]
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+async def test_a_run_that_a_release_without_gates_started_goes_on_after_an_upgrade(place: Namespace, cancel: bool) -> None:
+    await place.submit("a", priority=1)
+    await place.submit("b")
+    operator = place.operator()
+    await running(place, operator, "a")
+    pod = await place.bind("a")
+    await place.pod_status(pod, phase="Running", containerStatuses=[evaluator_runs()])
+    # It knew no podUID, and the pod that it started has no gate.
+    await place.client.json_patch(EVALUATIONS, "a", [{"op": "remove", "path": "/status/podUID"}], subresource="status")
+    upgraded = place.operator()
+    for _ in range(3):
+        await upgraded.work()
+    assert (await place.where("a"))[0] == "Running" and await place.where("b") == ("Queued", "WaitingForTurn")
+    if cancel:
+        await place.edit("a", cancel=True)
+        await until(upgraded, lambda: _deleting(place, "a"))
+        await place.ends(pod, 143)
+    else:
+        await place.publish("a")
+        await place.ends(pod, 0)
+    await until(upgraded, phase(place, "a", "Cancelled" if cancel else "Completed"))
+    await completed(place, upgraded, "b")
 
 
 async def _gone(place: Namespace, name: str) -> bool:
@@ -161,7 +228,7 @@ async def test_cancel_while_running_waits_for_the_pod_to_end(place: Namespace) -
     await operator.work()
     assert await place.where("a") == ("Running", "Cancelling")
     assert (await place.holder()).startswith("a/")
-    await place.vanish(pod)
+    await place.ends(pod, 143)
     await until(operator, phase(place, "a", "Cancelled"))
     status = await place.status("a")
     assert (status["reason"], status["cancelledBy"], status["message"]) == ("CancelledByUser", "ann", "cancelled by ann")
@@ -202,7 +269,7 @@ async def test_hold_after_the_job_was_made_gives_the_slot_to_the_next(place: Nam
     await place.submit("a", priority=1)
     await place.submit("b")
     with pytest.raises(Killed):
-        await place.operator(Mortal(place.client, dies_at=4)).work()
+        await until(place.operator(Mortal(place.client, dies_at=4)), phase(place, "a", "Running"))
     await place.edit("a", hold=True)
     operator = place.operator()
     await completed(place, operator, "b")
@@ -297,7 +364,7 @@ async def test_a_pod_left_behind_by_its_job_is_ended_by_cancel(place: Namespace)
     assert await place.pods("a") == []
 
 
-async def test_a_job_whose_slot_is_not_its_own_is_stopped_before_the_slot_is_used(place: Namespace) -> None:
+async def test_a_run_whose_slot_is_not_its_own_is_ended_before_the_slot_is_used(place: Namespace) -> None:
     await place.submit("a", priority=1)
     await place.submit("b")
     operator = place.operator()
@@ -307,7 +374,7 @@ async def test_a_job_whose_slot_is_not_its_own_is_stopped_before_the_slot_is_use
     await lease.swap(place.client, register, "")
     await until(operator, lambda: _deleting(place, "a"))
     assert await place.where("b") == ("Queued", "WaitingForTurn")
-    await place.vanish(pod)
+    await place.ends(pod, 143)
     await until(operator, phase(place, "a", "Failed"))
     assert (await place.status("a"))["reason"] == "Interrupted"
     await completed(place, operator, "b")

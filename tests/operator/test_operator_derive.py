@@ -1,15 +1,14 @@
 """Every row of the table of endings, and every running reason, from what pods, Job and reporter say."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from operator_objects import conditions, ended, job_of, pod_of, queued, retrying, running, working
+from operator_objects import conditions, ended, gated, job_of, pod_of, queued, retrying, running, working
 
 from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.run import Stage
-from lmms_eval_operator.derive import POD_DELETED, derive, in_queue, shows
+from lmms_eval_operator.derive import POD_DELETED, STOPPED, derive, in_queue, no_pod_yet, refused_pod, shows
 from lmms_eval_operator.objects import Container, Evaluation, Event, Foreign, Job, Pod
 from lmms_eval_operator.waiting import silent
 
@@ -38,7 +37,6 @@ def waits(reason: str, message: str = "", image: str = "img:1") -> Container:
 @pytest.mark.parametrize(
     ("pods", "expected"),
     [
-        ((), ("Starting", "")),
         ((pod_of(A),), ("Starting", "")),
         (
             (pod_of(A, conditions=conditions(PodScheduled=("False", "Unschedulable", "0/3 nodes"))),),
@@ -81,7 +79,7 @@ def waits(reason: str, message: str = "", image: str = "img:1") -> Container:
         ((working(A),), ("Starting", "")),
         ((working(A, evaluator=Container(exit_code=0)),), ("Publishing", "")),
         ((working(A, deleting=True),), ("Starting", "the pod is being deleted")),
-        ((pod_of(A, deleting=True),), ("Starting", "the pod is being deleted")),
+        ((gated(A, conditions=conditions(PodScheduled=("False", "SchedulingGated", "gates"))),), ("Starting", "")),
     ],
 )
 def test_a_running_attempt_says_why_it_is_where_it_is(pods: tuple[Pod, ...], expected: tuple[str, str]) -> None:
@@ -143,7 +141,6 @@ def test_the_evaluators_image_is_pulled_once_the_reporter_has_started() -> None:
 @pytest.mark.parametrize(
     ("pods", "events", "expected"),
     [
-        ((), (), "waiting for the Job controller to create the pod"),
         ((pod_of(A),), (), "waiting for the scheduler, which has not looked at the pod yet"),
         (
             (pod_of(A, conditions=conditions(PodScheduled=("False", "SchedulingGated", "gates"))),),
@@ -176,10 +173,26 @@ def test_whoever_has_to_act_next_is_named(pods: tuple[Pod, ...], events: Events,
     assert why(A, *pods, events=events) == ("Starting", expected)
 
 
-def test_a_job_that_somebody_else_suspended_says_so() -> None:
-    suspended = job_of(A, suspended=True)
-    assert where(A, suspended, events=())[2].startswith("the Job was suspended by somebody else; it goes on when that lifts")
-    assert where(A, replace(suspended, state="new"), events=())[2] == "waiting for the Job controller to create the pod"
+def test_who_keeps_a_job_without_a_pod_is_said() -> None:
+    events = (Event("FailedCreate", "forbidden: quota", "1"), Event("Other", "", "2"))
+    assert no_pod_yet(job_of(A)) == "waiting for the Job controller to create the pod"
+    assert (refused_pod(()), refused_pod(events)) == ("", "forbidden: quota")
+    assert no_pod_yet(job_of(A, suspended=True)).startswith("the Job was suspended by somebody else; it goes on when that lifts")
+
+
+def test_only_the_pod_that_was_written_down_counts() -> None:
+    second = gated(A, uid="second")
+    assert why(A, second, working(A)) == why(A, working(A), second) == ("Starting", "")
+    assert where(A, job_of(A), second)[1] == "PodDeleted"
+    assert where(A, job_of(A), ended(A, 65), working(A, uid="second"))[1] == "TaskNotFound"
+
+
+def test_of_an_attempt_from_before_the_gate_the_pod_without_one_counts() -> None:
+    old = running("a", pod_uid="")
+    assert why(old, gated(old, uid="second"), working(old)) == ("Starting", "")
+    assert why(old, working(old), ended(old, 0, uid="first")) == ("Starting", "")
+    assert where(old, job_of(old), ended(old, 65))[1] == "TaskNotFound"
+    assert where(old, job_of(old), gated(old))[1] == "PodDeleted"
 
 
 def test_a_container_of_somebody_else_that_keeps_the_pod_is_named() -> None:
@@ -227,38 +240,30 @@ def test_a_kill_without_a_limit_is_the_nodes_distress_and_tried_again() -> None:
     assert (verdict.phase, verdict.reason) == (Phase.FAILED, Reason.OUT_OF_MEMORY)
 
 
-def test_events_explain_a_job_that_gets_no_pod() -> None:
-    events = (Event("FailedCreate", "forbidden: quota", "1"), Event("Other", "", "2"))
-    assert why(A, events=events) == ("Starting", "forbidden: quota")
-
-
 @pytest.mark.parametrize(
-    ("job", "pods", "uid"),
+    ("pod", "uid"),
     [
-        (job_of(A), [], "a-job-1"),
-        (job_of(A, state="new"), [], ""),
-        (job_of(A, state="stopped"), [], ""),
-        (job_of(A, spent=True), [], ""),
-        (None, [], ""),
-        (job_of(A), [pod_of(A)], "a-pod-1"),
-        (job_of(A), [pod_of(A, conditions=conditions(PodScheduled=("False", "Unschedulable", "0/3")))], ""),
-        (job_of(A), [pod_of(A, node="n1")], "a-pod-1"),
-        (job_of(A), [pod_of(A, node="n1", evaluator=waits("ErrImagePull"))], ""),
-        (job_of(A), [working(A)], ""),
-        (job_of(A), [working(A, evaluator=Container(exit_code=0))], ""),
-        (job_of(A), [ended(A, 0)], ""),
+        (gated(A), ""),
+        (pod_of(A), "a-pod-1"),
+        (pod_of(A, conditions=conditions(PodScheduled=("False", "Unschedulable", "0/3"))), ""),
+        (pod_of(A, node="n1"), "a-pod-1"),
+        (pod_of(A, node="n1", evaluator=waits("ErrImagePull")), ""),
+        (working(A), ""),
+        (working(A, evaluator=Container(exit_code=0)), ""),
+        (ended(A, 0), ""),
     ],
 )
-def test_events_are_read_for_what_pod_status_does_not_explain(job: Job | None, pods: list[Pod], uid: str) -> None:
-    assert silent(job, pods) == uid
+def test_events_are_read_for_what_pod_status_does_not_explain(pod: Pod, uid: str) -> None:
+    assert silent(pod) == uid
 
 
 @pytest.mark.parametrize("wanted", [{"cancel": True}, {"deleting": True}])
 def test_an_unwanted_attempt_is_cancelling_until_its_pod_is_gone(wanted: dict[str, Any]) -> None:
     evaluation = running("a", **wanted)
     assert why(evaluation, working(evaluation))[0] == "Cancelling"
-    assert why(evaluation)[0] == "Cancelling"
-    assert where(evaluation, job_of(evaluation, state="stopped"))[:2] == (Phase.CANCELLED, Reason.CANCELLED_BY_USER)
+    assert where(evaluation, job_of(evaluation))[:2] == (Phase.CANCELLED, Reason.CANCELLED_BY_USER)
+    unbound = gated(evaluation, deleting=True)
+    assert where(evaluation, job_of(evaluation), unbound)[:2] == (Phase.CANCELLED, Reason.CANCELLED_BY_USER)
     assert where(evaluation, None, ended(evaluation, 143))[:2] == (Phase.CANCELLED, Reason.CANCELLED_BY_USER)
     assert where(evaluation, job_of(evaluation), ended(evaluation, 65))[:2] == (Phase.CANCELLED, Reason.CANCELLED_BY_USER)
 
@@ -310,19 +315,21 @@ def test_what_befell_the_pod_is_the_reason(pod: Pod, reason: str, told: str) -> 
         (None, (ended(A, 143, deleting=True),), "JobDeleted"),
         (job_of(A, deleting=True), (ended(A, 143, deleting=True),), "JobDeleted"),
         (job_of(A, spent=True), (), "PodDeleted"),
-        (job_of(A, state="stopped"), (), "Interrupted"),
-        (job_of(A, state="stopped"), (ended(A, 143, deleting=True),), "Interrupted"),
+        (job_of(A), (pod_of(A, deleting=True),), "PodDeleted"),
     ],
 )
 def test_what_befell_the_job_is_the_reason(job: Job | None, pods: tuple[Pod, ...], reason: str) -> None:
     assert where(A, job, *pods)[:2] == (Phase.FAILED, reason)
+    lost_its_slot = running("a", stopped_for=Reason.INTERRUPTED)
+    assert where(lost_its_slot, job, *pods)[:2] == (Phase.FAILED, Reason.INTERRUPTED)
+    assert where(lost_its_slot, job, *pods)[2].startswith(STOPPED)
 
 
 @pytest.mark.parametrize("pods", [[0], [75], [137], [143], [73], [69], [None], []])
 @pytest.mark.parametrize("cancel", [False, True])
 def test_published_scores_are_never_thrown_away(pods: list[int | None], cancel: bool) -> None:
     evaluation = running("a", published=True, cancel=cancel)
-    job = job_of(evaluation, state="stopped" if cancel else "started", spent=True)
+    job = job_of(evaluation, spent=True)
     found = [ended(evaluation, code) for code in pods]
     assert where(evaluation, job, *found) == (Phase.COMPLETED, Reason.SUCCEEDED, "")
     assert where(evaluation, None, *found)[0] is Phase.COMPLETED
@@ -372,7 +379,6 @@ def test_the_class_of_a_failure_decides_whether_it_is_tried_again(ending: Any) -
     [
         (None, (), Reason.JOB_DELETED),
         (job_of(R, spent=True), (), Reason.POD_DELETED),
-        (job_of(R, state="stopped"), (), Reason.INTERRUPTED),
         (job_of(R), (ended(R, 0),), Reason.RESULTS_MISSING),
         (job_of(R), (ended(R, 137, reason="Evicted", message="The node was low on resource: memory."),), Reason.EVICTED),
         (job_of(R), (ended(R, None, reason="NodeLost"),), Reason.NODE_LOST),
@@ -453,16 +459,17 @@ def test_what_waits_for_its_next_attempt_says_what_became_of_the_last_one() -> N
     ],
 )
 def test_the_users_timers_end_an_evaluation_for_good(timer: Reason, while_it_stops: str, told: str) -> None:
-    evaluation = running("a", retries=2, timeout_seconds=60, stall_timeout_seconds=30)
-    job = job_of(evaluation, state="stopped", stopped_for=timer)
+    timers = {"timeout_seconds": 60, "stall_timeout_seconds": 30, "stopped_for": timer}
+    evaluation = running("a", retries=2, **timers)
+    job = job_of(evaluation)
     assert where(evaluation, job, working(evaluation)) == (Phase.RUNNING, while_it_stops, f"{told}: waiting for the pod to end")
     for pods in ((), (ended(evaluation, 75),), (ended(evaluation, 137),)):
         assert where(evaluation, job, *pods) == (Phase.FAILED, timer, told)
     assert where(evaluation, job, ended(evaluation, 65))[1] is Reason.TASK_NOT_FOUND
-    cancelled = running("a", cancel=True, timeout_seconds=60, stall_timeout_seconds=30)
+    cancelled = running("a", cancel=True, **timers)
     assert where(cancelled, job)[0] is Phase.CANCELLED
     assert where(cancelled, job, working(cancelled))[:2] == (Phase.RUNNING, Reason.CANCELLING)
-    done = running("a", published=True, timeout_seconds=60, stall_timeout_seconds=30)
+    done = running("a", published=True, **timers)
     assert where(done, job)[0] is Phase.COMPLETED
 
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 from operator_cluster import Namespace, until
-from operator_model import USER, Client, Cluster, Operator
+from operator_model import USER, Client, Cluster, Operator, start
 from operator_objects import ended, running
 
 from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.kube import errors
-from lmms_eval_core.kube.client import EVALUATIONS, JOBS, Object, Resource
+from lmms_eval_core.kube.client import EVALUATIONS, Object, Resource
 from lmms_eval_core.phases import Reason
 from lmms_eval_operator.derive import MAX_MESSAGE, derive
 
@@ -35,10 +35,8 @@ def cancel(cluster: Cluster, by: str) -> None:
 
 
 def work(cluster: Cluster, operator: Operator, exit_code: int | None = None) -> None:
-    """The operator and the controller, and the pods end if they are to."""
-    operator.pass_to_the_end()
-    for job in list(cluster.objects[JOBS].values()):
-        cluster.control(job)
+    """The operator and the controllers, and the pods end if they are to."""
+    start(cluster, operator)
     for pod in cluster.live_pods() if exit_code is not None else ():
         cluster.end_pod(pod, exit_code)
     operator.pass_to_the_end()

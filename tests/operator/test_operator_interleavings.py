@@ -6,7 +6,7 @@ import pytest
 from operator_model import USER, Cluster, Operator
 
 from lmms_eval_core import names
-from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS
 
 
 @pytest.fixture
@@ -39,27 +39,46 @@ def holder(cluster: Cluster) -> str:
     return str(lease["spec"].get("holderIdentity", "")) if lease and "spec" in lease else ""
 
 
-def started(cluster: Cluster) -> list[str]:
-    """The evaluations of which a Job may have pods."""
-    jobs = cluster.objects[JOBS].values()
-    return sorted(job["metadata"]["labels"][names.LABEL_EVALUATION] for job in jobs if not job["spec"]["suspend"])
+def opened(cluster: Cluster) -> list[str]:
+    """The evaluations of which a pod may get a node, or has one."""
+    pods = (pod for pod in cluster.objects[PODS].values() if not pod["spec"]["schedulingGates"])
+    return sorted(
+        {pod["metadata"]["labels"][names.LABEL_EVALUATION] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+    )
+
+
+def works(operator: Operator) -> None:
+    """It does all that it can, and so do the controllers."""
+    for _ in range(4):
+        operator.pass_to_the_end()
+        operator.cluster.work()
 
 
 def hears_of(operator: Operator, name: str) -> None:
-    """The event of one evaluation arrives before all others: watches of different resources are not in step."""
-    operator.view.learn(EVALUATIONS, False, operator.cluster.get(EVALUATIONS, name))
+    """The events about one evaluation arrive before all others: nobody promises an order."""
+    objects = operator.cluster.objects
+    operator.view.learn(EVALUATIONS, False, objects[EVALUATIONS][name])
+    for resource in (JOBS, PODS):
+        for item in objects[resource].values():
+            if item["metadata"]["labels"][names.LABEL_EVALUATION] == name:
+                operator.view.learn(resource, False, item)
 
 
 def test_a_claim_that_was_released_while_its_owner_slept_starts_nothing(cluster: Cluster) -> None:
     sleeper, other = Operator(cluster, 1), Operator(cluster, 1)
     runs_until(sleeper, lambda: holder(cluster).startswith("first/"))
     edit(cluster, "first", hold=True)
-    other.pass_to_the_end()
-    assert started(cluster) == ["second"]
+    works(other)
+    assert opened(cluster) == ["second"]
     edit(cluster, "first", hold=False)
-    hears_of(sleeper, "first")
-    while sleeper.step():
-        assert started(cluster) == ["second"]
+    for _ in range(4):
+        hears_of(sleeper, "first")
+        while sleeper.step():
+            pass
+        cluster.work()
+    assert opened(cluster) == ["second"]
+    works(sleeper)
+    assert opened(cluster) == ["second"]
 
 
 def test_a_release_decided_by_an_old_view_takes_no_slot_from_a_start(cluster: Cluster) -> None:
@@ -71,35 +90,70 @@ def test_a_release_decided_by_an_old_view_takes_no_slot_from_a_start(cluster: Cl
     runs_until(stale, lambda: len(stale.view.evaluations) == 2)
     edit(cluster, "first", hold=False)
     runs_until(other, lambda: holder(cluster).startswith("first/"))
-    while stale.step():
-        pass
-    other.pass_to_the_end()
-    assert started(cluster) == ["first"]
+    sleeps_no_more(stale)
+    works(other)
+    assert opened(cluster) == ["first"]
 
 
-def test_a_start_that_slept_before_its_last_write_finds_the_job_stopped(cluster: Cluster) -> None:
-    sleeper, other = Operator(cluster, 1), Operator(cluster, 1)
-    runs_until(sleeper, lambda: cluster.get(EVALUATIONS, "first")["status"]["phase"] == "Running")
-    edit(cluster, "first", cancel=True)
-    runs_until(other, lambda: "stopped" in states(cluster))
+def about_to_open(cluster: Cluster) -> Operator:
+    """An operator that has written down the pod of `first`, and sleeps before it opens its gate."""
+    sleeper = Operator(cluster, 1)
+    sleeper.pass_to_the_end()
+    cluster.work()
+    sleeper.deliver(len(cluster.log))
+    runs_until(sleeper, lambda: sleeper.client.about_to == "patch pods")
+    assert cluster.get(EVALUATIONS, "first")["status"]["phase"] == "Running"
+    return sleeper
+
+
+def sleeps_no_more(sleeper: Operator) -> None:
+    """It does what it was about to do, with the controllers at work beside it, and goes on from there."""
     while sleeper.step():
-        assert states(cluster) == ["stopped"] or "first" not in started(cluster)
+        sleeper.cluster.work()
+    works(sleeper)
+
+
+@pytest.mark.parametrize("controllers_work", [True, False])
+def test_a_gate_whose_run_was_cancelled_while_its_opener_slept_lets_nothing_through(
+    cluster: Cluster, controllers_work: bool
+) -> None:
+    sleeper, other = about_to_open(cluster), Operator(cluster, 1)
+    edit(cluster, "first", cancel=True)
+    if controllers_work:
+        works(other)
+        assert opened(cluster) == ["second"]
+    other.pass_to_the_end()
+    assert cluster.get(EVALUATIONS, "first")["status"]["phase"] == "Cancelled"
+    sleeps_no_more(sleeper)
+    works(other)
+    assert opened(cluster) == ["second"]
+
+
+@pytest.mark.parametrize("lease_is_lost", [False, True])
+def test_a_slot_is_not_given_on_while_a_gate_in_it_may_still_be_opened(cluster: Cluster, lease_is_lost: bool) -> None:
+    sleeper, other = about_to_open(cluster), Operator(cluster, 1)
+    cluster.remove(EVALUATIONS, "first")
+    if lease_is_lost:
+        cluster.remove(LEASES, names.slot_lease_name(0))
+    (pod,) = cluster.objects[PODS]
+    # The garbage collector has not looked yet.
+    runs_until(other, lambda: "second" in holder(cluster))
+    assert pod not in cluster.objects[PODS] or "deletionTimestamp" in cluster.objects[PODS][pod]["metadata"]
+    sleeps_no_more(sleeper)
+    works(other)
+    assert opened(cluster) == ["second"]
 
 
 def test_a_start_that_slept_before_the_status_leaves_it_to_what_happened_since(cluster: Cluster) -> None:
     sleeper, other = Operator(cluster, 1), Operator(cluster, 1)
-    runs_until(sleeper, lambda: states(cluster) == ["new"])
+    runs_until(sleeper, lambda: bool(cluster.objects[JOBS]))
     edit(cluster, "first", hold=True)
-    other.pass_to_the_end()
+    works(other)
     sleeper.step()
     sleeper.step()
     assert cluster.get(EVALUATIONS, "first")["status"]["phase"] == "Queued"
-    sleeper.pass_to_the_end()
-    assert started(cluster) == ["second"]
-
-
-def states(cluster: Cluster) -> list[str]:
-    return [job["metadata"]["labels"][names.LABEL_STATE] for job in cluster.objects[JOBS].values()]
+    works(sleeper)
+    assert opened(cluster) == ["second"]
 
 
 def test_two_claims_for_one_evaluation_end_as_one_start(cluster: Cluster) -> None:
@@ -111,52 +165,74 @@ def test_two_claims_for_one_evaluation_end_as_one_start(cluster: Cluster) -> Non
     lease = cluster.get(LEASES, names.slot_lease_name(0))
     lease["spec"] = {"holderIdentity": "x/y/1"}
     cluster.store(LEASES, lease)
-    one.pass_to_the_end()
-    two.pass_to_the_end()
-    assert started(cluster) == ["first"]
+    for operator in (one, two):
+        works(operator)
+    assert opened(cluster) == ["first"] and len(cluster.live_pods()) == 1
 
 
-def test_a_job_that_vanished_keeps_its_slot_until_its_controller_is_done(cluster: Cluster) -> None:
+def test_of_a_job_that_vanished_a_late_pod_gets_no_node_and_nobody_waits_for_it(cluster: Cluster) -> None:
     operator = Operator(cluster, 1)
     operator.pass_to_the_end()
-    cluster.remove(JOBS, next(iter(cluster.objects[JOBS])))
-    operator.pass_to_the_end()
-    assert started(cluster) == [] and holder(cluster).startswith("first/")
-    cluster.now += 6
-    operator.pass_to_the_end()
+    vanished = cluster.objects[JOBS][next(iter(cluster.objects[JOBS]))]
+    cluster.work()
+    works(operator)
+    assert opened(cluster) == ["first"]
+    cluster.remove(JOBS, vanished["metadata"]["name"])
+    cluster.collect()
+    cluster.end_pod(cluster.live_pods()[0], 143)
+    late = cluster.make_pod(vanished)
+    for _ in range(2):
+        works(operator)
     assert cluster.get(EVALUATIONS, "first")["status"]["reason"] == "JobDeleted"
-    assert started(cluster) == ["second"]
+    assert opened(cluster) == ["second"] and late["metadata"]["name"] not in cluster.objects[PODS]
 
 
-def test_a_job_made_again_by_a_sleeper_does_not_hide_that_the_first_one_vanished(cluster: Cluster) -> None:
-    one, sleeper = Operator(cluster, 1), Operator(cluster, 1)
-    runs_until(one, lambda: holder(cluster).startswith("first/"))
-    runs_until(sleeper, lambda: sleeper.client.about_to == "create jobs")
-    one.pass_to_the_end()
-    assert started(cluster) == ["first"]
-    cluster.remove(JOBS, next(iter(cluster.objects[JOBS])))
-    sleeper.pass_to_the_end()
-    assert started(cluster) == [] and holder(cluster).startswith("first/")
-    cluster.now += 6
-    sleeper.pass_to_the_end()
-    assert started(cluster) == ["second"]
-
-
-def test_a_cancel_in_the_middle_of_a_start_frees_the_slot_at_once(cluster: Cluster) -> None:
+def test_a_second_pod_of_an_attempt_stays_behind_its_gate(cluster: Cluster) -> None:
     operator = Operator(cluster, 1)
-    runs_until(operator, lambda: states(cluster) == ["new"])
+    works(operator)
+    (first,) = cluster.live_pods()
+    second = cluster.make_pod(next(iter(cluster.objects[JOBS].values())))
+    works(operator)
+    assert [pod["metadata"]["name"] for pod in cluster.live_pods()] == [first["metadata"]["name"]]
+    cluster.publish(first)
+    cluster.end_pod(first, 0)
+    works(operator)
+    assert cluster.get(EVALUATIONS, "first")["status"]["phase"] == "Completed"
+    assert opened(cluster) == ["first", "second"] and second["metadata"]["name"] not in cluster.objects[PODS]
+
+
+@pytest.mark.parametrize("pod_is_there", [False, True])
+def test_a_cancel_in_the_middle_of_a_start_frees_the_slot_at_once(cluster: Cluster, pod_is_there: bool) -> None:
+    operator = Operator(cluster, 1)
+    runs_until(operator, lambda: bool(cluster.objects[JOBS]))
+    if pod_is_there:
+        cluster.work()
     edit(cluster, "first", cancel=True)
-    operator.pass_to_the_end()
+    works(operator)
     assert cluster.get(EVALUATIONS, "first")["status"]["phase"] == "Cancelled"
-    # No time has passed: its Job was never started, so nothing of it can come late.
-    assert started(cluster) == ["second"]
+    # No time has passed.
+    assert opened(cluster) == ["second"]
 
 
 def test_a_sleeper_cannot_start_what_was_cancelled_before_its_start(cluster: Cluster) -> None:
     sleeper, other = Operator(cluster, 1), Operator(cluster, 1)
+    sleeper.pass_to_the_end()
+    cluster.work()
+    sleeper.deliver(len(cluster.log))
     runs_until(sleeper, lambda: sleeper.client.about_to == "patch lmmevaluations")
     edit(cluster, "first", cancel=True)
-    other.pass_to_the_end()
-    assert started(cluster) == ["second"]
-    while sleeper.step():
-        assert started(cluster) == ["second"]
+    works(other)
+    assert opened(cluster) == ["second"]
+    sleeps_no_more(sleeper)
+    assert opened(cluster) == ["second"]
+
+
+def test_a_job_of_a_release_before_the_gate_is_made_anew(cluster: Cluster) -> None:
+    operator = Operator(cluster, 1)
+    runs_until(operator, lambda: bool(cluster.objects[JOBS]))
+    (old,) = cluster.objects[JOBS].values()
+    old["spec"] |= {"suspend": True, "template": {**old["spec"]["template"], "spec": {}}}
+    cluster.store(JOBS, old)
+    works(Operator(cluster, 1))
+    assert opened(cluster) == ["first"]
+    assert [job["metadata"]["uid"] != old["metadata"]["uid"] for job in cluster.objects[JOBS].values()] == [True]

@@ -53,10 +53,12 @@ def given(container: Any) -> RunInput:
     return RunInput.model_validate_json(environment(container)[names.ENV_RUN].replace("$$", "$"))
 
 
-def test_the_job_is_suspended_named_by_its_attempt_and_owned_by_its_evaluation() -> None:
+def test_the_job_has_gated_pods_the_name_of_its_attempt_and_its_evaluation_as_owner() -> None:
     made = manifest()
     assert made["metadata"]["name"] == "a-0f4c6a1e-a2"
-    assert (made["spec"]["suspend"], made["spec"]["backoffLimit"], made["spec"]["podReplacementPolicy"]) == (True, 0, "Failed")
+    assert (made["spec"]["backoffLimit"], made["spec"]["podReplacementPolicy"]) == (0, "Failed")
+    assert made["spec"]["template"]["spec"]["schedulingGates"] == [{"name": "lmms-eval.io/attempt"}]
+    assert "suspend" not in made["spec"]
     (owner,) = made["metadata"]["ownerReferences"]
     assert (owner["uid"], owner["controller"], owner["blockOwnerDeletion"]) == (UID, True, False)
     assert "ttlSecondsAfterFinished" not in made["spec"]
@@ -67,10 +69,13 @@ def test_the_operator_knows_its_job_again() -> None:
     made["metadata"] |= {"uid": "j", "resourceVersion": "7"}
     known = objects.job(made)
     assert known is not None
-    assert (known.evaluation, known.evaluation_uid, known.attempt, known.slot, known.state) == ("a", UID, 2, 1, "new")
-    labels = made["spec"]["template"]["metadata"]["labels"]
-    seen = objects.pod({"metadata": {"name": "p", "uid": "p", "resourceVersion": "8", "labels": labels}})
+    assert (known.evaluation, known.evaluation_uid, known.attempt, known.slot, known.gated) == ("a", UID, 2, 1, True)
+    template = made["spec"]["template"]
+    owner = {"uid": "j", "controller": True}
+    metadata = {"name": "p", "uid": "p", "resourceVersion": "8", "ownerReferences": [owner], **template["metadata"]}
+    seen = objects.pod({"metadata": metadata, "spec": template["spec"]})
     assert seen is not None and (seen.evaluation_uid, seen.attempt, seen.slot) == (UID, 2, 1)
+    assert (seen.job_uid, seen.gate) == ("j", 0)
 
 
 def test_the_same_attempt_always_gives_the_same_job() -> None:

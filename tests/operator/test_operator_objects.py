@@ -20,7 +20,6 @@ LABELS = {
     "lmms-eval.io/evaluation-uid": "12345678-9",
     "lmms-eval.io/attempt": "2",
     "lmms-eval.io/slot": "1",
-    "lmms-eval.io/state": "started",
 }
 
 
@@ -52,6 +51,8 @@ def test_an_evaluation_in_full() -> None:
         "attempt": 2,
         "slot": 1,
         "jobUID": "j",
+        "podUID": "p",
+        "stoppedFor": "Stalled",
         "startedAt": "2026-01-01T00:01:00Z",
         "attempts": [{"number": 2, "node": "n1"}],
         "reportedAttempt": 2,
@@ -64,14 +65,28 @@ def test_an_evaluation_in_full() -> None:
     found = objects.evaluation({"metadata": metadata, "spec": {"priority": 5, "hold": True, "cancel": True}, "status": status})
     assert (found.priority, found.hold, found.cancel, found.deleting, found.cancelled_by) == (5, True, True, True, "ann")
     assert (found.attempt, found.slot, found.job_uid, found.node, found.stage) == (2, 1, "j", "n1", "Evaluating")
+    assert (found.pod_uid, found.stopped_for) == ("p", "Stalled")
     assert found.published and found.speaks_of_this_attempt and found.unwanted
     assert found.reported == {"reportedAttempt", "progress", "scores", "suspect", "error"}
 
 
 def test_a_job_in_full() -> None:
     found = job(spec={"ttlSecondsAfterFinished": 0}, metadata={"deletionTimestamp": "now"})
-    assert (found.evaluation, found.attempt, found.slot, found.state) == ("a", 2, 1, "started")
-    assert found.expires and found.deleting and not found.spent and not found.stopped
+    assert (found.evaluation, found.attempt, found.slot) == ("a", 2, 1)
+    assert found.expires and found.deleting and not found.spent and not found.gated
+
+
+def test_our_gate_is_found_among_others() -> None:
+    ours, others = {"name": "lmms-eval.io/attempt"}, {"name": "kueue.x-k8s.io/topology"}
+    assert [pod(spec={"schedulingGates": gates}).gate for gates in ([ours], [others, ours], [others], [])] == [0, 1, None, None]
+    assert job(spec={"template": {"spec": {"schedulingGates": [ours]}}}).gated
+
+
+def test_a_pod_that_was_deleted_before_it_had_a_node_can_hold_no_gpu() -> None:
+    deleted = {"deletionTimestamp": "now"}
+    assert pod(metadata=deleted).terminal
+    assert not pod(metadata=deleted, spec={"nodeName": "n1"}).terminal
+    assert not pod().terminal
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 from operator_model import apply_patch
-from operator_objects import job_of, queued, retrying, running
+from operator_objects import gated, job_of, pod_of, queued, retrying, running
 
 from lmms_eval_core.crd import status_owners
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import Object
+from lmms_eval_core.names import SCHEDULING_GATE
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.schema import Owner
 from lmms_eval_core.status import EvaluationStatus
-from lmms_eval_operator import objects, patches
+from lmms_eval_operator import patches
 from lmms_eval_operator.derive import Facts, Verdict, cancelled
 from lmms_eval_operator.objects import Evaluation
 
@@ -29,7 +30,7 @@ def stored(evaluation: Evaluation, **status: Any) -> Object:
     if evaluation.attempt:
         fields |= {"attempt": evaluation.attempt}
     if evaluation.phase is Phase.RUNNING:
-        fields |= {"jobName": "a-job", "jobUID": evaluation.job_uid, "slot": 0}
+        fields |= {"jobName": "a-job", "jobUID": evaluation.job_uid, "podUID": evaluation.pod_uid, "slot": 0}
     if evaluation.next_attempt_at:
         fields |= {"nextAttemptAt": evaluation.next_attempt_at}
     return {
@@ -50,14 +51,15 @@ def every_patch() -> list[tuple[Evaluation, list[dict[str, Any]]]]:
     a, r, unwanted = queued("a"), running("a"), queued("a", cancel=True, cancelled_by="ann")
     waiting = Verdict(Phase.RUNNING, Reason.PULLING_IMAGE, "x", Facts("n1"))
     return [
-        (a, patches.running(a, job_of(a, attempt=1), NOW)),
+        (a, patches.running(a, job_of(a, attempt=1), pod_of(a, attempt=1), NOW)),
         (unwanted, patches.ended(unwanted, cancelled(unwanted), NOW)),
         (a, patches.report(a, Verdict(Phase.QUEUED, Reason.ON_HOLD))),
         (r, patches.report(r, waiting)),
+        (r, patches.stop(r, Reason.STALLED)),
         (r, patches.ended(r, FAILED, NOW)),
         (r, patches.ended(r, DONE, NOW)),
         (r, patches.retried(r, AGAIN, NOW, LATER)),
-        (retrying("a"), patches.running(retrying("a"), job_of(retrying("a"), attempt=2), NOW)),
+        (retrying("a"), patches.running(retrying("a"), job_of(retrying("a"), attempt=2), pod_of(retrying("a"), attempt=2), NOW)),
         (retrying("a", cancel=True), patches.ended(retrying("a", cancel=True), cancelled(retrying("a", cancel=True)), NOW)),
     ]
 
@@ -82,19 +84,28 @@ def test_a_start_clears_what_an_earlier_reporter_said_and_keeps_earlier_attempts
     old = tuple({"number": number, "jobName": "x"} for number in range(1, 6))
     evaluation = queued("a", attempt=5, attempts=old, reported=frozenset({"scores", "error"}), started_at="2026-01-01T00:00:00Z")
     job = job_of(evaluation, attempt=6, slot=3, processes=4)
-    status = after(evaluation, patches.running(evaluation, job, NOW), scores={}, error={"class": "x", "message": "y"})
+    status = after(
+        evaluation,
+        patches.running(evaluation, job, pod_of(evaluation, attempt=6), NOW),
+        scores={},
+        error={"class": "x", "message": "y"},
+    )
     assert (status["phase"], status["reason"], status["attempt"], status["slot"]) == ("Running", "Starting", 6, 3)
-    assert (status["jobName"], status["jobUID"], status["startedAt"]) == (job.name, job.uid, "2026-01-01T00:00:00Z")
+    assert (status["jobName"], status["jobUID"], status["podUID"]) == (job.name, job.uid, "a-pod-6")
+    assert status["startedAt"] == "2026-01-01T00:00:00Z"
     assert [entry["number"] for entry in status["attempts"]] == [2, 3, 4, 5, 6]
     assert status["attempts"][-1] == {"number": 6, "jobName": job.name, "startedAt": NOW, "processes": 4}
     assert not {"scores", "error"} & status.keys()
     first = queued("a")
-    assert after(first, patches.running(first, job_of(first, attempt=1), NOW))["startedAt"] == NOW
+    assert after(first, patches.running(first, job_of(first, attempt=1), pod_of(first, attempt=1), NOW))["startedAt"] == NOW
 
 
 def test_start_and_end_fail_if_anything_changed_since_the_look() -> None:
     evaluation = running("a")
-    for patch in (patches.ended(evaluation, FAILED, NOW), patches.running(queued("a"), job_of(evaluation), NOW)):
+    for patch in (
+        patches.ended(evaluation, FAILED, NOW),
+        patches.running(queued("a"), job_of(evaluation), pod_of(evaluation), NOW),
+    ):
         changed = stored(evaluation)
         changed["metadata"]["resourceVersion"] = "11"
         with pytest.raises(errors.Conflict):
@@ -145,7 +156,10 @@ def test_a_retry_keeps_what_was_reported_but_for_its_progress() -> None:
 
 def test_what_waited_for_its_next_attempt_does_not_say_so_afterwards() -> None:
     evaluation = retrying("a", cancel=True)
-    for patch in (patches.running(evaluation, job_of(evaluation, attempt=2), NOW), patches.ended(evaluation, FAILED, NOW)):
+    for patch in (
+        patches.running(evaluation, job_of(evaluation, attempt=2), pod_of(evaluation), NOW),
+        patches.ended(evaluation, FAILED, NOW),
+    ):
         assert "nextAttemptAt" not in after(evaluation, patch)
 
 
@@ -184,33 +198,40 @@ def test_conditions(verdict: Verdict, suspect: Any, expected: dict[str, str]) ->
     assert all(entry["reason"] for entry in said)
 
 
-def job(state: str) -> Object:
-    return {"metadata": {"uid": "a-job-1", "labels": {"lmms-eval.io/state": state}}, "spec": {"suspend": state != "started"}}
+def pod(*gates: str) -> Object:
+    return {"metadata": {"uid": "a-pod-1"}, "spec": {"schedulingGates": [{"name": gate} for gate in gates]}}
 
 
-def test_a_job_that_a_timer_stopped_says_so() -> None:
-    started = job_of(running("a"))
-    stopped = apply_patch(job("started"), patches.stop_job(started, Reason.STALLED))
-    assert stopped["metadata"]["labels"] == {"lmms-eval.io/state": "stopped", "lmms-eval.io/stopped-for": "Stalled"}
-    assert stopped["spec"]["suspend"] is True
-
-
-def test_a_job_starts_once() -> None:
-    new = job_of(running("a"), state=objects.STATE_NEW)
-    started = apply_patch(job("new"), patches.start_job(new))
-    assert (started["metadata"]["labels"]["lmms-eval.io/state"], started["spec"]["suspend"]) == ("started", False)
-    for state in ("started", "stopped"):
+def test_a_gate_is_opened_once_and_only_ours() -> None:
+    known = gated(running("a"), gate=1)
+    opened = apply_patch(pod("kueue", SCHEDULING_GATE, "other"), patches.open_gate(known))
+    assert opened == pod("kueue", "other")
+    for changed in (opened, pod("kueue"), pod(SCHEDULING_GATE, "kueue")):
         with pytest.raises(errors.Conflict):
-            apply_patch(job(state), patches.start_job(new))
+            apply_patch(changed, patches.open_gate(known))
 
 
-def test_a_job_is_stopped_in_the_state_that_was_looked_at() -> None:
-    started = job_of(running("a"))
-    stopped = apply_patch(job("started"), patches.stop_job(started))
-    assert (stopped["metadata"]["labels"]["lmms-eval.io/state"], stopped["spec"]["suspend"]) == ("stopped", True)
-    with pytest.raises(errors.Conflict):
-        apply_patch(job("new"), patches.stop_job(started))
+def test_why_a_run_is_to_end_is_written_beside_the_reporters_writes_but_not_of_another_attempt() -> None:
+    evaluation = running("a")
+    written = stored(evaluation, progress={"stage": "Evaluating"})
+    written["metadata"]["resourceVersion"] = "11"
+    status = apply_patch(written, patches.stop(evaluation, Reason.STALLED))["status"]
+    assert status["stoppedFor"] == "Stalled"
+    for change in ({"phase": "Completed"}, {"attempt": 2}, {"jobUID": "another"}):
+        with pytest.raises(errors.Conflict):
+            apply_patch(stored(evaluation, **change), patches.stop(evaluation, Reason.STALLED))
+
+
+def test_a_retry_forgets_pod_and_why_it_was_stopped() -> None:
+    evaluation = running("a", stopped_for=Reason.INTERRUPTED)
+    status = after(evaluation, patches.retried(evaluation, AGAIN, NOW, LATER), podUID="a-pod-1", stoppedFor="Interrupted")
+    assert not {"podUID", "stoppedFor"} & status.keys()
 
 
 def test_a_job_that_is_done_is_handed_to_kubernetes() -> None:
-    assert apply_patch(job("started"), patches.expire_job(job_of(running("a")), 60))["spec"]["ttlSecondsAfterFinished"] == 60
+    assert (
+        apply_patch({"metadata": {"uid": "a-job-1"}, "spec": {}}, patches.expire_job(job_of(running("a")), 60))["spec"][
+            "ttlSecondsAfterFinished"
+        ]
+        == 60
+    )

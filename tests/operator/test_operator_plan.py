@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from operator_objects import conditions, ended, job_of, moment, pod_of, queued, retrying, running, slot, working, world
+from operator_objects import conditions, ended, gated, job_of, moment, pod_of, queued, retrying, running, slot, working, world
 
 from lmms_eval_core.ordering import queue_key
 from lmms_eval_core.phases import Phase, Reason
@@ -20,18 +20,18 @@ from lmms_eval_operator.actions import (
     Finish,
     LookAgain,
     MarkRunning,
+    OpenGate,
+    PutBack,
     ReadEvents,
     Release,
     Report,
-    StartJob,
-    StopJob,
-    StopOrphan,
+    Stop,
 )
 from lmms_eval_operator.derive import cancelled
-from lmms_eval_operator.objects import Container, Evaluation, Foreign
+from lmms_eval_operator.objects import Container, Evaluation, Event, Foreign, Pod
 from lmms_eval_operator.plan import plan
 from lmms_eval_operator.slots import Slot
-from lmms_eval_operator.view import EVENTS_SECONDS, KEPT_SECONDS, SETTLING_SECONDS, Notes, View
+from lmms_eval_operator.view import EVENTS_SECONDS, KEPT_SECONDS, Notes, View
 
 
 def does(view: View, now: float = 0.0) -> list[Action]:
@@ -86,54 +86,91 @@ def test_slots_beyond_the_concurrency_are_not_given_out() -> None:
     assert "Claim" not in names(view)
 
 
-@pytest.mark.parametrize("state", ["new", "started"])
-def test_a_slot_is_busy_while_a_job_that_names_it_may_run(state: str) -> None:
-    stranger = running("gone")
-    assert names(world(A, job_of(stranger, state=state))) == ["StopOrphan"]
+@pytest.mark.parametrize("pod", [working(running("gone"), deleting=True), pod_of(running("gone")), gated(running("gone"))])
+def test_a_slot_is_busy_while_a_pod_that_names_it_has_not_ended(pod: Pod) -> None:
+    assert "Claim" not in names(world(A, pod))
+    assert "Claim" in names(world(A, replace(pod, slot=1)))
 
 
-def test_a_slot_is_busy_while_a_pod_that_names_it_lives() -> None:
+def test_a_slot_is_free_when_its_pods_have_ended_or_can_get_no_node_any_more() -> None:
     stranger = running("gone")
-    assert names(world(A, job_of(stranger, state="stopped"), working(stranger, deleting=True))) == []
-    assert names(world(A, job_of(stranger, state="stopped", slot=1), working(stranger, slot=1, deleting=True))) == ["Claim"]
     assert names(world(A, job_of(stranger), ended(stranger, 0))) == ["Claim"]
+    assert names(world(A, pod_of(stranger, deleting=True))) == ["Claim"]
+    assert names(world(A, job_of(stranger))) == ["DeleteJob", "Claim"], "of a Job alone no pod gets past its gate"
 
 
 def test_a_start_goes_step_by_step() -> None:
     held = slot(0, A, attempt=1, claimed_at=A.version)
     assert does(world(A, held)) == [CreateJob(held, A)]
-    job = job_of(A, attempt=1, state="new")
-    assert does(world(A, held, job)) == [MarkRunning(A, job)]
-    new = job_of(RUNNING, state="new")
-    assert does(world(RUNNING, HELD, new)) == [StartJob(RUNNING, new)]
-    assert names(world(RUNNING, HELD, job_of(RUNNING))) == ["LookAgain"]
+    job, new = job_of(A, attempt=1), gated(A, attempt=1)
+    assert does(world(A, held, job)) == [LookAgain(EVENTS_SECONDS)]
+    assert does(world(A, held, job, new)) == [MarkRunning(A, job, new)]
+    behind = gated(RUNNING)
+    assert does(world(RUNNING, HELD, job_of(RUNNING), behind)) == [OpenGate(RUNNING, behind)]
+    assert names(world(RUNNING, HELD, job_of(RUNNING), pod_of(RUNNING))) == ["LookAgain"]
+
+
+def test_only_a_pod_of_this_very_job_that_can_still_run_is_written_down() -> None:
+    held, job = slot(0, A, attempt=1, claimed_at=A.version), job_of(A, attempt=1)
+    for changes in ({"job_uid": "another"}, {"deleting": True}):
+        assert "MarkRunning" not in names(world(A, held, job, gated(A, attempt=1, **changes)))
+    good = gated(A, attempt=1, uid="good", gate=1)
+    assert does(world(A, held, job, gated(A, attempt=1, deleting=True), good))[0] == MarkRunning(A, job, good)
+
+
+def test_why_a_job_gets_no_pod_is_told_while_its_evaluation_waits() -> None:
+    view = world(A, slot(0, A, attempt=1, claimed_at=A.version), job_of(A, attempt=1), now=50.0)
+    assert does(view, 50.0) == [LookAgain(EVENTS_SECONDS)]
+    assert does(view, 55.0) == [ReadEvents("a-job-1")]
+    view.notes["a-job-1"] = Notes(55.0, ())
+    view.note(55.0)
+    report, _ = does(view, 55.0)
+    assert isinstance(report, Report)
+    assert (report.verdict.phase, report.verdict.reason) == ("Queued", "WaitingForTurn")
+    assert report.verdict.message == "waiting for the Job controller to create the pod"
+
+
+def test_one_whose_pod_the_cluster_refuses_gives_its_slot_back() -> None:
+    view = world(A, slot(0, A, attempt=1, claimed_at=A.version), job_of(A, attempt=1), now=50.0)
+    view.notes["a-job-1"] = Notes(55.0, (Event("FailedCreate", "forbidden: quota", "1"), Event("Other", "", "2")))
+    view.note(55.0)
+    assert PutBack(view.slots[0], A, "forbidden: quota") in does(view, 55.0)
 
 
 def test_a_start_by_an_earlier_operator_is_claimed_again_before_the_status_is_written() -> None:
     for held in (slot(0, A, attempt=1), slot(0, A, attempt=1, claimed_at="9")):
-        assert does(world(A, held, job_of(A, attempt=1, state="new"))) == [Claim(held, A)]
+        assert does(world(A, held, job_of(A, attempt=1), gated(A, attempt=1))) == [Claim(held, A)]
 
 
-def test_a_job_that_was_given_up_is_replaced() -> None:
-    stopped = job_of(A, attempt=1, state="stopped")
-    held = slot(0, A, attempt=1, claimed_at=A.version)
-    assert does(world(A, held, stopped)) == [DeleteJob(stopped)]
-    assert names(world(A, held, stopped, pod_of(A, attempt=1, deleting=True))) == []
+@pytest.mark.parametrize("changes", [{"spent": True}, {"gated": False}])
+def test_a_job_that_gets_no_pod_behind_a_gate_is_replaced(changes: dict[str, bool]) -> None:
+    job, held = job_of(A, attempt=1, **changes), slot(0, A, attempt=1, claimed_at=A.version)
+    assert DeleteJob(job) in does(world(A, held, job))
+    assert "MarkRunning" not in names(world(A, held, job, pod_of(A, attempt=1, deleting=True)))
+    assert "DeleteJob" not in names(world(A, held, replace(job, deleting=True)))
 
 
 def test_of_two_claimed_slots_the_one_of_the_job_is_used_else_the_lowest() -> None:
     both = (slot(0, A, attempt=1, claimed_at=A.version), slot(1, A, attempt=1, claimed_at=A.version))
     assert does(world(A, *both, concurrency=2)) == [CreateJob(both[0], A)]
-    job = job_of(A, attempt=1, state="new", slot=1)
-    assert does(world(A, *both, job, concurrency=2)) == [MarkRunning(A, job)]
+    job, pod = job_of(A, attempt=1, slot=1), gated(A, attempt=1, slot=1)
+    assert does(world(A, *both, job, pod, concurrency=2)) == [MarkRunning(A, job, pod)]
 
 
-def test_a_running_evaluation_is_started_only_in_its_own_slot() -> None:
-    new = job_of(RUNNING, state="new")
-    assert "StartJob" not in names(world(RUNNING, slot(0, RUNNING, attempt=2), new))
-    assert "StartJob" not in names(world(running("a", slot=1), HELD, new))
-    assert "StartJob" not in names(world(running("a", cancel=True), HELD, new))
-    assert "StartJob" not in names(world(running("a", job_uid="another"), HELD, new))
+def test_a_gate_is_opened_only_in_its_own_slot_of_the_one_pod_that_is_written_down() -> None:
+    job, pod = job_of(RUNNING), gated(RUNNING)
+    for evaluation, held in (
+        (RUNNING, slot(0, RUNNING, attempt=2)),
+        (RUNNING, slot(0)),
+        (running("a", slot=1), HELD),
+        (running("a", cancel=True), HELD),
+        (running("a", stopped_for=Reason.STALLED), HELD),
+        (running("a", pod_uid="another"), HELD),
+        (running("a", pod_uid=""), HELD),
+    ):
+        assert "OpenGate" not in names(world(evaluation, held, job, pod))
+    assert "OpenGate" not in names(world(RUNNING, HELD, job, replace(pod, deleting=True)))
+    assert "OpenGate" not in names(world(RUNNING, HELD, job, working(RUNNING), gated(RUNNING, uid="second")))
 
 
 # Stop.
@@ -144,13 +181,13 @@ def test_a_queued_evaluation_is_cancelled_at_once() -> None:
     assert does(world(evaluation)) == [EndQueued(evaluation, cancelled(evaluation))]
 
 
-@pytest.mark.parametrize("state", ["new", "started"])
-def test_a_running_evaluation_is_stopped_by_suspending_its_job(state: str) -> None:
-    for evaluation in (running("a", cancel=True), running("a", deleting=True)):
-        job = job_of(evaluation, state=state)
-        assert StopJob(evaluation, job) in does(world(evaluation, HELD, job, working(evaluation)))
-        stopped = job_of(evaluation, state="stopped")
-        assert "StopJob" not in names(world(evaluation, HELD, stopped, working(evaluation)))
+@pytest.mark.parametrize("make", [working, gated])
+def test_a_running_evaluation_is_stopped_by_deleting_its_pod(make: Any) -> None:
+    for evaluation in (running("a", cancel=True), running("a", deleting=True), running("a", stopped_for=Reason.STALLED)):
+        job, pod, second = job_of(evaluation), make(evaluation), gated(evaluation, uid="second")
+        ends = [action for action in does(world(evaluation, HELD, job, pod, second)) if isinstance(action, EndPod)]
+        assert ends == [EndPod(evaluation, pod)]
+        assert "EndPod" not in names(world(evaluation, HELD, job, replace(pod, deleting=True)))
 
 
 # The user's timers. The builders' first start is at 00:01, their `moment` at 12:00.
@@ -163,10 +200,10 @@ def test_the_deadline_counts_from_the_first_start_over_all_attempts() -> None:
     job = job_of(evaluation)
     view = world(evaluation, slot(0, evaluation), job, working(evaluation))
     assert LookAgain(60.0) in does(view)
-    assert "StopJob" not in names(view, 59.0)
-    assert StopJob(evaluation, job, Reason.DEADLINE_EXCEEDED) in does(view, 60.0)
-    stopped = job_of(evaluation, state="stopped", stopped_for=Reason.DEADLINE_EXCEEDED)
-    assert "StopJob" not in names(world(evaluation, slot(0, evaluation), stopped, working(evaluation)), 60.0)
+    assert "Stop" not in names(view, 59.0)
+    assert Stop(evaluation, Reason.DEADLINE_EXCEEDED) in does(view, 60.0)
+    stopped = replace(evaluation, stopped_for=Reason.DEADLINE_EXCEEDED)
+    assert "Stop" not in names(world(stopped, slot(0, evaluation), job, working(evaluation)), 60.0)
     done = world(evaluation, slot(0, evaluation), job, ended(evaluation, 0))
     assert names(done, 60.0) == ["Finish"]
 
@@ -190,12 +227,12 @@ def stalling(**changes: Any) -> Evaluation:
     return running("a", attempts=({"number": 1, "node": "n1"},), **({"reason": "Evaluating"} | said | changes))
 
 
-def test_no_progress_for_long_stops_the_job() -> None:
+def test_no_progress_for_long_ends_the_run() -> None:
     evaluation = stalling()
     job = job_of(evaluation)
     view = world(evaluation, HELD, job, working(evaluation))
     assert does(view, 99.0) == [LookAgain(1.0)]
-    assert does(view, 100.0) == [StopJob(evaluation, job, Reason.STALLED)]
+    assert does(view, 100.0) == [Stop(evaluation, Reason.STALLED)]
 
 
 @pytest.mark.parametrize("minutes", [-6, 60])
@@ -208,9 +245,9 @@ def test_the_clock_of_the_node_neither_stops_a_run_nor_saves_one(minutes: int) -
     for second in range(10, 310, 10):
         view.evaluations.put(at(second))
         view.note(second)
-        assert "StopJob" not in names(view, second)
+        assert "Stop" not in names(view, second)
     assert does(view, 399.0) == [LookAgain(1.0)]
-    assert "StopJob" in names(view, 400.0)
+    assert "Stop" in names(view, 400.0)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +262,7 @@ def test_the_clock_of_the_node_neither_stops_a_run_nor_saves_one(minutes: int) -
     ],
 )
 def test_what_cannot_stall(evaluation: Evaluation) -> None:
-    assert "StopJob" not in names(world(evaluation, HELD, job_of(evaluation), working(evaluation)), 500.0)
+    assert "Stop" not in names(world(evaluation, HELD, job_of(evaluation), working(evaluation)), 500.0)
 
 
 def test_nobody_stalls_by_an_outage() -> None:
@@ -236,7 +273,7 @@ def test_nobody_stalls_by_an_outage() -> None:
     view.note(300.0)
     assert does(view, 330.0) == [LookAgain(30.0)]
     silent = replace(working(evaluation), conditions=conditions(Ready="False", ContainersReady="True"))
-    assert "StopJob" not in names(world(evaluation, HELD, job_of(evaluation), silent), 500.0)
+    assert "Stop" not in names(world(evaluation, HELD, job_of(evaluation), silent), 500.0)
 
 
 # Another attempt.
@@ -275,16 +312,14 @@ def test_an_attempt_that_is_over_is_finished_and_one_that_is_not_is_reported() -
     assert does(world(known, HELD, job, working(known))) == []
 
 
-def test_an_end_is_never_decided_while_a_vanished_job_may_still_get_a_pod() -> None:
-    view = world(RUNNING, HELD, now=100.0)
-    assert does(view, 100.0) == [LookAgain(SETTLING_SECONDS)]
-    assert does(view, 100.0 + SETTLING_SECONDS) == [Finish(RUNNING, job_gone=True)]
+def test_an_attempt_whose_pod_is_gone_is_over_whatever_other_pod_its_job_gets() -> None:
+    assert does(world(RUNNING, HELD)) == [Finish(RUNNING)]
+    assert does(world(RUNNING, HELD, job_of(RUNNING), gated(RUNNING, uid="second"))) == [Finish(RUNNING)]
 
 
 def test_another_job_of_the_same_name_is_not_the_one_that_ran() -> None:
-    other = job_of(RUNNING, state="new", uid="other")
-    view = world(RUNNING, HELD, other, now=100.0)
-    assert does(view, 100.0) == [LookAgain(SETTLING_SECONDS), StopOrphan(other)]
+    other = job_of(RUNNING, uid="other")
+    assert does(world(RUNNING, HELD, other)) == [Finish(RUNNING), DeleteJob(other)]
 
 
 def test_hold_shows_and_unshows() -> None:
@@ -326,13 +361,14 @@ def test_a_pod_that_somebody_elses_container_keeps_is_ended_after_a_moment() -> 
 
 def test_a_slot_whose_attempt_is_over_is_released() -> None:
     view = world(HELD, job_of(RUNNING), ended(RUNNING, 0))
-    assert "Release" not in names(view)
+    assert Release(HELD) in does(view)
     view.over.add((RUNNING.uid, 1))
     assert Release(HELD) in does(view)
+    assert "Release" not in names(world(RUNNING, HELD, job_of(RUNNING), ended(RUNNING, 0)))
 
 
 def test_a_slot_whose_attempt_is_over_goes_to_the_next_by_one_swap() -> None:
-    view = world(A, B, HELD, job_of(RUNNING, spent=True), ended(RUNNING, 0))
+    view = world(B, HELD, job_of(RUNNING, spent=True), ended(RUNNING, 0))
     view.over.add((RUNNING.uid, 1))
     assert does(view) == [Claim(HELD, B)]
     again = retrying("a")
@@ -341,25 +377,23 @@ def test_a_slot_whose_attempt_is_over_goes_to_the_next_by_one_swap() -> None:
     assert does(view, 100.0)[0] == Claim(HELD, again)
 
 
-def test_a_slot_whose_attempt_is_over_waits_for_a_job_that_may_run_and_a_surplus_one_is_released() -> None:
-    new = job_of(A, attempt=1, state="new")
-    view = world(B, slot(0, A, attempt=1), new)
+def test_a_slot_whose_attempt_is_over_waits_for_a_pod_of_it_and_a_surplus_one_is_released() -> None:
+    new = job_of(A, attempt=1)
+    view = world(B, slot(0, A, attempt=1), new, gated(A, attempt=1))
     view.over.add((A.uid, 1))
-    assert does(view) == [StopOrphan(new), Release(view.slots[0])]
+    assert does(view) == [DeleteJob(new), Release(view.slots[0])]
     surplus = slot(1, RUNNING)
     view = world(B, slot(0, RUNNING_B), surplus, concurrency=1)
     view.over.add((RUNNING.uid, 1))
     assert Release(surplus) in does(view) and "Claim" not in names(view)
 
 
-def test_a_slot_whose_evaluation_is_gone_is_released_when_its_pods_and_its_job_are() -> None:
-    later = 100.0 + SETTLING_SECONDS
-    stopped = job_of(RUNNING, state="stopped")
-    assert names(world(HELD, job_of(RUNNING), working(RUNNING))) == ["StopOrphan"]
-    assert names(world(HELD, stopped, working(RUNNING, deleting=True))) == []
-    for view in (world(HELD, now=100.0), world(HELD, stopped, now=100.0), world(HELD, job_of(RUNNING, spent=True), now=100.0)):
-        assert does(view, 100.0)[0] == LookAgain(SETTLING_SECONDS)
-        assert Release(HELD) in does(view, later)
+def test_a_slot_whose_evaluation_is_gone_is_released_when_its_pods_are() -> None:
+    for pod in (working(RUNNING), gated(RUNNING)):
+        assert names(world(HELD, job_of(RUNNING), pod)) == ["DeleteJob"]
+    assert names(world(HELD, working(RUNNING, deleting=True))) == []
+    for job in ((), (job_of(RUNNING, spent=True),)):
+        assert does(world(HELD, *job)) == [Release(HELD)]
 
 
 def test_a_claim_is_released_when_its_evaluation_is_put_on_hold() -> None:
@@ -368,9 +402,9 @@ def test_a_claim_is_released_when_its_evaluation_is_put_on_hold() -> None:
         queued("a", hold=True, reason="OnHold", message="set spec.hold to false to let it run"),
     )
     assert does(world(evaluation, held)) == [Release(held)]
-    new = job_of(A, attempt=1, state="new")
-    assert does(world(evaluation, held, new)) == [StopOrphan(new)]
-    assert does(world(evaluation, held, job_of(A, attempt=1, state="stopped"))) == [Release(held)]
+    new = job_of(A, attempt=1)
+    assert does(world(evaluation, held, new, gated(A, attempt=1))) == [DeleteJob(new)]
+    assert does(world(evaluation, held, gated(A, attempt=1, deleting=True))) == [Release(held)]
 
 
 def test_a_slot_claimed_beside_the_one_it_runs_in_is_released() -> None:
@@ -393,21 +427,16 @@ def test_a_slot_with_a_content_that_names_no_attempt_is_released() -> None:
 
 
 @pytest.mark.parametrize("holder", [slot(0), slot(0, B, attempt=1), slot(0, RUNNING, attempt=2)])
-def test_a_job_whose_slot_names_somebody_else_is_stopped(holder: Slot) -> None:
+def test_a_run_whose_slot_names_somebody_else_is_ended(holder: Slot) -> None:
     job = job_of(RUNNING)
-    assert StopOrphan(job) in does(world(RUNNING, B, holder, job, working(RUNNING)))
-
-
-def test_a_job_that_was_started_before_its_time_is_stopped() -> None:
-    early = job_of(A, attempt=1, state="started")
-    assert StopOrphan(early) in does(world(A, slot(0, A, attempt=1, claimed_at=A.version), early))
+    assert Stop(RUNNING, Reason.INTERRUPTED) in does(world(RUNNING, B, holder, job, working(RUNNING)))
 
 
 def test_a_pod_without_a_job_is_ended_if_nobody_wants_it() -> None:
     pod = working(RUNNING)
     assert DeletePod(pod) in does(world(pod))
-    assert DeletePod(pod) in does(world(pod, HELD, running("a", cancel=True)))
     assert DeletePod(pod) in does(world(pod, HELD, running("a", attempt=2)))
+    assert DeletePod(pod) in does(world(pod, HELD, running("a", pod_uid="another")))
     assert DeletePod(pod) not in does(world(pod, HELD, RUNNING))
     assert does(world(working(RUNNING, deleting=True))) == []
     assert does(world(ended(RUNNING, 0))) == []
@@ -417,15 +446,15 @@ def test_a_pod_without_a_job_is_ended_if_nobody_wants_it() -> None:
 
 
 def test_done_jobs_are_tidied_when_there_is_nothing_else_to_do() -> None:
-    stopped, spent = job_of(running("x"), state="stopped"), job_of(running("y"), spent=True)
-    assert does(world(stopped, spent)) == [DeleteJob(stopped), ExpireJob(spent)]
-    assert names(world(stopped, spent, A)) == ["Claim"]
-    assert does(world(job_of(running("y"), spent=True, expires=True), job_of(running("x"), state="stopped", deleting=True))) == []
+    spent = job_of(running("y"), spent=True)
+    assert does(world(spent)) == [ExpireJob(spent)]
+    assert names(world(spent, A)) == ["Claim"]
+    assert does(world(job_of(running("y"), spent=True, expires=True), job_of(running("x"), deleting=True))) == []
 
 
 def test_the_job_of_an_attempt_that_has_no_end_yet_stays() -> None:
     assert "ExpireJob" not in names(world(RUNNING, HELD, job_of(RUNNING, spent=True), ended(RUNNING, 0)))
-    assert "DeleteJob" not in names(world(HELD, job_of(RUNNING, state="stopped")))
+    assert "DeleteJob" not in names(world(RUNNING, HELD, job_of(RUNNING), working(RUNNING)))
 
 
 def test_a_time_that_another_clock_wrote_keeps_nobody_for_longer_than_any_wait_is() -> None:

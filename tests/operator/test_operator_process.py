@@ -34,7 +34,7 @@ async def test_events_drive_the_queue_and_sigterm_ends_it_in_two_seconds(
         assert await running.process.wait() == 0
         assert time.monotonic() - began < 2
         done = [(entry["action"], entry.get("evaluation")) for entry in running.events() if entry["event"] == "done"]
-        assert [name for action, name in done if action == "StartJob"] == ["a", "b", "c"]
+        assert [name for action, name in done if action == "OpenGate"] == ["a", "b", "c"]
 
 
 def rights() -> list[dict[str, list[str]]]:
@@ -81,7 +81,7 @@ async def test_the_rights_in_the_readme_are_enough(place: Namespace, kubectl: Ku
         await place.bind("cancelled")
         await asyncio.sleep(EVENTS_SECONDS + 1)
         await place.edit("cancelled", cancel=True)
-        await place.vanish(await place.pod("cancelled"))
+        await place.ends(await place.pod("cancelled"), 143)
         await becomes(phase(place, "cancelled", "Cancelled"))
         await place.edit("cancelled", ttlSecondsAfterFinished=0)
         await becomes(lambda: says(running, "deleted"))
@@ -90,11 +90,10 @@ async def test_the_rights_in_the_readme_are_enough(place: Namespace, kubectl: Ku
             "Claim",
             "CreateJob",
             "MarkRunning",
-            "StartJob",
-            "StopJob",
+            "OpenGate",
+            "EndPod",
             "Finish",
             "Release",
-            "DeletePod",
             "ReadEvents",
         } <= actions
         assert [entry for entry in running.events() if entry["level"] in ("warning", "error")] == []

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from operator_model import ENDED, USER, Cluster, Operator
+from operator_model import ENDED, USER, Cluster, Operator, bound, start
 
 from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON
@@ -48,6 +48,7 @@ class Queue(RuleBasedStateMachine):
         self.submitted = 0
         self.concurrency = 1
         self.operators: list[Operator] = []
+        self.ran: dict[str, str] = {}
 
     @initialize(concurrency=st.integers(1, 2))
     def begin(self, concurrency: int) -> None:
@@ -91,20 +92,32 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def a_late_controller_creates_a_pod(self) -> None:
-        until, job = self.cluster.ghosts.pop() if self.cluster.ghosts else (0.0, {})
-        if self.cluster.now < until:
+        """Its Job is gone by then, and the garbage collector sees that at some time."""
+        if self.cluster.ghosts:
+            self.cluster.make_pod(self.cluster.ghosts.pop())
+
+    @rule(data=st.data())
+    def the_controller_creates_another_pod(self, data: st.DataObject) -> None:
+        """As after a preemption by Kueue, or when the answer to its first try was lost."""
+        if (job := self._one(data, JOBS)) and not job.get("status"):
             self.cluster.make_pod(job)
-            pod = list(self.cluster.objects[PODS].values())[-1]
-            self.cluster.delete(PODS, pod["metadata"]["name"], pod["metadata"]["uid"])
+
+    @rule()
+    def the_garbage_collector_works(self) -> None:
+        self.cluster.collect()
+
+    @rule()
+    def the_scheduler_works(self) -> None:
+        self.cluster.schedule()
 
     @rule(data=st.data())
     def a_run_gets_on(self, data: st.DataObject) -> None:
-        if pod := self._one(data, PODS):
+        if (pod := self._one(data, PODS)) and bound(pod):
             self.cluster.report(pod, {"progress": {"stage": "Evaluating", "updatedAt": rfc3339(self.cluster.time())}})
 
     @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 65, 71, 137]), publishes=st.booleans())
     def a_pod_ends(self, data: st.DataObject, exit_code: int, publishes: bool) -> None:
-        if (pod := self._one(data, PODS)) and pod["status"]["phase"] not in ENDED:
+        if (pod := self._one(data, PODS)) and bound(pod) and pod["status"]["phase"] not in ENDED:
             if publishes:
                 self.cluster.publish(pod)
             self.cluster.end_pod(pod, exit_code)
@@ -151,6 +164,13 @@ class Queue(RuleBasedStateMachine):
             assert seen.setdefault(labels[names.LABEL_SLOT], attempt) == attempt, (seen, attempt)
 
     @invariant()
+    def an_attempt_has_one_pod_on_a_node_ever(self) -> None:
+        for pod in self.cluster.live_pods():
+            labels, uid = pod["metadata"]["labels"], pod["metadata"]["uid"]
+            attempt = f"{labels[names.LABEL_EVALUATION_UID]}/{labels[names.LABEL_ATTEMPT]}"
+            assert self.ran.setdefault(attempt, uid) == uid, attempt
+
+    @invariant()
     def nobody_has_more_attempts_than_he_may(self) -> None:
         for item in self.cluster.objects[EVALUATIONS].values():
             assert item["status"].get("attempt", 0) <= item["spec"]["retries"] + 1, item
@@ -173,9 +193,7 @@ class Queue(RuleBasedStateMachine):
         operator = Operator(self.cluster, self.concurrency)
         for _ in range(20 * (self.submitted + 3)):
             self.cluster.now += 6
-            operator.pass_to_the_end()
-            for job in list(self.cluster.objects[JOBS].values()):
-                self.cluster.control(job)
+            start(self.cluster, operator)
             for pod in self.cluster.live_pods():
                 self.cluster.publish(pod)
                 self.cluster.end_pod(pod, 0)
@@ -228,6 +246,9 @@ class LongHistory(Queue):
         "the_controller_looks_at_all_jobs": 4,
         "the_controller_looks_at_a_job": 2,
         "a_late_controller_creates_a_pod": 2,
+        "the_controller_creates_another_pod": 0.7,
+        "the_garbage_collector_works": 0.7,
+        "the_scheduler_works": 4,
         "a_pod_ends": 2,
         "a_run_gets_on": 1,
         "time_passes": 1,
@@ -242,6 +263,7 @@ class LongHistory(Queue):
         for step in self.random.choices(list(self.ODDS), list(self.ODDS.values()), k=steps):
             getattr(self, step)(**self._arguments(step))
             self.a_slot_has_one_live_attempt()
+            self.an_attempt_has_one_pod_on_a_node_ever()
             self.nobody_has_more_attempts_than_he_may()
             self.what_would_fail_again_is_not_tried_again()
         self.teardown()
@@ -266,6 +288,7 @@ class LongHistory(Queue):
             "somebody_edits": {"data": None, "change": dict(pick([*EDITS, {"hold": False}]))},
             "somebody_deletes": {"data": None, "resource": pick([EVALUATIONS, JOBS, PODS])},
             "the_controller_looks_at_a_job": {"data": None},
+            "the_controller_creates_another_pod": {"data": None},
             "a_pod_ends": {"data": None, "exit_code": pick([0, 0, 65, 71, 137]), "publishes": pick([True, False])},
             "time_passes": {"seconds": pick([1.0, 6.0, 61.0])},
         }

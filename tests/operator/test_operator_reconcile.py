@@ -10,15 +10,14 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from operator_model import SETTINGS, USER, Client, Cluster, Operator
+from operator_model import SETTINGS, USER, Client, Cluster, Operator, start
+from operator_objects import retrying
 
 from lmms_eval_core import jsonlog
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS
-from lmms_eval_core.kube.lease import Register
 from lmms_eval_operator import logs, main, probes, reconcile
 from lmms_eval_operator.reconcile import FIRST_BACKOFF, PERIOD_SECONDS, Health, Reconciler
-from lmms_eval_operator.slots import Slot
 
 
 class Refusing:
@@ -132,19 +131,19 @@ async def test_evaluations_whose_list_takes_long_are_listed_more_rarely() -> Non
 async def test_each_term_begins_with_a_fresh_list_and_counts_time_anew() -> None:
     observer = Refusing()
     loop = reconciler(observer)
-    # Held by an attempt of which nothing is known: it keeps the slot for a while.
-    loop.view.slots[0] = Slot(0, Register("lmms-eval-slot-0", "a/uid/1", "5"))
-    for now, term, lists, left in (
-        (100, 1, 1, 5),
-        (104, 1, 1, 1),
-        (104, 2, 2, 5),
-        (106, 2, 2, 3),
+    waits = retrying("a")
+    loop.view.evaluations.put(waits)
+    for now, term, lists, seen_waiting in (
+        (100, 1, 1, 0),
+        (104, 1, 1, 4),
+        (104, 2, 2, 0),
+        (106, 2, 2, 2),
         (106, 0, 3, 0),
-        (107, 3, 4, 5),
+        (107, 3, 4, 0),
     ):
         loop.clock, loop.term = partial(float, now), partial(int, term)
         await loop.work()
-        assert (observer.lists, loop.view.settles_in("uid", 1, now)) == (lists, left)
+        assert (observer.lists, loop.view.delayed_for(waits, now)) == (lists, seen_waiting)
 
 
 def test_a_follower_knows_everything_and_writes_nothing() -> None:
@@ -162,7 +161,7 @@ def test_the_end_of_a_term_ends_a_round_after_the_action_it_was_in() -> None:
     operator.pass_to_the_end()
     assert cluster.writes == 2, "the slot was made and claimed"
     operator.reconciler.term = lambda: 2
-    operator.pass_to_the_end()
+    start(cluster, operator)
     assert cluster.get(EVALUATIONS, "a")["status"]["phase"] == "Running"
 
 
@@ -216,8 +215,9 @@ def test_an_evaluation_that_cannot_be_written_holds_up_no_other(error: errors.Ku
     client = Stubborn(cluster, error)
     operator.reconciler.executor._client = client
     operator.pass_to_the_end()
-    assert cluster.get(EVALUATIONS, "good")["status"]["phase"] == "Running"
     assert client.refused == tries
+    start(cluster, operator)
+    assert cluster.get(EVALUATIONS, "good")["status"]["phase"] == "Running"
 
 
 def test_a_pass_that_finds_no_end_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:

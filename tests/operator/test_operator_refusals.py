@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from operator_model import Client, Cluster, Operator, live, submit
-from operator_objects import job_of, moment, queued, running, slot, working, world
+from operator_objects import moment, queued, running, slot, working, world
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
-from lmms_eval_core.kube.client import EVALUATIONS, JOBS, Object, Resource
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object, Resource
 from lmms_eval_core.schema import read_moment
 from lmms_eval_operator.actions import Claim, LookAgain, Report
 from lmms_eval_operator.plan import plan
@@ -146,10 +146,10 @@ def test_a_slot_that_somebody_claimed_again_is_not_handed_on() -> None:
 
 
 class WebhookAway(Client):
-    """The webhook for changes of one evaluation's Job does not answer."""
+    """The webhook for changes of one evaluation's pod does not answer."""
 
     async def json_patch(self, resource: Resource, name: str, patch: Any, *, subresource: str = "") -> Object:
-        if resource is JOBS and name.startswith("odd"):
+        if resource is PODS and name.startswith("odd"):
             raise AWAY
         return await super().json_patch(resource, name, patch, subresource=subresource)
 
@@ -164,7 +164,7 @@ def test_a_webhook_that_is_away_is_the_trouble_of_one_action_and_is_told() -> No
     odd = status(cluster, "odd")
     assert (odd["phase"], odd["reason"]) == ("Running", "Starting")
     assert odd["message"].startswith(
-        "the operator could not start its Job and tries again: Internal error occurred: failed calling"
+        "the operator could not let its pod start and tries again: Internal error occurred: failed calling"
     )
     assert status(cluster, "good")["phase"] == "Completed"
     operator.reconciler.executor._client = Client(cluster)
@@ -174,8 +174,7 @@ def test_a_webhook_that_is_away_is_the_trouble_of_one_action_and_is_told() -> No
 
 def test_what_does_not_end_in_a_slot_is_named_to_the_first_in_the_queue() -> None:
     gone = running("gone")
-    stray = (job_of(gone, state="stopped"), working(gone, deleting=True))
-    view = world(queued("a", priority=1), queued("b"), *stray)
+    view = world(queued("a", priority=1), queued("b"), working(gone, deleting=True))
     assert not [action for action in plan(view, moment()) if isinstance(action, Report)]
     view.note(11)
     (report,) = [action for action in plan(view, moment(11)) if isinstance(action, Report)]

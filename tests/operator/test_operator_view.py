@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from operator_objects import job_of, queued, running, slot, world
+from operator_objects import queued
 
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS
 from lmms_eval_core.ordering import in_order
@@ -151,20 +151,6 @@ def test_events_are_learnt_by_their_resource() -> None:
     assert not view.learn(PODS, False, {"metadata": {**metadata, "labels": {}, "resourceVersion": "6"}})
     assert view.learn(JOBS, True, {"metadata": {**metadata, "resourceVersion": "7"}})
     assert (len(view.jobs), len(view.pods), len(view.evaluations)) == (0, 1, 1)
-
-
-def test_an_attempt_settles_five_seconds_after_its_job_vanished_and_anew_if_it_comes_back() -> None:
-    evaluation = running("a")
-    view = world(evaluation, slot(0, evaluation), now=10.0)
-    view.note(12.0)
-    assert view.settles_in(evaluation.uid, 1, 12.0) == 3.0
-    assert view.settles_in(evaluation.uid, 1, 20.0) == 0.0
-    view.jobs.put(job_of(evaluation, version="200"))
-    view.note(21.0)
-    assert view.settles_in(evaluation.uid, 1, 21.0) == 0.0
-    view.jobs.forget(evaluation.job_uid)
-    view.note(22.0)
-    assert view.settles_in(evaluation.uid, 1, 22.0) == 5.0
 
 
 def test_holders_are_written_and_read_alike() -> None:

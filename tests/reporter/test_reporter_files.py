@@ -121,3 +121,31 @@ def test_accepted_paths_never_climb(path: str) -> None:
         return
     assert "/".join(names) == path
     assert os.path.normpath(os.path.join("/run", path)) == "/run/" + path
+
+
+def test_everything_below_a_folder_is_listed_but_what_links_lead_to(directory: RunDirectory, root: Path) -> None:
+    (root / "output" / "b").mkdir()
+    for name in ("b/z.csv", "b/a.csv", "a.txt"):
+        (root / "output" / name).write_text("x")
+    (root / "output" / "away").symlink_to(root.parent)
+    os.mkfifo(root / "output" / "pipe")
+    found = list(directory.below("output"))
+    assert found == ["output/a.txt", "output/away", "output/pipe", "output/b/a.csv", "output/b/z.csv", "output/m/r.json"]
+    for path in ("output/away", "output/pipe"):
+        with pytest.raises(UnsafeFile), directory.open(path):
+            pass
+    assert list(directory.below("nothing")) == list(directory.below("log.txt")) == []
+    (root / "link").symlink_to(root / "output")
+    assert list(directory.below("link")) == []
+
+
+def test_a_deep_or_full_folder_is_listed_as_far_as_it_can_be_read(directory: RunDirectory, root: Path) -> None:
+    deep = root / "output"
+    for _ in range(40):
+        deep = deep / "d"
+        deep.mkdir()
+        (deep / "f").write_text("x")
+    found = list(directory.below("output"))
+    assert len(found) < 20
+    for path in found:
+        assert directory.read(path, max_bytes=10) in (b"x", b"{}")

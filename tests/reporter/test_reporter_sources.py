@@ -9,7 +9,7 @@ from lmms_eval_core.run import Outcome
 from lmms_eval_reporter.content import Count
 from lmms_eval_reporter.files import UnsafeFile
 from lmms_eval_reporter.settings import Limits
-from lmms_eval_reporter.sources import sources
+from lmms_eval_reporter.sources import sources, task_sources
 
 STAMP = "20261123_070000"
 
@@ -64,3 +64,39 @@ def test_results_that_would_fill_the_memory_of_a_reader_are_not_stored(content: 
     results, *_ = sources(outcome({}), Limits())
     with pytest.raises(UnsafeFile, match="the results file"):
         results.form([content], Count())
+
+
+def test_what_tasks_wrote_is_stored_under_its_path() -> None:
+    ran = outcome({"mme": f"output/{STAMP}_samples_mme.jsonl"})
+    paths = [ran.results or "", *ran.samples.values(), "output/submissions/a b.json", "work/x.csv"]
+    found = list(task_sources(ran, paths, Limits()))
+    assert [(source.name, source.path()) for source in found] == [
+        ("files/output/submissions/a_b.json.zst", "output/submissions/a b.json"),
+        ("files/work/x.csv.zst", "work/x.csv"),
+    ]
+
+
+def test_names_of_task_files_are_bounded_and_never_shared() -> None:
+    paths = [f"work/{name}" for name in ("a b", "a_b", "a\u202eb", "..", ".", "x" * 300)] + ["work/a/b"]
+    names = [source.name for source in task_sources(outcome({}), paths, Limits())]
+    assert len(set(names)) == len(paths)
+    assert all(name.isascii() and len(name) < 300 and ".." not in name.split("/") for name in names)
+    assert len(list(task_sources(outcome({}), map(str, range(50)), Limits(task_files=10)))) == 10
+
+
+@pytest.mark.parametrize(
+    ("content", "stored"),
+    [
+        (b"id,answer\r\n1,\x1b[31m hf_" + b"A" * 20 + b"\n", b"id,answer\r\n1,\x1b[31m [REDACTED]\n"),
+        (b"\x89PNG\0 hf_" + b"A" * 20, None),
+        (b"\xff\xfe token=" + b"B" * 20, None),
+        ("ü".encode() * 600_000 + b"\n\xff odd", None),
+        (b"", None),
+    ],
+)
+def test_text_is_stored_without_secrets_and_everything_else_as_it_is(content: bytes, stored: bytes | None) -> None:
+    (source,) = task_sources(outcome({}), ["work/a"], Limits())
+    pieces = [content[at : at + 1_000_001] for at in range(0, len(content), 1_000_001)]
+    packed = b"".join(source.form(pieces, Count()))
+    read = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(packed), read_across_frames=True).read()
+    assert read == (content if stored is None else stored)

@@ -64,3 +64,12 @@ def test_a_string_of_escapes_without_an_end_takes_no_longer_than_another(tmp_pat
     begun = time.process_time()
     cleaned(tmp_path, f'{json.dumps(SECRET)} "' + '\\"' * 150_000 + "\n")
     assert time.process_time() - begun < 5
+
+
+def test_in_what_is_no_json_a_secret_is_hidden_wherever_it_is(tmp_path: Path) -> None:
+    table, image = tmp_path / "submission.csv", tmp_path / "plot.png"
+    table.write_bytes(b"1,1234567\r\n2,no\r\n")
+    image.write_bytes(b"\x89PNG\0\xff")
+    assert hide({"1234567"}, [table, image]) == [table]
+    assert table.read_bytes() == f"1,{HIDDEN}\r\n2,no\r\n".encode()
+    assert image.read_bytes() == b"\x89PNG\0\xff"

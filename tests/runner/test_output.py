@@ -11,7 +11,7 @@ from lmms_eval_core.run import Harness, RunInput
 from lmms_eval_runner import output
 from lmms_eval_runner.environment import harness_environment
 from lmms_eval_runner.memory import memory_kills
-from lmms_eval_runner.output import Output, answers_expected, empty_output, find_output, read_results
+from lmms_eval_runner.output import Output, answers_expected, empty_folder, find_output, read_results, task_files
 
 STAMP = "20261123_073514"
 
@@ -89,7 +89,7 @@ def test_the_newest_results_count(tmp_path: Path) -> None:
 
 def test_an_earlier_attempt_leaves_nothing_behind(tmp_path: Path) -> None:
     write(tmp_path, f"model/{STAMP}_results.json")
-    empty_output(tmp_path / "output")
+    empty_folder(tmp_path / "output")
     assert find_output(run(), tmp_path) == Output(None, {})
     assert find_output(run(), tmp_path / "missing") == Output(None, {})
 
@@ -146,3 +146,13 @@ def test_both_versions_of_control_groups(tmp_path: Path, file: str, content: str
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(content)
     assert memory_kills(tmp_path) == kills
+
+
+def test_the_other_files_of_a_run_are_those_that_its_tasks_wrote(tmp_path: Path) -> None:
+    own = [f"org__m/{STAMP}_results.json", f"org__m/{STAMP}_samples_mme.jsonl"]
+    write(tmp_path, *own, "submissions/b.json", "submissions/a.json")
+    (tmp_path / "work" / "logs").mkdir(parents=True)
+    (tmp_path / "work" / "logs" / "x.csv").write_text("1")
+    (tmp_path / "work" / "link").symlink_to("/etc/passwd")
+    found = task_files(find_output(run(), tmp_path), tmp_path)
+    assert found == ["output/submissions/a.json", "output/submissions/b.json", "work/logs/x.csv"]

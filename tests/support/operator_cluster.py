@@ -1,7 +1,6 @@
 """The operator's parts on a real API server without a node: the Job controller is real, and the tests play the kubelet."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -79,7 +78,6 @@ class Namespace:
         """A fresh operator that knows nothing; it lists on every pass instead of watching."""
         reconciler = compose(client or self.client, self.settings, time_of_day=lambda: utc() + self.passed)
         reconciler.relist_seconds = 0
-        reconciler.view.settling_seconds = 0.5
         return reconciler
 
     # People.
@@ -123,28 +121,40 @@ class Namespace:
     # The kubelet and the reporter.
 
     async def pod(self, name: str) -> str:
-        """The name of the evaluation's pod, once the Job controller has made it."""
-        async with asyncio.timeout(10):
-            while True:
-                if pods := await self.pods(name):
-                    return str(pods[-1]["metadata"]["name"])
-                await asyncio.sleep(0.02)
+        """The name of the evaluation's pod, once its gate is open."""
+        return await self._open(f"{names.LABEL_EVALUATION}={name}")
 
     async def pod_of(self, job: str) -> str:
-        """The name of a Job's pod, once the Job controller has made it."""
+        """The name of a Job's pod, once its gate is open."""
+        return await self._open(f"batch.kubernetes.io/job-name={job}")
+
+    async def _open(self, selector: str) -> str:
         async with asyncio.timeout(10):
             while True:
-                if pods := (await self.client.list(PODS, label_selector=f"batch.kubernetes.io/job-name={job}")).items:
-                    return str(pods[0]["metadata"]["name"])
+                pods = (await self.client.list(PODS, label_selector=selector)).items
+                if found := [pod["metadata"]["name"] for pod in pods if not gated(pod)]:
+                    return str(found[-1])
                 await asyncio.sleep(0.02)
+
+    async def another_pod(self, name: str) -> str:
+        """The Job controller makes a second pod of a Job: the answer to its first try was lost, or a webhook took its time."""
+        (job,) = await self.jobs(name)
+        metadata, template = job["metadata"], job["spec"]["template"]
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"], "controller": True}
+        own = {"name": f"{metadata['name']}-late", "ownerReferences": [owner], **template["metadata"]}
+        made = await self.client.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": own, "spec": template["spec"]})
+        return str(made["metadata"]["name"])
 
     async def bind(self, name: str) -> str:
         """The scheduler found a node: from now on only the kubelet, which is us, can end the pod."""
         pod = await self.pod(name)
-        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": self.node}}
-        path = f"/api/v1/namespaces/{self.client.namespace}/pods/{pod}/binding"
-        await asyncio.to_thread(self._kubectl, "create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+        await self.bind_pod(pod)
         return pod
+
+    async def bind_pod(self, pod: str) -> None:
+        """The same of a pod by name."""
+        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": self.node}}
+        await self.client.create(Resource("", "v1", f"pods/{pod}/binding"), body)
 
     async def pod_status(self, pod: str, **status: Any) -> None:
         patch = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in status.items()]
@@ -161,7 +171,7 @@ class Namespace:
         )
 
     async def vanish(self, pod: str) -> None:
-        """The kubelet has ended a deleted pod, and removes it."""
+        """Somebody takes the pod away by force, whatever runs in it; where a Job still holds it, it stays as a deleted one."""
         arguments = ["-n", self.client.namespace, "delete", "pod", pod, "--force", "--grace-period=0", "--wait=false"]
         await asyncio.to_thread(self._kubectl, *arguments)
 
@@ -187,6 +197,11 @@ async def until(operator: Reconciler, condition: Callable[[], Awaitable[bool]], 
             if await condition():
                 return
             await asyncio.sleep(0.05)
+
+
+def gated(pod: Object) -> bool:
+    """Whether the pod is behind the operator's gate."""
+    return {"name": names.SCHEDULING_GATE} in pod["spec"].get("schedulingGates", [])
 
 
 def evaluator_runs() -> Object:

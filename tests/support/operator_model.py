@@ -51,8 +51,8 @@ class Cluster:
     writes: int = 0
     version: int = 100
     made: int = 0
-    # Jobs of which the controller may still create a pod from its cache, though they are gone; and until when.
-    ghosts: list[tuple[float, Object]] = field(default_factory=list)
+    # Jobs of which the controller may still create a pod from its cache, though they are gone: a webhook may take its time.
+    ghosts: list[Object] = field(default_factory=list)
     # What the cluster's policies say to a Job; None lets it pass.
     refuses: Callable[[Object], errors.KubeError | None] = lambda job: None
     offered: list[str] = field(default_factory=list)
@@ -116,24 +116,28 @@ class Cluster:
         item = self.get(resource, name)
         if item["metadata"]["uid"] != uid:
             raise errors.Conflict(f"{name} is another one")
-        if resource is PODS and item["status"]["phase"] not in ENDED:
+        if resource is PODS and item["status"]["phase"] not in ENDED and (bound(item) or self._controlled(item)):
             item["metadata"]["deletionTimestamp"] = "now"
             self.store(resource, item)
         else:
             self.remove(resource, name)
 
     def remove(self, resource: Resource, name: str) -> None:
-        """The object is gone, and what it owned goes as the garbage collector does it."""
+        """The object is gone; what it owned goes when the garbage collector looks."""
         item = self.objects[resource].pop(name)
         self.version += 1
         item["metadata"]["resourceVersion"] = str(self.version)
         self.log.append((resource, True, item))
-        if resource is JOBS and not item["spec"]["suspend"] and not item.get("status") and not self.pods(item):
-            self.ghosts.append((self.now + 4, item))
-        for kind in (JOBS, PODS):
-            for name_of, owned in list(self.objects[kind].items()):
-                if owned["metadata"]["ownerReferences"][0]["uid"] == item["metadata"]["uid"]:
-                    self.delete(kind, name_of, owned["metadata"]["uid"])
+        if resource is JOBS and not item.get("status"):
+            self.ghosts.append(item)
+
+    def collect(self) -> None:
+        """What the garbage collector does."""
+        for kind, owners in ((JOBS, EVALUATIONS), (PODS, JOBS)):
+            uids = {owner["metadata"]["uid"] for owner in self.objects[owners].values()}
+            for name, owned in list(self.objects[kind].items()):
+                if owned["metadata"]["ownerReferences"][0]["uid"] not in uids:
+                    self.delete(kind, name, owned["metadata"]["uid"])
 
     # What the Job controller and the kubelet do, when they are let.
 
@@ -150,19 +154,46 @@ class Cluster:
         if ended:
             job["status"] = {"failed" if ended[0]["status"]["phase"] == "Failed" else "succeeded": 1}
             self.store(JOBS, job)
-        elif job["spec"]["suspend"]:
-            for pod in pods:
-                self.delete(PODS, pod["metadata"]["name"], pod["metadata"]["uid"])
+            self._remove_leftovers(pods)
+        elif any("deletionTimestamp" in pod["metadata"] and not bound(pod) for pod in pods):
+            job["status"] = {"failed": 1}
+            self.store(JOBS, job)
+            self._remove_leftovers(pods)
         elif not pods:
             self.make_pod(job)
 
-    def make_pod(self, job: Object) -> None:
+    def _remove_leftovers(self, pods: "list[Object]") -> None:
+        for pod in pods:
+            if not bound(pod) and pod["metadata"]["name"] in self.objects[PODS]:
+                self.remove(PODS, pod["metadata"]["name"])
+
+    def _controlled(self, pod: Object) -> bool:
+        """Whether its Job is there and has not ended: the controller's finalizer keeps a deleted pod until it has seen it."""
+        owner = next((job for job in self.objects[JOBS].values() if job in _owners(pod, self.objects[JOBS])), None)
+        return owner is not None and not owner.get("status")
+
+    def make_pod(self, job: Object) -> Object:
         self.made += 1
-        labels = job["spec"]["template"]["metadata"]["labels"]
+        template = job["spec"]["template"]
         owner = {"uid": job["metadata"]["uid"], "controller": True}
-        name = f"{job['metadata']['name']}-{self.made}"
+        name, labels = f"{job['metadata']['name']}-{self.made}", template["metadata"]["labels"]
         metadata = {"name": name, "uid": f"{self.made:08x}-uid", "labels": labels, "ownerReferences": [owner]}
-        self.store(PODS, {"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Pending"}})
+        spec = {"schedulingGates": template["spec"]["schedulingGates"]}
+        return self.store(PODS, {"metadata": metadata, "spec": copied(spec), "status": {"phase": "Pending"}})
+
+    def schedule(self) -> None:
+        """The scheduler finds a node for each pod that it may."""
+        for pod in list(self.objects[PODS].values()):
+            if not (bound(pod) or pod["spec"]["schedulingGates"] or "deletionTimestamp" in pod["metadata"]):
+                pod["spec"]["nodeName"] = "n"
+                self.store(PODS, pod)
+
+    def work(self) -> None:
+        """Garbage collector, controller and scheduler do all that they can."""
+        self.collect()
+        for job in list(self.objects[JOBS].values()):
+            self.control(job)
+        self.schedule()
 
     def end_pod(self, pod: Object, exit_code: int) -> None:
         """The pod ends; if somebody deleted it, it goes."""
@@ -170,7 +201,7 @@ class Cluster:
         pod["status"] = {"phase": "Failed" if exit_code else "Succeeded", "containerStatuses": [ended]}
         self.store(PODS, pod)
         job = next((job for job in self.objects[JOBS].values() if job in _owners(pod, self.objects[JOBS])), None)
-        if job is not None and not job.get("status") and not job["spec"]["suspend"]:
+        if job is not None and not job.get("status"):
             self.control(job)
         if "deletionTimestamp" in pod["metadata"]:
             self.remove(PODS, pod["metadata"]["name"])
@@ -192,7 +223,13 @@ class Cluster:
             self.store(EVALUATIONS, found)
 
     def live_pods(self) -> "list[Object]":
-        return [pod for pod in self.objects[PODS].values() if pod["status"]["phase"] not in ENDED]
+        """Those that have a node and have not ended."""
+        return [pod for pod in self.objects[PODS].values() if bound(pod) and pod["status"]["phase"] not in ENDED]
+
+
+def bound(pod: Object) -> bool:
+    """Whether the pod has a node."""
+    return "nodeName" in pod["spec"]
 
 
 class Client:
@@ -309,18 +346,26 @@ def pause() -> Generator[None, None, None]:
 def apply_patch(item: Object, patch: Patch) -> Object:
     """RFC 6902, as much of it as is used."""
     for operation in patch:
-        path = [part.replace("~1", "/") for part in operation["path"].split("/")[1:]]
-        parent = item
-        for part in path[:-1]:
-            parent = parent.setdefault(part, {})
+        *path, last = [part.replace("~1", "/") for part in operation["path"].split("/")[1:]]
+        parent: Any = item
+        for part in path:
+            parent = _child(parent, part)
         if operation["op"] == "test":
-            if parent.get(path[-1]) != operation["value"]:
-                raise errors.Conflict(f"{operation['path']} is {parent.get(path[-1])!r}, not {operation['value']!r}")
+            if (found := parent.get(last)) != operation["value"]:
+                raise errors.Conflict(f"{operation['path']} is {found!r}, not {operation['value']!r}")
         elif operation["op"] == "remove":
-            del parent[path[-1]]
+            del parent[int(last) if isinstance(parent, list) else last]
         else:
-            parent[path[-1]] = copied(operation["value"])
+            parent[last] = copied(operation["value"])
     return item
+
+
+def _child(parent: Any, part: str) -> Any:
+    if not isinstance(parent, list):
+        return parent.setdefault(part, {})
+    if int(part) >= len(parent):
+        raise errors.Conflict(f"there is no item {part}")
+    return parent[int(part)]
 
 
 def _owners(item: Object, candidates: dict[str, Object]) -> Iterator[Object]:
@@ -345,15 +390,20 @@ def submit(cluster: Cluster, name: str, **spec: Any) -> Object:
 
 
 def live(cluster: Cluster, operator: Operator, rounds: int = 1, *, seconds: float) -> None:
-    """In each round the operator works, the controller and the kubelet do their part, and time passes.
+    """In each round the operator works, controller, scheduler and kubelet do their part, and time passes.
 
     After a minute (61 s) the operator lists everything anew.
     """
     for _ in range(rounds):
-        operator.pass_to_the_end()
-        for job in list(cluster.objects[JOBS].values()):
-            cluster.control(job)
+        start(cluster, operator)
         for pod in cluster.live_pods():
             cluster.publish(pod)
             cluster.end_pod(pod, 0)
         cluster.now += seconds
+
+
+def start(cluster: Cluster, operator: Operator) -> None:
+    """A start as far as it goes: the operator makes a Job, its controller a pod, and the operator opens that one's gate."""
+    for _ in range(2):
+        operator.pass_to_the_end()
+        cluster.work()

@@ -8,7 +8,7 @@ from lmms_eval_core import names
 from lmms_eval_core.kube.lease import Register
 from lmms_eval_core.phases import Phase
 from lmms_eval_operator.clock import Now
-from lmms_eval_operator.objects import STATE_STARTED, Condition, Container, Evaluation, Job, Pod
+from lmms_eval_operator.objects import Condition, Container, Evaluation, Job, Pod
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.view import View
 
@@ -28,13 +28,14 @@ def running(
     """Runs its attempt; `stage` and `published` are what the reporter of this attempt has said."""
     said = {"reported": REPORTED | {"scores"} if published else REPORTED, "reported_attempt": attempt, "stage": stage}
     first = {"number": 1, "jobName": f"{name}-job", "startedAt": "2026-01-01T00:01:00Z"}
-    evaluation = queued(name, phase=Phase.RUNNING, attempt=attempt, slot=slot, job_uid=f"{name}-job-{attempt}")
+    uids = {"job_uid": f"{name}-job-{attempt}", "pod_uid": f"{name}-pod-{attempt}"}
+    evaluation = queued(name, phase=Phase.RUNNING, attempt=attempt, slot=slot, **uids)
     told = said if published or stage else {}
     begun = {"reason": "Starting", "attempts": (first,), "started_at": first["startedAt"]}
     return replace(evaluation, **(begun | told | changes))
 
 
-def job_of(evaluation: Evaluation, *, attempt: int = 0, slot: int = 0, state: str = STATE_STARTED, **changes: Any) -> Job:
+def job_of(evaluation: Evaluation, *, attempt: int = 0, slot: int = 0, **changes: Any) -> Job:
     """The Job of its current attempt, or of another one."""
     number = attempt or evaluation.attempt
     name = names.job_name(evaluation=evaluation.name, uid=evaluation.uid, attempt=number)
@@ -42,14 +43,21 @@ def job_of(evaluation: Evaluation, *, attempt: int = 0, slot: int = 0, state: st
     job = Job(
         uid=uid, name=name, version="20", evaluation_uid=evaluation.uid, evaluation=evaluation.name, attempt=number, slot=slot
     )
-    return replace(job, state=state, **changes)
+    return replace(job, **changes)
 
 
 def pod_of(evaluation: Evaluation, *, attempt: int = 0, slot: int = 0, **changes: Any) -> Pod:
-    """The pod of its current attempt, or of another one: just created."""
+    """The pod of its current attempt, or of another one: its gate has just been opened."""
     number = attempt or evaluation.attempt
     uid = f"{evaluation.name}-pod-{number}"
-    return replace(Pod(uid=uid, name=uid, version="30", evaluation_uid=evaluation.uid, attempt=number, slot=slot), **changes)
+    job = f"{evaluation.name}-job-{number}"
+    pod = Pod(uid=uid, name=uid, version="30", evaluation_uid=evaluation.uid, attempt=number, slot=slot, job_uid=job)
+    return replace(pod, **changes)
+
+
+def gated(evaluation: Evaluation, *, attempt: int = 0, **changes: Any) -> Pod:
+    """The same as its Job made it."""
+    return pod_of(evaluation, attempt=attempt, **({"gate": 0} | changes))
 
 
 def working(evaluation: Evaluation, **changes: Any) -> Pod:

@@ -13,7 +13,7 @@ from typing import Any
 
 import namespaces
 from deployment import Kubectl
-from operator_cluster import Namespace, evaluator_runs
+from operator_cluster import Namespace, evaluator_runs, gated
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS, KubeClient, Object, Resource
@@ -48,6 +48,8 @@ class Watcher:
         self.items: dict[Resource, dict[str, Object]] = {resource: {} for resource in (EVALUATIONS, JOBS, PODS, LEASES)}
         self.made: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
         """The uids of the Jobs of each attempt (evaluation, number)."""
+        self.opened: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
+        """The uids of its pods whose gate was opened."""
         self.wrong: list[str] = []
         self.tell: Sink = lambda resource, deleted, item: None
 
@@ -66,6 +68,7 @@ class Watcher:
         """A new scene: what was wrong before has been told."""
         self.wrong = []
         self.made.clear()
+        self.opened.clear()
 
     async def _follow(self, resource: Resource) -> None:
         version = (await self._client.list(resource)).resource_version
@@ -90,13 +93,15 @@ class Watcher:
     def _judge(self, resource: Resource, before: Object | None, item: Object) -> None:
         if resource is JOBS:
             self.made[attempt_of(item)].add(item["metadata"]["uid"])
+        if resource is PODS and not gated(item):
+            self.opened[attempt_of(item)].add(item["metadata"]["uid"])
         if resource is EVALUATIONS and before is not None and _ended(before) and _end(before) != _end(item):
             self.wrong.append(f"{item['metadata']['name']} had ended as {_end(before)} and became {_end(item)}")
 
     def _judge_slots(self) -> None:
         live: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
         for pod in self.items[PODS].values():
-            if pod["status"]["phase"] not in ("Succeeded", "Failed"):
+            if pod["status"]["phase"] not in ("Succeeded", "Failed") and not gated(pod) and not _gets_no_node(pod):
                 live[pod["metadata"]["labels"][names.LABEL_SLOT]].add(attempt_of(pod))
         self.wrong += [f"slot {slot} had several live attempts: {held}" for slot, held in live.items() if len(held) > 1]
 
@@ -145,8 +150,10 @@ class Scene:
     def story(self) -> str:
         """What there is to know where it did not come to its end."""
         jobs = self._watcher.items[JOBS].values()
-        states = {job["metadata"]["name"]: job["metadata"]["labels"][names.LABEL_STATE] for job in jobs}
-        return f"{ {name: item['status'] for name, item in self._evaluations().items()} }, slots {self._holders()}, Jobs {states}"
+        states = {job["metadata"]["name"]: job["status"] for job in jobs}
+        pods = {name: (gated(pod), pod["status"]["phase"]) for name, pod in self._watcher.items[PODS].items()}
+        told = {name: item["status"] for name, item in self._evaluations().items()}
+        return f"{told}, slots {self._holders()}, Jobs {states}, pods {pods}"
 
     async def clear(self) -> None:
         """Takes away the evaluations. What still runs, ends."""
@@ -178,6 +185,10 @@ class Scene:
     def _wrong_jobs(self, ends: dict[str, End]) -> list[str]:
         made = {attempt: uids for attempt, uids in self._watcher.made.items() if attempt[0].startswith(self._prefix)}
         twice = [f"{name} has {len(uids)} Jobs of attempt {number}" for (name, number), uids in made.items() if len(uids) > 1]
+        pods = {attempt: uids for attempt, uids in self._watcher.opened.items() if attempt[0].startswith(self._prefix)}
+        twice += [
+            f"{name} has {len(uids)} open pods of attempt {number}" for (name, number), uids in pods.items() if len(uids) > 1
+        ]
         counts = {name: sum(of == self._prefix + name for of, _ in made) for name in ends}
         many = [f"{name} had {counts[name]} attempts" for name, end in ends.items() if end and counts[name] != len(end[2])]
         return [*twice, *many]
@@ -242,7 +253,8 @@ class Scene:
 
     async def _pod(self, name: str, attempt: int) -> str:
         def there() -> list[str]:
-            return [pod for pod, item in self._watcher.items[PODS].items() if attempt_of(item) == (self._prefix + name, attempt)]
+            pods = self._watcher.items[PODS].items()
+            return [pod for pod, item in pods if attempt_of(item) == (self._prefix + name, attempt) and not gated(item)]
 
         await self._watcher.until(there)
         return there()[0]
@@ -278,6 +290,11 @@ def _end_of(evaluation: Object | None) -> End:
     status = evaluation["status"]
     attempts = [(entry.get("reason", ""), entry.get("exitCode")) for entry in status.get("attempts", [])]
     return status["phase"], status["reason"], attempts
+
+
+def _gets_no_node(pod: Object) -> bool:
+    """Whether it was deleted before it had a node: the API server binds it to none any more."""
+    return "deletionTimestamp" in pod["metadata"] and not pod["spec"].get("nodeName")
 
 
 def _left(job: Object) -> bool:

@@ -94,7 +94,6 @@ class Stage:
     async def _operator(self, settings: Settings, patience: float) -> AsyncIterator[Reconciler]:
         client = await connect(namespace=settings.namespace, kubeconfig=self._kubeconfig, request_seconds=patience)
         operator = compose(client, settings)
-        operator.view.settling_seconds = 0.5
         try:
             yield operator
         finally:

@@ -13,7 +13,7 @@ from lmms_eval_api.context import RequestContext
 from lmms_eval_api.limits import Limits, OpenStreams
 from lmms_eval_api.metrics import Metrics
 from lmms_eval_api.response_cache import ResponseCache
-from lmms_eval_api.routes import catalogue, events, jobs, listing, logs, merge, probes, queue, results, samples
+from lmms_eval_api.routes import catalogue, events, files, jobs, listing, logs, merge, probes, queue, results, samples
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings
 
@@ -37,7 +37,7 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.backend = backend
-    for part in (jobs, listing, events, results, samples, logs, merge, queue, catalogue, probes):
+    for part in (jobs, listing, events, results, samples, files, logs, merge, queue, catalogue, probes):
         app.include_router(part.router)
     problems.register(app)
     # The last one added is the first to see a request.

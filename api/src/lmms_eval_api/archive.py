@@ -4,6 +4,7 @@ from lmms_eval_api.artifacts.logs import Logs
 from lmms_eval_api.artifacts.results import ResultsCache
 from lmms_eval_api.artifacts.samples import Samples
 from lmms_eval_api.artifacts.store import Store
+from lmms_eval_api.artifacts.task_files import TaskFiles
 from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_api.live import Turns
 from lmms_eval_api.settings import Settings
@@ -11,15 +12,16 @@ from lmms_eval_core.kube.client import KubeClient
 
 
 class Archive:
-    """`results` and `samples` are None where the front end knows no store. `follows` and `downloads` bound what lasts.
+    """`results`, `samples` and `task_files` are None where the front end knows no store.
 
-    `worker` is where the content of files is looked into.
+    `follows` and `downloads` bound what lasts. `worker` is where the content of files is looked into.
     """
 
     def __init__(self, client: KubeClient, store: Store | None, settings: Settings) -> None:
         self.worker = Worker()
         self.results = ResultsCache(store, self.worker) if store is not None else None
         self.samples = Samples(store, self.worker) if store is not None else None
+        self.task_files = TaskFiles(store, self.samples) if store is not None and self.samples is not None else None
         self.logs = Logs(client, self.samples)
         follows = "So many logs are followed here that no more can be; ask another replica, or later."
         self.follows = Turns(settings.max_log_follows, follows)

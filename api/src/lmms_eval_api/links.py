@@ -36,6 +36,7 @@ def links(base: str, name: str, stored: Stored | None) -> Links:
         logs=f"{job}/logs",
         results=f"{job}/results" if stored is not None and stored.has_results else None,
         samples={task: f"{job}/samples/{task}" for task in tasks},
+        files=f"{job}/files" if stored is not None and stored.has_task_files else None,
     )
 
 

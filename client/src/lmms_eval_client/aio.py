@@ -13,12 +13,21 @@ from lmms_eval_client import calls
 from lmms_eval_client.base import DEFAULT_TIMEOUT, BaseClient, broken_off
 from lmms_eval_client.calls import JSON, Call, Page
 from lmms_eval_client.errors import ServerRefused, refusal
-from lmms_eval_client.feeds import EventFeed, Feed, LogFeed
+from lmms_eval_client.feeds import EventFeed, Feed, FileFeed, LogFeed
 from lmms_eval_client.results import Results
 from lmms_eval_client.retries import Outcome, Retries
 from lmms_eval_client.upstream import AsyncUpstreamMethods
 from lmms_eval_client.waiting import Deadline, completed
-from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobSubmitResponse, JobSummary, ModelList, QueueStatusResponse, TaskList
+from lmms_eval_core.wire import (
+    EvaluateRequest,
+    JobFile,
+    JobInfo,
+    JobSubmitResponse,
+    JobSummary,
+    ModelList,
+    QueueStatusResponse,
+    TaskList,
+)
 
 T = TypeVar("T")
 
@@ -131,6 +140,14 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
     ) -> AsyncGenerator[JSON, None]:
         """As `Client.samples`."""
         return self._items(calls.samples(job_id, task, only=only, page_size=page_size))
+
+    async def files(self, job_id: str) -> list[JobFile]:
+        """As `Client.files`."""
+        return (await self._send(calls.files(job_id))).files
+
+    def file(self, job_id: str, path: str) -> AsyncGenerator[bytes, None]:
+        """As `Client.file`."""
+        return self._follow(FileFeed(job_id, path), Deadline(job_id, None, 0))
 
     async def _send(self, call: Call[T]) -> T:
         """Makes the call until it is answered, or patience is at its end."""

@@ -15,6 +15,7 @@ from lmms_eval_core.json_text import parsed
 from lmms_eval_core.wire import (
     CancelResponse,
     EvaluateRequest,
+    JobFiles,
     JobInfo,
     JobList,
     JobPatch,
@@ -163,6 +164,16 @@ def events(job_id: str, last_event_id: str) -> Call[None]:
 def logs(job_id: str, params: Mapping[str, Any]) -> Call[None]:
     """GET /jobs/{job_id}/logs."""
     return Call("GET", f"{_of(job_id)}/logs", _streamed, params=params, read_timeout=LOG_SILENCE_SECONDS)
+
+
+def files(job_id: str) -> Call[JobFiles]:
+    """GET /jobs/{job_id}/files."""
+    return Call("GET", f"{_of(job_id)}/files", as_model(JobFiles))
+
+
+def file(job_id: str, path: str) -> Call[None]:
+    """GET /jobs/{job_id}/files/{path}."""
+    return Call("GET", f"{_of(job_id)}/files/{quote(path)}", _streamed)
 
 
 def log_tail(job_id: str, lines: int, attempt: int | None) -> Call[list[str]]:

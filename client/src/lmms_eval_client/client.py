@@ -12,12 +12,21 @@ from lmms_eval_client import calls
 from lmms_eval_client.base import DEFAULT_TIMEOUT, BaseClient, broken_off
 from lmms_eval_client.calls import JSON, Call, Page
 from lmms_eval_client.errors import ServerRefused, refusal
-from lmms_eval_client.feeds import EventFeed, Feed, LogFeed
+from lmms_eval_client.feeds import EventFeed, Feed, FileFeed, LogFeed
 from lmms_eval_client.results import Results
 from lmms_eval_client.retries import Outcome, Retries
 from lmms_eval_client.upstream import UpstreamMethods
 from lmms_eval_client.waiting import Deadline, completed
-from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobSubmitResponse, JobSummary, ModelList, QueueStatusResponse, TaskList
+from lmms_eval_core.wire import (
+    EvaluateRequest,
+    JobFile,
+    JobInfo,
+    JobSubmitResponse,
+    JobSummary,
+    ModelList,
+    QueueStatusResponse,
+    TaskList,
+)
 
 T = TypeVar("T")
 
@@ -133,6 +142,14 @@ class Client(UpstreamMethods, BaseClient):
     ) -> Iterator[JSON]:
         """The samples of a task, each as lmms-eval wrote it; `only` those with a wrong or an empty answer."""
         return self._items(calls.samples(job_id, task, only=only, page_size=page_size))
+
+    def files(self, job_id: str) -> list[JobFile]:
+        """The files that the tasks of a job wrote themselves, such as a submission to a test server."""
+        return self._send(calls.files(job_id)).files
+
+    def file(self, job_id: str, path: str) -> Iterator[bytes]:
+        """The content of one of `files`, piece by piece; a broken connection is taken up again where it was."""
+        return self._follow(FileFeed(job_id, path), Deadline(job_id, None, 0))
 
     def _send(self, call: Call[T]) -> T:
         """Makes the call until it is answered, or patience is at its end."""

@@ -148,6 +148,35 @@ class LogFeed:
         return [_text(line) for line in self._lines.rest()]
 
 
+class FileFeed:
+    """The bytes of a file. It never changes: a new connection begins at its start, and what has been read is passed over."""
+
+    def __init__(self, job_id: str, path: str) -> None:
+        self.ended = False
+        self._job_id, self._path = job_id, path
+        self._read = self._to_skip = 0
+
+    def call(self) -> Call[None]:
+        """The whole file."""
+        return calls.file(self._job_id, self._path)
+
+    def opened(self, response: httpx.Response) -> None:
+        """From its start."""
+        self._to_skip = self._read
+
+    def read(self, piece: bytes) -> list[bytes]:
+        """What is new of it."""
+        new = piece[self._to_skip :]
+        self._to_skip -= len(piece) - len(new)
+        self._read += len(new)
+        return [new] if new else []
+
+    def closed(self) -> list[bytes]:
+        """The end of the file."""
+        self.ended = True
+        return []
+
+
 def _number(text: str | None, known: NumberT) -> int | NumberT:
     return int(text) if text and text.isascii() and text.isdigit() else known
 

@@ -11,6 +11,8 @@ EVALUATION_FILE: Final = "evaluation.yaml"
 RESULTS_FILE: Final = "results.json"
 LOG_FILE: Final = "log.txt.zst"
 OUTCOME_FILE: Final = "outcome.json"
+# Folder of the files that tasks wrote themselves.
+TASK_FILES: Final = "files/"
 # Of a namespace's folder: who deletes there (one file for each installation), and what has lost its evaluation since when.
 OWNER_FILES: Final = ".lmms-eval-owner-"
 ORPHANS_FILE: Final = ".lmms-eval-orphans.json"
@@ -65,6 +67,11 @@ def catalogue_file(image: str) -> str:
 def sample_file(task: str) -> str:
     """Name of a task's samples; `task` is one sanitised path segment."""
     return f"samples/{segment(task)}.jsonl.zst"
+
+
+def task_file(path: str) -> str:
+    """Name of a file that a task wrote to `path`, relative to the run directory."""
+    return f"{TASK_FILES}{'/'.join(map(segment, path.split('/')))}.zst"
 
 
 def segment(text: str) -> str:

@@ -21,8 +21,8 @@ LABEL_EVALUATION_UID: Final = f"{GROUP}/evaluation-uid"
 LABEL_EVALUATION: Final = f"{GROUP}/evaluation"
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
 LABEL_SLOT: Final = f"{GROUP}/slot"
-LABEL_STATE: Final = f"{GROUP}/state"
-LABEL_STOPPED_FOR: Final = f"{GROUP}/stopped-for"
+# Holds every pod of an attempt off the nodes, until the operator has written that one down and removes it.
+SCHEDULING_GATE: Final = f"{GROUP}/attempt"
 
 # On a Job: into how many processes its run is divided.
 ANNOTATION_PROCESSES: Final = f"{GROUP}/processes"

@@ -1,8 +1,9 @@
 """The run directory: what operator, runner and reporter tell each other about one attempt, file by file.
 
 The operator puts `RunInput` into the environment of the pod's containers. The runner writes `progress.json`, `log.txt`,
-`output/` and `outcome.json`; the reporter reads them and writes `published` when everything has arrived. A runner that finds
-`published` when it starts exits 0 at once, without the harness: an earlier attempt had finished, and the reporter published that.
+`output/`, `work/` and `outcome.json`; the reporter reads them and writes `published` when everything has arrived. A runner
+that finds `published` when it starts exits 0 at once, without the harness: an earlier attempt had finished, and the reporter
+published that.
 """
 
 import hashlib
@@ -26,12 +27,17 @@ OUTCOME_FILE: Final = "outcome.json"
 PUBLISHED_FILE: Final = "published"
 LOG_FILE: Final = "log.txt"
 OUTPUT_DIRECTORY: Final = "output"
+# Where lmms-eval works: what a task writes under a relative path is below it.
+WORK_DIRECTORY: Final = "work"
 
 # A user's code shares the run directory: nobody reads more than this of a small file.
 MAX_JSON_BYTES: Final = 1024 * 1024
 # The outcome names the files of samples: so many, of 800 bytes each with their folder, fit.
 MAX_OUTCOME_BYTES: Final = 4 * 1024 * 1024
 MAX_SAMPLE_FILES: Final = 4000
+# Of the files that tasks write themselves, such as submissions to a test server. Runner and reporter take the same ones.
+MAX_TASK_FILES: Final = 200
+MAX_TASK_BYTES: Final = 2 * 1024 * 1024 * 1024
 # Parsed by the reporter too, whose memory is small: parsed JSON takes about ten times its text.
 MAX_RESULTS_BYTES: Final = 16 * 1024 * 1024
 

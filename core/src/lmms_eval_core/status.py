@@ -149,6 +149,12 @@ class EvaluationStatus(Resource):
     slot: Number | None = Field(default=None, json_schema_extra=OPERATOR)
     job_name: Text | None = Field(default=None, json_schema_extra=OPERATOR)
     job_uid: Text | None = Field(default=None, alias="jobUID", json_schema_extra=OPERATOR)
+    pod_uid: Text | None = Field(
+        default=None, alias="podUID", description="The one pod of this attempt that may get a node.", json_schema_extra=OPERATOR
+    )
+    stopped_for: Reason | None = Field(
+        default=None, description="Why the operator ends the running attempt.", json_schema_extra=OPERATOR
+    )
     attempts: Annotated[list[Attempt], Field(max_length=KEPT_ATTEMPTS)] | None = Field(
         default=None, description="The last five.", json_schema_extra=OPERATOR
     )

@@ -202,6 +202,22 @@ class Links(BaseModel):
     logs: str
     results: str | None = None
     samples: dict[str, str] = Field(default_factory=dict, description="One for each task with samples.")
+    files: str | None = Field(default=None, description="Where tasks wrote files of their own.")
+
+
+class JobFile(BaseModel):
+    """A file that a task wrote itself."""
+
+    path: str = Field(description="Below output/ or work/, as the task gave it; odd characters are _.")
+    stored_bytes: int = Field(description="Compressed.")
+    url: str
+
+
+class JobFiles(BaseModel):
+    """Answer of GET /jobs/{job_id}/files."""
+
+    files: list[JobFile]
+    truncated: bool = Field(description="Whether something that the run left was too much to be stored.")
 
 
 class JobInfo(Answer):

@@ -5,7 +5,6 @@ import os
 import shlex
 import socket
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Set
@@ -21,6 +20,7 @@ from lmms_eval_core.run import (
     OUTPUT_DIRECTORY,
     PROGRESS_FILE,
     RUN_FILE,
+    WORK_DIRECTORY,
     Outcome,
     ProgressReport,
     RunInput,
@@ -38,7 +38,7 @@ from .judge import Remains, judge, refused
 from .log import LogCopy, LogFile, raw_log
 from .memory import memory_kills
 from .meter import MARKS_FILE
-from .output import empty_output, find_output
+from .output import empty_folder, find_output, task_files
 from .read_ahead import ReadAhead
 from .redaction import secrets
 from .stop import StopRequest
@@ -99,7 +99,8 @@ def _prepare(run: RunInput, directory: Path) -> None:
     write_atomically(directory / RUN_FILE, record.to_json())
     write_atomically(directory / PROGRESS_FILE, ProgressReport(stage_started_at=now, updated_at=now).to_json())
     (directory / MARKS_FILE).unlink(missing_ok=True)
-    empty_output(directory / OUTPUT_DIRECTORY)
+    for folder in (OUTPUT_DIRECTORY, WORK_DIRECTORY):
+        empty_folder(directory / folder)
     with (directory / RESERVE_FILE).open("wb") as reserve:
         os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)
 
@@ -130,13 +131,10 @@ def _run(
     argv = command(run, python=sys.executable, output=directory / OUTPUT_DIRECTORY, port=_free_port())
     log.note(f"{FIRST}{run.attempt} of {run.namespace}/{run.name}: {shlex.join(argv)}")
     started_at, kills, mount_points = time.time(), memory_kills(), writable_mounts()
-    with (
-        tempfile.TemporaryDirectory(prefix="lmms-eval-", ignore_cleanup_errors=True) as scratch,
-        DiskWatch(mount_points) as disks,
-    ):
+    with DiskWatch(mount_points) as disks:
         try:
             environment = harness_environment(environ, run_directory=directory, trusted=run.trust_remote_code)
-            child = Child(argv, environment=environment, directory=Path(scratch), output=raw)
+            child = Child(argv, environment=environment, directory=directory / WORK_DIRECTORY, output=raw)
         except OSError as error:
             return refused(Verdict(Reason.BAD_ARGUMENTS, f"lmms-eval could not be started: {error}"))
         # From the moment that the adapter is made, the harness itself reads.
@@ -163,8 +161,9 @@ def _run(
 
 
 def _hide(known: Set[str], run: RunInput, directory: Path, log: LogCopy) -> None:
-    results, samples = find_output(run, directory)
-    for path in hide(known, [directory / path for path in (*([results] if results else ()), *samples.values())]):
+    output = find_output(run, directory)
+    own = [*([output.results] if output.results else ()), *output.samples.values()]
+    for path in hide(known, [directory / path for path in (*own, *task_files(output, directory))]):
         log.note(f"a secret was hidden in {path.name}")
 
 

@@ -1,6 +1,6 @@
-"""Hides the secrets of the run in the files that lmms-eval wrote: a model's answer, or the error in its place, may hold one.
+"""Hides the secrets of the run in the files that it wrote: a model's answer, or the error in its place, may hold one.
 
-Only inside the strings of JSON: a secret of digits must not cost a number. A file without secrets stays as it is, byte for byte.
+In JSON only inside the strings: a secret of digits must not cost a number. A file without secrets stays as it is, byte for byte.
 """
 
 import json
@@ -14,21 +14,28 @@ from typing import BinaryIO, Final
 from lmms_eval_core.json_text import MAX_LINE_BYTES, STRING
 from lmms_eval_core.redact import HIDDEN
 
+JSON_SUFFIXES: Final = (".json", ".jsonl")
+
 _STRING: Final = re.compile(STRING)
 
 
 def hide(secrets: Iterable[str], files: Iterable[Path]) -> list[Path]:
-    """Those of `files`, JSON or JSON lines, that held one of `secrets`, and hold none any more."""
+    """Those of `files` that held one of `secrets`, and hold none any more. JSON and JSON lines are known by their names."""
     longest_first = sorted(secrets, key=len, reverse=True)
     if not longest_first:
         return []
     known = re.compile("|".join(map(re.escape, longest_first)))
     suspect = re.compile(b"|".join(sorted({_unescaped(secret) for secret in longest_first})))
 
-    def clean(line: bytes) -> bytes:
+    anywhere = re.compile(b"|".join(re.escape(secret.encode()) for secret in longest_first))
+
+    def clean_json(line: bytes) -> bytes:
         return _STRING.sub(lambda string: _cleaned(string[0], known), line) if suspect.search(line) else line
 
-    return [path for path in files if _rewritten(path, clean)]
+    def clean(line: bytes) -> bytes:
+        return anywhere.sub(HIDDEN.encode(), line)
+
+    return [path for path in files if _rewritten(path, clean_json if path.suffix in JSON_SUFFIXES else clean)]
 
 
 def _unescaped(secret: str) -> bytes:

@@ -1,5 +1,6 @@
 """Finds what lmms-eval wrote, by the rules of `lmms_eval_core.harness_files`: its results file and the samples of each task."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from itertools import islice
@@ -8,7 +9,14 @@ from typing import Any, NamedTuple
 
 from lmms_eval_core.harness_files import InvalidPath, model_folder, results_date_id, samples_task
 from lmms_eval_core.results import InvalidResults, parse_results
-from lmms_eval_core.run import MAX_RESULTS_BYTES, MAX_SAMPLE_FILES, OUTPUT_DIRECTORY, RunInput
+from lmms_eval_core.run import (
+    MAX_RESULTS_BYTES,
+    MAX_SAMPLE_FILES,
+    MAX_TASK_FILES,
+    OUTPUT_DIRECTORY,
+    WORK_DIRECTORY,
+    RunInput,
+)
 
 from .arguments import model_args_text
 
@@ -20,8 +28,8 @@ class Output(NamedTuple):
     samples: dict[str, str]
 
 
-def empty_output(directory: Path) -> None:
-    """An output folder in which everything found later is of this attempt."""
+def empty_folder(directory: Path) -> None:
+    """A folder in which everything found later is of this attempt."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, exist_ok=True)
 
@@ -37,6 +45,24 @@ def find_output(run: RunInput, directory: Path) -> Output:
         return Output(None, {})
     samples = ((task, path) for path in files if (task := samples_task(path, results=results)))
     return Output(results, dict(islice(samples, MAX_SAMPLE_FILES)))
+
+
+def task_files(output: Output, directory: Path) -> list[str]:
+    """What else is below output and work folder, sorted, of `MAX_TASK_FILES` at most: the files that tasks wrote themselves."""
+    own = {output.results, *output.samples.values()}
+    found = (path for folder in (OUTPUT_DIRECTORY, WORK_DIRECTORY) for path in _below(directory, folder))
+    return list(islice((path for path in found if path not in own), MAX_TASK_FILES))
+
+
+def _below(directory: Path, folder: str) -> Iterator[str]:
+    """Regular files below a folder of the run directory, sorted within each, as far as a path can name them to the reporter."""
+    for parent, folders, names in os.walk(directory / folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            relative = str(path.relative_to(directory))
+            if path.is_file() and not path.is_symlink() and _can_be_named(relative):
+                yield relative
 
 
 def read_results(path: Path) -> dict[str, Any]:

@@ -76,10 +76,8 @@ def _api_server(pki: Path, address: str) -> Command:
 
 
 def _controller_manager(pki: Path) -> Command:
-    """Run the stock controllers; at the usual 20 calls a second, getting each its credentials alone takes five seconds."""
+    """Run the stock controllers, at the usual 20 calls a second: what they do late has to be seen here too."""
     return [
-        "--kube-api-qps=100",
-        "--kube-api-burst=200",
         f"--kubeconfig={pki}/kube-controller-manager.kubeconfig",
         f"--service-account-private-key-file={pki}/service-accounts.key",
         f"--root-ca-file={pki}/ca.crt",

@@ -19,42 +19,44 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class CreateJob:
-    """Start, step 2: create the Job of the next attempt, suspended, for `slot`."""
+    """Start, step 2: create the Job of the next attempt, whose pods begin behind a scheduling gate, for `slot`."""
 
     slot: Slot
     evaluation: Evaluation
 
 
 @dataclass(frozen=True, slots=True)
+class PutBack:
+    """Give up a start whose pod the cluster refuses, for `cause`: the evaluation waits, and the slot goes to the next one."""
+
+    slot: Slot
+    evaluation: Evaluation
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class MarkRunning:
-    """Start, step 3: the status says Running, with the Job's name and uid, if the evaluation is as it was at the claim."""
+    """Start, step 3: the status says Running, with the uids of Job and pod, if the evaluation is as it was at the claim."""
 
     evaluation: Evaluation
     job: Job
+    pod: Pod
 
 
 @dataclass(frozen=True, slots=True)
-class StartJob:
-    """Start, step 4: lift the suspension, if the Job is this very one and still new. Only this can put a pod on a GPU."""
+class OpenGate:
+    """Start, step 4: open the gate of the pod that the status names. Only this can put a pod on a GPU."""
 
     evaluation: Evaluation
-    job: Job
+    pod: Pod
 
 
 @dataclass(frozen=True, slots=True)
-class StopJob:
-    """Suspend the Job of an evaluation for good: it is not wanted any more, or a timer of its user ended it."""
+class Stop:
+    """Write into the status why a running attempt is to end: a timer of its user, or its slot is not its own (Interrupted)."""
 
     evaluation: Evaluation
-    job: Job
-    timer: Reason | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StopOrphan:
-    """Suspend a Job that no slot or no evaluation stands behind, for good; after a live look."""
-
-    job: Job
+    why: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class DeletePod:
 
 @dataclass(frozen=True, slots=True)
 class EndPod:
-    """End a pod that a container which is not ours keeps alive, though the evaluator has ended."""
+    """End the pod of a running attempt: it is to stop, or a container that is not ours keeps it alive after its end."""
 
     evaluation: Evaluation
     pod: Pod
@@ -74,7 +76,7 @@ class EndPod:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Take away a Job that was stopped and has no pod."""
+    """Take away a Job that no slot or no evaluation stands behind; after a live look."""
 
     job: Job
 
@@ -104,10 +106,9 @@ class EndQueued:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Look at the running attempt live and, if it is over, write its end. `job_gone`: its Job has been missing long enough."""
+    """Look at the running attempt live and, if it is over, write its end."""
 
     evaluation: Evaluation
-    job_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +144,10 @@ class LookAgain:
 Action = (
     Claim
     | CreateJob
+    | PutBack
     | MarkRunning
-    | StartJob
-    | StopJob
-    | StopOrphan
+    | OpenGate
+    | Stop
     | DeletePod
     | EndPod
     | DeleteJob
@@ -164,13 +165,13 @@ Action = (
 WORDS: Final[dict[type, str]] = {
     Claim: "take a slot for it",
     CreateJob: "create its Job",
+    PutBack: "give its slot to the next one",
     MarkRunning: "write that its attempt starts",
-    StartJob: "start its Job",
-    StopJob: "stop its Job",
-    StopOrphan: "stop a Job that is not its own any more",
+    OpenGate: "let its pod start",
+    Stop: "write that its run is to end",
     DeletePod: "delete its pod",
     EndPod: "end its pod",
-    DeleteJob: "delete its Job",
+    DeleteJob: "delete a Job that it does not need",
     ExpireJob: "leave its Job to Kubernetes",
     Report: "write where it is",
     EndQueued: "write its end",
@@ -192,7 +193,7 @@ def key(action: Action) -> str:
 def evaluation_uid(action: Action) -> str:
     """The evaluation that an action is about; "" if it is about none."""
     match action:
-        case StopOrphan(job=job) | DeleteJob(job=job) | ExpireJob(job=job):
+        case DeleteJob(job=job) | ExpireJob(job=job):
             return job.evaluation_uid
         case DeletePod(pod=pod):
             return pod.evaluation_uid

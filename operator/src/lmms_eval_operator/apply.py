@@ -31,12 +31,12 @@ from lmms_eval_operator.actions import (
     Finish,
     LookAgain,
     MarkRunning,
+    OpenGate,
+    PutBack,
     ReadEvents,
     Release,
     Report,
-    StartJob,
-    StopJob,
-    StopOrphan,
+    Stop,
     TellDefect,
 )
 from lmms_eval_operator.derive import Verdict, as_shown, derive, shows
@@ -75,10 +75,10 @@ class Executor:
         self._handlers: dict[type, Callable[[Any], Awaitable[None]]] = {
             Claim: self._claim,
             CreateJob: self._create_job,
+            PutBack: self._put_back,
             MarkRunning: self._mark_running,
-            StartJob: self._start_job,
-            StopJob: self._stop_job,
-            StopOrphan: self._stop_orphan,
+            OpenGate: self._open_gate,
+            Stop: self._stop,
             DeletePod: self._delete_pod,
             EndPod: self._end_pod,
             DeleteJob: self._delete_job,
@@ -105,15 +105,17 @@ class Executor:
                     await self._look(*slot.holder)
                 if isinstance(action, Claim):
                     await self._observer.evaluation(action.evaluation.name, action.evaluation.uid)
-            case CreateJob(evaluation=evaluation):
+            case CreateJob(evaluation=evaluation) | PutBack(evaluation=evaluation):
                 await self._look(evaluation.name, evaluation.uid, evaluation.attempt + 1)
-            case MarkRunning(evaluation=evaluation, job=job) | StartJob(evaluation=evaluation, job=job):
+            case MarkRunning(evaluation=evaluation, job=job):
                 await self._look(evaluation.name, evaluation.uid, job.attempt)
-            case StopOrphan(job=job) | DeleteJob(job=job) | ExpireJob(job=job):
+            case DeleteJob(job=job) | ExpireJob(job=job):
                 await self._look(job.evaluation, job.evaluation_uid, job.attempt)
-            case DeletePod(pod=pod) | EndPod(pod=pod):
+            case DeletePod(pod=pod):
                 await self._observer.pods(pod.evaluation_uid, pod.attempt)
-            case StopJob(evaluation=evaluation) | Finish(evaluation=evaluation) | Report(evaluation=evaluation):
+            case OpenGate(evaluation=evaluation) | EndPod(evaluation=evaluation) | Stop(evaluation=evaluation):
+                await self._look(evaluation.name, evaluation.uid, evaluation.attempt)
+            case Finish(evaluation=evaluation) | Report(evaluation=evaluation):
                 await self._look(evaluation.name, evaluation.uid, evaluation.attempt)
             case EndQueued(evaluation=evaluation):
                 await self._observer.evaluation(evaluation.name, evaluation.uid)
@@ -132,12 +134,8 @@ class Executor:
         self._view.slots[slot.index] = Slot(slot.index, register, claimed_at=evaluation.version)
 
     async def _create_job(self, action: CreateJob) -> None:
-        expected = action.evaluation
-        found = await self._client.get(EVALUATIONS, expected.name)
+        found = await self._to_be_started(action.evaluation)
         evaluation = objects.evaluation(found)
-        self._view.evaluations.put(evaluation)
-        if evaluation.uid != expected.uid or not evaluation.startable or evaluation.attempt != expected.attempt:
-            raise errors.Conflict(f"{expected.name} is not to be started any more")
         try:
             body = self._manifest(found, evaluation.attempt + 1, action.slot.index)
             self._put_job(await self._client.create(JOBS, body))
@@ -150,7 +148,16 @@ class Executor:
             if blames_the_object(error):
                 await self.refuse(evaluation, error.message)
             else:
-                await self._put_back(evaluation, action.slot, digest(found["spec"]), error.message)
+                await self._tried_later(found, action.slot, "Job", error.message)
+
+    async def _to_be_started(self, expected: objects.Evaluation) -> Object:
+        """The evaluation as it is. Raises Conflict if its next attempt is not the expected one, or is not to start."""
+        found = await self._client.get(EVALUATIONS, expected.name)
+        evaluation = objects.evaluation(found)
+        self._view.evaluations.put(evaluation)
+        if evaluation.uid != expected.uid or not evaluation.startable or evaluation.attempt != expected.attempt:
+            raise errors.Conflict(f"{expected.name} is not to be started any more")
+        return found
 
     def _manifest(self, found: Object, attempt: int, slot: int) -> Object:
         try:
@@ -171,10 +178,14 @@ class Executor:
         else:
             self._view.jobs.put(found)
 
-    async def _put_back(self, evaluation: objects.Evaluation, slot: Slot, spec: str, cause: str) -> None:
-        """The cluster does not take the Job, whatever the spec says: it stays queued, and the slot goes to the next one."""
-        wait = self._view.refusals.refused(evaluation.uid, spec=spec, message=cause, now=self._clock())
-        told = f"the cluster refused the Job, which is tried again after status.nextAttemptAt: {cause}"
+    async def _put_back(self, action: PutBack) -> None:
+        await self._tried_later(await self._to_be_started(action.evaluation), action.slot, "pod", action.cause)
+
+    async def _tried_later(self, found: Object, slot: Slot, what: str, cause: str) -> None:
+        """The cluster does not take Job or pod, whatever the spec says: it stays queued, and the slot goes to the next one."""
+        evaluation = objects.evaluation(found)
+        wait = self._view.refusals.refused(evaluation.uid, spec=digest(found["spec"]), message=cause, now=self._clock())
+        told = f"the cluster refused the {what}, which is tried again after status.nextAttemptAt: {cause}"
         verdict = Verdict(Phase.QUEUED, Reason.JOB_REFUSED, told)
         due = rfc3339(self._time() + timedelta(seconds=wait))
         await self._write_status(evaluation, patches.put_back(evaluation, verdict, due))
@@ -196,7 +207,7 @@ class Executor:
         self._view.over.add((evaluation.uid, evaluation.attempt + 1))
 
     async def _mark_running(self, action: MarkRunning) -> None:
-        patch = patches.running(action.evaluation, action.job, rfc3339(self._time()))
+        patch = patches.running(action.evaluation, action.job, action.pod, rfc3339(self._time()))
         try:
             await self._write_status(action.evaluation, patch)
         except errors.Invalid as error:
@@ -204,22 +215,20 @@ class Executor:
                 raise
             await self.refuse(action.evaluation, f"its start cannot be written into its status: {error.message}")
 
-    async def _start_job(self, action: StartJob) -> None:
-        await self._write_job(action.job, patches.start_job(action.job))
+    async def _open_gate(self, action: OpenGate) -> None:
+        opened = objects.pod(await self._client.json_patch(PODS, action.pod.name, patches.open_gate(action.pod)))
+        if opened is not None:
+            self._view.pods.put(opened)
 
     # The end.
 
-    async def _stop_job(self, action: StopJob) -> None:
-        await self._write_job(action.job, patches.stop_job(action.job, action.timer))
-
-    async def _stop_orphan(self, action: StopOrphan) -> None:
-        job = action.job
-        await self._observer.slots()
-        live = await self._observer.attempt(job.evaluation, job.evaluation_uid, job.attempt)
-        named = self._view.named(job.slot, job.evaluation_uid, job.attempt)
-        if live.job is None or live.job.uid != job.uid or not orphan(_live(live.evaluation), live.job, named=named):
-            raise errors.Conflict(f"{job.name} is no orphan")
-        await self._write_job(live.job, patches.stop_job(live.job))
+    async def _stop(self, action: Stop) -> None:
+        evaluation = action.evaluation
+        if action.why is Reason.INTERRUPTED:
+            await self._observer.slots()
+            if self._view.in_its_slot(evaluation):
+                raise errors.Conflict(f"{evaluation.name} is in its slot")
+        await self._write_status(evaluation, patches.stop(evaluation, action.why))
 
     async def _delete_pod(self, action: DeletePod) -> None:
         pod = action.pod
@@ -237,8 +246,11 @@ class Executor:
 
     async def _delete_job(self, action: DeleteJob) -> None:
         job = action.job
-        if any(not pod.terminal for pod in await self._observer.pods(job.evaluation_uid, job.attempt)):
-            raise errors.Conflict(f"{job.name} has a pod")
+        await self._observer.slots()
+        live = await self._observer.attempt(job.evaluation, job.evaluation_uid, job.attempt)
+        named = self._view.named(job.slot, job.evaluation_uid, job.attempt)
+        if live.job is None or live.job.uid != job.uid or not orphan(_live(live.evaluation), live.job, live.pods, named=named):
+            raise errors.Conflict(f"{job.name} is no orphan")
         await self._client.delete(JOBS, job.name, uid=job.uid)
         self._view.jobs.forget(job.uid)
 
@@ -256,7 +268,7 @@ class Executor:
             raise errors.Conflict(f"{expected.name} is not running attempt {expected.attempt} any more")
         job = live.job if live.job is not None and live.job.uid == evaluation.job_uid else None
         verdict = derive(evaluation, job, live.pods)
-        if not verdict.over or (job is None and not action.job_gone):
+        if not verdict.over:
             raise errors.Conflict(f"{expected.name} is still running")
         await self._write_end(evaluation, verdict)
         self._view.over.add((evaluation.uid, evaluation.attempt))
@@ -280,7 +292,7 @@ class Executor:
         slot, holder = action.slot, action.slot.holder
         if holder is not None and not self._view.is_over(slot):
             live = await self._observer.attempt(*holder)
-            if not releasable(_live(live.evaluation), live.job, live.pods, holder, slot.index):
+            if not releasable(_live(live.evaluation), live.pods, holder, slot.index):
                 raise errors.Conflict(f"slot {slot.index} is still in use by {holder.name}")
         register = await lease.swap(self._client, slot.register, "")
         self._view.slots[slot.index] = Slot(slot.index, register)

@@ -2,9 +2,11 @@
 
 `plan` asks it about the view and `apply` about what the API server says this moment, so that nothing ends by a stale view.
 
-    any pod not ended ──▶ Running: why it is where it is (`waiting`)
-    all pods ended    ──▶ the end, by exit code and by what befell the pod
-    no pod            ──▶ Job stopped, spent or gone: the end; else Running: the Job has no pod yet
+    its pod has not ended ──▶ Running: why it is where it is (`waiting`)
+    its pod has ended     ──▶ the end, by exit code and by what befell the pod
+    its pod is gone       ──▶ the end
+
+    its pod is the one that the status names; another one of the attempt never gets past its scheduling gate
 
     the end of an attempt: published scores ──▶ Completed
                            else cancelled, deleted ──▶ Cancelled
@@ -20,7 +22,7 @@ from lmms_eval_core.failures import BY_EXIT_CODE, BY_REASON, ENDINGS, by_exit_co
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.redact import one_line
 from lmms_eval_operator import retry
-from lmms_eval_operator.objects import STATE_STARTED, Evaluation, Event, Job, Pod
+from lmms_eval_operator.objects import TIMERS, Evaluation, Event, Job, Pod
 from lmms_eval_operator.waiting import waiting
 
 NODE_LOST: Final = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "NodeLost"})
@@ -39,7 +41,7 @@ PREEMPTED: Final = frozenset(
 OWN_DISK: Final = ("local ephemeral storage limit", "ephemeral local storage usage", "usage of emptydir volume")
 JOB_DELETED: Final = "the Job was deleted while it ran"
 POD_DELETED: Final = "the pod was deleted while it ran"
-STOPPED: Final = "the operator stopped the Job, because its slot was not its own any more"
+STOPPED: Final = "the operator ended the run, because its slot was not its own any more"
 MAX_MESSAGE: Final = 2048
 
 
@@ -104,54 +106,56 @@ def shows(evaluation: Evaluation, verdict: Verdict) -> bool:
 def derive(evaluation: Evaluation, job: Job | None, pods: Sequence[Pod], events: Sequence[Event] | None = None) -> Verdict:
     """The verdict on the current attempt. `job` is the Job of `evaluation.job_uid`, `pods` are those of the attempt.
 
-    `events` are those of the pod, or of a Job that gets none; None as long as nobody has had to read them.
+    `events` are those of the pod; None as long as nobody has had to read them.
     """
-    running = [pod for pod in pods if not pod.terminal]
-    if running:
-        return _running(evaluation, job, running[-1], events)
-    if pods:
-        return _ended(evaluation, job, pods[-1])
-    return _without_pod(evaluation, job, events)
+    pod = own_pod(evaluation, pods)
+    if pod is None:
+        return _without_pod(evaluation, job)
+    return _ended(evaluation, job, pod) if pod.terminal else _running(evaluation, pod, events)
 
 
-def _running(evaluation: Evaluation, job: Job | None, pod: Pod, events: Sequence[Event] | None) -> Verdict:
+def own_pod(evaluation: Evaluation, pods: Sequence[Pod]) -> Pod | None:
+    """Of the pods of its attempt the one that runs it: by uid, and for attempts of earlier releases the one without a gate."""
+    if evaluation.pod_uid:
+        return next((pod for pod in pods if pod.uid == evaluation.pod_uid), None)
+    return max((pod for pod in pods if pod.gate is None), key=lambda pod: not pod.terminal, default=None)
+
+
+def _running(evaluation: Evaluation, pod: Pod, events: Sequence[Event] | None) -> Verdict:
     facts = Facts(node=pod.node)
     wait = waiting(evaluation, pod, events)
-    if wait.reason is Reason.NODE_UNREACHABLE:
-        return Verdict(Phase.RUNNING, wait.reason, wait.message, facts)
-    if evaluation.unwanted or (job is not None and job.stopped):
-        return _stopping(evaluation, job, "waiting for the pod to end", facts)
+    if evaluation.stopping and wait.reason is not Reason.NODE_UNREACHABLE:
+        return _stopping(evaluation, facts)
     return Verdict(Phase.RUNNING, wait.reason, wait.message, facts)
 
 
-def _stopping(evaluation: Evaluation, job: Job | None, until: str, facts: Facts) -> Verdict:
-    timer = None if evaluation.unwanted or job is None else job.stopped_for
-    if timer is None:
+def _stopping(evaluation: Evaluation, facts: Facts) -> Verdict:
+    until, timer = "waiting for the pod to end", evaluation.stopped_for
+    if evaluation.unwanted or timer not in TIMERS:
         return Verdict(Phase.RUNNING, Reason.CANCELLING, until, facts)
     reason = Reason.STALLED if timer is Reason.STALLED else Reason.CANCELLING
     return Verdict(Phase.RUNNING, reason, f"{timed_out(evaluation, timer)}: {until}", facts)
 
 
-def _without_pod(evaluation: Evaluation, job: Job | None, events: Sequence[Event] | None) -> Verdict:
+def _without_pod(evaluation: Evaluation, job: Job | None) -> Verdict:
     facts = Facts(node=evaluation.node)
+    if evaluation.stopped_for is Reason.INTERRUPTED:
+        return _end(evaluation, Reason.INTERRUPTED, STOPPED, facts)
     if job is None:
-        return _end(evaluation, job, Reason.JOB_DELETED, JOB_DELETED, facts)
-    if job.stopped:
-        return _end(evaluation, job, Reason.INTERRUPTED, STOPPED, facts)
-    if job.spent:
-        return _end(evaluation, job, Reason.POD_DELETED, POD_DELETED, facts)
-    if evaluation.unwanted:
-        return _stopping(evaluation, job, "waiting for the Job to stop", facts)
-    return Verdict(Phase.RUNNING, Reason.STARTING, _no_pod_yet(job, events), facts)
+        return _end(evaluation, Reason.JOB_DELETED, JOB_DELETED, facts)
+    return _end(evaluation, Reason.POD_DELETED, POD_DELETED, facts)
 
 
-def _no_pod_yet(job: Job, events: Sequence[Event] | None) -> str:
-    if events is None:
-        return ""
-    if job.suspended and job.state == STATE_STARTED:
+def no_pod_yet(job: Job) -> str:
+    """Why the next attempt of an evaluation, whose Job is there, has no pod that could start."""
+    if job.suspended:
         return "the Job was suspended by somebody else; it goes on when that lifts the suspension, or cancel the evaluation"
-    refusal = next((event for event in reversed(events) if event.reason == "FailedCreate"), None)
-    return refusal.message if refusal else "waiting for the Job controller to create the pod"
+    return "waiting for the Job controller to create the pod"
+
+
+def refused_pod(events: Sequence[Event]) -> str:
+    """What the cluster said to the Job controller's last try to create a pod; "" if that was not refused."""
+    return next((event.message for event in reversed(events) if event.reason == "FailedCreate"), "")
 
 
 def _ended(evaluation: Evaluation, job: Job | None, pod: Pod) -> Verdict:
@@ -159,15 +163,15 @@ def _ended(evaluation: Evaluation, job: Job | None, pod: Pod) -> Verdict:
     code = evaluator.exit_code if evaluator else None
     facts = Facts(pod.node, code, evaluator.ended_at if evaluator else "")
     if evaluator is not None and evaluator.ended_as == "OOMKilled":
-        return _end(evaluation, job, *_out_of_memory(pod), facts)
+        return _end(evaluation, *_out_of_memory(pod), facts)
     if code == 0:
-        return _end(evaluation, job, Reason.RESULTS_MISSING, "the run ended with exit code 0, but published no scores", facts)
+        return _end(evaluation, Reason.RESULTS_MISSING, "the run ended with exit code 0, but published no scores", facts)
     if code in BY_EXIT_CODE and code != BY_REASON[Reason.INTERRUPTED].exit_code:
-        return _runners_own(evaluation, job, by_exit_code(code).reason, facts)
-    reason, story = _disrupted(job, pod)
+        return _runners_own(evaluation, by_exit_code(code).reason, facts)
+    reason, story = _disrupted(evaluation, job, pod)
     own_fault = reason is Reason.EVICTED and any(words in story.lower() for words in OWN_DISK)
     advice = "; raise spec.resources.ephemeralStorage" if own_fault else ""
-    return _end(evaluation, job, reason, f"{story}{_exit(code)}{_on(pod.node)}{advice}", facts, own_fault=own_fault)
+    return _end(evaluation, reason, f"{story}{_exit(code)}{_on(pod.node)}{advice}", facts, own_fault=own_fault)
 
 
 def _out_of_memory(pod: Pod) -> tuple[Reason, str]:
@@ -178,7 +182,7 @@ def _out_of_memory(pod: Pod) -> tuple[Reason, str]:
     return Reason.NODE_OUT_OF_MEMORY, f"{BY_REASON[Reason.NODE_OUT_OF_MEMORY].meaning}{_on(pod.node)}; {advice}"
 
 
-def _disrupted(job: Job | None, pod: Pod) -> tuple[Reason, str]:
+def _disrupted(evaluation: Evaluation, job: Job | None, pod: Pod) -> tuple[Reason, str]:
     """What befell a pod whose runner could not say how it ended."""
     disruption = pod.condition("DisruptionTarget")
     causes = {pod.reason, disruption.reason if disruption is not None and disruption.status == "True" else ""}
@@ -189,35 +193,33 @@ def _disrupted(job: Job | None, pod: Pod) -> tuple[Reason, str]:
         return Reason.NODE_LOST, f"the node was lost: {told}"
     if causes & PREEMPTED:
         return Reason.PREEMPTED, f"the pod was preempted or disrupted: {told}"
+    if evaluation.stopped_for is Reason.INTERRUPTED:
+        return Reason.INTERRUPTED, STOPPED
     if job is None or job.deleting:
         return Reason.JOB_DELETED, JOB_DELETED
-    if job.stopped:
-        return Reason.INTERRUPTED, STOPPED
     # With another container in it, it was we who deleted it, when the evaluator had ended.
     if pod.deleting and not (pod.foreign and pod.evaluator and pod.evaluator.ended):
         return Reason.POD_DELETED, POD_DELETED
     return Reason.INTERRUPTED, f"the pod failed: {told}" if told else BY_REASON[Reason.INTERRUPTED].meaning
 
 
-def _runners_own(evaluation: Evaluation, job: Job | None, reason: Reason, facts: Facts) -> Verdict:
+def _runners_own(evaluation: Evaluation, reason: Reason, facts: Facts) -> Verdict:
     """An exit code by which the runner says how it ended. Scores beside a failure that another attempt may cure still count."""
     if BY_REASON[reason].retry:
-        return _end(evaluation, job, reason, BY_REASON[reason].meaning, facts)
+        return _end(evaluation, reason, BY_REASON[reason].meaning, facts)
     if evaluation.unwanted:
         return cancelled(evaluation, facts)
     return _failed(evaluation, reason, _told(evaluation, reason, BY_REASON[reason].meaning), facts)
 
 
-def _end(
-    evaluation: Evaluation, job: Job | None, reason: Reason, story: str, facts: Facts, *, own_fault: bool = False
-) -> Verdict:
+def _end(evaluation: Evaluation, reason: Reason, story: str, facts: Facts, *, own_fault: bool = False) -> Verdict:
     """How an attempt ended about which the runner said nothing final."""
     if evaluation.published:
         return Verdict(Phase.COMPLETED, Reason.SUCCEEDED, "", facts)
     if evaluation.unwanted:
         return cancelled(evaluation, facts)
-    if job is not None and job.stopped_for is not None:
-        return _failed(evaluation, job.stopped_for, timed_out(evaluation, job.stopped_for), facts)
+    if evaluation.stopped_for in TIMERS:
+        return _failed(evaluation, evaluation.stopped_for, timed_out(evaluation, evaluation.stopped_for), facts)
     reason = _final_failure(evaluation) or reason
     story = _told(evaluation, reason, story)
     if retry.tried_again(evaluation, reason) and not own_fault:

@@ -14,7 +14,6 @@ from lmms_eval_core.paths import CACHE_DIRECTORY, TEMPORARY_DIRECTORY, include_p
 from lmms_eval_core.run import RUN_DIRECTORY, Harness, RunInput
 from lmms_eval_core.spec import REMOTE_CODE_ARG, EnvVar, EvaluationSpec, Volume
 from lmms_eval_operator.gpus import CannotRun, launch
-from lmms_eval_operator.objects import STATE_NEW
 from lmms_eval_operator.resources import container_resources, own_volume, shared_memory
 from lmms_eval_operator.settings import Settings
 
@@ -35,7 +34,7 @@ LOCKED_DOWN: Final[Object] = {
 
 
 def job(evaluation: LMMEvaluation, *, attempt: int, slot: int, settings: Settings) -> Object:
-    """The manifest, suspended. Raises CannotRun."""
+    """The manifest; its pods begin behind the scheduling gate. Raises CannotRun."""
     metadata = evaluation.metadata
     labels = {
         "app.kubernetes.io/name": "lmms-eval",
@@ -51,12 +50,11 @@ def job(evaluation: LMMEvaluation, *, attempt: int, slot: int, settings: Setting
         "kind": "Job",
         "metadata": {
             "name": names.job_name(evaluation=metadata.name, uid=metadata.uid, attempt=attempt),
-            "labels": {**labels, names.LABEL_STATE: STATE_NEW},
+            "labels": labels,
             "annotations": {names.ANNOTATION_PROCESSES: str(launch(evaluation.spec).processes)},
             "ownerReferences": [_owner(evaluation)],
         },
         "spec": {
-            "suspend": True,
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
             "template": {
@@ -126,6 +124,7 @@ def _pod(evaluation: LMMEvaluation, attempt: int, settings: Settings) -> Object:
         "serviceAccountName": settings.reporter_service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        "schedulingGates": [{"name": names.SCHEDULING_GATE}],
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": _pod_security(settings),
         "initContainers": [_reporter(given, settings)],

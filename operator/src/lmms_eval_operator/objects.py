@@ -3,7 +3,7 @@
 `view` holds them; `derive` and `plan` decide by them. Nothing here fails on a field that is missing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -14,11 +14,7 @@ from lmms_eval_core.phases import TERMINAL, Phase, Reason
 from lmms_eval_core.redact import one_line
 from lmms_eval_core.schema import Owner, read_moment
 
-STATE_NEW: Final = "new"
-STATE_STARTED: Final = "started"
-STATE_STOPPED: Final = "stopped"
-
-# The user's timers: what else stops a Job shows on the evaluation.
+# The user's timers.
 TIMERS: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.STALLED})
 # Anybody may have written it.
 MAX_CANCELLED_BY: Final = 256
@@ -49,6 +45,8 @@ class Evaluation:
     attempt: int = 0
     slot: int | None = None
     job_uid: str = ""
+    pod_uid: str = ""
+    stopped_for: Reason | None = None
     retries: int = 0
     timeout_seconds: int | None = None
     stall_timeout_seconds: int | None = None
@@ -71,6 +69,11 @@ class Evaluation:
     def unwanted(self) -> bool:
         """Whether it must not start, or must stop."""
         return self.cancel or self.deleting
+
+    @property
+    def stopping(self) -> bool:
+        """Whether its running attempt is to end, whoever wants it."""
+        return self.unwanted or self.stopped_for is not None
 
     @property
     def startable(self) -> bool:
@@ -105,17 +108,12 @@ class Job:
     attempt: int
     slot: int
     processes: int | None = None
-    state: str = STATE_NEW
+    gated: bool = True
+    """Whether its pods begin behind our scheduling gate: those of releases before that did not."""
     spent: bool = False
-    stopped_for: Reason | None = None
     suspended: bool = False
     expires: bool = False
     deleting: bool = False
-
-    @property
-    def stopped(self) -> bool:
-        """Whether we suspended it for good; `stopped_for` says so if a timer of the user was why."""
-        return self.state == STATE_STOPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +162,9 @@ class Pod:
     evaluation_uid: str
     attempt: int
     slot: int
+    job_uid: str = ""
+    gate: int | None = None
+    """Where our scheduling gate is among the pod's; None once it is open."""
     phase: str = "Pending"
     node: str = ""
     deleting: bool = False
@@ -178,8 +179,11 @@ class Pod:
 
     @property
     def terminal(self) -> bool:
-        """Whether evaluator and reporter have ended for good, so that it holds no GPU any more."""
-        return self.phase in ("Succeeded", "Failed") or (self.deleting and _ended(self.evaluator) and _ended(self.reporter))
+        """Whether it holds no GPU, now or later: evaluator and reporter have ended, or it was deleted before it had a node."""
+        if self.phase in ("Succeeded", "Failed"):
+            return True
+        # The API server binds no pod that is being deleted.
+        return self.deleting and (not self.node or (_ended(self.evaluator) and _ended(self.reporter)))
 
     @property
     def kept_by(self) -> str:
@@ -224,6 +228,8 @@ def evaluation(item: Object) -> Evaluation:
         attempt=status.get("attempt") or 0,
         slot=status.get("slot"),
         job_uid=status.get("jobUID") or "",
+        pod_uid=status.get("podUID") or "",
+        stopped_for=Reason(status["stoppedFor"]) if status.get("stoppedFor") in set(Reason) else None,
         retries=spec.get("retries") or 0,
         timeout_seconds=spec.get("timeoutSeconds"),
         stall_timeout_seconds=spec.get("stallTimeoutSeconds"),
@@ -256,9 +262,8 @@ def job(item: Object) -> Job | None:
         attempt=attempt,
         slot=slot,
         processes=_number(metadata.get("annotations") or {}, names.ANNOTATION_PROCESSES),
-        state=labels.get(names.LABEL_STATE, ""),
+        gated=_gate((spec.get("template") or {}).get("spec") or {}) is not None,
         spent=_spent(status),
-        stopped_for=Reason(labels[names.LABEL_STOPPED_FOR]) if labels.get(names.LABEL_STOPPED_FOR) in TIMERS else None,
         suspended=bool(spec.get("suspend")),
         expires=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,
@@ -279,6 +284,8 @@ def pod(item: Object) -> Pod | None:
         evaluation_uid=labels.get(names.LABEL_EVALUATION_UID, ""),
         attempt=attempt,
         slot=slot,
+        job_uid=next((owner["uid"] for owner in metadata.get("ownerReferences") or () if owner.get("controller")), ""),
+        gate=_gate(item.get("spec") or {}),
         phase=status.get("phase") or "Pending",
         node=(item.get("spec") or {}).get("nodeName") or "",
         deleting="deletionTimestamp" in metadata,
@@ -301,6 +308,11 @@ def event(item: Object) -> Event:
     return Event(item.get("reason") or "", item.get("message") or "", at)
 
 
+def done(job: Job, pods: Sequence[Pod]) -> bool:
+    """Whether a Job, of which these are all the pods, has none that has not ended, and gets no other one."""
+    return job.spent or bool(pods and all(pod.terminal for pod in pods))
+
+
 def ordinal(version: str) -> int:
     """A resourceVersion as a number: the API server promises that those of one resource can be compared so."""
     return int(version) if version.isdecimal() else 0
@@ -314,6 +326,11 @@ def _moment(status: Object, field: str) -> str:
 def _number(labels: Mapping[str, str], label: str) -> int | None:
     text = labels.get(label, "")
     return int(text) if text.isdecimal() else None
+
+
+def _gate(spec: Object) -> int | None:
+    gates = [gate.get("name") for gate in spec.get("schedulingGates") or ()]
+    return gates.index(names.SCHEDULING_GATE) if names.SCHEDULING_GATE in gates else None
 
 
 def _spent(status: Object) -> bool:

@@ -14,22 +14,15 @@ from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.status import KEPT_ATTEMPTS, RESULTS_SUSPECT, Suspect
 from lmms_eval_operator.derive import Verdict
-from lmms_eval_operator.objects import STATE_NEW, STATE_STARTED, STATE_STOPPED, Evaluation, Job
+from lmms_eval_operator.objects import Evaluation, Job, Pod
 
 Operation = dict[str, Any]
 
-
-def _label(label: str) -> str:
-    """The path of a label in a JSON Patch."""
-    return "/metadata/labels/" + label.replace("/", "~1")
-
-
-STATE_PATH: Final = _label(names.LABEL_STATE)
 # More failures in disguise than this share of the answers, and a clean success is none.
 SUSPECT_SHARE: Final = 0.01
 
 
-def running(evaluation: Evaluation, job: Job, now: str) -> list[Operation]:
+def running(evaluation: Evaluation, job: Job, pod: Pod, now: str) -> list[Operation]:
     """Step 3 of a start. What the reporter of an earlier attempt wrote is cleared."""
     attempt = {"number": job.attempt, "jobName": job.name, "startedAt": now}
     attempt |= {"processes": job.processes} if job.processes else {}
@@ -42,6 +35,7 @@ def running(evaluation: Evaluation, job: Job, now: str) -> list[Operation]:
         _set("slot", job.slot),
         _set("jobName", job.name),
         _set("jobUID", job.uid),
+        _set("podUID", pod.uid),
         _set("startedAt", evaluation.started_at or now),
         _set("attempts", [*evaluation.attempts, attempt][-KEPT_ATTEMPTS:]),
     ]
@@ -71,7 +65,8 @@ def ended(evaluation: Evaluation, verdict: Verdict, now: str) -> list[Operation]
 
 def retried(evaluation: Evaluation, verdict: Verdict, now: str, next_attempt_at: str) -> list[Operation]:
     """The end of an attempt that another one follows. What it reported stays until that starts, but for its progress."""
-    gone = ["jobName", "jobUID", "slot", *({"progress"} & evaluation.reported)]
+    held = {"podUID": evaluation.pod_uid, "stoppedFor": evaluation.stopped_for}
+    gone = ["jobName", "jobUID", "slot", *(name for name in held if held[name]), *({"progress"} & evaluation.reported)]
     return [
         *_unchanged(evaluation),
         *(_remove(field) for field in gone),
@@ -113,15 +108,19 @@ def conditions(evaluation: Evaluation, verdict: Verdict, now: str) -> list[Objec
     ]
 
 
-def start_job(job: Job) -> list[Operation]:
-    """Step 4 of a start. No resourceVersion: the Job controller writes too. It can succeed once in the life of a Job."""
-    return [*_this_job(job, STATE_NEW), _op("replace", STATE_PATH, STATE_STARTED), _op("add", "/spec/suspend", False)]
+def open_gate(pod: Pod) -> list[Operation]:
+    """Step 4 of a start. No resourceVersion: others write too. It can succeed once in the life of a pod."""
+    gate = f"/spec/schedulingGates/{pod.gate}"
+    return [
+        _op("test", "/metadata/uid", pod.uid),
+        _op("test", f"{gate}/name", names.SCHEDULING_GATE),
+        {"op": "remove", "path": gate},
+    ]
 
 
-def stop_job(job: Job, timer: Reason | None = None) -> list[Operation]:
-    """Suspends a Job for good, if its state is still the one that was looked at; the Job keeps which timer was why."""
-    why = [_op("add", _label(names.LABEL_STOPPED_FOR), timer.value)] if timer is not None else []
-    return [*_this_job(job, job.state), _op("replace", STATE_PATH, STATE_STOPPED), *why, _op("add", "/spec/suspend", True)]
+def stop(evaluation: Evaluation, why: Reason) -> list[Operation]:
+    """Says why the running attempt is to end. The reporter, who writes meanwhile, is no reason not to."""
+    return [*_same_attempt(evaluation), _set("stoppedFor", why.value)]
 
 
 def expire_job(job: Job, seconds: int) -> list[Operation]:
@@ -159,10 +158,6 @@ def _same_attempt(evaluation: Evaluation) -> list[Operation]:
         _op("test", "/status/attempt", evaluation.attempt),
         _op("test", "/status/jobUID", evaluation.job_uid),
     ]
-
-
-def _this_job(job: Job, state: str) -> list[Operation]:
-    return [_op("test", "/metadata/uid", job.uid), _op("test", STATE_PATH, state)]
 
 
 def _where(evaluation: Evaluation, phase: Phase, reason: Reason, message: str) -> list[Operation]:

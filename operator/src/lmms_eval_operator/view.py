@@ -17,14 +17,12 @@ from lmms_eval_core.ordering import QueueKey, queue_key
 from lmms_eval_core.phases import Phase
 from lmms_eval_operator import objects
 from lmms_eval_operator.action_failures import ActionFailures
-from lmms_eval_operator.derive import in_queue, shows
+from lmms_eval_operator.derive import in_queue, own_pod, shows
 from lmms_eval_operator.objects import Evaluation, Event, Job, Pod, ordinal
 from lmms_eval_operator.refusals import Refusals
-from lmms_eval_operator.slots import Holder, Slot
+from lmms_eval_operator.slots import Slot
 from lmms_eval_operator.waiting import silent, unreachable
 
-# The Job controller was seen to create a pod up to a second after its Job had been deleted.
-SETTLING_SECONDS: Final = 5.0
 EVENTS_SECONDS: Final = 5.0
 LEFT_BEHIND_SECONDS: Final = 10.0
 KEPT_SECONDS: Final = 5.0
@@ -218,8 +216,6 @@ class View:
 
     concurrency: int = 1
     """Slots that may be given out. Others, of a larger past, only run out."""
-    settling_seconds: float = SETTLING_SECONDS
-    """How long an attempt whose Job vanished keeps its slot."""
     steady_seconds: float = STEADY_SECONDS
     """How long an operator listens before it takes silence for a stall."""
     evaluations: Evaluations = field(default_factory=Evaluations)
@@ -233,7 +229,6 @@ class View:
     failures: ActionFailures = field(default_factory=ActionFailures)
     refusals: Refusals = field(default_factory=Refusals)
     notes: dict[str, Notes] = field(default_factory=dict)
-    _unsettled_since: dict[tuple[str, int], float] = field(default_factory=dict)
     _silent_since: dict[str, float] = field(default_factory=dict)
     _steady_since: dict[str, float] = field(default_factory=dict)
     _left_behind_since: dict[str, float] = field(default_factory=dict)
@@ -265,20 +260,25 @@ class View:
         """The pods of an attempt."""
         return [pod for pod in self.pods if (pod.evaluation_uid, pod.attempt) == (uid, attempt)]
 
-    def live_pods(self, uid: str, attempt: int) -> list[Pod]:
-        """Its pods that may hold a GPU."""
-        return [pod for pod in self.pods_of(uid, attempt) if not pod.terminal]
-
-    def may_run(self, job: Job) -> bool:
-        """Whether the Job has a pod that has not ended, or may still get one."""
-        if self.live_pods(job.evaluation_uid, job.attempt):
-            return True
-        ended = any(pod.terminal for pod in self.pods_of(job.evaluation_uid, job.attempt))
-        return not (job.stopped or job.spent or ended)
+    def own_pod(self, evaluation: Evaluation) -> Pod | None:
+        """The pod that runs the current attempt of a running evaluation."""
+        return own_pod(evaluation, self.pods_of(evaluation.uid, evaluation.attempt))
 
     def named(self, slot: int, uid: str, attempt: int) -> bool:
         """Whether the slot's Lease names this attempt."""
         return slot in self.slots and self.slots[slot].holds(uid, attempt)
+
+    def in_its_slot(self, evaluation: Evaluation) -> bool:
+        """Whether the slot of a running evaluation is given to it."""
+        return evaluation.slot is not None and self.named(evaluation.slot, evaluation.uid, evaluation.attempt)
+
+    def starting(self, slot: Slot) -> tuple[Evaluation, Job] | None:
+        """The queued evaluation that the slot is held for and the Job of its next attempt, if that has no pod yet."""
+        evaluation = self.evaluations.get(slot.holder.uid) if slot.holder and not self.is_over(slot) else None
+        if evaluation is None or not evaluation.startable or not slot.holds(evaluation.uid, evaluation.attempt + 1):
+            return None
+        job = self.job(evaluation.uid, evaluation.attempt + 1)
+        return (evaluation, job) if job is not None and not self.pods_of(evaluation.uid, job.attempt) else None
 
     def is_over(self, slot: Slot) -> bool:
         """Whether this process ended the attempt that the slot's Lease names, or put it back into the queue."""
@@ -291,17 +291,16 @@ class View:
         return [slot for _, slot in sorted(self.slots.items()) if slot.holds(evaluation.uid, attempt)]
 
     def note(self, now: float) -> None:
-        """Keeps since when attempts have been unsettled, steady or silent, and what is of use still; call before each plan."""
+        """Keeps since when attempts have been steady or silent, and what is of use still; call before each plan."""
         running = [item for item in self.evaluations.restless() if item.job_uid]
-        unsettled = {(item.uid, item.attempt) for item in running if self.current_job(item) is None}
         holders = [slot.holder for slot in self.slots.values() if slot.holder]
-        unsettled |= {(holder.uid, holder.attempt) for holder in holders if not self._vouched_for(holder)}
         self.over &= {(holder.uid, holder.attempt) for holder in holders}
         self.given_back &= {(slot.index, slot.register.resource_version) for slot in self.slots.values()}
         self.refusals.keep(self.evaluations)
         self.failures.forget_old(now)
-        self._unsettled_since = {key: self._unsettled_since.get(key, now) for key in unsettled}
-        quiet = {silent(self.current_job(item), self.pods_of(item.uid, item.attempt)) for item in running} - {""}
+        quiet = {silent(pod) for item in running if (pod := self.own_pod(item))}
+        quiet |= {job.uid for slot in self.slots.values() for _, job in filter(None, [self.starting(slot)])}
+        quiet -= {""}
         self._silent_since = {uid: self._silent_since.get(uid, now) for uid in quiet}
         steady = {item.uid for item in running if not any(map(unreachable, self.pods_of(item.uid, item.attempt)))}
         self._steady_since = {uid: self._steady_since.get(uid, now) for uid in steady}
@@ -313,14 +312,11 @@ class View:
         self._left_behind_since = {uid: self._left_behind_since.get(uid, now) for uid in self._left_behind()}
 
     def _left_behind(self) -> Iterator[str]:
-        """The uids of pods and Jobs that may run for an evaluation that has ended or is gone."""
+        """The uids of pods that may run for an evaluation that has ended or is gone."""
         yield from (pod.uid for pod in self.pods if not pod.terminal and pod.evaluation_uid not in self.evaluations)
-        idle = (job for job in self.jobs if not (job.spent or job.stopped) and job.evaluation_uid not in self.evaluations)
-        yield from (job.uid for job in idle if self.may_run(job))
 
     def forget_times(self) -> None:
         """Another operator has been at work: how long we see something says nothing any more of how long it has been so."""
-        self._unsettled_since.clear()
         self._silent_since.clear()
         self._steady_since.clear()
         self._left_behind_since.clear()
@@ -329,15 +325,6 @@ class View:
         self._delays.clear()
         self.notes.clear()
         self.failures.clear()
-
-    def _vouched_for(self, holder: Holder) -> bool:
-        """Whether there are an evaluation and a Job: else nobody can say that no other Job of this attempt has just vanished."""
-        return self.evaluations.get(holder.uid) is not None and self.job(holder.uid, holder.attempt) is not None
-
-    def settles_in(self, uid: str, attempt: int, now: float) -> float:
-        """Seconds until an attempt whose Job vanished can have no pod any more: its controller may have created one late."""
-        since = self._unsettled_since.get((uid, attempt))
-        return 0.0 if since is None else max(0.0, since + self.settling_seconds - now)
 
     def outage(self) -> None:
         """The API server did not answer us, nor perhaps others: nobody has been heard of steadily."""
@@ -371,7 +358,7 @@ class View:
         return max(0.0, self._kept_since.get(uid, now) + KEPT_SECONDS - now)
 
     def is_left_behind(self, uid: str, now: float) -> bool:
-        """Whether a pod or Job has outlived its evaluation for longer than stopping it takes as a rule."""
+        """Whether a pod has outlived its evaluation for longer than ending it takes as a rule."""
         return uid in self._left_behind_since and now - self._left_behind_since[uid] >= LEFT_BEHIND_SECONDS
 
     def events_due_in(self, uid: str, now: float) -> float:

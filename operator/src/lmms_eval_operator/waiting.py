@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import Stage
-from lmms_eval_operator.objects import STATE_STARTED, Container, Evaluation, Event, Job, Pod
+from lmms_eval_operator.objects import Container, Evaluation, Event, Pod
 
 IMAGE_ERRORS: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
@@ -37,6 +37,8 @@ def waiting(evaluation: Evaluation, pod: Pod, events: Sequence[Event] | None) ->
         return Wait(Reason.PUBLISHING, told)
     if pod.deleting:
         return Wait(Reason.STARTING if not pod.node else _stage(evaluation), "the pod is being deleted")
+    if pod.gate is not None:
+        return Wait(Reason.STARTING)
     if not pod.node:
         return _unscheduled(pod, events)
     if pod.evaluator is not None and pod.evaluator.running:
@@ -46,17 +48,12 @@ def waiting(evaluation: Evaluation, pod: Pod, events: Sequence[Event] | None) ->
     return next(_troubles(pod), None) or _creating(pod, events)
 
 
-def silent(job: Job | None, pods: Sequence[Pod]) -> str:
-    """The uid of the object about which only events can say more: a pod being created, or a Job that gets no pod. Else ""."""
-    if pods:
-        return next((pod.uid for pod in pods if _in_creation(pod)), "")
-    return job.uid if job is not None and job.state == STATE_STARTED and not job.spent else ""
-
-
-def _in_creation(pod: Pod) -> bool:
+def silent(pod: Pod) -> str:
+    """The uid of a pod about which only events can say more, as it is being created; else ""."""
     started = pod.evaluator is not None and (pod.evaluator.running or pod.evaluator.ended)
-    unseen = not pod.node and pod.condition("PodScheduled") is None
-    return (bool(pod.node) or unseen) and not pod.terminal and not started and next(_troubles(pod), None) is None
+    unseen = not pod.node and pod.gate is None and pod.condition("PodScheduled") is None
+    creating = (bool(pod.node) or unseen) and not pod.terminal and not started and next(_troubles(pod), None) is None
+    return pod.uid if creating else ""
 
 
 def unreachable(pod: Pod) -> bool:

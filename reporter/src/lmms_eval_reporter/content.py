@@ -4,8 +4,10 @@ A piece is about a megabyte, so memory does not grow with the file; `in_thread` 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+import codecs
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import zstandard
@@ -16,6 +18,8 @@ from lmms_eval_reporter import texts
 LEVEL: Final = 3
 # Uncompressed bytes of a frame: a reader that knows where one begins need not read what is before it. It costs 3 % of space.
 FRAME_BYTES: Final = 4 * 1024 * 1024
+# Of a text file bytes that are no text, after its first megabyte, stay what they are.
+_EXACT: Final = "surrogateescape"
 
 
 @dataclass
@@ -37,15 +41,29 @@ def counted(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
 
 
 def redacted(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """A log without secrets and control characters. It is looked at in whole lines, so that no secret is cut in two."""
+    """A log without secrets and control characters."""
+    return _in_lines(pieces, _clean)
+
+
+def _in_lines(pieces: Iterable[bytes], clean: Callable[[bytes], bytes]) -> Iterator[bytes]:
+    """It is looked at in whole lines, so that no secret is cut in two."""
     rest = b""
     for piece in pieces:
         whole, newline, rest = (rest + piece).rpartition(b"\n")
         if not newline and len(rest) > 2 * len(piece):
-            # Megabytes without an end of line: not a log of ours, and not to be collected in memory.
+            # Megabytes without an end of line are not to be collected in memory.
             whole, rest = rest, b""
-        yield _clean(whole + newline)
-    yield _clean(rest)
+        yield clean(whole + newline)
+    yield clean(rest)
+
+
+def redacted_text(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """A file of a task without what looks like a secret; else byte for byte, and so what is no text."""
+    stream = iter(pieces)
+    first = next(stream, b"")
+    if b"\0" in first or not _is_text(first):
+        return chain([first], stream)
+    return _in_lines(chain([first], stream), lambda line: texts.redact(line.decode("utf-8", _EXACT)).encode("utf-8", _EXACT))
 
 
 def normalised_lines(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
@@ -75,6 +93,16 @@ async def in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     """The pieces, each made in a worker thread."""
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         yield piece
+
+
+def _is_text(beginning: bytes) -> bool:
+    """Whether a file that begins so is text: the last character may be cut."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        decoder.decode(beginning)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _clean(line: bytes) -> bytes:

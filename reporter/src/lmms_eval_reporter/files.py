@@ -7,10 +7,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from lmms_eval_core.harness_files import InvalidPath, path_parts
+from lmms_eval_core.harness_files import MAX_DEPTH, InvalidPath, path_parts
+
+# Of one folder: who fills it with millions of files gets the first ones.
+MAX_ENTRIES: Final = 10_000
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a FIFO must not wait for a writer.
@@ -64,6 +68,14 @@ class RunDirectory:
         finally:
             os.close(handle)
 
+    def below(self, folder: str) -> Iterator[str]:
+        """The paths of what is no folder below a folder of the directory, sorted within each; nothing where there is none."""
+        try:
+            handle = os.open(folder, _DIRECTORY, dir_fd=self._root)
+        except OSError:
+            return
+        yield from _walk(handle, folder, MAX_DEPTH - 1)
+
     def read(self, path: str, *, max_bytes: int) -> bytes:
         """The whole of a small file; UnsafeFile also where it is larger."""
         with self.open(path) as stream:
@@ -88,6 +100,22 @@ class RunDirectory:
             return os.open(path[-1], _FILE, dir_fd=parent)
         finally:
             os.close(parent)
+
+
+def _walk(handle: int, path: str, depth: int) -> Iterator[str]:
+    """Closes `handle`."""
+    try:
+        with os.scandir(handle) as entries:
+            found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(entries, MAX_ENTRIES))
+        yield from (f"{path}/{name}" for name, is_folder in found if not is_folder)
+        for name in (name for name, is_folder in found if is_folder and depth > 1):
+            try:
+                child = os.open(name, _DIRECTORY, dir_fd=handle)
+            except OSError:
+                continue
+            yield from _walk(child, f"{path}/{name}", depth - 1)
+    finally:
+        os.close(handle)
 
 
 def pieces(stream: BinaryIO, limit: int, *, size: int = 1024 * 1024) -> Iterator[bytes]:

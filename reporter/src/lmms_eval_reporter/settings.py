@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from lmms_eval_core.names import ENV_RUN, ENV_RUN_DIRECTORY
-from lmms_eval_core.run import RUN_DIRECTORY, RunInput
+from lmms_eval_core.run import MAX_TASK_BYTES, MAX_TASK_FILES, RUN_DIRECTORY, RunInput
 from lmms_eval_core.store.settings import ENV_URL, StoreSettings
 
 ENV_TOKEN_FILE: Final = "LMMS_EVAL_REPORTER_TOKEN_FILE"
@@ -31,6 +31,12 @@ class Limits:
 
     files: int = 1000
     """Files of samples."""
+
+    task_files: int = MAX_TASK_FILES
+    """Files that tasks wrote themselves."""
+
+    task_bytes: int = MAX_TASK_BYTES
+    """All of those together, uncompressed."""
 
     log_bytes: int = 64 * MEGABYTE
     """The log, which is searched for secrets at some megabytes a second; of a longer one the end is kept."""

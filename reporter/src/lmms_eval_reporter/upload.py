@@ -5,9 +5,10 @@ A file that the user's code made unusable is left out and said; a store that is 
 
 import asyncio
 import os
+from itertools import islice
 from typing import BinaryIO, Final
 
-from lmms_eval_core import layout
+from lmms_eval_core import layout, run
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.run import Outcome
 from lmms_eval_core.status import ArtifactFile, Artifacts
@@ -18,9 +19,11 @@ from lmms_eval_reporter.files import RunDirectory, UnsafeFile, pieces
 from lmms_eval_reporter.logs import Log
 from lmms_eval_reporter.patience import Patience
 from lmms_eval_reporter.settings import Limits
-from lmms_eval_reporter.sources import Source, sources
+from lmms_eval_reporter.sources import Source, sources, task_sources
 
 PROBE: Final = ".writable"
+# Of what a run left below a folder.
+MAX_SEEN: Final = 2 * run.MAX_SAMPLE_FILES
 
 
 class Uploader:
@@ -52,6 +55,7 @@ class Uploader:
         self._truncated |= len(outcome.samples) > self._limits.files
         for source in sources(outcome, self._limits):
             await self._file(directory, source)
+        await self._task_files(directory, outcome)
         message = texts.clean(outcome.message)
         await self.text(layout.OUTCOME_FILE, outcome.model_copy(update={"message": message}).to_json())
 
@@ -61,16 +65,28 @@ class Uploader:
         await self._patience.until_done(lambda: self._store.put(self._prefix.file(name), stored), f"upload of {name}")
         self._files.append(ArtifactFile(name=name, bytes=len(stored)))
 
-    async def _file(self, directory: RunDirectory, source: Source) -> None:
+    async def _task_files(self, directory: RunDirectory, outcome: Outcome) -> None:
+        found = [
+            path for folder in (run.OUTPUT_DIRECTORY, run.WORK_DIRECTORY) for path in islice(directory.below(folder), MAX_SEEN)
+        ]
+        room, taken = self._limits.task_bytes, 0
+        for source in task_sources(outcome, found, self._limits):
+            taken += 1
+            room -= await self._file(directory, source._replace(max_bytes=room))
+        self._truncated |= taken == self._limits.task_files < len(found)
+
+    async def _file(self, directory: RunDirectory, source: Source) -> int:
+        """Stores it; how many bytes were read of it."""
         try:
-            stored = await self._patience.until_done(lambda: self._once(directory, source), f"upload of {source.name}")
+            stored, read = await self._patience.until_done(lambda: self._once(directory, source), f"upload of {source.name}")
         except UnsafeFile as error:
             self._truncated = True
             self._log("file left out", file=source.name, error=str(error))
-        else:
-            self._files.append(stored)
+            return 0
+        self._files.append(stored)
+        return read
 
-    async def _once(self, directory: RunDirectory, source: Source) -> ArtifactFile:
+    async def _once(self, directory: RunDirectory, source: Source) -> tuple[ArtifactFile, int]:
         read, stored = Count(), Count()
         with directory.open(source.path()) as stream:
             _seek(stream, source)
@@ -79,7 +95,7 @@ class Uploader:
         if read.omitted:
             self._truncated = True
             self._log("lines left out", file=source.name, lines=read.omitted)
-        return ArtifactFile(name=source.name, bytes=stored.bytes, lines=read.lines)
+        return ArtifactFile(name=source.name, bytes=stored.bytes, lines=read.lines), read.bytes
 
 
 def _seek(stream: BinaryIO, source: Source) -> None:

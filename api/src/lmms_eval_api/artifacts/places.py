@@ -33,6 +33,11 @@ class Stored(NamedTuple):
         """Whether there should be a results file."""
         return layout.RESULTS_FILE in self.files
 
+    @property
+    def has_task_files(self) -> bool:
+        """Whether tasks wrote files of their own, as far as the list goes."""
+        return any(name.startswith(layout.TASK_FILES) for name in self.files)
+
 
 def stored(job: Job, document: Object) -> Stored | None:
     """What the job has left behind; None as long as its attempt has not ended."""

@@ -33,6 +33,7 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     logs.logs,
     results.results,
     results.samples,
+    results.files,
     jobs.cancel,
     jobs.update,
     queue.queue,

@@ -4,13 +4,16 @@ import csv
 import itertools
 import json
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from lmms_eval_client.cli.exits import CommandFailed
 from lmms_eval_client.cli.follow import warn
-from lmms_eval_client.cli.screen import print_json, say
+from lmms_eval_client.cli.jobs import AsJson
+from lmms_eval_client.cli.screen import note, print_json, print_table, say
 from lmms_eval_client.cli.submit import Job
 from lmms_eval_client.cli.text import csv_cell
 from lmms_eval_client.client import Client
@@ -60,6 +63,46 @@ def samples(
             print(json.dumps(sample, ensure_ascii=True))
         else:
             _show(sample)
+
+
+def files(
+    client: Client,
+    job: Job,
+    path: Annotated[str | None, typer.Argument(help="The file to fetch; left out, they are listed.")] = None,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write it; - is standard output. Else its own name, here.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the files that tasks wrote themselves, such as a submission to a test server, or fetch one."""
+    if path is None:
+        found = client.files(job)
+        if as_json:
+            print_json([file.model_dump() for file in found])
+        else:
+            print_table(("PATH", "STORED BYTES"), [[file.path, str(file.stored_bytes)] for file in found])
+    elif output == Path("-"):
+        sys.stdout.buffer.writelines(client.file(job, path))
+    else:
+        _fetch(client.file(job, path), output or Path(path.rpartition("/")[2]), force=force)
+
+
+def _fetch(content: Iterator[bytes], target: Path, *, force: bool) -> None:
+    """Writes it beside `target` first: whoever finds that has the whole of it."""
+    if target.exists() and not force:
+        raise CommandFailed(f"{target} is there already: give --force to write over it, or another --output.")
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.writelines(content)
+        part.replace(target)
+    except OSError as error:
+        raise CommandFailed(f"{target} cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    note(f"{target}: {target.stat().st_size} bytes")
 
 
 def _only_task(client: Client, job_id: str) -> str:

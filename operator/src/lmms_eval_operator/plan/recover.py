@@ -1,34 +1,38 @@
-"""Slots whose attempt is over, and Jobs that nobody stands behind: after a crash as in everyday life.
+"""Slots whose attempt is over, and Jobs, pods and runs that nobody stands behind: after a crash as in everyday life.
 
-`needed` and `releasable` are asked of the view here, and by `apply` of what the API server says the moment before the write.
+`releasable` and `orphan` are asked of the view here, and by `apply` of what the API server says the moment before the write.
 """
 
 from collections.abc import Iterator, Sequence
 
-from lmms_eval_core.phases import Phase
-from lmms_eval_operator.actions import Action, DeletePod, LookAgain, Release, StopOrphan
+from lmms_eval_core.phases import Phase, Reason
+from lmms_eval_operator.actions import Action, DeleteJob, DeletePod, Release, Stop
 from lmms_eval_operator.clock import Now
-from lmms_eval_operator.objects import STATE_NEW, Evaluation, Job, Pod
+from lmms_eval_operator.objects import Evaluation, Job, Pod, done
 from lmms_eval_operator.plan.contain import each
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.view import View
 
 
 def recover(view: View, now: Now) -> Iterator[Action]:
-    """Frees slots, stops orphans."""
+    """Frees slots, ends what is in none, takes orphans away."""
 
     def release_slot(slot: Slot) -> Iterator[Action]:
-        return _held(view, slot, now)
+        return _held(view, slot)
 
-    def stop_orphan(job: Job) -> Iterator[Action]:
+    def end_strayed(evaluation: Evaluation) -> Iterator[Action]:
+        return _strayed(view, evaluation)
+
+    def delete_orphan(job: Job) -> Iterator[Action]:
         return _job(view, job)
 
     def delete_pod(pod: Pod) -> Iterator[Action]:
-        return _pod(view, pod, now)
+        return _pod(view, pod)
 
     # One that this process saw end needs no recovery: `start` takes the slot on.
     yield from each(release_slot, (slot for slot in view.slots.values() if not slot.register.free and not view.is_over(slot)))
-    yield from each(stop_orphan, view.jobs)
+    yield from each(end_strayed, view.evaluations.restless())
+    yield from each(delete_orphan, view.jobs)
     yield from each(delete_pod, view.pods)
 
 
@@ -41,60 +45,58 @@ def needed(evaluation: Evaluation | None, holder: Holder, slot: int) -> bool:
     return holder.attempt == evaluation.attempt + 1 and evaluation.startable
 
 
-def releasable(evaluation: Evaluation | None, job: Job | None, pods: Sequence[Pod], holder: Holder, slot: int) -> bool:
+def releasable(evaluation: Evaluation | None, pods: Sequence[Pod], holder: Holder, slot: int) -> bool:
     """Whether nothing of the holder can be in the slot, now or later. `evaluation` is None if it is gone.
 
-    What is missing counts only if it stays missing (`View.settles_in`), unless the Job was never started.
+    A pod behind our gate counts as well: a status may name it, and another operator may be about to open it. One that the
+    Job controller makes later is named by none, so that nobody opens it.
     """
     if needed(evaluation, holder, slot):
         return False
     if evaluation is not None and evaluation.phase is Phase.RUNNING and evaluation.attempt == holder.attempt:
         # It runs in another slot, and this one was claimed beside it.
         return evaluation.uid == holder.uid
-    if any(not pod.terminal for pod in pods):
-        return False
-    return job is None or job.stopped or job.spent or bool(pods)
+    return all(pod.terminal for pod in pods)
 
 
-def never_started(evaluation: Evaluation | None, holder: Holder) -> bool:
-    """Whether the holder's attempt did not come as far as step 3, so that its Job has never been started."""
-    return evaluation is not None and evaluation.phase is Phase.QUEUED and evaluation.attempt < holder.attempt
+def orphan(evaluation: Evaluation | None, job: Job, pods: Sequence[Pod], *, named: bool) -> bool:
+    """Whether nobody stands behind a Job: no slot, no evaluation, or not at this point of its life.
+
+    One that has ended is none, as it keeps the logs; but of an attempt that is to start it would be in the way.
+    """
+    over = done(job, pods)
+    if evaluation is not None and evaluation.phase is Phase.QUEUED and evaluation.attempt + 1 == job.attempt:
+        return over or not (named and evaluation.startable and job.gated)
+    current = evaluation is not None and evaluation.phase is Phase.RUNNING and job.uid == evaluation.job_uid
+    return not (over or current)
 
 
-def orphan(evaluation: Evaluation | None, job: Job, *, named: bool) -> bool:
-    """Whether a Job that may run has nobody behind it: no slot, no evaluation, or not at this point of its life."""
-    if not named or evaluation is None:
-        return True
-    if evaluation.phase is Phase.RUNNING:
-        return job.uid != evaluation.job_uid
-    return not (evaluation.startable and evaluation.attempt + 1 == job.attempt and job.state == STATE_NEW)
-
-
-def _held(view: View, slot: Slot, now: Now) -> Iterator[Action]:
+def _held(view: View, slot: Slot) -> Iterator[Action]:
     holder = slot.holder
     if holder is None:
         yield Release(slot)
         return
-    evaluation = view.evaluations.get(holder.uid)
-    job, pods = view.job(holder.uid, holder.attempt), view.pods_of(holder.uid, holder.attempt)
-    if not releasable(evaluation, job, pods, holder, slot.index):
-        return
-    wait = 0.0 if never_started(evaluation, holder) else view.settles_in(holder.uid, holder.attempt, now.monotonic)
-    yield LookAgain(wait) if wait else Release(slot)
+    evaluation, pods = view.evaluations.get(holder.uid), view.pods_of(holder.uid, holder.attempt)
+    if releasable(evaluation, pods, holder, slot.index):
+        yield Release(slot)
+
+
+def _strayed(view: View, evaluation: Evaluation) -> Iterator[Action]:
+    """A run whose slot is not its own any more: somebody deleted or changed its Lease."""
+    if evaluation.phase is Phase.RUNNING and not evaluation.stopping and not view.in_its_slot(evaluation):
+        yield Stop(evaluation, Reason.INTERRUPTED)
 
 
 def _job(view: View, job: Job) -> Iterator[Action]:
-    named = view.named(job.slot, job.evaluation_uid, job.attempt)
-    if view.may_run(job) and not job.stopped and orphan(view.evaluations.get(job.evaluation_uid), job, named=named):
-        yield StopOrphan(job)
+    named, pods = view.named(job.slot, job.evaluation_uid, job.attempt), view.pods_of(job.evaluation_uid, job.attempt)
+    if not job.deleting and orphan(view.evaluations.get(job.evaluation_uid), job, pods, named=named):
+        yield DeleteJob(job)
 
 
-def _pod(view: View, pod: Pod, now: Now) -> Iterator[Action]:
+def _pod(view: View, pod: Pod) -> Iterator[Action]:
     """A pod without a Job is Kubernetes' to delete, as a rule; but not if somebody deleted the Job and left the pod behind."""
     if pod.terminal or pod.deleting or view.job(pod.evaluation_uid, pod.attempt) is not None:
         return
     evaluation = view.evaluations.get(pod.evaluation_uid)
-    named = view.named(pod.slot, pod.evaluation_uid, pod.attempt)
-    if named and evaluation is not None and not evaluation.unwanted and evaluation.attempt == pod.attempt:
-        return
-    yield DeletePod(pod)
+    if evaluation is None or evaluation.phase is not Phase.RUNNING or view.own_pod(evaluation) != pod:
+        yield DeletePod(pod)

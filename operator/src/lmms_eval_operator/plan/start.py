@@ -2,17 +2,19 @@
 
 A slot whose attempt is over goes to the next one by the very swap that takes it from the last, or is released.
 
-Claim ──▶ CreateJob ──▶ MarkRunning ──▶ StartJob one a round, each known to be done by what the API server holds
+Claim ──▶ CreateJob ──▶ MarkRunning ──▶ OpenGate one a round, each known to be done by what the API server holds
+
+Between the second and the third the Job controller makes the pod, which is written down before its gate is opened.
 """
 
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 
 from lmms_eval_core.phases import Phase, Reason
-from lmms_eval_operator.actions import Action, Claim, CreateJob, DeleteJob, LookAgain, MarkRunning, Release, StartJob
+from lmms_eval_operator.actions import Action, Claim, CreateJob, LookAgain, MarkRunning, OpenGate, PutBack, Release
 from lmms_eval_operator.clock import Now, seconds_until
-from lmms_eval_operator.derive import Verdict
-from lmms_eval_operator.objects import STATE_NEW, Evaluation
+from lmms_eval_operator.derive import Verdict, no_pod_yet, refused_pod
+from lmms_eval_operator.objects import Evaluation, Job, Pod
 from lmms_eval_operator.plan.contain import each
 from lmms_eval_operator.retry import LONGEST_SECONDS
 from lmms_eval_operator.slots import Slot
@@ -33,7 +35,17 @@ def start(view: View, now: Now) -> Iterator[Action]:
 
 
 def held_up(view: View, now: Now) -> dict[str, Verdict]:
-    """The first of the queue, by uid, where it is not others before them that they wait for."""
+    """Those of the queue, by uid, that wait for something else than others before them."""
+    return _without_pod(view) | _without_slot(view, now)
+
+
+def _without_pod(view: View) -> dict[str, Verdict]:
+    """Those that have a slot and a Job, and for long no pod: for a moment that is as it should be."""
+    starting = [(item, job) for item, job in filter(None, map(view.starting, view.slots.values())) if job.uid in view.notes]
+    return {item.uid: Verdict(Phase.QUEUED, Reason.WAITING_FOR_TURN, no_pod_yet(job)) for item, job in starting}
+
+
+def _without_slot(view: View, now: Now) -> dict[str, Verdict]:
     free = _free_slots(view)
     if free and view.refusals.pause is not None and view.refusals.paused_in(now.monotonic):
         verdict = Verdict(Phase.QUEUED, Reason.QUEUE_PAUSED, view.refusals.pause.message)
@@ -47,9 +59,8 @@ def held_up(view: View, now: Now) -> dict[str, Verdict]:
 def _blocked(view: View, now: Now) -> str:
     """What does not end in a slot, though its evaluation has ended or is gone; "" if there is no such thing."""
     pods = (pod for pod in view.pods if view.is_left_behind(pod.uid, now.monotonic))
-    jobs = (job for job in view.jobs if view.is_left_behind(job.uid, now.monotonic))
     told = (f"slot {pod.slot} is taken by pod {pod.name}, which has not ended (node {pod.node or 'none yet'})" for pod in pods)
-    return next(chain(told, (f"slot {job.slot} is taken by Job {job.name}, which has not stopped" for job in jobs)), "")
+    return next(told, "")
 
 
 def _free_slots(view: View) -> list[Slot]:
@@ -77,21 +88,27 @@ def _carry_on(view: View, slot: Slot, evaluation: Evaluation, attempt: int) -> I
 
 
 def _let_run(view: View, slot: Slot, evaluation: Evaluation) -> Iterator[Action]:
-    job = view.current_job(evaluation)
+    pod = view.own_pod(evaluation)
     here = slot.index == evaluation.slot and slot.holds(evaluation.uid, evaluation.attempt)
-    if here and job is not None and job.state == STATE_NEW and not evaluation.unwanted:
-        yield StartJob(evaluation, job)
+    if here and pod is not None and pod.gate is not None and not (pod.deleting or evaluation.stopping):
+        yield OpenGate(evaluation, pod)
 
 
 def _prepare(view: View, slot: Slot, evaluation: Evaluation, attempt: int) -> Iterator[Action]:
     job = view.job(evaluation.uid, attempt)
     if job is None:
         yield CreateJob(slot, evaluation)
-    elif job.stopped and not view.may_run(job):
-        # A former start of this attempt was given up, by hold; a Job is never started twice.
-        yield DeleteJob(job)
-    elif job.state == STATE_NEW:
-        yield MarkRunning(evaluation, job) if slot.claimed_at == evaluation.version else Claim(slot, evaluation)
+    elif job.gated and not job.deleting and (pod := _new_pod(view, job)) is not None:
+        yield MarkRunning(evaluation, job, pod) if slot.claimed_at == evaluation.version else Claim(slot, evaluation)
+    elif job.uid in view.notes and (cause := refused_pod(view.notes[job.uid].events)):
+        # Its Job goes with the slot. The next one is another Job, about which nothing has been said yet.
+        yield PutBack(slot, evaluation, cause)
+
+
+def _new_pod(view: View, job: Job) -> Pod | None:
+    """A pod of this very Job that may still run: one of them, should there be several."""
+    pods = view.pods_of(job.evaluation_uid, job.attempt)
+    return next((pod for pod in pods if pod.job_uid == job.uid and not pod.terminal and not pod.deleting), None)
 
 
 def _chosen(view: View, evaluation: Evaluation, attempt: int) -> int:
@@ -102,9 +119,8 @@ def _chosen(view: View, evaluation: Evaluation, attempt: int) -> int:
 
 def _free(view: View, slot: Slot) -> bool:
     """Whether its Lease names nobody that is not over, and nothing that names it may run: a slot is free when its GPU is."""
-    busy = any(job.slot == slot.index and view.may_run(job) for job in view.jobs)
     occupied = any(pod.slot == slot.index and not pod.terminal for pod in view.pods)
-    return slot.index < view.concurrency and (slot.register.free or view.is_over(slot)) and not busy and not occupied
+    return slot.index < view.concurrency and (slot.register.free or view.is_over(slot)) and not occupied
 
 
 def _queue(view: View, now: Now) -> Iterator[Evaluation]:

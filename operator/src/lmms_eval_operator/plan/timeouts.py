@@ -1,6 +1,6 @@
 """The user's own timers: `timeoutSeconds` over all attempts, `stallTimeoutSeconds` without progress.
 
-They stop a Job like a cancel does; the Job keeps which one it was, so that the end tells it whoever writes it.
+They end a run like a cancel does; the status says which one it was, so that the end tells it whoever writes it.
 """
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Final
 
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.run import Stage
-from lmms_eval_operator.actions import Action, EndQueued, LookAgain, StopJob
+from lmms_eval_operator.actions import Action, EndQueued, LookAgain, Stop
 from lmms_eval_operator.clock import Now, seconds_until
 from lmms_eval_operator.derive import Verdict, timed_out
 from lmms_eval_operator.objects import Evaluation
@@ -26,7 +26,7 @@ def timeouts(view: View, now: Now) -> Iterator[Action]:
         yield from _deadline(view, evaluation, now)
         yield from _stall(view, evaluation, now)
 
-    return each(end_in_time, (evaluation for evaluation in view.evaluations.begun() if not evaluation.unwanted))
+    return each(end_in_time, (evaluation for evaluation in view.evaluations.begun() if not evaluation.stopping))
 
 
 def _deadline(view: View, evaluation: Evaluation, now: Now) -> Iterator[Action]:
@@ -59,6 +59,6 @@ def _may_stall(evaluation: Evaluation) -> bool:
 
 
 def _stop(view: View, evaluation: Evaluation, timer: Reason) -> Iterator[Action]:
-    job = view.current_job(evaluation)
-    if job is not None and not job.stopped and view.may_run(job):
-        yield StopJob(evaluation, job, timer)
+    pod = view.own_pod(evaluation)
+    if pod is not None and not pod.terminal:
+        yield Stop(evaluation, timer)
