@@ -40,6 +40,8 @@ PROBES: Final = (
 )
 # The API server looks for the beginning of each page among all objects: many small ones cost it more.
 PAGE: Final = 500
+# A request that was given up ends its TLS connection politely, which takes a round trip that aiohttp does not wait for.
+ENDING_SECONDS: Final = 0.25
 # For `gc.set_threshold` of who reads lists. A page of JSON is tens of thousands of containers: at the default of 700, collecting
 # garbage was half the time of a list.
 GARBAGE_THRESHOLD: Final = 50_000
@@ -91,6 +93,7 @@ class Transport:
         self._namespace = namespace
         self._timeout = aiohttp.ClientTimeout(total=request_seconds)
         self._heard_date = heard_date
+        self._broke_off = False
 
     @property
     def namespace(self) -> str:
@@ -200,7 +203,7 @@ class Transport:
         await self._api.close()
         await self._streams.close()
         # What was aborted is closed in the next round of the loop, which may be about to end.
-        await asyncio.sleep(0)
+        await asyncio.sleep(ENDING_SECONDS if self._broke_off else 0)
 
     def _url(self, resource: Resource, *path: str, **query: str) -> str:
         root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
@@ -242,7 +245,11 @@ class Transport:
                     yield response
                 finally:
                     _cut(response)
+        except (asyncio.CancelledError, GeneratorExit):
+            self._broke_off = True
+            raise
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
+            self._broke_off = True
             raise errors.Unavailable(f"no answer from the API server: {_cause(error)}") from error
 
 
