@@ -54,7 +54,7 @@ def path_parameters(operation: APIOperation[Any, Any, Any, Any]) -> st.SearchStr
     lasting = operation.path.endswith(("/events", "/logs"))
     known = st.sampled_from(["ended"] if lasting else ["ended", "queued"])
     strange = st.text(min_size=1, max_size=70).filter(lambda text: "/" not in text and text.strip(".") and text != "queued")
-    parts = {"job_id": known | known | strange, "task": st.just("mme") | strange}
+    parts = {"job_id": known | known | strange, "task": st.just("mme") | strange, "path": st.just("work/a.csv") | strange}
     return st.fixed_dictionaries({name: parts[name] for name in parts if f"{{{name}}}" in operation.path})
 
 

@@ -61,8 +61,12 @@ def integration(preparation: Preparation) -> Stages:
         return [[part("integration")]]
     # Each test has a namespace of its own, and only tests of the chart touch what is the cluster's. The sweep mostly waits.
     sweep = "tests/operator/test_operator_crash_sweep.py"
-    # How soon a leader hands over, how many requests pass: measured when nothing else computes.
-    measuring = ("tests/operator/test_operator_replicas.py", "tests/api/test_abuse_life.py")
+    # How soon a leader hands over, how many requests pass, how soon a probe is answered: measured when nothing else computes.
+    measuring = (
+        "tests/operator/test_operator_replicas.py",
+        "tests/api/test_abuse_life.py",
+        "tests/api/test_hostile_files.py",
+    )
     folders = ("tests/api", "tests/client", "tests/operator", "tests/core")
     apart = [f"--ignore={file}" for file in (sweep, *measuring)]
     together = [
