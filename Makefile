@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MEMBERS := core/src operator/src api/src evaluator-image/src reporter/src client/src
-TOOLS := hack/cluster hack/images hack/test hack/bench hack/chaos hack/demo.py hack/deployment.py hack/upstream.py examples/training_loop.py
+TOOLS := hack/cluster hack/images hack/test hack/bench hack/chaos hack/demo.py hack/deployment.py hack/markdown_lines.py hack/upstream.py examples/training_loop.py
 
 .PHONY: help setup demo down test chaos check generate verify image bench clean
 
@@ -25,12 +25,13 @@ test: setup ## Tests by TIER (unit, integration, harness, system; all), with ARG
 chaos: setup ## Kills everything for MINUTES (30) under a stream of evaluations, from SEED; a table of what broke
 	@PYTHONPATH=hack:hack/cluster $(BIN)/python -m chaos --seed "$(SEED)" --minutes $(or $(MINUTES),30)
 
-check: setup ## Format, lint, types, import rules, generated files
+check: setup ## Format, lint, types, import rules, lines of Markdown, generated files
 	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy $(MEMBERS)
 	@for tool in $(TOOLS); do $(BIN)/mypy $$tool || exit 1; done
 	@broken=$$($(BIN)/lint-imports --no-cache) || { echo "$$broken"; exit 1; }
+	@$(BIN)/python hack/markdown_lines.py
 	@$(MAKE) --no-print-directory verify
 
 generate: setup ## Writes the CRD and the list of status owners from core
