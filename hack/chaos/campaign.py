@@ -15,7 +15,7 @@ from lmms_eval_cluster.cli import choose
 from lmms_eval_cluster.local import Local
 from lmms_eval_cluster.settings import cluster_from
 
-from chaos import table
+from chaos import cluster_faults, table
 from chaos.aftermath import await_rest
 from chaos.ledger import Ledger
 from chaos.misfortune import Misfortune
@@ -43,15 +43,22 @@ def run(campaign: Campaign, kubectl: Kubectl, images: dict[str, str]) -> Result:
     state = state_of_the_cluster()
     release = Deployment(kubectl, NAMESPACE)
     release.uninstall()
+    lift_rules(kubectl)
     release.install(values(images))
     try:
         outcome = endure(campaign, release, state)
     finally:
         # Whatever happened: those who come next need a whole cluster.
         deployment.program("cluster", "up")
+        lift_rules(kubectl)
     if outcome.good:
         release.uninstall()
     return outcome
+
+
+def lift_rules(kubectl: Kubectl) -> None:
+    """Takes away the policies of faults that nobody has ended."""
+    kubectl("delete", ",".join(cluster_faults.KINDS), "--selector", cluster_faults.LABEL)
 
 
 def prepare() -> dict[str, str]:

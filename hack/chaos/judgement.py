@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from chaos.ledger import Entry
-from chaos.witness import Run, State
+from chaos.ledger import Entry, Refusal
+from chaos.witness import Bound, Run, State
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
 
@@ -18,6 +18,7 @@ class Case(NamedTuple):
     history: Sequence[State]
     runs: Sequence[Run]
     item: Object | None
+    bound: Sequence[Bound] = ()
 
     @property
     def status(self) -> Object:
@@ -47,7 +48,8 @@ class Case(NamedTuple):
 
 def breaches(case: Case) -> Iterator[str]:
     """What is wrong about it, if anything is."""
-    rules = [ended_stays_ended, attempts_are_counted, only_what_may_pass_is_tried_again, hold_is_kept]
+    rules = [ended_stays_ended, attempts_are_counted, one_pod_of_an_attempt_has_a_node, only_what_may_pass_is_tried_again]
+    rules += [hold_is_kept, poison_is_refused]
     if case.phase in TERMINAL:
         rules += [failures_have_a_cause, completed_has_scores, failed_says_why, cancelled_was_asked_for, cancel_is_honoured]
     for rule in rules:
@@ -62,15 +64,19 @@ def ended_stays_ended(case: Case) -> Iterator[str]:
 
 
 def attempts_are_counted(case: Case) -> Iterator[str]:
-    """Never more attempts than allowed, by its own count and by the kubelet's; never two pods for one."""
+    """Never more attempts than allowed, by its own count and by the kubelet's."""
     highest = max(
         [case.status.get("attempt", 0), *(state.attempt for state in case.history), *(run.attempt for run in case.runs)]
     )
     if highest > case.allowed:
         yield f"had {highest} attempts, and {case.allowed} were allowed"
-    numbers = [run.attempt for run in case.runs if run.ran]
+
+
+def one_pod_of_an_attempt_has_a_node(case: Case) -> Iterator[str]:
+    """However many pods an attempt has, and whoever made them, the gate of one is opened."""
+    numbers = [bound.attempt for bound in case.bound]
     if len(set(numbers)) < len(numbers):
-        yield f"ran twice in one attempt: {[run.pod for run in case.runs]}"
+        yield f"had two pods with a node in one attempt: {sorted(bound.pod for bound in case.bound)}"
 
 
 def only_what_may_pass_is_tried_again(case: Case) -> Iterator[str]:
@@ -84,6 +90,21 @@ def hold_is_kept(case: Case) -> Iterator[str]:
     """Nothing starts while it is on hold."""
     if case.entry.started_on_hold:
         yield "started while it was on hold"
+
+
+def poison_is_refused(case: Case) -> Iterator[str]:
+    """What admission has to refuse is not there to be run."""
+    if words := case.entry.submission.kind.refused:
+        yield f"was accepted, and admission had to say that it {words}"
+
+
+def refusal_breaches(refusal: Refusal) -> Iterator[str]:
+    """What is wrong about what admission said."""
+    words = refusal.submission.kind.refused
+    if not words:
+        yield f"was refused, and nothing is wrong with it: {refusal.sentence}"
+    elif words not in refusal.sentence:
+        yield f"was refused without the words {words!r}: {refusal.sentence}"
 
 
 def failures_have_a_cause(case: Case) -> Iterator[str]:

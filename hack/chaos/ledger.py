@@ -33,11 +33,19 @@ class Entry:
     """How often something that its attempts need was killed or deleted."""
 
 
+class Refusal(NamedTuple):
+    """What admission said to a submission that it did not take."""
+
+    submission: Submission
+    sentence: str
+
+
 @dataclass
 class Ledger:
-    """All evaluations by name, and how often each thing was done."""
+    """All evaluations by name, what was refused, and how often each thing was done."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -45,6 +53,11 @@ class Ledger:
         """One more evaluation was accepted."""
         with self._lock:
             self.entries[entry.submission.name] = entry
+
+    def refuse(self, refusal: Refusal) -> None:
+        """An evaluation was not accepted."""
+        with self._lock:
+            self.refused.append(refusal)
 
     def hit(self, name: str) -> None:
         """Something that an attempt of this evaluation needs is about to be killed."""

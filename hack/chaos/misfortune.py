@@ -1,7 +1,7 @@
-"""What goes wrong: processes are killed or frozen, outages come and pass, pods and Jobs are deleted. Drawn from a seed.
+"""What goes wrong: processes are killed or frozen, outages and policies come and pass, pods and Jobs are deleted or made.
 
-Everything is killed by process id, whatever its supervisors believe, and nobody says goodbye. The rate is bounded, so that
-the system can get on with its work between two blows.
+Drawn from a seed. Everything is killed by process id, whatever its supervisors believe, and nobody says goodbye. The
+rate is bounded, so that the system can get on with its work between two blows.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import deployment
 from deployment import CommandFailed, Deployment
 
+from chaos import cluster_faults
 from chaos.containers import Container, containers, send
 from chaos.ledger import Ledger
 from chaos.people import Say
@@ -38,11 +39,19 @@ WEIGHTS: Final = {
     "delete job": 1,
     "kubelet outage": 2,
     "API server outage": 2,
+    "refuse jobs": 1,
+    "refuse pods": 1,
+    "limit jobs": 1,
+    "inject container": 2,
+    "add pod": 1,
 }
 COMPONENTS: Final = {"kubelet outage": "kubelet", "API server outage": "kube-apiserver"}
 OPERATOR: Final = "app.kubernetes.io/component=operator"
 # Of the blows at operators, those with a higher pick meet all replicas.
 ALL_REPLICAS: Final = 0.7
+# Longer than outages: a Job is offered once in a few seconds, and all that has waited for it is to go on afterwards.
+RULES_LAST: Final = 2
+LAST_SECONDS: Final = 60.0
 # Beyond so many restarts the kubelet makes a container wait for minutes; a new pod has none behind it.
 RESTARTS: Final = 2
 
@@ -65,6 +74,10 @@ def blows(seed: int) -> Iterator[Blow]:
         yield Blow(after, verb, random.random(), random.uniform(1, 8))
 
 
+class NotYet(Exception):
+    """The API server is away; it has to be asked again."""
+
+
 class Misfortune:
     """All that goes wrong, as one thread."""
 
@@ -81,14 +94,22 @@ class Misfortune:
             waited = time.monotonic() - since - blow.after
             if waited >= 0 and (self._strike(blow) or waited >= AIM_SECONDS):
                 blow, since = next(self._blows), time.monotonic()
+        deployment.wait_until(self._all_passed, seconds=LAST_SECONDS, what="the end of what passes by itself")
+
+    def _all_passed(self) -> bool:
         self._pass(float("inf"))
+        return not self._passing
 
     def _pass(self, now: float) -> None:
-        """Ends what has lasted long enough."""
+        """Ends what has lasted long enough; what the API server is needed for, once that is there."""
         for moment in [moment for moment in self._passing if moment[0] <= now]:
             self._passing.remove(moment)
-            moment[2]()
-            self._say(f"end of {moment[1]}")
+            try:
+                moment[2]()
+            except NotYet:
+                self._passing.append(moment)
+            else:
+                self._say(f"end of {moment[1]}")
 
     def _strike(self, blow: Blow) -> bool:
         """Whether it met anybody."""
@@ -104,6 +125,10 @@ class Misfortune:
                 self._delete(kind, blow)
             case [*_, "outage"]:
                 self._outage(blow)
+            case ["add", "pod"]:
+                self._add_pod(blow)
+            case _:
+                self._impose(blow)
         return self._ledger.done[blow.verb] > before
 
     def _kill_operator(self, blow: Blow) -> None:
@@ -151,6 +176,31 @@ class Misfortune:
             deployment.program("cluster", "stop", component)
             self._later(blow.seconds, blow.verb, functools.partial(deployment.program, "cluster", "start", component))
             self._done(blow, f"for {blow.seconds:.0f} s")
+
+    def _add_pod(self, blow: Blow) -> None:
+        """A second pod for the Job of an evaluation that runs: it begins behind the gate, and nobody may open that."""
+        for victim in chosen(self._containers(names.EVALUATOR_CONTAINER), blow.pick):
+            answer = self._release.kubectl.run(*self._scope, "get", "job", victim.pod.rpartition("-")[0], "-o", "json")
+            if answer.returncode == 0 and self._give("create", [cluster_faults.second_pod(json.loads(answer.stdout))]):
+                self._done(blow, victim.pod)
+
+    def _impose(self, blow: Blow) -> None:
+        """A rule of the cluster, for a while; a second one of its kind while the first lasts is none."""
+        items = cluster_faults.PASSING[blow.verb](self._release.namespace)
+        in_force = any(what == blow.verb for _, what, _ in self._passing)
+        if not in_force and self._give("apply", items):
+            self._later(blow.seconds * RULES_LAST, blow.verb, functools.partial(self._lift, items))
+            self._done(blow, f"for {blow.seconds * RULES_LAST:.0f} s")
+
+    def _lift(self, items: list[cluster_faults.Object]) -> None:
+        """Raises NotYet."""
+        if not self._give("delete", items, "--ignore-not-found", "--wait=false"):
+            raise NotYet
+
+    def _give(self, verb: str, items: list[cluster_faults.Object], *options: str) -> bool:
+        """Whether the API server was there to take these objects."""
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+        return self._release.kubectl.run(*self._scope, verb, "-f", "-", *options, stdin=text).returncode == 0
 
     def _containers(self, name: str) -> list[Container]:
         return containers(self._state, self._release.namespace, name)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from deployment import CommandFailed, Deployment
 
-from chaos.ledger import Answer, Entry, Ledger
+from chaos.ledger import Answer, Entry, Ledger, Refusal
 from chaos.submissions import submissions
 from chaos.witness import Witness
 from lmms_eval_core import names
@@ -28,6 +28,12 @@ TICK: Final = 0.3
 WISHES: Final = {"cancel": 4, "hold": 3, "priority": 3, "delete": 2}
 # So long does anything stay on hold.
 HOLD_SECONDS: Final = 15.0
+# How schema and policies refuse. An API server that has just started also says "Forbidden", until it knows its policies.
+FOR_GOOD: Final = (" denied request: ", " is invalid: ")
+
+
+class Refused(Exception):
+    """Admission does not take it, now or later; its sentence is the message."""
 
 
 class Wish(NamedTuple):
@@ -78,7 +84,12 @@ class People:
         if len(self._open()) >= OPEN:
             return
         submission = next(self._submissions)
-        item = self._ask("create", "-f", "-", stdin=submission.manifest)
+        try:
+            item = self._ask("create", "-f", "-", stdin=submission.manifest)
+        except Refused as refused:
+            self._ledger.refuse(Refusal(submission, str(refused)))
+            self._say(f"submit {submission.name}, which is refused")
+            return
         if item is None:
             item = self._ask("get", names.SINGULAR, submission.name)
         assert item is not None, f"{submission.name} was created, and is not there"
@@ -145,7 +156,7 @@ class People:
     def _ask(self, *arguments: str, stdin: Object | None = None) -> Object | None:
         """The object that the API server answers with; None if it is gone, or was there already.
 
-        Raises CommandFailed where it never answers.
+        Raises Refused for what admission does not take, and CommandFailed where it never answers.
         """
         given = None if stdin is None else json.dumps(stdin)
         command = ["--namespace", self._release.namespace, "--request-timeout=10s", *arguments]
@@ -157,6 +168,8 @@ class People:
                 return dict(json.loads(done.stdout)) if done.stdout.startswith("{") else None
             if "(NotFound)" in done.stderr or "(AlreadyExists)" in done.stderr:
                 return None
+            if any(words in done.stderr for words in FOR_GOOD):
+                raise Refused(done.stderr.strip())
             if time.monotonic() >= deadline:
                 raise CommandFailed(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
             time.sleep(TICK)

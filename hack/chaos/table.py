@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chaos.aftermath import Aftermath
-from chaos.judgement import Case, breaches
+from chaos.judgement import Case, breaches, refusal_breaches
 from chaos.ledger import Ledger
 from chaos.overlaps import by_the_kubelet, by_the_locks
 from chaos.witness import Witness
@@ -17,6 +17,7 @@ class Result(NamedTuple):
     """Sentences for each breach of a promise; counts of everything else."""
 
     submitted: int
+    refused: int
     ends: Counter[str]
     attempts: int
     unseen: int
@@ -36,8 +37,10 @@ def result(ledger: Ledger, witness: Witness, after: Aftermath, *, slots: int) ->
     cases = [case for case in cases_of(ledger, witness, after)]
     overlapping = [*by_the_kubelet(witness.runs.values(), slots=slots), *by_the_locks(after.journal)]
     wrong = [f"{name(case)} {breach}" for case in cases for breach in breaches(case)]
+    wrong += [f"{refusal.submission.name} {breach}" for refusal in ledger.refused for breach in refusal_breaches(refusal)]
     return Result(
-        submitted=len(cases),
+        submitted=len(cases) + len(ledger.refused),
+        refused=len(ledger.refused),
         ends=Counter(end(case) for case in cases),
         attempts=sum(run.ran for run in witness.runs.values()),
         unseen=sum(not run.end for run in witness.runs.values()),
@@ -56,6 +59,7 @@ def cases_of(ledger: Ledger, witness: Witness, after: Aftermath) -> list[Case]:
             witness.states.get(entry.uid, []),
             [run for run in witness.runs.values() if run.uid == entry.uid],
             after.evaluations.get(entry.uid),
+            [bound for bound in witness.bound if bound.uid == entry.uid],
         )
         for entry in ledger.entries.values()
     ]
@@ -78,7 +82,8 @@ def show(result: Result) -> None:
     ended = ", ".join(f"{count} {what}" for what, count in sorted(result.ends.items()) if what != "lost")
     done = ", ".join(f"{what} {count}" for what, count in sorted(result.done.items()))
     print(f"\n{'submitted':14} {result.submitted:5}  {result.attempts} attempts ran; of {result.unseen} pods nobody saw the end")
-    print(f"{'ended':14} {result.submitted - len(result.lost):5}  {ended}")
+    print(f"{'refused':14} {result.refused:5}  poison pills that admission did not take")
+    print(f"{'ended':14} {result.submitted - result.refused - len(result.lost):5}  {ended}")
     for title, found in (("lost", result.lost), ("overlapping", result.overlapping), ("wrong state", result.wrong)):
         print(f"{title:14} {len(found):5}")
         for sentence in found:

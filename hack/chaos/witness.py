@@ -44,12 +44,22 @@ class Run(NamedTuple):
     ran: bool = False
 
 
+class Bound(NamedTuple):
+    """A pod that was given a node, whether it has run or not."""
+
+    uid: str
+    """Its evaluation's."""
+    attempt: int
+    pod: str
+
+
 class Witness:
     """Sees until `stop`."""
 
     def __init__(self, release: Deployment) -> None:
         self.states: dict[str, list[State]] = {}
         self.runs: dict[str, Run] = {}
+        self.bound: set[Bound] = set()
         self._watches = [
             Watch(release, names.PLURAL, self._evaluation),
             Watch(release, "pods", self._pod, selector=names.LABEL_EVALUATION),
@@ -70,6 +80,8 @@ class Witness:
     def _pod(self, event: str, item: Object) -> None:
         if run := run_of(item, self.runs.get(item["metadata"]["uid"])):
             self.runs[item["metadata"]["uid"]] = run
+        if bound := bound_of(item):
+            self.bound.add(bound)
 
 
 def run_of(pod: Object, before: Run | None) -> Run | None:
@@ -89,6 +101,14 @@ def run_of(pod: Object, before: Run | None) -> Run | None:
         end=max(ends) if ends and all(ends) else "",
         ran=started or (before is not None and before.ran),
     )
+
+
+def bound_of(pod: Object) -> Bound | None:
+    """The pod, if it has a node."""
+    metadata, labels = pod["metadata"], pod["metadata"]["labels"]
+    if not pod["spec"].get("nodeName"):
+        return None
+    return Bound(labels[names.LABEL_EVALUATION_UID], int(labels[names.LABEL_ATTEMPT]), metadata["name"])
 
 
 class Watch:

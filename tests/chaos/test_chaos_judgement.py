@@ -1,13 +1,18 @@
 """The judge of chaos sees what it is there to see: a table of evaluations gone wrong, and of those that only look so."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from chaos.judgement import Case, breaches
-from chaos.ledger import Answer, Entry
+from chaos import table
+from chaos.aftermath import Aftermath
+from chaos.judgement import Case, breaches, refusal_breaches
+from chaos.ledger import Answer, Entry, Ledger, Refusal
 from chaos.overlaps import by_the_kubelet, by_the_locks
 from chaos.submissions import KINDS, Submission, submissions
-from chaos.witness import Run, State
+from chaos.witness import Bound, Run, State, bound_of
+
+from lmms_eval_core import names
 
 KIND = {kind.name: kind for _, kind in KINDS}
 
@@ -44,9 +49,9 @@ def cancelled(number: int) -> dict[str, Any]:
 def case(
     status: dict[str, Any] | None, *, kind: str = "good", retries: int = 2, history: list[State] | None = None, **done: Any
 ) -> Case:
-    runs = done.pop("runs", [])
+    runs, bound = done.pop("runs", []), done.pop("bound", [])
     entry = Entry(Submission("e", KIND[kind], retries, {}), "uid-e", **done)
-    return Case(entry, history or [], runs, None if status is None else {"status": status})
+    return Case(entry, history or [], runs, None if status is None else {"status": status}, bound)
 
 
 GOOD = attempt(1, "Succeeded")
@@ -68,6 +73,9 @@ SECOND = attempt(2, "Succeeded")
         case(completed(GOOD), cancelled=Answer("Running", 1)),
         case(completed(GOOD), cancelled=Answer("Completed", 1)),
         case(None, deleted=True),
+        case(completed(GOOD), history=[State("Queued", "JobRefused", 0), State("Completed", "Succeeded", 1)]),
+        case(failed(attempt(1, "InvalidSpec")), kind="crowd"),
+        case(completed(attempt(1, "PodDeleted"), SECOND), hits=1, bound=[Bound("uid-e", 1, "e-1"), Bound("uid-e", 2, "e-2")]),
     ],
 )
 def test_what_is_right(right: Case) -> None:
@@ -91,7 +99,9 @@ def test_what_is_right(right: Case) -> None:
         (case(completed(GOOD), cancelled=Answer("Queued", 0)), "had attempt 1"),
         (case(failed(attempt(1, "Interrupted")), cancelled=Answer("Running", 1), retries=0, hits=1), "was cancelled, and failed"),
         (case(completed(GOOD), started_on_hold=True), "on hold"),
-        (case(completed(GOOD), runs=[run("e", 1, 2), run("e", 3, 4, pod="other")]), "twice in one attempt"),
+        (case(completed(GOOD), bound=[Bound("uid-e", 1, "e-1"), Bound("uid-e", 1, "e-second")]), "two pods with a node"),
+        (case(failed(attempt(1, "InvalidSpec"))), "its kind fails as Succeeded"),
+        (case(completed(GOOD), kind="huge"), "had to say that it is too large"),
         (case(completed(GOOD), runs=[run("e", 1, 2, attempt=4)]), "had 4 attempts"),
         (case(completed(GOOD), history=[State("Failed", "x", 1), State("Completed", "y", 1)]), "went on after its end"),
     ],
@@ -102,10 +112,44 @@ def test_what_is_wrong(wrong: Case, words: str) -> None:
 
 @pytest.mark.parametrize(
     "lost",
-    [case(None), case({"phase": "Running", "reason": "Starting"}), case({"phase": "Queued"}), case(cancelled(0), deleted=True)],
+    [
+        case(None),
+        case({"phase": "Running", "reason": "Starting"}),
+        case({"phase": "Queued"}),
+        case({"phase": "Queued", "reason": "JobRefused"}),
+        case(cancelled(0), deleted=True),
+    ],
 )
 def test_what_is_lost(lost: Case) -> None:
     assert lost.lost
+
+
+def test_what_is_refused_is_judged_by_its_sentence() -> None:
+    huge, good = (Submission(kind, KIND[kind], 0, {}) for kind in ("huge", "good"))
+    assert list(refusal_breaches(Refusal(huge, "denied request: modelArgs.tensor_parallel_size is too large"))) == []
+    (without,) = refusal_breaches(Refusal(huge, "denied request: no"))
+    assert "without the words 'is too large': denied request: no" in without
+    (sound,) = refusal_breaches(Refusal(good, "denied request: no"))
+    assert "nothing is wrong with it" in sound
+
+
+def test_what_is_refused_is_counted_as_that_and_is_not_lost() -> None:
+    ledger = Ledger()
+    ledger.refuse(Refusal(Submission("huge", KIND["huge"], 0, {}), "modelArgs.x is too large"))
+    ledger.refuse(Refusal(Submission("good", KIND["good"], 0, {}), "no"))
+    seen = SimpleNamespace(states={}, runs={}, bound=set())
+    found = table.result(ledger, seen, Aftermath({}, [], "", []), slots=1)
+    assert (found.submitted, found.refused, found.lost) == (2, 2, [])
+    assert found.wrong == ["good was refused, and nothing is wrong with it: no"] and not found.good
+    table.show(found)
+
+
+def test_a_pod_behind_its_gate_has_no_node() -> None:
+    labels = {names.LABEL_EVALUATION_UID: "uid-e", names.LABEL_ATTEMPT: "2"}
+    pod: dict[str, Any] = {"metadata": {"name": "e-2", "labels": labels}, "spec": {}}
+    assert bound_of(pod) is None
+    pod["spec"]["nodeName"] = "n"
+    assert bound_of(pod) == Bound("uid-e", 2, "e-2")
 
 
 def test_overlaps_by_the_kubelet() -> None:
