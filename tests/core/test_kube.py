@@ -95,7 +95,10 @@ async def test_a_lease_is_taken_once(client: Transport) -> None:
     with pytest.raises(errors.Conflict):
         await lease.swap(client, second, "b/1")
     assert (await lease.read(client, "slot", {})).holder == "a/1"
-    assert (await lease.swap(client, held, "")).free
+    again = await lease.swap(client, held, "a/1")
+    with pytest.raises(errors.Conflict):
+        await lease.swap(client, held, "")
+    assert (await lease.swap(client, again, "")).free
 
 
 class Names:

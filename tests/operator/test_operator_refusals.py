@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from operator_model import Client, Cluster, Operator, live, submit
+from operator_model import Client, Cluster, Operator, live, start, submit
 from operator_objects import moment, queued, running, slot, working, world
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
-from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object, Resource
+from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS, Object, Resource
 from lmms_eval_core.schema import read_moment
 from lmms_eval_operator.actions import Claim, LookAgain, Report
 from lmms_eval_operator.plan import plan
@@ -170,6 +170,49 @@ def test_a_webhook_that_is_away_is_the_trouble_of_one_action_and_is_told() -> No
     operator.reconciler.executor._client = Client(cluster)
     live(cluster, operator, 4, seconds=11)
     assert status(cluster, "odd")["phase"] == "Completed"
+
+
+def test_an_operator_that_gave_a_slot_back_hands_it_to_nobody_once_another_one_has_claimed_it_again() -> None:
+    cluster = Cluster(refuses=refusing(POLICY))
+    submit(cluster, "a", priority=1)
+    first = Operator(cluster, 1)
+    first.deliver(len(cluster.log))
+    while status(cluster, "a")["reason"] != "JobRefused":
+        first.step()
+    submit(cluster, "b", priority=2)
+    first.deliver(len(cluster.log))
+    cluster.refuses = lambda job: None
+    cluster.now += 11
+    second = Operator(cluster, 1)
+    for _ in range(2):
+        start(cluster, second)
+    assert status(cluster, "a")["phase"] == "Running"
+    # It has slept, and knows nothing of what the other one did.
+    for _ in range(40):
+        first.step()
+    assert cluster.get(LEASES, names.slot_lease_name(0))["spec"]["holderIdentity"].startswith("a/")
+    assert status(cluster, "b")["phase"] == "Queued"
+
+
+class LeasesNotFreed(Client):
+    """A webhook that is away lets no slot be freed."""
+
+    async def json_patch(self, resource: Resource, name: str, patch: Any, *, subresource: str = "") -> Object:
+        if resource is LEASES and any(change.get("value") == "" for change in patch):
+            raise AWAY
+        return await super().json_patch(resource, name, patch, subresource=subresource)
+
+
+def test_one_whose_slot_could_not_be_freed_is_started_again_when_its_wait_is_over() -> None:
+    cluster = Cluster(refuses=refusing(POLICY))
+    submit(cluster, "a")
+    operator = Operator(cluster, 1)
+    operator.reconciler.executor._client = LeasesNotFreed(cluster)
+    live(cluster, operator, 2, seconds=1)
+    assert status(cluster, "a")["reason"] == "JobRefused"
+    cluster.refuses = lambda job: None
+    live(cluster, operator, 3, seconds=11)
+    assert status(cluster, "a")["phase"] == "Completed"
 
 
 def test_what_does_not_end_in_a_slot_is_named_to_the_first_in_the_queue() -> None:

@@ -104,6 +104,9 @@ class Cluster:
     def patch(self, resource: Resource, name: str, patch: Patch) -> Object:
         before = self.get(resource, name)
         after = apply_patch(before, patch)
+        if after == self.get(resource, name):
+            # The API server, too, writes nothing then, and the version stays.
+            return after
         if resource is EVALUATIONS and not may_follow(Phase(before["status"]["phase"]), Phase(after["status"]["phase"])):
             raise AssertionError(f"{name}: {before['status']} became {after['status']}")
         if resource is EVALUATIONS and (wrong := next(STATUS.iter_errors(after["status"]), None)):

@@ -104,7 +104,7 @@ class Elector:
         """Writes the record; whether that succeeded."""
         sent_at = self._clock()
         try:
-            record = await self._bounded(lease.write(client, self._known.record, "/spec", self._spec()))
+            record = await self._bounded(lease.write(client, self._known.record, {"/spec": self._spec()}))
         except errors.Conflict:
             # Another was faster, or a person changed a label, or our last write was done though we were not told.
             await self._look(client)

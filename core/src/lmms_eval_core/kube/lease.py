@@ -3,6 +3,7 @@
 Leader election is another use of Leases and lives in the operator.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lmms_eval_core.kube import errors
@@ -15,6 +16,8 @@ class Register(NamedTuple):
     name: str
     holder: str
     resource_version: str
+    transitions: int = 0
+    """How often it was swapped."""
 
     @property
     def free(self) -> bool:
@@ -24,8 +27,10 @@ class Register(NamedTuple):
 
 def parse(lease: Object) -> Register:
     """The register in a Lease object."""
-    metadata = lease["metadata"]
-    return Register(metadata["name"], lease.get("spec", {}).get("holderIdentity") or "", metadata["resourceVersion"])
+    metadata, spec = lease["metadata"], lease.get("spec", {})
+    return Register(
+        metadata["name"], spec.get("holderIdentity") or "", metadata["resourceVersion"], spec.get("leaseTransitions") or 0
+    )
 
 
 async def read(client: KubeClient, name: str, labels: dict[str, str]) -> Register:
@@ -42,11 +47,16 @@ async def read(client: KubeClient, name: str, labels: dict[str, str]) -> Registe
 
 
 async def swap(client: KubeClient, register: Register, holder: str) -> Register:
-    """Writes `holder` ("" frees it); errors.Conflict if the register changed since it was read."""
-    return await write(client, register, "/spec/holderIdentity", holder)
+    """Writes `holder` ("" frees it); errors.Conflict if the register changed since it was read.
+
+    It has another version afterwards, if the holder is the same, too: the API server writes nothing where nothing changes, and
+    whoever has read the register before must not be able to swap it any more.
+    """
+    return await write(client, register, {"/spec/holderIdentity": holder, "/spec/leaseTransitions": register.transitions + 1})
 
 
-async def write(client: KubeClient, register: Register, path: str, value: Any) -> Register:
-    """Writes what stands at `path` of the Lease; errors.Conflict if that changed since it was read."""
+async def write(client: KubeClient, register: Register, values: Mapping[str, Any]) -> Register:
+    """Writes values by their paths in the Lease; errors.Conflict if that changed since it was read."""
     test = {"op": "test", "path": "/metadata/resourceVersion", "value": register.resource_version}
-    return parse(await client.json_patch(LEASES, register.name, [test, {"op": "add", "path": path, "value": value}]))
+    changes = [{"op": "add", "path": path, "value": value} for path, value in values.items()]
+    return parse(await client.json_patch(LEASES, register.name, [test, *changes]))
