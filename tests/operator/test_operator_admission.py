@@ -144,7 +144,12 @@ async def test_one_whose_pod_exceeds_a_quota_lets_the_next_one_go(place: Namespa
     status = await place.status("big")
     assert (status["phase"], status["reason"]) == ("Queued", "JobRefused")
     assert "the cluster refused the pod" in status["message"] and f"exceeded quota: {name}" in status["message"]
-    assert "attempt" not in status and await place.jobs("big") == []
+    assert "attempt" not in status
+
+    async def its_job_is_gone() -> bool:
+        return await place.jobs("big") == []
+
+    await until(operator, its_job_is_gone)
     await asyncio.to_thread(kubectl, "-n", place.client.namespace, "delete", "resourcequota", name)
     await place.edit("small", cancel=True)
 
