@@ -18,7 +18,12 @@ from lmms_eval_runner.remote_code import ENV_TRUSTED
 LIBRARIES = {
     "transformers/__init__.py": "",
     "transformers/dynamic_module_utils.py": """
-def get_cached_module_file(repository, module_file, **more): return "cached"
+def get_cached_module_file(repository, module_file, **more):
+    if module_file == "custom_generate/generate.py" and repository != "own/generate": raise OSError("it has none")
+    return "cached"
+def load_custom_generate(repository):
+    get_cached_module_file(repository, module_file="custom_generate/generate.py")
+    return get_class_in_module("generate", "own.generate")
 def get_class_in_module(class_name, module_path, **more): return "class"
 def get_class_from_dynamic_module(reference, repository): return get_cached_module_file(repository, "own.py", token=None)
 """,
@@ -112,6 +117,12 @@ def test_where_it_is_permitted_nothing_is_changed(libraries: Path, script: str, 
 def test_what_is_no_code_is_let_through(libraries: Path) -> None:
     script = "from transformers.integrations.hub_kernels import load_and_register_kernel as load; print(load('sdpa'))"
     assert python(libraries, f"{BEGIN}\n{script}") == "loaded"
+
+
+def test_a_look_for_a_models_own_generate_is_no_code_until_there_is_one(libraries: Path) -> None:
+    load = "from transformers.dynamic_module_utils import load_custom_generate as load"
+    assert python(libraries, f"{BEGIN}\n{load}; load('org/model')").endswith("OSError: it has none")
+    assert python(libraries, f"{BEGIN}\n{load}; load('own/generate')").endswith("__main__ wanted to run generate of own.generate")
 
 
 @pytest.mark.parametrize(("trusted", "expected"), [("0", "[False, False, False, False]"), ("1", "[True, True, True, True]")])

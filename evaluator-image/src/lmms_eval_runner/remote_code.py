@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ENV_TRUSTED = "LMMS_EVAL_RUN_TRUST_REMOTE_CODE"
 # Between an adapter and what it asks for.
 _LIBRARIES = ("diffusers", "functools", "importlib", "kernels", "lmms_eval_runner", "transformers")
+_OWN_GENERATE = "custom_generate/generate.py"
 _MAX_NAME = 300
 
 
@@ -37,8 +38,9 @@ def guard() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-def _file(repository: object, file: object = "", *args: object, **kwargs: object) -> str:
-    return f"{file} of {repository}"
+def _file(repository: object = "", module_file: object = "", *args: object, **kwargs: object) -> str:
+    """transformers looks for a `generate` of its own in every model; where there is one, it asks for it as a class."""
+    return "" if module_file == _OWN_GENERATE else f"{module_file} of {repository}"
 
 
 def _class(name: object, module: object, *args: object, **kwargs: object) -> str:
