@@ -9,8 +9,7 @@ import pytest
 from deployment import Kubectl
 from operator_cluster import Namespace, until
 
-from lmms_eval_core.kube import errors
-from lmms_eval_core.kube.client import JOBS, Object
+from lmms_eval_core.kube.client import Object
 
 pytestmark = pytest.mark.integration
 
@@ -72,23 +71,9 @@ def applied(kubectl: Kubectl) -> Iterator[Any]:
         kubectl("-n", namespace, "delete", item["kind"], item["metadata"]["name"], "--ignore-not-found", "--wait=false")
 
 
-async def in_force(place: Namespace) -> None:
-    """Waits until a Job is refused."""
-    container = {"name": "a", "image": "a"}
-    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
-    body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "odd"}, "spec": {"suspend": True, "template": template}}
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await place.client.create(JOBS, body, dry_run=True)
-            except (errors.Invalid, errors.Forbidden, errors.NotAdmitted):
-                return
-            await asyncio.sleep(0.1)
-
-
 async def test_a_policy_that_refuses_one_job_lets_the_next_one_go(place: Namespace, applied: Any) -> None:
     applied(policy(place.client.namespace))
-    await in_force(place)
+    await place.until_jobs_are_refused()
     await place.submit("odd", priority=1)
     await place.submit("good", limit=1)
 
@@ -110,7 +95,7 @@ async def test_a_quota_and_a_webhook_that_is_away_are_told_and_the_queue_goes_on
 ) -> None:
     items = refusal(place.client.namespace)
     applied(items)
-    await in_force(place)
+    await place.until_jobs_are_refused()
     await place.submit("a")
     operator = place.operator()
 

@@ -8,7 +8,7 @@ slot ever has two live attempts, what has ended stays so, the slot is free, and 
 write.
 
 There is no node: the scenarios play scheduler, kubelet and reporter. All pairs of write and mishap are a thousand; by default
-every fifth is taken, with LMMS_EVAL_SWEEP_EVERY=1 all are.
+every fifth is taken (of scenarios that are long every tenth), with LMMS_EVAL_SWEEP_EVERY=1 all are.
 """
 
 import asyncio
@@ -23,6 +23,8 @@ from deployment import Kubectl
 from operator_faults import FAULTS, KILLS
 from operator_scene import COMPLETED, Scenario, Scene
 from operator_stage import Stage, stage
+
+from lmms_eval_operator import action_failures, refusals, view
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
@@ -94,6 +96,23 @@ async def deleted_while_it_runs(scene: Scene) -> None:
     await scene.completes("b")
 
 
+async def refused_by_a_policy_after_a_poison_pill(scene: Scene) -> None:
+    await scene.refuse_jobs(True)
+    await scene.submit("pill", priority=1, modelArgs={"tensor_parallel_size": "9" * 4096, "data_parallel_size": "9" * 4096})
+    await scene.submit("good")
+    await scene.shows("good", "JobRefused")
+    await scene.refuse_jobs(False)
+    await scene.completes("good")
+
+
+async def kept_by_a_foreign_container_on_a_node_whose_clock_is_slow(scene: Scene) -> None:
+    await scene.submit("a", stallTimeoutSeconds=60)
+    pod = await scene.runs("a")
+    await scene.reports_at("a", "2020-01-01T00:00:00Z")
+    await scene.shows("a", "Evaluating")
+    await scene.publishes_beside_a_foreign_container("a", pod)
+
+
 SCENARIOS = {
     "run": Scenario(a_run, {"a": COMPLETED}),
     "fail": Scenario(a_failure, {"a": ("Failed", "EvaluationError", [("EvaluationError", 70)])}),
@@ -108,6 +127,12 @@ SCENARIOS = {
     "deadline": Scenario(out_of_time, {"a": ("Failed", "DeadlineExceeded", [("DeadlineExceeded", 143)])}),
     "hand-off": Scenario(one_after_the_other, {"a": COMPLETED, "b": COMPLETED}),
     "delete": Scenario(deleted_while_it_runs, {"a": None, "b": COMPLETED}),
+    "pill and policy": Scenario(
+        refused_by_a_policy_after_a_poison_pill, {"pill": ("Failed", "InvalidSpec", []), "good": COMPLETED}, one_in=2
+    ),
+    "foreign container and clock": Scenario(
+        kept_by_a_foreign_container_on_a_node_whose_clock_is_slow, {"a": COMPLETED}, one_in=2
+    ),
 }
 
 
@@ -115,8 +140,12 @@ SCENARIOS = {
 async def stages(
     kubeconfig: str, kubectl: Kubectl, crd: None, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[list[Stage]]:
-    """They play side by side."""
+    """They play side by side, with operators that wait for a second where they wait for longer in use."""
     async with contextlib.AsyncExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(action_failures, "FIRST_WAIT_SECONDS", 1.0)
+        patch.setattr(refusals, "FIRST_WAIT_SECONDS", 1.0)
+        patch.setattr(view, "KEPT_SECONDS", 1.0)
         folders = [tmp_path_factory.mktemp("stage") for _ in range(STAGES)]
         yield [await stack.enter_async_context(stage(kubeconfig, kubectl, folder)) for folder in folders]
 
@@ -127,7 +156,7 @@ async def test_whatever_befalls_a_write_the_promises_hold(stages: list[Stage], n
     undisturbed = await asyncio.gather(*(stage.play(scenario) for stage in stages))
     assert not any(played.wrong for played in undisturbed), [played.wrong for played in undisturbed]
     writes = min(len(played.writes) for played in undisturbed)
-    cases = selected(writes)
+    cases = selected(writes, every=EVERY * scenario.one_in if EVERY > 1 else 1)
     print(f"{name}: {writes} writes, {len(cases)} cases")
     wrong: list[str] = []
 
@@ -142,10 +171,10 @@ async def test_whatever_befalls_a_write_the_promises_hold(stages: list[Stage], n
     assert not wrong, "\n".join(wrong)
 
 
-def selected(writes: int) -> list[tuple[int, str]]:
-    """Of all writes and all mishaps every fifth pair, so that each write and each mishap has its turn."""
+def selected(writes: int, *, every: int) -> list[tuple[int, str]]:
+    """Of all writes and all mishaps every fifth pair, or so, so that each write and each mishap has its turn."""
     numbered = itertools.product(range(1, writes + 1), enumerate(MISHAPS))
-    return [(at, mishap) for at, (index, mishap) in numbered if (at + index) % EVERY == 0]
+    return [(at, mishap) for at, (index, mishap) in numbered if (at + index) % every == 0]
 
 
 async def befalls(stage: Stage, scenario: Scenario, at: int, mishap: str) -> list[str]:

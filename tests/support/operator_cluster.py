@@ -8,6 +8,7 @@ from typing import Any
 from deployment import Kubectl
 
 from lmms_eval_core import names
+from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS, KubeClient, Object, Patch, Resource
 from lmms_eval_operator.main import compose, utc
 from lmms_eval_operator.reconcile import Reconciler
@@ -118,6 +119,24 @@ class Namespace:
         lease = await self.client.get(LEASES, names.slot_lease_name(slot))
         return str(lease["spec"].get("holderIdentity") or "")
 
+    async def until_jobs_are_refused(self, refused: bool = True) -> None:
+        """Waits until the cluster's policies refuse a Job named `odd`, or take it."""
+        async with asyncio.timeout(20):
+            while True:
+                if await self._refuses_a_job() is refused:
+                    return
+                await asyncio.sleep(0.05)
+
+    async def _refuses_a_job(self) -> bool:
+        template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}]}}
+        spec = {"suspend": True, "template": template}
+        body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "odd"}, "spec": spec}
+        try:
+            await self.client.create(JOBS, body, dry_run=True)
+        except (errors.Invalid, errors.Forbidden, errors.NotAdmitted):
+            return True
+        return False
+
     # The kubelet and the reporter.
 
     async def pod(self, name: str) -> str:
@@ -207,6 +226,11 @@ def gated(pod: Object) -> bool:
 def evaluator_runs() -> Object:
     """The evaluator's container status while it runs."""
     return {**_container(), "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
+
+
+def foreign_runs() -> Object:
+    """The status of a container that somebody injected, and that ends by itself never."""
+    return {**evaluator_runs(), "name": "foreign", "image": "foreign:1"}
 
 
 def evaluator_ended(exit_code: int, **more: Any) -> Object:

@@ -13,7 +13,7 @@ from typing import Any
 
 import namespaces
 from deployment import Kubectl
-from operator_cluster import Namespace, evaluator_runs, gated
+from operator_cluster import Namespace, evaluator_ended, evaluator_runs, foreign_runs, gated
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS, KubeClient, Object, Resource
@@ -28,6 +28,8 @@ PATIENCE_SECONDS = 60.0
 COMPLETED: End = ("Completed", "Succeeded", [("Succeeded", 0)])
 
 NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
+ADMISSION = "admissionregistration.k8s.io"
+REFUSING = "lmms-eval.io/test-refuses-jobs"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Scenario:
     play: "Callable[[Scene], Awaitable[None]]"
     ends: dict[str, End]
     settings: dict[str, Any] = field(default_factory=dict)
+    one_in: int = 1
+    """Of the pairs of write and mishap that are taken, how many there are for each that this one is played with."""
 
 
 class Watcher:
@@ -126,6 +130,34 @@ async def watched(kubeconfig: str, kubectl: Kubectl) -> AsyncIterator[tuple[Name
         await client.close()
 
 
+@contextlib.asynccontextmanager
+async def policy_against_jobs(client: KubeClient) -> AsyncIterator[None]:
+    """A policy of the cluster for the namespace as long as it is labelled `REFUSING`; `Scene.refuse_jobs` labels it."""
+    rule = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
+    labels = {"kubernetes.io/metadata.name": client.namespace, REFUSING: "true"}
+    constraints = {"namespaceSelector": {"matchLabels": labels}, "resourceRules": [rule]}
+    # What is left of a run that was killed is known by the namespace at the beginning of its name.
+    name = f"{client.namespace}.jobs"
+    specs = {
+        "Policy": {
+            "matchConstraints": constraints,
+            "validations": [{"expression": "false", "message": "no Jobs for now"}],
+        },
+        "PolicyBinding": {"policyName": name, "validationActions": ["Deny"]},
+    }
+    made: list[tuple[Resource, Object]] = []
+    for kind, spec in specs.items():
+        plural = {"Policy": "policies", "PolicyBinding": "policybindings"}[kind]
+        resource = Resource(ADMISSION, "v1", f"validatingadmission{plural}", namespaced=False)
+        body = {"apiVersion": f"{ADMISSION}/v1", "kind": f"ValidatingAdmission{kind}", "metadata": {"name": name}, "spec": spec}
+        made.append((resource, await client.create(resource, body)))
+    try:
+        yield
+    finally:
+        for resource, item in reversed(made):
+            await client.delete(resource, name, uid=item["metadata"]["uid"])
+
+
 class Scene:
     """The evaluations of one scenario, and everybody's part in them but the operator's."""
 
@@ -135,6 +167,7 @@ class Scene:
         self._place = place
         self._watcher = watcher
         self._prefix = f"s{next(self.numbers)}-"
+        self._refusing = False
         watcher.begin()
 
     # What came of it.
@@ -157,6 +190,8 @@ class Scene:
 
     async def clear(self) -> None:
         """Takes away the evaluations. What still runs, ends."""
+        if self._refusing:
+            await self.refuse_jobs(False)
         for pod, item in list(self._watcher.items[PODS].items()):
             if item["status"]["phase"] not in ("Succeeded", "Failed"):
                 await self._place.ends(pod, 143)
@@ -222,6 +257,15 @@ class Scene:
         """Waits until the status gives this reason."""
         await self._watcher.until(lambda: self._status(name).get("reason") == reason)
 
+    # The cluster's administrator.
+
+    async def refuse_jobs(self, refused: bool) -> None:
+        """The policy of `policy_against_jobs` refuses all Jobs from now on, or takes them again."""
+        self._refusing = refused
+        patch = [{"op": "add", "path": f"/metadata/labels/{REFUSING.replace('/', '~1')}", "value": str(refused).lower()}]
+        await self._place.client.json_patch(NAMESPACES, self._place.client.namespace, patch)
+        await self._place.until_jobs_are_refused(refused)
+
     # Scheduler, kubelet and reporter.
 
     async def runs(self, name: str, attempt: int = 1) -> str:
@@ -236,6 +280,17 @@ class Scene:
         """The run ends well, after its scores were published."""
         await self._place.publish(self._prefix + name)
         await self._place.ends(pod, 0)
+
+    async def publishes_beside_a_foreign_container(self, name: str, pod: str) -> None:
+        """The run ends well, and a container that somebody injected keeps its pod until that is deleted."""
+        await self._place.publish(self._prefix + name)
+        await self._place.pod_status(pod, containerStatuses=[evaluator_ended(0), foreign_runs()])
+        await self._watcher.until(lambda: "deletionTimestamp" in self._watcher.items[PODS][pod]["metadata"])
+        await self._place.ends(pod, 0)
+
+    async def reports_at(self, name: str, moment: str) -> None:
+        """Progress, stamped with this moment by the clock of its node."""
+        await self._place.reports(self._prefix + name, stage="Evaluating", updated_at=moment)
 
     async def completes(self, name: str, attempt: int = 1) -> None:
         """It runs, and ends well."""

@@ -15,7 +15,7 @@ from deployment import Kubectl
 from operator_cluster import Namespace
 from operator_faults import PATIENT, Fault, Writes
 from operator_proxy import serving
-from operator_scene import Scenario, Scene, Watcher, watched
+from operator_scene import Scenario, Scene, Watcher, policy_against_jobs, watched
 
 from lmms_eval_core.kube.transport import REQUEST_SECONDS, connect
 from lmms_eval_operator.main import compose, sink
@@ -94,6 +94,8 @@ class Stage:
     async def _operator(self, settings: Settings, patience: float) -> AsyncIterator[Reconciler]:
         client = await connect(namespace=settings.namespace, kubeconfig=self._kubeconfig, request_seconds=patience)
         operator = compose(client, settings)
+        # A timer of the user counts from the first moment on.
+        operator.view.steady_seconds = 0.0
         try:
             yield operator
         finally:
@@ -103,7 +105,10 @@ class Stage:
 @contextlib.asynccontextmanager
 async def stage(kubeconfig: str, kubectl: Kubectl, folder: Path) -> AsyncIterator[Stage]:
     """A stage in a namespace of its own."""
-    async with watched(kubeconfig, kubectl) as (place, watcher), serving(Writes, kubeconfig, folder) as (writes, path):
+    async with contextlib.AsyncExitStack() as stack:
+        place, watcher = await stack.enter_async_context(watched(kubeconfig, kubectl))
+        await stack.enter_async_context(policy_against_jobs(place.client))
+        writes, path = await stack.enter_async_context(serving(Writes, kubeconfig, folder))
         yield Stage(place, watcher, writes, path)
 
 
