@@ -288,9 +288,10 @@ class Scene:
         await self._watcher.until(lambda: "deletionTimestamp" in self._watcher.items[PODS][pod]["metadata"])
         await self._place.ends(pod, 0)
 
-    async def reports_at(self, name: str, moment: str) -> None:
-        """Progress, stamped with this moment by the clock of its node."""
-        await self._place.reports(self._prefix + name, stage="Evaluating", updated_at=moment)
+    async def reaches(self, name: str, stage: str, *, at: str) -> None:
+        """The reporter tells of a stage, stamped with this moment by the clock of its node, and the status shows it."""
+        await self._place.reports(self._prefix + name, stage=stage, updated_at=at)
+        await self.shows(name, stage)
 
     async def completes(self, name: str, attempt: int = 1) -> None:
         """It runs, and ends well."""
