@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from deployment import CHART, ROOT, CommandFailed
+from recorded_environment import Recorded
 
 import lmms_eval_api.settings as api_settings
 from lmms_eval_core.paths import DOT_SEGMENT, RESERVED_MOUNTS, WRITTEN_BY_RUNS
@@ -180,22 +181,6 @@ def test_pull_secrets_reach_every_pod(render: Render) -> None:
     objects = render(EVERYTHING)
     assert all(spec["imagePullSecrets"] == [{"name": "pull"}] for spec in pod_specs(objects))
     assert json.loads(environment(objects, "lmms-eval-operator")["LMMS_EVAL_IMAGE_PULL_SECRETS"]) == ["pull"]
-
-
-class Recorded(dict[str, str]):
-    """An environment that remembers which variables were asked for."""
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        super().__init__(variables)
-        self.asked: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.asked.add(key)
-        return super().get(key, default)
-
-    def __getitem__(self, key: str) -> str:
-        self.asked.add(key)
-        return super().__getitem__(key)
 
 
 def test_the_operator_reads_every_variable_that_it_is_given(render: Render) -> None:

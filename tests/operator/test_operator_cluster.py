@@ -37,6 +37,12 @@ async def running(place: Namespace, operator: Reconciler, name: str) -> str:
     return await place.pod(name)
 
 
+async def bound(place: Namespace, operator: Reconciler, name: str) -> str:
+    """The same on a node: only the kubelet, which is us, can end the pod now."""
+    await running(place, operator, name)
+    return await place.bind(name)
+
+
 async def completed(place: Namespace, operator: Reconciler, name: str) -> None:
     await running(place, operator, name)
     await place.publish(name)
@@ -136,8 +142,7 @@ async def test_a_second_pod_of_an_attempt_gets_no_node_and_goes_with_its_job(pla
     await place.submit("a", priority=1)
     await place.submit("b")
     operator = place.operator()
-    await running(place, operator, "a")
-    pod = await place.bind("a")
+    pod = await bound(place, operator, "a")
     second = await place.another_pod("a")
     for _ in range(3):
         await operator.work()
@@ -169,8 +174,7 @@ async def test_a_run_that_a_release_without_gates_started_goes_on_after_an_upgra
     await place.submit("a", priority=1)
     await place.submit("b")
     operator = place.operator()
-    await running(place, operator, "a")
-    pod = await place.bind("a")
+    pod = await bound(place, operator, "a")
     await place.pod_status(pod, phase="Running", containerStatuses=[evaluator_runs()])
     # It knew no podUID, and the pod that it started has no gate.
     await place.client.json_patch(EVALUATIONS, "a", [{"op": "remove", "path": "/status/podUID"}], subresource="status")
@@ -213,8 +217,7 @@ async def test_a_slot_is_claimed_once(place: Namespace) -> None:
 async def test_cancel_while_running_waits_for_the_pod_to_end(place: Namespace) -> None:
     await place.submit("a")
     operator = place.operator()
-    await running(place, operator, "a")
-    pod = await place.bind("a")
+    pod = await bound(place, operator, "a")
     await place.pod_status(pod, phase="Running")
     await place.client.json_patch(
         EVALUATIONS,
@@ -282,8 +285,7 @@ async def test_an_evaluation_deleted_while_it_runs_frees_its_slot_when_its_pod_i
     await place.submit("a", priority=1)
     await place.submit("b")
     operator = place.operator()
-    await running(place, operator, "a")
-    pod = await place.bind("a")
+    pod = await bound(place, operator, "a")
     await place.delete(EVALUATIONS, "a")
     await until(operator, lambda: _deleting(place, "a"))
     for _ in range(3):
@@ -312,8 +314,7 @@ async def _free(place: Namespace) -> bool:
 async def test_a_deleted_pod_ends_the_attempt(place: Namespace) -> None:
     await place.submit("a")
     operator = place.operator()
-    await running(place, operator, "a")
-    pod = await place.bind("a")
+    pod = await bound(place, operator, "a")
     await place.pod_status(pod, phase="Running")
     await place.delete(PODS, pod)
     await until(operator, lambda: _says(place, "a", "the pod is being deleted"))
@@ -332,8 +333,7 @@ async def test_the_manual_release_of_a_lost_nodes_slot(place: Namespace, pod_fir
     await place.submit("a", priority=1)
     await place.submit("b")
     operator = place.operator()
-    await running(place, operator, "a")
-    pod = await place.bind("a")
+    pod = await bound(place, operator, "a")
     conditions = [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "True"}]
     await place.pod_status(pod, phase="Running", conditions=conditions)
     await until(operator, lambda: _reason(place, "a", "NodeUnreachable"))
@@ -368,8 +368,7 @@ async def test_a_run_whose_slot_is_not_its_own_is_ended_before_the_slot_is_used(
     await place.submit("a", priority=1)
     await place.submit("b")
     operator = place.operator()
-    await running(place, operator, "a")
-    pod = await place.bind("a")
+    pod = await bound(place, operator, "a")
     register = await lease.read(place.client, names.slot_lease_name(0), labels(0))
     await lease.swap(place.client, register, "")
     await until(operator, lambda: _deleting(place, "a"))
@@ -412,8 +411,7 @@ async def test_why_a_pod_waits(place: Namespace) -> None:
 async def test_a_container_that_somebody_injected_does_not_keep_an_evaluation_from_its_end(place: Namespace) -> None:
     await place.submit("a")
     operator = place.operator()
-    await running(place, operator, "a")
-    pod = await place.bind("a")
+    pod = await bound(place, operator, "a")
     proxy = {**evaluator_runs(), "name": "istio-proxy"}
     reporter = {**evaluator_runs(), "name": names.REPORTER_CONTAINER}
     await place.pod_status(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from recorded_environment import Recorded
 
 from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
@@ -274,25 +275,14 @@ def test_a_private_authority_of_the_store_reaches_the_reporter_alone() -> None:
     assert "LMMS_EVAL_STORE_CA_FILE" not in environment(reporter()) and "store-ca" not in str(pod())
 
 
-class Recorded(dict[str, str]):
-    """An environment that remembers which variables were asked for."""
-
-    def __init__(self, container: Any) -> None:
-        super().__init__({name: str(value).replace("$$", "$") for name, value in environment(container).items()})
-        self.asked: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.asked.add(key)
-        return super().get(key, default)
-
-    def __getitem__(self, key: str) -> str:
-        self.asked.add(key)
-        return super().__getitem__(key)
+def _variables(container: Any) -> Recorded:
+    """As the kubelet hands them over: `$$` in a manifest is `$`."""
+    return Recorded({name: str(value).replace("$$", "$") for name, value in environment(container).items()})
 
 
 def test_the_reporter_reads_what_it_is_given_and_is_given_what_it_reads() -> None:
     store = Store(url="s3://bucket", endpoint="https://s3.example.com", region="eu", ca_secret="ca")
-    variables = Recorded(reporter(replace(SETTINGS, store=store)))
+    variables = _variables(reporter(replace(SETTINGS, store=store)))
     ReporterSettings.from_environment(variables)
     assert set(variables) <= variables.asked
     # What is left of the pod's grace, which is fixed as well.

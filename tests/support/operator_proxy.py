@@ -13,6 +13,8 @@ import yaml
 from aiohttp import web
 from kubernetes.aio import client, config
 
+from lmms_eval_core.kube.transport import abort_unread
+
 # pass on; answer 500; cut connections; let watches tell of an error, as an API server does whose storage is in trouble
 Mode = Literal["pass", "500", "cut", "error event"]
 ERROR_EVENT = b'{"type":"ERROR","object":{"kind":"Status","status":"Failure","code":500,"message":"injected"}}\n'
@@ -49,7 +51,7 @@ class Proxy:
                 try:
                     await self._pass_on(request, answer, response)
                 finally:
-                    _end(answer)
+                    abort_unread(answer)
             return response
 
     async def _pass_on(self, request: web.Request, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
@@ -111,12 +113,6 @@ async def serving(
         finally:
             await runner.cleanup()
             await api.close()
-
-
-def _end(answer: aiohttp.ClientResponse) -> None:
-    """Drops the connection of an answer that was not read to its end: a polite end of TLS may outlive the test's loop."""
-    if not answer.content.at_eof() and answer.connection and answer.connection.transport:
-        answer.connection.transport.abort()
 
 
 def _end_to_end(headers: Mapping[str, str]) -> dict[str, str]:

@@ -244,7 +244,7 @@ class Transport:
                 try:
                     yield response
                 finally:
-                    _cut(response)
+                    abort_unread(response)
         except (asyncio.CancelledError, GeneratorExit):
             self._broke_off = True
             raise
@@ -253,7 +253,7 @@ class Transport:
             raise errors.Unavailable(f"no answer from the API server: {_cause(error)}") from error
 
 
-def _cut(response: aiohttp.ClientResponse) -> None:
+def abort_unread(response: aiohttp.ClientResponse) -> None:
     """Ends a stream that nobody reads on at once: a polite end of TLS takes a round trip, and the loop may end before it."""
     if not response.content.at_eof() and response.connection and response.connection.transport:
         response.connection.transport.abort()
