@@ -2,17 +2,16 @@
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 import aiohttp
 import yaml
 from aiohttp import web
-from kubernetes.aio import client, config
 
+from lmms_eval_core.kube.configuration import load_kubeconfig
 from lmms_eval_core.kube.transport import abort_unread
 
 # pass on; answer 500; cut connections; let watches tell of an error, as an API server does whose storage is in trouble
@@ -96,10 +95,9 @@ async def serving(
     kind: Callable[[aiohttp.ClientSession, str], Kind], kubeconfig: str, folder: Path
 ) -> AsyncIterator[tuple[Kind, str]]:
     """The same of this kind of proxy."""
-    upstream: Any = client.Configuration()
-    await config.load_kube_config(config_file=kubeconfig, client_configuration=upstream)
-    api = client.ApiClient(upstream)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=_tls(upstream)), auto_decompress=False) as session:
+    upstream = load_kubeconfig(kubeconfig)
+    connector = aiohttp.TCPConnector(ssl=upstream.ssl_context)
+    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
         served = kind(session, upstream.host)
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_route("*", "/{path:.*}", served.handle)
@@ -112,18 +110,10 @@ async def serving(
             yield served, str(file)
         finally:
             await runner.cleanup()
-            await api.close()
 
 
 def _end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in headers.items() if key.lower() not in HOP_BY_HOP}
-
-
-def _tls(configuration: Any) -> Any:
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, configuration.key_file)
-    return context
 
 
 def _kubeconfig(server: str) -> str:

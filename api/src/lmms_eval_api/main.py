@@ -28,6 +28,7 @@ from lmms_eval_api.sweeper import Sweeper, Terms
 from lmms_eval_core import jsonlog, layout
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
+from lmms_eval_core.kube.configuration import ConfigurationError
 from lmms_eval_core.kube.reflector import Reflector
 from lmms_eval_core.phases import Phase
 from lmms_eval_core.store.errors import Misconfigured
@@ -52,7 +53,7 @@ def main() -> NoReturn:
         signal.signal(signal.SIGTERM, lambda number, frame: None)
         gc.set_threshold(transport.GARBAGE_THRESHOLD)
         uvloop.run(serve(settings, store))
-    except (SettingsError, Misconfigured) as error:
+    except (SettingsError, Misconfigured, ConfigurationError) as error:
         sys.exit(f"lmms-eval-api: {error}")
     # Without the interpreter's shutdown, in which obstore's threads may abort the process (see core.store.objects).
     sys.stderr.flush()

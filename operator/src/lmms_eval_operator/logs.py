@@ -17,7 +17,7 @@ def keys(**names: Any) -> dict[str, Any]:
 def configure(level: str) -> None:
     """Everything to stderr; kopf and aiohttp speak only of troubles."""
     jsonlog.configure(level)
-    for noisy in ("kopf", "aiohttp", "kubernetes", "asyncio"):
+    for noisy in ("kopf", "aiohttp", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It warns that it cannot catch signals in its thread; `main` does.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

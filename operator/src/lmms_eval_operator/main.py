@@ -18,6 +18,7 @@ from functools import partial
 from typing import Final
 
 from lmms_eval_core.kube.client import KubeClient, Object, Resource
+from lmms_eval_core.kube.configuration import ConfigurationError
 from lmms_eval_core.kube.transport import GARBAGE_THRESHOLD, connect
 from lmms_eval_operator import logs, probes
 from lmms_eval_operator.apply import Executor
@@ -43,12 +44,12 @@ def main() -> int:
     """Entry point of `lmms-eval-operator`."""
     try:
         settings = Settings.from_environment(os.environ)
-    except InvalidSettings as error:
+        logs.configure(settings.log_level)
+        gc.set_threshold(GARBAGE_THRESHOLD)
+        return asyncio.run(serve(settings))
+    except (InvalidSettings, ConfigurationError) as error:
         print(error, file=sys.stderr)
         return 2
-    logs.configure(settings.log_level)
-    gc.set_threshold(GARBAGE_THRESHOLD)
-    return asyncio.run(serve(settings))
 
 
 async def serve(settings: Settings) -> int:

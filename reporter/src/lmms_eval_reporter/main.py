@@ -7,6 +7,7 @@ import sys
 from typing import Final
 
 from lmms_eval_core.kube import transport
+from lmms_eval_core.kube.configuration import ConfigurationError
 from lmms_eval_core.store.errors import Misconfigured
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_reporter.logs import Log
@@ -35,7 +36,7 @@ def main() -> None:
         settings = Settings.from_environment(os.environ)
         log = Log(evaluation=f"{settings.run.namespace}/{settings.run.name}", attempt=settings.run.attempt)
         asyncio.run(attend(settings, log))
-    except (InvalidSettings, Misconfigured) as error:
+    except (InvalidSettings, Misconfigured, ConfigurationError) as error:
         Log()("cannot start", error=str(error))
         sys.exit(CANNOT_START)
     # Without the interpreter's shutdown, in which obstore's threads may abort the process (see core.store.objects).

@@ -1,10 +1,9 @@
-"""`KubeClient` over the official client's asyncio transport: its configuration, credentials and connections, our raw JSON.
+"""`KubeClient` over aiohttp: objects are the JSON of the API server, read by msgspec.
 
-Its generated models are left aside: they cost a second per thousand objects and refuse what they do not know.
+Generated models are left aside: they cost a second per thousand objects and refuse what they do not know.
 """
 
 import asyncio
-import copy
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -15,18 +14,19 @@ from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
-from kubernetes.aio import client as official
-from kubernetes.aio import config
-from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
-from lmms_eval_core.kube import errors
+from lmms_eval_core.kube import configuration, errors
 from lmms_eval_core.kube.client import PODS, Object, Page, Part, Patch, Resource, WatchEvent
+from lmms_eval_core.kube.configuration import SERVICE_ACCOUNT, Configuration
 
-SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 REQUEST_SECONDS: Final = 15.0
 WATCH_SECONDS: Final = 270
 # The server sends a bookmark about once a minute, if it has seen any change at all: longer silence may mean that it is stuck.
 WATCH_IDLE_SECONDS: Final = 90.0
+# The connections of calls that are kept open at once.
+CALLS: Final = 100
+# An event of a watch is one line, which is read whole: an object may have 1.5 MiB.
+READ_BYTES: Final = 2 * 1024 * 1024
 # A log may be silent for long, so that only a new request tells whether its server is stuck.
 LOG_IDLE_SECONDS: Final = 300.0
 # A quiet stream is like one whose other end is gone without a word: after 5 s of silence, three probes at 5 s.
@@ -57,13 +57,6 @@ class _Listed(msgspec.Struct):
 _read_list: Final = msgspec.json.Decoder(_Listed).decode
 
 
-class _Probing(official.rest.RESTClientObject):  # type: ignore[misc]  # the official client is not typed
-    """Connections that end when the other end is gone."""
-
-    def _create_connector(self) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=_probed)
-
-
 def _probed(address: aiohttp.AddrInfoType) -> socket.socket:
     family, kind, protocol, *_ = address
     made = socket.socket(family, kind, protocol)
@@ -77,19 +70,16 @@ class Transport:
 
     def __init__(
         self,
-        configuration: Any,
+        configuration: Configuration,
         namespace: str,
         *,
         request_seconds: float = REQUEST_SECONDS,
         heard_date: Callable[[str], None] = lambda date: None,
     ) -> None:
-        self._api = official.ApiClient(configuration)
-        # Streams stay open: they must not take the pool's connections, a hundred, from the calls.
-        unlimited = copy.copy(configuration)
-        unlimited.connection_pool_maxsize = 0
-        self._streams = official.ApiClient(unlimited)
-        self._streams.rest_client = _Probing(unlimited)
-        self._host: str = configuration.host.rstrip("/")
+        self._configuration = configuration
+        self._calls = _session(aiohttp.TCPConnector(ssl=configuration.ssl_context, limit=CALLS))
+        # Streams stay open: they must not take the pool's connections from the calls.
+        self._streams = _session(aiohttp.TCPConnector(ssl=configuration.ssl_context, limit=0, socket_factory=_probed))
         self._namespace = namespace
         self._timeout = aiohttp.ClientTimeout(total=request_seconds)
         self._heard_date = heard_date
@@ -200,7 +190,7 @@ class Transport:
 
     async def close(self) -> None:
         """See `KubeClient`."""
-        await self._api.close()
+        await self._calls.close()
         await self._streams.close()
         # What was aborted is closed in the next round of the loop, which may be about to end.
         await asyncio.sleep(ENDING_SECONDS if self._broke_off else 0)
@@ -209,7 +199,7 @@ class Transport:
         root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
         scope = [f"namespaces/{self._namespace}"] if resource.namespaced else []
         text = urlencode({key: value for key, value in query.items() if value})
-        url = self._host + "/".join([root, *scope, resource.plural, *(part for part in path if part)])
+        url = self._configuration.host + "/".join([root, *scope, resource.plural, *(part for part in path if part)])
         return f"{url}?{text}" if text else url
 
     async def _json(self, method: str, url: str, body: Any = None, *, content_type: str = "application/json") -> Object:
@@ -218,7 +208,7 @@ class Transport:
 
     def _stream(self, url: str, *, idle_seconds: float) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=idle_seconds)
-        return self._request("GET", url, None, timeout=timeout, api=self._streams)
+        return self._request("GET", url, None, timeout=timeout, session=self._streams)
 
     @asynccontextmanager
     async def _request(
@@ -229,16 +219,15 @@ class Transport:
         *,
         timeout: aiohttp.ClientTimeout,
         content_type: str = "application/json",
-        api: Any = None,
+        session: aiohttp.ClientSession | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Accept": "application/json", "Content-Type": content_type}
-        api = api or self._api
+        if token := self._configuration.token():
+            headers["Authorization"] = f"Bearer {token}"
+        options: Any = {"headers": headers, "timeout": timeout, "server_hostname": self._configuration.server_name}
         try:
-            await api.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
-            answer = await api.call_api(method, url, headers, body, _request_timeout=timeout)
-            response: aiohttp.ClientResponse = answer.response
-            self._heard_date(response.headers.get("Date", ""))
-            async with response:
+            async with (session or self._calls).request(method, url, json=body, **options) as response:
+                self._heard_date(response.headers.get("Date", ""))
                 if response.status >= 400:
                     raise await _error(response)
                 try:
@@ -251,6 +240,10 @@ class Transport:
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
             self._broke_off = True
             raise errors.Unavailable(f"no answer from the API server: {_cause(error)}") from error
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=READ_BYTES)
 
 
 def abort_unread(response: aiohttp.ClientResponse) -> None:
@@ -298,14 +291,11 @@ async def connect(
     hears the Date header of each answer, as it begins.
     """
     options: dict[str, Any] = {"request_seconds": request_seconds, "heard_date": heard_date}
-    configuration = official.Configuration()
     file = kubeconfig or os.environ.get("KUBECONFIG", "")
     if file and token_file is None:
-        await config.load_kube_config(config_file=file, client_configuration=configuration)
-        return Transport(configuration, namespace or "default", **options)
-    token, authority = token_file or SERVICE_ACCOUNT / "token", ca_file or SERVICE_ACCOUNT / "ca.crt"
-    InClusterConfigLoader(token_filename=str(token), cert_filename=str(authority)).load_and_set(configuration)
-    return Transport(configuration, namespace or _pod_namespace(), **options)
+        return Transport(configuration.load_kubeconfig(file), namespace or "default", **options)
+    pod = configuration.load_pod(token_file=token_file, ca_file=ca_file)
+    return Transport(pod, namespace or _pod_namespace(), **options)
 
 
 def _pod_namespace() -> str:
