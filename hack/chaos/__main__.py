@@ -9,7 +9,7 @@ import deployment
 from deployment import CommandFailed
 from lmms_eval_cluster.console import ClusterError
 
-from chaos import campaign, table
+from chaos import campaign, summary
 from chaos.campaign import Campaign
 
 
@@ -21,7 +21,7 @@ def main() -> int:
     images = campaign.prepare()
     started = time.monotonic()
     outcome = campaign.run(Campaign(seed, options.minutes * 60), deployment.kubectl(), images)
-    table.show(outcome)
+    summary.show(outcome)
     print(f"seed {seed}, {(time.monotonic() - started) / 60:.0f} minutes in all; every story is in {campaign.STORIES}")
     return 0 if outcome.good else 1
 

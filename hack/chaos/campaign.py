@@ -15,13 +15,13 @@ from lmms_eval_cluster.cli import choose
 from lmms_eval_cluster.local import Local
 from lmms_eval_cluster.settings import cluster_from
 
-from chaos import cluster_faults, table
-from chaos.aftermath import await_rest
-from chaos.ledger import Ledger
-from chaos.misfortune import Misfortune
-from chaos.people import People
-from chaos.table import Result
-from chaos.witness import Witness
+from chaos import fault_manifests, summary
+from chaos.faults import Misfortune
+from chaos.final_state import await_rest
+from chaos.observer import Witness
+from chaos.records import Ledger
+from chaos.summary import Result
+from chaos.workload import People
 
 NAMESPACE = "lmms-eval-chaos"
 SLOTS = 1
@@ -58,7 +58,7 @@ def run(campaign: Campaign, kubectl: Kubectl, images: dict[str, str]) -> Result:
 
 def lift_rules(kubectl: Kubectl) -> None:
     """Takes away the policies of faults that nobody has ended."""
-    kubectl("delete", ",".join(cluster_faults.KINDS), "--selector", cluster_faults.LABEL)
+    kubectl("delete", ",".join(fault_manifests.KINDS), "--selector", fault_manifests.LABEL)
 
 
 def prepare() -> dict[str, str]:
@@ -104,8 +104,8 @@ def endure(campaign: Campaign, release: Deployment, state: Path) -> Result:
     if blind := [name for name, entry in ledger.entries.items() if entry.uid not in witness.states]:
         raise CommandFailed(f"the watch never saw {', '.join(blind)}, so that nothing can be said of this run")
     say("at rest" if not after.left else "time is up")
-    table.write(STORIES, ledger, witness, after)
-    return table.result(ledger, witness, after, slots=SLOTS)
+    summary.write(STORIES, ledger, witness, after)
+    return summary.result(ledger, witness, after, slots=SLOTS)
 
 
 def together(seconds: float, *lives: Callable[[threading.Event], None]) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 
-from chaos.witness import Run
+from chaos.observer import Run
 
 
 def by_the_kubelet(runs: Iterable[Run], *, slots: int) -> Iterator[str]:

@@ -4,9 +4,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from chaos.cluster_faults import PASSING
-from chaos.ledger import Ledger
-from chaos.misfortune import Blow, Misfortune
+from chaos.fault_manifests import PASSING
+from chaos.faults import Blow, Misfortune
+from chaos.records import Ledger
 from deployment import Deployment, Kubectl
 
 # It writes down what it is asked, and fails while the file `away` is there.

@@ -4,7 +4,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from chaos.submissions import KINDS, Kind, submission
+from chaos.planned_evaluations import KINDS, Kind, submission
 from operator_model import Cluster, Operator, live, submit
 
 from lmms_eval_core.kube.client import EVALUATIONS

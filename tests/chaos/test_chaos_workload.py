@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from chaos.ledger import Ledger
-from chaos.people import People
-from chaos.submissions import KINDS, submissions
-from chaos.witness import Witness
+from chaos.observer import Witness
+from chaos.planned_evaluations import KINDS, submissions
+from chaos.records import Ledger
+from chaos.workload import People
 from deployment import Deployment, Kubectl
 
 REFUSED = (

@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from chaos.people import FOR_GOOD
-from chaos.submissions import KINDS, submission
+from chaos.planned_evaluations import KINDS, submission
+from chaos.workload import FOR_GOOD
 from deployment import wait_until
 
 pytestmark = pytest.mark.integration

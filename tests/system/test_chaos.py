@@ -1,7 +1,7 @@
 """Some minutes of `make chaos`, from one seed: everything is killed under a stream of evaluations, and every promise is kept."""
 
 import pytest
-from chaos import campaign, table
+from chaos import campaign, summary
 from chaos.campaign import Campaign
 from deployment import Kubectl
 
@@ -14,7 +14,7 @@ SECONDS = 100.0
 
 def test_nothing_is_lost_nothing_overlaps_and_every_state_is_true(node: Kubectl) -> None:
     outcome = campaign.run(Campaign(SEED, SECONDS), node, campaign.prepare())
-    table.show(outcome)
+    summary.show(outcome)
     assert outcome.good, (outcome.lost, outcome.overlapping, outcome.wrong)
     # A run in which little happened would prove little.
     assert outcome.submitted >= 6 and len(outcome.done) >= 6, outcome

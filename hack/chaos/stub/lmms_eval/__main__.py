@@ -4,7 +4,7 @@ Its command line, the files that it writes, its last words and its exit codes ar
 looks at them. Runner, reporter, operator, chart and cluster around it are the real ones. One thing more is not: the plug-in
 that counts tqdm's bars inside lmms-eval is absent, and the runner's own `Meter`, which that plug-in feeds, is fed here.
 
-The environment says how a run goes (`knobs`), and `journal` makes it prove that nobody else runs in its slot.
+The environment says how a run goes (`behaviour`), and `slot_lock` makes it prove that nobody else runs in its slot.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from pathlib import Path
 from lmms_eval_runner.arguments import SWITCHES, VALUES
 from lmms_eval_runner.meter import Meter
 
+from .behaviour import Ending, Knobs
 from .files import write
-from .journal import Journal, Slot
-from .knobs import Ending, Knobs
+from .slot_lock import Journal, Slot
 
 TASK = "stub_vqa"
 ANSWERS = 8

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from deployment import CommandFailed, Deployment
 
-from chaos.ledger import Ledger
+from chaos.records import Ledger
 from lmms_eval_core import names
 from lmms_eval_core.layout import COMPLETE_FILE
 from lmms_eval_core.phases import TERMINAL, Phase

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from chaos.ledger import Entry, Refusal
-from chaos.witness import Bound, Run, State
+from chaos.observer import Bound, Run, State
+from chaos.records import Entry, Refusal
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
 

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from chaos import table
-from chaos.aftermath import Aftermath
-from chaos.judgement import Case, breaches, refusal_breaches
-from chaos.ledger import Answer, Entry, Ledger, Refusal
+from chaos import summary
+from chaos.final_state import Aftermath
+from chaos.observer import Bound, Run, State, bound_of
 from chaos.overlaps import by_the_kubelet, by_the_locks
-from chaos.submissions import KINDS, Submission, submissions
-from chaos.witness import Bound, Run, State, bound_of
+from chaos.planned_evaluations import KINDS, Submission, submissions
+from chaos.records import Answer, Entry, Ledger, Refusal
+from chaos.verification import Case, breaches, refusal_breaches
 
 from lmms_eval_core import names
 
@@ -138,10 +138,10 @@ def test_what_is_refused_is_counted_as_that_and_is_not_lost() -> None:
     ledger.refuse(Refusal(Submission("huge", KIND["huge"], 0, {}), "modelArgs.x is too large"))
     ledger.refuse(Refusal(Submission("good", KIND["good"], 0, {}), "no"))
     seen = SimpleNamespace(states={}, runs={}, bound=set())
-    found = table.result(ledger, seen, Aftermath({}, [], "", []), slots=1)
+    found = summary.result(ledger, seen, Aftermath({}, [], "", []), slots=1)
     assert (found.submitted, found.refused, found.lost) == (2, 2, [])
     assert found.wrong == ["good was refused, and nothing is wrong with it: no"] and not found.good
-    table.show(found)
+    summary.show(found)
 
 
 def test_a_pod_behind_its_gate_has_no_node() -> None:

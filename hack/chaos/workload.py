@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 
 from deployment import CommandFailed, Deployment
 
-from chaos.ledger import Answer, Entry, Ledger, Refusal
-from chaos.submissions import submissions
-from chaos.witness import Witness
+from chaos.observer import Witness
+from chaos.planned_evaluations import submissions
+from chaos.records import Answer, Entry, Ledger, Refusal
 from lmms_eval_core import names
 from lmms_eval_core.phases import TERMINAL
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import namespaces
 import pytest
-from chaos import cluster_faults
+from chaos import fault_manifests
 from deployment import Kubectl, wait_until
 
 from lmms_eval_core import names
@@ -66,7 +66,7 @@ def place(kubectl: Kubectl) -> Iterator[Place]:
 @contextlib.contextmanager
 def in_force(place: Place, verb: str, item: Object, shows: Callable[[subprocess.CompletedProcess[str]], bool]) -> Iterator[None]:
     """A fault for as long as the block lasts: `shows` tells by what the API server says to the item."""
-    items = cluster_faults.PASSING[verb](place.name)
+    items = fault_manifests.PASSING[verb](place.name)
     done = place.give("apply", *items)
     if "no matches for kind" in done.stderr:
         pytest.skip(f"this API server is older than the pinned one: {done.stderr}")
@@ -108,8 +108,8 @@ def test_a_rule_refuses_what_it_is_for_and_nothing_else(place: Place, verb: str,
 def test_a_policy_injects_a_container_that_pod_security_permits(place: Place) -> None:
     with in_force(place, "inject container", POD, lambda done: len(containers(done)) > 1):
         evaluator, foreign = containers(place.dry_run(POD))
-    assert (foreign["name"], foreign["image"]) == (cluster_faults.FOREIGN, evaluator["image"])
-    assert foreign["command"] == cluster_faults.WAITS_FOR_SIGTERM
+    assert (foreign["name"], foreign["image"]) == (fault_manifests.FOREIGN, evaluator["image"])
+    assert foreign["command"] == fault_manifests.WAITS_FOR_SIGTERM
     assert foreign["securityContext"] == SECURITY
 
 
@@ -117,7 +117,7 @@ def test_a_second_pod_of_a_job_is_behind_the_gate(place: Place) -> None:
     job = {**JOB, "spec": {**JOB["spec"], "suspend": False}}
     made = json.loads(place.give("create", job, options=("-o", "json")).stdout)
     second = place.give(
-        "create", cluster_faults.second_pod(made["items"][0] if "items" in made else made), options=("-o", "json")
+        "create", fault_manifests.second_pod(made["items"][0] if "items" in made else made), options=("-o", "json")
     )
     assert second.returncode == 0, second.stderr
     pod = json.loads(second.stdout)

@@ -1,6 +1,6 @@
 """Faults of the cluster's own rules, as manifests: policies and a quota that refuse, a container that a policy injects. Pure.
 
-`misfortune` applies them for some seconds. They concern Jobs and pods of evaluations alone, in the namespace of the release.
+`faults` applies them for some seconds. They concern Jobs and pods of evaluations alone, in the namespace of the release.
 """
 
 from collections.abc import Callable

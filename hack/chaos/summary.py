@@ -5,11 +5,11 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from chaos.aftermath import Aftermath
-from chaos.judgement import Case, breaches, refusal_breaches
-from chaos.ledger import Ledger
+from chaos.final_state import Aftermath
+from chaos.observer import Witness
 from chaos.overlaps import by_the_kubelet, by_the_locks
-from chaos.witness import Witness
+from chaos.records import Ledger
+from chaos.verification import Case, breaches, refusal_breaches
 from lmms_eval_core.phases import TERMINAL
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from chaos.submissions import Submission
+from chaos.planned_evaluations import Submission
 
 
 class Answer(NamedTuple):

@@ -18,10 +18,10 @@ from typing import Final, NamedTuple
 import deployment
 from deployment import CommandFailed, Deployment
 
-from chaos import cluster_faults
+from chaos import fault_manifests
 from chaos.containers import Container, containers, send
-from chaos.ledger import Ledger
-from chaos.people import Say
+from chaos.records import Ledger
+from chaos.workload import Say
 from lmms_eval_core import names
 
 MEAN_GAP_SECONDS: Final = 7.0
@@ -181,23 +181,23 @@ class Misfortune:
         """A second pod for the Job of an evaluation that runs: it begins behind the gate, and nobody may open that."""
         for victim in chosen(self._containers(names.EVALUATOR_CONTAINER), blow.pick):
             answer = self._release.kubectl.run(*self._scope, "get", "job", victim.pod.rpartition("-")[0], "-o", "json")
-            if answer.returncode == 0 and self._give("create", [cluster_faults.second_pod(json.loads(answer.stdout))]):
+            if answer.returncode == 0 and self._give("create", [fault_manifests.second_pod(json.loads(answer.stdout))]):
                 self._done(blow, victim.pod)
 
     def _impose(self, blow: Blow) -> None:
         """A rule of the cluster, for a while; a second one of its kind while the first lasts is none."""
-        items = cluster_faults.PASSING[blow.verb](self._release.namespace)
+        items = fault_manifests.PASSING[blow.verb](self._release.namespace)
         in_force = any(what == blow.verb for _, what, _ in self._passing)
         if not in_force and self._give("apply", items):
             self._later(blow.seconds * RULES_LAST, blow.verb, functools.partial(self._lift, items))
             self._done(blow, f"for {blow.seconds * RULES_LAST:.0f} s")
 
-    def _lift(self, items: list[cluster_faults.Object]) -> None:
+    def _lift(self, items: list[fault_manifests.Object]) -> None:
         """Raises NotYet."""
         if not self._give("delete", items, "--ignore-not-found", "--wait=false"):
             raise NotYet
 
-    def _give(self, verb: str, items: list[cluster_faults.Object], *options: str) -> bool:
+    def _give(self, verb: str, items: list[fault_manifests.Object], *options: str) -> bool:
         """Whether the API server was there to take these objects."""
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
         return self._release.kubectl.run(*self._scope, verb, "-f", "-", *options, stdin=text).returncode == 0
