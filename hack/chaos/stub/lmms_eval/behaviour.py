@@ -1,4 +1,4 @@
-"""How a run of the stand-in goes, by environment variables that an evaluation sets in `spec.env`."""
+"""How a run of the stand-in behaves, by environment variables that an evaluation sets in `spec.env`."""
 
 import json
 from collections.abc import Mapping
@@ -7,42 +7,42 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Ending(StrEnum):
-    """What a run comes to."""
+class StubEnding(StrEnum):
+    """How a run ends."""
 
     WELL = "well"
     RAISE = "raise"
-    """An exception: lmms-eval logs it and exits with 0."""
+    """With an exception, which lmms-eval logs before it exits with 0."""
     SILENT = "silent"
-    """Exit code 0, and no results."""
+    """With exit code 0 and without results."""
     SWALLOW = "swallow"
-    """Every answer fails, and a results file is written."""
+    """With a results file, though every answer has failed."""
     SUSPECT = "suspect"
-    """Every other answer fails."""
+    """With a results file, though every other answer has failed."""
 
 
-class Knobs(NamedTuple):
-    """All of them."""
+class StubBehaviour(NamedTuple):
+    """One field for each environment variable."""
 
     seconds: float = 1.0
-    """STUB_SECONDS: how long the answers take together."""
-    ending: Ending = Ending.WELL
+    """STUB_SECONDS: how long all answers take together."""
+    ending: StubEnding = StubEnding.WELL
     """STUB_ENDING."""
-    unreachable: bool = False
-    """STUB_UNREACHABLE_ATTEMPTS: whether this attempt is one of the first so many, which fail in a way that may pass."""
-    stubborn: bool = False
-    """STUB_STUBBORN: ignores SIGTERM."""
+    is_unreachable: bool = False
+    """STUB_UNREACHABLE_ATTEMPTS: the number of first attempts that fail with an error that is retried."""
+    is_stubborn: bool = False
+    """STUB_STUBBORN: whether the process ignores SIGTERM."""
     slots: int = 1
-    """STUB_SLOTS: how many runs there may be at once."""
+    """STUB_SLOTS: how many runs may run at the same time."""
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> "Knobs":
-        """From the environment, and the number of the attempt from the run directory."""
+    def from_environment(cls, environ: Mapping[str, str]) -> "StubBehaviour":
+        """Read the variables, and the number of the attempt from the run directory."""
         attempt: int = json.loads(Path(environ["LMMS_EVAL_RUN_DIRECTORY"], "run.json").read_text())["attempt"]
         return cls(
             seconds=float(environ.get("STUB_SECONDS", "1")),
-            ending=Ending(environ.get("STUB_ENDING", Ending.WELL)),
-            unreachable=attempt <= int(environ.get("STUB_UNREACHABLE_ATTEMPTS", "0")),
-            stubborn=environ.get("STUB_STUBBORN") == "1",
+            ending=StubEnding(environ.get("STUB_ENDING", StubEnding.WELL)),
+            is_unreachable=attempt <= int(environ.get("STUB_UNREACHABLE_ATTEMPTS", "0")),
+            is_stubborn=environ.get("STUB_STUBBORN") == "1",
             slots=int(environ.get("STUB_SLOTS", "1")),
         )
