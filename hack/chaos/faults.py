@@ -1,13 +1,14 @@
-"""What goes wrong: processes are killed or frozen, outages and policies come and pass, pods and Jobs are deleted or made.
+"""Fault injection: kills and freezes processes, causes outages, refuses objects, deletes and adds pods and Jobs.
 
-Drawn from a seed. Everything is killed by process id, whatever its supervisors believe, and nobody says goodbye. The
-rate is bounded, so that the system can get on with its work between two blows.
+The faults are drawn from a seed. Processes get their signals by process id, without their supervisors knowing, and have
+no chance to clean up. The rate is bounded, so that the system makes progress between two faults.
 """
 
 import contextlib
 import functools
 import json
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,16 +20,17 @@ import deployment
 from deployment import CommandFailed, Deployment
 
 from chaos import fault_manifests
-from chaos.containers import Container, containers, send
-from chaos.records import Ledger
-from chaos.workload import Say
+from chaos.containers import NodeContainer, list_containers, send_signal
+from chaos.records import CampaignRecords
+from chaos.workload import LogEvent
 from lmms_eval_core import names
 
-MEAN_GAP_SECONDS: Final = 7.0
-TICK: Final = 0.2
-# So long a blow waits for somebody to meet.
-AIM_SECONDS: Final = 8.0
-WEIGHTS: Final = {
+MEAN_DELAY_SECONDS: Final = 7.0
+POLL_SECONDS: Final = 0.2
+# How long a fault waits for a target.
+TARGET_WAIT_SECONDS: Final = 8.0
+# The order is part of what a seed means.
+FAULT_WEIGHTS: Final = {
     "kill operator": 4,
     "freeze operator": 1,
     "kill reporter": 2,
@@ -45,200 +47,241 @@ WEIGHTS: Final = {
     "inject container": 2,
     "add pod": 1,
 }
-COMPONENTS: Final = {"kubelet outage": "kubelet", "API server outage": "kube-apiserver"}
-OPERATOR: Final = "app.kubernetes.io/component=operator"
-# Of the blows at operators, those with a higher pick meet all replicas.
-ALL_REPLICAS: Final = 0.7
-# Longer than outages: a Job is offered once in a few seconds, and all that has waited for it is to go on afterwards.
-RULES_LAST: Final = 2
-LAST_SECONDS: Final = 60.0
-# Beyond so many restarts the kubelet makes a container wait for minutes; a new pod has none behind it.
-RESTARTS: Final = 2
+OUTAGE_COMPONENTS: Final = {"kubelet outage": "kubelet", "API server outage": "kube-apiserver"}
+OPERATOR_SELECTOR: Final = "app.kubernetes.io/component=operator"
+# "kill operator" with a higher random value kills all replicas.
+ALL_REPLICAS_THRESHOLD: Final = 0.7
+# At times longer than any lease or probe tolerates.
+FREEZE_FACTOR: Final = 4
+# Longer than outages: the operator creates a Job once in a few seconds, and everything that was refused goes on later.
+ADMISSION_FACTOR: Final = 2
+# How long the faults that are still active may take to end after the campaign.
+CLEANUP_SECONDS: Final = 60.0
+# After more restarts the kubelet delays a container by minutes; a new pod begins to count from 0.
+MAX_RESTARTS: Final = 2
 
 
-class Blow(NamedTuple):
-    """What happens `after` seconds; `pick` in [0, 1) chooses whom it meets; what passes by itself lasts `seconds`."""
+class Fault(NamedTuple):
+    """A fault, due `delay_seconds` after the one before.
 
-    after: float
-    verb: str
-    pick: float
-    seconds: float
+    `random_value`, uniform in [0, 1), selects the target; a temporary fault lasts for `duration_seconds`.
+    """
+
+    delay_seconds: float
+    kind: str
+    random_value: float
+    duration_seconds: float
 
 
-def blows(seed: int) -> Iterator[Blow]:
-    """Blows without end; the same ones for the same seed."""
+class ActiveFault(NamedTuple):
+    """A temporary fault that is in effect; `end` ends it and is due at `ends_at`, in time.monotonic's seconds."""
+
+    ends_at: float
+    kind: str
+    end: Callable[[], object]
+
+
+class ApiServerUnavailable(Exception):
+    """The API server did not take a request, which has to be repeated."""
+
+
+def generate_faults(seed: int) -> Iterator[Fault]:
+    """Yield faults without end; equal seeds give equal faults."""
+    # The text and the order of the draws are part of what a seed means: a change of either changes every campaign.
     random = Random(f"{seed}/blows")
     while True:
-        after = random.expovariate(1 / MEAN_GAP_SECONDS)
-        verb = random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        yield Blow(after, verb, random.random(), random.uniform(1, 8))
+        delay = random.expovariate(1 / MEAN_DELAY_SECONDS)
+        kind = random.choices(list(FAULT_WEIGHTS), list(FAULT_WEIGHTS.values()))[0]
+        yield Fault(delay, kind, random.random(), random.uniform(1, 8))
 
 
-class NotYet(Exception):
-    """The API server is away; it has to be asked again."""
+class FaultInjector:
+    """Injects the faults of a seed, in one thread."""
 
+    def __init__(
+        self,
+        release: Deployment,
+        cluster_folder: Path,
+        records: CampaignRecords,
+        *,
+        seed: int,
+        log_event: LogEvent,
+    ) -> None:
+        self._release, self._cluster_folder = release, cluster_folder
+        self._records, self._faults, self._log_event = records, generate_faults(seed), log_event
+        self._active: list[ActiveFault] = []
 
-class Misfortune:
-    """All that goes wrong, as one thread."""
+    def run(self, stop: threading.Event) -> None:
+        """Inject faults until `stop` is set; then end all that are still active."""
+        fault, since = next(self._faults), time.monotonic()
+        while not stop.wait(POLL_SECONDS):
+            self._end_faults(time.monotonic())
+            waited = time.monotonic() - since - fault.delay_seconds
+            if waited >= 0 and (self._inject(fault) or waited >= TARGET_WAIT_SECONDS):
+                fault, since = next(self._faults), time.monotonic()
+        deployment.wait_until(self._end_all_faults, seconds=CLEANUP_SECONDS, what="the end of temporary faults")
 
-    def __init__(self, release: Deployment, state: Path, ledger: Ledger, *, seed: int, say: Say) -> None:
-        self._release, self._state = release, state
-        self._ledger, self._blows, self._say = ledger, blows(seed), say
-        self._passing: list[tuple[float, str, Callable[[], object]]] = []
+    def _end_all_faults(self) -> bool:
+        """End every active fault; return whether none is left."""
+        self._end_faults(float("inf"))
+        return not self._active
 
-    def live(self, stop: threading.Event) -> None:
-        """Until `stop`; then what passes by itself is over."""
-        blow, since = next(self._blows), time.monotonic()
-        while not stop.wait(TICK):
-            self._pass(time.monotonic())
-            waited = time.monotonic() - since - blow.after
-            if waited >= 0 and (self._strike(blow) or waited >= AIM_SECONDS):
-                blow, since = next(self._blows), time.monotonic()
-        deployment.wait_until(self._all_passed, seconds=LAST_SECONDS, what="the end of what passes by itself")
-
-    def _all_passed(self) -> bool:
-        self._pass(float("inf"))
-        return not self._passing
-
-    def _pass(self, now: float) -> None:
-        """Ends what has lasted long enough; what the API server is needed for, once that is there."""
-        for moment in [moment for moment in self._passing if moment[0] <= now]:
-            self._passing.remove(moment)
+    def _end_faults(self, now: float) -> None:
+        """End the active faults that are due at `now` or before; keep those that cannot be ended yet."""
+        for active in [active for active in self._active if active.ends_at <= now]:
+            self._active.remove(active)
             try:
-                moment[2]()
-            except NotYet:
-                self._passing.append(moment)
+                active.end()
+            except ApiServerUnavailable:
+                self._active.append(active)
             else:
-                self._say(f"end of {moment[1]}")
+                self._log_event(f"end of {active.kind}")
 
-    def _strike(self, blow: Blow) -> bool:
-        """Whether it met anybody."""
-        before = self._ledger.done[blow.verb]
-        match blow.verb.split():
+    def _inject(self, fault: Fault) -> bool:
+        """Inject a fault; return whether it had a target."""
+        before = self._records.event_counts[fault.kind]
+        match fault.kind.split():
             case ["kill", "operator"]:
-                self._kill_operator(blow)
+                self._kill_operator(fault)
             case ["freeze", "operator"]:
-                self._freeze(blow)
+                self._freeze_operator(fault)
             case ["kill", part]:
-                self._kill(part, blow)
-            case ["delete", kind]:
-                self._delete(kind, blow)
+                self._kill_part(part, fault)
+            case ["delete", resource]:
+                self._delete_object(resource, fault)
             case [*_, "outage"]:
-                self._outage(blow)
+                self._cause_outage(fault)
             case ["add", "pod"]:
-                self._add_pod(blow)
+                self._add_pod(fault)
             case _:
-                self._impose(blow)
-        return self._ledger.done[blow.verb] > before
+                self._apply_admission_fault(fault)
+        return self._records.event_counts[fault.kind] > before
 
-    def _kill_operator(self, blow: Blow) -> None:
-        """One replica, or all at once."""
-        found = self._containers("operator")
-        for victim in found if blow.pick > ALL_REPLICAS else chosen(found, blow.pick):
-            self._send(victim.pid, signal.SIGKILL, blow, victim.pod)
-        self._replace_operators()
+    def _kill_operator(self, fault: Fault) -> None:
+        """Kill one replica of the operator, or all of them at once."""
+        found = self._list_containers("operator")
+        all_replicas = fault.random_value > ALL_REPLICAS_THRESHOLD
+        for target in found if all_replicas else select_target(found, fault.random_value):
+            self._send_signal(target.pid, signal.SIGKILL, fault, target.pod)
+        self._replace_restarted_operators()
 
-    def _replace_operators(self) -> None:
-        """Deletes pods of the operator that the kubelet would keep waiting; what cannot be asked now is asked the next time."""
-        answer = self._release.kubectl.run(*self._scope, "get", "pods", "-l", OPERATOR, "-o", "json")
+    def _replace_restarted_operators(self) -> None:
+        """Delete the operator's pods whose next restart the kubelet would delay.
+
+        Without an API server nothing is deleted; the next fault tries again.
+        """
+        answer = self._run_kubectl("get", "pods", "-l", OPERATOR_SELECTOR, "-o", "json")
         for pod in json.loads(answer.stdout)["items"] if answer.returncode == 0 else ():
             restarts = [status["restartCount"] for status in pod["status"].get("containerStatuses", ())]
-            if any(count >= RESTARTS for count in restarts):
-                self._ask("delete", "pod", pod["metadata"]["name"])
+            if any(count >= MAX_RESTARTS for count in restarts):
+                self._delete("pod", pod["metadata"]["name"])
 
-    def _freeze(self, blow: Blow) -> None:
-        """For longer than any lease or probe has patience, at times."""
-        for victim in chosen(self._containers("operator"), blow.pick):
-            if self._send(victim.pid, signal.SIGSTOP, blow, victim.pod):
-                self._later(blow.seconds * 4, blow.verb, functools.partial(send, victim.pid, signal.SIGCONT))
+    def _freeze_operator(self, fault: Fault) -> None:
+        """Stop a replica of the operator with SIGSTOP, and continue it later."""
+        for target in select_target(self._list_containers("operator"), fault.random_value):
+            if self._send_signal(target.pid, signal.SIGSTOP, fault, target.pod):
+                end = functools.partial(send_signal, target.pid, signal.SIGCONT)
+                self._schedule_end(fault.kind, fault.duration_seconds * FREEZE_FACTOR, end)
 
-    def _kill(self, part: str, blow: Blow) -> None:
-        """A process of the pod of an evaluation that runs. A reporter is started again, and nothing is lost by that."""
+    def _kill_part(self, part: str, fault: Fault) -> None:
+        """Kill a process in the pod of a running evaluation.
+
+        A reporter does not count as a hit: the kubelet restarts it, and the attempt goes on.
+        """
         container = names.REPORTER_CONTAINER if part == "reporter" else names.EVALUATOR_CONTAINER
-        for victim in chosen(self._containers(container), blow.pick):
+        for target in select_target(self._list_containers(container), fault.random_value):
             if part != "reporter":
-                self._ledger.hit(evaluation_of(victim))
-            for pid in processes_of(victim, part):
-                self._send(pid, signal.SIGKILL, blow, victim.pod)
+                self._records.add_fault_hit(get_evaluation_name(target))
+            for pid in list_target_processes(target, part):
+                self._send_signal(pid, signal.SIGKILL, fault, target.pod)
 
-    def _delete(self, kind: str, blow: Blow) -> None:
-        """As a person would, of an evaluation that runs."""
-        for victim in chosen(self._containers(names.EVALUATOR_CONTAINER), blow.pick):
-            self._ledger.hit(evaluation_of(victim))
-            name = victim.pod if kind == "pod" else victim.pod.rpartition("-")[0]
-            if self._ask("delete", kind, name):
-                self._done(blow, name)
+    def _delete_object(self, resource: str, fault: Fault) -> None:
+        """Delete the pod or the Job of a running evaluation, as somebody with kubectl would."""
+        for target in select_target(self._list_containers(names.EVALUATOR_CONTAINER), fault.random_value):
+            self._records.add_fault_hit(get_evaluation_name(target))
+            name = target.pod if resource == "pod" else get_job_name(target)
+            if self._delete(resource, name):
+                self._record_injection(fault, name)
 
-    def _outage(self, blow: Blow) -> None:
-        """One at a time of each; a second one while the first lasts finds nothing to kill."""
-        component = COMPONENTS[blow.verb]
+    def _cause_outage(self, fault: Fault) -> None:
+        """Stop a component of the cluster for a while; there is nothing to stop while an outage of it lasts."""
+        component = OUTAGE_COMPONENTS[fault.kind]
         with contextlib.suppress(CommandFailed):
             deployment.program("cluster", "stop", component)
-            self._later(blow.seconds, blow.verb, functools.partial(deployment.program, "cluster", "start", component))
-            self._done(blow, f"for {blow.seconds:.0f} s")
+            end = functools.partial(deployment.program, "cluster", "start", component)
+            self._schedule_end(fault.kind, fault.duration_seconds, end)
+            self._record_injection(fault, f"for {fault.duration_seconds:.0f} s")
 
-    def _add_pod(self, blow: Blow) -> None:
-        """A second pod for the Job of an evaluation that runs: it begins behind the gate, and nobody may open that."""
-        for victim in chosen(self._containers(names.EVALUATOR_CONTAINER), blow.pick):
-            answer = self._release.kubectl.run(*self._scope, "get", "job", victim.pod.rpartition("-")[0], "-o", "json")
-            if answer.returncode == 0 and self._give("create", [fault_manifests.second_pod(json.loads(answer.stdout))]):
-                self._done(blow, victim.pod)
+    def _add_pod(self, fault: Fault) -> None:
+        """Create a second pod for the Job of a running evaluation; nobody may remove its scheduling gate."""
+        for target in select_target(self._list_containers(names.EVALUATOR_CONTAINER), fault.random_value):
+            answer = self._run_kubectl("get", "job", get_job_name(target), "-o", "json")
+            if answer.returncode == 0:
+                pod = fault_manifests.build_second_pod(json.loads(answer.stdout))
+                if self._send_manifests("create", [pod]):
+                    self._record_injection(fault, target.pod)
 
-    def _impose(self, blow: Blow) -> None:
-        """A rule of the cluster, for a while; a second one of its kind while the first lasts is none."""
-        items = fault_manifests.PASSING[blow.verb](self._release.namespace)
-        in_force = any(what == blow.verb for _, what, _ in self._passing)
-        if not in_force and self._give("apply", items):
-            self._later(blow.seconds * RULES_LAST, blow.verb, functools.partial(self._lift, items))
-            self._done(blow, f"for {blow.seconds * RULES_LAST:.0f} s")
+    def _apply_admission_fault(self, fault: Fault) -> None:
+        """Apply a policy or a quota for a while, unless one of the same kind is active."""
+        manifests = fault_manifests.ADMISSION_FAULTS[fault.kind](self._release.namespace)
+        seconds = fault.duration_seconds * ADMISSION_FACTOR
+        is_active = any(active.kind == fault.kind for active in self._active)
+        if not is_active and self._send_manifests("apply", manifests):
+            self._schedule_end(fault.kind, seconds, functools.partial(self._delete_manifests, manifests))
+            self._record_injection(fault, f"for {seconds:.0f} s")
 
-    def _lift(self, items: list[fault_manifests.Object]) -> None:
-        """Raises NotYet."""
-        if not self._give("delete", items, "--ignore-not-found", "--wait=false"):
-            raise NotYet
+    def _delete_manifests(self, manifests: list[fault_manifests.Object]) -> None:
+        """Delete these objects; raises ApiServerUnavailable."""
+        if not self._send_manifests("delete", manifests, "--ignore-not-found", "--wait=false"):
+            raise ApiServerUnavailable
 
-    def _give(self, verb: str, items: list[fault_manifests.Object], *options: str) -> bool:
-        """Whether the API server was there to take these objects."""
-        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-        return self._release.kubectl.run(*self._scope, verb, "-f", "-", *options, stdin=text).returncode == 0
+    def _send_manifests(self, verb: str, manifests: list[fault_manifests.Object], *options: str) -> bool:
+        """Run kubectl with these objects as its input; return whether it succeeded."""
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+        return self._run_kubectl(verb, "-f", "-", *options, stdin=text).returncode == 0
 
-    def _containers(self, name: str) -> list[Container]:
-        return containers(self._state, self._release.namespace, name)
+    def _delete(self, resource: str, name: str) -> bool:
+        """Delete an object; return whether the API server accepted that."""
+        return self._run_kubectl("delete", resource, name, "--wait=false").returncode == 0
 
-    def _send(self, pid: int, number: signal.Signals, blow: Blow, whom: str) -> bool:
-        sent = send(pid, number)
+    def _run_kubectl(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        options = ("--namespace", self._release.namespace, "--request-timeout=5s")
+        return self._release.kubectl.run(*options, *arguments, stdin=stdin)
+
+    def _list_containers(self, name: str) -> list[NodeContainer]:
+        return list_containers(self._cluster_folder, self._release.namespace, name)
+
+    def _send_signal(self, pid: int, number: signal.Signals, fault: Fault, target: str) -> bool:
+        sent = send_signal(pid, number)
         if sent:
-            self._done(blow, whom)
+            self._record_injection(fault, target)
         return sent
 
-    def _ask(self, *arguments: str) -> bool:
-        """Whether the API server was there to do it."""
-        return self._release.kubectl.run(*self._scope, *arguments, "--wait=false").returncode == 0
+    def _schedule_end(self, kind: str, seconds: float, end: Callable[[], object]) -> None:
+        self._active.append(ActiveFault(time.monotonic() + seconds, kind, end))
 
-    @property
-    def _scope(self) -> tuple[str, ...]:
-        return ("--namespace", self._release.namespace, "--request-timeout=5s")
-
-    def _later(self, seconds: float, what: str, end: Callable[[], object]) -> None:
-        self._passing.append((time.monotonic() + seconds, what, end))
-
-    def _done(self, blow: Blow, whom: str) -> None:
-        self._ledger.count(blow.verb)
-        self._say(f"{blow.verb} {whom}")
+    def _record_injection(self, fault: Fault, detail: str) -> None:
+        self._records.count_event(fault.kind)
+        self._log_event(f"{fault.kind} {detail}")
 
 
-def chosen(found: list[Container], pick: float) -> list[Container]:
-    """One of them; none where there are none."""
-    return [found[int(pick * len(found))]] if found else []
+def select_target(containers: list[NodeContainer], random_value: float) -> list[NodeContainer]:
+    """Return one of the containers in a list; an empty list if there are none."""
+    return [containers[int(random_value * len(containers))]] if containers else []
 
 
-def processes_of(container: Container, part: str) -> list[int]:
-    """The processes to kill, which may have ended meanwhile."""
+def list_target_processes(container: NodeContainer, part: str) -> list[int]:
+    """Return the ids of the processes to kill, which may have ended meanwhile."""
     if part == "shim":
         return container.shims
     return container.children if part == "harness" else [container.pid]
 
 
-def evaluation_of(container: Container) -> str:
-    """The evaluation's name: short ones are whole in the names of their pods."""
+def get_evaluation_name(container: NodeContainer) -> str:
+    """Return the evaluation's name from the pod's, in which names as short as the workload's are not truncated."""
     return container.pod.rsplit("-", 3)[0]
+
+
+def get_job_name(container: NodeContainer) -> str:
+    """Return the name of the Job from the pod's."""
+    return container.pod.rpartition("-")[0]

@@ -1,4 +1,4 @@
-"""What is there when the chaos is over and time has passed: objects, the runs' journal, and the files in the store."""
+"""The state after a campaign and its recovery: objects, the slot journal of the runs, files in the object store."""
 
 import time
 from pathlib import Path
@@ -6,91 +6,104 @@ from typing import Any, NamedTuple
 
 from deployment import CommandFailed, Deployment
 
-from chaos.records import Ledger
+from chaos.records import CampaignRecords
 from lmms_eval_core import names
 from lmms_eval_core.layout import COMPLETE_FILE
 from lmms_eval_core.phases import TERMINAL, Phase
 
 Object = dict[str, Any]
-EVERY_SECONDS = 1.0
-JOURNAL = "huggingface/stub/journal.jsonl"
+POLL_SECONDS = 1.0
+# On the cache volume; `stub/lmms_eval/slot_lock.py` writes it.
+SLOT_JOURNAL = "huggingface/stub/journal.jsonl"
 
 
-class Aftermath(NamedTuple):
-    """All of it; `evaluations` by uid. `left` are sentences about what holds a slot, or could."""
+class FinalState(NamedTuple):
+    """Evaluations by uid, and the text of the slot journal.
+
+    `leftovers` and `missing_results` are sentences: one for each pod, Job or slot that is still in use, and one for
+    each completed evaluation whose results are not in the object store.
+    """
 
     evaluations: dict[str, Object]
-    left: list[str]
-    journal: str
-    unstored: list[str]
+    leftovers: list[str]
+    slot_journal: str
+    missing_results: list[str]
 
 
-def await_rest(release: Deployment, ledger: Ledger, *, seconds: float) -> Aftermath:
-    """What is there as soon as everything has ended, or after `seconds`."""
+def wait_for_final_state(release: Deployment, records: CampaignRecords, *, seconds: float) -> FinalState:
+    """Return the state as soon as everything has ended, at the latest after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
-        found, left = evaluations(release), leftovers(release)
-        over = all(item["status"]["phase"] in TERMINAL for item in found.values())
-        gone = not any(entry.deleted and entry.uid in found for entry in ledger.entries.values())
-        if (over and gone and not left) or time.monotonic() >= deadline:
-            journal = volume(release, f"{release.release}-cache") / JOURNAL
-            return Aftermath(found, left, journal.read_text(), unstored(release, found))
-        time.sleep(EVERY_SECONDS)
+        evaluations, leftovers = list_evaluations(release), list_leftovers(release)
+        all_ended = all(item["status"]["phase"] in TERMINAL for item in evaluations.values())
+        deletions = [record for record in records.evaluations.values() if record.deleted]
+        all_deleted = not any(record.uid in evaluations for record in deletions)
+        if (all_ended and all_deleted and not leftovers) or time.monotonic() >= deadline:
+            journal = find_volume_folder(release, f"{release.release}-cache") / SLOT_JOURNAL
+            missing = list_missing_results(release, evaluations)
+            return FinalState(evaluations, leftovers, journal.read_text(), missing)
+        time.sleep(POLL_SECONDS)
 
 
-def evaluations(release: Deployment) -> dict[str, Object]:
-    """All of them."""
-    items: list[Object] = listed(release, names.PLURAL)
-    return {item["metadata"]["uid"]: item for item in items}
+def list_evaluations(release: Deployment) -> dict[str, Object]:
+    """Return all evaluations by uid."""
+    return {item["metadata"]["uid"]: item for item in list_objects(release, names.PLURAL)}
 
 
-def leftovers(release: Deployment) -> list[str]:
-    """Pods and Jobs that have not ended, slots that are held."""
+def list_leftovers(release: Deployment) -> list[str]:
+    """Return a sentence for each pod and Job that has not ended and each slot that is held."""
     selector = ("-l", f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}")
-    pods = [name(item) for item in listed(release, "pods", *selector) if item["status"]["phase"] not in ("Succeeded", "Failed")]
-    jobs = [name(item) for item in listed(release, "jobs", *selector) if not over(item)]
-    leases = [item for item in listed(release, "leases", *selector) if names.LABEL_SLOT in item["metadata"]["labels"]]
-    held = [f"{name(item)} by {item['spec']['holderIdentity']}" for item in leases if item["spec"].get("holderIdentity")]
-    kinds = {"pod": pods, "Job": jobs, "slot": held}
-    return [f"{kind} {what} is left" for kind, found in kinds.items() for what in found]
+    pods = [
+        get_name(item)
+        for item in list_objects(release, "pods", *selector)
+        if item["status"]["phase"] not in ("Succeeded", "Failed")
+    ]
+    jobs = [get_name(item) for item in list_objects(release, "jobs", *selector) if not has_job_ended(item)]
+    leases = list_objects(release, "leases", *selector)
+    slots = [
+        f"{get_name(item)} by {item['spec']['holderIdentity']}"
+        for item in leases
+        if names.LABEL_SLOT in item["metadata"]["labels"] and item["spec"].get("holderIdentity")
+    ]
+    by_kind = {"pod": pods, "Job": jobs, "slot": slots}
+    return [f"{kind} {item} is left" for kind, items in by_kind.items() for item in items]
 
 
-def over(job: Object) -> bool:
-    """Whether a Job has ended."""
+def has_job_ended(job: Object) -> bool:
+    """Whether a Job is complete or failed."""
     conditions = job["status"].get("conditions", ())
     return any(entry["type"] in ("Complete", "Failed") and entry["status"] == "True" for entry in conditions)
 
 
-def listed(release: Deployment, *arguments: str) -> list[Object]:
-    """Objects of the release's namespace."""
+def list_objects(release: Deployment, *arguments: str) -> list[Object]:
+    """Return the objects in the release's namespace that `kubectl get` lists with these arguments."""
     items: list[Object] = release.json("get", *arguments)["items"]
     return items
 
 
-def name(item: Object) -> str:
-    """Of an object."""
+def get_name(item: Object) -> str:
+    """Return an object's name."""
     return str(item["metadata"]["name"])
 
 
-def volume(release: Deployment, claim: str) -> Path:
-    """The folder on this machine that is the claim's volume."""
-    bound = release.json("get", "pvc", claim)["spec"].get("volumeName")
-    if not bound:
-        raise CommandFailed(f"the volume of {claim} was never made, so nothing has run")
-    return Path(release.kubectl.json("get", "pv", bound)["spec"]["local"]["path"])
+def find_volume_folder(release: Deployment, claim: str) -> Path:
+    """Return the folder on this machine behind a volume claim; raises CommandFailed if the claim has no volume."""
+    volume = release.json("get", "pvc", claim)["spec"].get("volumeName")
+    if not volume:
+        raise CommandFailed(f"the volume of {claim} was never created, so no evaluation has run")
+    return Path(release.kubectl.json("get", "pv", volume)["spec"]["local"]["path"])
 
 
-def unstored(release: Deployment, found: dict[str, Object]) -> list[str]:
-    """Completed evaluations whose results are not in the store, as the store's own disk has it."""
-    root = volume(release, f"{release.release}-s3") / "buckets"
-    completed = {name(item): item["status"].get("artifacts", {}).get("uri", "") for item in found.values() if is_completed(item)}
+def list_missing_results(release: Deployment, evaluations: dict[str, Object]) -> list[str]:
+    """Return a sentence for each completed evaluation whose results are not on the object store's own disk."""
+    buckets = find_volume_folder(release, f"{release.release}-s3") / "buckets"
+    completed = {
+        get_name(item): item["status"].get("artifacts", {}).get("uri", "")
+        for item in evaluations.values()
+        if item["status"]["phase"] == Phase.COMPLETED
+    }
     return [
-        f"{evaluation} completed, and {uri} is not whole in the store"
-        for evaluation, uri in completed.items()
-        if not (root / uri.removeprefix("s3://") / COMPLETE_FILE).is_file()
+        f"{name} completed, but {uri} is not complete in the object store"
+        for name, uri in completed.items()
+        if not (buckets / uri.removeprefix("s3://") / COMPLETE_FILE).is_file()
     ]
-
-
-def is_completed(item: Object) -> bool:
-    """Whether the object says that its results are there."""
-    return bool(item["status"]["phase"] == Phase.COMPLETED)

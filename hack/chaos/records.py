@@ -1,6 +1,6 @@
-"""What was done to each evaluation, as far as the API server accepted it: what the judgement compares the ends with.
+"""Records of what clients and faults did to each evaluation, as far as the API server accepted it.
 
-Written by the two threads that make the chaos, read when they have ended.
+The workload and the fault injector write them from two threads; `verification` reads them after both have ended.
 """
 
 import threading
@@ -8,64 +8,65 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from chaos.planned_evaluations import Submission
+from chaos.planned_evaluations import PlannedEvaluation
 
 
-class Answer(NamedTuple):
-    """Where an evaluation was at the moment when the API server accepted a change of it."""
+class StatusSnapshot(NamedTuple):
+    """Phase and attempt of an evaluation at the moment when the API server accepted a change of it."""
 
     phase: str
     attempt: int
 
 
 @dataclass
-class Entry:
-    """One evaluation."""
+class EvaluationRecord:
+    """What was done to one accepted evaluation."""
 
-    submission: Submission
+    evaluation: PlannedEvaluation
     uid: str
-    held: Answer | None = None
-    """While it is on hold: where it was when it was put there."""
+    held: StatusSnapshot | None = None
+    """Its status when it was put on hold; None while it is not on hold."""
     started_on_hold: bool = False
-    cancelled: Answer | None = None
+    cancelled: StatusSnapshot | None = None
+    """Its status when it was first cancelled; None if it never was."""
     deleted: bool = False
-    hits: int = 0
-    """How often something that its attempts need was killed or deleted."""
+    fault_hits: int = 0
+    """How many faults killed or deleted something that its attempts need."""
 
 
-class Refusal(NamedTuple):
-    """What admission said to a submission that it did not take."""
+class RefusedEvaluation(NamedTuple):
+    """An evaluation that admission refused, and the message of the API server."""
 
-    submission: Submission
-    sentence: str
+    evaluation: PlannedEvaluation
+    message: str
 
 
 @dataclass
-class Ledger:
-    """All evaluations by name, what was refused, and how often each thing was done."""
+class CampaignRecords:
+    """All accepted evaluations by name, the refused ones, and how often each client action and fault took place."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)
-    refused: list[Refusal] = field(default_factory=list)
-    done: Counter[str] = field(default_factory=Counter)
+    evaluations: dict[str, EvaluationRecord] = field(default_factory=dict)
+    refused: list[RefusedEvaluation] = field(default_factory=list)
+    event_counts: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, entry: Entry) -> None:
-        """One more evaluation was accepted."""
+    def add_evaluation(self, record: EvaluationRecord) -> None:
+        """Add an evaluation that was accepted."""
         with self._lock:
-            self.entries[entry.submission.name] = entry
+            self.evaluations[record.evaluation.name] = record
 
-    def refuse(self, refusal: Refusal) -> None:
-        """An evaluation was not accepted."""
+    def add_refusal(self, refusal: RefusedEvaluation) -> None:
+        """Add an evaluation that was refused."""
         with self._lock:
             self.refused.append(refusal)
 
-    def hit(self, name: str) -> None:
-        """Something that an attempt of this evaluation needs is about to be killed."""
+    def add_fault_hit(self, name: str) -> None:
+        """Count a fault that is about to kill or delete something which an attempt of this evaluation needs."""
         with self._lock:
-            if name in self.entries:
-                self.entries[name].hits += 1
+            if name in self.evaluations:
+                self.evaluations[name].fault_hits += 1
 
-    def count(self, what: str) -> None:
-        """Something was done."""
+    def count_event(self, kind: str) -> None:
+        """Count a client action or a fault."""
         with self._lock:
-            self.done[what] += 1
+            self.event_counts[kind] += 1

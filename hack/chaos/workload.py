@@ -1,6 +1,6 @@
-"""The users: submit without end, cancel, hold and take it back, reorder, delete. They ask until they are answered.
+"""The clients of a campaign: they submit evaluations, cancel, hold, reprioritise and delete them.
 
-Their wishes are drawn from a seed. Which evaluation a wish meets, and when, also depends on how far the system is.
+Their actions are drawn from a seed. Which evaluation an action affects also depends on the progress of the system.
 """
 
 import json
@@ -12,164 +12,183 @@ from typing import Any, Final, NamedTuple
 
 from deployment import CommandFailed, Deployment
 
-from chaos.observer import Witness
-from chaos.planned_evaluations import submissions
-from chaos.records import Answer, Entry, Ledger, Refusal
+from chaos.observer import ClusterObserver
+from chaos.planned_evaluations import generate_evaluations
+from chaos.records import CampaignRecords, EvaluationRecord, RefusedEvaluation, StatusSnapshot
 from lmms_eval_core import names
 from lmms_eval_core.phases import TERMINAL
 
-Say = Callable[[str], None]
+LogEvent = Callable[[str], None]
 Object = dict[str, Any]
-# So many evaluations are queued or running at any time.
-OPEN: Final = 4
-MEAN_GAP_SECONDS: Final = 12.0
-PATIENCE_SECONDS: Final = 120.0
-TICK: Final = 0.3
-WISHES: Final = {"cancel": 4, "hold": 3, "priority": 3, "delete": 2}
-# So long does anything stay on hold.
+# How many evaluations are queued or running at any time.
+OPEN_EVALUATIONS: Final = 4
+MEAN_DELAY_SECONDS: Final = 12.0
+# Longer than any outage of the API server.
+REQUEST_TIMEOUT_SECONDS: Final = 120.0
+POLL_SECONDS: Final = 0.3
+# The order is part of what a seed means.
+ACTION_WEIGHTS: Final = {"cancel": 4, "hold": 3, "priority": 3, "delete": 2}
 HOLD_SECONDS: Final = 15.0
-# How schema and policies refuse. An API server that has just started also says "Forbidden", until it knows its policies.
-FOR_GOOD: Final = (" denied request: ", " is invalid: ")
+# In every refusal by the schema or by a policy. "Forbidden" alone is not one: an API server that has just started
+# answers so until it knows its policies.
+REFUSAL_TEXTS: Final = (" denied request: ", " is invalid: ")
 
 
-class Refused(Exception):
-    """Admission does not take it, now or later; its sentence is the message."""
+class AdmissionRefused(Exception):
+    """Admission refused an object for good; the API server's message is the exception's."""
 
 
-class Wish(NamedTuple):
-    """What a user wants `after` seconds; `pick` in [0, 1) chooses whose evaluation it is."""
+class ClientAction(NamedTuple):
+    """An action of a client, due `delay_seconds` after the one before.
 
-    after: float
-    verb: str
-    pick: float
+    `random_value`, uniform in [0, 1), selects the evaluation and, for `priority`, its new priority.
+    """
+
+    delay_seconds: float
+    kind: str
+    random_value: float
 
 
-def wishes(seed: int) -> Iterator[Wish]:
-    """Wishes without end; the same ones for the same seed."""
+def generate_actions(seed: int) -> Iterator[ClientAction]:
+    """Yield client actions without end; equal seeds give equal actions."""
+    # The text and the order of the draws are part of what a seed means: a change of either changes every campaign.
     random = Random(f"{seed}/wishes")
     while True:
-        after = random.expovariate(1 / MEAN_GAP_SECONDS)
-        yield Wish(after, random.choices(list(WISHES), list(WISHES.values()))[0], random.random())
+        delay = random.expovariate(1 / MEAN_DELAY_SECONDS)
+        kind = random.choices(list(ACTION_WEIGHTS), list(ACTION_WEIGHTS.values()))[0]
+        yield ClientAction(delay, kind, random.random())
 
 
-class People:
-    """All users as one thread."""
+class Workload:
+    """All clients in one thread."""
 
-    def __init__(self, release: Deployment, ledger: Ledger, witness: Witness, *, seed: int, say: Say) -> None:
-        self._release, self._ledger, self._witness, self._say = release, ledger, witness, say
-        self._submissions, self._wishes = submissions(seed), wishes(seed)
+    def __init__(
+        self,
+        release: Deployment,
+        records: CampaignRecords,
+        observer: ClusterObserver,
+        *,
+        seed: int,
+        log_event: LogEvent,
+    ) -> None:
+        self._release, self._records, self._observer, self._log_event = release, records, observer, log_event
+        self._evaluations, self._actions = generate_evaluations(seed), generate_actions(seed)
         self._held_until: dict[str, float] = {}
-        self._due = time.monotonic()
-        self._wish = next(self._wishes)
+        self._last_action_at = time.monotonic()
+        self._next_action = next(self._actions)
 
-    def live(self, stop: threading.Event) -> None:
-        """Until `stop`; then what is on hold is let go."""
-        while not stop.wait(TICK):
+    def run(self, stop: threading.Event) -> None:
+        """Submit and act until `stop` is set; then release every hold."""
+        while not stop.wait(POLL_SECONDS):
             self._submit()
             self._release_holds(time.monotonic())
-            if time.monotonic() - self._due >= self._wish.after:
-                self._fulfil(self._wish)
-                self._due, self._wish = time.monotonic(), next(self._wishes)
+            if time.monotonic() - self._last_action_at >= self._next_action.delay_seconds:
+                self._perform(self._next_action)
+                self._last_action_at, self._next_action = time.monotonic(), next(self._actions)
         self._release_holds(float("inf"))
 
-    def _open(self) -> list[Entry]:
-        """Evaluations that have not ended, as far as was seen."""
-        return [entry for entry in self._ledger.entries.values() if not entry.deleted and not self._ended(entry)]
+    def _list_open(self) -> list[EvaluationRecord]:
+        """Return the evaluations that have not ended, as far as the observer has seen."""
+        evaluations = self._records.evaluations.values()
+        return [record for record in evaluations if not record.deleted and not self._has_ended(record)]
 
-    def _ended(self, entry: Entry) -> bool:
-        history = self._witness.states.get(entry.uid, [])
+    def _has_ended(self, record: EvaluationRecord) -> bool:
+        history = self._observer.histories.get(record.uid, [])
         return bool(history) and history[-1].phase in TERMINAL
 
     def _submit(self) -> None:
-        if len(self._open()) >= OPEN:
+        """Submit one evaluation unless enough of them are open."""
+        if len(self._list_open()) >= OPEN_EVALUATIONS:
             return
-        submission = next(self._submissions)
+        evaluation = next(self._evaluations)
         try:
-            item = self._ask("create", "-f", "-", stdin=submission.manifest)
-        except Refused as refused:
-            self._ledger.refuse(Refusal(submission, str(refused)))
-            self._say(f"submit {submission.name}, which is refused")
+            item = self._request("create", "-f", "-", stdin=evaluation.manifest)
+        except AdmissionRefused as refused:
+            self._records.add_refusal(RefusedEvaluation(evaluation, str(refused)))
+            self._log_event(f"submit {evaluation.name} (refused by admission)")
             return
         if item is None:
-            item = self._ask("get", names.SINGULAR, submission.name)
-        assert item is not None, f"{submission.name} was created, and is not there"
-        self._ledger.add(Entry(submission, item["metadata"]["uid"]))
-        self._say(f"submit {submission.name}")
+            item = self._request("get", names.SINGULAR, evaluation.name)
+        assert item is not None, f"{evaluation.name} was created, but the API server does not have it"
+        self._records.add_evaluation(EvaluationRecord(evaluation, item["metadata"]["uid"]))
+        self._log_event(f"submit {evaluation.name}")
 
-    def _fulfil(self, wish: Wish) -> None:
-        candidates = sorted(self._open(), key=lambda entry: entry.submission.name)
+    def _perform(self, action: ClientAction) -> None:
+        candidates = sorted(self._list_open(), key=lambda record: record.evaluation.name)
         if not candidates:
             return
-        entry = candidates[int(wish.pick * len(candidates))]
-        match wish.verb:
+        record = candidates[int(action.random_value * len(candidates))]
+        match action.kind:
             case "cancel":
-                self._cancel(entry)
+                self._cancel(record)
             case "hold":
-                self._hold(entry)
+                self._hold(record)
             case "delete":
-                self._delete(entry)
+                self._delete(record)
             case "priority":
-                self._reorder(entry, priority=int(wish.pick * 21) - 10)
+                self._set_priority(record, int(action.random_value * 21) - 10)
 
-    def _cancel(self, entry: Entry) -> None:
-        if answer := self._patch(entry, cancel=True):
-            entry.cancelled = entry.cancelled or answer
-            self._tell("cancel", entry, answer)
+    def _cancel(self, record: EvaluationRecord) -> None:
+        if snapshot := self._patch(record, cancel=True):
+            record.cancelled = record.cancelled or snapshot
+            self._record_change("cancel", record, snapshot)
 
-    def _hold(self, entry: Entry) -> None:
-        if entry.held is None and (answer := self._patch(entry, hold=True)):
-            entry.held = answer
-            self._held_until[entry.submission.name] = time.monotonic() + HOLD_SECONDS
-            self._tell("hold", entry, answer)
+    def _hold(self, record: EvaluationRecord) -> None:
+        if record.held is None and (snapshot := self._patch(record, hold=True)):
+            record.held = snapshot
+            self._held_until[record.evaluation.name] = time.monotonic() + HOLD_SECONDS
+            self._record_change("hold", record, snapshot)
 
-    def _reorder(self, entry: Entry, *, priority: int) -> None:
-        if answer := self._patch(entry, priority=priority):
-            self._tell(f"priority {priority}", entry, answer, count="priority")
+    def _set_priority(self, record: EvaluationRecord, priority: int) -> None:
+        if snapshot := self._patch(record, priority=priority):
+            self._record_change("priority", record, snapshot)
 
-    def _delete(self, entry: Entry) -> None:
-        entry.deleted = True
-        self._ask("delete", names.SINGULAR, entry.submission.name, "--wait=false", "-o", "name")
-        self._ledger.count("delete")
-        self._say(f"delete {entry.submission.name}")
+    def _delete(self, record: EvaluationRecord) -> None:
+        record.deleted = True
+        self._request("delete", names.SINGULAR, record.evaluation.name, "--wait=false", "-o", "name")
+        self._records.count_event("delete")
+        self._log_event(f"delete {record.evaluation.name}")
 
     def _release_holds(self, now: float) -> None:
+        """Release the holds that end at `now` or before."""
         for name in [name for name, until in self._held_until.items() if until <= now]:
             del self._held_until[name]
-            entry = self._ledger.entries[name]
-            answer = None if entry.deleted else self._patch(entry, hold=False)
-            if answer and entry.held:
-                entry.started_on_hold |= entry.held.phase == "Queued" and answer.attempt > entry.held.attempt
-                entry.held = None
-                self._tell("take the hold back from", entry, answer, count="release")
+            record = self._records.evaluations[name]
+            snapshot = None if record.deleted else self._patch(record, hold=False)
+            if snapshot and record.held:
+                record.started_on_hold |= record.held.phase == "Queued" and snapshot.attempt > record.held.attempt
+                record.held = None
+                self._record_change("release", record, snapshot)
 
-    def _tell(self, verb: str, entry: Entry, answer: Answer, *, count: str = "") -> None:
-        self._ledger.count(count or verb)
-        self._say(f"{verb} {entry.submission.name}, which is {answer.phase}, attempt {answer.attempt}")
+    def _record_change(self, kind: str, record: EvaluationRecord, snapshot: StatusSnapshot) -> None:
+        self._records.count_event(kind)
+        self._log_event(f"{kind} {record.evaluation.name} ({snapshot.phase}, attempt {snapshot.attempt})")
 
-    def _patch(self, entry: Entry, **spec: Any) -> Answer | None:
-        """Where the evaluation was when it was changed; None if it is gone."""
+    def _patch(self, record: EvaluationRecord, **spec: Any) -> StatusSnapshot | None:
+        """Change the spec; return the evaluation's status at that moment, or None if it is gone."""
         patch = json.dumps({"spec": spec})
-        item = self._ask("patch", names.SINGULAR, entry.submission.name, "--type=merge", "--patch", patch)
+        item = self._request("patch", names.SINGULAR, record.evaluation.name, "--type=merge", "--patch", patch)
         status = item["status"] if item else {}
-        return Answer(status["phase"], status.get("attempt", 0)) if item else None
+        return StatusSnapshot(status["phase"], status.get("attempt", 0)) if item else None
 
-    def _ask(self, *arguments: str, stdin: Object | None = None) -> Object | None:
-        """The object that the API server answers with; None if it is gone, or was there already.
+    def _request(self, *arguments: str, stdin: Object | None = None) -> Object | None:
+        """Run kubectl, again and again while it fails; return the object of the answer.
 
-        Raises Refused for what admission does not take, and CommandFailed where it never answers.
+        None if the object is gone, or exists already. Raises AdmissionRefused if admission refuses it, and
+        CommandFailed if kubectl still fails after REQUEST_TIMEOUT_SECONDS.
         """
-        given = None if stdin is None else json.dumps(stdin)
+        manifest = None if stdin is None else json.dumps(stdin)
         command = ["--namespace", self._release.namespace, "--request-timeout=10s", *arguments]
         command += [] if "-o" in arguments else ["-o", "json"]
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + REQUEST_TIMEOUT_SECONDS
         while True:
-            done = self._release.kubectl.run(*command, stdin=given)
+            done = self._release.kubectl.run(*command, stdin=manifest)
             if done.returncode == 0:
                 return dict(json.loads(done.stdout)) if done.stdout.startswith("{") else None
             if "(NotFound)" in done.stderr or "(AlreadyExists)" in done.stderr:
                 return None
-            if any(words in done.stderr for words in FOR_GOOD):
-                raise Refused(done.stderr.strip())
+            if any(text in done.stderr for text in REFUSAL_TEXTS):
+                raise AdmissionRefused(done.stderr.strip())
             if time.monotonic() >= deadline:
                 raise CommandFailed(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
-            time.sleep(TICK)
+            time.sleep(POLL_SECONDS)
