@@ -22,7 +22,7 @@ down: ## Takes the clusters of demo and tests away: processes, mounts, namespace
 test: setup ## Tests by TIER (unit, integration, harness, system; all), with ARGS of pytest: TIER=unit ARGS='-k position'
 	@$(BIN)/python hack/test $(TIER) -- $(ARGS)
 
-chaos: setup ## Kills everything for MINUTES (30) under a stream of evaluations, from SEED; a table of what broke
+chaos: setup ## Injects faults for MINUTES (30) into a stream of evaluations, drawn from SEED; a table of violations
 	@PYTHONPATH=hack:hack/cluster $(BIN)/python -m chaos --seed "$(SEED)" --minutes $(or $(MINUTES),30)
 
 check: setup ## Format, lint, types, import rules, lines of Markdown, generated files

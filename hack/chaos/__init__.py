@@ -1,1 +1,1 @@
-"""Chaos: evaluations by the dozen on a real node while everything is killed, and a judgement of what came of them."""
+"""Fault injection into a stream of evaluations on a real node, and the verification of how every evaluation ended."""

@@ -1,4 +1,4 @@
-"""`make chaos`: the chart on the local node, with everything killed again and again; a table, and 0 if every promise was kept."""
+"""`make chaos`: installs the chart on the local node, injects faults and prints a table of violations."""
 
 import argparse
 import random
@@ -9,29 +9,31 @@ import deployment
 from deployment import CommandFailed
 from lmms_eval_cluster.console import ClusterError
 
-from chaos import campaign, table
+from chaos import campaign, summary
 from chaos.campaign import Campaign
 
 
 def main() -> int:
-    """0 when nothing was lost, nothing overlapped and no state was wrong."""
-    options = parser().parse_args()
+    """Run one campaign; return 0 if there is no violation, otherwise 1."""
+    options = build_parser().parse_args()
     seed = int(options.seed) if options.seed else random.randrange(10**6)
-    print(f"seed {seed}, {options.minutes} minutes; the same again: make chaos SEED={seed} MINUTES={options.minutes}", flush=True)
-    images = campaign.prepare()
+    repeat = f"make chaos SEED={seed} MINUTES={options.minutes}"
+    print(f"seed {seed}, {options.minutes} minutes; to repeat: {repeat}", flush=True)
+    images = campaign.prepare_images()
     started = time.monotonic()
-    outcome = campaign.run(Campaign(seed, options.minutes * 60), deployment.kubectl(), images)
-    table.show(outcome)
-    print(f"seed {seed}, {(time.monotonic() - started) / 60:.0f} minutes in all; every story is in {campaign.STORIES}")
-    return 0 if outcome.good else 1
+    result = campaign.run_campaign(Campaign(seed, options.minutes * 60), deployment.kubectl(), images)
+    summary.print_result(result)
+    minutes = (time.monotonic() - started) / 60
+    print(f"seed {seed}, {minutes:.0f} minutes in all; records of every evaluation: {campaign.RECORDS_FILE}")
+    return 0 if result.has_passed else 1
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    top.add_argument("--seed", default="", help="a number; the same one gives the same evaluations, wishes and blows")
-    top.add_argument("--minutes", type=float, default=30, help="how long the chaos lasts; quiet follows")
-    return top
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
+    parser.add_argument("--seed", default="", help="a number; equal seeds give equal evaluations, actions and faults")
+    parser.add_argument("--minutes", type=float, default=30, help="how long faults are injected; recovery follows")
+    return parser
 
 
 if __name__ == "__main__":

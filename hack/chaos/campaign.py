@@ -1,4 +1,7 @@
-"""One run of chaos, from the installed chart to the result: people and misfortune at once, then quiet, then the judgement."""
+"""One campaign, from the installation of the chart to its result.
+
+The workload and the fault injector run at the same time; a recovery without faults follows, then the verification.
+"""
 
 import json
 import os
@@ -15,70 +18,77 @@ from lmms_eval_cluster.cli import choose
 from lmms_eval_cluster.local import Local
 from lmms_eval_cluster.settings import cluster_from
 
-from chaos import cluster_faults, table
-from chaos.aftermath import await_rest
-from chaos.ledger import Ledger
-from chaos.misfortune import Misfortune
-from chaos.people import People
-from chaos.table import Result
-from chaos.witness import Witness
+from chaos import fault_manifests, summary
+from chaos.faults import FaultInjector
+from chaos.final_state import wait_for_final_state
+from chaos.observer import ClusterObserver
+from chaos.records import CampaignRecords
+from chaos.verification import CampaignResult, verify_campaign
+from chaos.workload import Workload
 
 NAMESPACE = "lmms-eval-chaos"
 SLOTS = 1
 IMAGES = {name: "stub" if name == "evaluator" else name for name in deployment.SHIPPED}
-STORIES = ROOT / "build" / "chaos.json"
-# What is open at the end has this long: a few runs, each with its attempts and the kubelet's own patience after outages.
-QUIET_SECONDS = 240.0
+RECORDS_FILE = ROOT / "build" / "chaos.json"
+# Long enough for all attempts of the evaluations that are open, and for the kubelet's retries after outages.
+RECOVERY_SECONDS = 240.0
 
 
 class Campaign(NamedTuple):
-    """What is asked for."""
+    """The seed of a campaign, and for how many seconds it injects faults."""
 
     seed: int
     seconds: float
 
 
-def run(campaign: Campaign, kubectl: Kubectl, images: dict[str, str]) -> Result:
-    """Installs the chart with the stand-in for lmms-eval, has everything happen, and takes it away again if all was well."""
-    state = state_of_the_cluster()
+def run_campaign(campaign: Campaign, kubectl: Kubectl, images: dict[str, str]) -> CampaignResult:
+    """Install the chart with the stand-in for lmms-eval, run the campaign, and uninstall the chart if it has passed."""
+    cluster_folder = find_cluster_folder()
     release = Deployment(kubectl, NAMESPACE)
     release.uninstall()
-    lift_rules(kubectl)
-    release.install(values(images))
+    delete_policies(kubectl)
+    release.install(build_chart_values(images))
     try:
-        outcome = endure(campaign, release, state)
+        result = inject_and_verify(campaign, release, cluster_folder)
     finally:
-        # Whatever happened: those who come next need a whole cluster.
+        # Even after an exception: others that use the cluster need all of its components.
         deployment.program("cluster", "up")
-        lift_rules(kubectl)
-    if outcome.good:
+        delete_policies(kubectl)
+    if result.has_passed:
         release.uninstall()
-    return outcome
+    return result
 
 
-def lift_rules(kubectl: Kubectl) -> None:
-    """Takes away the policies of faults that nobody has ended."""
-    kubectl("delete", ",".join(cluster_faults.KINDS), "--selector", cluster_faults.LABEL)
+def delete_policies(kubectl: Kubectl) -> None:
+    """Delete the policies that a campaign has left."""
+    kubectl("delete", ",".join(fault_manifests.POLICY_RESOURCES), "--selector", fault_manifests.LABEL)
 
 
-def prepare() -> dict[str, str]:
-    """A cluster that is up, with our images and the stand-in loaded, which is the evaluator here; the images by name."""
+def prepare_images() -> dict[str, str]:
+    """Start the cluster, build and load the images; return what its pods call them, by name.
+
+    The image of the name "evaluator" is the one with the stand-in for lmms-eval.
+    """
     deployment.program("cluster", "up")
     deployment.program("images", "build", *IMAGES.values())
     built: dict[str, str] = json.loads(deployment.IMAGES.read_text())
     return deployment.load({name: built[source] for name, source in IMAGES.items()})
 
 
-def state_of_the_cluster() -> Path:
-    """The folder of the cluster on this machine; CommandFailed for any other, whose processes are not ours to kill."""
+def find_cluster_folder() -> Path:
+    """Return the folder of the local cluster; raises CommandFailed for a provider whose processes we cannot kill."""
     cluster = cluster_from(os.environ, control_plane_only=False)
     if not isinstance(choose(cluster, os.environ), Local):
-        raise CommandFailed("chaos kills processes of the node, so it needs the local provider: LMMS_EVAL_CLUSTER_PROVIDER=local")
+        needed = "LMMS_EVAL_CLUSTER_PROVIDER=local"
+        raise CommandFailed(f"chaos kills processes of the node, so it needs the local provider: {needed}")
     return cluster.state
 
 
-def values(images: dict[str, str]) -> dict[str, Any]:
-    """The chart's: our images, one lock for each slot, and quick retries. The stand-in for lmms-eval has no tasks to list."""
+def build_chart_values(images: dict[str, str]) -> dict[str, Any]:
+    """Return the chart's values: the images, one lock for each slot, quick retries.
+
+    The catalogue is off, since the stand-in for lmms-eval cannot list tasks.
+    """
     return {
         **deployment.image_values(images),
         "catalogue": {"enabled": False},
@@ -87,32 +97,36 @@ def values(images: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def endure(campaign: Campaign, release: Deployment, state: Path) -> Result:
-    """The chaos itself, and what it comes to."""
-    started, ledger, witness = time.monotonic(), Ledger(), Witness(release)
+def inject_and_verify(campaign: Campaign, release: Deployment, cluster_folder: Path) -> CampaignResult:
+    """Run workload and faults against an installed release, wait for the recovery, and verify the final state."""
+    started, records, observer = time.monotonic(), CampaignRecords(), ClusterObserver(release)
 
-    def say(text: str) -> None:
+    def log_event(text: str) -> None:
         print(f"{time.monotonic() - started:7.1f}  {text}", flush=True)
 
-    people = People(release, ledger, witness, seed=campaign.seed, say=say)
-    misfortune = Misfortune(release, state, ledger, seed=campaign.seed, say=say)
-    together(campaign.seconds, people.live, misfortune.live)
-    say("quiet")
+    workload = Workload(release, records, observer, seed=campaign.seed, log_event=log_event)
+    faults = FaultInjector(release, cluster_folder, records, seed=campaign.seed, log_event=log_event)
+    run_concurrently(campaign.seconds, workload.run, faults.run)
+    log_event("end of actions and faults; recovery begins")
     deployment.program("cluster", "up")
-    after = await_rest(release, ledger, seconds=QUIET_SECONDS)
-    witness.stop()
-    if blind := [name for name, entry in ledger.entries.items() if entry.uid not in witness.states]:
-        raise CommandFailed(f"the watch never saw {', '.join(blind)}, so that nothing can be said of this run")
-    say("at rest" if not after.left else "time is up")
-    table.write(STORIES, ledger, witness, after)
-    return table.result(ledger, witness, after, slots=SLOTS)
+    final_state = wait_for_final_state(release, records, seconds=RECOVERY_SECONDS)
+    observer.stop()
+    unobserved = [name for name, record in records.evaluations.items() if record.uid not in observer.histories]
+    if unobserved:
+        raise CommandFailed(f"the watch never saw {', '.join(unobserved)}, so this campaign cannot be verified")
+    log_event("no pod, Job or slot is left" if not final_state.leftovers else "the time for recovery is over")
+    summary.write_records(RECORDS_FILE, records, observer, final_state)
+    return verify_campaign(records, observer, final_state, slots=SLOTS)
 
 
-def together(seconds: float, *lives: Callable[[threading.Event], None]) -> None:
-    """Runs all at once until `seconds` have passed or one of them fails; its exception is raised."""
+def run_concurrently(seconds: float, *tasks: Callable[[threading.Event], None]) -> None:
+    """Run the tasks in threads until `seconds` have passed or one of them fails, whose exception is raised.
+
+    Each task gets an event, and has to return once the event is set.
+    """
     stop = threading.Event()
-    with ThreadPoolExecutor(len(lives)) as pool:
-        running = [pool.submit(life, stop) for life in lives]
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        running = [pool.submit(task, stop) for task in tasks]
         try:
             wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
         finally:

@@ -1,20 +1,20 @@
-"""Faults of chaos that last for a while: one of a kind at a time, and ended once the API server is there to end them."""
+"""The fault injector: temporary faults are active once at a time, and end as soon as the API server lets them."""
 
 import threading
 from pathlib import Path
 
 import pytest
-from chaos.cluster_faults import PASSING
-from chaos.ledger import Ledger
-from chaos.misfortune import Blow, Misfortune
+from chaos.fault_manifests import ADMISSION_FAULTS
+from chaos.faults import Fault, FaultInjector
+from chaos.records import CampaignRecords
 from deployment import Deployment, Kubectl
 
-# It writes down what it is asked, and fails while the file `away` is there.
+# Logs its verb and its input, and fails while the file `unavailable` exists.
 KUBECTL = """#!/bin/sh
 cd {folder}
-echo "$6" >> asked
-cat > given
-[ ! -e away ]
+echo "$6" >> verbs
+cat > input
+[ ! -e unavailable ]
 """
 
 
@@ -27,39 +27,43 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def faults(folder: Path) -> Misfortune:
+def injector(folder: Path) -> FaultInjector:
     release = Deployment(Kubectl(str(folder / "kubectl"), "none"), "n")
-    return Misfortune(release, folder, Ledger(), seed=1, say=lambda text: None)
+    return FaultInjector(release, folder, CampaignRecords(), seed=1, log_event=lambda text: None)
 
 
-def asked(folder: Path) -> list[str]:
-    return (folder / "asked").read_text().split()
+def read_verbs(folder: Path) -> list[str]:
+    return (folder / "verbs").read_text().split()
 
 
-@pytest.mark.parametrize("verb", PASSING)
-def test_a_rule_is_one_at_a_time_and_is_lifted(folder: Path, faults: Misfortune, verb: str) -> None:
-    assert faults._strike(Blow(0, verb, 0, seconds=1))
-    assert not faults._strike(Blow(0, verb, 0, seconds=1))
-    assert asked(folder) == ["apply"]
-    faults._pass(float("inf"))
-    assert asked(folder) == ["apply", "delete"]
-    assert faults._strike(Blow(0, verb, 0, seconds=1))
+def build_fault(kind: str) -> Fault:
+    return Fault(0, kind, 0, duration_seconds=1)
 
 
-def test_a_rule_that_could_not_be_lifted_is_lifted_later(folder: Path, faults: Misfortune) -> None:
-    faults._strike(Blow(0, "refuse jobs", 0, seconds=1))
-    (folder / "away").touch()
+@pytest.mark.parametrize("kind", ADMISSION_FAULTS)
+def test_an_admission_fault_is_active_once_at_a_time_and_ends(folder: Path, injector: FaultInjector, kind: str) -> None:
+    assert injector._inject(build_fault(kind))
+    assert not injector._inject(build_fault(kind))
+    assert read_verbs(folder) == ["apply"]
+    injector._end_faults(float("inf"))
+    assert read_verbs(folder) == ["apply", "delete"]
+    assert injector._inject(build_fault(kind))
+
+
+def test_a_fault_that_cannot_be_ended_is_ended_later(folder: Path, injector: FaultInjector) -> None:
+    injector._inject(build_fault("refuse jobs"))
+    (folder / "unavailable").touch()
     for _ in range(2):
-        faults._pass(float("inf"))
-    assert asked(folder) == ["apply", "delete", "delete"]
+        injector._end_faults(float("inf"))
+    assert read_verbs(folder) == ["apply", "delete", "delete"]
     stop = threading.Event()
     stop.set()
-    threading.Timer(1, (folder / "away").unlink).start()
-    faults.live(stop)
-    assert not faults._passing and (folder / "given").read_text().count("chaos-jobs") == 3
+    threading.Timer(1, (folder / "unavailable").unlink).start()
+    injector.run(stop)
+    assert not injector._active and (folder / "input").read_text().count("chaos-jobs") == 3
 
 
-def test_a_rule_that_the_api_server_does_not_take_has_met_nobody(folder: Path, faults: Misfortune) -> None:
-    (folder / "away").touch()
-    assert not faults._strike(Blow(0, "limit jobs", 0, seconds=1))
-    assert not faults._passing
+def test_a_fault_that_the_api_server_does_not_accept_has_no_target(folder: Path, injector: FaultInjector) -> None:
+    (folder / "unavailable").touch()
+    assert not injector._inject(build_fault("limit jobs"))
+    assert not injector._active

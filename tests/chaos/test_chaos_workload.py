@@ -1,4 +1,4 @@
-"""The users of chaos: what admission refuses for good is told, and what an API server says in its first second is asked again."""
+"""The clients of a campaign: a refusal by admission is recorded, and an error of a starting API server is retried."""
 
 import json
 from pathlib import Path
@@ -6,41 +6,41 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from chaos.ledger import Ledger
-from chaos.people import People
-from chaos.submissions import KINDS, submissions
-from chaos.witness import Witness
+from chaos.observer import ClusterObserver
+from chaos.planned_evaluations import KINDS, generate_evaluations
+from chaos.records import CampaignRecords
+from chaos.workload import Workload
 from deployment import Deployment, Kubectl
 
-REFUSED = (
-    "The lmmevaluations \\\"x\\\" is invalid: : ValidatingAdmissionPolicy 'p' with binding 'p' denied request: it is too large"
-)
+POLICY = "ValidatingAdmissionPolicy 'p' with binding 'p'"
+REFUSED = f'The lmmevaluations \\"x\\" is invalid: : {POLICY} denied request: it is too large'
 NOT_READY = "Error from server (Forbidden): lmmevaluations is forbidden: not yet ready to handle request"
-# The second answer and all that follow are the last.
+# Fails with the message `first` once, then runs `then`.
 KUBECTL = """#!/bin/sh
 cd {folder}
-if [ ! -e asked ]; then touch asked; echo "{first}" >&2; exit 1; fi
+if [ ! -e called ]; then touch called; echo "{first}" >&2; exit 1; fi
 {then}
 """
 UID = json.dumps({"metadata": {"uid": "u"}})
 
 
 @pytest.mark.parametrize(
-    ("first", "then", "refused"), [(REFUSED, "exit 9", True), (NOT_READY, f"echo '{UID}'", False)], ids=["refused", "not ready"]
+    ("first", "then", "is_refused"),
+    [(REFUSED, "exit 9", True), (NOT_READY, f"echo '{UID}'", False)],
+    ids=["refused", "not ready"],
 )
-def test_a_refusal_for_good_is_told_and_another_one_is_asked_again(tmp_path: Path, first: str, then: str, refused: bool) -> None:
+def test_a_refusal_is_recorded_and_an_error_is_retried(tmp_path: Path, first: str, then: str, is_refused: bool) -> None:
     program = tmp_path / "kubectl"
     program.write_text(KUBECTL.format(folder=tmp_path, first=first, then=then))
     program.chmod(0o755)
-    ledger = Ledger()
+    records = CampaignRecords()
     release = Deployment(Kubectl(str(program), "none"), "n")
-    seen = cast(Witness, SimpleNamespace(states={}))
-    people = People(release, ledger, seen, seed=1, say=lambda text: None)
-    people._submit()
-    name = next(submissions(1)).name
-    assert (len(ledger.refused), list(ledger.entries)) == ((1, []) if refused else (0, [name]))
-    assert not refused or "denied request: it is too large" in ledger.refused[0].sentence
+    observer = cast(ClusterObserver, SimpleNamespace(histories={}))
+    Workload(release, records, observer, seed=1, log_event=lambda text: None)._submit()
+    name = next(generate_evaluations(1)).name
+    assert (len(records.refused), list(records.evaluations)) == ((1, []) if is_refused else (0, [name]))
+    assert not is_refused or "denied request: it is too large" in records.refused[0].message
 
 
-def test_kinds_are_told_apart_by_their_names() -> None:
+def test_every_kind_has_its_own_name() -> None:
     assert len({kind.name for _, kind in KINDS}) == len(KINDS)

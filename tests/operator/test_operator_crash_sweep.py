@@ -1,14 +1,14 @@
-"""Every write of every scenario is the one that goes wrong, on a real API server with a real Job controller.
+"""Fault injection into every write of every scenario, on a real API server with a real Job controller.
 
-A scenario is played undisturbed, and its writes are counted as the API server sees them (now and then there are fewer, as two
-changes are told in one status; a case that met none is played again). Then it is played once for each write and each mishap
-(`operator_faults`): the operator is killed before or after it, the API server refuses, fails, answers too late or not at all.
-Whatever it was, the evaluations end as in the undisturbed run, every attempt has one Job and one pod whose gate was opened, no
-slot ever has two live attempts, what has ended stays so, the slot is free, and an operator that starts then finds nothing to
-write.
+A scenario is played once without a fault, and its writes are counted as the API server sees them. (Now and then there
+are fewer, since one status update carries two changes; a case whose fault was never injected is played again.) Then it
+is played once for each write and each fault (`operator_faults`): the operator is killed before or after the write, or
+the API server refuses it, fails, answers too late or not at all. In each case the evaluations end as they do without a
+fault, every attempt has one Job and one pod whose scheduling gate was removed, no slot ever has two live attempts, a
+terminal phase does not change, the slot is free at the end, and an operator that starts then finds nothing to write.
 
-There is no node: the scenarios play scheduler, kubelet and reporter. All pairs of write and mishap are a thousand; by default
-every fifth is taken (of scenarios that are long every tenth), with LMMS_EVAL_SWEEP_EVERY=1 all are.
+There is no node: the scenarios play scheduler, kubelet and reporter. There are about a thousand pairs of write and
+fault. By default every fifth is played (of long scenarios every tenth), and with LMMS_EVAL_SWEEP_EVERY=1 all are.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ from lmms_eval_operator import action_failures, refusals, view
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
-# Most of a case is waiting for the Job controller.
+# A case mostly waits for the Job controller.
 STAGES = 12
 TRIES = 4
 EVERY = int(os.environ.get("LMMS_EVAL_SWEEP_EVERY", "5"))
-MISHAPS = {**KILLS, **FAULTS}
+ALL_FAULTS = {**KILLS, **FAULTS}
 
 
 async def a_run(scene: Scene) -> None:
@@ -140,7 +140,7 @@ SCENARIOS = {
 async def stages(
     kubeconfig: str, kubectl: Kubectl, crd: None, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[list[Stage]]:
-    """They play side by side, with operators that wait for a second where they wait for longer in use."""
+    """Return stages that are used concurrently; the operator's longer waits take a second on them."""
     async with contextlib.AsyncExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(action_failures, "FIRST_WAIT_SECONDS", 1.0)
@@ -151,19 +151,19 @@ async def stages(
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_whatever_befalls_a_write_the_promises_hold(stages: list[Stage], name: str) -> None:
+async def test_promises_hold_whichever_write_has_a_fault(stages: list[Stage], name: str) -> None:
     scenario = SCENARIOS[name]
-    undisturbed = await asyncio.gather(*(stage.play(scenario) for stage in stages))
-    assert not any(played.wrong for played in undisturbed), [played.wrong for played in undisturbed]
-    writes = min(len(played.writes) for played in undisturbed)
-    cases = selected(writes, every=EVERY * scenario.one_in if EVERY > 1 else 1)
+    without_fault = await asyncio.gather(*(stage.play(scenario) for stage in stages))
+    assert not any(played.wrong for played in without_fault), [played.wrong for played in without_fault]
+    writes = min(len(played.writes) for played in without_fault)
+    cases = select_cases(writes, every=EVERY * scenario.one_in if EVERY > 1 else 1)
     print(f"{name}: {writes} writes, {len(cases)} cases")
     wrong: list[str] = []
 
     async def work(stage: Stage) -> None:
         while cases:
-            at, mishap = cases.pop(0)
-            wrong.extend(await befalls(stage, scenario, at, mishap))
+            at, fault = cases.pop(0)
+            wrong.extend(await play_with_fault(stage, scenario, at, fault))
 
     async with asyncio.TaskGroup() as group:
         for stage in stages:
@@ -171,21 +171,21 @@ async def test_whatever_befalls_a_write_the_promises_hold(stages: list[Stage], n
     assert not wrong, "\n".join(wrong)
 
 
-def selected(writes: int, *, every: int) -> list[tuple[int, str]]:
-    """Of all writes and all mishaps every fifth pair, or so, so that each write and each mishap has its turn."""
-    numbered = itertools.product(range(1, writes + 1), enumerate(MISHAPS))
-    return [(at, mishap) for at, (index, mishap) in numbered if (at + index) % every == 0]
+def select_cases(writes: int, *, every: int) -> list[tuple[int, str]]:
+    """Return every n-th pair of write and fault, spread so that each write and each fault is among them."""
+    numbered = itertools.product(range(1, writes + 1), enumerate(ALL_FAULTS))
+    return [(at, fault) for at, (index, fault) in numbered if (at + index) % every == 0]
 
 
-async def befalls(stage: Stage, scenario: Scenario, at: int, mishap: str) -> list[str]:
-    """What was wrong."""
+async def play_with_fault(stage: Stage, scenario: Scenario, at: int, fault: str) -> list[str]:
+    """Return a sentence for each broken promise."""
     try:
         for _ in range(TRIES):
-            played = await stage.play(scenario, MISHAPS[mishap], at)
+            played = await stage.play(scenario, ALL_FAULTS[fault], at)
             if played.hit or played.wrong:
                 break
     except BaseException as error:
-        error.add_note(f"write {at}, {mishap}")
+        error.add_note(f"write {at}, {fault}")
         raise
     missed = [] if played.hit else [f"there was no such write: {played.writes}"]
-    return [f"write {at} ({played.hit}), {mishap}: {what}" for what in [*missed, *played.wrong]]
+    return [f"write {at} ({played.hit}), {fault}: {what}" for what in [*missed, *played.wrong]]

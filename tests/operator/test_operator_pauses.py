@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 from deployment import Kubectl
 from operator_cluster import Namespace
-from operator_faults import Write, Writes
+from operator_faults import Write, WriteProxy
 from operator_process import Process, becomes, operator, says
 from operator_proxy import serving
 from operator_scene import COMPLETED, Scene, Watcher, watched
@@ -48,7 +48,7 @@ class Replica:
     """One operator process, and the proxy that it speaks through."""
 
     running: Process
-    writes: Writes
+    writes: WriteProxy
 
     def signal(self, number: signal.Signals) -> None:
         self.running.process.send_signal(number)
@@ -70,7 +70,7 @@ class Held:
     answer: asyncio.Future[web.Response | None]
 
     async def done(self) -> None:
-        self.answer.set_result(await self.write.done())
+        self.answer.set_result(await self.write.forward())
 
 
 @dataclass
@@ -109,15 +109,15 @@ class Pair:
 
         async def hold(write: Write, by: Replica) -> web.StreamResponse:
             for replica in self.replicas:
-                replica.writes.expect(None, 0)
+                replica.writes.set_fault(None, 0)
             held.set_result(Held(by, write, loop.create_future()))
             answer = await held.result().answer
             if answer is None:
-                write.unanswered()
+                write.disconnect()
             return answer
 
         for replica in self.replicas:
-            replica.writes.expect(partial(hold, by=replica), at)
+            replica.writes.set_fault(partial(hold, by=replica), at)
         return held
 
 
@@ -163,7 +163,7 @@ async def pair(kubeconfig: str, kubectl: Kubectl, folders: Iterable[Path]) -> As
 
 @contextlib.asynccontextmanager
 async def replica(place: Namespace, kubeconfig: str, folder: Path) -> AsyncIterator[Replica]:
-    async with serving(Writes, kubeconfig, folder) as (writes, path), operator(place, path, folder) as running:
+    async with serving(WriteProxy, kubeconfig, folder) as (writes, path), operator(place, path, folder) as running:
         yield Replica(running, writes)
 
 

@@ -1,7 +1,7 @@
-"""A proxy that counts the operator's writes and lets one of them meet a fault: once, the k-th as the API server would see it.
+"""A proxy that counts the operator's writes and injects a fault into one of them, given by its number.
 
-`operator_stage` plays scenarios through it. What the operator's other threads write comes in no order and does not count: events
-for people to read, and the record of who leads.
+`operator_stage` plays scenarios through it. Events and the leader's lease do not count, since their order among the
+other writes is not fixed.
 """
 
 import asyncio
@@ -16,174 +16,184 @@ from operator_proxy import HOP_BY_HOP, Proxy
 from lmms_eval_core import names
 
 READS = ("GET", "HEAD")
-# By then the operator has done without the write, if it ever does.
+# How long `delay_write` waits for the operator's next write.
 LATE_SECONDS = 5.0
 
 
-class Writes(Proxy):
-    """Passes on; a fault happens to write number `at`, from 1. `killed` is set by faults that end the operator."""
+class WriteProxy(Proxy):
+    """Forwards requests; the fault replaces write number `at`, from 1. Faults that kill the operator set `killed`."""
 
     def __init__(self, session: aiohttp.ClientSession, upstream: str) -> None:
         super().__init__(session, upstream)
         self.killed = asyncio.Event()
-        self.expect(None, 0)
+        self.set_fault(None, 0)
 
-    def expect(self, fault: "Fault | None", at: int) -> None:
-        """Counts from the beginning."""
+    def set_fault(self, fault: "WriteFault | None", at: int) -> None:
+        """Set the fault and the number of its write, and restart the count."""
         self._fault, self._at = fault, at
         self.seen: list[str] = []
         self.answered: asyncio.Queue[int] = asyncio.Queue()
 
     @property
     def hit(self) -> str:
-        """The write that the fault happened to; "" as long as it has not."""
+        """The write into which the fault was injected; "" before that."""
         return self.seen[self._at - 1] if self._fault and self._at <= len(self.seen) else ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Forwards, or does what the fault says."""
+        """Forward the request, or inject the fault into it."""
         body = await request.read()
-        if request.method in READS or _beside(request, body):
+        if request.method in READS or _is_unordered(request, body):
             return await super().handle(request)
-        self.seen.append(_what(request))
+        self.seen.append(_describe(request))
         write = Write(self, request, body, number=len(self.seen))
         if self._fault is not None and write.number == self._at:
             return await self._fault(write)
-        answer = await write.done()
+        answer = await write.forward()
         self.answered.put_nowait(write.number)
         return answer
 
 
 class Write:
-    """One write on its way."""
+    """One write that the API server has not seen yet."""
 
-    def __init__(self, proxy: Writes, request: web.Request, body: bytes, *, number: int) -> None:
+    def __init__(self, proxy: WriteProxy, request: web.Request, body: bytes, *, number: int) -> None:
         self.proxy = proxy
         self.request = request
         self.number = number
         self._body = body
 
-    async def done(self) -> web.Response:
-        """Sends it to the API server, and returns its answer."""
+    async def forward(self) -> web.Response:
+        """Send the write to the API server; return its answer."""
         async with self.proxy.send(self.request, self._body) as answer:
             headers = {key: value for key, value in answer.headers.items() if key.lower() not in HOP_BY_HOP}
             return web.Response(status=answer.status, headers=headers, body=await answer.read())
 
-    async def given_up(self) -> None:
-        """Until nobody waits for the answer any more."""
-        # aiohttp's handlers hear nothing of it.
+    async def wait_for_disconnect(self) -> None:
+        """Wait until the operator has closed the connection."""
+        # aiohttp does not notify its handlers of that.
         while self.request.transport is not None:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
-    def unanswered(self) -> NoReturn:
-        """The connection ends without an answer."""
+    def disconnect(self) -> NoReturn:
+        """Close the connection without an answer."""
         self.proxy.cut(self.request)
 
 
-Fault = Callable[[Write], Awaitable[web.StreamResponse]]
+WriteFault = Callable[[Write], Awaitable[web.StreamResponse]]
 
 
-async def killed_before(write: Write) -> web.StreamResponse:
-    """The operator dies before the write reached the API server."""
+async def kill_before_write(write: Write) -> web.StreamResponse:
+    """Kill the operator; the write does not reach the API server."""
     write.proxy.killed.set()
-    await write.given_up()
-    write.unanswered()
+    await write.wait_for_disconnect()
+    write.disconnect()
 
 
-async def killed_after(write: Write) -> web.StreamResponse:
-    """The operator dies before the answer reached it."""
-    await write.done()
-    return await killed_before(write)
+async def kill_after_write(write: Write) -> web.StreamResponse:
+    """Forward the write, and kill the operator before it has the answer."""
+    await write.forward()
+    return await kill_before_write(write)
 
 
-async def conflict(write: Write) -> web.StreamResponse:
-    """409: somebody else was faster, and is gone by now."""
-    return _refusal(409, "AlreadyExists" if write.request.method == "POST" else "Conflict")
+async def answer_conflict(write: Write) -> web.StreamResponse:
+    """Answer 409, as after another client's write, which is undone by now."""
+    return _build_status(409, "AlreadyExists" if write.request.method == "POST" else "Conflict")
 
 
-async def throttled(write: Write) -> web.StreamResponse:
-    """429, with the wait that the API server asks for."""
-    return _refusal(429, "TooManyRequests", {"Retry-After": "1"})
+async def answer_throttled(write: Write) -> web.StreamResponse:
+    """Answer 429 with a Retry-After header."""
+    return _build_status(429, "TooManyRequests", {"Retry-After": "1"})
 
 
-async def forbidden(write: Write) -> web.StreamResponse:
-    """403: a policy of the cluster does not want it, this once."""
-    return _refusal(403, "Forbidden")
+async def answer_forbidden(write: Write) -> web.StreamResponse:
+    """Answer 403, as a policy of the cluster does."""
+    return _build_status(403, "Forbidden")
 
 
-async def webhook_away(write: Write) -> web.StreamResponse:
-    """500: a webhook that has to judge it does not answer."""
-    return _refusal(500, "InternalError", message='Internal error occurred: failed calling webhook "a.example.com"')
+async def answer_webhook_failure(write: Write) -> web.StreamResponse:
+    """Answer 500, as while an admission webhook is unavailable."""
+    message = 'Internal error occurred: failed calling webhook "a.example.com"'
+    return _build_status(500, "InternalError", message=message)
 
 
-async def error(write: Write) -> web.StreamResponse:
-    """500, and nothing was done."""
-    return _refusal(500, "InternalError")
+async def answer_error(write: Write) -> web.StreamResponse:
+    """Answer 500 without forwarding the write."""
+    return _build_status(500, "InternalError")
 
 
-async def error_though_done(write: Write) -> web.StreamResponse:
-    """500, but it was done."""
-    await write.done()
-    return await error(write)
+async def answer_error_after_write(write: Write) -> web.StreamResponse:
+    """Forward the write, but answer 500."""
+    await write.forward()
+    return await answer_error(write)
 
 
-async def answer_lost(write: Write) -> web.StreamResponse:
-    """It was done, and then the connection broke."""
-    await write.done()
-    write.unanswered()
+async def lose_answer(write: Write) -> web.StreamResponse:
+    """Forward the write, and close the connection without an answer."""
+    await write.forward()
+    write.disconnect()
 
 
-async def too_slow(write: Write) -> web.StreamResponse:
-    """It was done, but the answer takes longer than the operator waits."""
-    await write.done()
-    await write.given_up()
-    write.unanswered()
+async def delay_answer(write: Write) -> web.StreamResponse:
+    """Forward the write, and answer nothing until the operator's timeout."""
+    await write.forward()
+    await write.wait_for_disconnect()
+    write.disconnect()
 
 
-async def late(write: Write) -> web.StreamResponse:
-    """It lies somewhere for longer than the operator waits, and is done after the operator's next write."""
-    await write.given_up()
+async def delay_write(write: Write) -> web.StreamResponse:
+    """Forward the write only after the operator's timeout and its next write."""
+    await write.wait_for_disconnect()
     try:
         async with asyncio.timeout(LATE_SECONDS):
             while await write.proxy.answered.get() < write.number:
                 pass
     except TimeoutError:
         pass
-    await write.done()
-    write.unanswered()
+    await write.forward()
+    write.disconnect()
 
 
-KILLS: dict[str, Fault] = {"killed before": killed_before, "killed after": killed_after}
-FAULTS: dict[str, Fault] = {
-    "409": conflict,
-    "403": forbidden,
-    "429": throttled,
-    "webhook away": webhook_away,
-    "500": error,
-    "500 though done": error_though_done,
-    "answer lost": answer_lost,
-    "answer too slow": too_slow,
-    "done late": late,
+KILLS: dict[str, WriteFault] = {"killed before": kill_before_write, "killed after": kill_after_write}
+FAULTS: dict[str, WriteFault] = {
+    "409": answer_conflict,
+    "403": answer_forbidden,
+    "429": answer_throttled,
+    "webhook away": answer_webhook_failure,
+    "500": answer_error,
+    "500 though done": answer_error_after_write,
+    "answer lost": lose_answer,
+    "answer too slow": delay_answer,
+    "done late": delay_write,
 }
-# With these the operator waits in vain, as long as its patience lasts.
-PATIENT = frozenset({too_slow, late})
+# With these the operator waits until its timeout.
+TIMEOUT_FAULTS = frozenset({delay_answer, delay_write})
 
 
-def _beside(request: web.Request, body: bytes) -> bool:
-    """Whether nothing depends on it that happens to an evaluation."""
-    leads = "/leases" in request.path and names.OPERATOR_LEASE in (request.path.rpartition("/")[2], _name(request, body))
-    return leads or "/events" in request.path
+def _is_unordered(request: web.Request, body: bytes) -> bool:
+    """Whether the write concerns an event or the leader's lease."""
+    if "/events" in request.path:
+        return True
+    if "/leases" not in request.path:
+        return False
+    return names.OPERATOR_LEASE in (request.path.rpartition("/")[2], _read_name(request, body))
 
 
-def _name(request: web.Request, body: bytes) -> str:
+def _read_name(request: web.Request, body: bytes) -> str:
     return str(json.loads(body)["metadata"]["name"]) if request.method == "POST" else ""
 
 
-def _what(request: web.Request) -> str:
-    """`PATCH jobs`, `PATCH lmmevaluations/status`: without the name of the object."""
+def _describe(request: web.Request) -> str:
+    """Return method and resource, such as `PATCH lmmevaluations/status`, without the object's name."""
     _namespace, plural, *rest = request.path.partition("/namespaces/")[2].split("/")
     return f"{request.method} {'/'.join([plural, *rest[1:]])}"
 
 
-def _refusal(code: int, reason: str, headers: dict[str, str] | None = None, message: str = "injected") -> web.Response:
+def _build_status(
+    code: int,
+    reason: str,
+    headers: dict[str, str] | None = None,
+    message: str = "injected",
+) -> web.Response:
     status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {}}
-    return web.json_response({**status, "code": code, "reason": reason, "message": message}, status=code, headers=headers)
+    status |= {"code": code, "reason": reason, "message": message}
+    return web.json_response(status, status=code, headers=headers)

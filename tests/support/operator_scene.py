@@ -40,7 +40,7 @@ class Scenario:
     ends: dict[str, End]
     settings: dict[str, Any] = field(default_factory=dict)
     one_in: int = 1
-    """Of the pairs of write and mishap that are taken, how many there are for each that this one is played with."""
+    """The scenario is played with every so many of the selected pairs of write and fault."""
 
 
 class Watcher:

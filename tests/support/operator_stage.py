@@ -13,7 +13,7 @@ from typing import Any
 
 from deployment import Kubectl
 from operator_cluster import Namespace
-from operator_faults import PATIENT, Fault, Writes
+from operator_faults import TIMEOUT_FAULTS, WriteFault, WriteProxy
 from operator_proxy import serving
 from operator_scene import Scenario, Scene, Watcher, policy_against_jobs, watched
 
@@ -31,7 +31,7 @@ REST_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Played:
-    """What came of a scenario: the writes, the one that the fault happened to, the promises that were broken."""
+    """The result of a scenario: the writes, the one with the fault, and a sentence for each broken promise."""
 
     writes: list[str]
     hit: str
@@ -41,18 +41,18 @@ class Played:
 class Stage:
     """One namespace. Plays one scenario at a time."""
 
-    def __init__(self, place: Namespace, watcher: Watcher, writes: Writes, kubeconfig: str) -> None:
+    def __init__(self, place: Namespace, watcher: Watcher, writes: WriteProxy, kubeconfig: str) -> None:
         self._place = place
         self._watcher = watcher
         self._writes = writes
         self._kubeconfig = kubeconfig
 
-    async def play(self, scenario: Scenario, fault: Fault | None = None, at: int = 0) -> Played:
-        """Plays it; `fault` happens to the operator's write number `at`."""
+    async def play(self, scenario: Scenario, fault: WriteFault | None = None, at: int = 0) -> Played:
+        """Plays it; `fault` is injected into the operator's write number `at`."""
         scene = Scene(self._place, self._watcher)
-        self._writes.expect(fault, at)
+        self._writes.set_fault(fault, at)
         settings = replace(self._place.settings, **scenario.settings)
-        patience = IMPATIENT_SECONDS if fault in PATIENT else REQUEST_SECONDS
+        patience = IMPATIENT_SECONDS if fault in TIMEOUT_FAULTS else REQUEST_SECONDS
         try:
             async with asyncio.timeout(CASE_SECONDS), asyncio.TaskGroup() as group:
                 operators = group.create_task(self._operators(settings, patience))
@@ -85,7 +85,7 @@ class Stage:
 
     async def _writes_at_rest(self, settings: Settings) -> list[str]:
         """What one writes that knows nothing of what was, and finds that all is done."""
-        self._writes.expect(None, 0)
+        self._writes.set_fault(None, 0)
         async with self._operator(settings, REQUEST_SECONDS) as operator:
             await operator.work()
         return [f"at rest: {write}" for write in self._writes.seen]
@@ -108,7 +108,7 @@ async def stage(kubeconfig: str, kubectl: Kubectl, folder: Path) -> AsyncIterato
     async with contextlib.AsyncExitStack() as stack:
         place, watcher = await stack.enter_async_context(watched(kubeconfig, kubectl))
         await stack.enter_async_context(policy_against_jobs(place.client))
-        writes, path = await stack.enter_async_context(serving(Writes, kubeconfig, folder))
+        writes, path = await stack.enter_async_context(serving(WriteProxy, kubeconfig, folder))
         yield Stage(place, watcher, writes, path)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import deployment
 import httpx
 import pytest
-from chaos.containers import containers
+from chaos.containers import list_containers
 from lmms_eval_cluster.settings import cluster_from
 from release_fixtures import NO_REGISTRY, STUCK_REGISTRY, Release, slow, smoke
 
@@ -162,20 +162,20 @@ def test_answers_that_look_like_failures_are_no_clean_success(release: Release, 
 
 
 @pytest.mark.parametrize(
-    ("reason", "blow"),
+    ("reason", "command"),
     [
         ("PodDeleted", ["delete", "pod", "{pod}", "--wait=false"]),
         ("JobDeleted", ["delete", "job", "{job}", "--wait=false"]),
         ("Preempted", ["create", "--raw", "/api/v1/namespaces/{namespace}/pods/{pod}/eviction", "-f", "-"]),
     ],
 )
-def test_what_others_do_to_a_run_is_tried_again(release: Release, reason: str, blow: list[str]) -> None:
+def test_an_attempt_that_others_end_is_retried(release: Release, reason: str, command: list[str]) -> None:
     name = release.apply(smoke(f"again-{reason.lower()}", env=slow(), retries=1))
     status = release.evaluating(name)
     pod = release.running_pod(name)
     places = {"pod": pod, "job": status["jobName"], "namespace": release.deployment.namespace}
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": places["namespace"]}}
-    release.deployment(*(part.format(**places) for part in blow), stdin=json.dumps(eviction))
+    release.deployment(*(part.format(**places) for part in command), stdin=json.dumps(eviction))
     status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=90)
     assert status["message"].startswith(f"attempt 1 of 2 ended as {reason}: "), status
     status = release.finish(name)
@@ -199,7 +199,7 @@ def test_a_run_that_ends_well_without_scores_is_tried_again(release: Release) ->
     release.evaluating(name)
     pod = release.running_pod(name)
     state = cluster_from(os.environ, control_plane_only=False).state
-    (reporter,) = [found for found in containers(state, release.deployment.namespace, "reporter") if found.pod == pod]
+    (reporter,) = [found for found in list_containers(state, release.deployment.namespace, "reporter") if found.pod == pod]
     os.kill(reporter.pid, signal.SIGSTOP)
     release.deployment("exec", pod, "-c", "evaluator", "--", "touch", f"/run/lmms-eval/{PUBLISHED_FILE}")
     status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=180)

@@ -1,1 +1,1 @@
-"""A stand-in for the package of lmms-eval, for tests of everything around it: see `__main__`."""
+"""A stand-in for the package of lmms-eval, to test everything around it: see `__main__`."""

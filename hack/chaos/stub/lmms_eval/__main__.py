@@ -1,28 +1,28 @@
-"""A stand-in for `python -m lmms_eval`: it evaluates nothing, and takes seconds where the real one imports for twenty.
+"""A stand-in for `python -m lmms_eval`: it evaluates nothing, and starts at once instead of importing for 20 s.
 
-Its command line, the files that it writes, its last words and its exit codes are those of lmms-eval, as far as the runner
-looks at them. Runner, reporter, operator, chart and cluster around it are the real ones. One thing more is not: the plug-in
-that counts tqdm's bars inside lmms-eval is absent, and the runner's own `Meter`, which that plug-in feeds, is fed here.
+Its command line, its files, its log lines and its exit codes are those of lmms-eval as far as the runner reads them.
+Runner, reporter, operator, chart and cluster around it are the real ones. There is one more difference: the plug-in
+that counts tqdm's progress bars inside lmms-eval is absent, so the stand-in itself feeds the runner's `Meter`.
 
-The environment says how a run goes (`knobs`), and `journal` makes it prove that nobody else runs in its slot.
+Environment variables control how a run behaves (`behaviour`); `slot_lock` detects other runs in the same slot.
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmms_eval_runner.arguments import SWITCHES, VALUES
 from lmms_eval_runner.meter import Meter
 
-from .files import write
-from .journal import Journal, Slot
-from .knobs import Ending, Knobs
+from .behaviour import StubBehaviour, StubEnding
+from .slot_lock import SlotJournal, SlotLock
 
 TASK = "stub_vqa"
 ANSWERS = 8
@@ -30,8 +30,8 @@ SUMMARY = "{model} (), gen_kwargs: (), limit: {limit}, offset: 0, num_fewshot: N
 
 
 @dataclass
-class Bar:
-    """What the meter sees of a progress bar."""
+class StubBar:
+    """The fields of a progress bar that the meter reads."""
 
     desc: str = "Model Responding"
     n: float = 0
@@ -40,81 +40,102 @@ class Bar:
 
 
 def main() -> int:
-    """0 even after an exception, as lmms-eval."""
-    options = parser().parse_args()
-    knobs = Knobs.of(os.environ)
-    if knobs.stubborn:
+    """Run an evaluation; return 0 even after an exception, as lmms-eval does."""
+    options = build_parser().parse_args()
+    behaviour = StubBehaviour.from_environment(os.environ)
+    if behaviour.is_stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    slot = Slot(Journal.of(os.environ), slots=knobs.slots)
-    slot.take()
+    lock = SlotLock(SlotJournal.from_environment(os.environ), slots=behaviour.slots)
+    lock.acquire()
     try:
-        evaluate(options, knobs)
+        evaluate(options, behaviour)
     except (ConnectionError, RuntimeError, ValueError) as error:
         traceback.print_exc()
         log("ERROR", "lmms_eval.__main__:cli_evaluate:614", f"Error during evaluation: {error}.")
-    slot.leave()
+    lock.report_end()
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    """Takes what the runner gives, and refuses anything else, as lmms-eval does."""
-    top = argparse.ArgumentParser(prog="lmms_eval")
+def build_parser() -> argparse.ArgumentParser:
+    """Return a parser that accepts the flags which the runner passes, and refuses all others, as lmms-eval does."""
+    parser = argparse.ArgumentParser(prog="lmms_eval")
     for name in ("model", "tasks", "model_args", "output_path", "timezone", *VALUES):
-        top.add_argument(f"--{name}")
+        parser.add_argument(f"--{name}")
     for name in SWITCHES:
-        top.add_argument(f"--{name}", action="store_true")
-    return top
+        parser.add_argument(f"--{name}", action="store_true")
+    return parser
 
 
-def evaluate(options: argparse.Namespace, knobs: Knobs) -> None:
-    """From the task's name to the results file, unless the knobs have it end before."""
+def evaluate(options: argparse.Namespace, behaviour: StubBehaviour) -> None:
+    """Check the tasks, report progress and write the results, unless the behaviour ends the run before."""
     missing = sorted(set(options.tasks.split(",")) - {TASK})
     if missing:
         raise ValueError(f"Tasks not found: {', '.join(missing)}. Try `lmms-eval --tasks list`")
     meter = Meter(Path(os.environ["LMMS_EVAL_RUN_DIRECTORY"]), time.time)
     meter.loading(exact_model_args=False)
-    time.sleep(knobs.seconds / 4)
+    time.sleep(behaviour.seconds / 4)
     meter.loaded()
-    answers = list(respond(meter, knobs))
-    if knobs.ending is Ending.SILENT:
+    answers = list(generate_answers(meter, behaviour))
+    if behaviour.ending is StubEnding.SILENT:
         sys.exit(0)
-    write(Path(options.output_path), task=TASK, answers=answers)
+    write_results(Path(options.output_path), answers)
     print(SUMMARY.format(model=options.model, limit=options.limit), flush=True)
 
 
-def respond(meter: Meter, knobs: Knobs) -> Iterator[str]:
-    """The answers, one after the other; halfway through it happens what was asked for."""
-    bar = Bar()
+def generate_answers(meter: Meter, behaviour: StubBehaviour) -> Iterator[str]:
+    """Yield the answers at equal intervals; halfway through, raise what the behaviour asks for."""
+    bar = StubBar()
     meter.moved(bar)
     for number in range(ANSWERS):
-        time.sleep(knobs.seconds / ANSWERS)
+        time.sleep(behaviour.seconds / ANSWERS)
         if number == ANSWERS // 2:
-            misbehave(knobs)
-        yield answer(number, knobs.ending)
+            raise_configured_error(behaviour)
+        yield generate_answer(number, behaviour.ending)
         bar.n += 1
         meter.moved(bar)
     meter.closing(bar)
 
 
-def misbehave(knobs: Knobs) -> None:
-    """What ends a run in its midst."""
-    if knobs.unreachable:
+def raise_configured_error(behaviour: StubBehaviour) -> None:
+    """Raise the exception with which the behaviour ends the run, if it has one."""
+    if behaviour.is_unreachable:
         raise ConnectionError("Connection refused: the stub was told that its judge is away")
-    if knobs.ending is Ending.RAISE:
+    if behaviour.ending is StubEnding.RAISE:
         raise RuntimeError("the stub was told to fail")
 
 
-def answer(number: int, ending: Ending) -> str:
-    """One answer; one that failed is swallowed as adapters swallow it: told in the log, and empty."""
-    if ending is Ending.SWALLOW or (ending is Ending.SUSPECT and number % 2):
+def generate_answer(number: int, ending: StubEnding) -> str:
+    """Return an answer; one that fails is logged and empty, as lmms-eval's adapters swallow errors."""
+    if ending is StubEnding.SWALLOW or (ending is StubEnding.SUSPECT and number % 2):
         log("ERROR", "lmms_eval.models.chat.stub:generate_until:1", "Error the stub was told to swallow in generating")
         return ""
     return "A"
 
 
 def log(level: str, place: str, text: str) -> None:
-    """A line of lmms-eval's log."""
+    """Print a line as lmms-eval logs it."""
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} | {level:8} | {place} - {text}", flush=True)
+
+
+def write_results(output: Path, answers: Sequence[str]) -> None:
+    """Write the results file and the samples, as far as our own code reads them, to a folder of the model's name."""
+    folder = output / "stub"
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = time.strftime("%Y%m%d_%H%M%S")
+    samples = [{"doc_id": number, "target": "A", "resps": [[answer]]} for number, answer in enumerate(answers)]
+    lines = "".join(json.dumps(sample) + "\n" for sample in samples)
+    (folder / f"{stamp}_samples_{TASK}.jsonl").write_text(lines)
+    (folder / f"{stamp}_results.json").write_text(json.dumps(build_results(answers)))
+
+
+def build_results(answers: Sequence[str]) -> dict[str, object]:
+    """Return the content of the results file; the score is the share of right answers."""
+    right = sum(answer == "A" for answer in answers) / len(answers)
+    return {
+        "results": {TASK: {"alias": TASK, "accuracy,none": right, "accuracy_stderr,none": 0.0}},
+        "n-samples": {TASK: {"original": len(answers), "effective": len(answers)}},
+        "config": {"model": "stub"},
+    }
 
 
 if __name__ == "__main__":
