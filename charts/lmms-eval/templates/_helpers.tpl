@@ -9,7 +9,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* Names of cluster-wide objects carry the namespace: releases of other namespaces have theirs. */ -}}
+{{- /* Names of cluster-wide objects contain the namespace, so that releases of other namespaces have their own. */ -}}
 {{- define "lmms-eval.clusterName" -}}
 {{ .Release.Namespace }}.{{ include "lmms-eval.fullname" . }}
 {{- end -}}
@@ -26,7 +26,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-{{- /* The image of (list . "operator"). */ -}}
+{{- /* The image of the component in (list . "operator"). */ -}}
 {{- define "lmms-eval.image" -}}
 {{- $root := index . 0 -}}
 {{- $images := $root.Values.images -}}
@@ -48,7 +48,7 @@ fsGroupChangePolicy: OnRootMismatch
 seccompProfile: { type: RuntimeDefault }
 {{- end -}}
 
-{{- /* Of podSecurityContext what is set, as JSON: the cluster decides on the rest. */ -}}
+{{- /* The fields of podSecurityContext that are set, as JSON; the cluster decides on the others. */ -}}
 {{- define "lmms-eval.podSecurity" -}}
 {{- $set := dict -}}
 {{- range $name, $value := .Values.podSecurityContext -}}
@@ -65,7 +65,7 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end -}}
 
-{{- /* Where a pod of (dict "root" . "values" .Values.api) runs, and with which pull secrets. */ -}}
+{{- /* Node selector, tolerations and pull secrets of a pod; (dict "root" . "values" .Values.api). */ -}}
 {{- define "lmms-eval.placement" -}}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets: {{ toJson . }}
@@ -110,7 +110,7 @@ http://{{ include "lmms-eval.fullname" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{- end -}}
 {{- end -}}
 
-{{- /* Authority of an external store's certificate: the file that the programs read, its mount and its volume. */ -}}
+{{- /* The authority of an external store's certificate: the file that the programs read, its mount and its volume. */ -}}
 {{- define "lmms-eval.storeCaFile" -}}
 {{ ternary "/var/run/lmms-eval/store-ca/ca.crt" "" (not (empty .Values.store.caSecret)) }}
 {{- end -}}
@@ -133,14 +133,14 @@ http://{{ include "lmms-eval.fullname" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{- end -}}
 {{- end -}}
 
-{{- /* By which the store knows what the evaluator image knows; empty where nobody finds out. */ -}}
+{{- /* The id of the evaluator image's list of tasks and models in the store; empty if no Job makes the list. */ -}}
 {{- define "lmms-eval.catalogue" -}}
 {{- if .Values.catalogue.enabled -}}
 {{ include "lmms-eval.image" (list . "evaluator") | sha256sum | trunc 16 }}
 {{- end -}}
 {{- end -}}
 
-{{- /* A value that was generated once: the one in the Secret (list . NAME KEY LENGTH), else a new one. Base64. */ -}}
+{{- /* A generated value in Base64: the one that the Secret has already (list . NAME KEY LENGTH), or a new one. */ -}}
 {{- define "lmms-eval.generated" -}}
 {{- $root := index . 0 -}}
 {{- $secret := lookup "v1" "Secret" $root.Release.Namespace (index . 1) -}}
@@ -162,7 +162,7 @@ http://{{ include "lmms-eval.fullname" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{- concat $env .Values.evaluator.env | toJson -}}
 {{- end -}}
 
-{{- /* CEL: whether EXPRESSION is one of PATTERNS, which are names or beginnings that end in *; (list EXPRESSION PATTERNS). */ -}}
+{{- /* CEL: whether EXPRESSION matches one of PATTERNS, which are names or prefixes that end in *; (list EXPRESSION PATTERNS). */ -}}
 {{- define "lmms-eval.allowed" -}}
 {{- $expression := index . 0 -}}
 {{- $terms := list -}}
@@ -176,7 +176,7 @@ http://{{ include "lmms-eval.fullname" . }}-s3.{{ .Release.Namespace }}.svc:7070
 ({{ $terms | join " || " | default "false" }})
 {{- end -}}
 
-{{- /* The Secret with the front end's certificate; empty for plain HTTP. */ -}}
+{{- /* The name of the Secret with the front end's certificate; empty for plain HTTP. */ -}}
 {{- define "lmms-eval.tlsSecret" -}}
 {{- with .Values.api.tls -}}
 {{- if and .existingSecret .certManager.issuerRef -}}

@@ -1,4 +1,4 @@
-{{- /* Head of a policy and its binding for LMMEvaluations of the release's own namespace. */ -}}
+{{- /* Metadata of a policy, its binding, and its match of LMMEvaluations in the release's namespace. */ -}}
 {{- define "lmms-eval.policyMetadata" -}}
 metadata:
   name: {{ include "lmms-eval.clusterName" (index . 0) }}.{{ index . 1 }}
@@ -22,7 +22,7 @@ matchConstraints:
     - { apiGroups: [lmms-eval.io], apiVersions: ["*"], operations: {{ index . 2 | toJson }}, resources: [{{ index . 1 }}] }
 {{- end -}}
 
-{{- /* PATTERNS as a person reads them. */ -}}
+{{- /* PATTERNS as text for messages. */ -}}
 {{- define "lmms-eval.choice" -}}
 {{ . | join ", " | default "none" }}
 {{- end -}}
