@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import urlencode
+from weakref import WeakSet
 
 import aiohttp
 import msgspec
@@ -40,8 +41,9 @@ PROBES: Final = (
 )
 # The API server looks for the beginning of each page among all objects: many small ones cost it more.
 PAGE: Final = 500
-# A request that was given up ends its TLS connection politely, which takes a round trip that aiohttp does not wait for.
-ENDING_SECONDS: Final = 0.25
+# The end of a TLS connection takes a round trip, for which aiohttp does not wait; a busy API server answers late.
+ENDING_SECONDS: Final = 5.0
+ENDING_PERIOD: Final = 0.01
 # For `gc.set_threshold` of who reads lists. A page of JSON is tens of thousands of containers: at the default of 700, collecting
 # garbage was half the time of a list.
 GARBAGE_THRESHOLD: Final = 50_000
@@ -57,9 +59,13 @@ class _Listed(msgspec.Struct):
 _read_list: Final = msgspec.json.Decoder(_Listed).decode
 
 
-def _probed(address: aiohttp.AddrInfoType) -> socket.socket:
+def _unprobed(address: aiohttp.AddrInfoType) -> socket.socket:
     family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
+    return socket.socket(family, kind, protocol)
+
+
+def _probed(address: aiohttp.AddrInfoType) -> socket.socket:
+    made = _unprobed(address)
     for option in PROBES:
         made.setsockopt(*option)
     return made
@@ -77,13 +83,13 @@ class Transport:
         heard_date: Callable[[str], None] = lambda date: None,
     ) -> None:
         self._configuration = configuration
-        self._calls = _session(aiohttp.TCPConnector(ssl=configuration.ssl_context, limit=CALLS))
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._calls = self._session(_unprobed, limit=CALLS)
         # Streams stay open: they must not take the pool's connections from the calls.
-        self._streams = _session(aiohttp.TCPConnector(ssl=configuration.ssl_context, limit=0, socket_factory=_probed))
+        self._streams = self._session(_probed, limit=0)
         self._namespace = namespace
         self._timeout = aiohttp.ClientTimeout(total=request_seconds)
         self._heard_date = heard_date
-        self._broke_off = False
 
     @property
     def namespace(self) -> str:
@@ -129,6 +135,7 @@ class Transport:
         finally:
             for task in reading:
                 task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
 
     async def _listed(self, resource: Resource, query: Mapping[str, str]) -> _Listed:
         async with self._request("GET", self._url(resource, **query), None, timeout=self._timeout) as response:
@@ -192,8 +199,20 @@ class Transport:
         """See `KubeClient`."""
         await self._calls.close()
         await self._streams.close()
-        # What was aborted is closed in the next round of the loop, which may be about to end.
-        await asyncio.sleep(ENDING_SECONDS if self._broke_off else 0)
+        # The loop may be about to end, and would leave open what is not closed by then.
+        for _ in range(int(ENDING_SECONDS / ENDING_PERIOD)):
+            if all(each.fileno() < 0 for each in self._sockets):
+                break
+            await asyncio.sleep(ENDING_PERIOD)
+
+    def _session(self, make: Callable[[aiohttp.AddrInfoType], socket.socket], *, limit: int) -> aiohttp.ClientSession:
+        def noted(address: aiohttp.AddrInfoType) -> socket.socket:
+            made = make(address)
+            self._sockets.add(made)
+            return made
+
+        connector = aiohttp.TCPConnector(ssl=self._configuration.ssl_context, limit=limit, socket_factory=noted)
+        return aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=READ_BYTES)
 
     def _url(self, resource: Resource, *path: str, **query: str) -> str:
         root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
@@ -234,16 +253,8 @@ class Transport:
                     yield response
                 finally:
                     abort_unread(response)
-        except (asyncio.CancelledError, GeneratorExit):
-            self._broke_off = True
-            raise
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
-            self._broke_off = True
             raise errors.Unavailable(f"no answer from the API server: {_cause(error)}") from error
-
-
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=READ_BYTES)
 
 
 def abort_unread(response: aiohttp.ClientResponse) -> None:
