@@ -12,7 +12,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lmms_eval_api import problems
-from lmms_eval_api.auth.wishes import below
+from lmms_eval_api.auth.attributes import below
 from lmms_eval_api.settings import Settings
 
 # Answers that last as long as their reader wants.

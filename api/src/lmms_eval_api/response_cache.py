@@ -11,7 +11,7 @@ from typing import Any, Final
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lmms_eval_api.auth.wishes import below
+from lmms_eval_api.auth.attributes import below
 from lmms_eval_api.consistency import written
 from lmms_eval_api.headers import sent
 from lmms_eval_api.job import ENDED

@@ -13,7 +13,7 @@ from typing import Final
 
 import uvicorn
 
-from lmms_eval_api.files import signature
+from lmms_eval_api.auth.secret_files import signature
 from lmms_eval_api.settings import SettingsError
 
 CHECK_SECONDS: Final = 1.0

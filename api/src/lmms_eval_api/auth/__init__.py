@@ -1,9 +1,9 @@
 """Who calls: one `Authenticator` for each mode, and the middleware that asks it before anything else happens."""
 
-from lmms_eval_api.auth.caller import Authenticator, Caller
-from lmms_eval_api.auth.cluster import ClusterAccounts
+from lmms_eval_api.auth.attributes import Wish
+from lmms_eval_api.auth.authenticator import Authenticator, Caller
+from lmms_eval_api.auth.cluster_accounts import ClusterAccounts
 from lmms_eval_api.auth.tokens import TokenFiles
-from lmms_eval_api.auth.wishes import Wish
 from lmms_eval_api.settings import AuthMode, Settings, SettingsError
 from lmms_eval_core.kube.client import KubeClient
 

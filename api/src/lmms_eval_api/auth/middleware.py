@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lmms_eval_api import problems
-from lmms_eval_api.auth.caller import Authenticator
-from lmms_eval_api.auth.wishes import below, wish
+from lmms_eval_api.auth.attributes import below, wish
+from lmms_eval_api.auth.authenticator import Authenticator
 from lmms_eval_api.headers import sent
 from lmms_eval_api.limits import is_stream
 from lmms_eval_core.kube import errors

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from lmms_eval_api.auth.caller import Caller
+from lmms_eval_api.auth.attributes import Wish
+from lmms_eval_api.auth.authenticator import Caller
 from lmms_eval_api.auth.credentials import secret_of
-from lmms_eval_api.auth.wishes import Wish
-from lmms_eval_api.files import listed, signature
+from lmms_eval_api.auth.secret_files import listed, signature
 
 CHECK_SECONDS: Final = 1.0
 HOW_TO: Final = (

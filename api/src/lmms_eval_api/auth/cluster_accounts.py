@@ -1,7 +1,7 @@
 """Mode `kubernetes`: the cluster's own accounts and rights, asked for by TokenReview and SubjectAccessReview.
 
-Answers are kept (see `memory`), refusals shorter: that is how long a revoked token or right may still be of use. While the API
-server is away, only what is kept counts.
+Reviews are cached (`review_cache`), refusals for a shorter time: a revoked token or right may still be of use for that
+long. While the API server is away, only cached reviews count.
 """
 
 import hashlib
@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from lmms_eval_api.auth.caller import Caller
+from lmms_eval_api.auth.attributes import Wish
+from lmms_eval_api.auth.authenticator import Caller
 from lmms_eval_api.auth.credentials import secret_of
-from lmms_eval_api.auth.memory import Memory
-from lmms_eval_api.auth.wishes import Wish
+from lmms_eval_api.auth.review_cache import Memory
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import KubeClient, Object, Resource
 

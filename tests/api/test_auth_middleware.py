@@ -13,7 +13,7 @@ from api_offline import TOKEN, offline
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from lmms_eval_api.auth.cluster import TOKEN_REVIEWS
+from lmms_eval_api.auth.cluster_accounts import TOKEN_REVIEWS
 from lmms_eval_api.settings import AuthMode
 from lmms_eval_core.kube.client import KubeClient, Object, Resource
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from starlette.exceptions import HTTPException
 
-from lmms_eval_api.auth import memory
-from lmms_eval_api.auth.memory import Memory
+from lmms_eval_api.auth import review_cache
+from lmms_eval_api.auth.review_cache import Memory
 
 
 class Clock:
@@ -93,8 +93,8 @@ async def test_what_nobody_could_tell_is_asked_again(kept: Memory[str, str | Non
 async def test_a_flood_of_strangers_is_bounded_and_drives_no_known_caller_out(
     kept: Memory[str, str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "SIZE", 10)
-    monkeypatch.setattr(memory, "QUESTIONS", 3)
+    monkeypatch.setattr(review_cache, "SIZE", 10)
+    monkeypatch.setattr(review_cache, "QUESTIONS", 3)
     asked = Asked()
     asked.known = {"a": "A"}
     await asked.get(kept, "a")

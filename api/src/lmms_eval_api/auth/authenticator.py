@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
-from lmms_eval_api.auth.wishes import Wish
+from lmms_eval_api.auth.attributes import Wish
 
 
 class Caller(NamedTuple):

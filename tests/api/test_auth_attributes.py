@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.routing import get_route_path
 
-from lmms_eval_api.auth.wishes import Wish, below, wish
+from lmms_eval_api.auth.attributes import Wish, below, wish
 
 WISHES = [
     ("POST", "/evaluate", Wish("create")),
