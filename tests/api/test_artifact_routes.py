@@ -19,11 +19,11 @@ from lmms_eval_api.artifacts import results, store
 from lmms_eval_api.artifacts.places import Stored
 from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_api.auth import Everybody
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.evaluations import Evaluations
+from lmms_eval_api.jobs.feeds import Feeds
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import AuthMode, Settings
-from lmms_eval_api.streams import Feeds
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object
 from lmms_eval_core.kube.reflector import Reflector

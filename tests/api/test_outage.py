@@ -14,9 +14,9 @@ import yaml
 from api_fixtures import TOKEN, StartFrontEnd
 from operator_proxy import proxy
 
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.evaluations import Evaluations
-from lmms_eval_api.identity import NameTaken
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.evaluations import Evaluations
+from lmms_eval_api.jobs.identity import NameTaken
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS

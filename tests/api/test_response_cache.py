@@ -15,10 +15,10 @@ from api_objects import evaluation_object
 from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
 
-from lmms_eval_api import answers
 from lmms_eval_api.auth.tokens import CHECK_SECONDS
 from lmms_eval_api.catalogue import CatalogueReader
-from lmms_eval_api.job import job_of
+from lmms_eval_api.jobs import job_info
+from lmms_eval_api.jobs.snapshot import job_of
 from lmms_eval_api.response_cache import ALL_BYTES, MAX_BYTES, ResponseCache
 from lmms_eval_api.routes import jobs
 from lmms_eval_api.routes.dependencies import Backend
@@ -54,9 +54,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Jobs whose answers a route has made."""
     names: list[str] = []
 
-    def counted(job: answers.Job, *, position: int | None) -> answers.JobInfo:
+    def counted(job: job_info.Job, *, position: int | None) -> job_info.JobInfo:
         names.append(job.name)
-        return answers.job_info(job, position=position)
+        return job_info.job_info(job, position=position)
 
     monkeypatch.setattr(jobs, "job_info", counted)
     return names

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_api.identity import Sender
+from lmms_eval_api.jobs.identity import Sender
+from lmms_eval_api.jobs.submission import MAX_ANNOTATION_BYTES, Submission, submission
 from lmms_eval_api.problems import Refused
-from lmms_eval_api.submission import MAX_ANNOTATION_BYTES, Submission, submission
 from lmms_eval_core import names
 from lmms_eval_core.spec import EvaluationSpec
 from lmms_eval_core.wire import EvaluateRequest

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from api_fixtures import FrontEnd, StartFrontEnd
 
-from lmms_eval_api.answers import ALWAYS
+from lmms_eval_api.jobs.job_info import ALWAYS
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport

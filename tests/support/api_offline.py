@@ -10,11 +10,11 @@ from fastapi import FastAPI
 from lmms_eval_api import auth
 from lmms_eval_api.app import application
 from lmms_eval_api.archive import Archive
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.evaluations import Evaluations
+from lmms_eval_api.jobs.feeds import Feeds
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings
-from lmms_eval_api.streams import Feeds
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient
 from lmms_eval_core.kube.reflector import Reflector
 

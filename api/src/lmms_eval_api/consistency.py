@@ -11,7 +11,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lmms_eval_api.job import Job
+from lmms_eval_api.jobs.snapshot import Job
 
 COOKIE: Final = "lmms_eval_version"
 # As long as a replica may serve what it knows without a watch.

@@ -13,7 +13,7 @@ from lmms_eval_api.artifacts.places import Stored, stored
 from lmms_eval_api.artifacts.results import Results
 from lmms_eval_api.artifacts.samples import Wanted
 from lmms_eval_api.artifacts.store import NO_STORE, Unusable, within
-from lmms_eval_api.job import Job
+from lmms_eval_api.jobs.snapshot import Job
 from lmms_eval_api.links import links, result
 from lmms_eval_api.parts import separated
 from lmms_eval_core import layout

@@ -6,7 +6,7 @@ Keys are made here, of namespace, name and uid: of the status, only the number o
 import re
 from typing import Final, NamedTuple
 
-from lmms_eval_api.job import Job
+from lmms_eval_api.jobs.snapshot import Job
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.layout import ArtifactPrefix

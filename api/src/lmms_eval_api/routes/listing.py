@@ -5,9 +5,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from lmms_eval_api import listing
-from lmms_eval_api.answers import job_summary
-from lmms_eval_api.job import Age
+from lmms_eval_api.jobs import listing
+from lmms_eval_api.jobs.job_info import job_summary
+from lmms_eval_api.jobs.snapshot import Age
 from lmms_eval_api.problems import FieldProblem, Refused
 from lmms_eval_api.routes.dependencies import MARKED, EvaluationsOf
 from lmms_eval_core.wire import JobList, JobStatus

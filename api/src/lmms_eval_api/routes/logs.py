@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from lmms_eval_api.artifacts.logs import Answer, Part
 from lmms_eval_api.artifacts.store import problem
 from lmms_eval_api.documents import documented
-from lmms_eval_api.job import Job
+from lmms_eval_api.jobs.snapshot import Job
 from lmms_eval_api.live import Lasting
 from lmms_eval_api.problems import FieldProblem, Refused, unavailable
 from lmms_eval_api.routes.dependencies import FROM_CACHE, Backend, BackendOf, UpToDate

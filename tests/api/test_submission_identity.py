@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lmms_eval_api.identity import Identity, KeyReused, NameTaken, Sender, identity, recognise, same_evaluation
+from lmms_eval_api.jobs.identity import Identity, KeyReused, NameTaken, Sender, identity, recognise, same_evaluation
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.wire import EvaluateRequest

@@ -8,18 +8,18 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import pytest
 from api_objects import evaluation_object
 
-from lmms_eval_api import streams
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.job import Job
-from lmms_eval_api.streams import END, KEEP_ALIVE, Feeds, Viewer, events
+from lmms_eval_api.jobs import feeds as job_feeds
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.feeds import END, KEEP_ALIVE, Feeds, Viewer, events
+from lmms_eval_api.jobs.snapshot import Job
 
-SERVED = streams.PACE_SECONDS
+SERVED = job_feeds.PACE_SECONDS
 
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOOK_SECONDS", "PACE_SECONDS"):
-        monkeypatch.setattr(streams, name, 0.001)
+        monkeypatch.setattr(job_feeds, name, 0.001)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ async def test_a_slow_reader_misses_what_is_past(cache: JobCache, feeds: Feeds) 
 
 async def test_nobody_is_told_more_than_twice_a_second(cache: JobCache, feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest state comes at once after a pause, and is the last one in the end."""
-    monkeypatch.setattr(streams, "PACE_SECONDS", SERVED)
+    monkeypatch.setattr(job_feeds, "PACE_SECONDS", SERVED)
     following = stream(feeds, cache.learn(evaluation_object("watched")))
     moments: list[float] = []
 
@@ -120,7 +120,7 @@ async def test_nobody_is_told_more_than_twice_a_second(cache: JobCache, feeds: F
 
 
 async def test_silence_is_kept_alive(cache: JobCache, feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "KEEP_ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(job_feeds, "KEEP_ALIVE_SECONDS", 0.01)
     following = stream(feeds, cache.learn(evaluation_object("watched")))
     await anext(following)
     assert [await anext(following), await anext(following)] == [KEEP_ALIVE, KEEP_ALIVE]

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
-from lmms_eval_api.identity import Identity, Sender, identity
+from lmms_eval_api.jobs.identity import Identity, Sender, identity
 from lmms_eval_api.problems import FieldProblem, Refused
 from lmms_eval_core import names, spec, wire
 from lmms_eval_core.evaluation import manifest

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from pydantic.alias_generators import to_snake
 
-from lmms_eval_api.identity import same_evaluation
-from lmms_eval_api.job import UNREADABLE, Job
-from lmms_eval_api.submission import spec_of
+from lmms_eval_api.jobs.identity import same_evaluation
+from lmms_eval_api.jobs.snapshot import UNREADABLE, Job
+from lmms_eval_api.jobs.submission import spec_of
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
@@ -28,7 +28,7 @@ CHANGING: Final = ("priority", "hold", "ttl_seconds_after_finished")
 # Maps of the caller's own, whose keys are no field names.
 NOT_A_SCALAR: Final = "(not a scalar)"
 MAPS: Final = frozenset({"modelArgs", "nodeSelector"})
-log = logging.getLogger(__name__)
+log = logging.getLogger("lmms_eval_api.answers")
 # The same few names in every answer.
 _to_snake = lru_cache(maxsize=1024)(to_snake)
 

@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 from pydantic.alias_generators import to_camel
 
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.identity import Sender, recognise
-from lmms_eval_api.job import ENDED, Job, job_of
-from lmms_eval_api.lookup import Lookup
-from lmms_eval_api.submission import Submission, submission
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.identity import Sender, recognise
+from lmms_eval_api.jobs.lookup import Lookup
+from lmms_eval_api.jobs.snapshot import ENDED, Job, job_of
+from lmms_eval_api.jobs.submission import Submission, submission
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object, Patch

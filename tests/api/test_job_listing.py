@@ -8,9 +8,9 @@ from api_objects import evaluation_object
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.job import Age, Job, job_of
-from lmms_eval_api.listing import BadCursor, BadLabel, Filter, Label, after, cursor_of, label_of
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.listing import BadCursor, BadLabel, Filter, Label, after, cursor_of, label_of
+from lmms_eval_api.jobs.snapshot import Age, Job, job_of
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.wire import JobStatus
 

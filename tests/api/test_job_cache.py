@@ -6,8 +6,8 @@ from api_objects import evaluation_object
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_api.cache import JobCache, Overview
-from lmms_eval_api.job import job_of
+from lmms_eval_api.jobs.cache import JobCache, Overview
+from lmms_eval_api.jobs.snapshot import job_of
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.ordering import in_order
 

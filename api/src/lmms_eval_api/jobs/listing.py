@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from lmms_eval_api.job import Age, Job
+from lmms_eval_api.jobs.snapshot import Age, Job
 from lmms_eval_core.wire import JobStatus
 
 CURSOR: Final = re.compile(r"1/(?P<second>-?[0-9]{1,12})/(?P<name>[a-z0-9.-]{1,253})")

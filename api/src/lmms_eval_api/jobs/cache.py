@@ -15,8 +15,8 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import Final
 
-from lmms_eval_api.job import Age, Job, Place, job_of, unreadable, version_of
-from lmms_eval_api.listing import Page
+from lmms_eval_api.jobs.listing import Page
+from lmms_eval_api.jobs.snapshot import Age, Job, Place, job_of, unreadable, version_of
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.ordering import Standing
 from lmms_eval_core.wire import JobStatus, QueueStatusResponse
@@ -24,7 +24,7 @@ from lmms_eval_core.wire import JobStatus, QueueStatusResponse
 # Answers may still be under way when their object is deleted; never more than there are open requests.
 REMEMBERED_DELETIONS: Final = 4096
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lmms_eval_api.cache")
 
 
 @dataclass(frozen=True)

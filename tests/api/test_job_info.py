@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schema_strategies import evaluations
 
-from lmms_eval_api.answers import ALWAYS, NOT_A_SCALAR, job_info, job_summary, request_of
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.identity import Sender
-from lmms_eval_api.job import UNREADABLE, job_of
-from lmms_eval_api.submission import submission
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.identity import Sender
+from lmms_eval_api.jobs.job_info import ALWAYS, NOT_A_SCALAR, job_info, job_summary, request_of
+from lmms_eval_api.jobs.snapshot import UNREADABLE, job_of
+from lmms_eval_api.jobs.submission import submission
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason

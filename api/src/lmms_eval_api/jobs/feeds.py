@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from fastapi.sse import format_sse_event
 
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.job import ENDED, Job
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.snapshot import ENDED, Job
 
 # Between two looks at all watched jobs, and between two events of one stream.
 LOOK_SECONDS: Final = 0.1
