@@ -12,11 +12,10 @@ import pytest
 from api_objects import evaluation_object
 from gateway_fixtures import Gateway
 
-from lmms_eval_api import details
 from lmms_eval_api.app import application
-from lmms_eval_api.archive import Archive
-from lmms_eval_api.artifacts import results, store
-from lmms_eval_api.artifacts.places import Stored
+from lmms_eval_api.artifacts import job_details, results, store
+from lmms_eval_api.artifacts.archive import Archive
+from lmms_eval_api.artifacts.stored_files import Stored
 from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_api.auth import Everybody
 from lmms_eval_api.jobs.cache import JobCache
@@ -135,7 +134,7 @@ async def test_links_lead_back_below_the_prefix_whether_a_proxy_strips_it_or_not
 async def test_the_first_samples_can_be_had_with_it(session: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     job = (await session.get("/jobs/a?include=samples")).json()
     assert job["samples"] == {"mme": CLEAN[:10], "more": CLEAN[:3]} and job["output"]
-    monkeypatch.setattr(details, "SAMPLES_BYTES", 10)
+    monkeypatch.setattr(job_details, "SAMPLES_BYTES", 10)
     job = (await session.get("/jobs/a?include=samples,samples")).json()
     assert job["samples"] == {"mme": CLEAN[:10]} and job["warnings"] == [
         "samples of 1 tasks are left out; links.samples says where they are."
@@ -318,7 +317,7 @@ async def test_of_a_long_list_the_store_knows_the_rest(cache: JobCache, session:
 async def test_a_store_that_is_away_keeps_nobody_waiting(
     session: httpx.AsyncClient, gateway: Gateway, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(details, "OUTPUT_SECONDS", 0.5)
+    monkeypatch.setattr(job_details, "OUTPUT_SECONDS", 0.5)
     monkeypatch.setattr(store, "READ_SECONDS", 1.0)
     monkeypatch.setattr(results, "READ_SECONDS", 1.0)
     monkeypatch.setattr(results, "PAUSE_SECONDS", 1.0)

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from lmms_eval_api import auth
 from lmms_eval_api.app import application
-from lmms_eval_api.archive import Archive
+from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import Evaluations
 from lmms_eval_api.jobs.feeds import Feeds

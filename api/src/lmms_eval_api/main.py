@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from lmms_eval_api import auth, connections, metrics, tls
 from lmms_eval_api.app import application
-from lmms_eval_api.archive import Archive
+from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.catalogue import CatalogueReader
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import Evaluations

@@ -9,8 +9,8 @@ from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from lmms_eval_api.artifacts.log_sources import Content, PodLogs, Source, from_store
-from lmms_eval_api.artifacts.places import attempt_prefix, stored
 from lmms_eval_api.artifacts.samples import Samples
+from lmms_eval_api.artifacts.stored_files import attempt_prefix, stored
 from lmms_eval_api.jobs.snapshot import ENDED, Job
 from lmms_eval_api.live import Severed
 from lmms_eval_core.kube.client import KubeClient

@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from lmms_eval_api.artifacts.judge import Criteria, criteria
-from lmms_eval_api.artifacts.places import Stored, tasks_of
+from lmms_eval_api.artifacts.sample_filter import Criteria, criteria
 from lmms_eval_api.artifacts.store import READ_SECONDS, Store, Unusable, within
+from lmms_eval_api.artifacts.stored_files import Stored, tasks_of
 from lmms_eval_api.artifacts.worker import TooCostly, Worker
 from lmms_eval_core import layout
 from lmms_eval_core.json_text import normalised

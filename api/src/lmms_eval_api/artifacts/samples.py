@@ -12,9 +12,9 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 from lmms_eval_api.artifacts.cursor import InvalidCursor, Position
 from lmms_eval_api.artifacts.frames import Damaged, Frames, Lines, Piece, behind, groups, joined
-from lmms_eval_api.artifacts.judge import Selection, verdict
 from lmms_eval_api.artifacts.normaliser import StreamNormaliser
-from lmms_eval_api.artifacts.page import Page, shown
+from lmms_eval_api.artifacts.sample_filter import Selection, verdict
+from lmms_eval_api.artifacts.sample_page import Page, shown
 from lmms_eval_api.artifacts.store import Store, Unusable, pieces
 from lmms_eval_api.artifacts.worker import TooCostly, Worker
 from lmms_eval_core.store.errors import StoreError

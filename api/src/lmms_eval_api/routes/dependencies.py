@@ -7,7 +7,7 @@ from typing import Annotated, Final, cast
 
 from fastapi import Depends, Request, Response
 
-from lmms_eval_api.archive import Archive
+from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.catalogue import CatalogueReader
 from lmms_eval_api.consistency import PATIENCE_SECONDS, written
 from lmms_eval_api.jobs.evaluations import Evaluations

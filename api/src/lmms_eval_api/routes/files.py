@@ -5,10 +5,10 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
+from lmms_eval_api.artifacts.links import base_url
 from lmms_eval_api.artifacts.store import NO_STORE, problem
 from lmms_eval_api.artifacts.task_files import TaskFiles
 from lmms_eval_api.documents import documented
-from lmms_eval_api.links import base_url
 from lmms_eval_api.live import Lasting, begun, taking
 from lmms_eval_api.routes.dependencies import FROM_CACHE, Backend, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found

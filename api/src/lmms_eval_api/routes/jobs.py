@@ -5,15 +5,15 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
+from lmms_eval_api.artifacts.job_details import Viewed, detailed, located
+from lmms_eval_api.artifacts.links import base_url
 from lmms_eval_api.consistency import remember
-from lmms_eval_api.details import Viewed, detailed, located
 from lmms_eval_api.documents import documented
 from lmms_eval_api.jobs.evaluations import AlreadyEnded, IsRunning
 from lmms_eval_api.jobs.identity import KeyReused, NameTaken
 from lmms_eval_api.jobs.job_info import job_info
 from lmms_eval_api.jobs.snapshot import Job
 from lmms_eval_api.jobs.submission import oversized
-from lmms_eval_api.links import base_url
 from lmms_eval_api.parts import Parts
 from lmms_eval_api.problems import FieldProblem, Refused
 from lmms_eval_api.routes.dependencies import BackendOf, Caller, EvaluationsOf, Informed, UpToDate

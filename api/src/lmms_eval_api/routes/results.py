@@ -4,8 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
 
-from lmms_eval_api.artifacts.places import Stored, stored
 from lmms_eval_api.artifacts.store import NO_STORE, problem
+from lmms_eval_api.artifacts.stored_files import Stored, stored
 from lmms_eval_api.documents import documented
 from lmms_eval_api.jobs.snapshot import Job
 from lmms_eval_api.parts import Parts

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, HTTPException, Query, Response
 from pydantic import BaseModel, Field
 
-from lmms_eval_api.archive import Archive
+from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.artifacts.cursor import InvalidCursor, Position, decoded, encoded
-from lmms_eval_api.artifacts.judge import Filter, Selection
-from lmms_eval_api.artifacts.page import Page
-from lmms_eval_api.artifacts.places import Stored
+from lmms_eval_api.artifacts.sample_filter import Filter, Selection
+from lmms_eval_api.artifacts.sample_page import Page
 from lmms_eval_api.artifacts.samples import Samples, Wanted
 from lmms_eval_api.artifacts.store import NO_STORE, problem, within
+from lmms_eval_api.artifacts.stored_files import Stored
 from lmms_eval_api.documents import documented
 from lmms_eval_api.live import Lasting, begun, taking
 from lmms_eval_api.parts import Parts, separated

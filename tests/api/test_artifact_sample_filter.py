@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_api.artifacts.judge import Criteria, Filter, Selection, criteria, is_empty, is_wrong, verdict
 from lmms_eval_api.artifacts.results import Results, read
+from lmms_eval_api.artifacts.sample_filter import Criteria, Filter, Selection, criteria, is_empty, is_wrong, verdict
 from lmms_eval_core.results import InvalidResults
 
 RESULTS: dict[str, Any] = {

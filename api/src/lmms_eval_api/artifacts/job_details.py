@@ -7,14 +7,14 @@ import json
 from itertools import chain
 from typing import Final, NamedTuple
 
-from lmms_eval_api.archive import Archive
+from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.artifacts.cursor import Position
-from lmms_eval_api.artifacts.places import Stored, stored
+from lmms_eval_api.artifacts.links import links, result
 from lmms_eval_api.artifacts.results import Results
 from lmms_eval_api.artifacts.samples import Wanted
 from lmms_eval_api.artifacts.store import NO_STORE, Unusable, within
+from lmms_eval_api.artifacts.stored_files import Stored, stored
 from lmms_eval_api.jobs.snapshot import Job
-from lmms_eval_api.links import links, result
 from lmms_eval_api.parts import separated
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import Object

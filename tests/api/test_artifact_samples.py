@@ -11,12 +11,12 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_api.artifacts import frames, page
+from lmms_eval_api.artifacts import frames, sample_page
 from lmms_eval_api.artifacts.cursor import InvalidCursor, Position, decoded, encoded
 from lmms_eval_api.artifacts.frames import Damaged, Frames, Line, Lines, behind, groups, joined
-from lmms_eval_api.artifacts.judge import Verdict
 from lmms_eval_api.artifacts.normaliser import StreamNormaliser
-from lmms_eval_api.artifacts.page import Page, shown
+from lmms_eval_api.artifacts.sample_filter import Verdict
+from lmms_eval_api.artifacts.sample_page import Page, shown
 from lmms_eval_core.json_text import MAX_DEPTH, MAX_VALUES, normalised
 
 
@@ -77,14 +77,14 @@ def test_the_pages_together_are_the_file(numbers: list[int], frame: int, limit: 
 
 def test_a_page_ends_when_it_is_heavy_or_has_looked_at_much(monkeypatch: pytest.MonkeyPatch) -> None:
     file = packed(b'"abcdefgh"\n' * 10, 64)
-    monkeypatch.setattr(page, "PAGE_BYTES", 25)
+    monkeypatch.setattr(sample_page, "PAGE_BYTES", 25)
     assert [len(one.samples) for one in pages_of(file, 500)] == [3, 3, 3, 1]
-    monkeypatch.setattr(page, "SCAN_BYTES", 4 * (10 + page.LINE_COST))
+    monkeypatch.setattr(sample_page, "SCAN_BYTES", 4 * (10 + sample_page.LINE_COST))
     assert [len(one.samples) for one in pages_of(file, 500, lambda line: False)] == [0, 0, 0]
 
 
 def test_lines_that_are_empty_end_a_page_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "SCAN_BYTES", 40 * page.LINE_COST)
+    monkeypatch.setattr(sample_page, "SCAN_BYTES", 40 * sample_page.LINE_COST)
     found = pages_of(packed(b"1\n" + b"\n" * 100 + b"2\n", 64), 500)
     assert [one.samples for one in found] == [[b"1"], [], [b"2"]]
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from starlette.requests import HTTPConnection
 
-from lmms_eval_api.artifacts.places import Stored
+from lmms_eval_api.artifacts.stored_files import Stored
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.wire import Links
 

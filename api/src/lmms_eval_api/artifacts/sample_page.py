@@ -10,7 +10,7 @@ from typing import Final
 
 from lmms_eval_api.artifacts.cursor import Position
 from lmms_eval_api.artifacts.frames import Line
-from lmms_eval_api.artifacts.judge import Verdict
+from lmms_eval_api.artifacts.sample_filter import Verdict
 from lmms_eval_core.json_text import normalised, number, parse_excess
 
 PAGE_BYTES: Final = 8 * 1024 * 1024
