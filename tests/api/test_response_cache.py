@@ -16,7 +16,7 @@ from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
 
 from lmms_eval_api.auth.tokens import CHECK_SECONDS
-from lmms_eval_api.catalogue import CatalogueReader
+from lmms_eval_api.catalogue.reader import CatalogueReader
 from lmms_eval_api.jobs import job_info
 from lmms_eval_api.jobs.snapshot import job_of
 from lmms_eval_api.response_cache import ALL_BYTES, MAX_BYTES, ResponseCache

@@ -17,14 +17,14 @@ from starlette.types import ASGIApp
 from lmms_eval_api import auth, connections, metrics, tls
 from lmms_eval_api.app import application
 from lmms_eval_api.artifacts.archive import Archive
-from lmms_eval_api.catalogue import CatalogueReader
+from lmms_eval_api.catalogue.reader import CatalogueReader
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import Evaluations
 from lmms_eval_api.jobs.feeds import Feeds
-from lmms_eval_api.orphans import Sweeping
+from lmms_eval_api.retention.orphans import Sweeping
+from lmms_eval_api.retention.sweeper import Sweeper, Terms
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.settings import Settings, SettingsError, from_environment
-from lmms_eval_api.sweeper import Sweeper, Terms
 from lmms_eval_core import jsonlog, layout
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from lmms_eval_api.index import Answer
+from lmms_eval_api.catalogue.index import Answer
 from lmms_eval_api.routes.dependencies import BackendOf
 from lmms_eval_core.wire import ModelList, TaskList
 

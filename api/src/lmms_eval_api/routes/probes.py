@@ -5,8 +5,8 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from lmms_eval_api.orphans import Sweeping
 from lmms_eval_api.problems import unavailable
+from lmms_eval_api.retention.orphans import Sweeping
 from lmms_eval_api.routes.dependencies import BackendOf
 
 router = APIRouter(tags=["probes"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lmms_eval_api.index import Answer, Index
+from lmms_eval_api.catalogue.index import Answer, Index
 from lmms_eval_core.catalogue import Catalogue, KnownModel, KnownTask, TaskKind
 from lmms_eval_core.wire import EvaluateRequest, ModelList, TaskList
 

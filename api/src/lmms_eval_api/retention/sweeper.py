@@ -30,7 +30,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from lmms_eval_api.orphans import Sweeping, judge
+from lmms_eval_api.retention.orphans import Sweeping, judge
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS, NAMESPACES, KubeClient
 from lmms_eval_core.kube.errors import KubeError
@@ -45,7 +45,7 @@ BATCH: Final = 1000
 
 Orphans = TypeAdapter(dict[str, Annotated[float, Field(allow_inf_nan=False)]])
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lmms_eval_api.sweeper")
 
 
 @dataclass(frozen=True)

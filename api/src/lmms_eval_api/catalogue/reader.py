@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from lmms_eval_api.artifacts.worker import TooCostly, Worker
-from lmms_eval_api.index import Answer, Index, answer, index_of
+from lmms_eval_api.catalogue.index import Answer, Index, answer, index_of
 from lmms_eval_core import layout
 from lmms_eval_core.catalogue import MAX_CATALOGUE_BYTES
 from lmms_eval_core.store.errors import ObjectMissing, StoreError
@@ -34,7 +34,7 @@ NOT_YET: Final = (
 UNREADABLE: Final = "The list cannot be read from the object store; the front end's log says why."
 BROKEN: Final = "The list in the object store is broken; delete its Job and run helm upgrade to have it made again."
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lmms_eval_api.catalogue")
 
 
 class Seen(NamedTuple):

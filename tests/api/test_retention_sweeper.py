@@ -14,8 +14,8 @@ from deployment import Kubectl
 from gateway_fixtures import Gateway
 from operator_proxy import proxy
 
-from lmms_eval_api.orphans import Sweeping
-from lmms_eval_api.sweeper import Sweeper, Terms
+from lmms_eval_api.retention.orphans import Sweeping
+from lmms_eval_api.retention.sweeper import Sweeper, Terms
 from lmms_eval_core import layout, names
 from lmms_eval_core.kube import errors, transport
 from lmms_eval_core.kube.client import EVALUATIONS, NAMESPACES, KubeClient, Object, Page, Resource

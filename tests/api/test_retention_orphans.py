@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_api import orphans
-from lmms_eval_api.orphans import judge
+from lmms_eval_api.retention import orphans
+from lmms_eval_api.retention.orphans import judge
 from lmms_eval_core.layout import catalogue_file, evaluation_folder
 
 GRACE = 100

@@ -11,8 +11,8 @@ import pytest
 from api_fixtures import FrontEnd, StartFrontEnd
 from gateway_fixtures import Gateway
 
-from lmms_eval_api import catalogue
-from lmms_eval_api.catalogue import BROKEN, NONE, NOT_YET, UNREADABLE, CatalogueReader
+from lmms_eval_api.catalogue import reader as catalogue_reader
+from lmms_eval_api.catalogue.reader import BROKEN, NONE, NOT_YET, UNREADABLE, CatalogueReader
 from lmms_eval_core import layout
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
@@ -96,7 +96,7 @@ async def test_what_was_read_is_not_read_again(store: ObjectStore, monkeypatch: 
 async def test_one_that_cannot_be_used_is_said_and_keeps_nobody_from_a_good_one(
     store: ObjectStore, reader: CatalogueReader, monkeypatch: pytest.MonkeyPatch, sent: bytes, sentence: str
 ) -> None:
-    monkeypatch.setattr(catalogue, "MAX_CATALOGUE_BYTES", max(1000, len(sent) if sentence == BROKEN else 0))
+    monkeypatch.setattr(catalogue_reader, "MAX_CATALOGUE_BYTES", max(1000, len(sent) if sentence == BROKEN else 0))
     await store.put(KEY, sent)
     await reader.look(store)
     assert said(reader) == {"tasks": [], "error": sentence}
