@@ -11,7 +11,7 @@ from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
-from lmms_eval_api.metrics import METHODS, NO_ROUTE, REASONS, Metrics
+from lmms_eval_api.server.metrics import METHODS, NO_ROUTE, REASONS, Metrics
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 

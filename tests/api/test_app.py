@@ -9,8 +9,8 @@ from api_objects import evaluation_object
 from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
 
-from lmms_eval_api.consistency import COOKIE
 from lmms_eval_api.routes import dependencies
+from lmms_eval_api.routes.consistency import COOKIE
 from lmms_eval_api.routes.dependencies import Backend
 
 

@@ -12,7 +12,6 @@ import pytest
 from api_objects import evaluation_object
 from gateway_fixtures import Gateway
 
-from lmms_eval_api.app import application
 from lmms_eval_api.artifacts import job_details, results, store
 from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.artifacts.stored_files import Stored
@@ -22,6 +21,7 @@ from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import Evaluations
 from lmms_eval_api.jobs.feeds import Feeds
 from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.server.app import application
 from lmms_eval_api.settings import AuthMode, Settings
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object

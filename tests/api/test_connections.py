@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from lmms_eval_api import connections
+from lmms_eval_api.server import connections
 
 REQUEST_SECONDS, ANSWER_SECONDS = 0.4, 0.6
 PIECE = b"x" * 65536

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from lmms_eval_api.limits import Limits, OpenStreams, Rate, is_stream
+from lmms_eval_api.server.limits import Limits, OpenStreams, Rate, is_stream
 from lmms_eval_api.settings import Settings
 
 
@@ -49,7 +49,7 @@ def test_never_more_than_burst_and_rate_and_the_wait_is_enough(per_second: int, 
 
 
 def test_callers_who_left_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lmms_eval_api.limits.CALLERS", 10)
+    monkeypatch.setattr("lmms_eval_api.server.limits.CALLERS", 10)
     clock = Clock()
     rate = Rate(1.0, 5, clock=clock)
     for number in range(1000):

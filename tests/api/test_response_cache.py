@@ -19,9 +19,9 @@ from lmms_eval_api.auth.tokens import CHECK_SECONDS
 from lmms_eval_api.catalogue.reader import CatalogueReader
 from lmms_eval_api.jobs import job_info
 from lmms_eval_api.jobs.snapshot import job_of
-from lmms_eval_api.response_cache import ALL_BYTES, MAX_BYTES, ResponseCache
 from lmms_eval_api.routes import jobs
 from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.server.response_cache import ALL_BYTES, MAX_BYTES, ResponseCache
 from lmms_eval_core.catalogue import Catalogue, KnownTask, TaskKind
 from lmms_eval_core.layout import catalogue_file
 from lmms_eval_core.store.objects import ObjectStore

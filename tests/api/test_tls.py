@@ -13,7 +13,7 @@ import uvicorn
 from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
 from mounted_secret import mount
 
-from lmms_eval_api import tls
+from lmms_eval_api.server import tls
 from lmms_eval_api.settings import SettingsError
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}

@@ -18,8 +18,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from operator_objects import world
 from promtool import promtool
 
-from lmms_eval_api.limits import OpenStreams
-from lmms_eval_api.metrics import Metrics as ApiMetrics
+from lmms_eval_api.server.limits import OpenStreams
+from lmms_eval_api.server.metrics import Metrics as ApiMetrics
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_operator.main import utc
 from lmms_eval_operator.metrics import Metrics

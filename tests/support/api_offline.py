@@ -8,12 +8,12 @@ from typing import cast
 from fastapi import FastAPI
 
 from lmms_eval_api import auth
-from lmms_eval_api.app import application
 from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import Evaluations
 from lmms_eval_api.jobs.feeds import Feeds
 from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.server.app import application
 from lmms_eval_api.settings import Settings
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient
 from lmms_eval_core.kube.reflector import Reflector

@@ -14,8 +14,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from lmms_eval_api import auth, connections, metrics, tls
-from lmms_eval_api.app import application
+from lmms_eval_api import auth
 from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.catalogue.reader import CatalogueReader
 from lmms_eval_api.jobs.cache import JobCache
@@ -24,6 +23,8 @@ from lmms_eval_api.jobs.feeds import Feeds
 from lmms_eval_api.retention.orphans import Sweeping
 from lmms_eval_api.retention.sweeper import Sweeper, Terms
 from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.server import connections, metrics, tls
+from lmms_eval_api.server.app import application
 from lmms_eval_api.settings import Settings, SettingsError, from_environment
 from lmms_eval_core import jsonlog, layout
 from lmms_eval_core.kube import transport

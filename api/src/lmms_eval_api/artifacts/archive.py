@@ -6,7 +6,7 @@ from lmms_eval_api.artifacts.samples import Samples
 from lmms_eval_api.artifacts.store import Store
 from lmms_eval_api.artifacts.task_files import TaskFiles
 from lmms_eval_api.artifacts.worker import Worker
-from lmms_eval_api.live import Turns
+from lmms_eval_api.responses import Turns
 from lmms_eval_api.settings import Settings
 from lmms_eval_core.kube.client import KubeClient
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from lmms_eval_api.artifacts.samples import Samples
-from lmms_eval_api.live import preceded
+from lmms_eval_api.responses import preceded
 from lmms_eval_core import layout, names
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import PODS, KubeClient, Object

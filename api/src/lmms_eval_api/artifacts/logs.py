@@ -12,7 +12,7 @@ from lmms_eval_api.artifacts.log_sources import Content, PodLogs, Source, from_s
 from lmms_eval_api.artifacts.samples import Samples
 from lmms_eval_api.artifacts.stored_files import attempt_prefix, stored
 from lmms_eval_api.jobs.snapshot import ENDED, Job
-from lmms_eval_api.live import Severed
+from lmms_eval_api.responses import Severed
 from lmms_eval_core.kube.client import KubeClient
 from lmms_eval_core.kube.errors import KubeError, Unavailable
 from lmms_eval_core.store.errors import StoreError

@@ -15,7 +15,7 @@ from lmms_eval_api import problems
 from lmms_eval_api.auth.attributes import below, wish
 from lmms_eval_api.auth.authenticator import Authenticator
 from lmms_eval_api.headers import sent
-from lmms_eval_api.limits import is_stream
+from lmms_eval_api.server.limits import is_stream
 from lmms_eval_core.kube import errors
 
 # The kubelet has no credentials. It comes by no proxy either, so that a path prefix plays no part.

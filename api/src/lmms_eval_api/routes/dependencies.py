@@ -9,12 +9,12 @@ from fastapi import Depends, Request, Response
 
 from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.catalogue.reader import CatalogueReader
-from lmms_eval_api.consistency import PATIENCE_SECONDS, written
 from lmms_eval_api.jobs.evaluations import Evaluations
 from lmms_eval_api.jobs.feeds import Feeds
 from lmms_eval_api.jobs.snapshot import Job
 from lmms_eval_api.problems import unavailable
 from lmms_eval_api.retention.orphans import Sweeping
+from lmms_eval_api.routes.consistency import PATIENCE_SECONDS, written
 from lmms_eval_core.kube.reflector import Reflector
 
 # As RFC 9111 has it for a stale response.

@@ -7,13 +7,13 @@ from fastapi.responses import StreamingResponse
 
 from lmms_eval_api.artifacts.job_details import Viewed, located
 from lmms_eval_api.artifacts.links import base_url
-from lmms_eval_api.documents import documented
 from lmms_eval_api.jobs.evaluations import Evaluations
 from lmms_eval_api.jobs.feeds import Viewer, events
 from lmms_eval_api.jobs.job_info import job_info
 from lmms_eval_api.jobs.snapshot import Job
 from lmms_eval_api.routes.dependencies import BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
+from lmms_eval_api.routes.openapi import documented
 from lmms_eval_core.kube import errors
 
 router = APIRouter(tags=["jobs"])

@@ -8,10 +8,10 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from lmms_eval_api.artifacts.links import base_url
 from lmms_eval_api.artifacts.store import NO_STORE, problem
 from lmms_eval_api.artifacts.task_files import TaskFiles
-from lmms_eval_api.documents import documented
-from lmms_eval_api.live import Lasting, begun, taking
+from lmms_eval_api.responses import Lasting, begun, taking
 from lmms_eval_api.routes.dependencies import FROM_CACHE, Backend, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
+from lmms_eval_api.routes.openapi import documented
 from lmms_eval_api.routes.results import produced
 from lmms_eval_core.store.errors import StoreError
 from lmms_eval_core.wire import JobFile, JobFiles

@@ -7,8 +7,6 @@ from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
 from lmms_eval_api.artifacts.job_details import Viewed, detailed, located
 from lmms_eval_api.artifacts.links import base_url
-from lmms_eval_api.consistency import remember
-from lmms_eval_api.documents import documented
 from lmms_eval_api.jobs.evaluations import AlreadyEnded, IsRunning
 from lmms_eval_api.jobs.identity import KeyReused, NameTaken
 from lmms_eval_api.jobs.job_info import job_info
@@ -16,7 +14,9 @@ from lmms_eval_api.jobs.snapshot import Job
 from lmms_eval_api.jobs.submission import oversized
 from lmms_eval_api.parts import Parts
 from lmms_eval_api.problems import FieldProblem, Refused
+from lmms_eval_api.routes.consistency import remember
 from lmms_eval_api.routes.dependencies import BackendOf, Caller, EvaluationsOf, Informed, UpToDate
+from lmms_eval_api.routes.openapi import documented
 from lmms_eval_core.kube import errors
 from lmms_eval_core.wire import CancelResponse, EvaluateRequest, JobInfo, JobPatch, JobStatus, JobSubmitResponse
 

@@ -10,12 +10,12 @@ from pydantic import BaseModel, Field
 
 from lmms_eval_api.artifacts.logs import Answer, Part
 from lmms_eval_api.artifacts.store import problem
-from lmms_eval_api.documents import documented
 from lmms_eval_api.jobs.snapshot import Job
-from lmms_eval_api.live import Lasting
 from lmms_eval_api.problems import FieldProblem, Refused, unavailable
+from lmms_eval_api.responses import Lasting
 from lmms_eval_api.routes.dependencies import FROM_CACHE, Backend, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
+from lmms_eval_api.routes.openapi import documented
 from lmms_eval_api.routes.results import why_none
 from lmms_eval_core.kube import errors
 from lmms_eval_core.store.errors import StoreError

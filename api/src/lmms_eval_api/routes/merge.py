@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, HTTPException
 
-from lmms_eval_api.documents import documented
 from lmms_eval_api.problems import ProblemResponse
+from lmms_eval_api.routes.openapi import documented
 
 router = APIRouter(tags=["jobs"])
 

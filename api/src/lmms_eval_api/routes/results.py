@@ -6,11 +6,11 @@ from fastapi import APIRouter, HTTPException, Response
 
 from lmms_eval_api.artifacts.store import NO_STORE, problem
 from lmms_eval_api.artifacts.stored_files import Stored, stored
-from lmms_eval_api.documents import documented
 from lmms_eval_api.jobs.snapshot import Job
 from lmms_eval_api.parts import Parts
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
+from lmms_eval_api.routes.openapi import documented
 from lmms_eval_core.store.errors import StoreError
 from lmms_eval_core.wire import JobStatus
 

@@ -13,12 +13,12 @@ from lmms_eval_api.artifacts.sample_page import Page
 from lmms_eval_api.artifacts.samples import Samples, Wanted
 from lmms_eval_api.artifacts.store import NO_STORE, problem, within
 from lmms_eval_api.artifacts.stored_files import Stored
-from lmms_eval_api.documents import documented
-from lmms_eval_api.live import Lasting, begun, taking
 from lmms_eval_api.parts import Parts, separated
 from lmms_eval_api.problems import FieldProblem, Refused
+from lmms_eval_api.responses import Lasting, begun, taking
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
+from lmms_eval_api.routes.openapi import documented
 from lmms_eval_api.routes.results import produced
 from lmms_eval_core import layout
 from lmms_eval_core.store.errors import StoreError

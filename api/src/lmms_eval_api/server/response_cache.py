@@ -12,9 +12,9 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lmms_eval_api.auth.attributes import below
-from lmms_eval_api.consistency import written
 from lmms_eval_api.headers import sent
 from lmms_eval_api.jobs.snapshot import ENDED
+from lmms_eval_api.routes.consistency import written
 from lmms_eval_api.routes.dependencies import Backend
 
 JOB: Final = "/jobs/"

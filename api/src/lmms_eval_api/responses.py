@@ -19,7 +19,7 @@ from lmms_eval_core.store.errors import StoreError
 
 RETRY_SECONDS: Final = 10
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lmms_eval_api.live")
 
 
 class Severed(Exception):

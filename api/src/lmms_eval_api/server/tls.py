@@ -18,7 +18,7 @@ from lmms_eval_api.settings import SettingsError
 
 CHECK_SECONDS: Final = 1.0
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lmms_eval_api.tls")
 
 Factory = Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]
 

@@ -5,16 +5,17 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from lmms_eval_api import documents, problems
+from lmms_eval_api import problems
 from lmms_eval_api.auth import Authenticator
 from lmms_eval_api.auth.middleware import Authentication
-from lmms_eval_api.body_limit import BodyLimit
-from lmms_eval_api.context import RequestContext
-from lmms_eval_api.limits import Limits, OpenStreams
-from lmms_eval_api.metrics import Metrics
-from lmms_eval_api.response_cache import ResponseCache
 from lmms_eval_api.routes import catalogue, events, files, jobs, listing, logs, merge, probes, queue, results, samples
 from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.routes.openapi import EVERYWHERE, schemas
+from lmms_eval_api.server.body_limit import BodyLimit
+from lmms_eval_api.server.context import RequestContext
+from lmms_eval_api.server.limits import Limits, OpenStreams
+from lmms_eval_api.server.metrics import Metrics
+from lmms_eval_api.server.response_cache import ResponseCache
 from lmms_eval_api.settings import Settings
 
 DESCRIPTION: Final = "The HTTP server of lmms-eval, on Kubernetes: its routes, words and clients, with jobs that outlive it."
@@ -32,7 +33,7 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
         version=version("lmms-eval-api"),
         # lmms-eval's own client follows no redirect.
         redirect_slashes=False,
-        responses=documents.EVERYWHERE,
+        responses=EVERYWHERE,
         # Metrics and a line of log are our own (`context`); nobody would hear of more, and it is looked for with each request.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
@@ -55,6 +56,6 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
 def _document(app: FastAPI) -> None:
     """Tells /docs and generated clients what the middleware asks for, and how errors look."""
     schema = app.openapi()
-    schema["components"]["schemas"] |= documents.schemas()
+    schema["components"]["schemas"] |= schemas()
     schema["components"]["securitySchemes"] = SECURITY_SCHEMES
     schema["security"] = [{name: []} for name in SECURITY_SCHEMES]

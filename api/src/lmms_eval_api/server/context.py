@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lmms_eval_api.auth.middleware import OPEN_PATHS
 from lmms_eval_api.headers import sent
-from lmms_eval_api.metrics import Metrics
+from lmms_eval_api.server.metrics import Metrics
 from lmms_eval_core import jsonlog
 
 HEADER: Final = b"x-request-id"

@@ -23,8 +23,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
-from lmms_eval_api.limits import OpenStreams, is_stream
 from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.server.limits import OpenStreams, is_stream
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"
