@@ -16,7 +16,7 @@ from lmms_eval_api.artifacts import job_details, results, store
 from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.artifacts.stored_files import Stored
 from lmms_eval_api.artifacts.worker import Worker
-from lmms_eval_api.auth import Everybody
+from lmms_eval_api.auth import AnonymousAccess
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import Evaluations
 from lmms_eval_api.jobs.feeds import Feeds
@@ -91,7 +91,7 @@ def session_of(cache: JobCache, store: ObjectStore | None, **settings: Any) -> h
     reflector.synced.set()
     reflector._watching = True
     backend = Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), Archive(NO_CLIENT, store, chosen), 60)
-    transport = httpx.ASGITransport(application(chosen, backend, Everybody()))
+    transport = httpx.ASGITransport(application(chosen, backend, AnonymousAccess()))
     return httpx.AsyncClient(transport=transport, base_url="http://front-end")
 
 

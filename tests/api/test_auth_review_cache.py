@@ -1,4 +1,4 @@
-"""Answers that are kept for a while."""
+"""Reviews that are cached for a while."""
 
 import asyncio
 
@@ -6,7 +6,9 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from lmms_eval_api.auth import review_cache
-from lmms_eval_api.auth.review_cache import Memory
+from lmms_eval_api.auth.review_cache import ReviewCache
+
+Reviews = ReviewCache[str, str | None]
 
 
 class Clock:
@@ -26,7 +28,7 @@ class Asked:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def get(self, kept: Memory[str, str | None], key: str) -> str | None:
+    async def get(self, kept: Reviews, key: str) -> str | None:
         return await kept.get(key, lambda: self._answer(key))
 
     async def _answer(self, key: str) -> str | None:
@@ -43,11 +45,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def kept(clock: Clock) -> Memory[str, str | None]:
-    return Memory(accepted=60, refused=5, clock=clock)
+def kept(clock: Clock) -> Reviews:
+    return ReviewCache(accepted=60, refused=5, clock=clock)
 
 
-async def test_an_acceptance_counts_for_its_time_and_a_refusal_for_less(kept: Memory[str, str | None], clock: Clock) -> None:
+async def test_an_acceptance_counts_for_its_time_and_a_refusal_for_less(kept: Reviews, clock: Clock) -> None:
     asked = Asked()
     asked.known = {"a": "A"}
     for now, answers in ((0.0, ["a", "b"]), (4.9, []), (5.0, ["b"]), (59.9, ["b"]), (60.0, ["a"])):
@@ -56,7 +58,7 @@ async def test_an_acceptance_counts_for_its_time_and_a_refusal_for_less(kept: Me
         assert asked.times == answers
 
 
-async def test_an_answer_is_as_old_as_its_question(kept: Memory[str, str | None], clock: Clock) -> None:
+async def test_an_answer_is_as_old_as_its_question(kept: Reviews, clock: Clock) -> None:
     asked = Asked()
     asked.known = {"a": "A"}
     asked.gate.clear()
@@ -70,7 +72,9 @@ async def test_an_answer_is_as_old_as_its_question(kept: Memory[str, str | None]
     assert await asked.get(kept, "a") is None
 
 
-async def test_many_who_ask_at_once_are_one_question_and_one_who_hangs_up_harms_nobody(kept: Memory[str, str | None]) -> None:
+async def test_many_who_ask_at_once_are_one_question_and_one_who_hangs_up_harms_nobody(
+    kept: Reviews,
+) -> None:
     asked = Asked()
     asked.known = {"a": "A"}
     asked.gate.clear()
@@ -82,7 +86,7 @@ async def test_many_who_ask_at_once_are_one_question_and_one_who_hangs_up_harms_
     assert asked.times == ["a"]
 
 
-async def test_what_nobody_could_tell_is_asked_again(kept: Memory[str, str | None]) -> None:
+async def test_what_nobody_could_tell_is_asked_again(kept: Reviews) -> None:
     asked = Asked()
     for _ in range(2):
         with pytest.raises(ConnectionError):
@@ -91,10 +95,10 @@ async def test_what_nobody_could_tell_is_asked_again(kept: Memory[str, str | Non
 
 
 async def test_a_flood_of_strangers_is_bounded_and_drives_no_known_caller_out(
-    kept: Memory[str, str | None], monkeypatch: pytest.MonkeyPatch
+    kept: Reviews, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(review_cache, "SIZE", 10)
-    monkeypatch.setattr(review_cache, "QUESTIONS", 3)
+    monkeypatch.setattr(review_cache, "MAX_ENTRIES", 10)
+    monkeypatch.setattr(review_cache, "MAX_PENDING", 3)
     asked = Asked()
     asked.known = {"a": "A"}
     await asked.get(kept, "a")
@@ -102,7 +106,7 @@ async def test_a_flood_of_strangers_is_bounded_and_drives_no_known_caller_out(
         await asked.get(kept, f"stranger {number}")
     asked.times.clear()
     assert await asked.get(kept, "a") == "A"
-    assert [len(answers) for answers in kept._kept.values()] == [1, 10]
+    assert [len(answers) for answers in kept._entries.values()] == [1, 10]
 
     asked.gate.clear()
     waiting = [asyncio.create_task(asked.get(kept, f"late {number}")) for number in range(3)]

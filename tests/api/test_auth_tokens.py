@@ -8,8 +8,7 @@ from mounted_secret import mount
 
 from lmms_eval_api import auth
 from lmms_eval_api.auth import Caller
-from lmms_eval_api.auth.credentials import secret_of
-from lmms_eval_api.auth.tokens import TokenFiles
+from lmms_eval_api.auth.tokens import TokenFiles, read_token
 from lmms_eval_api.settings import AuthMode, Settings, SettingsError
 
 
@@ -34,13 +33,13 @@ def basic(pair: str) -> bytes:
     ],
 )
 def test_where_the_secret_is(header: bytes, secret: bytes) -> None:
-    assert secret_of(header) == secret
+    assert read_token(header) == secret
 
 
 @given(st.binary())
 def test_no_header_is_an_error(header: bytes) -> None:
-    secret_of(header)
-    secret_of(b"Basic " + header)
+    read_token(header)
+    read_token(b"Basic " + header)
 
 
 class Clock:
@@ -54,11 +53,11 @@ class Clock:
 async def test_the_caller_is_named_after_the_file(tmp_path: Path) -> None:
     mount(tmp_path, ci="first\n", alice="second", empty=" \n")
     tokens = TokenFiles(tmp_path)
-    assert tokens.known == {"ci", "alice"}
-    assert await tokens.caller(b"Bearer first") == Caller("ci")
-    assert await tokens.caller(basic("anybody:second")) == Caller("alice")
+    assert tokens.names == {"ci", "alice"}
+    assert await tokens.identify(b"Bearer first") == Caller("ci")
+    assert await tokens.identify(basic("anybody:second")) == Caller("alice")
     for stranger in (b"", b"Bearer", b"Bearer firs", b"Bearer first2", b"Bearer ci", basic("first:")):
-        assert await tokens.caller(stranger) is None
+        assert await tokens.identify(stranger) is None
 
 
 async def test_rotation_is_seen_within_a_second_and_costs_nothing_in_between(tmp_path: Path) -> None:
@@ -66,13 +65,13 @@ async def test_rotation_is_seen_within_a_second_and_costs_nothing_in_between(tmp
     mount(tmp_path, old="one")
     tokens = TokenFiles(tmp_path, clock=clock)
     mount(tmp_path, old="one", new="two")
-    assert await tokens.caller(b"Bearer two") is None
+    assert await tokens.identify(b"Bearer two") is None
     clock.now = 1.0
-    assert await tokens.caller(b"Bearer two") == Caller("new")
-    assert await tokens.caller(b"Bearer one") == Caller("old")
+    assert await tokens.identify(b"Bearer two") == Caller("new")
+    assert await tokens.identify(b"Bearer one") == Caller("old")
     mount(tmp_path, new="two")
     clock.now = 2.0
-    assert await tokens.caller(b"Bearer one") is None
+    assert await tokens.identify(b"Bearer one") is None
 
 
 async def test_no_tokens_left_means_that_nobody_may_come_in(tmp_path: Path) -> None:
@@ -81,17 +80,17 @@ async def test_no_tokens_left_means_that_nobody_may_come_in(tmp_path: Path) -> N
     tokens = TokenFiles(tmp_path, clock=clock)
     mount(tmp_path)
     clock.now = 1.0
-    assert await tokens.caller(b"Bearer one") is None
-    assert await tokens.caller(b"Bearer ") is None
+    assert await tokens.identify(b"Bearer one") is None
+    assert await tokens.identify(b"Bearer ") is None
 
 
 def test_a_front_end_that_could_let_nobody_in_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no token in .*LMMS_EVAL_API_AUTH=none"):
-        auth.authenticator(Settings(tokens=tmp_path))
+        auth.make_authenticator(Settings(tokens=tmp_path))
     with pytest.raises(SettingsError, match="no token in"):
-        auth.authenticator(Settings(tokens=tmp_path / "missing"))
+        auth.make_authenticator(Settings(tokens=tmp_path / "missing"))
 
 
 async def test_letting_everybody_in_has_to_be_asked_for() -> None:
-    everybody = auth.authenticator(Settings(auth=AuthMode.NONE))
-    assert await everybody.caller(b"") == Caller("anonymous")
+    everybody = auth.make_authenticator(Settings(auth=AuthMode.NONE))
+    assert await everybody.identify(b"") == Caller("anonymous")

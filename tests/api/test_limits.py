@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from lmms_eval_api.server.limits import Limits, OpenStreams, Rate, is_stream
+from lmms_eval_api.auth.attributes import is_stream
+from lmms_eval_api.server.limits import Limits, OpenStreams, Rate
 from lmms_eval_api.settings import Settings
 
 

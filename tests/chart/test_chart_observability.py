@@ -58,10 +58,10 @@ def samples() -> dict[str, dict[str, set[str]]]:
         metrics.answered(EVALUATIONS, "patch", result=result, seconds=1)
     metrics.recorded("written")
     found: dict[str, dict[str, set[str]]] = {}
-    door = ApiMetrics(offline_backend(), OpenStreams())
+    api_metrics = ApiMetrics(offline_backend(), OpenStreams())
     for route, status in itertools.product(("/queue", "/readyz", "/merge"), (200, 500)):
-        door.answered({"method": "GET", "state": {}, "route": SimpleNamespace(path=route)}, status=status, seconds=1)
-    families = itertools.chain(metrics.registry.collect(), door.registry.collect())
+        api_metrics.answered({"method": "GET", "state": {}, "route": SimpleNamespace(path=route)}, status=status, seconds=1)
+    families = itertools.chain(metrics.registry.collect(), api_metrics.registry.collect())
     for sample in (sample for family in families for sample in family.samples):
         for label, value in sample.labels.items():
             found.setdefault(sample.name, {}).setdefault(label, set()).add(value)

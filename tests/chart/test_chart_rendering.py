@@ -52,7 +52,7 @@ EXTERNAL: Object = {
     "crds": {"install": False},
     "store": {"embedded": {"enabled": False}, "url": "s3://bucket/prefix", "existingSecret": "bucket"},
 }
-# The cluster's own accounts at the door, https by cert-manager, and evaluations that reach nobody.
+# The accounts of the cluster as callers, https by cert-manager, and evaluations that reach nobody.
 GUARDED: Object = {
     "api": {"auth": "kubernetes", "tls": {"certManager": {"issuerRef": {"name": "ca", "kind": "ClusterIssuer"}}}},
     "networkPolicy": {"evaluations": {"restrictEgress": True}},

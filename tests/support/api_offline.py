@@ -34,4 +34,4 @@ def offline(tokens: Path, backend: Backend | None = None, client: KubeClient = N
     """The application with these settings, and one token in the directory `tokens`, or with a `client` that knows callers."""
     (tokens / "tests").write_text(TOKEN)
     chosen = Settings(tokens=tokens, **settings)  # type: ignore[arg-type]  # the settings check themselves
-    return application(chosen, backend or offline_backend(), auth.authenticator(chosen, client))
+    return application(chosen, backend or offline_backend(), auth.make_authenticator(chosen, client))

@@ -98,7 +98,7 @@ async def serve(settings: Settings, store: ObjectStore | None) -> None:
         sweeping=lambda: sweeper.state if sweeper is not None else Sweeping.OFF,
     )
     try:
-        app = application(settings, backend, auth.authenticator(settings, client))
+        app = application(settings, backend, auth.make_authenticator(settings, client))
         server = Server(server_config(settings, app), stopping=backend.stop)
         async with asyncio.TaskGroup() as group:
             chores = [

@@ -1,8 +1,8 @@
-"""What the door asks of a mode of authentication: who calls, and whether that caller may do what is asked for."""
+"""The interface of an authentication mode: who calls, and whether that caller may do what the request asks for."""
 
 from typing import NamedTuple, Protocol
 
-from lmms_eval_api.auth.attributes import Wish
+from lmms_eval_api.auth.attributes import ResourceAttributes
 
 
 class Caller(NamedTuple):
@@ -13,14 +13,14 @@ class Caller(NamedTuple):
 
 
 class Authenticator(Protocol):
-    """One mode. Its methods raise `errors.KubeError` or an HTTPException where nobody can tell; then nobody comes in."""
+    """One mode. Its methods raise `errors.KubeError` or an HTTPException where it cannot decide; access is then denied."""
 
     @property
-    def how_to(self) -> str:
-        """What a stranger should do, as a sentence."""
+    def instructions(self) -> str:
+        """How to authenticate, as a sentence for an unknown caller."""
 
-    async def caller(self, authorization: bytes) -> Caller | None:
-        """Who has sent this Authorization header; None for a stranger."""
+    async def identify(self, authorization: bytes) -> Caller | None:
+        """Return who sent this Authorization header; None for an unknown caller."""
 
-    async def refusal(self, caller: Caller, wish: Wish) -> str | None:
-        """Why the caller may not do this and what to do about it, as a sentence; None for a caller who may."""
+    async def find_refusal(self, caller: Caller, attributes: ResourceAttributes) -> str | None:
+        """Return why the caller may not do this and how to change that, as a sentence; None if the caller may."""

@@ -1,4 +1,4 @@
-"""Files of mounted Secrets: which there are, and a signature that changes when one of them does. For tokens and certificates."""
+"""Files of mounted Secrets, for tokens and certificates: which there are, and a signature that changes with them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 Signature = tuple[tuple[str, int, int, int], ...]
 
 
-def listed(directory: Path) -> list[Path]:
-    """The regular files of a directory; none if it cannot be read."""
+def list_files(directory: Path) -> list[Path]:
+    """Return the regular files of a directory, sorted; none if it cannot be read."""
     # A Secret's volume keeps its data in hidden directories and links to them.
     try:
         return sorted(path for path in directory.iterdir() if not path.name.startswith(".") and path.is_file())
@@ -15,8 +15,8 @@ def listed(directory: Path) -> list[Path]:
         return []
 
 
-def signature(paths: Iterable[Path]) -> Signature:
-    """Tells two states of these files apart without reading them."""
+def compute_signature(paths: Iterable[Path]) -> Signature:
+    """Return a value that differs between two states of these files, without reading their content."""
     found = []
     for path in paths:
         try:

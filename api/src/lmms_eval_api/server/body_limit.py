@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lmms_eval_api import problems
-from lmms_eval_api.headers import sent
+from lmms_eval_api.auth.attributes import list_header_values
 
 STATUS: Final = 413
 REASON: Final = "body"
@@ -44,5 +44,5 @@ class BodyLimit:
 
 
 def _announced(scope: Scope) -> int:
-    length = sent(scope, b"content-length")
+    length = list_header_values(scope, b"content-length")
     return int(length[0]) if length and length[0].isdigit() else 0

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lmms_eval_api.auth.attributes import list_header_values
 from lmms_eval_api.auth.middleware import OPEN_PATHS
-from lmms_eval_api.headers import sent
 from lmms_eval_api.server.metrics import Metrics
 from lmms_eval_core import jsonlog
 
@@ -66,7 +66,7 @@ class RequestContext:
 
 def _request_id(scope: Scope) -> str:
     """The caller's own id, so that its log and ours can be laid side by side; a new one unless it is harmless."""
-    own = sent(scope, HEADER)
+    own = list_header_values(scope, HEADER)
     return own[0].decode() if own and ACCEPTED.fullmatch(own[0]) else f"{_PROCESS}{next(_numbers):08x}"
 
 

@@ -12,11 +12,9 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lmms_eval_api import problems
-from lmms_eval_api.auth.attributes import below
+from lmms_eval_api.auth.attributes import is_stream, strip_root_path
 from lmms_eval_api.settings import Settings
 
-# Answers that last as long as their reader wants.
-STREAMS: Final = ("/events", "/logs")
 STREAM_SECONDS: Final = 10
 CALLERS: Final = 4096
 
@@ -62,7 +60,7 @@ class Limits:
         caller = scope.get("state", {}).get("caller")
         if scope["type"] != "http" or caller is None:
             return await self._app(scope, receive, send)
-        path = below(scope["path"], self._root_path)
+        path = strip_root_path(scope["path"], self._root_path)
         refused = self._refusal(scope, caller, path)
         if refused is not None:
             return await refused(scope, receive, send)
@@ -96,11 +94,6 @@ class OpenStreams:
 
     def __exit__(self, *error: object) -> None:
         self.count -= 1
-
-
-def is_stream(method: str, path: str) -> bool:
-    """Whether the answer may last."""
-    return method == "GET" and path.startswith("/jobs/") and path.endswith(STREAMS)
 
 
 def _rate(per_second: float, burst: int, clock: Callable[[], float]) -> Rate | None:

@@ -23,8 +23,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
+from lmms_eval_api.auth.attributes import is_stream
 from lmms_eval_api.routes.dependencies import Backend
-from lmms_eval_api.server.limits import OpenStreams, is_stream
+from lmms_eval_api.server.limits import OpenStreams
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"

@@ -11,8 +11,7 @@ from typing import Any, Final
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lmms_eval_api.auth.attributes import below
-from lmms_eval_api.headers import sent
+from lmms_eval_api.auth.attributes import list_header_values, strip_root_path
 from lmms_eval_api.jobs.snapshot import ENDED
 from lmms_eval_api.routes.consistency import written
 from lmms_eval_api.routes.dependencies import Backend
@@ -80,13 +79,13 @@ class ResponseCache:
         if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"] or self._backend.stale():
             return None
         # A cookie says how new the state has to be. Most callers have none, and need none to be read.
-        if sent(scope, b"cookie") and not self._backend.reflector.knows(written(HTTPConnection(scope).cookies)):
+        if list_header_values(scope, b"cookie") and not self._backend.reflector.knows(written(HTTPConnection(scope).cookies)):
             return None
-        path = below(scope["path"], self._root_path)
+        path = strip_root_path(scope["path"], self._root_path)
         if path.startswith(JOB):
             return path
         # A caller who has the response already is told so by the route.
-        return path if path in COMMON and not sent(scope, b"if-none-match") else None
+        return path if path in COMMON and not list_header_values(scope, b"if-none-match") else None
 
     def _is_current(self, kept: KeptResponse, path: str) -> bool:
         """Whether the response tells of the present state.

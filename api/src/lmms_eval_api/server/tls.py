@@ -13,7 +13,7 @@ from typing import Final
 
 import uvicorn
 
-from lmms_eval_api.auth.secret_files import signature
+from lmms_eval_api.auth.secret_files import compute_signature
 from lmms_eval_api.settings import SettingsError
 
 CHECK_SECONDS: Final = 1.0
@@ -30,7 +30,7 @@ class Certificate:
         self._files = (directory / "tls.crt", directory / "tls.key")
         self._clock = clock
         self._checked = clock()
-        self._signature = signature(self._files)
+        self._signature = compute_signature(self._files)
         try:
             self._newest = self._read()
         except (OSError, ValueError) as error:
@@ -58,7 +58,7 @@ class Certificate:
         connection.context = self.newest()
 
     def _refresh(self) -> None:
-        found = signature(self._files)
+        found = compute_signature(self._files)
         if found == self._signature:
             return
         try:

@@ -1,4 +1,4 @@
-"""The installed front end behind https, for the cluster's own accounts."""
+"""The installed front end behind https, with the accounts of the cluster."""
 
 import json
 import ssl
@@ -12,7 +12,7 @@ from release_fixtures import Release, smoke
 pytestmark = pytest.mark.system
 
 SECRET = "front-end-tls"
-READER = "locked-door-reader"
+READER = "authenticated-reader"
 RULES = [{"apiGroups": ["lmms-eval.io"], "resources": ["lmmevaluations"], "verbs": ["get", "list"]}]
 
 

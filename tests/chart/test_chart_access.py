@@ -1,4 +1,4 @@
-"""The front end's door as the chart makes it: the cluster's accounts, https, limits, and who may reach whom."""
+"""Access to the front end as the chart sets it up: authentication, https, limits, and network policies."""
 
 import json
 import re

@@ -86,14 +86,14 @@ def start_door(start_front_end: StartFrontEnd, gateway: Gateway, kubectl: Kubect
     def start(**environment: str) -> tuple[Planter, Out]:
         port = free_port()
         chosen = {"LMMS_EVAL_LOG_LEVEL": "DEBUG", "LMMS_EVAL_API_METRICS_PORT": str(port)}
-        door = start_front_end(**chosen, **gateway.environment(), **environment)
-        door.wait_until_ready()
+        front_end = start_front_end(**chosen, **gateway.environment(), **environment)
+        front_end.wait_until_ready()
 
         def metrics() -> str:
             return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
 
-        out = Out(answers=[], log=door.log.read_text, metrics=metrics, objects=stored)
-        return Planter(door, out.answers), out
+        out = Out(answers=[], log=front_end.log.read_text, metrics=metrics, objects=stored)
+        return Planter(front_end, out.answers), out
 
     return start
 
