@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from lmms_eval_api.settings import AuthMode, Settings, SettingsError, from_environment
+from lmms_eval_api.settings import ApiSettings, AuthMode, SettingsError
 
 
 def test_nothing_set_is_the_default_and_closed() -> None:
-    assert from_environment({}) == Settings()
-    assert Settings().auth is AuthMode.TOKEN
+    assert ApiSettings.from_environment({}) == ApiSettings()
+    assert ApiSettings().auth is AuthMode.TOKEN
 
 
 def test_everything_can_be_set() -> None:
@@ -38,7 +38,7 @@ def test_everything_can_be_set() -> None:
         "LMMS_EVAL_API_TLS": "/tls",
         "LMMS_EVAL_API_METRICS_PORT": "0",
     }
-    assert from_environment(environ) == Settings(
+    assert ApiSettings.from_environment(environ) == ApiSettings(
         namespace="team",
         host="::",
         port=9000,
@@ -68,9 +68,9 @@ def test_everything_can_be_set() -> None:
 
 
 def test_every_setting_says_its_variable() -> None:
-    source = Path(from_environment.__code__.co_filename).read_text()
-    body = source[source.index("class Settings:") : source.index("def from_environment")]
-    assert body.count('"""LMMS_EVAL_') == len(Settings.__dataclass_fields__)
+    source = Path(ApiSettings.from_environment.__code__.co_filename).read_text()
+    body = source[source.index("class ApiSettings:") : source.index("def from_environment")]
+    assert body.count('"""LMMS_EVAL_') == len(ApiSettings.__dataclass_fields__)
 
 
 @pytest.mark.parametrize(
@@ -91,5 +91,5 @@ def test_every_setting_says_its_variable() -> None:
 )
 def test_what_means_nothing_is_named(name: str, value: str, words: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}=") as caught:
-        from_environment({name: value})
+        ApiSettings.from_environment({name: value})
     assert words in str(caught.value)

@@ -22,7 +22,7 @@ from lmms_eval_api.jobs.evaluations import Evaluations
 from lmms_eval_api.jobs.feeds import Feeds
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.server.app import application
-from lmms_eval_api.settings import AuthMode, Settings
+from lmms_eval_api.settings import ApiSettings, AuthMode
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object
 from lmms_eval_core.kube.reflector import Reflector
@@ -86,7 +86,7 @@ def cache() -> JobCache:
 
 
 def session_of(cache: JobCache, store: ObjectStore | None, **settings: Any) -> httpx.AsyncClient:
-    chosen = Settings(auth=AuthMode.NONE, **settings)
+    chosen = ApiSettings(auth=AuthMode.NONE, **settings)
     reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.newest)
     reflector.synced.set()
     reflector._watching = True

@@ -9,7 +9,7 @@ from mounted_secret import mount
 from lmms_eval_api import auth
 from lmms_eval_api.auth import Caller
 from lmms_eval_api.auth.tokens import TokenFiles, read_token
-from lmms_eval_api.settings import AuthMode, Settings, SettingsError
+from lmms_eval_api.settings import ApiSettings, AuthMode, SettingsError
 
 
 def basic(pair: str) -> bytes:
@@ -86,11 +86,11 @@ async def test_no_tokens_left_means_that_nobody_may_come_in(tmp_path: Path) -> N
 
 def test_a_front_end_that_could_let_nobody_in_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no token in .*LMMS_EVAL_API_AUTH=none"):
-        auth.make_authenticator(Settings(tokens=tmp_path))
+        auth.make_authenticator(ApiSettings(tokens=tmp_path))
     with pytest.raises(SettingsError, match="no token in"):
-        auth.make_authenticator(Settings(tokens=tmp_path / "missing"))
+        auth.make_authenticator(ApiSettings(tokens=tmp_path / "missing"))
 
 
 async def test_letting_everybody_in_has_to_be_asked_for() -> None:
-    everybody = auth.make_authenticator(Settings(auth=AuthMode.NONE))
+    everybody = auth.make_authenticator(ApiSettings(auth=AuthMode.NONE))
     assert await everybody.identify(b"") == Caller("anonymous")

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from lmms_eval_api.auth.attributes import is_stream
 from lmms_eval_api.server.limits import Limits, OpenStreams, Rate
-from lmms_eval_api.settings import Settings
+from lmms_eval_api.settings import ApiSettings
 
 
 class Clock:
@@ -68,7 +68,7 @@ class Ask:
     def __init__(self, **settings: Any) -> None:
         self.clock, self.streams = Clock(), OpenStreams()
         self.gate = asyncio.Event()
-        self.limits = Limits(self._answer, settings=Settings(**settings), open_streams=self.streams, clock=self.clock)
+        self.limits = Limits(self._answer, settings=ApiSettings(**settings), open_streams=self.streams, clock=self.clock)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_stream(scope["method"], scope["path"]):

@@ -13,7 +13,7 @@ from starlette.types import Message, Scope
 from lmms_eval_api.auth import Caller, middleware
 from lmms_eval_api.auth.attributes import ResourceAttributes
 from lmms_eval_api.auth.middleware import Authentication
-from lmms_eval_api.problems import unavailable
+from lmms_eval_api.problems import make_unavailable
 from lmms_eval_core.kube.errors import Unavailable
 
 SOON = 0.01
@@ -85,7 +85,7 @@ async def test_it_breaks_off_when_its_caller_has_lost_the_right(path: str, chang
     assert asked["state"]["rejected"] == reason
 
 
-@pytest.mark.parametrize("trouble", [Unavailable("away"), unavailable("busy")])
+@pytest.mark.parametrize("trouble", [Unavailable("away"), make_unavailable("busy")])
 async def test_it_goes_on_while_nobody_can_tell(trouble: Exception) -> None:
     mood = Mood()
     answering = asyncio.create_task(_answer(mood, scope("/jobs/a/events")))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lmms_eval_api.jobs.identity import Sender
 from lmms_eval_api.jobs.submission import MAX_ANNOTATION_BYTES, Submission, submission
-from lmms_eval_api.problems import Refused
+from lmms_eval_api.problems import InvalidRequest
 from lmms_eval_core import names
 from lmms_eval_core.spec import EvaluationSpec
 from lmms_eval_core.wire import EvaluateRequest
@@ -26,7 +26,7 @@ def spec(**fields: Any) -> dict[str, Any]:
 
 
 def refused(**fields: Any) -> dict[str, str]:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         submitted(**fields)
     return {".".join(map(str, field.path)): field.message for field in caught.value.fields}
 
@@ -239,7 +239,7 @@ def test_whatever_is_sent_becomes_valid_json_or_a_refusal(**fields: Any) -> None
     request = EvaluateRequest.model_construct(**fields)
     try:
         body = submission(request, sender=SENDER, namespace="team").body
-    except Refused as refusal:
+    except InvalidRequest as refusal:
         assert all(field.message for field in refusal.fields)
     else:
         assert json.loads(json.dumps(body, allow_nan=False).encode()) == body

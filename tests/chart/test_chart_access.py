@@ -14,7 +14,7 @@ import trustme
 from api_fixtures import TOKEN, StartFrontEnd
 from deployment import CHART, CommandFailed, Deployment, Kubectl
 
-import lmms_eval_api.settings as api_settings
+from lmms_eval_api.settings import ApiSettings, AuthMode
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_operator.job import job
 from lmms_eval_operator.settings import Settings as OperatorSettings
@@ -38,8 +38,8 @@ def front_end(objects: list[Object]) -> Object:
     return dict(container)
 
 
-def settings(objects: list[Object]) -> api_settings.Settings:
-    return api_settings.from_environment({item["name"]: item.get("value", "a") for item in front_end(objects)["env"]})
+def settings(objects: list[Object]) -> ApiSettings:
+    return ApiSettings.from_environment({item["name"]: item.get("value", "a") for item in front_end(objects)["env"]})
 
 
 # Accounts and limits.
@@ -52,7 +52,7 @@ def test_the_clusters_accounts_need_one_binding_and_no_token_of_ours(render: Ren
     assert binding["roleRef"]["name"] == "system:auth-delegator"
     assert [item["metadata"]["name"] for item in objects if item["kind"] == "Secret"] == ["lmms-eval-store"]
     given = settings(objects)
-    assert (given.auth, given.auth_audience, given.auth_cache_seconds) == (api_settings.AuthMode.KUBERNETES, "lmms-eval", 5)
+    assert (given.auth, given.auth_audience, given.auth_cache_seconds) == (AuthMode.KUBERNETES, "lmms-eval", 5)
     pod = one(objects, "Pod", "lmms-eval-smoke-test")["spec"]
     (token,) = [volume for volume in pod["volumes"] if volume["name"] == "tokens"]
     assert token["projected"]["sources"][0]["serviceAccountToken"]["audience"] == "lmms-eval"
@@ -66,7 +66,7 @@ def test_other_modes_bind_nothing_in_the_cluster(render: Render) -> None:
 
 
 def test_limits_are_those_of_the_program_until_they_are_changed(render: Render) -> None:
-    default, given = api_settings.Settings(), settings(render())
+    default, given = ApiSettings(), settings(render())
     limits = ("requests_per_second", "submissions_per_minute", "submission_burst", "max_streams", "request_seconds")
     for name in (*limits, "max_log_follows", "max_downloads", "max_body_bytes", "max_stale_seconds"):
         assert getattr(given, name) == getattr(default, name), name

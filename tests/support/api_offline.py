@@ -14,7 +14,7 @@ from lmms_eval_api.jobs.evaluations import Evaluations
 from lmms_eval_api.jobs.feeds import Feeds
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.server.app import application
-from lmms_eval_api.settings import Settings
+from lmms_eval_api.settings import ApiSettings
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient
 from lmms_eval_core.kube.reflector import Reflector
 
@@ -27,11 +27,11 @@ def offline_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
     """A backend whose watch has not begun."""
     cache = JobCache()
     reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.newest, clock=clock)
-    return Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), Archive(NO_CLIENT, None, Settings()), 60)
+    return Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), Archive(NO_CLIENT, None, ApiSettings()), 60)
 
 
 def offline(tokens: Path, backend: Backend | None = None, client: KubeClient = NO_CLIENT, **settings: object) -> FastAPI:
     """The application with these settings, and one token in the directory `tokens`, or with a `client` that knows callers."""
     (tokens / "tests").write_text(TOKEN)
-    chosen = Settings(tokens=tokens, **settings)  # type: ignore[arg-type]  # the settings check themselves
+    chosen = ApiSettings(tokens=tokens, **settings)  # type: ignore[arg-type]  # the settings check themselves
     return application(chosen, backend or offline_backend(), auth.make_authenticator(chosen, client))

@@ -25,7 +25,7 @@ from lmms_eval_api.retention.sweeper import Sweeper, Terms
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.server import connections, metrics, tls
 from lmms_eval_api.server.app import application
-from lmms_eval_api.settings import Settings, SettingsError, from_environment
+from lmms_eval_api.settings import ApiSettings, SettingsError
 from lmms_eval_core import jsonlog, layout
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 def main() -> NoReturn:
     """Serves until SIGTERM or SIGINT."""
     try:
-        settings = from_environment(os.environ)
+        settings = ApiSettings.from_environment(os.environ)
         store = store_of(os.environ)
         jsonlog.configure(settings.log_level)
         # uvicorn raises the signal again when it has shut down; that must not kill us with the signal's exit code.
@@ -79,7 +79,7 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._stopping)
 
 
-async def serve(settings: Settings, store: ObjectStore | None) -> None:
+async def serve(settings: ApiSettings, store: ObjectStore | None) -> None:
     """Watches, serves and sweeps. An unknown error of the watch ends the server, and the process with it."""
     client = await transport.connect(namespace=settings.namespace)
     cache = JobCache()
@@ -112,7 +112,7 @@ async def serve(settings: Settings, store: ObjectStore | None) -> None:
         await client.close()
 
 
-def terms(settings: Settings) -> Terms:
+def terms(settings: ApiSettings) -> Terms:
     """What the sweeper is to do."""
     return Terms(
         deletes=settings.sweep,
@@ -122,7 +122,7 @@ def terms(settings: Settings) -> Terms:
     )
 
 
-def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+def server_config(settings: ApiSettings, app: ASGIApp) -> uvicorn.Config:
     """How the server listens. Addresses in proxy headers are believed by nobody; our own log has the requests."""
     return uvicorn.Config(
         app,

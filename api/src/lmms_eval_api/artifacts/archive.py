@@ -6,8 +6,8 @@ from lmms_eval_api.artifacts.samples import Samples
 from lmms_eval_api.artifacts.store import Store
 from lmms_eval_api.artifacts.task_files import TaskFiles
 from lmms_eval_api.artifacts.worker import Worker
-from lmms_eval_api.responses import Turns
-from lmms_eval_api.settings import Settings
+from lmms_eval_api.responses import ConcurrencyLimit
+from lmms_eval_api.settings import ApiSettings
 from lmms_eval_core.kube.client import KubeClient
 
 
@@ -17,13 +17,13 @@ class Archive:
     `follows` and `downloads` bound what lasts. `worker` is where the content of files is looked into.
     """
 
-    def __init__(self, client: KubeClient, store: Store | None, settings: Settings) -> None:
+    def __init__(self, client: KubeClient, store: Store | None, settings: ApiSettings) -> None:
         self.worker = Worker()
         self.results = ResultsCache(store, self.worker) if store is not None else None
         self.samples = Samples(store, self.worker) if store is not None else None
         self.task_files = TaskFiles(store, self.samples) if store is not None and self.samples is not None else None
         self.logs = Logs(client, self.samples)
         follows = "So many logs are followed here that no more can be; ask another replica, or later."
-        self.follows = Turns(settings.max_log_follows, follows)
+        self.follows = ConcurrencyLimit(settings.max_log_follows, follows)
         downloads = "So many whole files are sent here that no more can be; ask another replica, or later."
-        self.downloads = Turns(settings.max_downloads, downloads)
+        self.downloads = ConcurrencyLimit(settings.max_downloads, downloads)

@@ -15,7 +15,7 @@ from lmms_eval_api.artifacts.samples import Wanted
 from lmms_eval_api.artifacts.store import NO_STORE, Unusable, within
 from lmms_eval_api.artifacts.stored_files import Stored, stored
 from lmms_eval_api.jobs.snapshot import Job
-from lmms_eval_api.parts import separated
+from lmms_eval_api.responses import intersperse
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.store.errors import ObjectMissing, StoreError
@@ -86,8 +86,8 @@ async def _first_samples(info: JobInfo, files: Stored | None, archive: Archive) 
     missing = len(files.tasks) - len(found) if files is not None else 0
     if missing:
         info.warnings.append(f"samples of {missing} tasks are left out; links.samples says where they are.")
-    lists = [[json.dumps(task).encode(), b":[", *separated(samples, b","), b"]"] for task, samples in found.items()]
-    return [b"{", *chain.from_iterable(separated(lists, [b","])), b"}"]
+    lists = [[json.dumps(task).encode(), b":[", *intersperse(samples, b","), b"]"] for task, samples in found.items()]
+    return [b"{", *chain.from_iterable(intersperse(lists, [b","])), b"}"]
 
 
 async def _read_first(found: dict[str, list[bytes]], files: Stored, archive: Archive) -> None:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from lmms_eval_api.artifacts.samples import Samples
-from lmms_eval_api.responses import preceded
+from lmms_eval_api.responses import prepend
 from lmms_eval_core import layout, names
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import PODS, KubeClient, Object
@@ -37,7 +37,7 @@ async def from_store(samples: Samples, prefix: ArtifactPrefix) -> Source | None:
         head = await _head(content, enough=lambda text: text.startswith(BEGINNING) or len(text) >= MARK_WITHIN)
     except ObjectMissing:
         return None
-    return Source(preceded(head, content), offset_of(head), final=True)
+    return Source(prepend(head, content), offset_of(head), final=True)
 
 
 class PodLogs:
@@ -59,7 +59,7 @@ class PodLogs:
                 head += await _head(content, enough=lambda text: offset_of(head + text) is not None)
         except (errors.NotFound, errors.Invalid):
             return None
-        return Source(preceded(head, content), offset_of(head) if tail is None else None, _has_ended(pod))
+        return Source(prepend(head, content), offset_of(head) if tail is None else None, _has_ended(pod))
 
     async def _pod(self, prefix: ArtifactPrefix) -> Object | None:
         selector = f"{names.LABEL_EVALUATION_UID}={prefix.uid},{names.LABEL_ATTEMPT}={prefix.attempt}"

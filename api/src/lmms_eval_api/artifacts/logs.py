@@ -12,7 +12,7 @@ from lmms_eval_api.artifacts.log_sources import Content, PodLogs, Source, from_s
 from lmms_eval_api.artifacts.samples import Samples
 from lmms_eval_api.artifacts.stored_files import attempt_prefix, stored
 from lmms_eval_api.jobs.snapshot import ENDED, Job
-from lmms_eval_api.responses import Severed
+from lmms_eval_api.responses import StreamAborted
 from lmms_eval_core.kube.client import KubeClient
 from lmms_eval_core.kube.errors import KubeError, Unavailable
 from lmms_eval_core.store.errors import StoreError
@@ -118,7 +118,7 @@ class Reading:
                         raise
                 if self._part.tail is not None:
                     # Where the last lines began is not known, so that nobody can go on from there.
-                    raise Severed
+                    raise StreamAborted
             state = await self._state()
             await asyncio.sleep(PAUSE_SECONDS)
             source = None if state is _State.BEFORE else await self._opened()

@@ -7,7 +7,7 @@ from typing import Final, Protocol, TypeVar
 
 from starlette.exceptions import HTTPException
 
-from lmms_eval_api.problems import unavailable
+from lmms_eval_api.problems import make_unavailable
 from lmms_eval_core.store.errors import ObjectMissing, StoreError, Unreachable
 from lmms_eval_core.store.objects import StoredObject
 
@@ -67,4 +67,4 @@ def problem(error: StoreError, missing: str) -> HTTPException:
     if isinstance(error, Unusable):
         return HTTPException(502, f"What is stored of this job cannot be shown: {error.why}.")
     log.warning("the object store cannot be read", extra={"error": str(error)})
-    return unavailable("The object store cannot be read now; nothing in it is lost. Try again.")
+    return make_unavailable("The object store cannot be read now; nothing in it is lost. Try again.")

@@ -4,7 +4,7 @@ from lmms_eval_api.auth.attributes import ResourceAttributes
 from lmms_eval_api.auth.authenticator import Authenticator, Caller
 from lmms_eval_api.auth.cluster_accounts import ClusterAccounts
 from lmms_eval_api.auth.tokens import TokenFiles
-from lmms_eval_api.settings import AuthMode, Settings, SettingsError
+from lmms_eval_api.settings import ApiSettings, AuthMode, SettingsError
 from lmms_eval_core.kube.client import KubeClient
 
 __all__ = ["ANONYMOUS", "AnonymousAccess", "Authenticator", "Caller", "make_authenticator"]
@@ -26,7 +26,7 @@ class AnonymousAccess:
         return None
 
 
-def make_authenticator(settings: Settings, client: KubeClient | None = None) -> Authenticator:
+def make_authenticator(settings: ApiSettings, client: KubeClient | None = None) -> Authenticator:
     """Return the authenticator of the configured mode; mode `kubernetes` uses `client`.
 
     Raises SettingsError in mode `token` without any token, as nobody could be let in.

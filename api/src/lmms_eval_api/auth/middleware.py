@@ -68,7 +68,7 @@ class Authentication:
         except errors.Forbidden:
             return _reject_undecided(scope, HTTPException(500, CANNOT_ASK))
         except errors.KubeError:
-            return _reject_undecided(scope, problems.unavailable(UNDECIDED))
+            return _reject_undecided(scope, problems.make_unavailable(UNDECIDED))
         except HTTPException as error:
             return _reject_undecided(scope, error)
 
@@ -80,7 +80,7 @@ class Authentication:
         scope.setdefault("state", {})["caller"] = caller.name
         attributes = derive_attributes(scope["method"], strip_root_path(scope["path"], self._root_path))
         sentence = await self._authenticator.find_refusal(caller, attributes)
-        return None if sentence is None else problems.rejected(scope, 403, sentence, reason="forbidden")
+        return None if sentence is None else problems.make_rejection(scope, 403, sentence, reason="forbidden")
 
 
 def _read_authorization(scope: Scope) -> bytes:
@@ -90,11 +90,11 @@ def _read_authorization(scope: Scope) -> bytes:
 
 
 def _reject_unknown(scope: Scope, instructions: str) -> problems.ProblemResponse:
-    response = problems.rejected(scope, 401, instructions, reason="unauthenticated")
+    response = problems.make_rejection(scope, 401, instructions, reason="unauthenticated")
     for challenge in ('Bearer realm="lmms-eval"', 'Basic realm="lmms-eval", charset="UTF-8"'):
         response.headers.append("WWW-Authenticate", challenge)
     return response
 
 
 def _reject_undecided(scope: Scope, error: HTTPException) -> problems.ProblemResponse:
-    return problems.rejected(scope, error.status_code, error.detail, reason="undecided", headers=error.headers)
+    return problems.make_rejection(scope, error.status_code, error.detail, reason="undecided", headers=error.headers)

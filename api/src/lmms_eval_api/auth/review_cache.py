@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from lmms_eval_api.problems import unavailable
+from lmms_eval_api.problems import make_unavailable
 
 Key = TypeVar("Key", bound=Hashable)
 Review = TypeVar("Review")
@@ -44,7 +44,7 @@ class ReviewCache(Generic[Key, Review]):
 
     def _start(self, key: Key, ask: Callable[[], Awaitable[Review]]) -> asyncio.Task[Review]:
         if len(self._pending) >= MAX_PENDING:
-            raise unavailable("Too many unknown callers at once; try again.", retry_after=1)
+            raise make_unavailable("Too many unknown callers at once; try again.", retry_after=1)
         task = self._pending[key] = asyncio.create_task(self._ask(key, ask))
         task.add_done_callback(lambda done: self._finish(key, done))
         return task

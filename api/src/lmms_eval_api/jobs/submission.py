@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel
 
 from lmms_eval_api.jobs.identity import Identity, Sender, identity
-from lmms_eval_api.problems import FieldProblem, Refused
+from lmms_eval_api.problems import FieldProblem, InvalidRequest
 from lmms_eval_core import names, spec, wire
 from lmms_eval_core.evaluation import manifest
 from lmms_eval_core.kube.client import Object
@@ -70,10 +70,10 @@ class Submission(NamedTuple):
 
 
 def submission(request: EvaluateRequest, *, sender: Sender, namespace: str) -> Submission:
-    """The evaluation that was asked for. `Refused` with every reason at once."""
+    """The evaluation that was asked for. `InvalidRequest` with every reason at once."""
     found = list(_problems(request))
     if found:
-        raise Refused(found)
+        raise InvalidRequest(found)
     own = identity(request, sender)
     body = manifest(
         name=own.name,

@@ -12,7 +12,7 @@ from lmms_eval_api.catalogue.reader import CatalogueReader
 from lmms_eval_api.jobs.evaluations import Evaluations
 from lmms_eval_api.jobs.feeds import Feeds
 from lmms_eval_api.jobs.snapshot import Job
-from lmms_eval_api.problems import unavailable
+from lmms_eval_api.problems import make_unavailable
 from lmms_eval_api.retention.orphans import Sweeping
 from lmms_eval_api.routes.consistency import PATIENCE_SECONDS, written
 from lmms_eval_core.kube.reflector import Reflector
@@ -73,7 +73,7 @@ async def from_cache(request: Request, response: Response) -> bool:
     """As `up_to_date`. `Age` says how many seconds old the answer may be; 503 when that is too much, or nothing is known yet."""
     behind = await backend(request)
     if behind.stale():
-        raise unavailable("The front end has lost sight of the API server; jobs go on. Try again.")
+        raise make_unavailable("The front end has lost sight of the API server; jobs go on. Try again.")
     response.headers["Age"] = str(int(behind.reflector.stale_for()))
     return await up_to_date(request)
 

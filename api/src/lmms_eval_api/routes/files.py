@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from lmms_eval_api.artifacts.links import base_url
 from lmms_eval_api.artifacts.store import NO_STORE, problem
 from lmms_eval_api.artifacts.task_files import TaskFiles
-from lmms_eval_api.responses import Lasting, begun, taking
+from lmms_eval_api.responses import AbortableStream, hold_while_streaming, start_stream
 from lmms_eval_api.routes.dependencies import FROM_CACHE, Backend, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
 from lmms_eval_api.routes.openapi import documented
@@ -52,12 +52,14 @@ async def job_file(job_id: str, path: str, response: Response, backend: BackendO
     files = produced(job, what="files")
     missing = f"Job {job.name} has no file {path}; GET /jobs/{job.name}/files lists those that it has."
     try:
-        content = await begun(await taking(backend.archive.downloads, _stored(backend).content(files.prefix, path)))
+        content = await start_stream(
+            await hold_while_streaming(backend.archive.downloads, _stored(backend).content(files.prefix, path))
+        )
     except StoreError as error:
         raise problem(error, missing) from error
     name = quote(path.rpartition("/")[2], safe="")
     headers = {**response.headers, **HARMLESS, "Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
-    return Lasting(content, stopping=backend.stopping, media_type=BYTES, headers=headers)
+    return AbortableStream(content, stopping=backend.stopping, media_type=BYTES, headers=headers)
 
 
 def _stored(backend: Backend) -> TaskFiles:

@@ -12,8 +12,8 @@ from lmms_eval_api.jobs.identity import KeyReused, NameTaken
 from lmms_eval_api.jobs.job_info import job_info
 from lmms_eval_api.jobs.snapshot import Job
 from lmms_eval_api.jobs.submission import oversized
-from lmms_eval_api.parts import Parts
-from lmms_eval_api.problems import FieldProblem, Refused
+from lmms_eval_api.problems import FieldProblem, InvalidRequest
+from lmms_eval_api.responses import PartsResponse
 from lmms_eval_api.routes.consistency import remember
 from lmms_eval_api.routes.dependencies import BackendOf, Caller, EvaluationsOf, Informed, UpToDate
 from lmms_eval_api.routes.openapi import documented
@@ -57,7 +57,7 @@ async def evaluate(
     except NameTaken as error:
         raise HTTPException(409, f"There is a job {error} already: choose another name, or leave it out.") from error
     except KeyReused as error:
-        raise Refused(
+        raise InvalidRequest(
             [FieldProblem((KEY,), "This key was sent before, with another body; use a new one.", where="header")]
         ) from error
     if not dry_run:
@@ -82,7 +82,7 @@ async def get_job(
     info = job_info(job, position=backend.evaluations.cache.position(job))
     viewed = Viewed(job, job.document, base_url(request))
     body = await detailed(info, viewed, backend.archive, samples=_includes_samples(include))
-    return Parts(body, media_type="application/json", headers=dict(response.headers))
+    return PartsResponse(body, media_type="application/json", headers=dict(response.headers))
 
 
 @router.patch("/jobs/{job_id}", responses=documented(404, 409, 413))
@@ -91,7 +91,7 @@ async def change_job(
 ) -> JobInfo:
     """Change what may change of a stored job: its place in the queue, and when it is deleted after its end."""
     if problems := list(oversized(body)):
-        raise Refused(problems)
+        raise InvalidRequest(problems)
     job = await found(job_id, evaluations, up_to_date)
     try:
         changed = await evaluations.change(job, body)
@@ -123,7 +123,7 @@ async def cancel_job(
 def _includes_samples(include: Sequence[str]) -> bool:
     wanted = {word for words in include for word in words.split(",")}
     if not wanted <= {SAMPLES}:
-        raise Refused([FieldProblem(("include",), f"There is nothing to include but {SAMPLES}.", where="query")])
+        raise InvalidRequest([FieldProblem(("include",), f"There is nothing to include but {SAMPLES}.", where="query")])
     return bool(wanted)
 
 

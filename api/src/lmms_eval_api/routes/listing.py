@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from lmms_eval_api.jobs import listing
 from lmms_eval_api.jobs.job_info import job_summary
 from lmms_eval_api.jobs.snapshot import Age
-from lmms_eval_api.problems import FieldProblem, Refused
+from lmms_eval_api.problems import FieldProblem, InvalidRequest
 from lmms_eval_api.routes.dependencies import MARKED, EvaluationsOf
 from lmms_eval_core.wire import JobList, JobStatus
 
@@ -54,5 +54,5 @@ def _after(cursor: str | None) -> Age | None:
         raise _refused("cursor", "This is no next_cursor of a page; leave it out to begin with the newest.") from error
 
 
-def _refused(field: str, sentence: str) -> Refused:
-    return Refused([FieldProblem((field,), sentence, where="query")])
+def _refused(field: str, sentence: str) -> InvalidRequest:
+    return InvalidRequest([FieldProblem((field,), sentence, where="query")])

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from lmms_eval_api.artifacts.logs import Answer, Part
 from lmms_eval_api.artifacts.store import problem
 from lmms_eval_api.jobs.snapshot import Job
-from lmms_eval_api.problems import FieldProblem, Refused, unavailable
-from lmms_eval_api.responses import Lasting
+from lmms_eval_api.problems import FieldProblem, InvalidRequest, make_unavailable
+from lmms_eval_api.responses import AbortableStream
 from lmms_eval_api.routes.dependencies import FROM_CACHE, Backend, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
 from lmms_eval_api.routes.openapi import documented
@@ -48,7 +48,7 @@ class LogQuery(BaseModel):
 
 async def in_turn(query: Annotated[LogQuery, Query()], backend: BackendOf) -> AsyncIterator[LogQuery]:
     """The query; who follows keeps others from it until the whole answer has been sent."""
-    with backend.archive.follows.taken() if query.follow else nullcontext():
+    with backend.archive.follows.hold() if query.follow else nullcontext():
         yield query
 
 
@@ -66,7 +66,9 @@ async def job_logs(
     An answer that breaks off is not the end of the log: ask again, with the number of bytes that you have as `offset`.
     """
     if query.tail is not None and query.offset:
-        raise Refused([FieldProblem(("tail",), "tail and offset exclude each other: leave one of them out.", where="query")])
+        raise InvalidRequest(
+            [FieldProblem(("tail",), "tail and offset exclude each other: leave one of them out.", where="query")]
+        )
     job = await found(job_id, backend.evaluations, up_to_date)
     answer = await _read(job, query, backend)
     if answer is None:
@@ -75,7 +77,7 @@ async def job_logs(
     headers = {**response.headers, ATTEMPT: str(answer.attempt)}
     if answer.start is not None:
         headers[OFFSET] = str(answer.start)
-    return Lasting(answer.content, stopping=backend.stopping, media_type="text/plain", headers=headers)
+    return AbortableStream(answer.content, stopping=backend.stopping, media_type="text/plain", headers=headers)
 
 
 async def _read(job: Job, query: LogQuery, backend: Backend) -> Answer | None:
@@ -86,7 +88,7 @@ async def _read(job: Job, query: LogQuery, backend: Backend) -> Answer | None:
     try:
         return await backend.archive.logs.read(job, query.attempt, part, find=newest)
     except errors.Unavailable as error:
-        raise unavailable(
+        raise make_unavailable(
             "The node of this job does not answer, or the API server; what it has is not lost. Try again."
         ) from error
     except StoreError as error:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Response
 from lmms_eval_api.artifacts.store import NO_STORE, problem
 from lmms_eval_api.artifacts.stored_files import Stored, stored
 from lmms_eval_api.jobs.snapshot import Job
-from lmms_eval_api.parts import Parts
+from lmms_eval_api.responses import PartsResponse
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
 from lmms_eval_api.routes.openapi import documented
@@ -30,7 +30,7 @@ async def job_results(job_id: str, response: Response, backend: BackendOf, up_to
         results = await backend.archive.results.get(files)
     except StoreError as error:
         raise problem(error, f"Job {job.name} has no results: their file is not in the object store any more") from error
-    return Parts([results.text], media_type="application/json", headers=dict(response.headers))
+    return PartsResponse([results.text], media_type="application/json", headers=dict(response.headers))
 
 
 def produced(job: Job, *, what: str) -> Stored:

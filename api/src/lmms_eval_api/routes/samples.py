@@ -13,9 +13,8 @@ from lmms_eval_api.artifacts.sample_page import Page
 from lmms_eval_api.artifacts.samples import Samples, Wanted
 from lmms_eval_api.artifacts.store import NO_STORE, problem, within
 from lmms_eval_api.artifacts.stored_files import Stored
-from lmms_eval_api.parts import Parts, separated
-from lmms_eval_api.problems import FieldProblem, Refused
-from lmms_eval_api.responses import Lasting, begun, taking
+from lmms_eval_api.problems import FieldProblem, InvalidRequest
+from lmms_eval_api.responses import AbortableStream, PartsResponse, hold_while_streaming, intersperse, start_stream
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
 from lmms_eval_api.routes.openapi import documented
@@ -77,12 +76,12 @@ async def job_samples(
     try:
         wanted = Wanted(files.prefix.file(file), await _selection(backend.archive, files, task, query.filter))
         if LINES in accept:
-            content = await begun(await taking(backend.archive.downloads, samples.whole(wanted)))
-            return Lasting(content, stopping=backend.stopping, media_type=LINES, headers=dict(response.headers))
+            content = await start_stream(await hold_while_streaming(backend.archive.downloads, samples.whole(wanted)))
+            return AbortableStream(content, stopping=backend.stopping, media_type=LINES, headers=dict(response.headers))
         content_of_page = await _page(samples, wanted, files, query)
     except StoreError as error:
         raise problem(error, missing) from error
-    return Parts(content_of_page, media_type="application/json", headers=dict(response.headers))
+    return PartsResponse(content_of_page, media_type="application/json", headers=dict(response.headers))
 
 
 async def _selection(archive: Archive, files: Stored, task: str, only: Filter | None) -> Selection:
@@ -99,7 +98,7 @@ async def _page(samples: Samples, wanted: Wanted, files: Stored, query: SamplesQ
         page = await within(PAGE_SECONDS, samples.page(wanted, start=start, limit=query.limit))
     except InvalidCursor as error:
         sentence = "This is no cursor of these samples: take next_cursor of the page before, or leave it out."
-        raise Refused([FieldProblem(("cursor",), sentence, where="query")]) from error
+        raise InvalidRequest([FieldProblem(("cursor",), sentence, where="query")]) from error
     return _shown(page, attempt, counted=query.filter is Filter.WRONG)
 
 
@@ -108,7 +107,7 @@ def _shown(page: Page, attempt: int, *, counted: bool) -> list[bytes]:
     rest: dict[str, Any] = {"next_cursor": encoded(attempt, page.next) if page.next is not None else None}
     if counted:
         rest["unjudged"] = page.unjudged
-    return [b'{"samples":[', *separated(page.samples, b","), b"],", json.dumps(rest).encode()[1:]]
+    return [b'{"samples":[', *intersperse(page.samples, b","), b"],", json.dumps(rest).encode()[1:]]
 
 
 def _tasks(files: Stored) -> str:

@@ -16,7 +16,7 @@ from lmms_eval_api.server.context import RequestContext
 from lmms_eval_api.server.limits import Limits, OpenStreams
 from lmms_eval_api.server.metrics import Metrics
 from lmms_eval_api.server.response_cache import ResponseCache
-from lmms_eval_api.settings import Settings
+from lmms_eval_api.settings import ApiSettings
 
 DESCRIPTION: Final = "The HTTP server of lmms-eval, on Kubernetes: its routes, words and clients, with jobs that outlive it."
 SECURITY_SCHEMES: Final = {
@@ -25,7 +25,7 @@ SECURITY_SCHEMES: Final = {
 }
 
 
-def application(settings: Settings, backend: Backend, authenticator: Authenticator) -> FastAPI:
+def application(settings: ApiSettings, backend: Backend, authenticator: Authenticator) -> FastAPI:
     """The whole front end as an ASGI application."""
     app = FastAPI(
         title="lmms-eval on Kubernetes",
@@ -40,7 +40,7 @@ def application(settings: Settings, backend: Backend, authenticator: Authenticat
     app.state.backend = backend
     for part in (jobs, listing, events, results, samples, files, logs, merge, queue, catalogue, probes):
         app.include_router(part.router)
-    problems.register(app)
+    problems.register_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(ResponseCache, backend=backend, root_path=settings.root_path)

@@ -25,7 +25,7 @@ class BodyLimit:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         if _announced(scope) > self._max_bytes:
-            return await problems.rejected(scope, STATUS, self._sentence, reason=REASON)(scope, receive, send)
+            return await problems.make_rejection(scope, STATUS, self._sentence, reason=REASON)(scope, receive, send)
         await self._app(scope, self._counted(scope, receive), send)
 
     def _counted(self, scope: Scope, receive: Receive) -> Receive:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lmms_eval_api import problems
 from lmms_eval_api.auth.attributes import is_stream, strip_root_path
-from lmms_eval_api.settings import Settings
+from lmms_eval_api.settings import ApiSettings
 
 STREAM_SECONDS: Final = 10
 CALLERS: Final = 4096
@@ -46,7 +46,7 @@ class Limits:
     """ASGI middleware, behind the door: a limit is a caller's."""
 
     def __init__(
-        self, app: ASGIApp, *, settings: Settings, open_streams: "OpenStreams", clock: Callable[[], float] = time.monotonic
+        self, app: ASGIApp, *, settings: ApiSettings, open_streams: "OpenStreams", clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._app = app
         self._root_path = settings.root_path
@@ -102,4 +102,4 @@ def _rate(per_second: float, burst: int, clock: Callable[[], float]) -> Rate | N
 
 def _later(scope: Scope, status: int, sentence: str, *, reason: str, seconds: float) -> problems.ProblemResponse:
     headers = {"Retry-After": str(max(1, math.ceil(seconds)))}
-    return problems.rejected(scope, status, sentence, reason=reason, headers=headers)
+    return problems.make_rejection(scope, status, sentence, reason=reason, headers=headers)
