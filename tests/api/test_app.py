@@ -83,12 +83,12 @@ async def test_what_is_known_is_shown_for_a_minute_with_its_age(
 async def test_an_error_of_ours_shows_nothing_of_our_insides(app: FastAPI, backend: Backend) -> None:
     backend.evaluations.cache.learn(evaluation_object("a"))
     backend.reflector._watching = True
-    del backend.evaluations.cache._line
+    del backend.evaluations.cache._queue
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://front-end", headers=BEARER) as session:
         answer = await session.get("/jobs/a", headers={"X-Request-ID": "mine"})
     assert (answer.status_code, answer.json()["request_id"]) == (500, "mine")
-    assert "_line" not in answer.text
+    assert "_queue" not in answer.text
 
 
 async def test_the_document_says_how_to_come_in(stranger: httpx.AsyncClient) -> None:

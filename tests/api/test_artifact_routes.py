@@ -18,8 +18,8 @@ from lmms_eval_api.artifacts.stored_files import Stored
 from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_api.auth import AnonymousAccess
 from lmms_eval_api.jobs.cache import JobCache
-from lmms_eval_api.jobs.evaluations import Evaluations
-from lmms_eval_api.jobs.feeds import Feeds
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.feeds import JobFeeds
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.server.app import application
 from lmms_eval_api.settings import ApiSettings, AuthMode
@@ -87,10 +87,10 @@ def cache() -> JobCache:
 
 def session_of(cache: JobCache, store: ObjectStore | None, **settings: Any) -> httpx.AsyncClient:
     chosen = ApiSettings(auth=AuthMode.NONE, **settings)
-    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.newest)
+    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.project)
     reflector.synced.set()
     reflector._watching = True
-    backend = Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), Archive(NO_CLIENT, store, chosen), 60)
+    backend = Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), Archive(NO_CLIENT, store, chosen), 60)
     transport = httpx.ASGITransport(application(chosen, backend, AnonymousAccess()))
     return httpx.AsyncClient(transport=transport, base_url="http://front-end")
 

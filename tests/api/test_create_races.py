@@ -7,7 +7,7 @@ import pytest
 from api_objects import evaluation_object
 
 from lmms_eval_api.jobs.cache import JobCache
-from lmms_eval_api.jobs.evaluations import Evaluations
+from lmms_eval_api.jobs.evaluations import EvaluationService
 from lmms_eval_api.jobs.identity import NameTaken
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import KubeClient, Object, Resource
@@ -38,8 +38,8 @@ class Script:
         return found
 
 
-def evaluations(script: Script) -> Evaluations:
-    return Evaluations(cast(KubeClient, script), JobCache(), new_id=lambda: "mine")
+def evaluations(script: Script) -> EvaluationService:
+    return EvaluationService(cast(KubeClient, script), JobCache(), new_id=lambda: "mine")
 
 
 async def test_what_was_deleted_between_two_looks_is_made_again() -> None:

@@ -6,22 +6,22 @@ from api_objects import evaluation_object
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_api.jobs.cache import JobCache, Overview
-from lmms_eval_api.jobs.snapshot import job_of
+from lmms_eval_api.jobs.cache import JobCache, QueueOverview
+from lmms_eval_api.jobs.snapshot import make_snapshot
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.ordering import in_order
 
 
 def cache_of(*objects: Object) -> JobCache:
     cache = JobCache()
-    cache.replace([cache.newest(item) for item in objects])
+    cache.replace([cache.project(item) for item in objects])
     return cache
 
 
 def position(cache: JobCache, name: str) -> int | None:
     job = cache.get(name)
     assert job is not None
-    return cache.position(job)
+    return cache.find_position(job)
 
 
 def test_the_line_is_that_of_the_operator() -> None:
@@ -33,7 +33,7 @@ def test_the_line_is_that_of_the_operator() -> None:
         evaluation_object("running", phase="Running"),
         evaluation_object("cancelled", cancel=True),
     )
-    assert cache.overview().queued == ["urgent", "old", "young", "held"]
+    assert cache.get_overview().queued == ["urgent", "old", "young", "held"]
     assert [position(cache, name) for name in ("urgent", "old", "young", "held", "running", "cancelled")] == [
         0,
         1,
@@ -46,13 +46,13 @@ def test_the_line_is_that_of_the_operator() -> None:
 
 def test_within_a_second_the_line_is_in_the_order_in_which_jobs_came() -> None:
     cache = cache_of(evaluation_object("first", uid="b", version=7), evaluation_object("second", uid="a", version=8))
-    assert cache.overview().queued == ["first", "second"]
+    assert cache.get_overview().queued == ["first", "second"]
     # A change is no new submission, whether a watch or a list tells it.
     changed = evaluation_object("first", uid="b", version=9, annotations={"seen": "yes"})
     cache.learn(changed)
-    assert cache.overview().queued == ["first", "second"]
-    cache.replace([cache.newest(evaluation_object("second", uid="a", version=8)), cache.newest(changed)])
-    assert cache.overview().queued == ["first", "second"]
+    assert cache.get_overview().queued == ["first", "second"]
+    cache.replace([cache.project(evaluation_object("second", uid="a", version=8)), cache.project(changed)])
+    assert cache.get_overview().queued == ["first", "second"]
 
 
 def test_nobody_waits_for_a_job_that_waits_for_its_next_attempt() -> None:
@@ -66,17 +66,17 @@ def test_nobody_waits_for_a_job_that_waits_for_its_next_attempt() -> None:
         evaluation_object("new", uid="2"),
     ):
         cache.learn(item)
-    assert cache.overview().queued == ["due", "new", "retried", "held"]
+    assert cache.get_overview().queued == ["due", "new", "retried", "held"]
     assert [position(cache, name) for name in ("due", "new", "retried")] == [0, 1, 2]
-    before, told = cache.changes, cache.overview()
-    assert cache.seconds_to_move() == 60
+    before, told = cache.changes, cache.get_overview()
+    assert cache.seconds_until_move() == 60
     now += 60
     # Its time has come, and nobody has told anything.
-    assert cache.changes != before and cache.overview() is not told
-    assert cache.overview().queued == ["retried", "due", "new", "held"]
-    assert (position(cache, "retried"), cache.seconds_to_move()) == (0, None)
+    assert cache.changes != before and cache.get_overview() is not told
+    assert cache.get_overview().queued == ["retried", "due", "new", "held"]
+    assert (position(cache, "retried"), cache.seconds_until_move()) == (0, None)
     cache.learn(evaluation_object("retried", uid="0", phase="Running"))
-    assert cache.overview().queued == ["due", "new", "held"]
+    assert cache.get_overview().queued == ["due", "new", "held"]
 
 
 def test_counts_and_the_oldest_running_one() -> None:
@@ -87,25 +87,25 @@ def test_counts_and_the_oldest_running_one() -> None:
         evaluation_object("broken", phase="Failed"),
         evaluation_object("dropped", phase="Cancelled"),
     )
-    assert cache.overview() == Overview(queued=[], running="sooner", completed=1, failed=1)
+    assert cache.get_overview() == QueueOverview(queued=[], running="sooner", completed=1, failed=1)
     assert len(cache) == 5
 
 
 def test_an_object_moves_on() -> None:
     cache = cache_of(evaluation_object("a"), evaluation_object("b"))
     cache.learn(evaluation_object("a", phase="Running"))
-    assert (cache.overview().queued, cache.overview().running) == (["b"], "a")
+    assert (cache.get_overview().queued, cache.get_overview().running) == (["b"], "a")
     cache.learn(evaluation_object("a", phase="Completed"))
-    assert cache.overview() == Overview(queued=["b"], running=None, completed=1, failed=0)
-    cache.remove(cache.newest(evaluation_object("a", phase="Completed")))
-    assert cache.overview().completed == 0
+    assert cache.get_overview() == QueueOverview(queued=["b"], running=None, completed=1, failed=0)
+    cache.remove(cache.project(evaluation_object("a", phase="Completed")))
+    assert cache.get_overview().completed == 0
     assert cache.get("a") is None
 
 
 def test_what_is_older_is_not_believed_wherever_it_comes_from() -> None:
     cache = cache_of(evaluation_object("a", version=5, phase="Running"))
     assert cache.learn(evaluation_object("a", version=4)).status == "running"
-    cache.replace([job_of(evaluation_object("a", version=4))])
+    cache.replace([make_snapshot(evaluation_object("a", version=4))])
     known = cache.get("a")
     assert known is not None
     assert known.status == "running"
@@ -113,7 +113,7 @@ def test_what_is_older_is_not_believed_wherever_it_comes_from() -> None:
 
 def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
     cache = cache_of(evaluation_object("a", version=1))
-    cache.remove(cache.newest(evaluation_object("a", version=3)))
+    cache.remove(cache.project(evaluation_object("a", version=3)))
     cache.learn(evaluation_object("a", version=2, phase="Running"))
     assert cache.get("a") is None
     cache.learn(evaluation_object("a", version=4, uid="the-next-one"))
@@ -122,25 +122,25 @@ def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
 
 def test_after_a_restore_older_states_count() -> None:
     cache = cache_of(evaluation_object("a", version=50, phase="Running"), evaluation_object("b", version=51))
-    cache.remove(cache.newest(evaluation_object("b", version=52)))
+    cache.remove(cache.project(evaluation_object("b", version=52)))
     cache.forget()
     assert len(cache) == 0
-    cache.replace([cache.newest(evaluation_object(name, version=7)) for name in "ab"])
+    cache.replace([cache.project(evaluation_object(name, version=7)) for name in "ab"])
     cache.learn(evaluation_object("b", version=8, priority=1))
-    assert cache.overview().queued == ["b", "a"]
+    assert cache.get_overview().queued == ["b", "a"]
 
 
 def test_the_deletion_of_the_old_one_leaves_the_new_one_of_this_name() -> None:
     cache = cache_of(evaluation_object("a", version=5, uid="new"))
-    cache.remove(cache.newest(evaluation_object("a", version=4, uid="old")))
+    cache.remove(cache.project(evaluation_object("a", version=4, uid="old")))
     assert cache.get("a") is not None
 
 
 def test_a_new_list_forgets_what_it_lacks() -> None:
     cache = cache_of(evaluation_object("a"), evaluation_object("b"))
-    cache.replace([job_of(evaluation_object("b"))])
+    cache.replace([make_snapshot(evaluation_object("b"))])
     assert cache.get("a") is None
-    assert cache.overview().queued == ["b"]
+    assert cache.get_overview().queued == ["b"]
 
 
 def test_the_field_managers_are_not_kept() -> None:
@@ -175,8 +175,8 @@ def test_in_whatever_order_news_arrive_the_cache_ends_like_a_list_of_the_newest(
     told, listed = cache_of(), cache_of(*newest.values())
     for item in arriving:
         told.learn(item)
-    assert told.overview() == listed.overview()
-    queued = [job_of(item) for item in newest.values() if job_of(item).status == "queued"]
+    assert told.get_overview() == listed.get_overview()
+    queued = [make_snapshot(item) for item in newest.values() if make_snapshot(item).status == "queued"]
     free = in_order(job for job in queued if not job.held)
-    assert told.overview().queued[: len(free)] == [job.name for job in free]
-    assert [position(told, name) for name in told.overview().queued] == list(range(len(queued)))
+    assert told.get_overview().queued[: len(free)] == [job.name for job in free]
+    assert [position(told, name) for name in told.get_overview().queued] == list(range(len(queued)))

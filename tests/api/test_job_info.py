@@ -9,9 +9,9 @@ from schema_strategies import evaluations
 
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.identity import Sender
-from lmms_eval_api.jobs.job_info import ALWAYS, NOT_A_SCALAR, job_info, job_summary, request_of
-from lmms_eval_api.jobs.snapshot import UNREADABLE, job_of
-from lmms_eval_api.jobs.submission import submission
+from lmms_eval_api.jobs.job_info import NOT_A_SCALAR, ORIGINAL_FIELDS, make_job_info, make_job_summary, make_request
+from lmms_eval_api.jobs.snapshot import UNREADABLE, make_snapshot
+from lmms_eval_api.jobs.submission import prepare_submission
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
@@ -20,7 +20,7 @@ from lmms_eval_core.wire import EnvVar, EvaluateRequest, JobInfo, Resources, Sec
 
 
 def shown(position: int | None = None, **fields: Any) -> JobInfo:
-    return job_info(job_of(evaluation_object(**fields)), position=position)
+    return make_job_info(make_snapshot(evaluation_object(**fields)), position=position)
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ def test_a_cancelled_one_in_the_queue_reads_like_any_cancelled_one() -> None:
 
 def test_the_request_is_repeated_as_it_was_sent() -> None:
     request = EvaluateRequest(model="llava_hf", tasks=["mme,ai2d"], limit=8, device="cpu", output_dir="/results")
-    body = submission(request, sender=Sender("me", None, "a"), namespace="team").body
+    body = prepare_submission(request, sender=Sender("me", None, "a"), namespace="team").body
     annotations = body["metadata"]["annotations"]
-    assert shown(annotations=annotations, **body["spec"]).request == request.model_dump(include=set(ALWAYS))
+    assert shown(annotations=annotations, **body["spec"]).request == request.model_dump(include=set(ORIGINAL_FIELDS))
 
 
 def test_of_what_the_original_does_not_have_the_request_repeats_what_was_sent() -> None:
     request = EvaluateRequest(model="llava_hf", tasks=["mme"], seed=0, hold=False, env=[EnvVar(name="A", value="b")])
-    body = submission(request, sender=Sender("me", None, "a"), namespace="team").body
+    body = prepare_submission(request, sender=Sender("me", None, "a"), namespace="team").body
     repeated = shown(annotations=body["metadata"]["annotations"], **body["spec"]).request
-    assert {key: value for key, value in repeated.items() if key not in ALWAYS} == {
+    assert {key: value for key, value in repeated.items() if key not in ORIGINAL_FIELDS} == {
         "seed": 0,
         "env": [{"name": "A", "value": "b"}],
     }
@@ -106,7 +106,7 @@ def test_an_annotation_that_is_no_request_is_not_believed(text: str) -> None:
 def stored(**fields: Any) -> dict[str, Any]:
     """What an object needs to be the one that this request made."""
     request = EvaluateRequest.model_validate({"model": "llava_hf", "tasks": ["mme"], **fields})
-    body = submission(request, sender=Sender("me", None, "a"), namespace="team").body
+    body = prepare_submission(request, sender=Sender("me", None, "a"), namespace="team").body
     return {"annotations": body["metadata"]["annotations"], **body["spec"]}
 
 
@@ -125,7 +125,7 @@ def test_of_a_copy_that_was_changed_the_request_is_what_it_asks_for(changed: dic
     copied = stored(model_args={"pretrained": "a"}, limit=8, output_dir="/results") | changed
     info = shown(**copied)
     copied.pop("annotations")
-    assert info.request == request_of(copied | {"gpus": copied["gpus"]}) and info.request["output_dir"] is None
+    assert info.request == make_request(copied | {"gpus": copied["gpus"]}) and info.request["output_dir"] is None
 
 
 def test_what_a_job_is_now_its_request_says_too() -> None:
@@ -150,7 +150,7 @@ def test_what_a_job_is_now_its_request_says_too() -> None:
 def test_whatever_an_annotation_holds_the_answer_is_one(annotation: str) -> None:
     info = shown(annotations={names.ANNOTATION_REQUEST: annotation})
     json.loads(info.model_dump_json())
-    assert info.request == request_of({"model": "llava_hf", "tasks": ["mme"]})
+    assert info.request == make_request({"model": "llava_hf", "tasks": ["mme"]})
 
 
 def test_arguments_that_no_policy_has_seen_are_shown_as_far_as_that_is_possible() -> None:
@@ -163,7 +163,7 @@ def test_arguments_that_no_policy_has_seen_are_shown_as_far_as_that_is_possible(
 
 def test_only_fields_of_a_request_are_taken_from_an_annotation() -> None:
     info = shown(annotations={names.ANNOTATION_REQUEST: '{"model": "llava_hf", "tasks": ["mme"], "script": "<b>"}'})
-    assert info.request.keys() == set(ALWAYS)
+    assert info.request.keys() == set(ORIGINAL_FIELDS)
 
 
 ANNOTATIONS = st.dictionaries(
@@ -178,11 +178,11 @@ def test_nothing_that_is_accepted_keeps_an_answer_from_others(spec: Object, stat
     odd = evaluation_object("odd", annotations=annotations)
     odd |= {"spec": spec, "status": {"phase": "Queued", "reason": "WaitingForTurn", **status}}
     cache = JobCache()
-    cache.replace([cache.newest(item) for item in (odd, evaluation_object("good"))])
-    queue = json.loads(cache.overview().answer)
-    jobs = cache.page(lambda job: True, after=None, limit=9).jobs
-    infos = [json.loads(job_info(job, position=cache.position(job)).model_dump_json()) for job in jobs]
-    summaries = [json.loads(job_summary(job, position=cache.position(job)).model_dump_json()) for job in jobs]
+    cache.replace([cache.project(item) for item in (odd, evaluation_object("good"))])
+    queue = json.loads(cache.get_overview().response_body)
+    jobs = cache.list_page(lambda job: True, after=None, limit=9).jobs
+    infos = [json.loads(make_job_info(job, position=cache.find_position(job)).model_dump_json()) for job in jobs]
+    summaries = [json.loads(make_job_summary(job, position=cache.find_position(job)).model_dump_json()) for job in jobs]
     assert "good" in queue["queued_jobs"] and len(infos) == len(summaries) == 2
     assert UNREADABLE not in [job["message"] for job in (*infos, *summaries)]
 
@@ -198,10 +198,10 @@ def test_nothing_that_is_accepted_keeps_an_answer_from_others(spec: Object, stat
 def test_an_object_of_another_release_is_shown_as_one_that_cannot_be_read(odd: Object) -> None:
     cache = JobCache()
     job = cache.learn(evaluation_object("odd", uid="odd") | odd)
-    for shown in (job_info(job, position=None), job_summary(job, position=None)):
+    for shown in (make_job_info(job, position=None), make_job_summary(job, position=None)):
         assert json.loads(shown.model_dump_json())["message"] == UNREADABLE
     assert len(cache) == 1
-    cache.remove(cache.newest(evaluation_object("odd", uid="odd") | odd))
+    cache.remove(cache.project(evaluation_object("odd", uid="odd") | odd))
     assert len(cache) == 0
 
 
@@ -219,8 +219,8 @@ def test_an_object_from_kubectl_has_the_request_that_would_have_asked_for_it() -
         node_selector={"gpuType": "a100"},
         resources=Resources(shared_memory="8Gi"),
     )
-    body = submission(wanted, sender=Sender("me", None, "a"), namespace="team").body
-    assert EvaluateRequest.model_validate(request_of(body["spec"])) == wanted
+    body = prepare_submission(wanted, sender=Sender("me", None, "a"), namespace="team").body
+    assert EvaluateRequest.model_validate(make_request(body["spec"])) == wanted
 
 
 def test_words_of_a_newer_release_do_not_make_a_reader_fail() -> None:

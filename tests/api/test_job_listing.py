@@ -9,12 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmms_eval_api.jobs.cache import JobCache
-from lmms_eval_api.jobs.listing import BadCursor, BadLabel, Filter, Label, after, cursor_of, label_of
-from lmms_eval_api.jobs.snapshot import Age, Job, job_of
+from lmms_eval_api.jobs.listing import (
+    InvalidJobCursor,
+    InvalidLabel,
+    JobFilter,
+    LabelSelector,
+    decode_job_cursor,
+    encode_job_cursor,
+    parse_label,
+)
+from lmms_eval_api.jobs.snapshot import JobSnapshot, ListingKey, make_snapshot
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.wire import JobStatus
 
-EVERYTHING = Filter()
+EVERYTHING = JobFilter()
 
 
 def labelled(name: str, labels: dict[str, str], **fields: Any) -> Object:
@@ -25,12 +33,12 @@ def labelled(name: str, labels: dict[str, str], **fields: Any) -> Object:
 
 def cache_of(*objects: Object) -> JobCache:
     cache = JobCache()
-    cache.replace([job_of(item) for item in objects])
+    cache.replace([make_snapshot(item) for item in objects])
     return cache
 
 
-def names_of(cache: JobCache, wanted: Filter = EVERYTHING) -> list[str]:
-    return [job.name for job in cache.page(wanted, after=None, limit=500).jobs]
+def names_of(cache: JobCache, wanted: JobFilter = EVERYTHING) -> list[str]:
+    return [job.name for job in cache.list_page(wanted, after=None, limit=500).jobs]
 
 
 def test_the_newest_come_first_and_those_of_one_second_by_name() -> None:
@@ -47,19 +55,19 @@ def test_the_newest_come_first_and_those_of_one_second_by_name() -> None:
     ("wanted", "found"),
     [
         (EVERYTHING, ["plain", "running", "vision"]),
-        (Filter(statuses=frozenset({JobStatus.RUNNING, JobStatus.FAILED})), ["running"]),
-        (Filter(model="vllm"), ["vision"]),
-        (Filter(task="ai2d"), ["vision"]),
-        (Filter(task="ai"), []),
-        (Filter(labels=(Label("team", None),)), ["running", "vision"]),
-        (Filter(labels=(Label("team", "vision"),)), ["vision"]),
-        (Filter(labels=(Label("team", "vision"), Label("team", "other"))), []),
-        (Filter(labels=(Label("team", ""),)), []),
-        (Filter(labels=(Label("lmms-eval.io/created-by", None),)), []),
-        (Filter(model="vllm", statuses=frozenset({JobStatus.RUNNING})), []),
+        (JobFilter(statuses=frozenset({JobStatus.RUNNING, JobStatus.FAILED})), ["running"]),
+        (JobFilter(model="vllm"), ["vision"]),
+        (JobFilter(task="ai2d"), ["vision"]),
+        (JobFilter(task="ai"), []),
+        (JobFilter(labels=(LabelSelector("team", None),)), ["running", "vision"]),
+        (JobFilter(labels=(LabelSelector("team", "vision"),)), ["vision"]),
+        (JobFilter(labels=(LabelSelector("team", "vision"), LabelSelector("team", "other"))), []),
+        (JobFilter(labels=(LabelSelector("team", ""),)), []),
+        (JobFilter(labels=(LabelSelector("lmms-eval.io/created-by", None),)), []),
+        (JobFilter(model="vllm", statuses=frozenset({JobStatus.RUNNING})), []),
     ],
 )
-def test_filters(wanted: Filter, found: list[str]) -> None:
+def test_filters(wanted: JobFilter, found: list[str]) -> None:
     cache = cache_of(
         evaluation_object("plain"),
         labelled("running", {"team": "speech"}, phase="Running"),
@@ -72,33 +80,33 @@ def test_filters(wanted: Filter, found: list[str]) -> None:
     ("text", "label"), [("a", ("a", None)), ("a=", ("a", "")), ("a=b", ("a", "b")), ("a/b=c=d", ("a/b", "c=d"))]
 )
 def test_labels(text: str, label: tuple[str, str | None]) -> None:
-    assert label_of(text) == label
+    assert parse_label(text) == label
 
 
 @pytest.mark.parametrize("text", ["", "=", "=b"])
 def test_what_is_no_label(text: str) -> None:
-    with pytest.raises(BadLabel):
-        label_of(text)
+    with pytest.raises(InvalidLabel):
+        parse_label(text)
 
 
 @given(st.integers(-(10**11), 10**11), st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True))
 def test_a_cursor_comes_back_as_it_was_given(second: int, name: str) -> None:
-    assert after(cursor_of(Age(second, name))) == (second, name)
+    assert decode_job_cursor(encode_job_cursor(ListingKey(second, name))) == (second, name)
 
 
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
 def test_whatever_else_is_sent_is_none(text: str) -> None:
     try:
-        found = after(text)
-    except BadCursor:
+        found = decode_job_cursor(text)
+    except InvalidJobCursor:
         return
-    assert isinstance(found, Age)
+    assert isinstance(found, ListingKey)
 
 
 @pytest.mark.parametrize("text", ["", "AAAA", "MS8x", "1/1/a", "MS8xL2E=extra", "é", "MS8xL0E"])
 def test_what_is_no_cursor(text: str) -> None:
-    with pytest.raises(BadCursor):
-        after(text)
+    with pytest.raises(InvalidJobCursor):
+        decode_job_cursor(text)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30), st.randoms(use_true_random=False), st.integers(1, 4))
@@ -116,14 +124,14 @@ def test_pages_show_what_stays_exactly_once_whatever_comes_and_goes(
     seen: list[str] = []
     last, number = None, 0
     while True:
-        page = cache.page(EVERYTHING, after=last, limit=limit)
+        page = cache.list_page(EVERYTHING, after=last, limit=limit)
         assert len(page.jobs) <= limit
         seen += [job.name for job in page.jobs]
         number += 1
         cache.learn(evaluation_object(f"comes-{number}", created_at=f"2026-01-01T00:00:0{shuffle.randrange(4)}Z"))
         if leaving:
-            cache.remove(cache.newest(leaving.pop()))
-        last = page.last and after(cursor_of(page.last))
+            cache.remove(cache.project(leaving.pop()))
+        last = page.last and decode_job_cursor(encode_job_cursor(page.last))
         if last is None:
             break
     assert len(seen) == len(set(seen))
@@ -133,7 +141,7 @@ def test_pages_show_what_stays_exactly_once_whatever_comes_and_goes(
 def test_a_page_in_the_middle_of_ten_thousand_looks_at_no_more_than_it_shows() -> None:
     moments = [f"2026-01-{1 + number // 1000:02}T{number % 24:02}:00:00Z" for number in range(10_000)]
     cache = cache_of(*(evaluation_object(f"job-{number}", created_at=at) for number, at in enumerate(moments)))
-    looked_at: list[Job] = []
-    middle = job_of(evaluation_object("job-5000", created_at=moments[5000])).age
-    page = cache.page(lambda job: looked_at.append(job) is None, after=middle, limit=50)
+    looked_at: list[JobSnapshot] = []
+    middle = make_snapshot(evaluation_object("job-5000", created_at=moments[5000])).listing_key
+    page = cache.list_page(lambda job: looked_at.append(job) is None, after=middle, limit=50)
     assert (len(page.jobs), len(looked_at)) == (50, 51)

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from lmms_eval_api.auth.tokens import CHECK_SECONDS
 from lmms_eval_api.catalogue.reader import CatalogueReader
 from lmms_eval_api.jobs import job_info
-from lmms_eval_api.jobs.snapshot import job_of
+from lmms_eval_api.jobs.snapshot import make_snapshot
 from lmms_eval_api.routes import jobs
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.server.response_cache import ALL_BYTES, MAX_BYTES, ResponseCache
@@ -33,7 +33,7 @@ NAMES = [f"job-{number}" for number in range(6)]
 @pytest.fixture
 def backend() -> Backend:
     made = offline_backend()
-    made.evaluations.cache.replace([job_of(evaluation_object(name)) for name in NAMES])
+    made.evaluations.cache.replace([make_snapshot(evaluation_object(name)) for name in NAMES])
     made.reflector._watching = True
     return made
 
@@ -54,11 +54,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Jobs whose answers a route has made."""
     names: list[str] = []
 
-    def counted(job: job_info.Job, *, position: int | None) -> job_info.JobInfo:
+    def counted(job: job_info.JobSnapshot, *, position: int | None) -> job_info.JobInfo:
         names.append(job.name)
-        return job_info.job_info(job, position=position)
+        return job_info.make_job_info(job, position=position)
 
-    monkeypatch.setattr(jobs, "job_info", counted)
+    monkeypatch.setattr(jobs, "make_job_info", counted)
     return names
 
 
@@ -271,4 +271,4 @@ async def test_after_any_change_the_answer_is_the_one_that_a_route_makes(session
             kept = await session.get(f"/jobs/{asked}")
             anew = await session.get(f"/jobs/{asked}", headers={"Host": f"host-{step}"})
             assert kept.text == anew.text.replace(f"host-{step}", "front-end")
-        assert (await session.get("/queue")).content == cache.overview().answer
+        assert (await session.get("/queue")).content == cache.get_overview().response_body

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from lmms_eval_api.jobs.identity import Identity, KeyReused, NameTaken, Sender, identity, recognise, same_evaluation
+from lmms_eval_api.jobs.identity import (
+    Identity,
+    KeyReused,
+    NameTaken,
+    Sender,
+    check_same_submission,
+    identify,
+    is_same_evaluation,
+)
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.wire import EvaluateRequest
@@ -14,7 +22,7 @@ FRESH = str(uuid.UUID(int=1, version=4))
 
 
 def of(sender: Sender, **fields: Any) -> Identity:
-    return identity(EvaluateRequest.model_validate({"model": "m", "tasks": ["t"], **fields}), sender)
+    return identify(EvaluateRequest.model_validate({"model": "m", "tasks": ["t"], **fields}), sender)
 
 
 SPEC = {"model": "m", "modelArgs": {"a": 1, "b": True, "c": 0.5}, "tasks": ["t"], "limit": 8.0, "priority": 3}
@@ -57,19 +65,19 @@ def test_what_a_request_asks_for(one: dict[str, Any], other: dict[str, Any], sam
 
 def test_an_object_is_recognised_by_its_mark() -> None:
     own = of(Sender("me", "key", FRESH))
-    recognise(made_by(own), own, SPEC)
+    check_same_submission(made_by(own), own, SPEC)
     with pytest.raises(KeyReused):
-        recognise(made_by(of(Sender("me", "key", FRESH), limit=1)), own, SPEC)
+        check_same_submission(made_by(of(Sender("me", "key", FRESH), limit=1)), own, SPEC)
     for stranger in (made_by(of(Sender("me", "other", FRESH))), {"metadata": {}}, {"metadata": {"annotations": {}}}):
         with pytest.raises(NameTaken):
-            recognise(stranger, own, SPEC)
+            check_same_submission(stranger, own, SPEC)
 
 
 def test_a_name_of_ones_own_does_not_make_the_submission() -> None:
     own, again = of(Sender("me", None, FRESH), name="baseline"), of(Sender("me", None, "another"), name="baseline")
     assert own.name == again.name == "baseline"
     with pytest.raises(NameTaken):
-        recognise(made_by(own), again, SPEC)
+        check_same_submission(made_by(own), again, SPEC)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +95,12 @@ def test_a_name_of_ones_own_does_not_make_the_submission() -> None:
 def test_whoever_takes_a_name_with_anothers_mark_gives_no_answer_to_the_other(spec: Object) -> None:
     own = of(Sender("me", "key", FRESH))
     with pytest.raises(NameTaken):
-        recognise(made_by(own, **spec), own, SPEC)
+        check_same_submission(made_by(own, **spec), own, SPEC)
 
 
 def test_what_the_api_server_made_of_a_spec_is_still_the_same() -> None:
     defaults = {"logSamples": True, "predictOnly": False, "gpus": 1, "hold": False, "cancel": False, "retries": 2}
     stored = SPEC | defaults | {"limit": 8, "trustRemoteCode": False}
-    assert same_evaluation(stored, SPEC)
+    assert is_same_evaluation(stored, SPEC)
     # What may change later makes no difference.
-    assert same_evaluation(stored | {"priority": 9, "hold": True, "ttlSecondsAfterFinished": 1}, SPEC)
+    assert is_same_evaluation(stored | {"priority": 9, "hold": True, "ttlSecondsAfterFinished": 1}, SPEC)

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from lmms_eval_api import auth
 from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.jobs.cache import JobCache
-from lmms_eval_api.jobs.evaluations import Evaluations
-from lmms_eval_api.jobs.feeds import Feeds
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.feeds import JobFeeds
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.server.app import application
 from lmms_eval_api.settings import ApiSettings
@@ -26,8 +26,8 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 def offline_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
     """A backend whose watch has not begun."""
     cache = JobCache()
-    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.newest, clock=clock)
-    return Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), Archive(NO_CLIENT, None, ApiSettings()), 60)
+    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.project, clock=clock)
+    return Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), Archive(NO_CLIENT, None, ApiSettings()), 60)
 
 
 def offline(tokens: Path, backend: Backend | None = None, client: KubeClient = NO_CLIENT, **settings: object) -> FastAPI:

@@ -18,8 +18,8 @@ from lmms_eval_api import auth
 from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.catalogue.reader import CatalogueReader
 from lmms_eval_api.jobs.cache import JobCache
-from lmms_eval_api.jobs.evaluations import Evaluations
-from lmms_eval_api.jobs.feeds import Feeds
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.feeds import JobFeeds
 from lmms_eval_api.retention.orphans import Sweeping
 from lmms_eval_api.retention.sweeper import Sweeper, Terms
 from lmms_eval_api.routes.dependencies import Backend
@@ -83,14 +83,14 @@ async def serve(settings: ApiSettings, store: ObjectStore | None) -> None:
     """Watches, serves and sweeps. An unknown error of the watch ends the server, and the process with it."""
     client = await transport.connect(namespace=settings.namespace)
     cache = JobCache()
-    reflector = Reflector(client, EVALUATIONS, cache, cache.newest, shares=SHARES, log=log.warning, restored=cache.forget)
+    reflector = Reflector(client, EVALUATIONS, cache, cache.project, shares=SHARES, log=log.warning, restored=cache.forget)
     sweeper = Sweeper(client, store, terms(settings)) if store is not None else None
     archive = Archive(client, store, settings)
     catalogue = CatalogueReader(store, archive.worker, namespace=client.namespace, image=settings.catalogue)
     backend = Backend(
-        Evaluations(client, cache),
+        EvaluationService(client, cache),
         reflector,
-        Feeds(cache),
+        JobFeeds(cache),
         archive,
         settings.max_stale_seconds,
         cancels_running=settings.cancel_running,

@@ -14,7 +14,7 @@ from lmms_eval_api.artifacts.results import Results
 from lmms_eval_api.artifacts.samples import Wanted
 from lmms_eval_api.artifacts.store import NO_STORE, Unusable, within
 from lmms_eval_api.artifacts.stored_files import Stored, stored
-from lmms_eval_api.jobs.snapshot import Job
+from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.responses import intersperse
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import Object
@@ -31,7 +31,7 @@ SAMPLES_BYTES: Final = 8 * 1024 * 1024
 class Viewed(NamedTuple):
     """A job as it is to be shown: its object, and the address of the front end as the caller sees it."""
 
-    job: Job
+    job: JobSnapshot
     document: Object
     base: str
 

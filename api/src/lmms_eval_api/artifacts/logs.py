@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from lmms_eval_api.artifacts.log_sources import Content, PodLogs, Source, from_store
 from lmms_eval_api.artifacts.samples import Samples
 from lmms_eval_api.artifacts.stored_files import attempt_prefix, stored
-from lmms_eval_api.jobs.snapshot import ENDED, Job
+from lmms_eval_api.jobs.snapshot import ENDED, JobSnapshot
 from lmms_eval_api.responses import StreamAborted
 from lmms_eval_core.kube.client import KubeClient
 from lmms_eval_core.kube.errors import KubeError, Unavailable
@@ -25,7 +25,7 @@ TROUBLE_SECONDS: Final = 60.0
 # Of the last lines, no more is kept.
 TAIL_BYTES: Final = 8 * 1024 * 1024
 
-Find = Callable[[], Awaitable[Job | None]]
+Find = Callable[[], Awaitable[JobSnapshot | None]]
 
 
 class Part(NamedTuple):
@@ -51,7 +51,7 @@ class Logs:
         self._pods = PodLogs(client)
         self._samples = samples
 
-    async def read(self, job: Job, attempt: int | None, part: Part, *, find: Find) -> Answer | None:
+    async def read(self, job: JobSnapshot, attempt: int | None, part: Part, *, find: Find) -> Answer | None:
         """The log, or None while there is none and nobody waits. KubeError, StoreError. `find` gives the newest state of the job.
 
         Of several attempts it is the last one's; of one that had nothing to do, because an earlier one turned out to have
@@ -69,7 +69,7 @@ class Logs:
         reading = Reading(self, job, number, part, find)
         return Answer(number, reading.starts_at(source), reading.content(source))
 
-    async def open(self, job: Job, attempt: int, part: Part) -> Source | None:
+    async def open(self, job: JobSnapshot, attempt: int, part: Part) -> Source | None:
         """The log where there is one now: the pod's, which may still grow, before the store's."""
         prefix = attempt_prefix(job, job.document, attempt)
         try:
@@ -87,7 +87,7 @@ class Logs:
 class Reading:
     """One caller's reading of one attempt's log. `_position` is the offset of the next byte for the caller."""
 
-    def __init__(self, logs: Logs, job: Job, attempt: int, part: Part, find: Find) -> None:
+    def __init__(self, logs: Logs, job: JobSnapshot, attempt: int, part: Part, find: Find) -> None:
         self._logs = logs
         self._job = job
         self._attempt = attempt
@@ -169,7 +169,7 @@ class _State(Enum):
     AFTER = auto()
 
 
-def _state_of(job: Job | None, attempt: int) -> _State:
+def _state_of(job: JobSnapshot | None, attempt: int) -> _State:
     if job is None or job.status in ENDED:
         return _State.AFTER
     current = job.document.get("status", {}).get("attempt", 0)

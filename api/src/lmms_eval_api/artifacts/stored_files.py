@@ -6,7 +6,7 @@ Keys are made here, of namespace, name and uid: of the status, only the number o
 import re
 from typing import Final, NamedTuple
 
-from lmms_eval_api.jobs.snapshot import Job
+from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.layout import ArtifactPrefix
@@ -39,7 +39,7 @@ class Stored(NamedTuple):
         return any(name.startswith(layout.TASK_FILES) for name in self.files)
 
 
-def stored(job: Job, document: Object) -> Stored | None:
+def stored(job: JobSnapshot, document: Object) -> Stored | None:
     """What the job has left behind; None as long as its attempt has not ended."""
     artifacts = document.get("status", {}).get("artifacts", {})
     found = _ATTEMPT.search(str(artifacts.get("uri", "")))
@@ -50,7 +50,7 @@ def stored(job: Job, document: Object) -> Stored | None:
     return Stored(prefix, frozenset(names), tasks_of(names), bool(artifacts.get("truncated")))
 
 
-def attempt_prefix(job: Job, document: Object, attempt: int) -> ArtifactPrefix:
+def attempt_prefix(job: JobSnapshot, document: Object, attempt: int) -> ArtifactPrefix:
     """Where an attempt of the job leaves its files."""
     return ArtifactPrefix(document["metadata"]["namespace"], job.name, job.uid, attempt)
 

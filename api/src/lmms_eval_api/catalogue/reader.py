@@ -34,6 +34,7 @@ NOT_YET: Final = (
 UNREADABLE: Final = "The list cannot be read from the object store; the front end's log says why."
 BROKEN: Final = "The list in the object store is broken; delete its Job and run helm upgrade to have it made again."
 
+# The name in the log, which users search for; it does not follow the module.
 log = logging.getLogger("lmms_eval_api.catalogue")
 
 

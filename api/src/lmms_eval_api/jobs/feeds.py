@@ -1,7 +1,7 @@
-"""Server-sent events of jobs, fanned out from the cache: whoever watches a job gets its newest state, never a queue of old ones.
+"""Server-sent events of jobs: each stream gets the newest state of its job, never a queue of old ones.
 
-One notifier compares the watched jobs after a change and wakes the streams of those that moved. A slow reader therefore skips
-states and costs no memory. `routes.events` is the HTTP side.
+One loop compares the watched jobs after each change, and wakes the streams of those that changed. A slow reader skips
+states, and costs no memory. `routes.events` is the HTTP side.
 """
 
 import asyncio
@@ -13,112 +13,112 @@ from typing import Final, NamedTuple
 from fastapi.sse import format_sse_event
 
 from lmms_eval_api.jobs.cache import JobCache
-from lmms_eval_api.jobs.snapshot import ENDED, Job
+from lmms_eval_api.jobs.snapshot import ENDED, JobSnapshot
 
-# Between two looks at all watched jobs, and between two events of one stream.
+# Between two comparisons of all watched jobs, and between two events of one stream.
 LOOK_SECONDS: Final = 0.1
 PACE_SECONDS: Final = 0.5
-# Shorter than proxies keep a silent connection.
+# Shorter than the idle timeout of proxies.
 KEEP_ALIVE_SECONDS: Final = 15.0
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 END: Final = format_sse_event(event="end", data_str="{}")
 
-Render = Callable[[Job, int | None], str]
+Render = Callable[[JobSnapshot, int | None], str]
 
 
-class State(NamedTuple):
-    """A job, and its place in the queue."""
+class JobState(NamedTuple):
+    """A job, and its position in the queue."""
 
-    job: Job
+    job: JobSnapshot
     position: int | None
 
     @property
     def id(self) -> str:
-        """Tells two states of a job apart, on every replica."""
+        """Identifies this state among those of the job, on every replica."""
         return f"{self.job.version}.{'' if self.position is None else self.position}"
 
     @property
-    def final(self) -> bool:
-        """Whether it stays like this."""
+    def is_final(self) -> bool:
+        """Whether the state cannot change any more."""
         return self.job.status in ENDED
 
 
 @dataclass
-class Feed:
-    """The newest state of one watched job, for all its streams; None when the cache does not have it any more."""
+class JobFeed:
+    """The newest state of one watched job, for all its streams; None when the cache does not have the job any more."""
 
-    job: Job
-    state: State | None
+    job: JobSnapshot
+    state: JobState | None
     streams: int = 0
-    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed_event: asyncio.Event = field(default_factory=asyncio.Event)
     _texts: dict[object, str] = field(default_factory=dict)
 
-    def turn(self, state: State | None) -> None:
-        """Takes the state in, and wakes the streams if it is another one."""
+    def publish(self, state: JobState | None) -> None:
+        """Set the state, and wake the streams if it differs."""
         if state != self.state:
             self.state = state
             self._texts.clear()
             self.wake()
 
     def wake(self) -> None:
-        """Has every stream look again."""
-        self._moved.set()
-        self._moved = asyncio.Event()
+        """Make every stream check the state."""
+        self._changed_event.set()
+        self._changed_event = asyncio.Event()
 
-    async def moves(self, *, within: float) -> bool:
-        """Waits for the next state; False if there is none in time."""
+    async def wait_for_change(self, *, timeout: float) -> bool:
+        """Wait for the next state; return False if none comes in time."""
         try:
-            async with asyncio.timeout(within):
-                await self._moved.wait()
+            async with asyncio.timeout(timeout):
+                await self._changed_event.wait()
         except TimeoutError:
             return False
         return True
 
-    def event(self, state: State, *, key: object, render: Render) -> bytes:
-        """The newest state as an event. Streams of one `key` see one text, which is made once."""
+    def render_event(self, state: JobState, *, key: object, render: Render) -> bytes:
+        """Return the newest state as an event. Streams with the same `key` share one text."""
         text = self._texts.get(key)
         if text is None:
             text = self._texts[key] = render(state.job, state.position)
         return format_sse_event(event="state", data_str=text, id=state.id)
 
 
-class Feeds:
-    """All watched jobs. `run` tells the streams what changes, `close` ends them."""
+class JobFeeds:
+    """All watched jobs. `run` publishes changes, `close` ends the streams."""
 
     def __init__(self, cache: JobCache) -> None:
         self._cache = cache
-        self._feeds: dict[str, Feed] = {}
+        self._feeds: dict[str, JobFeed] = {}
         self._changed = asyncio.Event()
         self.closed = False
-        cache.changed = self._changed.set
+        cache.on_change = self._changed.set
 
     async def run(self) -> None:
-        """Looks at the watched jobs after every change, for ever."""
+        """Publish the watched jobs after every change, until cancelled."""
         while True:
-            await self._change()
+            await self._wait_for_news()
             self._changed.clear()
             for feed in self._feeds.values():
-                feed.turn(self._state(feed.job))
+                feed.publish(self._find_state(feed.job))
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _change(self) -> None:
-        """Waits for news, or for what the time of day changes."""
+    async def _wait_for_news(self) -> None:
+        """Wait for a change of the cache, or for the time at which a job becomes due."""
         try:
-            async with asyncio.timeout(self._cache.seconds_to_move()):
+            async with asyncio.timeout(self._cache.seconds_until_move()):
                 await self._changed.wait()
         except TimeoutError:
-            self._cache.move_on()
+            self._cache.move_due()
 
     def close(self) -> None:
-        """Ends every stream, as the server stops; clients come back with the id of the last event that they have seen."""
+        """End every stream, as the server stops; clients reconnect with the id of the last event that they have."""
         self.closed = True
         for feed in self._feeds.values():
             feed.wake()
 
     @contextmanager
-    def watching(self, job: Job) -> Iterator[Feed]:
-        """The feed of a job, for one stream."""
-        feed = self._feeds.setdefault(job.uid, Feed(job, self._state(job)))
+    def subscribe(self, job: JobSnapshot) -> Iterator[JobFeed]:
+        """Return the feed of a job, for one stream."""
+        feed = self._feeds.setdefault(job.uid, JobFeed(job, self._find_state(job)))
         feed.streams += 1
         try:
             yield feed
@@ -127,35 +127,38 @@ class Feeds:
             if not feed.streams:
                 del self._feeds[job.uid]
 
-    def _state(self, job: Job) -> State | None:
+    def _find_state(self, job: JobSnapshot) -> JobState | None:
         known = self._cache.get(job.name)
-        return State(known, self._cache.position(known)) if known is not None and known.uid == job.uid else None
+        return JobState(known, self._cache.find_position(known)) if known is not None and known.uid == job.uid else None
 
 
-class Viewer(NamedTuple):
-    """For whom a stream is: the state that was seen last, how it is told, and what tells its texts from those of others."""
+class EventViewer(NamedTuple):
+    """Who reads a stream: the id of the last event they have, how states are rendered, and the key of their texts."""
 
     last_id: str | None
     render: Render
     key: object
 
 
-async def events(
-    feeds: Feeds, job: Job, viewer: Viewer, *, gone: Callable[[Job], Awaitable[bool]]
+async def stream_events(
+    feeds: JobFeeds, job: JobSnapshot, viewer: EventViewer, *, is_gone: Callable[[JobSnapshot], Awaitable[bool]]
 ) -> AsyncGenerator[bytes, None]:
-    """The stream of one caller, until the job has ended or is `gone`. The cache may lose a job for a moment: then ask."""
+    """Yield the events of one caller until the job has ended or is gone.
+
+    The cache may lose a job for a moment: `is_gone` is asked then.
+    """
     sent = viewer.last_id
-    with feeds.watching(job) as feed:
+    with feeds.subscribe(job) as feed:
         while not feeds.closed:
             state = feed.state
             if state is not None and state.id != sent:
-                yield feed.event(state, key=viewer.key, render=viewer.render)
+                yield feed.render_event(state, key=viewer.key, render=viewer.render)
                 sent = state.id
-                await asyncio.sleep(0 if state.final else PACE_SECONDS)
-            elif state is None and not await gone(job):
+                await asyncio.sleep(0 if state.is_final else PACE_SECONDS)
+            elif state is None and not await is_gone(job):
                 await asyncio.sleep(PACE_SECONDS)
-            elif state is None or state.final:
+            elif state is None or state.is_final:
                 yield END
                 return
-            elif not await feed.moves(within=KEEP_ALIVE_SECONDS):
+            elif not await feed.wait_for_change(timeout=KEEP_ALIVE_SECONDS):
                 yield KEEP_ALIVE

@@ -1,7 +1,7 @@
-"""Which job a submission is: a new one, or one that was sent before. Pure.
+"""Which job a submission is: a new one, or one that was submitted before. Pure.
 
-Every object that came over HTTP carries the mark of the submission that made it, so that whoever finds its name taken can tell
-by whom. A caller's Idempotency-Key makes the mark, and the name, the same on every replica and in every try.
+Every object created over HTTP carries the mark of the submission that made it, so that whoever finds its name taken can
+tell by which submission. An Idempotency-Key makes mark and name the same on every replica and in every attempt.
 """
 
 import hashlib
@@ -19,17 +19,17 @@ from lmms_eval_core.spec import MUTABLE, EvaluationSpec, Volume
 from lmms_eval_core.wire import EvaluateRequest
 
 
-def _defaults(kind: type[Resource]) -> Object:
+def _read_defaults(kind: type[Resource]) -> Object:
     return {to_camel(name): field.default for name, field in kind.model_fields.items() if field.default not in (None, Undefined)}
 
 
-DEFAULTS: Final = _defaults(EvaluationSpec)
-VOLUME_DEFAULTS: Final = _defaults(Volume)
-KEYS: Final = uuid.uuid5(uuid.NAMESPACE_DNS, names.GROUP)
+SPEC_DEFAULTS: Final = _read_defaults(EvaluationSpec)
+VOLUME_DEFAULTS: Final = _read_defaults(Volume)
+KEY_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, names.GROUP)
 
 
 class NameTaken(Exception):
-    """Another job has the name that was asked for."""
+    """Another job has the requested name."""
 
 
 class KeyReused(Exception):
@@ -37,62 +37,63 @@ class KeyReused(Exception):
 
 
 class Sender(NamedTuple):
-    """Who submits, under which key of their own if any; `fresh` is an id that no submission had before."""
+    """Who submits, and under which Idempotency-Key if any; `fresh` is an id that no submission had before."""
 
     caller: str
     key: str | None
     fresh: str
 
     @property
-    def submission(self) -> str:
-        """The id of the submission. The caller is in it, so that two callers may use the same key."""
-        return self.fresh if self.key is None else str(uuid.uuid5(KEYS, json.dumps([self.caller, self.key])))
+    def submission_id(self) -> str:
+        """The id of the submission. It depends on the caller, so that two callers may use the same key."""
+        return self.fresh if self.key is None else str(uuid.uuid5(KEY_NAMESPACE, json.dumps([self.caller, self.key])))
 
 
 class Identity(NamedTuple):
-    """A submission: its own id, the digest of what it asks for, and the name that its object gets."""
+    """A submission: its id, the digest of what it asks for, and the name of its object."""
 
-    submission: str
+    submission_id: str
     digest: str
     name: str
 
     @property
     def mark(self) -> str:
-        """What is written on the object. The digest, as not every request fits into an annotation."""
-        return f"{self.submission}.{self.digest}"
+        """What is written on the object. A digest, as not every request fits into an annotation."""
+        return f"{self.submission_id}.{self.digest}"
 
 
-def identity(request: EvaluateRequest, sender: Sender) -> Identity:
-    """The identity of an acceptable request. Fields that have no effect make no difference."""
+def identify(request: EvaluateRequest, sender: Sender) -> Identity:
+    """Return the identity of a valid request. Fields that have no effect make no difference."""
     content = json.dumps(request.model_dump(exclude=set(request.model_extra or {})), sort_keys=True)
-    return Identity(sender.submission, hashlib.sha256(content.encode()).hexdigest(), request.name or sender.submission)
+    return Identity(sender.submission_id, hashlib.sha256(content.encode()).hexdigest(), request.name or sender.submission_id)
 
 
-def recognise(found: Object, wanted: Identity, spec: Object) -> None:
-    """Passes if this object was made by this very submission, and holds the `spec` that it asks for. NameTaken, KeyReused.
+def check_same_submission(found: Object, wanted: Identity, spec: Object) -> None:
+    """Return if this submission made the object, and the object has the `spec` that it asks for.
 
-    A mark is a claim. Whoever takes a name first with another one's mark on it would have his evaluation shown to the other.
+    Raises NameTaken, KeyReused. A mark is a claim: whoever creates an object with the mark of somebody else's
+    submission would have it shown to them.
     """
-    submission, _, digest = found["metadata"].get("annotations", {}).get(names.ANNOTATION_SUBMISSION, "").partition(".")
-    if submission != wanted.submission:
+    submission_id, _, digest = found["metadata"].get("annotations", {}).get(names.ANNOTATION_SUBMISSION, "").partition(".")
+    if submission_id != wanted.submission_id:
         raise NameTaken(wanted.name)
     if digest != wanted.digest:
         raise KeyReused(wanted.name)
-    if not same_evaluation(found["spec"], spec):
+    if not is_same_evaluation(found["spec"], spec):
         raise NameTaken(wanted.name)
 
 
-def same_evaluation(one: Object, other: Object) -> bool:
-    """Whether two specs ask for the same, apart from what may change later; also where one holds the defaults."""
-    first, second = _whole(one), _whole(other)
-    return first == second and _truths(first) == _truths(second)
+def is_same_evaluation(one: Object, other: Object) -> bool:
+    """Whether two specs ask for the same, apart from mutable fields; defaults may be written out or left out."""
+    first, second = _add_defaults(one), _add_defaults(other)
+    return first == second and _list_boolean_arguments(first) == _list_boolean_arguments(second)
 
 
-def _whole(spec: Object) -> Object:
+def _add_defaults(spec: Object) -> Object:
     volumes = [VOLUME_DEFAULTS | volume for volume in spec.get("volumes", ())]
-    return {name: value for name, value in (DEFAULTS | spec | {"volumes": volumes}).items() if name not in MUTABLE}
+    return {name: value for name, value in (SPEC_DEFAULTS | spec | {"volumes": volumes}).items() if name not in MUTABLE}
 
 
-def _truths(spec: Object) -> set[str]:
-    """Arguments that are true or false. The API server writes 1.0 as 1, and Python takes them as equal: True as well."""
+def _list_boolean_arguments(spec: Object) -> set[str]:
+    """Return the arguments that are booleans. The API server writes 1.0 as 1, and Python holds both equal to True."""
     return {key for key, value in spec.get("modelArgs", {}).items() if isinstance(value, bool)}

@@ -1,4 +1,4 @@
-"""Live reads for names that the cache does not know: one at a time for a name, and not again for a moment if there is none."""
+"""Live reads of evaluations that the cache does not know: one at a time for each name, and none for a while after a 404."""
 
 import asyncio
 import time
@@ -12,26 +12,29 @@ ABSENT_SECONDS: Final = 1.0
 REMEMBERED_ABSENCES: Final = 4096
 
 
-class Lookup:
-    """Keeps a caller who polls a wrong name, or fifty who ask at once, from becoming requests to the API server."""
+class EvaluationLookup:
+    """Bounds the requests to the API server when callers poll a wrong name, or many ask for one name at once."""
 
     def __init__(self, client: KubeClient, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
         self._absent: dict[str, float] = {}
-        self._running: dict[str, asyncio.Task[Object | None]] = {}
+        self._pending: dict[str, asyncio.Task[Object | None]] = {}
 
-    async def get(self, name: str, *, believe: bool = True) -> Object | None:
-        """The object, or None if there is none; `errors.KubeError` if nobody can tell. `believe`: what was read a moment ago."""
-        if not believe:
+    async def find(self, name: str, *, use_recent: bool = True) -> Object | None:
+        """Return the object, or None if there is none. Raises `errors.KubeError` if nobody can tell.
+
+        `use_recent`: whether a read that is pending, or found nothing a moment ago, may answer.
+        """
+        if not use_recent:
             return await self._read(name)
         if self._clock() < self._absent.get(name, float("-inf")):
             return None
-        task = self._running.get(name)
+        task = self._pending.get(name)
         if task is None:
-            task = self._running[name] = asyncio.create_task(self._read(name))
+            task = self._pending[name] = asyncio.create_task(self._read(name))
             task.add_done_callback(lambda done: self._finish(name, done))
-        # One caller who hangs up must not take the answer from the others.
+        # Shielded: one caller who hangs up must not cancel the read for the others.
         return await asyncio.shield(task)
 
     async def _read(self, name: str) -> Object | None:
@@ -45,7 +48,7 @@ class Lookup:
             return None
 
     def _finish(self, name: str, task: asyncio.Task[Object | None]) -> None:
-        del self._running[name]
+        del self._pending[name]
         if not task.cancelled():
-            # Asked for, so that an error is not reported as lost when every caller has hung up.
+            # Retrieved, so that asyncio does not report the error as lost when every caller has hung up.
             task.exception()

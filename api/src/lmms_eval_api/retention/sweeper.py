@@ -45,6 +45,7 @@ BATCH: Final = 1000
 
 Orphans = TypeAdapter(dict[str, Annotated[float, Field(allow_inf_nan=False)]])
 
+# The name in the log, which users search for; it does not follow the module.
 log = logging.getLogger("lmms_eval_api.sweeper")
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lmms_eval_api.jobs.snapshot import Job
+from lmms_eval_api.jobs.snapshot import JobSnapshot
 
 COOKIE: Final = "lmms_eval_version"
 # As long as a replica may serve what it knows without a watch.
@@ -20,7 +20,7 @@ COOKIE_SECONDS: Final = 60
 PATIENCE_SECONDS: Final = 2.0
 
 
-def remember(request: Request, response: Response, job: Job) -> None:
+def remember(request: Request, response: Response, job: JobSnapshot) -> None:
     """Gives the caller the version that it has written."""
     path = request.scope.get("root_path") or "/"
     response.set_cookie(COOKIE, str(job.version), max_age=COOKIE_SECONDS, path=path, httponly=True, samesite="strict")

@@ -9,9 +9,9 @@ from fastapi import Depends, Request, Response
 
 from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.catalogue.reader import CatalogueReader
-from lmms_eval_api.jobs.evaluations import Evaluations
-from lmms_eval_api.jobs.feeds import Feeds
-from lmms_eval_api.jobs.snapshot import Job
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.feeds import JobFeeds
+from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.problems import make_unavailable
 from lmms_eval_api.retention.orphans import Sweeping
 from lmms_eval_api.routes.consistency import PATIENCE_SECONDS, written
@@ -28,9 +28,9 @@ class Backend:
     `cancels_running`: whether DELETE stops a running job. `stopping` is set when the server begins to stop.
     """
 
-    evaluations: Evaluations
-    reflector: Reflector[Job]
-    feeds: Feeds
+    evaluations: EvaluationService
+    reflector: Reflector[JobSnapshot]
+    feeds: JobFeeds
     archive: Archive
     max_stale_seconds: float
     cancels_running: bool = True
@@ -53,7 +53,7 @@ async def backend(request: Request) -> Backend:
     return cast(Backend, request.app.state.backend)
 
 
-async def evaluations(request: Request) -> Evaluations:
+async def evaluations(request: Request) -> EvaluationService:
     """What callers can do."""
     return (await backend(request)).evaluations
 
@@ -70,7 +70,7 @@ async def up_to_date(request: Request) -> bool:
 
 
 async def from_cache(request: Request, response: Response) -> bool:
-    """As `up_to_date`. `Age` says how many seconds old the answer may be; 503 when that is too much, or nothing is known yet."""
+    """As `up_to_date`, and tells the age of the cache in `Age`. Raises 503 when it is too old, or empty as yet."""
     behind = await backend(request)
     if behind.stale():
         raise make_unavailable("The front end has lost sight of the API server; jobs go on. Try again.")
@@ -79,7 +79,7 @@ async def from_cache(request: Request, response: Response) -> bool:
 
 
 BackendOf = Annotated[Backend, Depends(backend)]
-EvaluationsOf = Annotated[Evaluations, Depends(evaluations)]
+EvaluationsOf = Annotated[EvaluationService, Depends(evaluations)]
 Caller = Annotated[str, Depends(caller)]
 # For routes that read, and for those that write, which need no answer of the cache.
 FROM_CACHE = [Depends(from_cache)]

@@ -7,10 +7,10 @@ from fastapi.responses import StreamingResponse
 
 from lmms_eval_api.artifacts.job_details import Viewed, located
 from lmms_eval_api.artifacts.links import base_url
-from lmms_eval_api.jobs.evaluations import Evaluations
-from lmms_eval_api.jobs.feeds import Viewer, events
-from lmms_eval_api.jobs.job_info import job_info
-from lmms_eval_api.jobs.snapshot import Job
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.feeds import EventViewer, stream_events
+from lmms_eval_api.jobs.job_info import make_job_info
+from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.routes.dependencies import BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
 from lmms_eval_api.routes.openapi import documented
@@ -36,25 +36,25 @@ async def job_events(
 ) -> EventStream:
     """The job as in GET /jobs/{job_id}, at once and after every change of it or of its place in the queue, until it has ended."""
     job = await found(job_id, backend.evaluations, up_to_date)
-    viewer = viewer_at(base_url(request), last_event_id)
+    viewer = make_viewer(base_url(request), last_event_id)
 
-    async def gone(watched: Job) -> bool:
-        return await is_gone(backend.evaluations, watched)
+    async def is_gone(watched: JobSnapshot) -> bool:
+        return await is_deleted(backend.evaluations, watched)
 
-    return EventStream(events(backend.feeds, job, viewer, gone=gone), headers=HEADERS)
+    return EventStream(stream_events(backend.feeds, job, viewer, is_gone=is_gone), headers=HEADERS)
 
 
-def viewer_at(base: str, last_id: str | None) -> Viewer:
+def make_viewer(base: str, last_id: str | None) -> EventViewer:
     """A caller who sees the front end at this address, and links to it."""
 
-    def render(job: Job, position: int | None) -> str:
-        info = located(job_info(job, position=position), Viewed(job, job.document, base))
+    def render(job: JobSnapshot, position: int | None) -> str:
+        info = located(make_job_info(job, position=position), Viewed(job, job.document, base))
         return info.model_dump_json(exclude={"output", "samples"})
 
-    return Viewer(last_id, render, base)
+    return EventViewer(last_id, render, base)
 
 
-async def is_gone(evaluations: Evaluations, job: Job) -> bool:
+async def is_deleted(evaluations: EvaluationService, job: JobSnapshot) -> bool:
     """Whether the API server says so; not while it says nothing."""
     try:
         present = await evaluations.find(job.name)

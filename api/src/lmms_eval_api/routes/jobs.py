@@ -7,11 +7,11 @@ from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
 from lmms_eval_api.artifacts.job_details import Viewed, detailed, located
 from lmms_eval_api.artifacts.links import base_url
-from lmms_eval_api.jobs.evaluations import AlreadyEnded, IsRunning
+from lmms_eval_api.jobs.evaluations import AlreadyEnded, AlreadyRunning
 from lmms_eval_api.jobs.identity import KeyReused, NameTaken
-from lmms_eval_api.jobs.job_info import job_info
-from lmms_eval_api.jobs.snapshot import Job
-from lmms_eval_api.jobs.submission import oversized
+from lmms_eval_api.jobs.job_info import make_job_info
+from lmms_eval_api.jobs.snapshot import JobSnapshot
+from lmms_eval_api.jobs.submission import find_oversized
 from lmms_eval_api.problems import FieldProblem, InvalidRequest
 from lmms_eval_api.responses import PartsResponse
 from lmms_eval_api.routes.consistency import remember
@@ -51,7 +51,7 @@ async def evaluate(
 ) -> JobSubmitResponse:
     """Submit an evaluation. It is stored when this answers, and runs when its turn comes."""
     evaluations = backend.evaluations
-    submit = evaluations.rehearse if dry_run else evaluations.submit
+    submit = evaluations.validate if dry_run else evaluations.submit
     try:
         submitted = await submit(body, caller=caller, key=key)
     except NameTaken as error:
@@ -65,10 +65,10 @@ async def evaluate(
     if submitted.replayed:
         response.headers[REPLAYED] = "true"
     warnings = [*submitted.warnings, *backend.catalogue.warnings(body)]
-    return _accepted(submitted.job, warnings, position=evaluations.cache.position(submitted.job) or 0, dry_run=dry_run)
+    return _accepted(submitted.job, warnings, position=evaluations.cache.find_position(submitted.job) or 0, dry_run=dry_run)
 
 
-def _accepted(job: Job, warnings: list[str], *, position: int, dry_run: bool) -> JobSubmitResponse:
+def _accepted(job: JobSnapshot, warnings: list[str], *, position: int, dry_run: bool) -> JobSubmitResponse:
     message = "Nothing was stored: dry run." if dry_run else f"Job queued successfully. Position in queue: {position}"
     return JobSubmitResponse(job_id=job.name, status=job.status, position_in_queue=position, message=message, warnings=warnings)
 
@@ -79,7 +79,7 @@ async def get_job(
 ) -> Response:
     """State, progress and scores of a job; of a completed one the structure of the results file too, as `output`."""
     job = await found(job_id, backend.evaluations, up_to_date)
-    info = job_info(job, position=backend.evaluations.cache.position(job))
+    info = make_job_info(job, position=backend.evaluations.cache.find_position(job))
     viewed = Viewed(job, job.document, base_url(request))
     body = await detailed(info, viewed, backend.archive, samples=_includes_samples(include))
     return PartsResponse(body, media_type="application/json", headers=dict(response.headers))
@@ -90,7 +90,7 @@ async def change_job(
     job_id: str, body: JobPatch, request: Request, response: Response, evaluations: EvaluationsOf, up_to_date: Informed
 ) -> JobInfo:
     """Change what may change of a stored job: its place in the queue, and when it is deleted after its end."""
-    if problems := list(oversized(body)):
+    if problems := list(find_oversized(body)):
         raise InvalidRequest(problems)
     job = await found(job_id, evaluations, up_to_date)
     try:
@@ -98,7 +98,7 @@ async def change_job(
     except errors.NotFound as error:
         raise not_found(job_id) from error
     remember(request, response, changed)
-    info = job_info(changed, position=evaluations.cache.position(changed))
+    info = make_job_info(changed, position=evaluations.cache.find_position(changed))
     return located(info, Viewed(changed, changed.document, base_url(request)))
 
 
@@ -112,7 +112,7 @@ async def cancel_job(
         cancelled = await backend.evaluations.cancel(job, by=caller, running=backend.cancels_running)
     except errors.NotFound as error:
         raise not_found(job_id) from error
-    except IsRunning as error:
+    except AlreadyRunning as error:
         raise HTTPException(400, "Cannot cancel a running job") from error
     except AlreadyEnded as error:
         raise HTTPException(400, "Job already finished or cancelled") from error
@@ -127,11 +127,11 @@ def _includes_samples(include: Sequence[str]) -> bool:
     return bool(wanted)
 
 
-def _cancelled(job: Job) -> str:
+def _cancelled(job: JobSnapshot) -> str:
     return f"Job {job.name} is being cancelled" if job.status is JobStatus.RUNNING else f"Job {job.name} cancelled"
 
 
-async def found(job_id: str, evaluations: EvaluationsOf, up_to_date: bool) -> Job:
+async def found(job_id: str, evaluations: EvaluationsOf, up_to_date: bool) -> JobSnapshot:
     """The job, or 404 in the words of lmms-eval's own server."""
     job = await evaluations.find(job_id, up_to_date=up_to_date)
     if job is None:

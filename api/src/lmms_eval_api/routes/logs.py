@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from lmms_eval_api.artifacts.logs import Answer, Part
 from lmms_eval_api.artifacts.store import problem
-from lmms_eval_api.jobs.snapshot import Job
+from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.problems import FieldProblem, InvalidRequest, make_unavailable
 from lmms_eval_api.responses import AbortableStream
 from lmms_eval_api.routes.dependencies import FROM_CACHE, Backend, BackendOf, UpToDate
@@ -80,8 +80,8 @@ async def job_logs(
     return AbortableStream(answer.content, stopping=backend.stopping, media_type="text/plain", headers=headers)
 
 
-async def _read(job: Job, query: LogQuery, backend: Backend) -> Answer | None:
-    async def newest() -> Job | None:
+async def _read(job: JobSnapshot, query: LogQuery, backend: Backend) -> Answer | None:
+    async def newest() -> JobSnapshot | None:
         return await backend.evaluations.find(job.name)
 
     part = Part(offset=query.offset, tail=query.tail, follow=query.follow)

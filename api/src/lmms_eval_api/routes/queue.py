@@ -14,7 +14,7 @@ router = APIRouter(tags=["queue"], dependencies=MARKED)
 @router.get("/queue", response_model=QueueStatusResponse)
 async def get_queue(response: Response, evaluations: EvaluationsOf) -> Response:
     """The queued jobs in the order in which they start; those that wait for their next attempt or are on hold are last."""
-    return Response(evaluations.cache.overview().answer, media_type="application/json", headers=dict(response.headers))
+    return Response(evaluations.cache.get_overview().response_body, media_type="application/json", headers=dict(response.headers))
 
 
 @router.get("/health")

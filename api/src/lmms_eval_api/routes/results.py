@@ -6,7 +6,7 @@ from fastapi import APIRouter, HTTPException, Response
 
 from lmms_eval_api.artifacts.store import NO_STORE, problem
 from lmms_eval_api.artifacts.stored_files import Stored, stored
-from lmms_eval_api.jobs.snapshot import Job
+from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.responses import PartsResponse
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import found
@@ -33,7 +33,7 @@ async def job_results(job_id: str, response: Response, backend: BackendOf, up_to
     return PartsResponse([results.text], media_type="application/json", headers=dict(response.headers))
 
 
-def produced(job: Job, *, what: str) -> Stored:
+def produced(job: JobSnapshot, *, what: str) -> Stored:
     """What the job has left behind, or 404 with the reason why it has nothing."""
     files = stored(job, job.document)
     if files is None:
@@ -41,7 +41,7 @@ def produced(job: Job, *, what: str) -> Stored:
     return files
 
 
-def why_none(job: Job) -> str:
+def why_none(job: JobSnapshot) -> str:
     """Why a job has left nothing, or not yet."""
     match job.status:
         case JobStatus.QUEUED:

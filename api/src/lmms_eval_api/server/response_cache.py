@@ -108,14 +108,14 @@ class ResponseCache:
     def _state(self, path: str) -> State | None:
         """What a response at this path tells of at present; None if that is not known in full, or cannot be kept."""
         if path == QUEUE:
-            return self._jobs.overview(), None
+            return self._jobs.get_overview(), None
         if path == TASKS:
             return self._catalogue.tasks(), None
         if path == MODELS:
             return self._catalogue.models(), None
         job = self._jobs.get(path.removeprefix(JOB))
         # The files of what has ended may come and go without a change of the object.
-        return (job, self._jobs.position(job)) if job is not None and job.status not in ENDED else None
+        return (job, self._jobs.find_position(job)) if job is not None and job.status not in ENDED else None
 
     def _keeping(self, scope: Scope, path: str, key: Key, send: Send) -> Send:
         # From before the route: if the state changes meanwhile, the response counts as old.

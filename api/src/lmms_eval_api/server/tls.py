@@ -18,6 +18,7 @@ from lmms_eval_api.settings import SettingsError
 
 CHECK_SECONDS: Final = 1.0
 
+# The name in the log, which users search for; it does not follow the module.
 log = logging.getLogger("lmms_eval_api.tls")
 
 Factory = Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]
