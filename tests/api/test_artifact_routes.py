@@ -14,7 +14,7 @@ from gateway_fixtures import Gateway
 
 from lmms_eval_api.artifacts import job_details, results, store
 from lmms_eval_api.artifacts.archive import Archive
-from lmms_eval_api.artifacts.stored_files import Stored
+from lmms_eval_api.artifacts.stored_files import StoredFiles
 from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_api.auth import AnonymousAccess
 from lmms_eval_api.jobs.cache import JobCache
@@ -151,15 +151,15 @@ async def test_fifty_waiters_are_one_read(session: httpx.AsyncClient) -> None:
 
 async def test_what_is_kept_in_memory_is_bounded(bucket: CountingStore) -> None:
     worker = Worker()
-    one = await results.ResultsCache(bucket, worker).get(Stored(PREFIX, frozenset(), (), False))
+    one = await results.ResultsCache(bucket, worker).get(StoredFiles(PREFIX, frozenset(), (), False))
     # All that is kept counts: the scoring of its tasks is as large as their text.
-    assert one.bytes > len(one.text) + sum(len(packed) for packed in one.criteria.values())
+    assert one.memory_bytes > len(one.text) + sum(len(packed) for packed in one.criteria.values())
     CountingStore.reads = 0
-    kept = results.ResultsCache(bucket, worker, kept_bytes=2 * (one.bytes + results.ENTRY_BYTES) + 100)
+    kept = results.ResultsCache(bucket, worker, kept_bytes=2 * (one.memory_bytes + results.ENTRY_BYTES) + 100)
     for attempt in (1, 2, 3, 2, 1, 2):
         prefix = PREFIX._replace(attempt=attempt)
         await bucket.put(prefix.file(layout.RESULTS_FILE), json.dumps(RESULTS).encode())
-        await kept.get(Stored(prefix, frozenset(), (), False))
+        await kept.get(StoredFiles(prefix, frozenset(), (), False))
     assert CountingStore.reads == 4
 
 
@@ -185,10 +185,10 @@ async def test_a_file_that_is_too_large_keeps_nobody_from_the_others(
     bucket: CountingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = results.ResultsCache(bucket, Worker())
-    one, other = (Stored(PREFIX._replace(attempt=attempt), frozenset(), (), False) for attempt in (1, 2))
+    one, other = (StoredFiles(PREFIX._replace(attempt=attempt), frozenset(), (), False) for attempt in (1, 2))
     await bucket.put(one.results, json.dumps(RESULTS).encode() + b" " * 1000)
     monkeypatch.setattr(results, "MAX_RESULTS_BYTES", 1000)
-    with pytest.raises(store.Unusable, match="more than 1000 bytes"):
+    with pytest.raises(store.UnusableArtifact, match="more than 1000 bytes"):
         await kept.get(one)
     assert (await kept.get(other)).text
 

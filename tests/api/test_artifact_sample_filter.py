@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_api.artifacts.results import Results, read
-from lmms_eval_api.artifacts.sample_filter import Criteria, Filter, Selection, criteria, is_empty, is_wrong, verdict
+from lmms_eval_api.artifacts.results import StoredResults, parse_results_file
+from lmms_eval_api.artifacts.sample_filter import (
+    Filter,
+    SampleSelection,
+    ScoringCriteria,
+    is_empty,
+    is_wrong,
+    make_predicate,
+    read_criteria,
+)
 from lmms_eval_core.results import InvalidResults
 
 RESULTS: dict[str, Any] = {
@@ -24,17 +32,17 @@ RESULTS: dict[str, Any] = {
 
 
 def test_the_results_file_says_how_a_task_is_scored() -> None:
-    assert criteria(RESULTS) == {
-        "mme": Criteria({"mme_perception_score": False}, "points"),
-        "asr": Criteria({"cer": True, "exact_match": False, "wer": True}),
-        "odd": Criteria({}),
-        "group": Criteria({}),
+    assert read_criteria(RESULTS) == {
+        "mme": ScoringCriteria({"mme_perception_score": False}, "points"),
+        "asr": ScoringCriteria({"cer": True, "exact_match": False, "wer": True}),
+        "odd": ScoringCriteria({}),
+        "group": ScoringCriteria({}),
     }
-    assert criteria({}) == criteria({"results": []}) == {}
+    assert read_criteria({}) == read_criteria({"results": []}) == {}
 
 
-ASR = criteria(RESULTS)["asr"]
-MME = criteria(RESULTS)["mme"]
+ASR = read_criteria(RESULTS)["asr"]
+MME = read_criteria(RESULTS)["mme"]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +66,7 @@ MME = criteria(RESULTS)["mme"]
         (None, ASR, None),
     ],
 )
-def test_a_sample_is_wrong_when_a_metric_falls_short(sample: Any, how: Criteria, wrong: bool | None) -> None:
+def test_a_sample_is_wrong_when_a_metric_falls_short(sample: Any, how: ScoringCriteria, wrong: bool | None) -> None:
     assert is_wrong(sample, how) is wrong
 
 
@@ -83,13 +91,13 @@ def test_a_sample_is_empty_when_all_answers_are(sample: Any, empty: bool | None)
 
 
 def test_lines_are_judged() -> None:
-    wrong, empty = verdict(Selection(Filter.WRONG, ASR)), verdict(Selection(Filter.EMPTY))
-    assert wrong and empty and verdict(Selection(None, ASR)) is None
+    wrong, empty = make_predicate(SampleSelection(Filter.WRONG, ASR)), make_predicate(SampleSelection(Filter.EMPTY))
+    assert wrong and empty and make_predicate(SampleSelection(None, ASR)) is None
     line = json.dumps({"exact_match": 0.0, "filtered_resps": ""}).encode()
     assert (wrong(line), empty(line)) == (True, True)
     for broken in (b"{", b"[" * 100_000, b"\xff"):
         assert (wrong(broken), empty(broken)) == (None, None)
-    unknown = verdict(Selection(Filter.WRONG))
+    unknown = make_predicate(SampleSelection(Filter.WRONG))
     assert unknown and unknown(line) is None
 
 
@@ -113,12 +121,12 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from(["results", "higher_is_better", "configs", "x"]), json_values), json_values)
 def test_whatever_a_run_wrote_is_read_or_refused(written: dict[str, Any], sample: Any) -> None:
     try:
-        text, packed = read(json.dumps(written).encode())
+        text, packed = parse_results_file(json.dumps(written).encode())
     except InvalidResults:
         return
     json.loads(text, parse_constant=lambda name: pytest.fail(name))
     for task in written["results"]:
-        how = Results(text, packed, ()).scoring(task)
+        how = StoredResults(text, packed, ()).find_criteria(task)
         for only in Filter:
-            judge = verdict(Selection(only, how))
+            judge = make_predicate(SampleSelection(only, how))
             assert judge is not None and judge(json.dumps(sample).encode()) in (True, False, None)

@@ -12,11 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmms_eval_api.artifacts import frames, sample_page
-from lmms_eval_api.artifacts.cursor import InvalidCursor, Position, decoded, encoded
-from lmms_eval_api.artifacts.frames import Damaged, Frames, Line, Lines, behind, groups, joined
+from lmms_eval_api.artifacts.frames import (
+    Damaged,
+    FrameReader,
+    InvalidSampleCursor,
+    LineSplitter,
+    Position,
+    SampleLine,
+    decode_sample_cursor,
+    encode_sample_cursor,
+    group_pieces,
+    join_pieces,
+    skip_to,
+)
 from lmms_eval_api.artifacts.normaliser import StreamNormaliser
-from lmms_eval_api.artifacts.sample_filter import Verdict
-from lmms_eval_api.artifacts.sample_page import Page, shown
+from lmms_eval_api.artifacts.sample_filter import SamplePredicate
+from lmms_eval_api.artifacts.sample_page import SamplePageBuilder, render_line
 from lmms_eval_core.json_text import MAX_DEPTH, MAX_VALUES, normalised
 
 
@@ -32,17 +43,17 @@ def cut(data: bytes, size: int) -> Iterator[bytes]:
 BEGINNING = Position()
 
 
-def lines_of(file: bytes, start: Position = BEGINNING, size: int = 7) -> list[Line]:
-    reader, lines = Frames(start.frame), Lines()
-    pieces = behind(chain.from_iterable(map(reader.feed, cut(file[start.frame :], size))), start)
-    return [*lines.feed(pieces), *lines.rest()]
+def lines_of(file: bytes, start: Position = BEGINNING, size: int = 7) -> list[SampleLine]:
+    reader, lines = FrameReader(start.frame), LineSplitter()
+    pieces = skip_to(chain.from_iterable(map(reader.feed, cut(file[start.frame :], size))), start)
+    return [*lines.feed(pieces), *lines.finish()]
 
 
-def pages_of(file: bytes, limit: int, verdict: Verdict | None = None) -> list[Page]:
+def pages_of(file: bytes, limit: int, predicate: SamplePredicate | None = None) -> list[SamplePageBuilder]:
     pages, start = [], Position()
     while True:
-        one = Page(limit)
-        one.fill(lines_of(file, start), verdict)
+        one = SamplePageBuilder(limit)
+        one.fill(lines_of(file, start), predicate)
         pages.append(one)
         if one.next is None:
             return pages
@@ -61,7 +72,7 @@ def test_lines_are_the_same_however_the_file_is_cut(content: list[str], frame: i
     assert [line.text for line in found] == text.removesuffix(b"\n").split(b"\n") if text else found == []
     for line, following in zip(found, found[1:], strict=False):
         assert lines_of(file, line.after, size)[0] == following
-    assert b"".join(map(joined, groups(Frames().feed(file)))) == text
+    assert b"".join(map(join_pieces, group_pieces(FrameReader().feed(file)))) == text
 
 
 @given(st.lists(st.integers(), max_size=40), st.integers(1, 60), st.integers(1, 9), st.integers(1, 5))
@@ -93,47 +104,47 @@ def test_of_a_line_that_is_too_long_nothing_is_kept(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(frames, "LINE_BYTES", 10)
     first, second, third = lines_of(packed(b"1\n" + b"x" * 1000 + b"\n2", 100))
     assert (first.text, second.text, second.length, third.text) == (b"1", b"", 1000, b"2")
-    assert "1000 bytes" in json.loads(shown(second))["omitted"]
+    assert "1000 bytes" in json.loads(render_line(second))["omitted"]
 
 
 def test_a_bomb_does_not_fill_the_memory() -> None:
     bomb = zstandard.ZstdCompressor().compress(bytes(300 * 1024 * 1024))
     assert len(bomb) < 100_000
-    assert max(len(piece.content) for piece in Frames().feed(bomb)) <= 5 * 1024 * 1024
+    assert max(len(piece.content) for piece in FrameReader().feed(bomb)) <= 5 * 1024 * 1024
 
 
 def test_a_frame_that_needs_much_memory_is_not_ours() -> None:
     wide = zstandard.ZstdCompressionParameters(window_log=27)
     with pytest.raises(Damaged):
-        list(Frames().feed(zstandard.ZstdCompressor(compression_params=wide).compress(bytes(200 * 1024 * 1024))))
+        list(FrameReader().feed(zstandard.ZstdCompressor(compression_params=wide).compress(bytes(200 * 1024 * 1024))))
 
 
 def test_what_is_not_ours_is_damaged() -> None:
     file = packed(b"1\n2\n", 2)
     for wrong in (b"no frame at all", file[:5] + b"\xff" * 20, file[3:]):
         with pytest.raises(Damaged):
-            list(Frames().feed(wrong))
+            list(FrameReader().feed(wrong))
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**12), st.integers(0, 10**9))
 def test_a_cursor_comes_back(attempt: int, frame: int, at: int) -> None:
-    assert decoded(encoded(attempt, Position(frame, at)), attempt=attempt) == Position(frame, at)
-    with pytest.raises(InvalidCursor):
-        decoded(encoded(attempt, Position(frame, at)), attempt=attempt + 1)
+    assert decode_sample_cursor(encode_sample_cursor(attempt, Position(frame, at)), attempt=attempt) == Position(frame, at)
+    with pytest.raises(InvalidSampleCursor):
+        decode_sample_cursor(encode_sample_cursor(attempt, Position(frame, at)), attempt=attempt + 1)
 
 
 @given(st.text(max_size=40) | st.text("ABCDabcd0123456789-_=+/.", max_size=40))
 def test_no_other_text_is_a_cursor(text: str) -> None:
     try:
-        position = decoded(text, attempt=1)
-    except InvalidCursor:
+        position = decode_sample_cursor(text, attempt=1)
+    except InvalidSampleCursor:
         return
-    assert encoded(1, position) == text
+    assert encode_sample_cursor(1, position) == text
 
 
 def streamed(text: bytes, size: int) -> bytes:
     normaliser = StreamNormaliser()
-    return b"".join(map(normaliser.feed, cut(text, size))) + normaliser.rest()
+    return b"".join(map(normaliser.feed, cut(text, size))) + normaliser.finish()
 
 
 @pytest.mark.parametrize(
@@ -202,12 +213,12 @@ def test_nothing_is_held_back_for_long(text: bytes, clean: bytes) -> None:
     ],
 )
 def test_every_line_is_shown_as_json(line: bytes, sample: bytes) -> None:
-    assert shown(Line(line, len(line), Position())) == sample
+    assert render_line(SampleLine(line, len(line), Position())) == sample
 
 
 @given(st.binary(max_size=30) | anything.map(lambda value: json.dumps(value).encode()) | st.text(max_size=20).map(str.encode))
 def test_whatever_is_shown_is_json(line: bytes) -> None:
-    json.loads(shown(Line(line, len(line), Position())).decode(), parse_constant=lambda name: pytest.fail(name))
+    json.loads(render_line(SampleLine(line, len(line), Position())).decode(), parse_constant=lambda name: pytest.fail(name))
 
 
 @pytest.mark.parametrize(
@@ -219,7 +230,7 @@ def test_whatever_is_shown_is_json(line: bytes) -> None:
     ],
 )
 def test_a_line_that_takes_too_much_says_so(line: bytes, why: str) -> None:
-    assert why in json.loads(shown(Line(line, len(line), Position())))["omitted"]
+    assert why in json.loads(render_line(SampleLine(line, len(line), Position())))["omitted"]
 
 
 def test_ten_thousand_samples_are_read_in_a_moment() -> None:

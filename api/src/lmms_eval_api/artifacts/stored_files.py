@@ -1,6 +1,6 @@
-"""Which files a job has, and under which keys of the store. Pure.
+"""Which files a job has, and their keys in the store. Pure.
 
-Keys are made here, of namespace, name and uid: of the status, only the number of the attempt and the names of files are used.
+Keys are made of namespace, name and uid; of the status, only the number of the attempt and the names of files are used.
 """
 
 import re
@@ -11,12 +11,12 @@ from lmms_eval_core import layout
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.layout import ArtifactPrefix
 
-_ATTEMPT: Final = re.compile(r"/a(\d{1,9})/?$")
-_SAMPLES: Final = re.compile(r"samples/([A-Za-z0-9._-]{1,255})\.jsonl\.zst")
+_ATTEMPT_FOLDER: Final = re.compile(r"/a(\d{1,9})/?$")
+_SAMPLE_FILE: Final = re.compile(r"samples/([A-Za-z0-9._-]{1,255})\.jsonl\.zst")
 
 
-class Stored(NamedTuple):
-    """The files that one attempt of a job has left, as its status tells; of a long list there may be more than that."""
+class StoredFiles(NamedTuple):
+    """The files that one attempt of a job has left, as its status lists them; if `truncated`, there may be more."""
 
     prefix: ArtifactPrefix
     files: frozenset[str]
@@ -24,7 +24,7 @@ class Stored(NamedTuple):
     truncated: bool
 
     @property
-    def results(self) -> str:
+    def results_key(self) -> str:
         """Key of the results file."""
         return self.prefix.file(layout.RESULTS_FILE)
 
@@ -39,22 +39,22 @@ class Stored(NamedTuple):
         return any(name.startswith(layout.TASK_FILES) for name in self.files)
 
 
-def stored(job: JobSnapshot, document: Object) -> Stored | None:
-    """What the job has left behind; None as long as its attempt has not ended."""
+def find_stored_files(job: JobSnapshot, document: Object) -> StoredFiles | None:
+    """Return what the job has left behind; None until its attempt has ended."""
     artifacts = document.get("status", {}).get("artifacts", {})
-    found = _ATTEMPT.search(str(artifacts.get("uri", "")))
+    found = _ATTEMPT_FOLDER.search(str(artifacts.get("uri", "")))
     if found is None:
         return None
     names = [str(file.get("name", "")) for file in artifacts.get("files", [])]
-    prefix = attempt_prefix(job, document, int(found[1]))
-    return Stored(prefix, frozenset(names), tasks_of(names), bool(artifacts.get("truncated")))
+    prefix = make_attempt_prefix(job, document, int(found[1]))
+    return StoredFiles(prefix, frozenset(names), list_sampled_tasks(names), bool(artifacts.get("truncated")))
 
 
-def attempt_prefix(job: JobSnapshot, document: Object, attempt: int) -> ArtifactPrefix:
-    """Where an attempt of the job leaves its files."""
+def make_attempt_prefix(job: JobSnapshot, document: Object, attempt: int) -> ArtifactPrefix:
+    """Return the prefix under which an attempt of the job stores its files."""
     return ArtifactPrefix(document["metadata"]["namespace"], job.name, job.uid, attempt)
 
 
-def tasks_of(names: list[str]) -> tuple[str, ...]:
-    """The tasks among these names of files, in their order; a task is called as its file is."""
-    return tuple(found[1] for name in names if (found := _SAMPLES.fullmatch(name)))
+def list_sampled_tasks(names: list[str]) -> tuple[str, ...]:
+    """Return the tasks among these names of files, in their order; a task is called as its file is."""
+    return tuple(found[1] for name in names if (found := _SAMPLE_FILE.fullmatch(name)))

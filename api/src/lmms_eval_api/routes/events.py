@@ -5,8 +5,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
-from lmms_eval_api.artifacts.job_details import Viewed, located
-from lmms_eval_api.artifacts.links import base_url
+from lmms_eval_api.artifacts.job_details import JobView, add_links, read_base_url
 from lmms_eval_api.jobs.evaluations import EvaluationService
 from lmms_eval_api.jobs.feeds import EventViewer, stream_events
 from lmms_eval_api.jobs.job_info import make_job_info
@@ -36,7 +35,7 @@ async def job_events(
 ) -> EventStream:
     """The job as in GET /jobs/{job_id}, at once and after every change of it or of its place in the queue, until it has ended."""
     job = await found(job_id, backend.evaluations, up_to_date)
-    viewer = make_viewer(base_url(request), last_event_id)
+    viewer = make_viewer(read_base_url(request), last_event_id)
 
     async def is_gone(watched: JobSnapshot) -> bool:
         return await is_deleted(backend.evaluations, watched)
@@ -48,7 +47,7 @@ def make_viewer(base: str, last_id: str | None) -> EventViewer:
     """A caller who sees the front end at this address, and links to it."""
 
     def render(job: JobSnapshot, position: int | None) -> str:
-        info = located(make_job_info(job, position=position), Viewed(job, job.document, base))
+        info = add_links(make_job_info(job, position=position), JobView(job, job.document, base))
         return info.model_dump_json(exclude={"output", "samples"})
 
     return EventViewer(last_id, render, base)

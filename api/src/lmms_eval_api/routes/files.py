@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from lmms_eval_api.artifacts.links import base_url
-from lmms_eval_api.artifacts.store import NO_STORE, problem
+from lmms_eval_api.artifacts.job_details import read_base_url
+from lmms_eval_api.artifacts.store import NO_STORE, make_store_problem
 from lmms_eval_api.artifacts.task_files import TaskFiles
 from lmms_eval_api.responses import AbortableStream, hold_while_streaming, start_stream
 from lmms_eval_api.routes.dependencies import FROM_CACHE, Backend, BackendOf, UpToDate
@@ -32,10 +32,10 @@ async def job_files(job_id: str, request: Request, backend: BackendOf, up_to_dat
     job = await found(job_id, backend.evaluations, up_to_date)
     files = produced(job, what="files")
     try:
-        sizes = await _stored(backend).sizes(files.prefix)
+        sizes = await _stored(backend).list_sizes(files.prefix)
     except StoreError as error:
-        raise problem(error, f"Job {job.name} has no files") from error
-    base = f"{base_url(request)}/jobs/{job.name}/files"
+        raise make_store_problem(error, f"Job {job.name} has no files") from error
+    base = f"{read_base_url(request)}/jobs/{job.name}/files"
     listed = [JobFile(path=path, stored_bytes=size, url=f"{base}/{quote(path)}") for path, size in sizes.items()]
     return JobFiles(files=listed, truncated=files.truncated)
 
@@ -53,10 +53,10 @@ async def job_file(job_id: str, path: str, response: Response, backend: BackendO
     missing = f"Job {job.name} has no file {path}; GET /jobs/{job.name}/files lists those that it has."
     try:
         content = await start_stream(
-            await hold_while_streaming(backend.archive.downloads, _stored(backend).content(files.prefix, path))
+            await hold_while_streaming(backend.archive.downloads, _stored(backend).stream_content(files.prefix, path))
         )
     except StoreError as error:
-        raise problem(error, missing) from error
+        raise make_store_problem(error, missing) from error
     name = quote(path.rpartition("/")[2], safe="")
     headers = {**response.headers, **HARMLESS, "Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
     return AbortableStream(content, stopping=backend.stopping, media_type=BYTES, headers=headers)

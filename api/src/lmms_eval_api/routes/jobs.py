@@ -5,8 +5,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
-from lmms_eval_api.artifacts.job_details import Viewed, detailed, located
-from lmms_eval_api.artifacts.links import base_url
+from lmms_eval_api.artifacts.job_details import JobView, add_links, read_base_url, render_details
 from lmms_eval_api.jobs.evaluations import AlreadyEnded, AlreadyRunning
 from lmms_eval_api.jobs.identity import KeyReused, NameTaken
 from lmms_eval_api.jobs.job_info import make_job_info
@@ -80,8 +79,8 @@ async def get_job(
     """State, progress and scores of a job; of a completed one the structure of the results file too, as `output`."""
     job = await found(job_id, backend.evaluations, up_to_date)
     info = make_job_info(job, position=backend.evaluations.cache.find_position(job))
-    viewed = Viewed(job, job.document, base_url(request))
-    body = await detailed(info, viewed, backend.archive, samples=_includes_samples(include))
+    viewed = JobView(job, job.document, read_base_url(request))
+    body = await render_details(info, viewed, backend.archive, samples=_includes_samples(include))
     return PartsResponse(body, media_type="application/json", headers=dict(response.headers))
 
 
@@ -99,7 +98,7 @@ async def change_job(
         raise not_found(job_id) from error
     remember(request, response, changed)
     info = make_job_info(changed, position=evaluations.cache.find_position(changed))
-    return located(info, Viewed(changed, changed.document, base_url(request)))
+    return add_links(info, JobView(changed, changed.document, read_base_url(request)))
 
 
 @router.delete("/jobs/{job_id}", responses=documented(404, 409))

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
-from lmms_eval_api.artifacts.logs import Answer, Part
-from lmms_eval_api.artifacts.store import problem
+from lmms_eval_api.artifacts.logs import LogRange, OpenedLog
+from lmms_eval_api.artifacts.store import make_store_problem
 from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.problems import FieldProblem, InvalidRequest, make_unavailable
 from lmms_eval_api.responses import AbortableStream
@@ -80,11 +80,11 @@ async def job_logs(
     return AbortableStream(answer.content, stopping=backend.stopping, media_type="text/plain", headers=headers)
 
 
-async def _read(job: JobSnapshot, query: LogQuery, backend: Backend) -> Answer | None:
+async def _read(job: JobSnapshot, query: LogQuery, backend: Backend) -> OpenedLog | None:
     async def newest() -> JobSnapshot | None:
         return await backend.evaluations.find(job.name)
 
-    part = Part(offset=query.offset, tail=query.tail, follow=query.follow)
+    part = LogRange(offset=query.offset, tail=query.tail, follow=query.follow)
     try:
         return await backend.archive.logs.read(job, query.attempt, part, find=newest)
     except errors.Unavailable as error:
@@ -92,4 +92,4 @@ async def _read(job: JobSnapshot, query: LogQuery, backend: Backend) -> Answer |
             "The node of this job does not answer, or the API server; what it has is not lost. Try again."
         ) from error
     except StoreError as error:
-        raise problem(error, f"Job {job.name} has no log") from error
+        raise make_store_problem(error, f"Job {job.name} has no log") from error

@@ -4,8 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
 
-from lmms_eval_api.artifacts.store import NO_STORE, problem
-from lmms_eval_api.artifacts.stored_files import Stored, stored
+from lmms_eval_api.artifacts.store import NO_STORE, make_store_problem
+from lmms_eval_api.artifacts.stored_files import StoredFiles, find_stored_files
 from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.responses import PartsResponse
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
@@ -29,13 +29,15 @@ async def job_results(job_id: str, response: Response, backend: BackendOf, up_to
     try:
         results = await backend.archive.results.get(files)
     except StoreError as error:
-        raise problem(error, f"Job {job.name} has no results: their file is not in the object store any more") from error
+        raise make_store_problem(
+            error, f"Job {job.name} has no results: their file is not in the object store any more"
+        ) from error
     return PartsResponse([results.text], media_type="application/json", headers=dict(response.headers))
 
 
-def produced(job: JobSnapshot, *, what: str) -> Stored:
+def produced(job: JobSnapshot, *, what: str) -> StoredFiles:
     """What the job has left behind, or 404 with the reason why it has nothing."""
-    files = stored(job, job.document)
+    files = find_stored_files(job, job.document)
     if files is None:
         raise HTTPException(404, f"Job {job.name} has no {what}: {why_none(job)}")
     return files

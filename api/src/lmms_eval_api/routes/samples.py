@@ -7,12 +7,12 @@ from fastapi import APIRouter, Header, HTTPException, Query, Response
 from pydantic import BaseModel, Field
 
 from lmms_eval_api.artifacts.archive import Archive
-from lmms_eval_api.artifacts.cursor import InvalidCursor, Position, decoded, encoded
-from lmms_eval_api.artifacts.sample_filter import Filter, Selection
-from lmms_eval_api.artifacts.sample_page import Page
-from lmms_eval_api.artifacts.samples import Samples, Wanted
-from lmms_eval_api.artifacts.store import NO_STORE, problem, within
-from lmms_eval_api.artifacts.stored_files import Stored
+from lmms_eval_api.artifacts.frames import InvalidSampleCursor, Position, decode_sample_cursor, encode_sample_cursor
+from lmms_eval_api.artifacts.sample_filter import Filter, SampleSelection
+from lmms_eval_api.artifacts.sample_page import SamplePageBuilder
+from lmms_eval_api.artifacts.samples import SampleReader, WantedSamples
+from lmms_eval_api.artifacts.store import NO_STORE, make_store_problem, read_within
+from lmms_eval_api.artifacts.stored_files import StoredFiles
 from lmms_eval_api.problems import FieldProblem, InvalidRequest
 from lmms_eval_api.responses import AbortableStream, PartsResponse, hold_while_streaming, intersperse, start_stream
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
@@ -74,42 +74,42 @@ async def job_samples(
     if file not in files.files and not files.truncated:
         raise HTTPException(404, missing)
     try:
-        wanted = Wanted(files.prefix.file(file), await _selection(backend.archive, files, task, query.filter))
+        wanted = WantedSamples(files.prefix.file(file), await _selection(backend.archive, files, task, query.filter))
         if LINES in accept:
-            content = await start_stream(await hold_while_streaming(backend.archive.downloads, samples.whole(wanted)))
+            content = await start_stream(await hold_while_streaming(backend.archive.downloads, samples.stream_selected(wanted)))
             return AbortableStream(content, stopping=backend.stopping, media_type=LINES, headers=dict(response.headers))
         content_of_page = await _page(samples, wanted, files, query)
     except StoreError as error:
-        raise problem(error, missing) from error
+        raise make_store_problem(error, missing) from error
     return PartsResponse(content_of_page, media_type="application/json", headers=dict(response.headers))
 
 
-async def _selection(archive: Archive, files: Stored, task: str, only: Filter | None) -> Selection:
+async def _selection(archive: Archive, files: StoredFiles, task: str, only: Filter | None) -> SampleSelection:
     how = None
     if only is Filter.WRONG and archive.results is not None:
-        how = (await archive.results.get(files)).scoring(task)
-    return Selection(only, how)
+        how = (await archive.results.get(files)).find_criteria(task)
+    return SampleSelection(only, how)
 
 
-async def _page(samples: Samples, wanted: Wanted, files: Stored, query: SamplesQuery) -> list[bytes]:
+async def _page(samples: SampleReader, wanted: WantedSamples, files: StoredFiles, query: SamplesQuery) -> list[bytes]:
     attempt = files.prefix.attempt
     try:
-        start = decoded(query.cursor, attempt=attempt) if query.cursor is not None else Position()
-        page = await within(PAGE_SECONDS, samples.page(wanted, start=start, limit=query.limit))
-    except InvalidCursor as error:
+        start = decode_sample_cursor(query.cursor, attempt=attempt) if query.cursor is not None else Position()
+        page = await read_within(PAGE_SECONDS, samples.read_page(wanted, start=start, limit=query.limit))
+    except InvalidSampleCursor as error:
         sentence = "This is no cursor of these samples: take next_cursor of the page before, or leave it out."
         raise InvalidRequest([FieldProblem(("cursor",), sentence, where="query")]) from error
     return _shown(page, attempt, counted=query.filter is Filter.WRONG)
 
 
-def _shown(page: Page, attempt: int, *, counted: bool) -> list[bytes]:
+def _shown(page: SamplePageBuilder, attempt: int, *, counted: bool) -> list[bytes]:
     """JSON put together from JSON: samples are neither parsed nor written anew."""
-    rest: dict[str, Any] = {"next_cursor": encoded(attempt, page.next) if page.next is not None else None}
+    rest: dict[str, Any] = {"next_cursor": encode_sample_cursor(attempt, page.next) if page.next is not None else None}
     if counted:
         rest["unjudged"] = page.unjudged
     return [b'{"samples":[', *intersperse(page.samples, b","), b"],", json.dumps(rest).encode()[1:]]
 
 
-def _tasks(files: Stored) -> str:
+def _tasks(files: StoredFiles) -> str:
     named = ", ".join(files.tasks[:NAMED_TASKS]) + (" and others" if len(files.tasks) > NAMED_TASKS or files.truncated else "")
     return f"it has those of {named}." if files.tasks else "it has none: it ran without log_samples, or ended before."
