@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lmms_eval_api.catalogue.index import Answer, Index
+from lmms_eval_api.catalogue.index import CatalogueResponse, Index
 from lmms_eval_core.catalogue import Catalogue, KnownModel, KnownTask, TaskKind
 from lmms_eval_core.wire import EvaluateRequest, ModelList, TaskList
 
@@ -29,17 +29,17 @@ INDEX = Index(CATALOGUE)
 LONG = "a\n" * 40
 
 
-def said(answer: Answer) -> Any:
+def said(answer: CatalogueResponse) -> Any:
     return json.loads(answer.body)
 
 
 def warned(**fields: Any) -> list[str]:
-    return INDEX.warnings(EvaluateRequest.model_validate({"model": "qwen2_5_vl", "tasks": ["mme"], **fields}))
+    return INDEX.list_warnings(EvaluateRequest.model_validate({"model": "qwen2_5_vl", "tasks": ["mme"], **fields}))
 
 
 def test_without_more_it_is_lmms_evals_own_answer() -> None:
-    assert said(INDEX.tasks()) == {"tasks": ["MMMU", "mme", "mmmu_val", "vqa"]}
-    assert said(INDEX.models()) == {
+    assert said(INDEX.list_tasks()) == {"tasks": ["MMMU", "mme", "mmmu_val", "vqa"]}
+    assert said(INDEX.list_models()) == {
         "models": ["openai", "qwen2_5_vl", "vllm"],
         "unavailable": {"vllm": "This image lacks the package vllm."},
         "needs_remote_code": [],
@@ -58,14 +58,14 @@ def test_without_more_it_is_lmms_evals_own_answer() -> None:
     ],
 )
 def test_a_search_finds_parts_of_names_in_whatever_case(q: str, tasks: list[str], models: list[str]) -> None:
-    assert said(INDEX.tasks(q=q)) == {"tasks": tasks}
-    assert said(INDEX.models(q=q)) == {"models": models, "unavailable": {}, "needs_remote_code": []}
-    assert [task["name"] for task in said(INDEX.tasks(q=q, details=True))["tasks"]] == tasks
-    assert [model["name"] for model in said(INDEX.models(q=q, details=True))["models"]] == models
+    assert said(INDEX.list_tasks(q=q)) == {"tasks": tasks}
+    assert said(INDEX.list_models(q=q)) == {"models": models, "unavailable": {}, "needs_remote_code": []}
+    assert [task["name"] for task in said(INDEX.list_tasks(q=q, details=True))["tasks"]] == tasks
+    assert [model["name"] for model in said(INDEX.list_models(q=q, details=True))["models"]] == models
 
 
 def test_details_are_what_the_wire_says() -> None:
-    tasks, models = said(INDEX.tasks(details=True)), said(INDEX.models(details=True))
+    tasks, models = said(INDEX.list_tasks(details=True)), said(INDEX.list_models(details=True))
     assert tasks["tasks"][1] == {
         "name": "mme",
         "kind": "task",
@@ -91,8 +91,9 @@ def test_details_are_what_the_wire_says() -> None:
 
 def test_an_etag_belongs_to_the_words_and_not_to_the_process() -> None:
     again, changed = Index(CATALOGUE), Index(CATALOGUE.model_copy(update={"tasks": CATALOGUE.tasks[1:]}))
-    assert again.tasks().etag == INDEX.tasks().etag != changed.tasks().etag
-    assert len({INDEX.tasks().etag, INDEX.tasks(details=True).etag, INDEX.tasks(q="mm").etag, INDEX.models().etag}) == 4
+    assert again.list_tasks().etag == INDEX.list_tasks().etag != changed.list_tasks().etag
+    responses = (INDEX.list_tasks(), INDEX.list_tasks(details=True), INDEX.list_tasks(q="mm"), INDEX.list_models())
+    assert len({response.etag for response in responses}) == 4
 
 
 @pytest.mark.parametrize(
@@ -142,5 +143,5 @@ def test_a_thousand_strange_names_take_few_words() -> None:
 
 def test_models_that_ask_for_code_of_their_checkpoint_are_named() -> None:
     index = Index(Catalogue(tasks=[], models=[KnownModel(name="a"), KnownModel(name="b", needs_remote_code=True)]))
-    assert said(index.models())["needs_remote_code"] == ["b"]
-    assert [model["needs_remote_code"] for model in said(index.models(details=True))["models"]] == [False, True]
+    assert said(index.list_models())["needs_remote_code"] == ["b"]
+    assert [model["needs_remote_code"] for model in said(index.list_models(details=True))["models"]] == [False, True]

@@ -29,15 +29,15 @@ def content(*tasks: str) -> bytes:
 
 
 def said(reader: CatalogueReader) -> Any:
-    return json.loads(reader.tasks().body)
+    return json.loads(reader.list_tasks().body)
 
 
 async def test_an_installation_without_a_catalogue_says_so_and_looks_for_none() -> None:
     for reader in (CatalogueReader(), CatalogueReader(None, namespace="team", image=IMAGE)):
         await reader.run()
         assert said(reader) == {"tasks": [], "error": NONE}
-        assert json.loads(reader.models(q="x", details=True).body) == {"models": [], "error": NONE}
-        assert reader.warnings(REQUEST) == []
+        assert json.loads(reader.list_models(q="x", details=True).body) == {"models": [], "error": NONE}
+        assert reader.list_warnings(REQUEST) == []
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def reader(store: ObjectStore) -> CatalogueReader:
 
 @pytest.mark.integration
 async def test_it_is_read_when_it_comes_and_again_when_it_changes(store: ObjectStore, reader: CatalogueReader) -> None:
-    await reader.look(store)
+    await reader.refresh(store)
     assert said(reader) == {"tasks": [], "error": NOT_YET}
-    assert reader.warnings(REQUEST) == []
+    assert reader.list_warnings(REQUEST) == []
     for tasks in (["mme"], ["mme", "mmmu"]):
         await store.put(KEY, content(*tasks))
-        await reader.look(store)
+        await reader.refresh(store)
         assert said(reader) == {"tasks": tasks}
-    assert len(reader.warnings(REQUEST)) == 2
+    assert len(reader.list_warnings(REQUEST)) == 2
 
 
 @pytest.mark.integration
@@ -76,7 +76,7 @@ async def test_what_was_read_is_not_read_again(store: ObjectStore, monkeypatch: 
     for sent in (b"not json", content("mme")):
         await store.put(KEY, sent)
         for _ in range(3):
-            await reader.look(store)
+            await reader.refresh(store)
     assert read == [KEY, KEY]
 
 
@@ -98,10 +98,10 @@ async def test_one_that_cannot_be_used_is_said_and_keeps_nobody_from_a_good_one(
 ) -> None:
     monkeypatch.setattr(catalogue_reader, "MAX_CATALOGUE_BYTES", max(1000, len(sent) if sentence == BROKEN else 0))
     await store.put(KEY, sent)
-    await reader.look(store)
+    await reader.refresh(store)
     assert said(reader) == {"tasks": [], "error": sentence}
     await store.put(KEY, content("mme"))
-    await reader.look(store)
+    await reader.refresh(store)
     assert said(reader) == {"tasks": ["mme"]}
 
 
@@ -110,14 +110,14 @@ async def test_what_was_read_once_stays_whatever_becomes_of_the_store(
     store: ObjectStore, reader: CatalogueReader, gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     await store.put(KEY, content("mme"))
-    await reader.look(store)
+    await reader.refresh(store)
     await store.put(KEY, b"not json any more")
-    await reader.look(store)
+    await reader.refresh(store)
     await store.delete([KEY])
-    await reader.look(store)
+    await reader.refresh(store)
     gateway.stop()
     for _ in range(2):
-        await reader.look(store)
+        await reader.refresh(store)
     assert said(reader) == {"tasks": ["mme"]}
     # Each trouble once, and never a secret.
     assert [record.message for record in caplog.records].count("the catalogue cannot be read") == 2

@@ -181,7 +181,7 @@ async def test_the_list_of_tasks_is_kept_until_there_is_another(tmp_path: Path, 
             if names:
                 tasks = [KnownTask(name=name, kind=TaskKind.TASK) for name in names]
                 file.write_text(Catalogue(tasks=tasks, models=[]).to_json())
-            await catalogue.look(store)
+            await catalogue.refresh(store)
             made, kept = [await session.get("/tasks") for _ in range(2)]
             assert made.json()["tasks"] == names
             assert (made.content, _facts(made)) == (kept.content, _facts(kept))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmms_eval_api.retention import orphans
-from lmms_eval_api.retention.orphans import judge
+from lmms_eval_api.retention.orphans import plan_sweep
 from lmms_eval_core.layout import catalogue_file, evaluation_folder
 
 GRACE = 100
@@ -41,13 +41,13 @@ OLD, NEW = catalogue_file("01"), catalogue_file("02")
 def test_what_is_remembered_and_what_goes(
     folders: list[str], living: list[str], known: dict[str, float], remembered: dict[str, float], due: list[str]
 ) -> None:
-    assert judge(folders, living, known, 1000, grace=GRACE) == (remembered, due)
+    assert plan_sweep(folders, living, known, 1000, grace=GRACE) == (remembered, due)
 
 
 def test_what_is_remembered_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orphans, "MOST_ORPHANS", 2)
+    monkeypatch.setattr(orphans, "MAX_ORPHANS", 2)
     many = [f"e{number}-0f4c6a1e" for number in range(5)]
-    assert judge(many, [], {many[0]: 1}, 1000, grace=GRACE) == ({many[0]: 1, many[1]: 1000}, [many[0]])
+    assert plan_sweep(many, [], {many[0]: 1}, 1000, grace=GRACE) == ({many[0]: 1, many[1]: 1000}, [many[0]])
 
 
 FOLDERS = st.sampled_from([f"{name}-{number}f4c6a1e" for name in "abc" for number in "0123"] + ["catalogue", "a"])
@@ -56,7 +56,7 @@ MOMENT = st.integers(0, 1000)
 
 @given(st.sets(FOLDERS), st.sets(FOLDERS), st.dictionaries(FOLDERS, MOMENT), MOMENT)
 def test_nothing_goes_that_lives_or_is_young(folders: set[str], living: set[str], known: dict[str, float], now: int) -> None:
-    remembered, due = judge(folders, living, known, now, grace=GRACE)
+    remembered, due = plan_sweep(folders, living, known, now, grace=GRACE)
     assert not set(due) & living and not remembered.keys() & living
     assert set(due) <= remembered.keys() <= folders
     for folder in due:
@@ -94,9 +94,9 @@ class World:
         folders = set(self.store)
         for what, which in between:
             self.happen(what, which)
-        verdict = judge(folders, set(self.living), remembered, self.now + skew, grace=GRACE)
-        self.remembered = verdict.orphans
-        for folder in verdict.due[:breaks_after]:
+        plan = plan_sweep(folders, set(self.living), remembered, self.now + skew, grace=GRACE)
+        self.remembered = plan.orphans
+        for folder in plan.due[:breaks_after]:
             assert folder not in self.living
             assert self.now - self.died_at[folder] >= GRACE - 2 * SKEW
             self.store.discard(folder)

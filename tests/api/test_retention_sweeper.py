@@ -15,7 +15,7 @@ from gateway_fixtures import Gateway
 from operator_proxy import proxy
 
 from lmms_eval_api.retention.orphans import Sweeping
-from lmms_eval_api.retention.sweeper import Sweeper, Terms
+from lmms_eval_api.retention.sweeper import Sweeper, SweepSettings
 from lmms_eval_core import layout, names
 from lmms_eval_core.kube import errors, transport
 from lmms_eval_core.kube.client import EVALUATIONS, NAMESPACES, KubeClient, Object, Page, Resource
@@ -54,7 +54,7 @@ class Installation:
         return Sweeper(
             parts.get("client", self.client),
             parts.get("store", self.store),
-            parts.get("terms", Terms(grace=GRACE)),
+            parts.get("settings", SweepSettings(grace=GRACE)),
             time=self.clock,
         )
 
@@ -155,7 +155,7 @@ async def test_catalogues_of_images_that_are_not_in_use_go_after_the_grace(here:
     old, used = (f"{here.client.namespace}/{layout.catalogue_file(image)}" for image in ("01", "02"))
     for key in (old, used):
         await here.store.put(key, b"{}")
-    sweeper = here.replica(terms=Terms(grace=GRACE, catalogue=layout.catalogue_file("02")))
+    sweeper = here.replica(settings=SweepSettings(grace=GRACE, catalogue=layout.catalogue_file("02")))
     await sweeper.sweep()
     assert await here.store.exists(old)
     here.clock.now += GRACE
@@ -246,7 +246,7 @@ async def test_a_namespace_that_was_made_anew_is_another_installation(here: Inst
 
 async def test_who_does_not_delete_says_that_he_is_there(here: Installation) -> None:
     gone = await here.gone("gone")
-    here.sweeper = here.replica(terms=Terms(deletes=False, grace=GRACE))
+    here.sweeper = here.replica(settings=SweepSettings(deletes=False, grace=GRACE))
     await here.sweep_twice()
     assert (here.sweeper.state, await here.files(gone)) == (Sweeping.OFF, len(FILES))
     elsewhere = here.replica(client=Clone(here.client))
@@ -274,7 +274,7 @@ async def test_what_is_created_during_a_sweep_stays(here: Installation, settings
     async def create() -> None:
         made.append(await here.evaluation(f"e-{len(made)}"))
 
-    sweeper = here.replica(store=Between(settings, create), terms=Terms(grace=0))
+    sweeper = here.replica(store=Between(settings, create), settings=SweepSettings(grace=0))
     for _ in range(4):
         await sweeper.sweep()
     assert [await here.files(prefix) for prefix in made] == [len(FILES)] * 8
@@ -282,7 +282,7 @@ async def test_what_is_created_during_a_sweep_stays(here: Installation, settings
 
 async def test_replicas_that_sweep_without_grace_while_everything_moves(here: Installation) -> None:
     """The hardest case: no grace protects anybody, only the order of the two lists does."""
-    replicas = [here.replica(terms=Terms(grace=0)) for _ in range(2)]
+    replicas = [here.replica(settings=SweepSettings(grace=0)) for _ in range(2)]
     living: set[ArtifactPrefix] = set()
     chance, number = random.Random(7), itertools.count()
     done = asyncio.Event()
@@ -348,7 +348,7 @@ class Broken:
 async def test_a_list_that_breaks_off_ends_the_sweep(here: Installation, error: errors.KubeError) -> None:
     lives = await here.evaluation("lives")
     with pytest.raises(errors.KubeError):
-        await here.replica(client=Broken(here.client, error), terms=Terms(grace=0)).sweep()
+        await here.replica(client=Broken(here.client, error), settings=SweepSettings(grace=0)).sweep()
     assert await here.files(lives) == len(FILES)
     assert not await here.store.exists(f"{lives.namespace}/{layout.ORPHANS_FILE}")
 

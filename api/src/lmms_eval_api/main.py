@@ -21,7 +21,7 @@ from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import EvaluationService
 from lmms_eval_api.jobs.feeds import JobFeeds
 from lmms_eval_api.retention.orphans import Sweeping
-from lmms_eval_api.retention.sweeper import Sweeper, Terms
+from lmms_eval_api.retention.sweeper import Sweeper, SweepSettings
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.server import connections, metrics, tls
 from lmms_eval_api.server.app import application
@@ -84,7 +84,7 @@ async def serve(settings: ApiSettings, store: ObjectStore | None) -> None:
     client = await transport.connect(namespace=settings.namespace)
     cache = JobCache()
     reflector = Reflector(client, EVALUATIONS, cache, cache.project, shares=SHARES, log=log.warning, restored=cache.forget)
-    sweeper = Sweeper(client, store, terms(settings)) if store is not None else None
+    sweeper = Sweeper(client, store, make_sweep_settings(settings)) if store is not None else None
     archive = Archive(client, store, settings)
     catalogue = CatalogueReader(store, archive.worker, namespace=client.namespace, image=settings.catalogue)
     backend = Backend(
@@ -112,9 +112,9 @@ async def serve(settings: ApiSettings, store: ObjectStore | None) -> None:
         await client.close()
 
 
-def terms(settings: ApiSettings) -> Terms:
+def make_sweep_settings(settings: ApiSettings) -> SweepSettings:
     """What the sweeper is to do."""
-    return Terms(
+    return SweepSettings(
         deletes=settings.sweep,
         interval=settings.sweep_interval_seconds,
         grace=settings.sweep_grace_seconds,

@@ -1,6 +1,6 @@
-"""Which folders of the store have lost their evaluation, and which catalogues their image, and for how long.
+"""Which folders of the store have lost their evaluation, and which catalogues their image, and since when.
 
-Pure; `sweeper` acts on it.
+Pure; `sweeper` deletes what this plans.
 """
 
 from collections.abc import Collection, Mapping
@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from lmms_eval_core import layout
 
-# What is remembered stays small (10 MB); the rest has its turn when these are gone.
-MOST_ORPHANS: Final = 100_000
+# Keeps the file of orphans small (10 MB); the rest follows when these are deleted.
+MAX_ORPHANS: Final = 100_000
 
 
 class Sweeping(StrEnum):
@@ -23,22 +23,25 @@ class Sweeping(StrEnum):
     FAILED = "failed, and tried again"
 
 
-class Verdict(NamedTuple):
-    """What to remember for the next time (name, Unix time of the first sight), and what has had its time."""
+class SweepPlan(NamedTuple):
+    """The orphans to remember (name, Unix time when first seen), and the names of those to delete now."""
 
     orphans: dict[str, float]
     due: list[str]
 
 
-def judge(names: Collection[str], living: Collection[str], known: Mapping[str, float], now: float, *, grace: float) -> Verdict:
-    """Orphans look like ours and are none of `living`; due are those known for `grace` seconds.
+def plan_sweep(
+    names: Collection[str], living: Collection[str], known: Mapping[str, float], now: float, *, grace: float
+) -> SweepPlan:
+    """Return the orphans among `names`, and which of them were known for `grace` seconds.
 
-    One that was seen first in the future (a clock was wrong) counts from now.
+    An orphan has a name of ours and is not in `living`. One that was first seen in the future (a clock was wrong)
+    counts from now.
     """
-    found = {name for name in names if _looks_like_ours(name)} - set(living)
-    orphans = {name: min(known.get(name, now), now) for name in sorted(found)[:MOST_ORPHANS]}
-    return Verdict(orphans, [name for name, since in orphans.items() if now - since >= grace])
+    found = {name for name in names if _is_ours(name)} - set(living)
+    orphans = {name: min(known.get(name, now), now) for name in sorted(found)[:MAX_ORPHANS]}
+    return SweepPlan(orphans, [name for name, since in orphans.items() if now - since >= grace])
 
 
-def _looks_like_ours(name: str) -> bool:
+def _is_ours(name: str) -> bool:
     return bool(layout.EVALUATION_FOLDER.fullmatch(name) or layout.STORED_CATALOGUE.fullmatch(name))

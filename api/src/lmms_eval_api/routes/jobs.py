@@ -63,7 +63,7 @@ async def evaluate(
         remember(request, response, submitted.job)
     if submitted.replayed:
         response.headers[REPLAYED] = "true"
-    warnings = [*submitted.warnings, *backend.catalogue.warnings(body)]
+    warnings = [*submitted.warnings, *backend.catalogue.list_warnings(body)]
     return _accepted(submitted.job, warnings, position=evaluations.cache.find_position(submitted.job) or 0, dry_run=dry_run)
 
 

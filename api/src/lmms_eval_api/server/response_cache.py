@@ -110,9 +110,9 @@ class ResponseCache:
         if path == QUEUE:
             return self._jobs.get_overview(), None
         if path == TASKS:
-            return self._catalogue.tasks(), None
+            return self._catalogue.list_tasks(), None
         if path == MODELS:
-            return self._catalogue.models(), None
+            return self._catalogue.list_models(), None
         job = self._jobs.get(path.removeprefix(JOB))
         # The files of what has ended may come and go without a change of the object.
         return (job, self._jobs.find_position(job)) if job is not None and job.status not in ENDED else None
