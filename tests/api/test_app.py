@@ -10,8 +10,7 @@ from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
 
 from lmms_eval_api.routes import dependencies
-from lmms_eval_api.routes.consistency import COOKIE
-from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.routes.dependencies import COOKIE, Backend
 
 
 class Clock:
@@ -101,7 +100,7 @@ async def test_the_document_says_how_to_come_in(stranger: httpx.AsyncClient) -> 
 async def test_who_wrote_and_may_not_see_it_yet_is_told_so(
     stranger: httpx.AsyncClient, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dependencies, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(dependencies, "CATCH_UP_SECONDS", 0.01)
     backend.evaluations.cache.learn(evaluation_object("a", version=7))
     backend.reflector._watching = True
     backend.reflector._told("7")

@@ -21,7 +21,7 @@ from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import EvaluationService
 from lmms_eval_api.jobs.feeds import JobFeeds
 from lmms_eval_api.routes.dependencies import Backend
-from lmms_eval_api.server.app import application
+from lmms_eval_api.server.app import make_application
 from lmms_eval_api.settings import ApiSettings, AuthMode
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object
@@ -91,7 +91,7 @@ def session_of(cache: JobCache, store: ObjectStore | None, **settings: Any) -> h
     reflector.synced.set()
     reflector._watching = True
     backend = Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), Archive(NO_CLIENT, store, chosen), 60)
-    transport = httpx.ASGITransport(application(chosen, backend, AnonymousAccess()))
+    transport = httpx.ASGITransport(make_application(chosen, backend, AnonymousAccess()))
     return httpx.AsyncClient(transport=transport, base_url="http://front-end")
 
 

@@ -19,7 +19,7 @@ from operator_objects import world
 from promtool import promtool
 
 from lmms_eval_api.server.limits import OpenStreams
-from lmms_eval_api.server.metrics import Metrics as ApiMetrics
+from lmms_eval_api.server.metrics import ApiMetrics
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_operator.main import utc
 from lmms_eval_operator.metrics import Metrics
@@ -60,7 +60,9 @@ def samples() -> dict[str, dict[str, set[str]]]:
     found: dict[str, dict[str, set[str]]] = {}
     api_metrics = ApiMetrics(offline_backend(), OpenStreams())
     for route, status in itertools.product(("/queue", "/readyz", "/merge"), (200, 500)):
-        api_metrics.answered({"method": "GET", "state": {}, "route": SimpleNamespace(path=route)}, status=status, seconds=1)
+        api_metrics.record_response(
+            {"method": "GET", "state": {}, "route": SimpleNamespace(path=route)}, status=status, seconds=1
+        )
     families = itertools.chain(metrics.registry.collect(), api_metrics.registry.collect())
     for sample in (sample for family in families for sample in family.samples):
         for label, value in sample.labels.items():

@@ -13,7 +13,7 @@ from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import EvaluationService
 from lmms_eval_api.jobs.feeds import JobFeeds
 from lmms_eval_api.routes.dependencies import Backend
-from lmms_eval_api.server.app import application
+from lmms_eval_api.server.app import make_application
 from lmms_eval_api.settings import ApiSettings
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient
 from lmms_eval_core.kube.reflector import Reflector
@@ -34,4 +34,4 @@ def offline(tokens: Path, backend: Backend | None = None, client: KubeClient = N
     """The application with these settings, and one token in the directory `tokens`, or with a `client` that knows callers."""
     (tokens / "tests").write_text(TOKEN)
     chosen = ApiSettings(tokens=tokens, **settings)  # type: ignore[arg-type]  # the settings check themselves
-    return application(chosen, backend or offline_backend(), auth.make_authenticator(chosen, client))
+    return make_application(chosen, backend or offline_backend(), auth.make_authenticator(chosen, client))

@@ -24,7 +24,10 @@ from lmms_eval_core.kube import errors
 
 RETRY_SECONDS: Final = 5
 # The API server writes `Invalid value: "string": sentence`; the value may be long, or private.
-REJECTED_VALUE: Final = re.compile(r'^(?:Invalid|Unsupported|Duplicate) value: (?:"(?:[^"\\]|\\.)*"|[^\s:]+): ', re.DOTALL)
+REJECTED_VALUE: Final = re.compile(
+    r'^(?:Invalid|Unsupported|Duplicate) value: (?:"(?:[^"\\]|\\.)*"|[^\s:]+): ',
+    re.DOTALL,
+)
 RESOURCE_FIELD: Final = re.compile(r"^spec\.\S+ in body (?=should |must )")
 DENIED_BY_POLICY: Final = re.compile(r"denied request: (?P<sentence>.+)$", re.DOTALL)
 # Fields whose name in a request is not the resource's name in snake case.
@@ -165,7 +168,10 @@ def _translate_forbidden(error: errors.Forbidden) -> HTTPException:
     if denied:
         return HTTPException(403, denied["sentence"])
     if error.status.get("code") == 401 or " cannot " in error.message:
-        return HTTPException(500, "The front end lacks a right that it needs: check the Role and token of its service account.")
+        return HTTPException(
+            500,
+            "The front end lacks a right that it needs: check the Role and token of its service account.",
+        )
     return HTTPException(403, error.message)
 
 
@@ -181,7 +187,11 @@ def list_field_problems(error: errors.Invalid) -> list[FieldProblem]:
 def _read_cause(cause: Mapping[str, str]) -> FieldProblem:
     path = translate_field_path(cause.get("field", ""))
     sentence = REJECTED_VALUE.sub("", cause.get("message", ""))
-    return FieldProblem(path, translate_field_names(RESOURCE_FIELD.sub(f"{'.'.join(map(str, path))} ", sentence)), "invalid")
+    return FieldProblem(
+        path,
+        translate_field_names(RESOURCE_FIELD.sub(f"{'.'.join(map(str, path))} ", sentence)),
+        "invalid",
+    )
 
 
 def translate_field_names(sentence: str) -> str:

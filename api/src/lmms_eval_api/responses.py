@@ -1,7 +1,7 @@
 """Responses that are large, and responses that last.
 
-Megabytes of results that many callers ask for at once are in memory once, however slowly some of them read. A stream that
-cannot be brought to its end is aborted, so that nobody takes a part for the whole.
+Megabytes of results that many callers ask for at once are in memory once, however slowly some of them read. A stream
+that cannot be brought to its end is aborted, so that nobody takes a part for the whole.
 """
 
 import asyncio
@@ -75,7 +75,12 @@ class AbortableStream(StreamingResponse):
     """A stream that ends without its last chunk when the server stops or its source fails; the connection is closed."""
 
     def __init__(
-        self, content: AsyncGenerator[bytes, None], *, stopping: asyncio.Event, media_type: str, headers: Mapping[str, str]
+        self,
+        content: AsyncGenerator[bytes, None],
+        *,
+        stopping: asyncio.Event,
+        media_type: str,
+        headers: Mapping[str, str],
     ) -> None:
         # Proxies are neither to store nor to buffer it.
         own = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -120,7 +125,7 @@ async def _read_piece(content: AsyncGenerator[bytes, None]) -> bytes | None:
 
 
 async def start_stream(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """Read the first piece and return the whole content: an error of its source is raised while a response can tell it."""
+    """Read the first piece and return the whole content, so that an error of its source still gets a response."""
     return prepend(await anext(content, b""), content)
 
 
@@ -151,7 +156,10 @@ class ConcurrencyLimit:
             self._free += 1
 
 
-async def hold_while_streaming(limit: ConcurrencyLimit, content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def hold_while_streaming(
+    limit: ConcurrencyLimit,
+    content: AsyncGenerator[bytes, None],
+) -> AsyncGenerator[bytes, None]:
     """Return the content, which holds a place from now to its end."""
     held = _stream_holding(limit, content)
     await anext(held)

@@ -134,7 +134,11 @@ class ApiSettings:
             log_level=read("LMMS_EVAL_LOG_LEVEL", _parse_log_level, cls.log_level),
             max_body_bytes=read("LMMS_EVAL_API_MAX_BODY_BYTES", int, cls.max_body_bytes),
             requests_per_second=read("LMMS_EVAL_API_REQUESTS_PER_SECOND", _parse_count, cls.requests_per_second),
-            submissions_per_minute=read("LMMS_EVAL_API_SUBMISSIONS_PER_MINUTE", _parse_count, cls.submissions_per_minute),
+            submissions_per_minute=read(
+                "LMMS_EVAL_API_SUBMISSIONS_PER_MINUTE",
+                _parse_count,
+                cls.submissions_per_minute,
+            ),
             submission_burst=read("LMMS_EVAL_API_SUBMISSION_BURST", _parse_count, cls.submission_burst),
             max_streams=read("LMMS_EVAL_API_MAX_STREAMS", _parse_count, cls.max_streams),
             max_log_follows=read("LMMS_EVAL_API_MAX_LOG_FOLLOWS", _parse_count, cls.max_log_follows),
@@ -147,7 +151,11 @@ class ApiSettings:
             shutdown_seconds=read("LMMS_EVAL_API_SHUTDOWN_SECONDS", int, cls.shutdown_seconds),
             catalogue=read("LMMS_EVAL_CATALOGUE", _parse_hash, cls.catalogue),
             sweep=read("LMMS_EVAL_API_SWEEP", _parse_bool, cls.sweep),
-            sweep_interval_seconds=read("LMMS_EVAL_API_SWEEP_INTERVAL_SECONDS", _parse_seconds, cls.sweep_interval_seconds),
+            sweep_interval_seconds=read(
+                "LMMS_EVAL_API_SWEEP_INTERVAL_SECONDS",
+                _parse_seconds,
+                cls.sweep_interval_seconds,
+            ),
             sweep_grace_seconds=read("LMMS_EVAL_API_SWEEP_GRACE_SECONDS", _parse_seconds, cls.sweep_grace_seconds),
         )
 

@@ -86,4 +86,5 @@ async def _read_head(content: LogContent, *, enough: Callable[[bytes], bool]) ->
 
 def _has_ended(pod: Object) -> bool:
     statuses = pod.get("status", {}).get("containerStatuses", [])
-    return any(status["name"] == names.EVALUATOR_CONTAINER and "terminated" in status.get("state", {}) for status in statuses)
+    states = [status.get("state", {}) for status in statuses if status["name"] == names.EVALUATOR_CONTAINER]
+    return any("terminated" in state for state in states)

@@ -46,14 +46,21 @@ class StoredResults(NamedTuple):
     @property
     def memory_bytes(self) -> int:
         """The size in memory."""
-        return _sum_sizes([self, self.text, self.criteria, *self.criteria, *self.criteria.values(), self.tasks, *self.tasks])
+        return _sum_sizes(
+            [self, self.text, self.criteria, *self.criteria, *self.criteria.values(), self.tasks, *self.tasks],
+        )
 
 
 class ResultsCache:
     """Every method raises StoreError. A job's results never change once they exist, so that nothing is read twice."""
 
     def __init__(
-        self, store: ArtifactStore, worker: Worker, *, clock: Callable[[], float] = time.monotonic, kept_bytes: int = KEPT_BYTES
+        self,
+        store: ArtifactStore,
+        worker: Worker,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        kept_bytes: int = KEPT_BYTES,
     ) -> None:
         self._store = store
         self._worker = worker
@@ -103,8 +110,13 @@ class ResultsCache:
             except TooCostly as error:
                 raise UnusableArtifact(stored.results_key, f"the results file {error}") from None
             except TooLarge:
-                raise UnusableArtifact(stored.results_key, f"the results file has more than {MAX_RESULTS_BYTES} bytes") from None
-        tasks = await read_within(READ_SECONDS, list_all_tasks(self._store, stored)) if stored.truncated else stored.tasks
+                raise UnusableArtifact(
+                    stored.results_key,
+                    f"the results file has more than {MAX_RESULTS_BYTES} bytes",
+                ) from None
+        tasks = stored.tasks
+        if stored.truncated:
+            tasks = await read_within(READ_SECONDS, list_all_tasks(self._store, stored))
         return StoredResults(*content, tasks)
 
     def _finish(self, key: str, task: asyncio.Task[StoredResults]) -> None:

@@ -69,7 +69,8 @@ def is_wrong(sample: Any, criteria: ScoringCriteria) -> bool | None:
     """Whether some metric is below 1, or above 0 where lower is better. None if the sample has no number for any."""
     if not isinstance(sample, dict):
         return None
-    got = ((_read_score(sample.get(name), criteria.score_key), lower) for name, lower in criteria.lower_is_better.items())
+    metrics, key = criteria.lower_is_better.items(), criteria.score_key
+    got = ((_read_score(sample.get(name), key), lower) for name, lower in metrics)
     short = [(number > 0 if lower else number < 1) for number, lower in got if number is not None]
     return any(short) if short else None
 

@@ -68,7 +68,9 @@ class SampleReader:
     async def stream_selected(self, wanted: WantedSamples) -> AsyncGenerator[bytes, None]:
         """Yield the file, or what the selection wants of it, as lines of JSON."""
         is_whole = wanted.selection.filter is None
-        async with aclosing(self._stream_normalised(wanted.key) if is_whole else self._stream_filtered(wanted)) as found:
+        async with aclosing(
+            self._stream_normalised(wanted.key) if is_whole else self._stream_filtered(wanted),
+        ) as found:
             async for piece in found:
                 yield piece
 
@@ -129,7 +131,11 @@ def fill_page(
     return page, lines
 
 
-def select_lines(lines: LineSplitter, group: list[Piece] | None, selection: SampleSelection) -> tuple[LineSplitter, bytes]:
+def select_lines(
+    lines: LineSplitter,
+    group: list[Piece] | None,
+    selection: SampleSelection,
+) -> tuple[LineSplitter, bytes]:
     """Return those of the same lines that are wanted."""
     wanted = make_predicate(selection) or (lambda line: True)
     found = lines.feed(group) if group is not None else lines.finish()

@@ -13,7 +13,7 @@ class Caller(NamedTuple):
 
 
 class Authenticator(Protocol):
-    """One mode. Its methods raise `errors.KubeError` or an HTTPException where it cannot decide; access is then denied."""
+    """One mode. Its methods raise `errors.KubeError` or HTTPException if they cannot decide; access is then denied."""
 
     @property
     def instructions(self) -> str:

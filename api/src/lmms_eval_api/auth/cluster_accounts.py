@@ -50,8 +50,9 @@ class ClusterAccounts:
         """See `Authenticator`."""
         audience = f" --audience={self._audience}" if self._audience else ""
         return (
-            f"Send a token of this cluster, as `kubectl create token ACCOUNT --namespace {self._client.namespace}{audience}` "
-            "gives it: 'Authorization: Bearer TOKEN', or as the password of HTTP Basic (http://user:TOKEN@host)."
+            "Send a token of this cluster, as "
+            f"`kubectl create token ACCOUNT --namespace {self._client.namespace}{audience}` gives it: "
+            "'Authorization: Bearer TOKEN', or as the password of HTTP Basic (http://user:TOKEN@host)."
         )
 
     async def identify(self, authorization: bytes) -> Caller | None:
@@ -64,7 +65,9 @@ class ClusterAccounts:
     async def find_refusal(self, caller: Caller, attributes: ResourceAttributes) -> str | None:
         """See `Authenticator`. Asks about all evaluations first, as most callers may access all of them or none."""
         everywhere = attributes._replace(name="")
-        if await self._is_allowed(caller, everywhere) or (attributes.name and await self._is_allowed(caller, attributes)):
+        if await self._is_allowed(caller, everywhere):
+            return None
+        if attributes.name and await self._is_allowed(caller, attributes):
             return None
         namespace, resource = self._client.namespace, f"{names.PLURAL}.{names.GROUP}"
         return (
@@ -75,7 +78,8 @@ class ClusterAccounts:
 
     async def _review_token(self, token: str) -> Caller | None:
         spec = {"token": token, **({"audiences": [self._audience]} if self._audience else {})}
-        status = (await self._client.create(TOKEN_REVIEWS, make_review("TokenReview", TOKEN_REVIEWS.group, spec)))["status"]
+        review = make_review("TokenReview", TOKEN_REVIEWS.group, spec)
+        status = (await self._client.create(TOKEN_REVIEWS, review))["status"]
         # A server that does not know audiences returns none: it did not check the token against ours.
         has_audience = not self._audience or self._audience in (status.get("audiences") or ())
         if not (status.get("authenticated") and has_audience):

@@ -1,1 +1,1 @@
-"""Jobs, which are LMMEvaluations in the words of lmms-eval's server: submitted, cached, found, changed, shown and followed."""
+"""Jobs, as lmms-eval's own server calls evaluations: submitted, cached, found, changed, shown and followed."""

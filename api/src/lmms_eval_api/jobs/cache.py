@@ -16,7 +16,14 @@ from itertools import islice
 from typing import Final
 
 from lmms_eval_api.jobs.listing import JobPage
-from lmms_eval_api.jobs.snapshot import JobSnapshot, ListingKey, QueuePlace, make_snapshot, make_unreadable_snapshot, read_version
+from lmms_eval_api.jobs.snapshot import (
+    JobSnapshot,
+    ListingKey,
+    QueuePlace,
+    make_snapshot,
+    make_unreadable_snapshot,
+    read_version,
+)
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.ordering import Standing
 from lmms_eval_core.wire import JobStatus, QueueStatusResponse

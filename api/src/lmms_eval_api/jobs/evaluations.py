@@ -57,7 +57,13 @@ class CreatedObject(NamedTuple):
 class EvaluationService:
     """Every method raises `errors.KubeError`."""
 
-    def __init__(self, client: KubeClient, cache: JobCache, *, new_id: Callable[[], str] = lambda: str(uuid.uuid4())) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        cache: JobCache,
+        *,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
         self._client = client
         self._lookup = EvaluationLookup(client)
         self._new_id = new_id
@@ -174,8 +180,9 @@ def make_cancel_patch(document: Object, *, by: str) -> Patch:
 def make_change_patch(job: JobSnapshot, wanted: JobPatch) -> Patch:
     """Return the patch of what is to change, empty if nothing is: a Conflict if the name belongs to another job now."""
     # The API server treats a null as no value. Only a time to live may be removed.
-    sent = {field: value for field, value in wanted.model_dump(exclude_unset=True).items() if value is not None or field == TTL}
-    changes = [{"op": "add", "path": f"/spec/{to_camel(field)}", "value": value} for field, value in sent.items()]
+    sent = wanted.model_dump(exclude_unset=True).items()
+    changed = {field: value for field, value in sent if value is not None or field == TTL}
+    changes = [{"op": "add", "path": f"/spec/{to_camel(field)}", "value": value} for field, value in changed.items()]
     return [{"op": "test", "path": "/metadata/uid", "value": job.uid}, *changes] if changes else []
 
 

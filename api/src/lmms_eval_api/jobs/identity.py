@@ -20,7 +20,8 @@ from lmms_eval_core.wire import EvaluateRequest
 
 
 def _read_defaults(kind: type[Resource]) -> Object:
-    return {to_camel(name): field.default for name, field in kind.model_fields.items() if field.default not in (None, Undefined)}
+    defaults = {to_camel(name): field.default for name, field in kind.model_fields.items()}
+    return {name: default for name, default in defaults.items() if default not in (None, Undefined)}
 
 
 SPEC_DEFAULTS: Final = _read_defaults(EvaluationSpec)
@@ -65,7 +66,11 @@ class Identity(NamedTuple):
 def identify(request: EvaluateRequest, sender: Sender) -> Identity:
     """Return the identity of a valid request. Fields that have no effect make no difference."""
     content = json.dumps(request.model_dump(exclude=set(request.model_extra or {})), sort_keys=True)
-    return Identity(sender.submission_id, hashlib.sha256(content.encode()).hexdigest(), request.name or sender.submission_id)
+    return Identity(
+        sender.submission_id,
+        hashlib.sha256(content.encode()).hexdigest(),
+        request.name or sender.submission_id,
+    )
 
 
 def check_same_submission(found: Object, wanted: Identity, spec: Object) -> None:
@@ -74,7 +79,8 @@ def check_same_submission(found: Object, wanted: Identity, spec: Object) -> None
     Raises NameTaken, KeyReused. A mark is a claim: whoever creates an object with the mark of somebody else's
     submission would have it shown to them.
     """
-    submission_id, _, digest = found["metadata"].get("annotations", {}).get(names.ANNOTATION_SUBMISSION, "").partition(".")
+    mark = found["metadata"].get("annotations", {}).get(names.ANNOTATION_SUBMISSION, "")
+    submission_id, _, digest = mark.partition(".")
     if submission_id != wanted.submission_id:
         raise NameTaken(wanted.name)
     if digest != wanted.digest:

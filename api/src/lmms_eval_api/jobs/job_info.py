@@ -29,7 +29,7 @@ REQUEST_DEFAULTS: Final = {
 CHANGEABLE_FIELDS: Final = ("priority", "hold", "ttl_seconds_after_finished")
 # Maps whose keys the caller chooses: they are no field names.
 NOT_A_SCALAR: Final = "(not a scalar)"
-MAP_FIELDS: Final = frozenset({"modelArgs", "nodeSelector"})
+MAPS: Final = frozenset({"modelArgs", "nodeSelector"})
 # The name in the log, which users search for; it does not follow the module.
 log = logging.getLogger("lmms_eval_api.answers")
 # The same few names are in every response.
@@ -180,7 +180,11 @@ def _read_sent_request(document: Object) -> dict[str, Any] | None:
         return None
     if request.name not in (None, metadata["name"]):
         return None
-    return request.model_dump(mode="json", exclude={*(request.model_extra or {}), *CHANGEABLE_FIELDS}, exclude_none=True)
+    return request.model_dump(
+        mode="json",
+        exclude={*(request.model_extra or {}), *CHANGEABLE_FIELDS},
+        exclude_none=True,
+    )
 
 
 def make_request(spec: Object) -> dict[str, Any]:
@@ -191,9 +195,7 @@ def make_request(spec: Object) -> dict[str, Any]:
 def _convert_names(part: Any) -> Any:
     """Return a part of the resource in the words of a request."""
     if isinstance(part, dict):
-        return {
-            _to_snake(key): _keep_scalars(value) if key in MAP_FIELDS else _convert_names(value) for key, value in part.items()
-        }
+        return {_to_snake(key): _keep_scalars(item) if key in MAPS else _convert_names(item) for key, item in part.items()}
     return [_convert_names(item) for item in part] if isinstance(part, list) else part
 
 

@@ -1,4 +1,4 @@
-"""Live reads of evaluations that the cache does not know: one at a time for each name, and none for a while after a 404."""
+"""Live reads of evaluations that the cache does not know: one at a time for each name, none for a while after a 404."""
 
 import asyncio
 import time

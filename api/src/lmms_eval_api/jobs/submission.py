@@ -36,8 +36,8 @@ MAX_NAMED: Final = 40
 # The largest integer that JSON and the API server carry unchanged.
 MAX_INTEGER: Final = 2**63 - 1
 SECRET_ADVICE: Final = (
-    "arguments are stored and shown. Put it into a Kubernetes Secret, and name in env the variable that the adapter reads, with "
-    "a secret_key_ref to that Secret."
+    "arguments are stored and shown. Put it into a Kubernetes Secret, and name in env the variable that the adapter reads, "
+    "with a secret_key_ref to that Secret."
 )
 SECRET_SENT: Final = f"A secret must not be sent in {{place}}: {SECRET_ADVICE}"
 LOGIN_SENT: Final = f"An address with a login must not be sent in {{place}}: {SECRET_ADVICE}"
@@ -174,7 +174,8 @@ def _is_reserved(key: str) -> bool:
 def find_oversized(body: BaseModel, *, exclude: Collection[str] = ()) -> Iterator[FieldProblem]:
     """Yield the fields, but for those in `exclude`, with a number that JSON or the API server would change."""
     for name in type(body).model_fields.keys() - set(exclude):
-        if any(abs(number) > MAX_INTEGER for number in _iterate_scalars(getattr(body, name)) if isinstance(number, int)):
+        scalars = _iterate_scalars(getattr(body, name))
+        if any(abs(number) > MAX_INTEGER for number in scalars if isinstance(number, int)):
             yield FieldProblem((name,), f"{name} holds a number of more than 18 digits; give a smaller one.")
 
 
@@ -209,7 +210,8 @@ def _find_argument_problem(key: str, value: Any) -> str | None:
         return f"model_args.{key} is null: leave it out."
     if not isinstance(value, Scalar):
         kind, text = ("a list", "[1, 2]") if isinstance(value, list) else ("an object", '{"a": 1}')
-        return f"model_args.{key} is {kind}, and arguments of a model are scalars: send it as JSON text, as {json.dumps(text)}."
+        example = json.dumps(text)
+        return f"model_args.{key} is {kind}, and arguments of a model are scalars: send it as JSON text, as {example}."
     return _find_scalar_problem(key, value)
 
 

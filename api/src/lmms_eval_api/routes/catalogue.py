@@ -1,4 +1,4 @@
-"""GET /tasks and GET /models: what the evaluator image knows, as lmms-eval's own server answers it, and searches."""
+"""GET /tasks and GET /models: what the evaluator image knows, as lmms-eval's own server answers, and searches."""
 
 from typing import Annotated
 
@@ -11,7 +11,10 @@ from lmms_eval_core.wire import ModelList, TaskList
 
 router = APIRouter(tags=["catalogue"], responses={304: {"description": "As the caller has it already."}})
 
-Search = Annotated[str, Query(max_length=200, description="Names that hold this, in whatever case; a model's aliases too.")]
+Search = Annotated[
+    str,
+    Query(max_length=200, description="Names that hold this, in whatever case; a model's aliases too."),
+]
 Details = Annotated[bool, Query(description="What is known of each, instead of its name alone.")]
 Known = Annotated[str, Header(alias="If-None-Match")]
 

@@ -1,4 +1,4 @@
-"""GET /jobs/{job_id}/events, server-sent. FastAPI's own streams are left aside: they queue old events for slow readers."""
+"""GET /jobs/{job_id}/events, server-sent. Not by FastAPI's own streams, which queue old events for slow readers."""
 
 from typing import Annotated, Final
 
@@ -11,30 +11,33 @@ from lmms_eval_api.jobs.feeds import EventViewer, stream_events
 from lmms_eval_api.jobs.job_info import make_job_info
 from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.routes.dependencies import BackendOf, UpToDate
-from lmms_eval_api.routes.jobs import found
-from lmms_eval_api.routes.openapi import documented
+from lmms_eval_api.routes.jobs import find_job
+from lmms_eval_api.routes.openapi import document_errors
 from lmms_eval_core.kube import errors
 
 router = APIRouter(tags=["jobs"])
 
 
 class EventStream(StreamingResponse):
-    """FastAPI takes over whatever is declared as its own EventSourceResponse."""
+    """A response of our own, as FastAPI takes over every route that declares its EventSourceResponse."""
 
     media_type = "text/event-stream"
 
 
-# Neither kept nor collected by proxies.
+# Proxies are neither to store nor to buffer it.
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=64, description="The last event that you have.")]
+LastEventId = Annotated[
+    str | None,
+    Header(alias="Last-Event-ID", max_length=64, description="The last event that you have."),
+]
 
 
-@router.get("/jobs/{job_id}/events", response_class=EventStream, responses=documented(404))
+@router.get("/jobs/{job_id}/events", response_class=EventStream, responses=document_errors(404))
 async def job_events(
     job_id: str, request: Request, backend: BackendOf, up_to_date: UpToDate, last_event_id: LastEventId = None
 ) -> EventStream:
     """The job as in GET /jobs/{job_id}, at once and after every change of it or of its place in the queue, until it has ended."""
-    job = await found(job_id, backend.evaluations, up_to_date)
+    job = await find_job(job_id, backend.evaluations, up_to_date)
     viewer = make_viewer(read_base_url(request), last_event_id)
 
     async def is_gone(watched: JobSnapshot) -> bool:
@@ -44,7 +47,7 @@ async def job_events(
 
 
 def make_viewer(base: str, last_id: str | None) -> EventViewer:
-    """A caller who sees the front end at this address, and links to it."""
+    """Return a viewer with this base URL, on which the links in its events are built."""
 
     def render(job: JobSnapshot, position: int | None) -> str:
         info = add_links(make_job_info(job, position=position), JobView(job, job.document, base))
@@ -54,7 +57,7 @@ def make_viewer(base: str, last_id: str | None) -> EventViewer:
 
 
 async def is_deleted(evaluations: EvaluationService, job: JobSnapshot) -> bool:
-    """Whether the API server says so; not while it says nothing."""
+    """Whether the API server says that the job is gone; False while it does not answer."""
     try:
         present = await evaluations.find(job.name)
     except errors.KubeError:

@@ -1,4 +1,4 @@
-"""GET /jobs: the query as `listing` understands it, and the answer. lmms-eval's own server has no such route."""
+"""GET /jobs: the query as `jobs.listing` understands it, and the response. Not in lmms-eval's own server."""
 
 from typing import Annotated, Final
 
@@ -9,7 +9,7 @@ from lmms_eval_api.jobs import listing
 from lmms_eval_api.jobs.job_info import make_job_summary
 from lmms_eval_api.jobs.snapshot import ListingKey
 from lmms_eval_api.problems import FieldProblem, InvalidRequest
-from lmms_eval_api.routes.dependencies import MARKED, EvaluationsOf
+from lmms_eval_api.routes.dependencies import WARN_IF_BEHIND, EvaluationsOf
 from lmms_eval_core.wire import JobList, JobStatus
 
 router = APIRouter(tags=["jobs"])
@@ -23,12 +23,16 @@ class ListQuery(BaseModel):
     status: list[JobStatus] = Field(default_factory=list, description="In one of these states.")
     model: str | None = Field(default=None, description="Of this adapter.")
     task: str | None = Field(default=None, description="With this task.")
-    label: list[str] = Field(default_factory=list, max_length=MAX_LABELS, description="With all of these: `key` or `key=value`.")
+    label: list[str] = Field(
+        default_factory=list,
+        max_length=MAX_LABELS,
+        description="With all of these: `key` or `key=value`.",
+    )
     limit: int = Field(default=50, ge=1, le=500, description="Jobs on a page.")
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
 
 
-@router.get("/jobs", dependencies=MARKED)
+@router.get("/jobs", dependencies=WARN_IF_BEHIND)
 async def list_jobs(query: Annotated[ListQuery, Query()], evaluations: EvaluationsOf) -> JobList:
     """The jobs, newest first, a page at a time."""
     cache = evaluations.cache
@@ -51,7 +55,10 @@ def _decode_cursor(cursor: str | None) -> ListingKey | None:
     try:
         return listing.decode_job_cursor(cursor) if cursor is not None else None
     except listing.InvalidJobCursor as error:
-        raise _make_invalid_query("cursor", "This is no next_cursor of a page; leave it out to begin with the newest.") from error
+        raise _make_invalid_query(
+            "cursor",
+            "This is no next_cursor of a page; leave it out to begin with the newest.",
+        ) from error
 
 
 def _make_invalid_query(field: str, sentence: str) -> InvalidRequest:

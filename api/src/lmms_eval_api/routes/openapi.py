@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of answers that are no success; `problems` makes them."""
+"""Error responses in the OpenAPI document; `problems` makes the responses themselves."""
 
 from http import HTTPStatus
 from typing import Any, Final
@@ -36,26 +36,30 @@ class Problem(BaseModel):
     request_id: str = ""
 
 
-REFERENCE: Final = {"$ref": f"#/components/schemas/{Problem.__name__}"}
-WAIT: Final = {"Retry-After": {"description": "Seconds after which it is worth trying again.", "schema": {"type": "integer"}}}
-WAITING: Final = (429, 503)
+PROBLEM_REFERENCE: Final = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+RETRY_AFTER_HEADER: Final = {
+    "Retry-After": {"description": "Seconds after which it is worth trying again.", "schema": {"type": "integer"}}
+}
+RETRY_AFTER_CODES: Final = (429, 503)
 
 
-def documented(*codes: int) -> Responses:
-    """The `responses` of a route that may answer with these codes, besides success."""
-    return {code: _response(code) for code in codes}
+def document_errors(*codes: int) -> Responses:
+    """Return the `responses` of a route that may answer with these codes, besides success."""
+    return {code: _make_response(code) for code in codes}
 
 
-def _response(code: int) -> dict[str, Any]:
-    content = {str(ProblemResponse.media_type): {"schema": REFERENCE}}
-    return {"description": HTTPStatus(code).phrase, "content": content} | ({"headers": WAIT} if code in WAITING else {})
+def _make_response(code: int) -> dict[str, Any]:
+    content = {str(ProblemResponse.media_type): {"schema": PROBLEM_REFERENCE}}
+    return {"description": HTTPStatus(code).phrase, "content": content} | (
+        {"headers": RETRY_AFTER_HEADER} if code in RETRY_AFTER_CODES else {}
+    )
 
 
-# Whatever is asked for: the door, the limits, a replica that cannot see the API server, a mistake of ours.
-EVERYWHERE: Final = documented(400, 401, 403, 422, 429, 500, 503)
+# Of every route: authentication, limits, a replica without the API server, and failures of the front end itself.
+COMMON_ERRORS: Final = document_errors(400, 401, 403, 422, 429, 500, 503)
 
 
-def schemas() -> dict[str, Any]:
-    """The components that the responses refer to."""
+def make_schemas() -> dict[str, Any]:
+    """Return the components that the responses refer to."""
     schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     return {**schema.pop("$defs"), Problem.__name__: schema}

@@ -1,4 +1,4 @@
-"""GET /livez and /readyz, for kubelets and load balancers: open, and silent about everything else."""
+"""GET /livez and /readyz, for kubelets and load balancers: without authentication, and without further information."""
 
 from typing import Literal
 
@@ -35,6 +35,6 @@ async def readyz(backend: BackendOf) -> Ready:
     """The cache has been filled, and its watch is not lost for longer than answers may be old."""
     if not backend.reflector.synced.is_set():
         raise make_unavailable("The first list of evaluations has not arrived yet.")
-    if backend.stale():
+    if backend.is_stale():
         raise make_unavailable("The watch on the API server is lost.")
     return Ready(sweeping=backend.sweeping())

@@ -1,7 +1,7 @@
-"""The front end's certificate: read from a directory, and read again when it is renewed, without a restart.
+"""The front end's certificate: read from a directory, and again when it is renewed, without a restart.
 
-Each state of the files gets a context of its own: loaded into one that is in use, a new key of another kind would stand beside
-the old one. A handshake takes the newest; connections that are open go on with theirs.
+Each state of the files gets a context of its own: in a context that is in use, a new key of another type would be added
+to the old one. A handshake uses the newest context; open connections keep theirs.
 """
 
 import logging
@@ -21,11 +21,11 @@ CHECK_SECONDS: Final = 1.0
 # The name in the log, which users search for; it does not follow the module.
 log = logging.getLogger("lmms_eval_api.tls")
 
-Factory = Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]
+ContextFactory = Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]
 
 
 class Certificate:
-    """The newest certificate that could be read. SettingsError if there is none at the start."""
+    """The newest certificate that could be read. Raises SettingsError if there is none at the start."""
 
     def __init__(self, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._files = (directory / "tls.crt", directory / "tls.key")
@@ -36,18 +36,18 @@ class Certificate:
             self._newest = self._read()
         except (OSError, ValueError) as error:
             raise SettingsError(
-                f"There is no certificate in {directory}: mount a Secret of type kubernetes.io/tls there, with tls.crt and its "
-                f"tls.key in PEM, or unset LMMS_EVAL_API_TLS for plain HTTP ({error})"
+                f"There is no certificate in {directory}: mount a Secret of type kubernetes.io/tls there, with tls.crt and "
+                f"its tls.key in PEM, or unset LMMS_EVAL_API_TLS for plain HTTP ({error})"
             ) from error
 
-    def context(self) -> ssl.SSLContext:
-        """A context for a server, whose handshakes are given the newest one."""
+    def make_context(self) -> ssl.SSLContext:
+        """Return a context for a server, whose handshakes use the newest certificate."""
         context = self._read()
         context.sni_callback = self._choose
         return context
 
-    def newest(self) -> ssl.SSLContext:
-        """The context of the files as they are, seen within a second."""
+    def get_newest(self) -> ssl.SSLContext:
+        """Return the context of the newest files; a change is seen within a second."""
         now = self._clock()
         if now - self._checked >= CHECK_SECONDS:
             self._checked = now
@@ -56,7 +56,7 @@ class Certificate:
 
     # Called at every handshake, whether the client names a host or not.
     def _choose(self, connection: ssl.SSLObject, name: str, context: ssl.SSLContext) -> None:
-        connection.context = self.newest()
+        connection.context = self.get_newest()
 
     def _refresh(self) -> None:
         found = compute_signature(self._files)
@@ -65,7 +65,7 @@ class Certificate:
         try:
             self._newest = self._read()
         except (OSError, ValueError) as error:
-            # Half of a renewal may have been seen, so that it is looked at again; the old one serves on.
+            # A renewal may be half done, so that it is tried again; until then the old certificate is used.
             log.warning("new certificate refused", extra={"error": str(error)})
             return
         self._signature = found
@@ -73,16 +73,16 @@ class Certificate:
 
     def _read(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*self._files, password=_refuse_to_ask)
+        context.load_cert_chain(*self._files, password=_refuse_pass_phrase)
         return context
 
 
-def factory(directory: Path) -> Factory:
-    """What uvicorn asks for its context."""
+def make_context_factory(directory: Path) -> ContextFactory:
+    """Return the function that uvicorn calls for its context."""
     certificate = Certificate(directory)
-    return lambda config, default: certificate.context()
+    return lambda config, default: certificate.make_context()
 
 
-def _refuse_to_ask() -> str:
-    # Otherwise OpenSSL asks at the terminal.
+def _refuse_pass_phrase() -> str:
+    # Otherwise OpenSSL would ask at the terminal.
     raise ValueError("the key has a pass phrase; store it without one")
