@@ -186,7 +186,7 @@ async def test_a_file_that_is_too_large_keeps_nobody_from_the_others(
 ) -> None:
     kept = results.ResultsCache(bucket, Worker())
     one, other = (StoredFiles(PREFIX._replace(attempt=attempt), frozenset(), (), False) for attempt in (1, 2))
-    await bucket.put(one.results, json.dumps(RESULTS).encode() + b" " * 1000)
+    await bucket.put(one.results_key, json.dumps(RESULTS).encode() + b" " * 1000)
     monkeypatch.setattr(results, "MAX_RESULTS_BYTES", 1000)
     with pytest.raises(store.UnusableArtifact, match="more than 1000 bytes"):
         await kept.get(one)

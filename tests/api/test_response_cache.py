@@ -17,8 +17,8 @@ from fastapi import FastAPI
 
 from lmms_eval_api.auth.tokens import CHECK_SECONDS
 from lmms_eval_api.catalogue.reader import CatalogueReader
-from lmms_eval_api.jobs import job_info
-from lmms_eval_api.jobs.snapshot import make_snapshot
+from lmms_eval_api.jobs.job_info import make_job_info
+from lmms_eval_api.jobs.snapshot import JobSnapshot, make_snapshot
 from lmms_eval_api.routes import jobs
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.server.response_cache import ALL_BYTES, MAX_BYTES, ResponseCache
@@ -26,6 +26,7 @@ from lmms_eval_core.catalogue import Catalogue, KnownTask, TaskKind
 from lmms_eval_core.layout import catalogue_file
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import ENV_URL, StoreSettings
+from lmms_eval_core.wire import JobInfo
 
 NAMES = [f"job-{number}" for number in range(6)]
 
@@ -54,9 +55,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Jobs whose answers a route has made."""
     names: list[str] = []
 
-    def counted(job: job_info.JobSnapshot, *, position: int | None) -> job_info.JobInfo:
+    def counted(job: JobSnapshot, *, position: int | None) -> JobInfo:
         names.append(job.name)
-        return job_info.make_job_info(job, position=position)
+        return make_job_info(job, position=position)
 
     monkeypatch.setattr(jobs, "make_job_info", counted)
     return names
