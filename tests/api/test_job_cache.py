@@ -69,12 +69,12 @@ def test_nobody_waits_for_a_job_that_waits_for_its_next_attempt() -> None:
     assert cache.get_overview().queued == ["due", "new", "retried", "held"]
     assert [position(cache, name) for name in ("due", "new", "retried")] == [0, 1, 2]
     before, told = cache.changes, cache.get_overview()
-    assert cache.seconds_until_move() == 60
+    assert cache.get_seconds_until_move() == 60
     now += 60
     # Its time has come, and nobody has told anything.
     assert cache.changes != before and cache.get_overview() is not told
     assert cache.get_overview().queued == ["retried", "due", "new", "held"]
-    assert (position(cache, "retried"), cache.seconds_until_move()) == (0, None)
+    assert (position(cache, "retried"), cache.get_seconds_until_move()) == (0, None)
     cache.learn(evaluation_object("retried", uid="0", phase="Running"))
     assert cache.get_overview().queued == ["due", "new", "held"]
 

@@ -92,7 +92,7 @@ class JobCache:
         self.move_due()
         return self._changes
 
-    def seconds_until_move(self) -> float | None:
+    def get_seconds_until_move(self) -> float | None:
         """Return the seconds until the next job becomes due, which moves it in the queue; None if none waits."""
         return max(0.0, self._delayed[0][0] - self._clock()) if self._delayed else None
 

@@ -104,7 +104,7 @@ class JobFeeds:
     async def _wait_for_news(self) -> None:
         """Wait for a change of the cache, or for the time at which a job becomes due."""
         try:
-            async with asyncio.timeout(self._cache.seconds_until_move()):
+            async with asyncio.timeout(self._cache.get_seconds_until_move()):
                 await self._changed.wait()
         except TimeoutError:
             self._cache.move_due()

@@ -95,12 +95,12 @@ async def job_logs(
 
 
 async def _open_log(job: JobSnapshot, query: LogQuery, backend: Backend) -> OpenedLog | None:
-    async def newest() -> JobSnapshot | None:
+    async def find_newest() -> JobSnapshot | None:
         return await backend.evaluations.find(job.name)
 
     part = LogRange(offset=query.offset, tail=query.tail, follow=query.follow)
     try:
-        return await backend.archive.logs.read(job, query.attempt, part, find=newest)
+        return await backend.archive.logs.read(job, query.attempt, part, find=find_newest)
     except errors.Unavailable as error:
         raise make_unavailable(
             "The node of this job does not answer, or the API server; what it has is not lost. Try again."

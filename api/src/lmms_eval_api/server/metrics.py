@@ -117,11 +117,11 @@ def find_route(scope: Scope) -> str:
 async def serve_metrics(metrics: ApiMetrics, port: int) -> AsyncIterator[None]:
     """Serve the metrics on all addresses, of both IP families where there are both; on port 0, not at all."""
 
-    async def answer(request: web.Request) -> web.Response:
+    async def respond(request: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
-    app.add_routes([web.get("/metrics", answer)])
+    app.add_routes([web.get("/metrics", respond)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
