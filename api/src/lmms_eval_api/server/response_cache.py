@@ -42,7 +42,7 @@ class KeptResponse:
     changes: int
     route: Any
     headers: list[tuple[bytes, bytes]]
-    """Those that are not of one answer alone: without Age, which is told anew if the route has told it."""
+    """Headers that later responses repeat: without Age, which is set anew if the route has set it."""
     has_age: bool
     body: bytes
 
