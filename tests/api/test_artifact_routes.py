@@ -90,7 +90,8 @@ def session_of(cache: JobCache, store: ObjectStore | None, **settings: Any) -> h
     reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.project)
     reflector.synced.set()
     reflector._watching = True
-    backend = Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), Archive(NO_CLIENT, store, chosen), 60)
+    archive = Archive(NO_CLIENT, store, chosen)
+    backend = Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), archive, 60)
     transport = httpx.ASGITransport(make_application(chosen, backend, AnonymousAccess()))
     return httpx.AsyncClient(transport=transport, base_url="http://front-end")
 

@@ -128,7 +128,8 @@ def test_what_is_not_ours_is_damaged() -> None:
 
 @given(st.integers(0, 10**6), st.integers(0, 10**12), st.integers(0, 10**9))
 def test_a_cursor_comes_back(attempt: int, frame: int, at: int) -> None:
-    assert decode_sample_cursor(encode_sample_cursor(attempt, Position(frame, at)), attempt=attempt) == Position(frame, at)
+    position = Position(frame, at)
+    assert decode_sample_cursor(encode_sample_cursor(attempt, position), attempt=attempt) == position
     with pytest.raises(InvalidSampleCursor):
         decode_sample_cursor(encode_sample_cursor(attempt, Position(frame, at)), attempt=attempt + 1)
 
@@ -218,7 +219,8 @@ def test_every_line_is_shown_as_json(line: bytes, sample: bytes) -> None:
 
 @given(st.binary(max_size=30) | anything.map(lambda value: json.dumps(value).encode()) | st.text(max_size=20).map(str.encode))
 def test_whatever_is_shown_is_json(line: bytes) -> None:
-    json.loads(render_line(SampleLine(line, len(line), Position())).decode(), parse_constant=lambda name: pytest.fail(name))
+    text = render_line(SampleLine(line, len(line), Position())).decode()
+    json.loads(text, parse_constant=lambda name: pytest.fail(name))
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,8 @@ def test_who_is_unknown_is_told_how_to_get_known(front_end: FrontEnd, account: A
     forged = f"{head}.{changed(payload, sub=f'system:serviceaccount:{namespace}:admin')}.{signature}"
     strangers = ["garbage", "a.b.c", "\x01", "x" * 20_000, "unusual \"'\\", token[:-5], forged, ""]
     for stranger in strangers:
-        answer = httpx.get(f"{front_end.url}/queue", headers={"Authorization": f"Bearer {stranger}".strip()}, trust_env=False)
+        headers = {"Authorization": f"Bearer {stranger}".strip()}
+        answer = httpx.get(f"{front_end.url}/queue", headers=headers, trust_env=False)
         # What is no header at all is refused by the server itself.
         assert answer.status_code in ((401,) if "\x01" not in stranger else (400, 401)), stranger
         if answer.status_code == 401:
@@ -185,7 +186,8 @@ async def test_streams_that_are_open_end_with_the_right_to_them(
     request = REQUEST | {"name": "job"}
     await asyncio.to_thread(until, 200, lambda: ask(front_end, tokens["stays"], "POST", "/evaluate", json=request))
     async with contextlib.AsyncExitStack() as stack:
-        sessions = {name: await stack.enter_async_context(following(front_end, token)) for name, token in tokens.items()}
+        opened = {name: following(front_end, token) for name, token in tokens.items()}
+        sessions = {name: await stack.enter_async_context(session) for name, session in opened.items()}
         streams = {name: asyncio.create_task(severed(session, "/jobs/job/events")) for name, session in sessions.items()}
         await asyncio.sleep(0.5)
         assert not any(stream.done() for stream in streams.values())
@@ -231,7 +233,8 @@ async def test_while_the_api_server_is_away_only_what_is_kept_counts(
 ) -> None:
     known, unknown = account("known", "list"), account("unknown", "list")
     async with operator_proxy.proxy(kubeconfig, tmp_path) as (proxy, through):
-        front_end = start_front_end(KUBECONFIG=through, LMMS_EVAL_API_AUTH="kubernetes", LMMS_EVAL_API_AUTH_CACHE_SECONDS="5")
+        environment = {"LMMS_EVAL_API_AUTH": "kubernetes", "LMMS_EVAL_API_AUTH_CACHE_SECONDS": "5"}
+        front_end = start_front_end(KUBECONFIG=through, **environment)
         await asyncio.to_thread(front_end.wait_until_ready)
         await asyncio.to_thread(until, 200, lambda: ask(front_end, known, "GET", "/queue"))
         for mode in ("500", "cut"):

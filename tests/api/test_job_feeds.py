@@ -96,7 +96,11 @@ async def test_a_slow_reader_misses_what_is_past(cache: JobCache, feeds: JobFeed
     assert (told(rest[-2])[1], rest[-1], len(rest) < 4) == (["completed", None], END, True)
 
 
-async def test_nobody_is_told_more_than_twice_a_second(cache: JobCache, feeds: JobFeeds, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_is_told_more_than_twice_a_second(
+    cache: JobCache,
+    feeds: JobFeeds,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The newest state comes at once after a pause, and is the last one in the end."""
     monkeypatch.setattr(job_feeds, "PACE_SECONDS", SERVED)
     following = stream(feeds, cache.learn(evaluation_object("watched")))

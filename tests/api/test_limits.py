@@ -68,7 +68,8 @@ class Ask:
     def __init__(self, **settings: Any) -> None:
         self.clock, self.streams = Clock(), OpenStreams()
         self.gate = asyncio.Event()
-        self.limits = RequestLimits(self._answer, settings=ApiSettings(**settings), open_streams=self.streams, clock=self.clock)
+        chosen = ApiSettings(**settings)
+        self.limits = RequestLimits(self._answer, settings=chosen, open_streams=self.streams, clock=self.clock)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_stream(scope["method"], scope["path"]):

@@ -27,7 +27,8 @@ def offline_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
     """A backend whose watch has not begun."""
     cache = JobCache()
     reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.project, clock=clock)
-    return Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), Archive(NO_CLIENT, None, ApiSettings()), 60)
+    archive = Archive(NO_CLIENT, None, ApiSettings())
+    return Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), archive, 60)
 
 
 def offline(tokens: Path, backend: Backend | None = None, client: KubeClient = NO_CLIENT, **settings: object) -> FastAPI:
