@@ -11,7 +11,7 @@ from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
-from lmms_eval_api.metrics import METHODS, NO_ROUTE, REASONS, Metrics
+from lmms_eval_api.server.metrics import METHODS, NO_ROUTE, REASONS, ApiMetrics
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 
@@ -29,7 +29,7 @@ def ask(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://front-end")
 
 
-def samples(metrics: Metrics) -> Samples:
+def samples(metrics: ApiMetrics) -> Samples:
     found = {}
     for family in text_string_to_metric_families(metrics.render().decode()):
         for sample in family.samples:
@@ -37,7 +37,7 @@ def samples(metrics: Metrics) -> Samples:
     return found
 
 
-def value(metrics: Metrics, name: str, **labels: str) -> float:
+def value(metrics: ApiMetrics, name: str, **labels: str) -> float:
     return samples(metrics).get((name, frozenset(labels.items())), 0.0)
 
 

@@ -9,9 +9,8 @@ from api_objects import evaluation_object
 from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
 
-from lmms_eval_api.consistency import COOKIE
 from lmms_eval_api.routes import dependencies
-from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.routes.dependencies import COOKIE, Backend
 
 
 class Clock:
@@ -83,12 +82,12 @@ async def test_what_is_known_is_shown_for_a_minute_with_its_age(
 async def test_an_error_of_ours_shows_nothing_of_our_insides(app: FastAPI, backend: Backend) -> None:
     backend.evaluations.cache.learn(evaluation_object("a"))
     backend.reflector._watching = True
-    del backend.evaluations.cache._line
+    del backend.evaluations.cache._queue
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://front-end", headers=BEARER) as session:
         answer = await session.get("/jobs/a", headers={"X-Request-ID": "mine"})
     assert (answer.status_code, answer.json()["request_id"]) == (500, "mine")
-    assert "_line" not in answer.text
+    assert "_queue" not in answer.text
 
 
 async def test_the_document_says_how_to_come_in(stranger: httpx.AsyncClient) -> None:
@@ -101,7 +100,7 @@ async def test_the_document_says_how_to_come_in(stranger: httpx.AsyncClient) -> 
 async def test_who_wrote_and_may_not_see_it_yet_is_told_so(
     stranger: httpx.AsyncClient, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dependencies, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(dependencies, "CATCH_UP_SECONDS", 0.01)
     backend.evaluations.cache.learn(evaluation_object("a", version=7))
     backend.reflector._watching = True
     backend.reflector._told("7")

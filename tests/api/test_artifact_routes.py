@@ -12,18 +12,17 @@ import pytest
 from api_objects import evaluation_object
 from gateway_fixtures import Gateway
 
-from lmms_eval_api import details
-from lmms_eval_api.app import application
-from lmms_eval_api.archive import Archive
-from lmms_eval_api.artifacts import results, store
-from lmms_eval_api.artifacts.places import Stored
+from lmms_eval_api.artifacts import job_details, results, store
+from lmms_eval_api.artifacts.archive import Archive
+from lmms_eval_api.artifacts.stored_files import StoredFiles
 from lmms_eval_api.artifacts.worker import Worker
-from lmms_eval_api.auth import Everybody
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.auth import AnonymousAccess
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.feeds import JobFeeds
 from lmms_eval_api.routes.dependencies import Backend
-from lmms_eval_api.settings import AuthMode, Settings
-from lmms_eval_api.streams import Feeds
+from lmms_eval_api.server.app import make_application
+from lmms_eval_api.settings import ApiSettings, AuthMode
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object
 from lmms_eval_core.kube.reflector import Reflector
@@ -87,12 +86,13 @@ def cache() -> JobCache:
 
 
 def session_of(cache: JobCache, store: ObjectStore | None, **settings: Any) -> httpx.AsyncClient:
-    chosen = Settings(auth=AuthMode.NONE, **settings)
-    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.newest)
+    chosen = ApiSettings(auth=AuthMode.NONE, **settings)
+    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.project)
     reflector.synced.set()
     reflector._watching = True
-    backend = Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), Archive(NO_CLIENT, store, chosen), 60)
-    transport = httpx.ASGITransport(application(chosen, backend, Everybody()))
+    archive = Archive(NO_CLIENT, store, chosen)
+    backend = Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), archive, 60)
+    transport = httpx.ASGITransport(make_application(chosen, backend, AnonymousAccess()))
     return httpx.AsyncClient(transport=transport, base_url="http://front-end")
 
 
@@ -135,7 +135,7 @@ async def test_links_lead_back_below_the_prefix_whether_a_proxy_strips_it_or_not
 async def test_the_first_samples_can_be_had_with_it(session: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     job = (await session.get("/jobs/a?include=samples")).json()
     assert job["samples"] == {"mme": CLEAN[:10], "more": CLEAN[:3]} and job["output"]
-    monkeypatch.setattr(details, "SAMPLES_BYTES", 10)
+    monkeypatch.setattr(job_details, "SAMPLES_BYTES", 10)
     job = (await session.get("/jobs/a?include=samples,samples")).json()
     assert job["samples"] == {"mme": CLEAN[:10]} and job["warnings"] == [
         "samples of 1 tasks are left out; links.samples says where they are."
@@ -152,15 +152,15 @@ async def test_fifty_waiters_are_one_read(session: httpx.AsyncClient) -> None:
 
 async def test_what_is_kept_in_memory_is_bounded(bucket: CountingStore) -> None:
     worker = Worker()
-    one = await results.ResultsCache(bucket, worker).get(Stored(PREFIX, frozenset(), (), False))
+    one = await results.ResultsCache(bucket, worker).get(StoredFiles(PREFIX, frozenset(), (), False))
     # All that is kept counts: the scoring of its tasks is as large as their text.
-    assert one.bytes > len(one.text) + sum(len(packed) for packed in one.criteria.values())
+    assert one.memory_bytes > len(one.text) + sum(len(packed) for packed in one.criteria.values())
     CountingStore.reads = 0
-    kept = results.ResultsCache(bucket, worker, kept_bytes=2 * (one.bytes + results.ENTRY_BYTES) + 100)
+    kept = results.ResultsCache(bucket, worker, kept_bytes=2 * (one.memory_bytes + results.ENTRY_BYTES) + 100)
     for attempt in (1, 2, 3, 2, 1, 2):
         prefix = PREFIX._replace(attempt=attempt)
         await bucket.put(prefix.file(layout.RESULTS_FILE), json.dumps(RESULTS).encode())
-        await kept.get(Stored(prefix, frozenset(), (), False))
+        await kept.get(StoredFiles(prefix, frozenset(), (), False))
     assert CountingStore.reads == 4
 
 
@@ -186,10 +186,10 @@ async def test_a_file_that_is_too_large_keeps_nobody_from_the_others(
     bucket: CountingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = results.ResultsCache(bucket, Worker())
-    one, other = (Stored(PREFIX._replace(attempt=attempt), frozenset(), (), False) for attempt in (1, 2))
-    await bucket.put(one.results, json.dumps(RESULTS).encode() + b" " * 1000)
+    one, other = (StoredFiles(PREFIX._replace(attempt=attempt), frozenset(), (), False) for attempt in (1, 2))
+    await bucket.put(one.results_key, json.dumps(RESULTS).encode() + b" " * 1000)
     monkeypatch.setattr(results, "MAX_RESULTS_BYTES", 1000)
-    with pytest.raises(store.Unusable, match="more than 1000 bytes"):
+    with pytest.raises(store.UnusableArtifact, match="more than 1000 bytes"):
         await kept.get(one)
     assert (await kept.get(other)).text
 
@@ -318,7 +318,7 @@ async def test_of_a_long_list_the_store_knows_the_rest(cache: JobCache, session:
 async def test_a_store_that_is_away_keeps_nobody_waiting(
     session: httpx.AsyncClient, gateway: Gateway, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(details, "OUTPUT_SECONDS", 0.5)
+    monkeypatch.setattr(job_details, "OUTPUT_SECONDS", 0.5)
     monkeypatch.setattr(store, "READ_SECONDS", 1.0)
     monkeypatch.setattr(results, "READ_SECONDS", 1.0)
     monkeypatch.setattr(results, "PAUSE_SECONDS", 1.0)

@@ -20,7 +20,7 @@ from cluster_fixtures import Kubectl
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from lmms_eval_api.auth.middleware import AGAIN_SECONDS
+from lmms_eval_api.auth.middleware import REAUTHORIZE_SECONDS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -49,15 +49,15 @@ def account(kubectl: Kubectl, namespace: str) -> Account:
 
 
 @pytest.fixture
-def door(start_front_end: StartFrontEnd) -> FrontEnd:
+def front_end(start_front_end: StartFrontEnd) -> FrontEnd:
     """A front end that asks the cluster who calls."""
     started = start_front_end(LMMS_EVAL_API_AUTH="kubernetes", LMMS_EVAL_API_AUTH_CACHE_SECONDS=str(KEPT_SECONDS))
     started.wait_until_ready()
     return started
 
 
-def ask(door: FrontEnd, token: str, method: str, path: str, **options: Any) -> httpx.Response:
-    with door.session(token) as session:
+def ask(front_end: FrontEnd, token: str, method: str, path: str, **options: Any) -> httpx.Response:
+    with front_end.session(token) as session:
         return session.request(method, path, **options)
 
 
@@ -70,7 +70,7 @@ def until(status: int, answer: Callable[[], httpx.Response], *, seconds: float =
 
 
 def test_each_may_do_what_the_rights_say_and_nothing_else(
-    door: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
+    front_end: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
 ) -> None:
     tokens = {
         "submitter": account("submitter", "create"),
@@ -79,10 +79,10 @@ def test_each_may_do_what_the_rights_say_and_nothing_else(
         "nobody": account("nobody"),
     }
     # The authorizer learns of a new binding by its watch.
-    until(200, lambda: ask(door, tokens["submitter"], "POST", "/evaluate", json=REQUEST))
-    until(200, lambda: ask(door, tokens["reader"], "GET", "/queue"))
-    job = ask(door, tokens["submitter"], "POST", "/evaluate", json=REQUEST).json()["job_id"]
-    until(200, lambda: ask(door, tokens["canceller"], "GET", f"/jobs/{job}"))
+    until(200, lambda: ask(front_end, tokens["submitter"], "POST", "/evaluate", json=REQUEST))
+    until(200, lambda: ask(front_end, tokens["reader"], "GET", "/queue"))
+    job = ask(front_end, tokens["submitter"], "POST", "/evaluate", json=REQUEST).json()["job_id"]
+    until(200, lambda: ask(front_end, tokens["canceller"], "GET", f"/jobs/{job}"))
     asked = {
         "create": ("POST", "/evaluate"),
         "get": ("GET", f"/jobs/{job}"),
@@ -92,7 +92,7 @@ def test_each_may_do_what_the_rights_say_and_nothing_else(
     allowed = {"submitter": {"create"}, "reader": {"get", "list"}, "canceller": {"get", "patch"}, "nobody": set[str]()}
     for name, token in tokens.items():
         for verb, (method, path) in asked.items():
-            answer = ask(door, token, method, path, json=REQUEST if method == "POST" else None)
+            answer = ask(front_end, token, method, path, json=REQUEST if method == "POST" else None)
             assert answer.status_code == (200 if verb in allowed[name] else 403), f"{name} {verb}: {answer.text}"
             if answer.status_code == 403:
                 detail = answer.json()["detail"]
@@ -101,33 +101,34 @@ def test_each_may_do_what_the_rights_say_and_nothing_else(
     cancelled_by = "jsonpath={.metadata.annotations.lmms-eval\\.io/cancelled-by}"
     found = kubectl("-n", namespace, "get", "lmmevaluation", job, "-o", cancelled_by)
     assert found == f"system:serviceaccount:{namespace}:canceller"
-    assert f'"caller":"system:serviceaccount:{namespace}:reader"' in door.log.read_text()
+    assert f'"caller":"system:serviceaccount:{namespace}:reader"' in front_end.log.read_text()
 
 
-def test_a_right_to_one_job_is_a_right_to_that_one(door: FrontEnd, account: Account) -> None:
+def test_a_right_to_one_job_is_a_right_to_that_one(front_end: FrontEnd, account: Account) -> None:
     submitter = account("submitter", "create")
-    until(200, lambda: ask(door, submitter, "POST", "/evaluate", json=REQUEST))
-    one, other = (ask(door, submitter, "POST", "/evaluate", json=REQUEST).json()["job_id"] for _ in range(2))
+    until(200, lambda: ask(front_end, submitter, "POST", "/evaluate", json=REQUEST))
+    one, other = (ask(front_end, submitter, "POST", "/evaluate", json=REQUEST).json()["job_id"] for _ in range(2))
     guest = account("guest", "get", only=one)
-    until(200, lambda: ask(door, guest, "GET", f"/jobs/{one}"))
-    assert ask(door, guest, "GET", f"/jobs/{other}").status_code == 403
-    assert ask(door, guest, "GET", "/queue").status_code == 403
+    until(200, lambda: ask(front_end, guest, "GET", f"/jobs/{one}"))
+    assert ask(front_end, guest, "GET", f"/jobs/{other}").status_code == 403
+    assert ask(front_end, guest, "GET", "/queue").status_code == 403
 
 
-def test_the_password_of_a_url_is_a_token_too(door: FrontEnd, account: Account) -> None:
+def test_the_password_of_a_url_is_a_token_too(front_end: FrontEnd, account: Account) -> None:
     token = account("reader", "get", "list")
-    until(200, lambda: ask(door, token, "GET", "/queue"))
-    url = door.url.replace("://", f"://anybody:{token}@")
+    until(200, lambda: ask(front_end, token, "GET", "/queue"))
+    url = front_end.url.replace("://", f"://anybody:{token}@")
     assert httpx.get(f"{url}/queue", trust_env=False).status_code == 200
 
 
-def test_who_is_unknown_is_told_how_to_get_known(door: FrontEnd, account: Account, namespace: str) -> None:
+def test_who_is_unknown_is_told_how_to_get_known(front_end: FrontEnd, account: Account, namespace: str) -> None:
     token = account("reader", "list")
     head, payload, signature = token.split(".")
     forged = f"{head}.{changed(payload, sub=f'system:serviceaccount:{namespace}:admin')}.{signature}"
     strangers = ["garbage", "a.b.c", "\x01", "x" * 20_000, "unusual \"'\\", token[:-5], forged, ""]
     for stranger in strangers:
-        answer = httpx.get(f"{door.url}/queue", headers={"Authorization": f"Bearer {stranger}".strip()}, trust_env=False)
+        headers = {"Authorization": f"Bearer {stranger}".strip()}
+        answer = httpx.get(f"{front_end.url}/queue", headers=headers, trust_env=False)
         # What is no header at all is refused by the server itself.
         assert answer.status_code in ((401,) if "\x01" not in stranger else (400, 401)), stranger
         if answer.status_code == 401:
@@ -143,7 +144,7 @@ def encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def test_a_token_that_has_expired_opens_nothing(door: FrontEnd, account: Account, kubeconfig: str) -> None:
+def test_a_token_that_has_expired_opens_nothing(front_end: FrontEnd, account: Account, kubeconfig: str) -> None:
     key_file = Path(kubeconfig).parent / "pki" / "service-accounts.key"
     if not key_file.exists():
         pytest.skip("the key that this cluster signs tokens with is not at hand")
@@ -155,50 +156,52 @@ def test_a_token_that_has_expired_opens_nothing(door: FrontEnd, account: Account
         text = f"{head}.{changed(payload, exp=int(expires))}"
         return f"{text}.{encoded(key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
-    until(200, lambda: ask(door, issued(time.time() + 600), "GET", "/queue"))
-    assert ask(door, issued(time.time() - 600), "GET", "/queue").status_code == 401
+    until(200, lambda: ask(front_end, issued(time.time() + 600), "GET", "/queue"))
+    assert ask(front_end, issued(time.time() - 600), "GET", "/queue").status_code == 401
 
 
 def test_what_is_taken_back_ends_within_the_stated_time(
-    door: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
+    front_end: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
 ) -> None:
     reader, gone = account("reader", "list"), account("gone", "list")
-    until(200, lambda: ask(door, reader, "GET", "/queue"))
-    until(200, lambda: ask(door, gone, "GET", "/queue"))
+    until(200, lambda: ask(front_end, reader, "GET", "/queue"))
+    until(200, lambda: ask(front_end, gone, "GET", "/queue"))
     kubectl("-n", namespace, "delete", "rolebinding", "reader")
     kubectl("-n", namespace, "delete", "serviceaccount", "gone")
     began = time.monotonic()
-    until(403, lambda: ask(door, reader, "GET", "/queue"), seconds=KEPT_SECONDS + 5)
+    until(403, lambda: ask(front_end, reader, "GET", "/queue"), seconds=KEPT_SECONDS + 5)
     # The API server itself remembers a good token for ten seconds.
-    until(401, lambda: ask(door, gone, "GET", "/queue"), seconds=KEPT_SECONDS + 20)
+    until(401, lambda: ask(front_end, gone, "GET", "/queue"), seconds=KEPT_SECONDS + 20)
     kubectl("-n", namespace, "create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={namespace}:reader")
-    until(200, lambda: ask(door, reader, "GET", "/queue"), seconds=KEPT_SECONDS + 5)
+    until(200, lambda: ask(front_end, reader, "GET", "/queue"), seconds=KEPT_SECONDS + 5)
     assert time.monotonic() - began < 30
 
 
 async def test_streams_that_are_open_end_with_the_right_to_them(
-    door: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
+    front_end: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
 ) -> None:
     tokens = {name: account(name, *verbs) for name, verbs in VERBS.items()}
     for token in tokens.values():
-        await asyncio.to_thread(until, 404, lambda token=token: ask(door, token, "GET", "/jobs/nothing"))
-    await asyncio.to_thread(until, 200, lambda: ask(door, tokens["stays"], "POST", "/evaluate", json=REQUEST | {"name": "job"}))
+        await asyncio.to_thread(until, 404, lambda token=token: ask(front_end, token, "GET", "/jobs/nothing"))
+    request = REQUEST | {"name": "job"}
+    await asyncio.to_thread(until, 200, lambda: ask(front_end, tokens["stays"], "POST", "/evaluate", json=request))
     async with contextlib.AsyncExitStack() as stack:
-        sessions = {name: await stack.enter_async_context(following(door, token)) for name, token in tokens.items()}
+        opened = {name: following(front_end, token) for name, token in tokens.items()}
+        sessions = {name: await stack.enter_async_context(session) for name, session in opened.items()}
         streams = {name: asyncio.create_task(severed(session, "/jobs/job/events")) for name, session in sessions.items()}
         await asyncio.sleep(0.5)
         assert not any(stream.done() for stream in streams.values())
         kubectl("-n", namespace, "delete", "rolebinding", "refused")
         kubectl("-n", namespace, "delete", "serviceaccount", "gone")
         # What is kept, what the API server itself remembers of a good token, and the next look at the streams.
-        async with asyncio.timeout(KEPT_SECONDS + 10 + AGAIN_SECONDS + 5):
+        async with asyncio.timeout(KEPT_SECONDS + 10 + REAUTHORIZE_SECONDS + 5):
             await asyncio.gather(streams["refused"], streams["gone"])
         assert not streams["stays"].done()
         streams["stays"].cancel()
 
 
 def test_accounts_of_other_namespaces_need_a_binding_here(
-    door: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
+    front_end: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
 ) -> None:
     home = namespaces.create(kubectl, f"{namespace}-other")
     try:
@@ -207,9 +210,9 @@ def test_accounts_of_other_namespaces_need_a_binding_here(
         kubectl("-n", home, "create", "role", "all", "--verb=*", f"--resource={RESOURCE}")
         kubectl("-n", home, "create", "rolebinding", "all", "--role=all", f"--serviceaccount={home}:foreign")
         time.sleep(1)
-        assert ask(door, foreign, "GET", "/queue").status_code == 403
+        assert ask(front_end, foreign, "GET", "/queue").status_code == 403
         guest = account("guest", "list", home=home)
-        until(200, lambda: ask(door, guest, "GET", "/queue"))
+        until(200, lambda: ask(front_end, guest, "GET", "/queue"))
     finally:
         kubectl("delete", "namespace", home, "--wait=false")
 
@@ -217,11 +220,11 @@ def test_accounts_of_other_namespaces_need_a_binding_here(
 def test_an_audience_of_its_own_takes_no_token_that_was_meant_for_the_api_server(
     start_front_end: StartFrontEnd, account: Account
 ) -> None:
-    door = start_front_end(LMMS_EVAL_API_AUTH="kubernetes", LMMS_EVAL_API_AUTH_AUDIENCE="evaluations")
-    door.wait_until_ready()
+    front_end = start_front_end(LMMS_EVAL_API_AUTH="kubernetes", LMMS_EVAL_API_AUTH_AUDIENCE="evaluations")
+    front_end.wait_until_ready()
     meant = account("meant", "list", audience="evaluations")
-    until(200, lambda: ask(door, meant, "GET", "/queue"))
-    answer = ask(door, account("stray", "list"), "GET", "/queue")
+    until(200, lambda: ask(front_end, meant, "GET", "/queue"))
+    answer = ask(front_end, account("stray", "list"), "GET", "/queue")
     assert (answer.status_code, "--audience=evaluations" in answer.json()["detail"]) == (401, True)
 
 
@@ -230,19 +233,20 @@ async def test_while_the_api_server_is_away_only_what_is_kept_counts(
 ) -> None:
     known, unknown = account("known", "list"), account("unknown", "list")
     async with operator_proxy.proxy(kubeconfig, tmp_path) as (proxy, through):
-        door = start_front_end(KUBECONFIG=through, LMMS_EVAL_API_AUTH="kubernetes", LMMS_EVAL_API_AUTH_CACHE_SECONDS="5")
-        await asyncio.to_thread(door.wait_until_ready)
-        await asyncio.to_thread(until, 200, lambda: ask(door, known, "GET", "/queue"))
+        environment = {"LMMS_EVAL_API_AUTH": "kubernetes", "LMMS_EVAL_API_AUTH_CACHE_SECONDS": "5"}
+        front_end = start_front_end(KUBECONFIG=through, **environment)
+        await asyncio.to_thread(front_end.wait_until_ready)
+        await asyncio.to_thread(until, 200, lambda: ask(front_end, known, "GET", "/queue"))
         for mode in ("500", "cut"):
             proxy.mode = mode  # type: ignore[assignment]  # both are modes
-            refused = await asyncio.to_thread(ask, door, unknown, "GET", "/queue")
+            refused = await asyncio.to_thread(ask, front_end, unknown, "GET", "/queue")
             assert (refused.status_code, int(refused.headers["Retry-After"]) > 0) == (503, True)
             assert "nothing was done" in refused.json()["detail"]
-            assert (await asyncio.to_thread(ask, door, known, "GET", "/queue")).status_code == 200
-        await asyncio.to_thread(until, 503, lambda: ask(door, known, "GET", "/queue"))
+            assert (await asyncio.to_thread(ask, front_end, known, "GET", "/queue")).status_code == 200
+        await asyncio.to_thread(until, 503, lambda: ask(front_end, known, "GET", "/queue"))
         proxy.mode = "pass"
         for token in (known, unknown):
-            assert (await asyncio.to_thread(ask, door, token, "GET", "/queue")).status_code == 200
+            assert (await asyncio.to_thread(ask, front_end, token, "GET", "/queue")).status_code == 200
 
 
 def test_it_needs_one_right_more_and_says_which(
@@ -252,14 +256,14 @@ def test_it_needs_one_right_more_and_says_which(
     config["users"][0]["user"] = {"token": account("front-end", "get", "list", "watch", "create", "patch")}
     own = tmp_path / "own"
     own.write_text(yaml.safe_dump(config))
-    door = start_front_end(KUBECONFIG=str(own), LMMS_EVAL_API_AUTH="kubernetes")
-    door.wait_until_ready()
+    front_end = start_front_end(KUBECONFIG=str(own), LMMS_EVAL_API_AUTH="kubernetes")
+    front_end.wait_until_ready()
     reader = account("reader", "list")
-    answer = ask(door, reader, "GET", "/queue")
+    answer = ask(front_end, reader, "GET", "/queue")
     assert (answer.status_code, "system:auth-delegator" in answer.json()["detail"]) == (500, True)
     binding = ["clusterrolebinding", f"{namespace}.front-end"]
     kubectl("create", *binding, "--clusterrole=system:auth-delegator", f"--serviceaccount={namespace}:front-end")
     try:
-        until(200, lambda: ask(door, reader, "GET", "/queue"))
+        until(200, lambda: ask(front_end, reader, "GET", "/queue"))
     finally:
         kubectl("delete", *binding)

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from lmms_eval_api import connections
+from lmms_eval_api.server import connections
 
 REQUEST_SECONDS, ANSWER_SECONDS = 0.4, 0.6
 PIECE = b"x" * 65536
@@ -53,7 +53,7 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     made = Server()
-    protocol = connections.protocol(request_seconds=REQUEST_SECONDS, answer_seconds=ANSWER_SECONDS)
+    protocol = connections.make_protocol(request_seconds=REQUEST_SECONDS, answer_seconds=ANSWER_SECONDS)
     config = uvicorn.Config(
         made.app, http=protocol, ws="none", lifespan="off", interface="asgi3", log_config=None, timeout_keep_alive=1
     )
@@ -226,13 +226,13 @@ async def test_hundreds_of_slow_ones_harm_nobody(server: Server) -> None:
 
 async def test_a_peer_that_is_gone_is_probed_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[socket.socket] = []
-    probe = connections._probe
+    probe = connections._enable_probes
 
     def spied(transport: asyncio.Transport) -> None:
         probe(transport)
         seen.append(transport.get_extra_info("socket"))
 
-    monkeypatch.setattr(connections, "_probe", spied)
+    monkeypatch.setattr(connections, "_enable_probes", spied)
     client = await connect(server)
     await until(lambda: bool(seen))
     assert seen[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1

@@ -6,9 +6,9 @@ from typing import cast
 import pytest
 from api_objects import evaluation_object
 
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.evaluations import Evaluations
-from lmms_eval_api.identity import NameTaken
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.identity import NameTaken
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import KubeClient, Object, Resource
 from lmms_eval_core.wire import EvaluateRequest
@@ -38,8 +38,8 @@ class Script:
         return found
 
 
-def evaluations(script: Script) -> Evaluations:
-    return Evaluations(cast(KubeClient, script), JobCache(), new_id=lambda: "mine")
+def evaluations(script: Script) -> EvaluationService:
+    return EvaluationService(cast(KubeClient, script), JobCache(), new_id=lambda: "mine")
 
 
 async def test_what_was_deleted_between_two_looks_is_made_again() -> None:
@@ -61,7 +61,7 @@ async def test_what_belongs_to_another_is_taken() -> None:
 
 
 async def test_a_lost_answer_is_asked_for_again_and_then_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lmms_eval_api.evaluations.BACKOFFS", (0.0, 0.0))
+    monkeypatch.setattr("lmms_eval_api.jobs.evaluations.BACKOFFS", (0.0, 0.0))
     lost = errors.Unavailable("no answer")
     submitted = await evaluations(Script(lost, errors.Throttled("busy"), None, reads=iter([]))).submit(REQUEST, caller="me")
     assert submitted.job.name == "mine"

@@ -15,7 +15,7 @@ import pytest
 from api_fixtures import FrontEnd, StartFrontEnd
 from gateway_fixtures import Gateway
 
-from lmms_eval_api.catalogue import NOT_YET
+from lmms_eval_api.catalogue.reader import NOT_YET
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from lmms_eval_api.limits import Limits, OpenStreams, Rate, is_stream
-from lmms_eval_api.settings import Settings
+from lmms_eval_api.auth.attributes import is_stream
+from lmms_eval_api.server.limits import OpenStreams, RateLimit, RequestLimits
+from lmms_eval_api.settings import ApiSettings
 
 
 class Clock:
@@ -24,37 +25,37 @@ class Clock:
 
 def test_a_burst_then_a_rate_then_the_burst_again() -> None:
     clock = Clock()
-    rate = Rate(10.0, 5, clock=clock)
-    assert [rate.wait("a") for _ in range(5)] == [0.0] * 5
-    assert rate.wait("a") == pytest.approx(0.1)
-    assert rate.wait("b") == 0.0
+    rate = RateLimit(10.0, 5, clock=clock)
+    assert [rate.take("a") for _ in range(5)] == [0.0] * 5
+    assert rate.take("a") == pytest.approx(0.1)
+    assert rate.take("b") == 0.0
     clock.now = 0.1
-    assert rate.wait("a") == 0.0
-    assert rate.wait("a") > 0
+    assert rate.take("a") == 0.0
+    assert rate.take("a") > 0
     clock.now = 10
-    assert [rate.wait("a") for _ in range(6)][:5] == [0.0] * 5
+    assert [rate.take("a") for _ in range(6)][:5] == [0.0] * 5
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.lists(st.floats(0, 2), max_size=200))
 def test_never_more_than_burst_and_rate_and_the_wait_is_enough(per_second: int, burst: int, pauses: list[float]) -> None:
     clock = Clock()
-    rate = Rate(per_second, burst, clock=clock)
+    rate = RateLimit(per_second, burst, clock=clock)
     for let_in, pause in enumerate(pauses, 1):
         clock.now += pause
-        wait = rate.wait("a")
+        wait = rate.take("a")
         if wait:
             clock.now += wait + 1e-6
-            assert rate.wait("a") == 0.0
+            assert rate.take("a") == 0.0
         assert let_in <= burst + per_second * clock.now + 1
 
 
 def test_callers_who_left_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lmms_eval_api.limits.CALLERS", 10)
+    monkeypatch.setattr("lmms_eval_api.server.limits.CALLERS", 10)
     clock = Clock()
-    rate = Rate(1.0, 5, clock=clock)
+    rate = RateLimit(1.0, 5, clock=clock)
     for number in range(1000):
         clock.now += 1
-        rate.wait(f"caller {number}")
+        rate.take(f"caller {number}")
     assert len(rate._due) <= 11
 
 
@@ -67,7 +68,8 @@ class Ask:
     def __init__(self, **settings: Any) -> None:
         self.clock, self.streams = Clock(), OpenStreams()
         self.gate = asyncio.Event()
-        self.limits = Limits(self._answer, settings=Settings(**settings), open_streams=self.streams, clock=self.clock)
+        chosen = ApiSettings(**settings)
+        self.limits = RequestLimits(self._answer, settings=chosen, open_streams=self.streams, clock=self.clock)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_stream(scope["method"], scope["path"]):

@@ -14,9 +14,9 @@ import yaml
 from api_fixtures import TOKEN, StartFrontEnd
 from operator_proxy import proxy
 
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.evaluations import Evaluations
-from lmms_eval_api.identity import NameTaken
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.identity import NameTaken
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
@@ -139,7 +139,7 @@ async def test_an_api_server_that_hangs_is_found_lost_and_found_again(
     async with proxy(kubeconfig, tmp_path) as (between, through):
         client = await transport.connect(namespace=namespace, kubeconfig=through, request_seconds=1.0)
         cache = JobCache()
-        reflector = Reflector(client, EVALUATIONS, cache, cache.newest)
+        reflector = Reflector(client, EVALUATIONS, cache, cache.project)
         watching = asyncio.create_task(reflector.run())
         await reflector.synced.wait()
         between.going.clear()
@@ -167,10 +167,10 @@ async def test_an_answer_that_was_lost_on_its_way_makes_no_second_job(
     relay: Relay, relayed_kubeconfig: str, namespace: str, client: transport.Transport, name: str | None
 ) -> None:
     relayed = await transport.connect(namespace=namespace, kubeconfig=relayed_kubeconfig)
-    evaluations = Evaluations(relayed, JobCache(), new_id=lambda: "the-only-one")
+    evaluations = EvaluationService(relayed, JobCache(), new_id=lambda: "the-only-one")
     request = EvaluateRequest.model_validate(REQUEST | {"name": name})
     # As if the first try had been stored, and its answer lost.
-    await Evaluations(client, JobCache(), new_id=lambda: "the-only-one").submit(request, caller="me")
+    await EvaluationService(client, JobCache(), new_id=lambda: "the-only-one").submit(request, caller="me")
     await relay.cut()
     asked = asyncio.create_task(evaluations.submit(request, caller="me"))
     await asyncio.sleep(0.1)
@@ -182,15 +182,15 @@ async def test_an_answer_that_was_lost_on_its_way_makes_no_second_job(
 
 async def test_a_name_that_was_taken_meanwhile_is_no_answer_that_was_lost(client: transport.Transport) -> None:
     request = EvaluateRequest.model_validate(REQUEST | {"name": "baseline"})
-    await Evaluations(client, JobCache()).submit(request, caller="you")
+    await EvaluationService(client, JobCache()).submit(request, caller="you")
     with pytest.raises(NameTaken):
-        await Evaluations(client, JobCache()).submit(request, caller="me")
+        await EvaluationService(client, JobCache()).submit(request, caller="me")
 
 
 async def test_many_who_ask_for_one_unknown_job_are_one_request(
     client: transport.Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluations = Evaluations(client, JobCache())
+    evaluations = EvaluationService(client, JobCache())
     asked: list[str] = []
     get = client.get
 

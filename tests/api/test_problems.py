@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from lmms_eval_api.problems import FieldProblem, fields_of, from_kube, wire_path
+from lmms_eval_api.problems import FieldProblem, list_field_problems, translate_field_path, translate_kube_error
 from lmms_eval_core.kube import errors
 
 POLICY = "lmmevaluations.lmms-eval.io \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: "
@@ -31,7 +31,7 @@ def refused(*causes: tuple[str, str]) -> errors.Invalid:
     ],
 )
 def test_fields_have_the_names_of_the_request(field: str, path: tuple[str | int, ...]) -> None:
-    assert wire_path(field) == path
+    assert translate_field_path(field) == path
 
 
 @pytest.mark.parametrize(
@@ -50,18 +50,20 @@ def test_fields_have_the_names_of_the_request(field: str, path: tuple[str | int,
     ],
 )
 def test_what_was_sent_is_taken_out_of_the_sentence(message: str, sentence: str) -> None:
-    assert fields_of(refused(("spec.tasks", message))) == [FieldProblem(("tasks",), sentence, "invalid")]
+    assert list_field_problems(refused(("spec.tasks", message))) == [FieldProblem(("tasks",), sentence, "invalid")]
 
 
 def test_a_policy_speaks_for_itself() -> None:
     denied = errors.Invalid(POLICY + "use an image of the list: a, b", {"reason": "Invalid"})
-    assert fields_of(denied) == [FieldProblem((), "use an image of the list: a, b", "denied")]
-    forbidden = from_kube(errors.Forbidden(POLICY + "not in this namespace", {"code": 403}))
+    assert list_field_problems(denied) == [FieldProblem((), "use an image of the list: a, b", "denied")]
+    forbidden = translate_kube_error(errors.Forbidden(POLICY + "not in this namespace", {"code": 403}))
     assert (forbidden.status_code, forbidden.detail) == (403, "not in this namespace")
 
 
 def test_a_refusal_without_causes_is_not_lost() -> None:
-    assert fields_of(errors.Invalid("strict decoding error", {})) == [FieldProblem((), "strict decoding error", "invalid")]
+    assert list_field_problems(errors.Invalid("strict decoding error", {})) == [
+        FieldProblem((), "strict decoding error", "invalid")
+    ]
 
 
 RBAC = 'lmmevaluations.lmms-eval.io is forbidden: User "system:serviceaccount:a:b" cannot create resource "lmmevaluations"'
@@ -81,11 +83,11 @@ RBAC = 'lmmevaluations.lmms-eval.io is forbidden: User "system:serviceaccount:a:
     ],
 )
 def test_errors_of_the_api_server(error: errors.KubeError, status: int, words: str) -> None:
-    answer: Any = from_kube(error)
+    answer: Any = translate_kube_error(error)
     assert answer.status_code == status
     assert words in answer.detail
     assert "system:serviceaccount" not in answer.detail
 
 
 def test_retry_after_is_what_the_api_server_says() -> None:
-    assert (from_kube(errors.Throttled("", retry_after=7)).headers or {})["Retry-After"] == "7"
+    assert (translate_kube_error(errors.Throttled("", retry_after=7)).headers or {})["Retry-After"] == "7"

@@ -15,17 +15,18 @@ from api_objects import evaluation_object
 from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
 
-from lmms_eval_api import answers
 from lmms_eval_api.auth.tokens import CHECK_SECONDS
-from lmms_eval_api.catalogue import CatalogueReader
-from lmms_eval_api.job import job_of
-from lmms_eval_api.response_cache import ALL_BYTES, MAX_BYTES, ResponseCache
+from lmms_eval_api.catalogue.reader import CatalogueReader
+from lmms_eval_api.jobs.job_info import make_job_info
+from lmms_eval_api.jobs.snapshot import JobSnapshot, make_snapshot
 from lmms_eval_api.routes import jobs
 from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.server.response_cache import ALL_BYTES, MAX_BYTES, ResponseCache
 from lmms_eval_core.catalogue import Catalogue, KnownTask, TaskKind
 from lmms_eval_core.layout import catalogue_file
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import ENV_URL, StoreSettings
+from lmms_eval_core.wire import JobInfo
 
 NAMES = [f"job-{number}" for number in range(6)]
 
@@ -33,7 +34,7 @@ NAMES = [f"job-{number}" for number in range(6)]
 @pytest.fixture
 def backend() -> Backend:
     made = offline_backend()
-    made.evaluations.cache.replace([job_of(evaluation_object(name)) for name in NAMES])
+    made.evaluations.cache.replace([make_snapshot(evaluation_object(name)) for name in NAMES])
     made.reflector._watching = True
     return made
 
@@ -54,11 +55,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Jobs whose answers a route has made."""
     names: list[str] = []
 
-    def counted(job: answers.Job, *, position: int | None) -> answers.JobInfo:
+    def counted(job: JobSnapshot, *, position: int | None) -> JobInfo:
         names.append(job.name)
-        return answers.job_info(job, position=position)
+        return make_job_info(job, position=position)
 
-    monkeypatch.setattr(jobs, "job_info", counted)
+    monkeypatch.setattr(jobs, "make_job_info", counted)
     return names
 
 
@@ -181,7 +182,7 @@ async def test_the_list_of_tasks_is_kept_until_there_is_another(tmp_path: Path, 
             if names:
                 tasks = [KnownTask(name=name, kind=TaskKind.TASK) for name in names]
                 file.write_text(Catalogue(tasks=tasks, models=[]).to_json())
-            await catalogue.look(store)
+            await catalogue.refresh(store)
             made, kept = [await session.get("/tasks") for _ in range(2)]
             assert made.json()["tasks"] == names
             assert (made.content, _facts(made)) == (kept.content, _facts(kept))
@@ -271,4 +272,4 @@ async def test_after_any_change_the_answer_is_the_one_that_a_route_makes(session
             kept = await session.get(f"/jobs/{asked}")
             anew = await session.get(f"/jobs/{asked}", headers={"Host": f"host-{step}"})
             assert kept.text == anew.text.replace(f"host-{step}", "front-end")
-        assert (await session.get("/queue")).content == cache.overview().answer
+        assert (await session.get("/queue")).content == cache.get_overview().response_body

@@ -10,20 +10,21 @@ from api_streams import following, severed
 from mounted_secret import mount
 from starlette.types import Message, Scope
 
-from lmms_eval_api.auth import Caller, Wish, middleware
+from lmms_eval_api.auth import Caller, middleware
+from lmms_eval_api.auth.attributes import ResourceAttributes
 from lmms_eval_api.auth.middleware import Authentication
-from lmms_eval_api.problems import unavailable
+from lmms_eval_api.problems import make_unavailable
 from lmms_eval_core.kube.errors import Unavailable
 
 SOON = 0.01
 # Until a token's file is seen to be gone, until the streams are looked at, and for a slow machine.
-SECONDS = 1 + middleware.AGAIN_SECONDS + 5
+SECONDS = 1 + middleware.REAUTHORIZE_SECONDS + 5
 
 
 class Mood:
     """An `Authenticator` that changes its mind."""
 
-    how_to = "Go away."
+    instructions = "Go away."
 
     def __init__(self) -> None:
         self.known = True
@@ -31,13 +32,13 @@ class Mood:
         self.trouble: Exception | None = None
         self.asked = 0
 
-    async def caller(self, authorization: bytes) -> Caller | None:
+    async def identify(self, authorization: bytes) -> Caller | None:
         self.asked += 1
         if self.trouble:
             raise self.trouble
         return Caller("somebody") if self.known else None
 
-    async def refusal(self, caller: Caller, wish: Wish) -> str | None:
+    async def find_refusal(self, caller: Caller, attributes: ResourceAttributes) -> str | None:
         return None if self.allowed else "You may not."
 
 
@@ -60,7 +61,7 @@ async def endless(*call: object) -> None:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "front_end" not in request.fixturenames:
-        monkeypatch.setattr(middleware, "AGAIN_SECONDS", SOON)
+        monkeypatch.setattr(middleware, "REAUTHORIZE_SECONDS", SOON)
 
 
 def refuse(mood: Mood) -> None:
@@ -84,7 +85,7 @@ async def test_it_breaks_off_when_its_caller_has_lost_the_right(path: str, chang
     assert asked["state"]["rejected"] == reason
 
 
-@pytest.mark.parametrize("trouble", [Unavailable("away"), unavailable("busy")])
+@pytest.mark.parametrize("trouble", [Unavailable("away"), make_unavailable("busy")])
 async def test_it_goes_on_while_nobody_can_tell(trouble: Exception) -> None:
     mood = Mood()
     answering = asyncio.create_task(_answer(mood, scope("/jobs/a/events")))

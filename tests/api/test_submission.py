@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_api.identity import Sender
-from lmms_eval_api.problems import Refused
-from lmms_eval_api.submission import MAX_ANNOTATION_BYTES, Submission, submission
+from lmms_eval_api.jobs.identity import Sender
+from lmms_eval_api.jobs.submission import MAX_ANNOTATION_BYTES, PreparedSubmission, prepare_submission
+from lmms_eval_api.problems import InvalidRequest
 from lmms_eval_core import names
 from lmms_eval_core.spec import EvaluationSpec
 from lmms_eval_core.wire import EvaluateRequest
@@ -15,9 +15,9 @@ from lmms_eval_core.wire import EvaluateRequest
 SENDER = Sender("me", None, "a")
 
 
-def submitted(**fields: Any) -> Submission:
+def submitted(**fields: Any) -> PreparedSubmission:
     request = EvaluateRequest.model_validate({"model": "llava_hf", "tasks": ["mme"], **fields})
-    return submission(request, sender=SENDER, namespace="team")
+    return prepare_submission(request, sender=SENDER, namespace="team")
 
 
 def spec(**fields: Any) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def spec(**fields: Any) -> dict[str, Any]:
 
 
 def refused(**fields: Any) -> dict[str, str]:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         submitted(**fields)
     return {".".join(map(str, field.path)): field.message for field in caught.value.fields}
 
@@ -238,8 +238,8 @@ json_values = st.recursive(
 def test_whatever_is_sent_becomes_valid_json_or_a_refusal(**fields: Any) -> None:
     request = EvaluateRequest.model_construct(**fields)
     try:
-        body = submission(request, sender=SENDER, namespace="team").body
-    except Refused as refusal:
+        body = prepare_submission(request, sender=SENDER, namespace="team").body
+    except InvalidRequest as refusal:
         assert all(field.message for field in refusal.fields)
     else:
         assert json.loads(json.dumps(body, allow_nan=False).encode()) == body

@@ -13,7 +13,7 @@ import uvicorn
 from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
 from mounted_secret import mount
 
-from lmms_eval_api import tls
+from lmms_eval_api.server import tls
 from lmms_eval_api.settings import SettingsError
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -68,7 +68,7 @@ def test_a_renewal_is_taken_within_a_second_and_half_of_one_is_not(tmp_path: Pat
     clock = Clock()
     first, second = issued(authority, 1), issued(authority, 2, key=trustme.KeyType.RSA)
     serve(tmp_path, first)
-    served = tls.Certificate(tmp_path, clock=clock).context()
+    served = tls.Certificate(tmp_path, clock=clock).make_context()
     assert shown(trusting(authority), served) == "number 1"
     serve(tmp_path, second, mixed=first)
     clock.now = 1
@@ -85,7 +85,7 @@ def test_a_renewal_is_taken_within_a_second_and_half_of_one_is_not(tmp_path: Pat
 
 def test_a_context_that_uvicorn_keeps_serves_the_renewed_certificate(tmp_path: Path, authority: trustme.CA) -> None:
     serve(tmp_path, issued(authority, 1))
-    context = tls.factory(tmp_path)(uvicorn.Config("a"), lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    context = tls.make_context_factory(tmp_path)(uvicorn.Config("a"), lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     assert context.sni_callback is not None
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 

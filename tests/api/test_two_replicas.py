@@ -11,7 +11,7 @@ import httpx
 import pytest
 from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
 
-from lmms_eval_api.consistency import COOKIE
+from lmms_eval_api.routes.dependencies import COOKIE
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 

@@ -98,7 +98,7 @@ def test_its_client_below_a_path_prefix(start_front_end: StartFrontEnd, upstream
 
 
 def test_its_client_lists_tasks_and_models(front_end: FrontEnd, upstream: ModuleType) -> None:
-    """Nobody has listed any here; tests/api/test_catalogue.py and the system tests have a list."""
+    """Nobody has listed any here; tests/api/test_catalogue_reader.py and the system tests have a list."""
     with upstream.EvalClient(front_end.url_with_token) as theirs:
         assert (theirs.list_tasks(), theirs.list_models()) == ([], [])
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from deployment import CHART
 
-import lmms_eval_api.settings as api_settings
+from lmms_eval_api.settings import ApiSettings
 from lmms_eval_core.layout import STORED_CATALOGUE, catalogue_file
 from lmms_eval_core.run import RUN_DIRECTORY
 from lmms_eval_reporter.catalogue import Errand
@@ -35,9 +35,9 @@ def variables(container: Object) -> dict[str, str]:
     return {item["name"]: item.get("value", "team-a") for item in container["env"]}
 
 
-def front_end(objects: list[Object]) -> api_settings.Settings:
+def front_end(objects: list[Object]) -> ApiSettings:
     (found,) = [item for item in objects if item["kind"] == "Deployment" and item["metadata"]["name"].endswith("-api")]
-    return api_settings.from_environment(variables(found["spec"]["template"]["spec"]["containers"][0]))
+    return ApiSettings.from_environment(variables(found["spec"]["template"]["spec"]["containers"][0]))
 
 
 def test_the_image_speaks_and_the_reporter_carries(render: Render) -> None:

@@ -18,8 +18,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from operator_objects import world
 from promtool import promtool
 
-from lmms_eval_api.limits import OpenStreams
-from lmms_eval_api.metrics import Metrics as ApiMetrics
+from lmms_eval_api.server.limits import OpenStreams
+from lmms_eval_api.server.metrics import ApiMetrics
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_operator.main import utc
 from lmms_eval_operator.metrics import Metrics
@@ -58,10 +58,12 @@ def samples() -> dict[str, dict[str, set[str]]]:
         metrics.answered(EVALUATIONS, "patch", result=result, seconds=1)
     metrics.recorded("written")
     found: dict[str, dict[str, set[str]]] = {}
-    door = ApiMetrics(offline_backend(), OpenStreams())
+    api_metrics = ApiMetrics(offline_backend(), OpenStreams())
     for route, status in itertools.product(("/queue", "/readyz", "/merge"), (200, 500)):
-        door.answered({"method": "GET", "state": {}, "route": SimpleNamespace(path=route)}, status=status, seconds=1)
-    families = itertools.chain(metrics.registry.collect(), door.registry.collect())
+        api_metrics.record_response(
+            {"method": "GET", "state": {}, "route": SimpleNamespace(path=route)}, status=status, seconds=1
+        )
+    families = itertools.chain(metrics.registry.collect(), api_metrics.registry.collect())
     for sample in (sample for family in families for sample in family.samples):
         for label, value in sample.labels.items():
             found.setdefault(sample.name, {}).setdefault(label, set()).add(value)

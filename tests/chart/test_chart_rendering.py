@@ -11,7 +11,7 @@ import yaml
 from deployment import CHART, ROOT, CommandFailed
 from recorded_environment import Recorded
 
-import lmms_eval_api.settings as api_settings
+from lmms_eval_api.settings import ApiSettings, AuthMode
 from lmms_eval_core.paths import DOT_SEGMENT, RESERVED_MOUNTS, WRITTEN_BY_RUNS
 from lmms_eval_core.store.settings import StoreSettings
 from lmms_eval_operator.settings import Settings as OperatorSettings
@@ -52,7 +52,7 @@ EXTERNAL: Object = {
     "crds": {"install": False},
     "store": {"embedded": {"enabled": False}, "url": "s3://bucket/prefix", "existingSecret": "bucket"},
 }
-# The cluster's own accounts at the door, https by cert-manager, and evaluations that reach nobody.
+# The accounts of the cluster as callers, https by cert-manager, and evaluations that reach nobody.
 GUARDED: Object = {
     "api": {"auth": "kubernetes", "tls": {"certManager": {"issuerRef": {"name": "ca", "kind": "ClusterIssuer"}}}},
     "networkPolicy": {"evaluations": {"restrictEgress": True}},
@@ -220,12 +220,12 @@ def test_the_operator_of_an_external_store(render: Render) -> None:
 
 def test_the_front_end_reads_every_variable_that_it_is_given(render: Render) -> None:
     variables = Recorded(environment(render(EVERYTHING), "lmms-eval-api"))
-    settings = api_settings.from_environment(variables)
+    settings = ApiSettings.from_environment(variables)
     store = StoreSettings.from_environment(variables)
     assert set(variables) <= variables.asked
     # A pod listens on all of its addresses, and ends within the grace that Kubernetes gives it.
     assert variables.asked - set(variables) == {"LMMS_EVAL_API_HOST", "LMMS_EVAL_API_SHUTDOWN_SECONDS"}
-    assert (settings.auth, settings.root_path, settings.port) == (api_settings.AuthMode.TOKEN, "/lmms-eval", 8000)
+    assert (settings.auth, settings.root_path, settings.port) == (AuthMode.TOKEN, "/lmms-eval", 8000)
     assert (settings.sweep, settings.sweep_interval_seconds, settings.sweep_grace_seconds) == (False, 60, 2592000)
     assert (store.url, store.endpoint) == ("s3://lmms-eval", "http://lmms-eval-s3.team-a.svc:7070")
 
@@ -310,7 +310,7 @@ def test_the_front_end_may_read_no_namespace_but_its_own(render: Render) -> None
 def test_what_stays_by_default_is_what_the_programs_keep(render: Render) -> None:
     objects = render()
     operator = OperatorSettings.from_environment(environment(objects, "lmms-eval-operator"))
-    api, default = api_settings.from_environment(environment(objects, "lmms-eval-api")), api_settings.Settings()
+    api, default = ApiSettings.from_environment(environment(objects, "lmms-eval-api")), ApiSettings()
     assert operator.max_finished == OperatorSettings.max_finished == 100
     assert (api.sweep, api.sweep_interval_seconds) == (default.sweep, default.sweep_interval_seconds)
     assert api.sweep_grace_seconds == default.sweep_grace_seconds == 7 * 24 * 3600

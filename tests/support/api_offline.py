@@ -8,13 +8,13 @@ from typing import cast
 from fastapi import FastAPI
 
 from lmms_eval_api import auth
-from lmms_eval_api.app import application
-from lmms_eval_api.archive import Archive
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.evaluations import Evaluations
+from lmms_eval_api.artifacts.archive import Archive
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.feeds import JobFeeds
 from lmms_eval_api.routes.dependencies import Backend
-from lmms_eval_api.settings import Settings
-from lmms_eval_api.streams import Feeds
+from lmms_eval_api.server.app import make_application
+from lmms_eval_api.settings import ApiSettings
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient
 from lmms_eval_core.kube.reflector import Reflector
 
@@ -26,12 +26,13 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 def offline_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
     """A backend whose watch has not begun."""
     cache = JobCache()
-    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.newest, clock=clock)
-    return Backend(Evaluations(NO_CLIENT, cache), reflector, Feeds(cache), Archive(NO_CLIENT, None, Settings()), 60)
+    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.project, clock=clock)
+    archive = Archive(NO_CLIENT, None, ApiSettings())
+    return Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), archive, 60)
 
 
 def offline(tokens: Path, backend: Backend | None = None, client: KubeClient = NO_CLIENT, **settings: object) -> FastAPI:
     """The application with these settings, and one token in the directory `tokens`, or with a `client` that knows callers."""
     (tokens / "tests").write_text(TOKEN)
-    chosen = Settings(tokens=tokens, **settings)  # type: ignore[arg-type]  # the settings check themselves
-    return application(chosen, backend or offline_backend(), auth.authenticator(chosen, client))
+    chosen = ApiSettings(tokens=tokens, **settings)  # type: ignore[arg-type]  # the settings check themselves
+    return make_application(chosen, backend or offline_backend(), auth.make_authenticator(chosen, client))

@@ -1,4 +1,4 @@
-"""The process: settings, the cluster, the watch and the server; nothing else is made here."""
+"""The process: reads the settings, and makes the clients, the cache, the background tasks and the server."""
 
 import asyncio
 import gc
@@ -14,17 +14,18 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from lmms_eval_api import auth, connections, metrics, tls
-from lmms_eval_api.app import application
-from lmms_eval_api.archive import Archive
-from lmms_eval_api.cache import JobCache
-from lmms_eval_api.catalogue import CatalogueReader
-from lmms_eval_api.evaluations import Evaluations
-from lmms_eval_api.orphans import Sweeping
+from lmms_eval_api import auth
+from lmms_eval_api.artifacts.archive import Archive
+from lmms_eval_api.catalogue.reader import CatalogueReader
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.feeds import JobFeeds
+from lmms_eval_api.retention.orphans import Sweeping
+from lmms_eval_api.retention.sweeper import Sweeper, SweepSettings
 from lmms_eval_api.routes.dependencies import Backend
-from lmms_eval_api.settings import Settings, SettingsError, from_environment
-from lmms_eval_api.streams import Feeds
-from lmms_eval_api.sweeper import Sweeper, Terms
+from lmms_eval_api.server import connections, metrics, tls
+from lmms_eval_api.server.app import make_application
+from lmms_eval_api.settings import ApiSettings, SettingsError
 from lmms_eval_core import jsonlog, layout
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
@@ -35,21 +36,21 @@ from lmms_eval_core.store.errors import Misconfigured
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import ENV_URL, StoreSettings
 
-# Longer than clients and proxies keep an idle connection, so that the server is not the one to close it under a request.
+# Longer than clients and proxies keep an idle connection, so that the server never closes one under a request.
 KEEP_ALIVE_SECONDS: Final = 75
-# Of all evaluations about half each, where many are kept.
+# Two selectors that list the evaluations in two halves, where many are kept.
 SHARES: Final = (f"status.phase={Phase.COMPLETED}", f"status.phase!={Phase.COMPLETED}")
 
 log = logging.getLogger(__name__)
 
 
 def main() -> NoReturn:
-    """Serves until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT."""
     try:
-        settings = from_environment(os.environ)
-        store = store_of(os.environ)
+        settings = ApiSettings.from_environment(os.environ)
+        store = open_store(os.environ)
         jsonlog.configure(settings.log_level)
-        # uvicorn raises the signal again when it has shut down; that must not kill us with the signal's exit code.
+        # uvicorn raises the signal again after its shutdown; it must not end the process with the signal's exit code.
         signal.signal(signal.SIGTERM, lambda number, frame: None)
         gc.set_threshold(transport.GARBAGE_THRESHOLD)
         uvloop.run(serve(settings, store))
@@ -60,37 +61,45 @@ def main() -> NoReturn:
     os._exit(0)
 
 
-def store_of(environ: Mapping[str, str]) -> ObjectStore | None:
-    """The store that the environment names, if it names one. Misconfigured if that is none."""
+def open_store(environ: Mapping[str, str]) -> ObjectStore | None:
+    """Return the store that the environment names, if it names one. Raises Misconfigured."""
     return ObjectStore(StoreSettings.from_environment(environ)) if environ.get(ENV_URL) else None
 
 
-class Server(uvicorn.Server):
-    """Says when it begins to stop: it then waits for open answers, and a stream would have no end."""
+class FrontEndServer(uvicorn.Server):
+    """Calls `on_stop` when it begins to stop: it then waits for open responses, and a stream would never end."""
 
-    def __init__(self, config: uvicorn.Config, *, stopping: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, *, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
-        self._stopping = stopping
+        self._on_stop = on_stop
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The signal handler."""
+        """Handle the signal."""
         super().handle_exit(sig, frame)
-        self._loop.call_soon_threadsafe(self._stopping)
+        self._loop.call_soon_threadsafe(self._on_stop)
 
 
-async def serve(settings: Settings, store: ObjectStore | None) -> None:
-    """Watches, serves and sweeps. An unknown error of the watch ends the server, and the process with it."""
+async def serve(settings: ApiSettings, store: ObjectStore | None) -> None:
+    """Watch, serve and sweep. An unknown error of the watch ends the server, and the process with it."""
     client = await transport.connect(namespace=settings.namespace)
     cache = JobCache()
-    reflector = Reflector(client, EVALUATIONS, cache, cache.newest, shares=SHARES, log=log.warning, restored=cache.forget)
-    sweeper = Sweeper(client, store, terms(settings)) if store is not None else None
+    reflector = Reflector(
+        client,
+        EVALUATIONS,
+        cache,
+        cache.project,
+        shares=SHARES,
+        log=log.warning,
+        restored=cache.forget,
+    )
+    sweeper = Sweeper(client, store, make_sweep_settings(settings)) if store is not None else None
     archive = Archive(client, store, settings)
     catalogue = CatalogueReader(store, archive.worker, namespace=client.namespace, image=settings.catalogue)
     backend = Backend(
-        Evaluations(client, cache),
+        EvaluationService(client, cache),
         reflector,
-        Feeds(cache),
+        JobFeeds(cache),
         archive,
         settings.max_stale_seconds,
         cancels_running=settings.cancel_running,
@@ -98,23 +107,22 @@ async def serve(settings: Settings, store: ObjectStore | None) -> None:
         sweeping=lambda: sweeper.state if sweeper is not None else Sweeping.OFF,
     )
     try:
-        app = application(settings, backend, auth.authenticator(settings, client))
-        server = Server(server_config(settings, app), stopping=backend.stop)
+        app = make_application(settings, backend, auth.make_authenticator(settings, client))
+        server = FrontEndServer(make_server_config(settings, app), on_stop=backend.stop)
         async with asyncio.TaskGroup() as group:
-            chores = [
-                group.create_task(chore.run()) for chore in (reflector, backend.feeds, catalogue, sweeper) if chore is not None
-            ]
-            async with metrics.serving(app.state.metrics, settings.metrics_port):
+            services = [service for service in (reflector, backend.feeds, catalogue, sweeper) if service is not None]
+            background_tasks = [group.create_task(service.run()) for service in services]
+            async with metrics.serve_metrics(app.state.metrics, settings.metrics_port):
                 await server.serve()
-            for chore in chores:
-                chore.cancel()
+            for task in background_tasks:
+                task.cancel()
     finally:
         await client.close()
 
 
-def terms(settings: Settings) -> Terms:
-    """What the sweeper is to do."""
-    return Terms(
+def make_sweep_settings(settings: ApiSettings) -> SweepSettings:
+    """Return the settings of the sweeper."""
+    return SweepSettings(
         deletes=settings.sweep,
         interval=settings.sweep_interval_seconds,
         grace=settings.sweep_grace_seconds,
@@ -122,8 +130,8 @@ def terms(settings: Settings) -> Terms:
     )
 
 
-def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
-    """How the server listens. Addresses in proxy headers are believed by nobody; our own log has the requests."""
+def make_server_config(settings: ApiSettings, app: ASGIApp) -> uvicorn.Config:
+    """Return how uvicorn listens: proxy headers are not trusted, and requests are in our own log."""
     return uvicorn.Config(
         app,
         host=settings.host,
@@ -132,9 +140,9 @@ def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        http=connections.protocol(request_seconds=settings.request_seconds),
+        http=connections.make_protocol(request_seconds=settings.request_seconds),
         ws="none",
-        ssl_context_factory=tls.factory(settings.tls) if settings.tls is not None else None,
+        ssl_context_factory=tls.make_context_factory(settings.tls) if settings.tls is not None else None,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )

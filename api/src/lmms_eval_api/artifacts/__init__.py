@@ -1,5 +1,7 @@
-"""What attempts have left behind: results, samples and logs, out of the object store and, while it lives, out of the pod.
+"""What attempts have left behind: results, samples and logs, from the object store and from the pod while it exists.
 
-Pure: `places` (which files a job has), `frames` (compressed bytes to lines), `cursor`, `judge` (wrong, empty), `sanitise`,
-`page`. `store` reads, and says so when it cannot; `results` and `samples` stand on it. `logs` goes from the pod to the store.
+Pure: `stored_files` (which files a job has), `frames` (compressed bytes to lines), `sample_filter` (wrong, empty),
+`normaliser`, `sample_page`. `store` reads the object store; `results` and `samples` build on it. `logs` reads the pod,
+then the store. `worker` parses in a process of its own. `archive` puts them together; `job_details` adds to the
+response of a job what only the store knows.
 """

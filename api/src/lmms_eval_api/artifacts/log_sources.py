@@ -1,6 +1,6 @@
-"""Where the log of an attempt can be had: from the node of its pod while that exists, from the store when it has ended.
+"""Where the log of an attempt is read: from the node of its pod while that exists, from the store when it has ended.
 
-The runner writes the same bytes to both, and marks from which a reader knows its place in what is left of a long log
+The runner writes the same bytes to both, with marks from which a reader knows its offset in what is kept of a long log
 (`lmms_eval_core.log`): a node keeps the last 10 MiB, the store the last 64 MiB.
 """
 
@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
-from lmms_eval_api.artifacts.samples import Samples
-from lmms_eval_api.live import preceded
+from lmms_eval_api.artifacts.samples import SampleReader
+from lmms_eval_api.responses import prepend
 from lmms_eval_core import layout, names
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import PODS, KubeClient, Object
@@ -19,25 +19,25 @@ from lmms_eval_core.store.errors import ObjectMissing
 
 BEGINNING: Final = (PREFIX + FIRST).encode()
 
-Content = AsyncGenerator[bytes, None]
+LogContent = AsyncGenerator[bytes, None]
 
 
-class Source(NamedTuple):
-    """A log. `start` is the offset of its first byte if that can be told; `final` if nothing will be added to it."""
+class LogSource(NamedTuple):
+    """A log. `start` is the offset of its first byte, if known; `is_final` if nothing will be added to it."""
 
-    content: Content
+    content: LogContent
     start: int | None
-    final: bool
+    is_final: bool
 
 
-async def from_store(samples: Samples, prefix: ArtifactPrefix) -> Source | None:
-    """What was stored of the attempt, None if nothing was. Raises StoreError."""
-    content = samples.content(prefix.file(layout.LOG_FILE))
+async def open_stored_log(samples: SampleReader, prefix: ArtifactPrefix) -> LogSource | None:
+    """Return what was stored of the attempt, None if nothing was. Raises StoreError."""
+    content = samples.stream_content(prefix.file(layout.LOG_FILE))
     try:
-        head = await _head(content, enough=lambda text: text.startswith(BEGINNING) or len(text) >= MARK_WITHIN)
+        head = await _read_head(content, enough=lambda text: text.startswith(BEGINNING) or len(text) >= MARK_WITHIN)
     except ObjectMissing:
         return None
-    return Source(preceded(head, content), offset_of(head), final=True)
+    return LogSource(prepend(head, content), offset_of(head), is_final=True)
 
 
 class PodLogs:
@@ -46,38 +46,38 @@ class PodLogs:
     def __init__(self, client: KubeClient) -> None:
         self._client = client
 
-    async def open(self, prefix: ArtifactPrefix, *, follow: bool, tail: int | None) -> Source | None:
-        """The log of the attempt's pod; None if there is no pod, or its container has not started."""
-        pod = await self._pod(prefix)
+    async def open(self, prefix: ArtifactPrefix, *, follow: bool, tail: int | None) -> LogSource | None:
+        """Return the log of the attempt's pod; None if there is no pod, or its container has not started."""
+        pod = await self._find_pod(prefix)
         if pod is None:
             return None
         name = pod["metadata"]["name"]
         content = self._stream(name, follow=follow, tail=tail)
         try:
-            head = await _head(content, enough=lambda text: len(text) >= (len(BEGINNING) if tail is None else 1))
+            head = await _read_head(content, enough=lambda text: len(text) >= (len(BEGINNING) if tail is None else 1))
             if tail is None and not head.startswith(BEGINNING) and await self._has_mark(name):
-                head += await _head(content, enough=lambda text: offset_of(head + text) is not None)
+                head += await _read_head(content, enough=lambda text: offset_of(head + text) is not None)
         except (errors.NotFound, errors.Invalid):
             return None
-        return Source(preceded(head, content), offset_of(head) if tail is None else None, _has_ended(pod))
+        return LogSource(prepend(head, content), offset_of(head) if tail is None else None, _has_ended(pod))
 
-    async def _pod(self, prefix: ArtifactPrefix) -> Object | None:
+    async def _find_pod(self, prefix: ArtifactPrefix) -> Object | None:
         selector = f"{names.LABEL_EVALUATION_UID}={prefix.uid},{names.LABEL_ATTEMPT}={prefix.attempt}"
         pods = (await self._client.list(PODS, label_selector=selector)).items
         return max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
 
     async def _has_mark(self, name: str) -> bool:
-        """Whether there is one now: who follows a log that has just lost its beginning might wait for the next one for long."""
+        """Whether the log has a mark now. A follower might wait long for the next mark of a log that lost its start."""
         async with aclosing(self._stream(name, follow=False, tail=None)) as content:
-            return offset_of(await _head(content, enough=lambda text: len(text) >= MARK_WITHIN)) is not None
+            return offset_of(await _read_head(content, enough=lambda text: len(text) >= MARK_WITHIN)) is not None
 
-    async def _stream(self, name: str, *, follow: bool, tail: int | None) -> Content:
+    async def _stream(self, name: str, *, follow: bool, tail: int | None) -> LogContent:
         stream = self._client.pod_log_stream(name, container=names.EVALUATOR_CONTAINER, follow=follow, tail_lines=tail)
         async for piece in stream:
             yield piece
 
 
-async def _head(content: Content, *, enough: Callable[[bytes], bool]) -> bytes:
+async def _read_head(content: LogContent, *, enough: Callable[[bytes], bool]) -> bytes:
     head = b""
     while not enough(head) and (piece := await anext(content, None)) is not None:
         head += piece
@@ -86,4 +86,5 @@ async def _head(content: Content, *, enough: Callable[[bytes], bool]) -> bytes:
 
 def _has_ended(pod: Object) -> bool:
     statuses = pod.get("status", {}).get("containerStatuses", [])
-    return any(status["name"] == names.EVALUATOR_CONTAINER and "terminated" in status.get("state", {}) for status in statuses)
+    states = [status.get("state", {}) for status in statuses if status["name"] == names.EVALUATOR_CONTAINER]
+    return any("terminated" in state for state in states)

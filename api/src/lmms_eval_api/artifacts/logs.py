@@ -1,4 +1,4 @@
-"""The log of an attempt for one caller: from the pod, and on at the same byte from the store when the pod is gone."""
+"""The log of an attempt for one caller: from the pod, and from the same byte on from the store when the pod is gone."""
 
 import asyncio
 import time
@@ -8,133 +8,134 @@ from contextlib import aclosing
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from lmms_eval_api.artifacts.log_sources import Content, PodLogs, Source, from_store
-from lmms_eval_api.artifacts.places import attempt_prefix, stored
-from lmms_eval_api.artifacts.samples import Samples
-from lmms_eval_api.job import ENDED, Job
-from lmms_eval_api.live import Severed
+from lmms_eval_api.artifacts.log_sources import LogContent, LogSource, PodLogs, open_stored_log
+from lmms_eval_api.artifacts.samples import SampleReader
+from lmms_eval_api.artifacts.stored_files import find_stored_files, make_attempt_prefix
+from lmms_eval_api.jobs.snapshot import ENDED, JobSnapshot
+from lmms_eval_api.responses import StreamAborted
 from lmms_eval_core.kube.client import KubeClient
 from lmms_eval_core.kube.errors import KubeError, Unavailable
 from lmms_eval_core.store.errors import StoreError
 from lmms_eval_core.wire import JobStatus
 
-# Between two looks for a log that is not there yet, or after a stream that ended before the container did.
+# Between two attempts to open a log that does not exist yet, or whose stream ended before the container did.
 PAUSE_SECONDS: Final = 1.0
-# Trouble for so long, and the caller had better come again.
+# After failing for this long, the response ends and the caller has to ask again.
 TROUBLE_SECONDS: Final = 60.0
-# Of the last lines, no more is kept.
+# Of the last lines, no more than this is held.
 TAIL_BYTES: Final = 8 * 1024 * 1024
 
-Find = Callable[[], Awaitable[Job | None]]
+Find = Callable[[], Awaitable[JobSnapshot | None]]
 
 
-class Part(NamedTuple):
-    """Which part of the log: from byte `offset` on, or the last lines; with `follow`, to its end."""
+class LogRange(NamedTuple):
+    """Which part of the log: from byte `offset` on, or the last `tail` lines; with `follow`, until the attempt ends."""
 
     offset: int = 0
     tail: int | None = None
     follow: bool = False
 
 
-class Answer(NamedTuple):
-    """A log on its way to the caller: of which attempt, from which byte on if that is known."""
+class OpenedLog(NamedTuple):
+    """A log as a response: of which attempt, and the offset of its first byte if that is known."""
 
     attempt: int
     start: int | None
-    content: Content
+    content: LogContent
 
 
-class Logs:
-    """Finds logs. Without `samples`, which reads the store, those of living pods alone."""
+class LogReader:
+    """Finds logs. Without `samples`, which reads the store, only those of pods that exist."""
 
-    def __init__(self, client: KubeClient, samples: Samples | None) -> None:
+    def __init__(self, client: KubeClient, samples: SampleReader | None) -> None:
         self._pods = PodLogs(client)
         self._samples = samples
 
-    async def read(self, job: Job, attempt: int | None, part: Part, *, find: Find) -> Answer | None:
-        """The log, or None while there is none and nobody waits. KubeError, StoreError. `find` gives the newest state of the job.
+    async def read(self, job: JobSnapshot, attempt: int | None, log_range: LogRange, *, find: Find) -> OpenedLog | None:
+        """Return the log, or None if there is none and the caller does not follow. Raises KubeError, StoreError.
 
-        Of several attempts it is the last one's; of one that had nothing to do, because an earlier one turned out to have
-        finished, the earlier one's.
+        `find` returns the newest state of the job. Without `attempt` it is the last attempt's log; where that had
+        nothing to do, as an earlier one turned out to have finished, the earlier one's.
         """
         document = job.document
         number = attempt or document.get("status", {}).get("attempt", 1)
-        source = await self.open(job, number, part)
-        produced = stored(job, document) if source is None and attempt is None else None
+        source = await self.open(job, number, log_range)
+        produced = find_stored_files(job, document) if source is None and attempt is None else None
         if produced is not None:
             number = produced.prefix.attempt
-            source = await self.open(job, number, part)
-        if source is None and not part.follow:
+            source = await self.open(job, number, log_range)
+        if source is None and not log_range.follow:
             return None
-        reading = Reading(self, job, number, part, find)
-        return Answer(number, reading.starts_at(source), reading.content(source))
+        reading = LogReading(self, job, number, log_range, find)
+        return OpenedLog(number, reading.find_start(source), reading.stream(source))
 
-    async def open(self, job: Job, attempt: int, part: Part) -> Source | None:
-        """The log where there is one now: the pod's, which may still grow, before the store's."""
-        prefix = attempt_prefix(job, job.document, attempt)
+    async def open(self, job: JobSnapshot, attempt: int, log_range: LogRange) -> LogSource | None:
+        """Return the log where there is one now: the pod's, which may still grow, before the store's."""
+        prefix = make_attempt_prefix(job, job.document, attempt)
         try:
-            source = await self._pods.open(prefix, follow=part.follow, tail=part.tail)
+            source = await self._pods.open(prefix, follow=log_range.follow, tail=log_range.tail)
         except Unavailable:
-            # A node that is gone takes its pod along only later.
-            source = await from_store(self._samples, prefix) if self._samples is not None else None
+            # The pod of a node that is gone is deleted only later.
+            source = await open_stored_log(self._samples, prefix) if self._samples is not None else None
             if source is None:
                 raise
         if source is None and self._samples is not None:
-            source = await from_store(self._samples, prefix)
+            source = await open_stored_log(self._samples, prefix)
         return source
 
 
-class Reading:
+class LogReading:
     """One caller's reading of one attempt's log. `_position` is the offset of the next byte for the caller."""
 
-    def __init__(self, logs: Logs, job: Job, attempt: int, part: Part, find: Find) -> None:
+    def __init__(self, logs: LogReader, job: JobSnapshot, attempt: int, log_range: LogRange, find: Find) -> None:
         self._logs = logs
         self._job = job
         self._attempt = attempt
-        self._part = part
+        self._range = log_range
         self._find = find
-        self._position = part.offset
+        self._position = log_range.offset
 
-    def starts_at(self, source: Source | None) -> int | None:
-        """The offset of the first byte of the content, if it can be told."""
-        if self._part.tail is not None:
+    def find_start(self, source: LogSource | None) -> int | None:
+        """Return the offset of the first byte of the content, if it is known."""
+        if self._range.tail is not None:
             return None
         if source is None:
             return self._position
         return None if source.start is None else max(source.start, self._position)
 
-    async def content(self, source: Source | None) -> Content:
-        """The bytes, from the first source and the later ones."""
+    async def stream(self, source: LogSource | None) -> LogContent:
+        """Yield the bytes, from the first source and later ones."""
         while True:
             if source is not None:
                 try:
-                    async with aclosing(self._part_of(source)) as found:
+                    async with aclosing(self._stream_range(source)) as found:
                         async for piece in found:
                             yield piece
-                    if source.final or not self._part.follow:
+                    if source.is_final or not self._range.follow:
                         return
                 except Unavailable:
-                    if not self._part.follow:
+                    if not self._range.follow:
                         raise
-                if self._part.tail is not None:
-                    # Where the last lines began is not known, so that nobody can go on from there.
-                    raise Severed
-            state = await self._state()
+                if self._range.tail is not None:
+                    # The offset at which the last lines began is not known, so that a second source could not continue
+                    # there.
+                    raise StreamAborted
+            state = await self._read_stage()
             await asyncio.sleep(PAUSE_SECONDS)
-            source = None if state is _State.BEFORE else await self._opened()
-            if source is None and state is _State.AFTER:
+            source = None if state is _AttemptStage.BEFORE else await self._reopen()
+            if source is None and state is _AttemptStage.AFTER:
                 return
 
-    async def _part_of(self, source: Source) -> Content:
+    async def _stream_range(self, source: LogSource) -> LogContent:
         async with aclosing(source.content) as content:
-            if self._part.tail is not None and source.final:
-                yield await _last_lines(content, self._part.tail)
+            if self._range.tail is not None and source.is_final:
+                yield await _read_last_lines(content, self._range.tail)
                 return
-            async for piece in self._rest(content, source.start):
+            async for piece in self._skip_received(content, source.start):
                 yield piece
 
-    async def _rest(self, content: Content, start: int | None) -> Content:
-        """What the caller does not have. A log whose place nobody knows has just lost its beginning: nearly all of it is new."""
+    async def _skip_received(self, content: LogContent, start: int | None) -> LogContent:
+        """Yield what the caller does not have. A log with an unknown start has lost its start: nearly all is new."""
         place = self._position if start is None else start
         async for piece in content:
             missing = max(self._position - place, 0)
@@ -143,25 +144,25 @@ class Reading:
                 self._position = place
                 yield piece[missing:]
 
-    async def _opened(self) -> Source | None:
+    async def _reopen(self) -> LogSource | None:
         deadline = time.monotonic() + TROUBLE_SECONDS
         while True:
             try:
-                return await self._logs.open(self._job, self._attempt, self._part)
+                return await self._logs.open(self._job, self._attempt, self._range)
             except (KubeError, StoreError):
                 if time.monotonic() > deadline:
                     raise
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _state(self) -> "_State":
+    async def _read_stage(self) -> "_AttemptStage":
         try:
             job = await self._find()
         except KubeError:
-            return _State.DURING
-        return _state_of(job if job is not None and job.uid == self._job.uid else None, self._attempt)
+            return _AttemptStage.DURING
+        return _find_stage(job if job is not None and job.uid == self._job.uid else None, self._attempt)
 
 
-class _State(Enum):
+class _AttemptStage(Enum):
     """What the job's state says of an attempt."""
 
     BEFORE = auto()
@@ -169,16 +170,16 @@ class _State(Enum):
     AFTER = auto()
 
 
-def _state_of(job: Job | None, attempt: int) -> _State:
+def _find_stage(job: JobSnapshot | None, attempt: int) -> _AttemptStage:
     if job is None or job.status in ENDED:
-        return _State.AFTER
+        return _AttemptStage.AFTER
     current = job.document.get("status", {}).get("attempt", 0)
     if current < attempt:
-        return _State.BEFORE
-    return _State.DURING if current == attempt and job.status is JobStatus.RUNNING else _State.AFTER
+        return _AttemptStage.BEFORE
+    return _AttemptStage.DURING if current == attempt and job.status is JobStatus.RUNNING else _AttemptStage.AFTER
 
 
-async def _last_lines(content: Content, count: int) -> bytes:
+async def _read_last_lines(content: LogContent, count: int) -> bytes:
     end: deque[bytes] = deque()
     size = 0
     async for piece in content:
@@ -186,11 +187,11 @@ async def _last_lines(content: Content, count: int) -> bytes:
         size += len(piece)
         while size - len(end[0]) >= TAIL_BYTES:
             size -= len(end.popleft())
-    return last_lines(b"".join(end)[-TAIL_BYTES:], count)
+    return cut_last_lines(b"".join(end)[-TAIL_BYTES:], count)
 
 
-def last_lines(text: bytes, count: int) -> bytes:
-    """The last lines of a text, the one that has no end included."""
+def cut_last_lines(text: bytes, count: int) -> bytes:
+    """Return the last lines of a text; a last line without an end counts."""
     start = len(text) - text.endswith(b"\n")
     for _ in range(count):
         start = text.rfind(b"\n", 0, start)

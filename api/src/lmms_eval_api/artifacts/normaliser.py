@@ -1,6 +1,6 @@
-"""Lines of JSON made valid while they go through, in memory that does not grow with their lines. Pure.
+"""Makes a stream of JSON lines valid, in memory that does not grow with the lines. Pure.
 
-What is stored by now was made valid when it was stored (`lmms_eval_core.json_text`); what an older reporter stored was not.
+What the reporter stores today was made valid when it was stored (`lmms_eval_core.json_text`); older files were not.
 """
 
 import re
@@ -9,18 +9,18 @@ from typing import Final
 
 from lmms_eval_core.json_text import normalised
 
-# Of a number or word that has not ended yet, more is not held back: a number that long is replaced in any case.
+# At most this much is held back of a number or word that has not ended: a number that long is replaced in any case.
 HELD_BYTES: Final = 4096
 
 _CLOSED: Final = rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+(?:"|\\?(?=\n))'
-# Everything but a string that is still open at the end.
+# Everything up to a string that is still open at the end.
 _SETTLED: Final = re.compile(rb'(?:[^"]++|' + _CLOSED + rb")*+")
 _WORD: Final = (string.ascii_letters + string.digits + "_+-.").encode()
 _NUMBER: Final = b"-0123456789"
 
 
 class StreamNormaliser:
-    """`normalised` for content that comes in pieces, which may end anywhere."""
+    """`normalised` for content in pieces, which may end anywhere."""
 
     def __init__(self) -> None:
         self._held = b""
@@ -28,24 +28,24 @@ class StreamNormaliser:
         self._skipping = False
 
     def feed(self, content: bytes) -> bytes:
-        """What is certain by now."""
+        """Return what is certain by now."""
         if self._skipping:
             content = content.lstrip(_WORD)
             self._skipping = not content
-        # A string that is open goes on behind a quote of ours.
+        # An open string continues after a quote that is put before it.
         quote = b'"' if self._inside else b""
         text = quote + self._held + content
-        settled = _settled(text)
+        settled = _find_settled_end(text)
         self._inside = settled < len(text)
-        certain = len(text) - (_escape(text) if self._inside else _word(text))
+        certain = len(text) - (_count_escape_bytes(text) if self._inside else _count_word_bytes(text))
         self._held = text[certain:]
-        return normalised(text[:certain])[len(quote) :] + self._overflow()
+        return normalised(text[:certain])[len(quote) :] + self._release_overflow()
 
-    def rest(self) -> bytes:
-        """What was held back at the end."""
+    def finish(self) -> bytes:
+        """Return what was held back."""
         return self._held if self._inside else normalised(self._held)
 
-    def _overflow(self) -> bytes:
+    def _release_overflow(self) -> bytes:
         if len(self._held) <= HELD_BYTES:
             return b""
         self._skipping = self._held[0] in _NUMBER
@@ -53,16 +53,16 @@ class StreamNormaliser:
         return made
 
 
-def _settled(text: bytes) -> int:
+def _find_settled_end(text: bytes) -> int:
     found = _SETTLED.match(text)
     return found.end() if found is not None else 0
 
 
-def _escape(text: bytes) -> int:
-    """Bytes of a backslash at the end whose character has not come yet."""
+def _count_escape_bytes(text: bytes) -> int:
+    """Return the number of backslashes at the end, 0 or 1, whose character has not come yet."""
     return (len(text) - len(text.rstrip(b"\\"))) % 2
 
 
-def _word(text: bytes) -> int:
-    """Bytes of a number or word at the end that may go on."""
+def _count_word_bytes(text: bytes) -> int:
+    """Return the length of a number or word at the end that may go on."""
     return len(text) - len(text.rstrip(_WORD))

@@ -1,7 +1,7 @@
-"""Samples out of the store: a page from any place in the file, or the whole file, in bounded memory.
+"""Reads samples from the store: a page from any position of the file, or the whole file, in bounded memory.
 
-Threads decompress, without Python's lock; what looks into the content runs in the worker process.
-Between two calls the state of a reading is here, so that the worker owes nobody anything.
+Threads decompress, without holding Python's lock; the content is parsed in the worker process. Between two calls the
+state of a reading is kept here, so that a worker can be replaced at any time.
 """
 
 import asyncio
@@ -10,12 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from lmms_eval_api.artifacts.cursor import InvalidCursor, Position
-from lmms_eval_api.artifacts.frames import Damaged, Frames, Lines, Piece, behind, groups, joined
-from lmms_eval_api.artifacts.judge import Selection, verdict
+from lmms_eval_api.artifacts.frames import (
+    Damaged,
+    FrameReader,
+    InvalidSampleCursor,
+    LineSplitter,
+    Piece,
+    Position,
+    group_pieces,
+    join_pieces,
+    skip_to,
+)
 from lmms_eval_api.artifacts.normaliser import StreamNormaliser
-from lmms_eval_api.artifacts.page import Page, shown
-from lmms_eval_api.artifacts.store import Store, Unusable, pieces
+from lmms_eval_api.artifacts.sample_filter import SampleSelection, make_predicate
+from lmms_eval_api.artifacts.sample_page import SamplePageBuilder, render_line
+from lmms_eval_api.artifacts.store import ArtifactStore, UnusableArtifact, stream_pieces
 from lmms_eval_api.artifacts.worker import TooCostly, Worker
 from lmms_eval_core.store.errors import StoreError
 
@@ -23,105 +32,116 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Wanted(NamedTuple):
-    """Which samples: of the file `key`, those of the selection."""
+class WantedSamples(NamedTuple):
+    """Which samples: those of the selection, in the file `key`."""
 
     key: str
-    selection: Selection = Selection()
+    selection: SampleSelection = SampleSelection()
 
 
-class Samples:
-    """Every method raises StoreError. Pages take turns: each holds up to 32 MiB while it is made."""
+class SampleReader:
+    """Every method raises StoreError. Pages are made in turn, as each takes up to 32 MiB meanwhile."""
 
-    def __init__(self, store: Store, worker: Worker, *, at_once: int = 2) -> None:
+    def __init__(self, store: ArtifactStore, worker: Worker, *, at_once: int = 2) -> None:
         self._store = store
         self._worker = worker
         self._turns = asyncio.Semaphore(at_once)
-        # Of its own: the event loop's threads look up names.
+        # An executor of its own, as the event loop's threads resolve names.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="samples")
 
-    async def page(self, wanted: Wanted, *, start: Position, limit: int) -> Page:
-        """The samples from `start` on; InvalidCursor if no frame begins there."""
-        page, lines = Page(limit), Lines()
+    async def read_page(self, wanted: WantedSamples, *, start: Position, limit: int) -> SamplePageBuilder:
+        """Return the page from `start` on. Raises InvalidSampleCursor if no frame begins there."""
+        page, lines = SamplePageBuilder(limit), LineSplitter()
         samples: list[bytes] = []
-        async with self._turns, aclosing(self._groups(wanted.key, start)) as found:
+        async with self._turns, aclosing(self._stream_groups(wanted.key, start)) as found:
             async for group in found:
-                page, lines = await self._work(wanted.key, fill, page, lines, group, wanted.selection)
-                samples += page.taken()
-                if page.full:
+                page, lines = await self._call_worker(wanted.key, fill_page, page, lines, group, wanted.selection)
+                samples += page.take_samples()
+                if page.is_full:
                     break
             else:
-                page, lines = await self._work(wanted.key, fill, page, lines, None, wanted.selection)
-                samples += page.taken()
+                page, lines = await self._call_worker(wanted.key, fill_page, page, lines, None, wanted.selection)
+                samples += page.take_samples()
         page.samples = samples
         return page
 
-    async def whole(self, wanted: Wanted) -> AsyncGenerator[bytes, None]:
-        """The file, or what the selection wants of it, as lines of JSON."""
-        async with aclosing(self._everything(wanted.key) if wanted.selection.only is None else self._some(wanted)) as found:
+    async def stream_selected(self, wanted: WantedSamples) -> AsyncGenerator[bytes, None]:
+        """Yield the file, or what the selection wants of it, as lines of JSON."""
+        is_whole = wanted.selection.filter is None
+        async with aclosing(
+            self._stream_normalised(wanted.key) if is_whole else self._stream_filtered(wanted),
+        ) as found:
             async for piece in found:
                 yield piece
 
-    async def content(self, key: str) -> AsyncGenerator[bytes, None]:
-        """The file as it was before it was compressed, in pieces of half a megabyte at most."""
-        async with aclosing(self._groups(key, Position())) as found:
+    async def stream_content(self, key: str) -> AsyncGenerator[bytes, None]:
+        """Yield the decompressed file, in pieces of half a megabyte at most."""
+        async with aclosing(self._stream_groups(key, Position())) as found:
             async for group in found:
-                yield joined(group)
+                yield join_pieces(group)
 
-    async def _everything(self, key: str) -> AsyncGenerator[bytes, None]:
+    async def _stream_normalised(self, key: str) -> AsyncGenerator[bytes, None]:
         normaliser = StreamNormaliser()
-        async with aclosing(self.content(key)) as contents:
+        async with aclosing(self.stream_content(key)) as contents:
             async for content in contents:
-                normaliser, made = await self._work(key, normalise, normaliser, content)
+                normaliser, made = await self._call_worker(key, normalise_piece, normaliser, content)
                 yield made
-        yield normaliser.rest()
+        yield normaliser.finish()
 
-    async def _some(self, wanted: Wanted) -> AsyncGenerator[bytes, None]:
-        lines = Lines()
-        async with aclosing(self._groups(wanted.key, Position())) as found:
+    async def _stream_filtered(self, wanted: WantedSamples) -> AsyncGenerator[bytes, None]:
+        lines = LineSplitter()
+        async with aclosing(self._stream_groups(wanted.key, Position())) as found:
             async for group in found:
-                lines, made = await self._work(wanted.key, matching, lines, group, wanted.selection)
+                lines, made = await self._call_worker(wanted.key, select_lines, lines, group, wanted.selection)
                 yield made
-        _, made = await self._work(wanted.key, matching, lines, None, wanted.selection)
+        _, made = await self._call_worker(wanted.key, select_lines, lines, None, wanted.selection)
         yield made
 
-    async def _groups(self, key: str, start: Position) -> AsyncGenerator[list[Piece], None]:
-        frames = Frames(start.frame)
+    async def _stream_groups(self, key: str, start: Position) -> AsyncGenerator[list[Piece], None]:
+        frames = FrameReader(start.frame)
         try:
-            async with aclosing(pieces(self._store, key, start=start.frame)) as compressed:
+            async with aclosing(stream_pieces(self._store, key, start=start.frame)) as compressed:
                 async for data in compressed:
-                    async for group in self._in_thread(groups(behind(frames.feed(data), start))):
+                    async for group in self._iterate_in_thread(group_pieces(skip_to(frames.feed(data), start))):
                         yield group
         except (Damaged, StoreError) as error:
-            # Of the store's errors, one without a name of its own: nothing is there to be read from that byte on.
+            # A plain StoreError, without a class of its own, means that the file has nothing to read from that byte on.
             if start.frame and type(error) in (Damaged, StoreError):
-                raise InvalidCursor from error
-            raise Unusable(key, "a file of samples cannot be decompressed") if isinstance(error, Damaged) else error from None
+                raise InvalidSampleCursor from error
+            if isinstance(error, Damaged):
+                raise UnusableArtifact(key, "a file of samples cannot be decompressed") from None
+            raise error from None
 
-    async def _in_thread(self, items: Iterator[T]) -> AsyncGenerator[T, None]:
+    async def _iterate_in_thread(self, items: Iterator[T]) -> AsyncGenerator[T, None]:
         while (item := await asyncio.get_running_loop().run_in_executor(self._threads, next, items, None)) is not None:
             yield item
 
-    async def _work(self, key: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _call_worker(self, key: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await self._worker.call(function, *args, **kwargs)
         except TooCostly as error:
-            raise Unusable(key, f"a file of samples {error}") from None
+            raise UnusableArtifact(key, f"a file of samples {error}") from None
 
 
-def fill(page: Page, lines: Lines, group: list[Piece] | None, selection: Selection) -> tuple[Page, Lines]:
-    """The page with the lines that end in the group; without a group, with the last one, which has no end."""
-    page.fill(lines.feed(group) if group is not None else lines.rest(), verdict(selection))
+def fill_page(
+    page: SamplePageBuilder, lines: LineSplitter, group: list[Piece] | None, selection: SampleSelection
+) -> tuple[SamplePageBuilder, LineSplitter]:
+    """Return the page with the lines that end in the group; without a group, with the last line, which has no end."""
+    page.fill(lines.feed(group) if group is not None else lines.finish(), make_predicate(selection))
     return page, lines
 
 
-def matching(lines: Lines, group: list[Piece] | None, selection: Selection) -> tuple[Lines, bytes]:
-    """Those among the same lines that are wanted."""
-    wanted = verdict(selection) or (lambda line: True)
-    found = lines.feed(group) if group is not None else lines.rest()
-    return lines, b"".join(shown(line) + b"\n" for line in found if line.length and wanted(line.text))
+def select_lines(
+    lines: LineSplitter,
+    group: list[Piece] | None,
+    selection: SampleSelection,
+) -> tuple[LineSplitter, bytes]:
+    """Return those of the same lines that are wanted."""
+    wanted = make_predicate(selection) or (lambda line: True)
+    found = lines.feed(group) if group is not None else lines.finish()
+    return lines, b"".join(render_line(line) + b"\n" for line in found if line.length and wanted(line.text))
 
 
-def normalise(normaliser: StreamNormaliser, content: bytes) -> tuple[StreamNormaliser, bytes]:
-    """The next piece of a file as valid JSON."""
+def normalise_piece(normaliser: StreamNormaliser, content: bytes) -> tuple[StreamNormaliser, bytes]:
+    """Return the next piece of a file as valid JSON."""
     return normaliser, normaliser.feed(content)

@@ -1,4 +1,4 @@
-"""The object store as this package reads it, with an end to every wait; errors become answers here."""
+"""The object store as this package reads it, with a limit to every wait; and what its errors mean to a caller."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from typing import Final, Protocol, TypeVar
 
 from starlette.exceptions import HTTPException
 
-from lmms_eval_api.problems import unavailable
+from lmms_eval_api.problems import make_unavailable
 from lmms_eval_core.store.errors import ObjectMissing, StoreError, Unreachable
 from lmms_eval_core.store.objects import StoredObject
 
@@ -20,21 +20,21 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Store(Protocol):
-    """The part of `ObjectStore` that is used here. Every method raises StoreError."""
+class ArtifactStore(Protocol):
+    """The part of `ObjectStore` that this package uses. Every method raises StoreError."""
 
     async def get(self, key: str, *, max_bytes: int) -> bytes:
-        """A small object."""
+        """Return a small object."""
 
     def stream(self, key: str, *, start: int = 0) -> AsyncIterator[bytes]:
-        """An object of any size."""
+        """Yield an object of any size."""
 
     def list(self, prefix: str) -> AsyncIterator[StoredObject]:
-        """What lies below a prefix."""
+        """Yield the objects below a prefix."""
 
 
-class Unusable(StoreError):
-    """What is stored under this key is none of ours, or takes too much to be shown; nobody gains by asking again."""
+class UnusableArtifact(StoreError):
+    """What is stored under this key was not written by us, or is too large to be shown; asking again would not help."""
 
     def __init__(self, key: str, why: str) -> None:
         super().__init__(key, why)
@@ -44,8 +44,8 @@ class Unusable(StoreError):
         return ": ".join(self.args)
 
 
-async def within(seconds: float, reading: Awaitable[T]) -> T:
-    """What is read, or Unreachable when it takes too long."""
+async def read_within(seconds: float, reading: Awaitable[T]) -> T:
+    """Return what is read. Raises Unreachable after `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             return await reading
@@ -53,18 +53,18 @@ async def within(seconds: float, reading: Awaitable[T]) -> T:
         raise Unreachable(f"the object store did not answer in {seconds:.0f} s") from None
 
 
-async def pieces(store: Store, key: str, *, start: int = 0) -> AsyncGenerator[bytes, None]:
-    """An object's bytes, none of them waited for longer than `READ_SECONDS`."""
+async def stream_pieces(store: ArtifactStore, key: str, *, start: int = 0) -> AsyncGenerator[bytes, None]:
+    """Yield an object's bytes, waiting at most `READ_SECONDS` for each piece."""
     stream = store.stream(key, start=start)
-    while (piece := await within(READ_SECONDS, anext(stream, None))) is not None:
+    while (piece := await read_within(READ_SECONDS, anext(stream, None))) is not None:
         yield piece
 
 
-def problem(error: StoreError, missing: str) -> HTTPException:
-    """What the error means to a caller; `missing` is said where the object is not there. Why it is so, only our log tells."""
+def make_store_problem(error: StoreError, missing: str) -> HTTPException:
+    """Return what the error means to a caller: `missing` where the object does not exist. The cause is only logged."""
     if isinstance(error, ObjectMissing):
         return HTTPException(404, missing)
-    if isinstance(error, Unusable):
+    if isinstance(error, UnusableArtifact):
         return HTTPException(502, f"What is stored of this job cannot be shown: {error.why}.")
     log.warning("the object store cannot be read", extra={"error": str(error)})
-    return unavailable("The object store cannot be read now; nothing in it is lost. Try again.")
+    return make_unavailable("The object store cannot be read now; nothing in it is lost. Try again.")

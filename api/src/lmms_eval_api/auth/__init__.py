@@ -1,42 +1,45 @@
 """Who calls: one `Authenticator` for each mode, and the middleware that asks it before anything else happens."""
 
-from lmms_eval_api.auth.caller import Authenticator, Caller
-from lmms_eval_api.auth.cluster import ClusterAccounts
+from lmms_eval_api.auth.attributes import ResourceAttributes
+from lmms_eval_api.auth.authenticator import Authenticator, Caller
+from lmms_eval_api.auth.cluster_accounts import ClusterAccounts
 from lmms_eval_api.auth.tokens import TokenFiles
-from lmms_eval_api.auth.wishes import Wish
-from lmms_eval_api.settings import AuthMode, Settings, SettingsError
+from lmms_eval_api.settings import ApiSettings, AuthMode, SettingsError
 from lmms_eval_core.kube.client import KubeClient
 
-__all__ = ["ANONYMOUS", "Authenticator", "Caller", "Everybody", "authenticator"]
+__all__ = ["ANONYMOUS", "AnonymousAccess", "Authenticator", "Caller", "make_authenticator"]
 
 ANONYMOUS = Caller("anonymous")
 
 
-class Everybody:
-    """Mode `none`."""
+class AnonymousAccess:
+    """The `Authenticator` of mode `none`."""
 
-    how_to = "Nobody is asked for anything."
+    instructions = "Nobody is asked for anything."
 
-    async def caller(self, authorization: bytes) -> Caller | None:
-        """Everybody may come in."""
+    async def identify(self, authorization: bytes) -> Caller | None:
+        """Return the anonymous caller, whatever was sent."""
         return ANONYMOUS
 
-    async def refusal(self, caller: Caller, wish: Wish) -> str | None:
-        """And do everything."""
+    async def find_refusal(self, caller: Caller, attributes: ResourceAttributes) -> str | None:
+        """Return None: everything is allowed."""
         return None
 
 
-def authenticator(settings: Settings, client: KubeClient | None = None) -> Authenticator:
-    """The one that the settings ask for; SettingsError if it could let nobody in. Mode `kubernetes` asks by `client`."""
+def make_authenticator(settings: ApiSettings, client: KubeClient | None = None) -> Authenticator:
+    """Return the authenticator of the configured mode; mode `kubernetes` uses `client`.
+
+    Raises SettingsError in mode `token` without any token, as nobody could be let in.
+    """
     if settings.auth is AuthMode.NONE:
-        return Everybody()
+        return AnonymousAccess()
     if settings.auth is AuthMode.KUBERNETES:
         assert client is not None
         return ClusterAccounts(client, audience=settings.auth_audience, seconds=settings.auth_cache_seconds)
     tokens = TokenFiles(settings.tokens)
-    if not tokens.known:
+    if not tokens.names:
         raise SettingsError(
-            f"There is no token in {settings.tokens}: mount a Secret there with one token a key, or name another directory in "
-            "LMMS_EVAL_API_TOKENS; LMMS_EVAL_API_AUTH=none lets everybody in"
+            f"There is no token in {settings.tokens}: mount a Secret there with one token a key, or name another directory "
+            "in LMMS_EVAL_API_TOKENS; LMMS_EVAL_API_AUTH=none lets everybody in"
         )
     return tokens

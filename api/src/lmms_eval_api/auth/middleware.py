@@ -1,7 +1,7 @@
-"""Authentication as the door of the application: no body is read and no route is looked up for a stranger.
+"""Authentication as middleware: for an unknown caller, no body is read and no route is looked up.
 
-A dependency of the routes would come after the body was parsed, and would leave out /docs, /openapi.json and unknown paths.
-Whoever follows events or a log is looked at again now and then.
+A dependency of the routes would run after the body was parsed, and would leave out /docs, /openapi.json and unknown
+paths. The caller of an open stream is authorized again every few seconds.
 """
 
 import asyncio
@@ -12,19 +12,17 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lmms_eval_api import problems
-from lmms_eval_api.auth.caller import Authenticator
-from lmms_eval_api.auth.wishes import below, wish
-from lmms_eval_api.headers import sent
-from lmms_eval_api.limits import is_stream
+from lmms_eval_api.auth.attributes import derive_attributes, is_stream, list_header_values, strip_root_path
+from lmms_eval_api.auth.authenticator import Authenticator
 from lmms_eval_core.kube import errors
 
-# The kubelet has no credentials. It comes by no proxy either, so that a path prefix plays no part.
+# The kubelet has no credentials. Its probes come through no proxy, so that a path prefix plays no part.
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 
-# How often the caller of an open stream is looked at again.
-AGAIN_SECONDS: Final = 10.0
-NOT_ALLOWED: Final = "The front end may not ask who you are: bind the ClusterRole system:auth-delegator to its service account."
-NOT_TOLD: Final = "The API server cannot be asked who you are and what you may do; nothing was done. Try again."
+# Between two authorizations of the caller of an open stream.
+REAUTHORIZE_SECONDS: Final = 10.0
+CANNOT_ASK: Final = "The front end may not ask who you are: bind the ClusterRole system:auth-delegator to its service account."
+UNDECIDED: Final = "The API server cannot be asked who you are and what you may do; nothing was done. Try again."
 
 
 class Authentication:
@@ -36,66 +34,67 @@ class Authentication:
         self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets known callers through to what they may do."""
+        """Pass the request on if its caller is known and may do what it asks for."""
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            refused = await self._refusal(scope)
-            if refused is not None:
-                return await refused(scope, receive, send)
-            if is_stream(scope["method"], below(scope["path"], self._root_path)):
-                return await self._lasting(scope, receive, send)
+            rejection = await self._find_rejection(scope)
+            if rejection is not None:
+                return await rejection(scope, receive, send)
+            if is_stream(scope["method"], strip_root_path(scope["path"], self._root_path)):
+                return await self._serve_stream(scope, receive, send)
         await self._app(scope, receive, send)
 
-    async def _lasting(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An answer that may outlive the right to it; without that, it breaks off."""
-        answering = asyncio.ensure_future(self._app(scope, receive, send))
+    async def _serve_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a response that may outlive the right to it, and abort it when its caller has lost that right."""
+        serving = asyncio.ensure_future(self._app(scope, receive, send))
         try:
-            while not (await asyncio.wait({answering}, timeout=AGAIN_SECONDS))[0]:
-                if await self._is_refused_by_now(scope):
+            while not (await asyncio.wait({serving}, timeout=REAUTHORIZE_SECONDS))[0]:
+                if await self._is_revoked(scope):
                     return
         finally:
-            answering.cancel()
+            serving.cancel()
             with suppress(asyncio.CancelledError):
-                await answering
+                await serving
 
-    async def _is_refused_by_now(self, scope: Scope) -> bool:
+    async def _is_revoked(self, scope: Scope) -> bool:
         try:
-            return await self._answer(scope) is not None
+            return await self._authorize(scope) is not None
         except (errors.KubeError, HTTPException):
-            # Nobody can tell, and it was right before.
+            # Undecided now, and allowed before.
             return False
 
-    async def _refusal(self, scope: Scope) -> problems.ProblemResponse | None:
+    async def _find_rejection(self, scope: Scope) -> problems.ProblemResponse | None:
         try:
-            return await self._answer(scope)
+            return await self._authorize(scope)
         except errors.Forbidden:
-            return _untold(scope, HTTPException(500, NOT_ALLOWED))
+            return _reject_undecided(scope, HTTPException(500, CANNOT_ASK))
         except errors.KubeError:
-            return _untold(scope, problems.unavailable(NOT_TOLD))
+            return _reject_undecided(scope, problems.make_unavailable(UNDECIDED))
         except HTTPException as error:
-            return _untold(scope, error)
+            return _reject_undecided(scope, error)
 
-    async def _answer(self, scope: Scope) -> problems.ProblemResponse | None:
-        caller = await self._authenticator.caller(_authorization(scope))
+    async def _authorize(self, scope: Scope) -> problems.ProblemResponse | None:
+        """Return the response that rejects the request; None if its caller may do what it asks for."""
+        caller = await self._authenticator.identify(_read_authorization(scope))
         if caller is None:
-            return _stranger(scope, self._authenticator.how_to)
+            return _reject_unknown(scope, self._authenticator.instructions)
         scope.setdefault("state", {})["caller"] = caller.name
-        wished = wish(scope["method"], below(scope["path"], self._root_path))
-        sentence = await self._authenticator.refusal(caller, wished)
-        return None if sentence is None else problems.rejected(scope, 403, sentence, reason="forbidden")
+        attributes = derive_attributes(scope["method"], strip_root_path(scope["path"], self._root_path))
+        sentence = await self._authenticator.find_refusal(caller, attributes)
+        return None if sentence is None else problems.make_rejection(scope, 403, sentence, reason="forbidden")
 
 
-def _authorization(scope: Scope) -> bytes:
-    # Of two, a proxy might have looked at the other one.
-    found = sent(scope, b"authorization")
+def _read_authorization(scope: Scope) -> bytes:
+    # Of two headers, a proxy might have checked the other one.
+    found = list_header_values(scope, b"authorization")
     return found[0] if len(found) == 1 else b""
 
 
-def _stranger(scope: Scope, how_to: str) -> problems.ProblemResponse:
-    response = problems.rejected(scope, 401, how_to, reason="unauthenticated")
+def _reject_unknown(scope: Scope, instructions: str) -> problems.ProblemResponse:
+    response = problems.make_rejection(scope, 401, instructions, reason="unauthenticated")
     for challenge in ('Bearer realm="lmms-eval"', 'Basic realm="lmms-eval", charset="UTF-8"'):
         response.headers.append("WWW-Authenticate", challenge)
     return response
 
 
-def _untold(scope: Scope, error: HTTPException) -> problems.ProblemResponse:
-    return problems.rejected(scope, error.status_code, error.detail, reason="undecided", headers=error.headers)
+def _reject_undecided(scope: Scope, error: HTTPException) -> problems.ProblemResponse:
+    return problems.make_rejection(scope, error.status_code, error.detail, reason="undecided", headers=error.headers)

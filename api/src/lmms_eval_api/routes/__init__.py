@@ -1,1 +1,1 @@
-"""The routes, a file for each subject; what they need is given to them by `dependencies`."""
+"""The routes, one module for each subject; what they need is injected from `dependencies`."""

@@ -1,36 +1,48 @@
-"""What a route can ask for. Async all: FastAPI would run plain functions in a thread."""
+"""What routes depend on: the backend, the caller, and a cache that is new enough.
+
+A caller reads what it wrote, on any replica: the response to a write sets a cookie with the resource version of the
+object, and a replica that gets the cookie waits until its watch has come that far. Versions of one kind of object grow
+with every write to any of them.
+
+All dependencies are async, as FastAPI would run plain functions in a thread.
+"""
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Final, cast
 
 from fastapi import Depends, Request, Response
 
-from lmms_eval_api.archive import Archive
-from lmms_eval_api.catalogue import CatalogueReader
-from lmms_eval_api.consistency import PATIENCE_SECONDS, written
-from lmms_eval_api.evaluations import Evaluations
-from lmms_eval_api.job import Job
-from lmms_eval_api.orphans import Sweeping
-from lmms_eval_api.problems import unavailable
-from lmms_eval_api.streams import Feeds
+from lmms_eval_api.artifacts.archive import Archive
+from lmms_eval_api.catalogue.reader import CatalogueReader
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.feeds import JobFeeds
+from lmms_eval_api.jobs.snapshot import JobSnapshot
+from lmms_eval_api.problems import make_unavailable
+from lmms_eval_api.retention.orphans import Sweeping
 from lmms_eval_core.kube.reflector import Reflector
 
-# As RFC 9111 has it for a stale response.
-MAY_LACK_A_WRITE: Final = '110 - "What you wrote last may be missing: the watch on the API server is behind."'
+COOKIE: Final = "lmms_eval_version"
+# As long as a replica may answer from its cache without a watch.
+COOKIE_SECONDS: Final = 60
+# A watch is milliseconds behind; one that takes longer than this has lost its connection.
+CATCH_UP_SECONDS: Final = 2.0
+# The form that RFC 9111 defines for a stale response.
+BEHIND_WARNING: Final = '110 - "What you wrote last may be missing: the watch on the API server is behind."'
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What the application stands on; in `app.state.backend`.
+    """What the application uses; in `app.state.backend`.
 
     `cancels_running`: whether DELETE stops a running job. `stopping` is set when the server begins to stop.
     """
 
-    evaluations: Evaluations
-    reflector: Reflector[Job]
-    feeds: Feeds
+    evaluations: EvaluationService
+    reflector: Reflector[JobSnapshot]
+    feeds: JobFeeds
     archive: Archive
     max_stale_seconds: float
     cancels_running: bool = True
@@ -39,58 +51,73 @@ class Backend:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
-        """Ends what would not end by itself, as the server stops."""
+        """End the streams, which have no end of their own, as the server stops."""
         self.stopping.set()
         self.feeds.close()
 
-    def stale(self) -> bool:
+    def is_stale(self) -> bool:
         """Whether the cache is too old to be shown."""
         return self.reflector.lost_for() > self.max_stale_seconds
 
 
-async def backend(request: Request) -> Backend:
-    """The application's backend."""
+async def get_backend(request: Request) -> Backend:
+    """Return the application's backend."""
     return cast(Backend, request.app.state.backend)
 
 
-async def evaluations(request: Request) -> Evaluations:
-    """What callers can do."""
-    return (await backend(request)).evaluations
+async def get_evaluations(request: Request) -> EvaluationService:
+    """Return the service for evaluations."""
+    return (await get_backend(request)).evaluations
 
 
-async def caller(request: Request) -> str:
-    """Who calls, as `auth.middleware` found out."""
+async def get_caller(request: Request) -> str:
+    """Return the caller's name, which `auth.middleware` set."""
     return cast(str, request.state.caller)
 
 
-async def up_to_date(request: Request) -> bool:
-    """Waits a little until the cache holds what the caller wrote, on this replica or another; whether it does."""
-    reflector = (await backend(request)).reflector
-    return await reflector.caught_up(written(request.cookies), timeout=PATIENCE_SECONDS)
+def set_version_cookie(request: Request, response: Response, job: JobSnapshot) -> None:
+    """Give the caller the version that it has written."""
+    path = request.scope.get("root_path") or "/"
+    response.set_cookie(COOKIE, str(job.version), max_age=COOKIE_SECONDS, path=path, httponly=True, samesite="strict")
 
 
-async def from_cache(request: Request, response: Response) -> bool:
-    """As `up_to_date`. `Age` says how many seconds old the answer may be; 503 when that is too much, or nothing is known yet."""
-    behind = await backend(request)
-    if behind.stale():
-        raise unavailable("The front end has lost sight of the API server; jobs go on. Try again.")
-    response.headers["Age"] = str(int(behind.reflector.stale_for()))
-    return await up_to_date(request)
+def read_version_cookie(cookies: Mapping[str, str]) -> int:
+    """Return the version that the caller has written; 0 if the cookie is missing or invalid."""
+    text = cookies.get(COOKIE, "")
+    return int(text) if re.fullmatch(r"[0-9]{1,19}", text) else 0
 
 
-BackendOf = Annotated[Backend, Depends(backend)]
-EvaluationsOf = Annotated[Evaluations, Depends(evaluations)]
-Caller = Annotated[str, Depends(caller)]
+async def wait_for_own_write(request: Request) -> bool:
+    """Wait a little until the cache has what the caller wrote, on any replica. Return whether it has."""
+    reflector = (await get_backend(request)).reflector
+    return await reflector.caught_up(read_version_cookie(request.cookies), timeout=CATCH_UP_SECONDS)
+
+
+async def check_cache(request: Request, response: Response) -> bool:
+    """Set `Age` to that of the cache, and return what `wait_for_own_write` does.
+
+    Raises 503 when the cache is too old, or has not been filled yet.
+    """
+    backend = await get_backend(request)
+    if backend.is_stale():
+        raise make_unavailable("The front end has lost sight of the API server; jobs go on. Try again.")
+    response.headers["Age"] = str(int(backend.reflector.stale_for()))
+    return await wait_for_own_write(request)
+
+
+BackendOf = Annotated[Backend, Depends(get_backend)]
+EvaluationsOf = Annotated[EvaluationService, Depends(get_evaluations)]
+CallerName = Annotated[str, Depends(get_caller)]
 # For routes that read, and for those that write, which need no answer of the cache.
-FROM_CACHE = [Depends(from_cache)]
-UpToDate = Annotated[bool, Depends(from_cache)]
-Informed = Annotated[bool, Depends(up_to_date)]
+FROM_CACHE = [Depends(check_cache)]
+UpToDate = Annotated[bool, Depends(check_cache)]
+UpToDateForWrite = Annotated[bool, Depends(wait_for_own_write)]
 
 
-async def marked(response: Response, up_to_date: UpToDate) -> None:
-    """For routes that show many jobs: says so where the answer may lack what its caller wrote. Of one job, a route reads that."""
+async def warn_if_behind(response: Response, up_to_date: UpToDate) -> None:
+    """Warn, on routes that show many jobs, if what the caller wrote may be missing; routes of one job read it live."""
     if not up_to_date:
-        response.headers["Warning"] = MAY_LACK_A_WRITE
+        response.headers["Warning"] = BEHIND_WARNING
 
 
-MARKED = [Depends(marked)]
+WARN_IF_BEHIND = [Depends(warn_if_behind)]

@@ -1,61 +1,63 @@
-"""GET /jobs/{job_id}/events, server-sent. FastAPI's own streams are left aside: they queue old events for slow readers."""
+"""GET /jobs/{job_id}/events, server-sent. Not by FastAPI's own streams, which queue old events for slow readers."""
 
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
-from lmms_eval_api.answers import job_info
-from lmms_eval_api.details import Viewed, located
-from lmms_eval_api.documents import documented
-from lmms_eval_api.evaluations import Evaluations
-from lmms_eval_api.job import Job
-from lmms_eval_api.links import base_url
+from lmms_eval_api.artifacts.job_details import JobView, add_links, read_base_url
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.feeds import EventViewer, stream_events
+from lmms_eval_api.jobs.job_info import make_job_info
+from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.routes.dependencies import BackendOf, UpToDate
-from lmms_eval_api.routes.jobs import found
-from lmms_eval_api.streams import Viewer, events
+from lmms_eval_api.routes.jobs import find_job
+from lmms_eval_api.routes.openapi import document_errors
 from lmms_eval_core.kube import errors
 
 router = APIRouter(tags=["jobs"])
 
 
 class EventStream(StreamingResponse):
-    """FastAPI takes over whatever is declared as its own EventSourceResponse."""
+    """A response of our own, as FastAPI takes over every route that declares its EventSourceResponse."""
 
     media_type = "text/event-stream"
 
 
-# Neither kept nor collected by proxies.
+# Proxies are neither to store nor to buffer it.
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=64, description="The last event that you have.")]
+LastEventId = Annotated[
+    str | None,
+    Header(alias="Last-Event-ID", max_length=64, description="The last event that you have."),
+]
 
 
-@router.get("/jobs/{job_id}/events", response_class=EventStream, responses=documented(404))
+@router.get("/jobs/{job_id}/events", response_class=EventStream, responses=document_errors(404))
 async def job_events(
     job_id: str, request: Request, backend: BackendOf, up_to_date: UpToDate, last_event_id: LastEventId = None
 ) -> EventStream:
     """The job as in GET /jobs/{job_id}, at once and after every change of it or of its place in the queue, until it has ended."""
-    job = await found(job_id, backend.evaluations, up_to_date)
-    viewer = viewer_at(base_url(request), last_event_id)
+    job = await find_job(job_id, backend.evaluations, up_to_date)
+    viewer = make_viewer(read_base_url(request), last_event_id)
 
-    async def gone(watched: Job) -> bool:
-        return await is_gone(backend.evaluations, watched)
+    async def is_gone(watched: JobSnapshot) -> bool:
+        return await is_deleted(backend.evaluations, watched)
 
-    return EventStream(events(backend.feeds, job, viewer, gone=gone), headers=HEADERS)
+    return EventStream(stream_events(backend.feeds, job, viewer, is_gone=is_gone), headers=HEADERS)
 
 
-def viewer_at(base: str, last_id: str | None) -> Viewer:
-    """A caller who sees the front end at this address, and links to it."""
+def make_viewer(base: str, last_id: str | None) -> EventViewer:
+    """Return a viewer with this base URL, on which the links in its events are built."""
 
-    def render(job: Job, position: int | None) -> str:
-        info = located(job_info(job, position=position), Viewed(job, job.document, base))
+    def render(job: JobSnapshot, position: int | None) -> str:
+        info = add_links(make_job_info(job, position=position), JobView(job, job.document, base))
         return info.model_dump_json(exclude={"output", "samples"})
 
-    return Viewer(last_id, render, base)
+    return EventViewer(last_id, render, base)
 
 
-async def is_gone(evaluations: Evaluations, job: Job) -> bool:
-    """Whether the API server says so; not while it says nothing."""
+async def is_deleted(evaluations: EvaluationService, job: JobSnapshot) -> bool:
+    """Whether the API server says that the job is gone; False while it does not answer."""
     try:
         present = await evaluations.find(job.name)
     except errors.KubeError:

@@ -1,4 +1,4 @@
-"""GET /jobs/{job_id}/logs. lmms-eval's own server keeps its logs on its disk."""
+"""GET /jobs/{job_id}/logs. Not in lmms-eval's own server, which keeps its logs on its disk."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext
@@ -8,15 +8,15 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
-from lmms_eval_api.artifacts.logs import Answer, Part
-from lmms_eval_api.artifacts.store import problem
-from lmms_eval_api.documents import documented
-from lmms_eval_api.job import Job
-from lmms_eval_api.live import Lasting
-from lmms_eval_api.problems import FieldProblem, Refused, unavailable
+from lmms_eval_api.artifacts.logs import LogRange, OpenedLog
+from lmms_eval_api.artifacts.store import make_store_problem
+from lmms_eval_api.jobs.snapshot import JobSnapshot
+from lmms_eval_api.problems import FieldProblem, InvalidRequest, make_unavailable
+from lmms_eval_api.responses import AbortableStream
 from lmms_eval_api.routes.dependencies import FROM_CACHE, Backend, BackendOf, UpToDate
-from lmms_eval_api.routes.jobs import found
-from lmms_eval_api.routes.results import why_none
+from lmms_eval_api.routes.jobs import find_job
+from lmms_eval_api.routes.openapi import document_errors
+from lmms_eval_api.routes.results import explain_absence
 from lmms_eval_core.kube import errors
 from lmms_eval_core.store.errors import StoreError
 
@@ -28,8 +28,8 @@ HEADERS: Final[Mapping[str, Any]] = {
     ATTEMPT: {"description": "Of which attempt this is.", "schema": {"type": "integer"}},
     OFFSET: {
         "description": (
-            "At which byte of the attempt's log the answer begins: at `offset`, or behind it where what is before is not kept "
-            "any more. Missing with `tail`, and where nobody can tell."
+            "At which byte of the attempt's log the answer begins: at `offset`, or behind it where what is before is not "
+            "kept any more. Missing with `tail`, and where nobody can tell."
         ),
         "schema": {"type": "integer"},
     },
@@ -42,13 +42,23 @@ class LogQuery(BaseModel):
 
     follow: bool = Field(default=False, description="Waits for the log, and goes on until the attempt's pod has ended.")
     attempt: int | None = Field(default=None, ge=1, le=1_000_000, description="By default the last one.")
-    offset: int = Field(default=0, ge=0, le=2**53, description="Skips so many bytes, to go on where an answer broke off.")
-    tail: int | None = Field(default=None, ge=1, le=10_000, description="Only so many of the last lines; not with `offset`.")
+    offset: int = Field(
+        default=0,
+        ge=0,
+        le=2**53,
+        description="Skips so many bytes, to go on where an answer broke off.",
+    )
+    tail: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Only so many of the last lines; not with `offset`.",
+    )
 
 
-async def in_turn(query: Annotated[LogQuery, Query()], backend: BackendOf) -> AsyncIterator[LogQuery]:
-    """The query; who follows keeps others from it until the whole answer has been sent."""
-    with backend.archive.follows.taken() if query.follow else nullcontext():
+async def limit_follows(query: Annotated[LogQuery, Query()], backend: BackendOf) -> AsyncIterator[LogQuery]:
+    """Return the query; a caller who follows holds a place among those until the whole response has been sent."""
+    with backend.archive.follows.hold() if query.follow else nullcontext():
         yield query
 
 
@@ -56,38 +66,44 @@ async def in_turn(query: Annotated[LogQuery, Query()], backend: BackendOf) -> As
     "/jobs/{job_id}/logs",
     dependencies=FROM_CACHE,
     response_class=PlainTextResponse,
-    responses={**TEXT, **documented(404)},
+    responses={**TEXT, **document_errors(404)},
 )
 async def job_logs(
-    job_id: str, query: Annotated[LogQuery, Depends(in_turn)], response: Response, backend: BackendOf, up_to_date: UpToDate
+    job_id: str,
+    query: Annotated[LogQuery, Depends(limit_follows)],
+    response: Response,
+    backend: BackendOf,
+    up_to_date: UpToDate,
 ) -> Response:
     """What lmms-eval prints, without secrets, colours and moving bars: from the pod, and from the object store afterwards.
 
     An answer that breaks off is not the end of the log: ask again, with the number of bytes that you have as `offset`.
     """
     if query.tail is not None and query.offset:
-        raise Refused([FieldProblem(("tail",), "tail and offset exclude each other: leave one of them out.", where="query")])
-    job = await found(job_id, backend.evaluations, up_to_date)
-    answer = await _read(job, query, backend)
+        raise InvalidRequest(
+            [FieldProblem(("tail",), "tail and offset exclude each other: leave one of them out.", where="query")]
+        )
+    job = await find_job(job_id, backend.evaluations, up_to_date)
+    answer = await _open_log(job, query, backend)
     if answer is None:
         attempt = f" of attempt {query.attempt}" if query.attempt else ""
-        raise HTTPException(404, f"Job {job.name} has no log{attempt}: {why_none(job)}")
+        raise HTTPException(404, f"Job {job.name} has no log{attempt}: {explain_absence(job)}")
     headers = {**response.headers, ATTEMPT: str(answer.attempt)}
     if answer.start is not None:
         headers[OFFSET] = str(answer.start)
-    return Lasting(answer.content, stopping=backend.stopping, media_type="text/plain", headers=headers)
+    return AbortableStream(answer.content, stopping=backend.stopping, media_type="text/plain", headers=headers)
 
 
-async def _read(job: Job, query: LogQuery, backend: Backend) -> Answer | None:
-    async def newest() -> Job | None:
+async def _open_log(job: JobSnapshot, query: LogQuery, backend: Backend) -> OpenedLog | None:
+    async def find_newest() -> JobSnapshot | None:
         return await backend.evaluations.find(job.name)
 
-    part = Part(offset=query.offset, tail=query.tail, follow=query.follow)
+    part = LogRange(offset=query.offset, tail=query.tail, follow=query.follow)
     try:
-        return await backend.archive.logs.read(job, query.attempt, part, find=newest)
+        return await backend.archive.logs.read(job, query.attempt, part, find=find_newest)
     except errors.Unavailable as error:
-        raise unavailable(
+        raise make_unavailable(
             "The node of this job does not answer, or the API server; what it has is not lost. Try again."
         ) from error
     except StoreError as error:
-        raise problem(error, f"Job {job.name} has no log") from error
+        raise make_store_problem(error, f"Job {job.name} has no log") from error

@@ -1,12 +1,12 @@
-"""GET /livez and /readyz, for kubelets and load balancers: open, and silent about everything else."""
+"""GET /livez and /readyz, for kubelets and load balancers: without authentication, and without further information."""
 
 from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from lmms_eval_api.orphans import Sweeping
-from lmms_eval_api.problems import unavailable
+from lmms_eval_api.problems import make_unavailable
+from lmms_eval_api.retention.orphans import Sweeping
 from lmms_eval_api.routes.dependencies import BackendOf
 
 router = APIRouter(tags=["probes"])
@@ -34,7 +34,7 @@ async def livez() -> Alive:
 async def readyz(backend: BackendOf) -> Ready:
     """The cache has been filled, and its watch is not lost for longer than answers may be old."""
     if not backend.reflector.synced.is_set():
-        raise unavailable("The first list of evaluations has not arrived yet.")
-    if backend.stale():
-        raise unavailable("The watch on the API server is lost.")
+        raise make_unavailable("The first list of evaluations has not arrived yet.")
+    if backend.is_stale():
+        raise make_unavailable("The watch on the API server is lost.")
     return Ready(sweeping=backend.sweeping())

@@ -4,17 +4,21 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
-from lmms_eval_api.routes.dependencies import MARKED, EvaluationsOf
+from lmms_eval_api.routes.dependencies import WARN_IF_BEHIND, EvaluationsOf
 from lmms_eval_core.schema import rfc3339
 from lmms_eval_core.wire import HealthResponse, QueueStatusResponse
 
-router = APIRouter(tags=["queue"], dependencies=MARKED)
+router = APIRouter(tags=["queue"], dependencies=WARN_IF_BEHIND)
 
 
 @router.get("/queue", response_model=QueueStatusResponse)
 async def get_queue(response: Response, evaluations: EvaluationsOf) -> Response:
     """The queued jobs in the order in which they start; those that wait for their next attempt or are on hold are last."""
-    return Response(evaluations.cache.overview().answer, media_type="application/json", headers=dict(response.headers))
+    return Response(
+        evaluations.cache.get_overview().response_body,
+        media_type="application/json",
+        headers=dict(response.headers),
+    )
 
 
 @router.get("/health")

@@ -1,4 +1,4 @@
-"""GET /jobs/{job_id}/samples/{task}, page by page or whole. lmms-eval's own server has no such route."""
+"""GET /jobs/{job_id}/samples/{task}, page by page or whole. Not in lmms-eval's own server."""
 
 import json
 from typing import Annotated, Any, Final
@@ -6,20 +6,19 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, HTTPException, Query, Response
 from pydantic import BaseModel, Field
 
-from lmms_eval_api.archive import Archive
-from lmms_eval_api.artifacts.cursor import InvalidCursor, Position, decoded, encoded
-from lmms_eval_api.artifacts.judge import Filter, Selection
-from lmms_eval_api.artifacts.page import Page
-from lmms_eval_api.artifacts.places import Stored
-from lmms_eval_api.artifacts.samples import Samples, Wanted
-from lmms_eval_api.artifacts.store import NO_STORE, problem, within
-from lmms_eval_api.documents import documented
-from lmms_eval_api.live import Lasting, begun, taking
-from lmms_eval_api.parts import Parts, separated
-from lmms_eval_api.problems import FieldProblem, Refused
+from lmms_eval_api.artifacts.archive import Archive
+from lmms_eval_api.artifacts.frames import InvalidSampleCursor, Position, decode_sample_cursor, encode_sample_cursor
+from lmms_eval_api.artifacts.sample_filter import Filter, SampleSelection
+from lmms_eval_api.artifacts.sample_page import SamplePageBuilder
+from lmms_eval_api.artifacts.samples import SampleReader, WantedSamples
+from lmms_eval_api.artifacts.store import NO_STORE, make_store_problem, read_within
+from lmms_eval_api.artifacts.stored_files import StoredFiles
+from lmms_eval_api.problems import FieldProblem, InvalidRequest
+from lmms_eval_api.responses import AbortableStream, PartsResponse, hold_while_streaming, intersperse, start_stream
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
-from lmms_eval_api.routes.jobs import found
-from lmms_eval_api.routes.results import produced
+from lmms_eval_api.routes.jobs import find_job
+from lmms_eval_api.routes.openapi import document_errors
+from lmms_eval_api.routes.results import require_files
 from lmms_eval_core import layout
 from lmms_eval_core.store.errors import StoreError
 from lmms_eval_core.wire import SamplePage
@@ -30,21 +29,30 @@ LINES: Final = "application/x-ndjson"
 PAGE_SECONDS: Final = 30.0
 NAMED_TASKS: Final = 20
 STREAMED: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {LINES: {"schema": {"type": "string"}}}}}
-Accept = Annotated[str, Header(description=f"{LINES}: the whole file, or all that the filter wants of it, a sample a line.")]
+Accept = Annotated[
+    str,
+    Header(description=f"{LINES}: the whole file, or all that the filter wants of it, a sample a line."),
+]
 
 
 class SamplesQuery(BaseModel):
     """Which samples, and which page of them."""
 
-    limit: int = Field(default=50, ge=1, le=500, description="Samples on a page. It may hold fewer, and yet have a next one.")
+    limit: int = Field(
+        default=50,
+        ge=1,
+        le=500,
+        description="Samples on a page. It may hold fewer, and yet have a next one.",
+    )
     cursor: str | None = Field(default=None, max_length=64, description="`next_cursor` of the page before.")
     filter: Filter | None = Field(
         default=None,
         description=(
-            "`wrong`: for the sample, some metric of the task is below 1, or above 0 where `higher_is_better` is false. The "
-            "metrics are those of the results file; a sample's number for one is the value of that name, or in an object the "
-            "value under the task's `score_key`, else under `score`. Samples without any such number are left out, and counted "
-            "in `unjudged`. `empty`: nothing but white space in `filtered_resps`, or in `resps` where that is missing."
+            "`wrong`: for the sample, some metric of the task is below 1, or above 0 where `higher_is_better` is false. "
+            "The metrics are those of the results file; a sample's number for one is the value of that name, or in an "
+            "object the value under the task's `score_key`, else under `score`. Samples without any such number are left "
+            "out, and counted in `unjudged`. `empty`: nothing but white space in `filtered_resps`, or in `resps` where "
+            "that is missing."
         ),
     )
 
@@ -53,7 +61,7 @@ class SamplesQuery(BaseModel):
     "/jobs/{job_id}/samples/{task}",
     dependencies=FROM_CACHE,
     response_model=SamplePage,
-    responses={**STREAMED, **documented(404, 501, 502)},
+    responses={**STREAMED, **document_errors(404, 501, 502)},
 )
 async def job_samples(
     job_id: str,
@@ -65,52 +73,63 @@ async def job_samples(
     accept: Accept = "",
 ) -> Response:
     """The samples of a task, in the order and with the fields of lmms-eval's file; a number that is none (NaN) is null."""
-    job = await found(job_id, backend.evaluations, up_to_date)
-    files = produced(job, what="samples")
+    job = await find_job(job_id, backend.evaluations, up_to_date)
+    files = require_files(job, what="samples")
     samples = backend.archive.samples
     if samples is None:
         raise HTTPException(501, NO_STORE)
-    missing = f"Job {job.name} has no samples of {task}; {_tasks(files)}"
+    missing = f"Job {job.name} has no samples of {task}; {_describe_tasks(files)}"
     file = layout.sample_file(task)
     if file not in files.files and not files.truncated:
         raise HTTPException(404, missing)
     try:
-        wanted = Wanted(files.prefix.file(file), await _selection(backend.archive, files, task, query.filter))
+        wanted = WantedSamples(
+            files.prefix.file(file),
+            await _make_selection(backend.archive, files, task, query.filter),
+        )
         if LINES in accept:
-            content = await begun(await taking(backend.archive.downloads, samples.whole(wanted)))
-            return Lasting(content, stopping=backend.stopping, media_type=LINES, headers=dict(response.headers))
-        content_of_page = await _page(samples, wanted, files, query)
+            content = await start_stream(
+                await hold_while_streaming(backend.archive.downloads, samples.stream_selected(wanted)),
+            )
+            return AbortableStream(content, stopping=backend.stopping, media_type=LINES, headers=dict(response.headers))
+        content_of_page = await _render_page(samples, wanted, files, query)
     except StoreError as error:
-        raise problem(error, missing) from error
-    return Parts(content_of_page, media_type="application/json", headers=dict(response.headers))
+        raise make_store_problem(error, missing) from error
+    return PartsResponse(content_of_page, media_type="application/json", headers=dict(response.headers))
 
 
-async def _selection(archive: Archive, files: Stored, task: str, only: Filter | None) -> Selection:
+async def _make_selection(archive: Archive, files: StoredFiles, task: str, only: Filter | None) -> SampleSelection:
     how = None
     if only is Filter.WRONG and archive.results is not None:
-        how = (await archive.results.get(files)).scoring(task)
-    return Selection(only, how)
+        how = (await archive.results.get(files)).find_criteria(task)
+    return SampleSelection(only, how)
 
 
-async def _page(samples: Samples, wanted: Wanted, files: Stored, query: SamplesQuery) -> list[bytes]:
+async def _render_page(
+    samples: SampleReader,
+    wanted: WantedSamples,
+    files: StoredFiles,
+    query: SamplesQuery,
+) -> list[bytes]:
     attempt = files.prefix.attempt
     try:
-        start = decoded(query.cursor, attempt=attempt) if query.cursor is not None else Position()
-        page = await within(PAGE_SECONDS, samples.page(wanted, start=start, limit=query.limit))
-    except InvalidCursor as error:
+        start = decode_sample_cursor(query.cursor, attempt=attempt) if query.cursor is not None else Position()
+        page = await read_within(PAGE_SECONDS, samples.read_page(wanted, start=start, limit=query.limit))
+    except InvalidSampleCursor as error:
         sentence = "This is no cursor of these samples: take next_cursor of the page before, or leave it out."
-        raise Refused([FieldProblem(("cursor",), sentence, where="query")]) from error
-    return _shown(page, attempt, counted=query.filter is Filter.WRONG)
+        raise InvalidRequest([FieldProblem(("cursor",), sentence, where="query")]) from error
+    return _join_page(page, attempt, counted=query.filter is Filter.WRONG)
 
 
-def _shown(page: Page, attempt: int, *, counted: bool) -> list[bytes]:
-    """JSON put together from JSON: samples are neither parsed nor written anew."""
-    rest: dict[str, Any] = {"next_cursor": encoded(attempt, page.next) if page.next is not None else None}
+def _join_page(page: SamplePageBuilder, attempt: int, *, counted: bool) -> list[bytes]:
+    """Return the parts of the JSON: samples are neither parsed nor written anew."""
+    rest: dict[str, Any] = {"next_cursor": encode_sample_cursor(attempt, page.next) if page.next is not None else None}
     if counted:
         rest["unjudged"] = page.unjudged
-    return [b'{"samples":[', *separated(page.samples, b","), b"],", json.dumps(rest).encode()[1:]]
+    return [b'{"samples":[', *intersperse(page.samples, b","), b"],", json.dumps(rest).encode()[1:]]
 
 
-def _tasks(files: Stored) -> str:
-    named = ", ".join(files.tasks[:NAMED_TASKS]) + (" and others" if len(files.tasks) > NAMED_TASKS or files.truncated else "")
+def _describe_tasks(files: StoredFiles) -> str:
+    others = " and others" if len(files.tasks) > NAMED_TASKS or files.truncated else ""
+    named = ", ".join(files.tasks[:NAMED_TASKS]) + others
     return f"it has those of {named}." if files.tasks else "it has none: it ran without log_samples, or ended before."

@@ -1,0 +1,29 @@
+"""The readers of a release's artifacts, put together. `main` makes one, for `Backend`."""
+
+from lmms_eval_api.artifacts.logs import LogReader
+from lmms_eval_api.artifacts.results import ResultsCache
+from lmms_eval_api.artifacts.samples import SampleReader
+from lmms_eval_api.artifacts.store import ArtifactStore
+from lmms_eval_api.artifacts.task_files import TaskFiles
+from lmms_eval_api.artifacts.worker import Worker
+from lmms_eval_api.responses import ConcurrencyLimit
+from lmms_eval_api.settings import ApiSettings
+from lmms_eval_core.kube.client import KubeClient
+
+
+class Archive:
+    """All readers; `results`, `samples` and `task_files` are None without an object store.
+
+    `follows` and `downloads` limit the responses that last. `worker` is where the content of files is parsed.
+    """
+
+    def __init__(self, client: KubeClient, store: ArtifactStore | None, settings: ApiSettings) -> None:
+        self.worker = Worker()
+        self.results = ResultsCache(store, self.worker) if store is not None else None
+        self.samples = SampleReader(store, self.worker) if store is not None else None
+        self.task_files = TaskFiles(store, self.samples) if store is not None and self.samples is not None else None
+        self.logs = LogReader(client, self.samples)
+        follows = "So many logs are followed here that no more can be; ask another replica, or later."
+        self.follows = ConcurrencyLimit(settings.max_log_follows, follows)
+        downloads = "So many whole files are sent here that no more can be; ask another replica, or later."
+        self.downloads = ConcurrencyLimit(settings.max_downloads, downloads)

@@ -1,0 +1,60 @@
+"""Which files a job has, and their keys in the store. Pure.
+
+Keys are made of namespace, name and uid; of the status, only the number of the attempt and the names of files are used.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from lmms_eval_api.jobs.snapshot import JobSnapshot
+from lmms_eval_core import layout
+from lmms_eval_core.kube.client import Object
+from lmms_eval_core.layout import ArtifactPrefix
+
+_ATTEMPT_FOLDER: Final = re.compile(r"/a(\d{1,9})/?$")
+_SAMPLE_FILE: Final = re.compile(r"samples/([A-Za-z0-9._-]{1,255})\.jsonl\.zst")
+
+
+class StoredFiles(NamedTuple):
+    """The files that one attempt of a job has left, as its status lists them; if `truncated`, there may be more."""
+
+    prefix: ArtifactPrefix
+    files: frozenset[str]
+    tasks: tuple[str, ...]
+    truncated: bool
+
+    @property
+    def results_key(self) -> str:
+        """Key of the results file."""
+        return self.prefix.file(layout.RESULTS_FILE)
+
+    @property
+    def has_results(self) -> bool:
+        """Whether there should be a results file."""
+        return layout.RESULTS_FILE in self.files
+
+    @property
+    def has_task_files(self) -> bool:
+        """Whether tasks wrote files of their own, as far as the list goes."""
+        return any(name.startswith(layout.TASK_FILES) for name in self.files)
+
+
+def find_stored_files(job: JobSnapshot, document: Object) -> StoredFiles | None:
+    """Return what the job has left behind; None until its attempt has ended."""
+    artifacts = document.get("status", {}).get("artifacts", {})
+    found = _ATTEMPT_FOLDER.search(str(artifacts.get("uri", "")))
+    if found is None:
+        return None
+    names = [str(file.get("name", "")) for file in artifacts.get("files", [])]
+    prefix = make_attempt_prefix(job, document, int(found[1]))
+    return StoredFiles(prefix, frozenset(names), list_sampled_tasks(names), bool(artifacts.get("truncated")))
+
+
+def make_attempt_prefix(job: JobSnapshot, document: Object, attempt: int) -> ArtifactPrefix:
+    """Return the prefix under which an attempt of the job stores its files."""
+    return ArtifactPrefix(document["metadata"]["namespace"], job.name, job.uid, attempt)
+
+
+def list_sampled_tasks(names: list[str]) -> tuple[str, ...]:
+    """Return the tasks among these names of files, in their order; a task is called as its file is."""
+    return tuple(found[1] for name in names if (found := _SAMPLE_FILE.fullmatch(name)))

@@ -1,0 +1,60 @@
+"""What a request asks for, read from its method, path and headers; for every middleware. Pure.
+
+`ResourceAttributes` are what a Role has to allow: a verb of Kubernetes on LMMEvaluations.
+"""
+
+import re
+from typing import Final, Literal, NamedTuple
+
+from starlette.types import Scope
+
+from lmms_eval_core.names import MAX_NAME
+from lmms_eval_core.schema import DNS_LABEL
+
+Verb = Literal["create", "get", "list", "patch"]
+
+JOBS: Final = "/jobs/"
+JOB_NAME: Final = re.compile(DNS_LABEL)
+READ_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# Responses that last as long as their reader wants.
+STREAMS: Final = ("/events", "/logs")
+
+
+class ResourceAttributes(NamedTuple):
+    """A verb on evaluations, and the name of the evaluation; an empty name means all evaluations."""
+
+    verb: Verb
+    name: str = ""
+
+
+def derive_attributes(method: str, path: str) -> ResourceAttributes:
+    """Return what `method` on `path`, a path below the root path, asks for: `get` for one job, `list` for other reads.
+
+    Methods that no route has count as changes, so that an unusual method grants nothing.
+    """
+    name = _read_job_name(path)
+    if method in READ_METHODS:
+        return ResourceAttributes("get", name) if name else ResourceAttributes("list")
+    return ResourceAttributes("create") if method == "POST" else ResourceAttributes("patch", name)
+
+
+def strip_root_path(path: str, root_path: str) -> str:
+    """Return `path` as the routes see it, whether a proxy removed the prefix or not."""
+    return path[len(root_path) :] if root_path and path.startswith(f"{root_path}/") else path
+
+
+def is_stream(method: str, path: str) -> bool:
+    """Whether the response may last: events, and logs."""
+    return method == "GET" and path.startswith(JOBS) and path.endswith(STREAMS)
+
+
+def list_header_values(scope: Scope, name: bytes) -> list[bytes]:
+    """Return the values of all headers of this lower-case name, in their order: a caller may send several."""
+    return [value for key, value in scope["headers"] if key == name]
+
+
+def _read_job_name(path: str) -> str:
+    if not path.startswith(JOBS):
+        return ""
+    name = path[len(JOBS) :].partition("/")[0]
+    return name if len(name) <= MAX_NAME and JOB_NAME.fullmatch(name) else ""

@@ -1,0 +1,1 @@
+"""The HTTP server: connections, the application, and the middleware before its routes."""

@@ -1,0 +1,61 @@
+"""The application: routes, errors and the order of the middleware. `main` gives it a backend, tests another one."""
+
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+
+from lmms_eval_api import problems
+from lmms_eval_api.auth import Authenticator
+from lmms_eval_api.auth.middleware import Authentication
+from lmms_eval_api.routes import catalogue, events, files, jobs, listing, logs, merge, probes, queue, results, samples
+from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.routes.openapi import COMMON_ERRORS, make_schemas
+from lmms_eval_api.server.context import RequestContext
+from lmms_eval_api.server.limits import BodyLimit, OpenStreams, RequestLimits
+from lmms_eval_api.server.metrics import ApiMetrics
+from lmms_eval_api.server.response_cache import ResponseCache
+from lmms_eval_api.settings import ApiSettings
+
+DESCRIPTION: Final = "The HTTP server of lmms-eval, on Kubernetes: its routes, words and clients, with jobs that outlive it."
+SECURITY_SCHEMES: Final = {
+    "token": {"type": "http", "scheme": "bearer", "description": "A token of this front end, or of the cluster."},
+    "password": {"type": "http", "scheme": "basic", "description": "The same token as password, with any user name."},
+}
+
+
+def make_application(settings: ApiSettings, backend: Backend, authenticator: Authenticator) -> FastAPI:
+    """Return the whole front end as an ASGI application."""
+    app = FastAPI(
+        title="lmms-eval on Kubernetes",
+        description=DESCRIPTION,
+        version=version("lmms-eval-api"),
+        # lmms-eval's own client follows no redirect.
+        redirect_slashes=False,
+        responses=COMMON_ERRORS,
+        # Metrics and the log line are our own (`context`). FastAPI would look for a listener of its own with each
+        # request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.backend = backend
+    for part in (jobs, listing, events, results, samples, files, logs, merge, queue, catalogue, probes):
+        app.include_router(part.router)
+    problems.register_handlers(app)
+    # The middleware that is added last sees a request first.
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(ResponseCache, backend=backend, root_path=settings.root_path)
+    streams = OpenStreams()
+    app.add_middleware(RequestLimits, settings=settings, open_streams=streams)
+    app.add_middleware(Authentication, authenticator=authenticator, root_path=settings.root_path)
+    app.state.metrics = ApiMetrics(backend, streams)
+    app.add_middleware(RequestContext, metrics=app.state.metrics, root_path=settings.root_path)
+    _document_middleware(app)
+    return app
+
+
+def _document_middleware(app: FastAPI) -> None:
+    """Add to the OpenAPI document what the middleware requires, and the schema of errors."""
+    schema = app.openapi()
+    schema["components"]["schemas"] |= make_schemas()
+    schema["components"]["securitySchemes"] = SECURITY_SCHEMES
+    schema["security"] = [{name: []} for name in SECURITY_SCHEMES]
