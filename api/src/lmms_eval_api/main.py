@@ -107,11 +107,14 @@ async def serve(settings: ApiSettings, store: ObjectStore | None) -> None:
         sweeping=lambda: sweeper.state if sweeper is not None else Sweeping.OFF,
     )
     try:
-        app = make_application(settings, backend, auth.make_authenticator(settings, client))
-        server = FrontEndServer(make_server_config(settings, app), on_stop=backend.stop)
+        authenticator = auth.make_authenticator(settings, client)
+        make_ssl_context = tls.make_context_factory(settings.tls) if settings.tls is not None else None
         async with asyncio.TaskGroup() as group:
             services = [service for service in (reflector, backend.feeds, catalogue, sweeper) if service is not None]
             background_tasks = [group.create_task(service.run()) for service in services]
+            # In a thread, as it takes a third of a second, in which the API server works on the list.
+            app = await asyncio.to_thread(make_application, settings, backend, authenticator)
+            server = FrontEndServer(make_server_config(settings, app, make_ssl_context), on_stop=backend.stop)
             async with metrics.serve_metrics(app.state.metrics, settings.metrics_port):
                 await server.serve()
             for task in background_tasks:
@@ -130,7 +133,7 @@ def make_sweep_settings(settings: ApiSettings) -> SweepSettings:
     )
 
 
-def make_server_config(settings: ApiSettings, app: ASGIApp) -> uvicorn.Config:
+def make_server_config(settings: ApiSettings, app: ASGIApp, make_ssl_context: tls.ContextFactory | None) -> uvicorn.Config:
     """Return how uvicorn listens: proxy headers are not trusted, and requests are in our own log."""
     return uvicorn.Config(
         app,
@@ -142,7 +145,7 @@ def make_server_config(settings: ApiSettings, app: ASGIApp) -> uvicorn.Config:
         server_header=False,
         http=connections.make_protocol(request_seconds=settings.request_seconds),
         ws="none",
-        ssl_context_factory=tls.make_context_factory(settings.tls) if settings.tls is not None else None,
+        ssl_context_factory=make_ssl_context,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
