@@ -23,7 +23,7 @@ class InvalidSettings(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class UploadLimits:
     """How much of a run is taken. The user's code fills the run directory: nothing in it is trusted to be small."""
 
     file_bytes: int = 20 * 1024 * MEGABYTE
@@ -67,7 +67,7 @@ class Settings:
     poll_seconds: float = 0.2
     """How often the run directory is looked at: one `stat` each time."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: UploadLimits = field(default_factory=UploadLimits)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmms_eval_core.run import ProgressReport, Stage
-from lmms_eval_reporter.progress import Pacer, progress
+from lmms_eval_reporter.status_progress import Pacer, build_progress
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -31,13 +31,13 @@ def report(stage: Stage = Stage.EVALUATING, completed: int | None = None, total:
     ],
 )
 def test_text_and_percent(given_: ProgressReport, text: str, percent: int | None) -> None:
-    shown = progress(given_, now=NOW)
+    shown = build_progress(given_, now=NOW)
     assert (shown.text, shown.percent) == (text, percent)
 
 
 def test_the_wire_form() -> None:
     full = ProgressReport(completed=1, total=4, rate=0.5, eta_seconds=6, stage=Stage.EVALUATING, stage_started_at=0, updated_at=0)
-    assert progress(full, now=NOW).to_wire() == {
+    assert build_progress(full, now=NOW).to_wire() == {
         "stage": "Evaluating",
         "completed": 1,
         "total": 4,
@@ -53,7 +53,7 @@ def test_the_wire_form() -> None:
 @given(st.integers(), st.integers(), st.floats(), st.integers())
 def test_numbers_are_ones_that_the_api_server_takes(completed: int, total: int, rate: float, eta: int) -> None:
     odd = ProgressReport(completed=completed, total=total, rate=rate, eta_seconds=eta, stage_started_at=0, updated_at=0)
-    shown = progress(odd, now=NOW).to_wire()
+    shown = build_progress(odd, now=NOW).to_wire()
     assert all(0 <= shown.get(name, 0) <= 2**53 for name in ("completed", "total", "etaSeconds"))
     assert 0 <= shown.get("percent", 0) <= 100 and shown.get("rate", 0.0) >= 0 and len(shown["text"]) < 60
 
@@ -72,6 +72,6 @@ def test_counts_are_paced_and_stages_are_not() -> None:
         (60.1, report(Stage.EVALUATING, 6, 9), True),
     ]
     for at, shown, expected in steps:
-        assert pacer.due(shown, at=at) is expected, at
+        assert pacer.is_due(shown, at=at) is expected, at
         if expected:
-            pacer.sent(shown, at=at)
+            pacer.record_write(shown, at=at)

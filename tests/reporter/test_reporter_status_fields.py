@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import AnswerCounts, Harness, Outcome, ProgressReport, RunInput, Stage, Timings
 from lmms_eval_core.status import MAX_STATUS_BYTES, ArtifactFile, EvaluationStatus
-from lmms_eval_reporter import report, texts
-from lmms_eval_reporter.inbox import Ending
+from lmms_eval_reporter import status_fields, texts
+from lmms_eval_reporter.run_files import FinishedRun
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 URI = "s3://artifacts/ns/nightly-0f4c6a1e/a1/"
@@ -27,12 +27,12 @@ def succeeded(**changes: Any) -> Outcome:
     return Outcome(reason=Reason.SUCCEEDED, exit_code=0, **changes)
 
 
-def everything(ending: Ending, files: list[ArtifactFile] | None = None, log: str = "") -> dict[str, Any]:
+def everything(finished: FinishedRun, files: list[ArtifactFile] | None = None, log: str = "") -> dict[str, Any]:
     """All fields of a final write, as they are sent."""
-    stored = report.artifacts(URI, files or [], truncated=False)
-    fields = report.wire(report.results_fields(attempt(), ending, stored))
-    error = report.run_error(ending.outcome, log)
-    progress = report.final_progress(None, succeeded=error is None, now=NOW)
+    stored = status_fields.build_artifacts(URI, files or [], truncated=False)
+    fields = status_fields.to_wire_fields(status_fields.build_results_fields(attempt(), finished, stored))
+    error = status_fields.build_run_error(finished.outcome, log)
+    progress = status_fields.build_final_progress(None, succeeded=error is None, now=NOW)
     return fields | {"reportedAttempt": 1, "progress": progress.to_wire()} | ({"error": error.to_wire()} if error else {})
 
 
@@ -46,7 +46,7 @@ def test_a_success_is_reported_whole() -> None:
         answers=AnswerCounts(samples=24, empty=1),
         versions={"lmms_eval": "0.7.3", "torch": "2.13.0"},
     )
-    assert everything(Ending(outcome, results), [ArtifactFile(name="results.json", bytes=5400)]) == {
+    assert everything(FinishedRun(outcome, results), [ArtifactFile(name="results.json", bytes=5400)]) == {
         "reportedAttempt": 1,
         "scores": {"tiny": {"acc,none": {"value": 0.25, "stderr": None}, "odd,none": {"value": None, "stderr": None}}},
         "summary": "tiny 0.25",
@@ -69,7 +69,7 @@ def test_a_success_is_reported_whole() -> None:
 
 def test_a_failure_says_what_and_shows_the_end_of_the_log() -> None:
     outcome = Outcome(reason=Reason.TASK_NOT_FOUND, exit_code=65, message="there is no task 'tinny' (token=abcdefgh)")
-    fields = everything(Ending(outcome), log="a\n\x1b[31mValueError: Tasks not found\x1b[0m\nwith hf_abcdefghijklmnopqrst\n")
+    fields = everything(FinishedRun(outcome), log="a\n\x1b[31mValueError: Tasks not found\x1b[0m\nwith hf_abcdefghijklmnopqrst\n")
     assert fields["error"] == {
         "class": "TaskNotFound",
         "message": "there is no task 'tinny' (token=[REDACTED])",
@@ -92,7 +92,7 @@ def test_a_failure_says_what_and_shows_the_end_of_the_log() -> None:
 def test_tokens_come_from_the_first_count_that_lmms_eval_has(
     results: dict[str, Any], expected: tuple[int | None, int | None]
 ) -> None:
-    usage = report.usage(attempt(), succeeded(), results)
+    usage = status_fields.build_usage(attempt(), succeeded(), results)
     assert (usage.input_tokens, usage.output_tokens) == expected
 
 
@@ -107,12 +107,12 @@ def test_tokens_come_from_the_first_count_that_lmms_eval_has(
     ],
 )
 def test_the_progress_that_stays(last: ProgressReport | None, success: bool, text: str, percent: int | None) -> None:
-    progress = report.final_progress(last, succeeded=success, now=NOW)
+    progress = status_fields.build_final_progress(last, succeeded=success, now=NOW)
     assert (progress.stage, progress.text, progress.percent) == ("Publishing", text, percent)
 
 
 def test_seconds_that_overflow_are_left_out() -> None:
-    usage = report.usage(attempt(), succeeded(timings=Timings(total_seconds=1.7e308, load_seconds=float("inf"))), {})
+    usage = status_fields.build_usage(attempt(), succeeded(timings=Timings(total_seconds=1.7e308, load_seconds=float("inf"))), {})
     assert (usage.total_seconds, usage.gpu_seconds, usage.load_seconds) == (1.7e308, None, None)
 
 
@@ -121,17 +121,17 @@ def test_many_tasks_and_files_are_cut_and_said() -> None:
         "results": {f"a_task_with_a_rather_long_name_{n}": {"acc,none": n / 7, "acc_stderr,none": 0.1} for n in range(2000)}
     }
     files = [ArtifactFile(name=f"samples/task_{n}.jsonl.zst", bytes=10**9, lines=10**6) for n in range(2000)]
-    fields = everything(Ending(succeeded(), results), files)
+    fields = everything(FinishedRun(succeeded(), results), files)
     assert fields["truncated"] and fields["artifacts"]["truncated"] and len(fields["scores"]) > 200
     omitted = fields["omittedScores"]
     assert omitted["count"] == 2000 - len(fields["scores"])
     assert omitted["names"] and not set(omitted["names"]) & set(fields["scores"])
-    assert texts.wire_size(fields) < REPORTERS_SHARE
+    assert texts.measure_wire_size(fields) < REPORTERS_SHARE
 
 
 def test_what_was_asked_for_is_in_the_scores_whatever_is_cut() -> None:
     rows = {f"a_task_with_a_rather_long_name_{n}": {"acc,none": 0.5} for n in range(2000)} | {"tiny": {"acc,none": 0.25}}
-    fields = everything(Ending(succeeded(), {"results": rows}))
+    fields = everything(FinishedRun(succeeded(), {"results": rows}))
     assert fields["scores"]["tiny"]["acc,none"]["value"] == 0.25
     assert fields["summary"].startswith("tiny 0.25")
 
@@ -150,8 +150,8 @@ def test_the_worst_texts_leave_the_operator_its_share(fill: str) -> None:
         answers=AnswerCounts(samples=10**18, empty=-4),
     )
     files = [ArtifactFile(name=f"samples/{'x' * 200}.jsonl.zst", bytes=2**53, lines=2**53) for _ in range(900)]
-    fields = everything(Ending(outcome, results), files, log=long + "\n" + long)
-    assert texts.wire_size(fields) < REPORTERS_SHARE
+    fields = everything(FinishedRun(outcome, results), files, log=long + "\n" + long)
+    assert texts.measure_wire_size(fields) < REPORTERS_SHARE
     EvaluationStatus.model_validate(json.loads(json.dumps(fields)))
 
 
@@ -179,7 +179,7 @@ OUTCOMES = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(OUTCOMES, RESULTS | st.none())
 def test_whatever_a_run_says_becomes_a_status_that_the_schema_takes(outcome: Outcome, results: dict[str, Any] | None) -> None:
-    fields = everything(Ending(outcome, results), log=outcome.message)
+    fields = everything(FinishedRun(outcome, results), log=outcome.message)
     encoded = json.dumps(fields, allow_nan=False)
     EvaluationStatus.model_validate(json.loads(encoded))
-    assert texts.wire_size(fields) < REPORTERS_SHARE
+    assert texts.measure_wire_size(fields) < REPORTERS_SHARE

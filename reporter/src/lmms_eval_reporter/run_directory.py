@@ -13,7 +13,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from lmms_eval_core.harness_files import MAX_DEPTH, InvalidPath, path_parts
 
-# Of one folder: who fills it with millions of files gets the first ones.
+# Of one folder: of millions of files the first ones are taken.
 MAX_ENTRIES: Final = 10_000
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,7 +25,7 @@ class UnsafeFile(Exception):
     """The path leads nowhere, outside, through a link, or to something that is not a regular file."""
 
 
-class Version(NamedTuple):
+class FileVersion(NamedTuple):
     """Changes whenever a file is replaced or written."""
 
     inode: int
@@ -41,20 +41,20 @@ class RunDirectory:
         self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Lets go of the directory."""
+        """Close the handle of the directory."""
         os.close(self._root)
 
-    def version(self, name: str) -> Version | None:
-        """What tells one content of a file directly in the directory from the next; None without such a file."""
+    def version(self, name: str) -> FileVersion | None:
+        """Return the version of a file directly in the directory; None without such a file."""
         try:
             found = os.stat(name, dir_fd=self._root, follow_symlinks=False)
         except FileNotFoundError:
             return None
-        return Version(found.st_ino, found.st_mtime_ns, found.st_size)
+        return FileVersion(found.st_ino, found.st_mtime_ns, found.st_size)
 
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
-        """The file at the relative `path`, unbuffered; UnsafeFile says in words why not."""
+        """Open the file at the relative `path`, unbuffered; the message of UnsafeFile says why that cannot be."""
         try:
             handle = self._open(path_parts(path))
         except InvalidPath as error:
@@ -68,8 +68,8 @@ class RunDirectory:
         finally:
             os.close(handle)
 
-    def below(self, folder: str) -> Iterator[str]:
-        """The paths of what is no folder below a folder of the directory, sorted within each; nothing where there is none."""
+    def list_below(self, folder: str) -> Iterator[str]:
+        """Yield the paths of all but folders below `folder`, sorted within each; nothing where there is no such folder."""
         try:
             handle = os.open(folder, _DIRECTORY, dir_fd=self._root)
         except OSError:
@@ -77,18 +77,18 @@ class RunDirectory:
         yield from _walk(handle, folder, MAX_DEPTH - 1)
 
     def read(self, path: str, *, max_bytes: int) -> bytes:
-        """The whole of a small file; UnsafeFile also where it is larger."""
+        """Return the whole of a small file; UnsafeFile also where it is larger than `max_bytes`."""
         with self.open(path) as stream:
-            content = b"".join(pieces(stream, max_bytes + 1))
+            content = b"".join(read_pieces(stream, max_bytes + 1))
         if len(content) > max_bytes:
             raise UnsafeFile(f"{path!r} is larger than {max_bytes} bytes")
         return content
 
     def tail(self, path: str, *, max_bytes: int) -> bytes:
-        """The last bytes of a file."""
+        """Return the last bytes of a file, `max_bytes` at most."""
         with self.open(path) as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - max_bytes))
-            return b"".join(pieces(stream, max_bytes))
+            return b"".join(read_pieces(stream, max_bytes))
 
     def _open(self, path: list[str]) -> int:
         parent = os.dup(self._root)
@@ -103,7 +103,7 @@ class RunDirectory:
 
 
 def _walk(handle: int, path: str, depth: int) -> Iterator[str]:
-    """Closes `handle`."""
+    """Yield paths below the open folder `handle`, which is closed at the end."""
     try:
         with os.scandir(handle) as entries:
             found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(entries, MAX_ENTRIES))
@@ -118,8 +118,8 @@ def _walk(handle: int, path: str, depth: int) -> Iterator[str]:
         os.close(handle)
 
 
-def pieces(stream: BinaryIO, limit: int, *, size: int = 1024 * 1024) -> Iterator[bytes]:
-    """At most `limit` bytes of a stream, which may go on growing, piece by piece."""
+def read_pieces(stream: BinaryIO, limit: int, *, size: int = 1024 * 1024) -> Iterator[bytes]:
+    """Yield at most `limit` bytes of a stream, which may go on growing, piece by piece."""
     while limit > 0 and (piece := stream.read(min(size, limit))):
         limit -= len(piece)
         yield piece

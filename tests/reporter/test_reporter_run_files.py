@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import MAX_SAMPLE_FILES, Outcome
-from lmms_eval_reporter.files import RunDirectory, UnsafeFile
-from lmms_eval_reporter.inbox import read_ending, read_progress, results_path, samples_path
+from lmms_eval_reporter.run_directory import RunDirectory, UnsafeFile
+from lmms_eval_reporter.run_files import find_results_path, find_samples_path, read_finished_run, read_progress
 
 GOOD = {"reason": "Succeeded", "exitCode": 0, "results": "output/m/20261123_070000_results.json"}
 
@@ -29,21 +29,21 @@ def leave(directory: RunDirectory, outcome: Any) -> None:
 
 
 def test_a_run_that_goes_on_has_no_ending(directory: RunDirectory) -> None:
-    assert read_ending(directory) is None
+    assert read_finished_run(directory) is None
     assert read_progress(directory) is None
 
 
 def test_a_success_comes_with_its_results(directory: RunDirectory) -> None:
     leave(directory, GOOD)
-    ending = read_ending(directory)
-    assert ending is not None and ending.outcome.reason == Reason.SUCCEEDED
-    assert ending.results == {"results": {"t": {"acc,none": 0.5}}}
+    finished = read_finished_run(directory)
+    assert finished is not None and finished.outcome.reason == Reason.SUCCEEDED
+    assert finished.results == {"results": {"t": {"acc,none": 0.5}}}
 
 
 def test_a_failure_needs_none(directory: RunDirectory) -> None:
     leave(directory, {"reason": "TaskNotFound", "exitCode": 65, "message": "no task x"})
-    ending = read_ending(directory)
-    assert ending is not None and ending.outcome.message == "no task x" and ending.results is None
+    finished = read_finished_run(directory)
+    assert finished is not None and finished.outcome.message == "no task x" and finished.results is None
 
 
 @pytest.mark.parametrize(
@@ -75,16 +75,16 @@ def test_what_cannot_be_used_is_not_tried_again_and_has_a_sentence(directory: Ru
     (folder / "20261123_070003_results.json").write_bytes(b'{"results": "\xe4"}')
     (folder / "20261123_070004_results.json").symlink_to("20261123_070000_results.json")
     leave(directory, outcome)
-    ending = read_ending(directory)
-    assert ending is not None and ending.results is None
-    assert ending.outcome.reason == Reason.EVALUATION_ERROR and message in ending.outcome.message
-    assert not BY_REASON[ending.outcome.reason].retry
+    finished = read_finished_run(directory)
+    assert finished is not None and finished.results is None
+    assert finished.outcome.reason == Reason.EVALUATION_ERROR and message in finished.outcome.message
+    assert not BY_REASON[finished.outcome.reason].retry
 
 
 def test_an_outcome_that_is_no_file_is_one_too(directory: RunDirectory) -> None:
     os.mkfifo(directory.path / "outcome.json")
-    ending = read_ending(directory)
-    assert ending is not None and "not a regular file" in ending.outcome.message
+    finished = read_finished_run(directory)
+    assert finished is not None and "not a regular file" in finished.outcome.message
 
 
 def test_progress_that_cannot_be_read_is_none(directory: RunDirectory) -> None:
@@ -103,7 +103,7 @@ def test_progress_that_cannot_be_read_is_none(directory: RunDirectory) -> None:
 def test_no_bytes_raise(directory: RunDirectory, content: bytes) -> None:
     for name in ("outcome.json", "progress.json"):
         (directory.path / name).write_bytes(content)
-    assert read_ending(directory) is not None
+    assert read_finished_run(directory) is not None
     read_progress(directory)
 
 
@@ -121,9 +121,9 @@ def outcome(results: str, samples: dict[str, str] | None = None) -> Outcome:
     ],
 )
 def test_only_the_results_of_the_harness_are_taken(path: str) -> None:
-    assert results_path(outcome("output/20261123_070000_results.json")) == "output/20261123_070000_results.json"
+    assert find_results_path(outcome("output/20261123_070000_results.json")) == "output/20261123_070000_results.json"
     with pytest.raises(UnsafeFile):
-        results_path(outcome(path))
+        find_results_path(outcome(path))
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_only_the_results_of_the_harness_are_taken(path: str) -> None:
 )
 def test_only_the_samples_beside_the_results_are_taken(path: str) -> None:
     results, good = "output/m/20261123_070000_results.json", "output/m/20261123_070000_samples_mme.jsonl"
-    assert samples_path(outcome(results, {"mme": good}), "mme") == good
+    assert find_samples_path(outcome(results, {"mme": good}), "mme") == good
     with pytest.raises(UnsafeFile):
-        samples_path(outcome(results, {"mme": path}), "mme")
+        find_samples_path(outcome(results, {"mme": path}), "mme")
 
 
 @pytest.mark.parametrize("space", ["\u3000", "\u00a0", "\u200b", "\u202e", "\n", "\t"])
@@ -148,13 +148,13 @@ def test_a_model_folder_may_have_any_character(directory: RunDirectory, space: s
     folder = directory.path / "output" / f"run{space}1"
     (directory.path / "output" / "m").rename(folder)
     leave(directory, {**GOOD, "results": f"output/run{space}1/20261123_070000_results.json"})
-    ending = read_ending(directory)
-    assert ending is not None and ending.outcome.reason == Reason.SUCCEEDED, ending
+    finished = read_finished_run(directory)
+    assert finished is not None and finished.outcome.reason == Reason.SUCCEEDED, finished
 
 
 def test_the_longest_outcome_of_the_runner_is_read(directory: RunDirectory) -> None:
     folder = "m" * 255
     samples = {f"{n:0230d}": f"output/{folder}/20261123_070000_samples_{n:0225d}.jsonl" for n in range(MAX_SAMPLE_FILES)}
     leave(directory, Outcome(reason=Reason.SUCCEEDED, exit_code=0, results=GOOD["results"], samples=samples).to_json())
-    ending = read_ending(directory)
-    assert ending is not None and ending.outcome.reason == Reason.SUCCEEDED, ending
+    finished = read_finished_run(directory)
+    assert finished is not None and finished.outcome.reason == Reason.SUCCEEDED, finished

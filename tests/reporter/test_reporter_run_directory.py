@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmms_eval_core.harness_files import InvalidPath, path_parts
-from lmms_eval_reporter.files import RunDirectory, UnsafeFile
+from lmms_eval_reporter.run_directory import RunDirectory, UnsafeFile
 
 
 @pytest.fixture
@@ -129,14 +129,14 @@ def test_everything_below_a_folder_is_listed_but_what_links_lead_to(directory: R
         (root / "output" / name).write_text("x")
     (root / "output" / "away").symlink_to(root.parent)
     os.mkfifo(root / "output" / "pipe")
-    found = list(directory.below("output"))
+    found = list(directory.list_below("output"))
     assert found == ["output/a.txt", "output/away", "output/pipe", "output/b/a.csv", "output/b/z.csv", "output/m/r.json"]
     for path in ("output/away", "output/pipe"):
         with pytest.raises(UnsafeFile), directory.open(path):
             pass
-    assert list(directory.below("nothing")) == list(directory.below("log.txt")) == []
+    assert list(directory.list_below("nothing")) == list(directory.list_below("log.txt")) == []
     (root / "link").symlink_to(root / "output")
-    assert list(directory.below("link")) == []
+    assert list(directory.list_below("link")) == []
 
 
 def test_a_deep_or_full_folder_is_listed_as_far_as_it_can_be_read(directory: RunDirectory, root: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_deep_or_full_folder_is_listed_as_far_as_it_can_be_read(directory: Run
         deep = deep / "d"
         deep.mkdir()
         (deep / "f").write_text("x")
-    found = list(directory.below("output"))
+    found = list(directory.list_below("output"))
     assert len(found) < 20
     for path in found:
         assert directory.read(path, max_bytes=10) in (b"x", b"{}")

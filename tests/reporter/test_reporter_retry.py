@@ -8,8 +8,8 @@ import pytest
 
 from lmms_eval_core.kube.errors import Throttled, Unavailable
 from lmms_eval_core.store.errors import Unreachable
-from lmms_eval_reporter.logs import Log
-from lmms_eval_reporter.patience import Patience, time_limit
+from lmms_eval_reporter.reporter_log import ReporterLog
+from lmms_eval_reporter.retry import Backoff, time_limit
 
 
 def failing(*errors: Exception) -> Callable[[], Awaitable[str]]:
@@ -29,14 +29,14 @@ async def ignore(error: Exception) -> None:
 
 
 async def test_what_is_away_is_waited_for_and_said_once() -> None:
-    stream, told = io.StringIO(), list[str]()
+    stream, failures = io.StringIO(), list[str]()
 
-    async def trouble(error: Exception) -> None:
-        told.append(str(error))
+    async def record_failure(error: Exception) -> None:
+        failures.append(str(error))
 
-    patience = Patience(Log(stream), trouble, first_seconds=0.01)
+    backoff = Backoff(ReporterLog(stream), record_failure, first_seconds=0.01)
     assert (
-        await patience.until_done(failing(Unreachable("store away"), Unreachable("store away"), Unavailable("no answer")), "it")
+        await backoff.retry(failing(Unreachable("store away"), Unreachable("store away"), Unavailable("no answer")), "it")
         == "done"
     )
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -44,12 +44,12 @@ async def test_what_is_away_is_waited_for_and_said_once() -> None:
         ("waiting", "it", "store away"),
         ("waiting", "it", "no answer"),
     ]
-    assert told == ["store away", "no answer"]
+    assert failures == ["store away", "no answer"]
 
 
 async def test_the_server_says_how_long_to_wait() -> None:
     started = time.monotonic()
-    await Patience(Log(io.StringIO()), ignore, first_seconds=0.01).until_done(
+    await Backoff(ReporterLog(io.StringIO()), ignore, first_seconds=0.01).retry(
         failing(Throttled("slow down", retry_after=0.3)), "it"
     )
     assert time.monotonic() - started >= 0.3
@@ -57,7 +57,7 @@ async def test_the_server_says_how_long_to_wait() -> None:
 
 async def test_other_errors_are_not_waited_for() -> None:
     with pytest.raises(ZeroDivisionError):
-        await Patience(Log(io.StringIO()), ignore).until_done(failing(ZeroDivisionError()), "it")
+        await Backoff(ReporterLog(io.StringIO()), ignore).retry(failing(ZeroDivisionError()), "it")
 
 
 @pytest.mark.parametrize(

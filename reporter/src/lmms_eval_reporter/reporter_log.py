@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 
-class Log:
+class ReporterLog:
     """Writes events. Values are names, numbers and our own sentences; never a secret or a prompt."""
 
     def __init__(self, stream: TextIO | None = None, **always: Any) -> None:
@@ -14,6 +14,6 @@ class Log:
         self._always = always
 
     def __call__(self, event: str, **fields: Any) -> None:
-        """One line, written at once."""
+        """Write one line at once."""
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **self._always, **fields}
         print(json.dumps(line, default=str), file=self._stream, flush=True)

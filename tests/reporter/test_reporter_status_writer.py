@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from lmms_eval_core.run import Harness, RunInput
-from lmms_eval_reporter.status import over, patch
+from lmms_eval_reporter.status_writer import build_status_patch, explain_superseded
 
 RUN = RunInput(namespace="ns", name="a", uid="u1", attempt=2, harness=Harness(model="m", tasks=["t"]))
 
@@ -13,7 +13,7 @@ def evaluation(uid: str = "u1", **status: Any) -> dict[str, Any]:
 
 
 def test_a_write_is_for_this_attempt_alone_and_replaces_whole_fields() -> None:
-    assert patch({"summary": "x", "scores": {"t": {}}}, RUN) == [
+    assert build_status_patch({"summary": "x", "scores": {"t": {}}}, RUN) == [
         {"op": "test", "path": "/metadata/uid", "value": "u1"},
         {"op": "test", "path": "/status/attempt", "value": 2},
         {"op": "test", "path": "/status/phase", "value": "Running"},
@@ -35,4 +35,4 @@ def test_a_write_is_for_this_attempt_alone_and_replaces_whole_fields() -> None:
     ],
 )
 def test_when_an_attempt_is_over(found: dict[str, Any], reason: str) -> None:
-    assert reason in over(found, RUN) and bool(over(found, RUN)) == bool(reason)
+    assert reason in explain_superseded(found, RUN) and bool(explain_superseded(found, RUN)) == bool(reason)
