@@ -11,7 +11,7 @@ from lmms_eval_core.phases import Reason
 from lmms_eval_core.redact import HIDDEN
 from lmms_eval_core.run import RUN_DIRECTORY, Harness, RunInput
 from lmms_eval_runner import attempt as module
-from lmms_eval_runner.stop import StopRequest
+from lmms_eval_runner.supervise import StopRequest
 
 TASKS_OF_ANOTHER = "/tmp/tasks-of-another"
 SECRET = "zq81-hidden-value"
@@ -40,7 +40,7 @@ def test_an_error_of_the_runner_is_an_outcome(
     monkeypatch.setattr(module, "_prepare", fail)
     harness = Harness(model="dummy", tasks=["t"])
     run = RunInput(namespace="ns", name="e", uid="u", attempt=1, harness=harness, secret_env=["JUDGE"])
-    outcome = module.attempt(run, directory=tmp_path, environ={"JUDGE": SECRET}, mirror=io.BytesIO(), stop=StopRequest())
+    outcome = module.run_attempt(run, directory=tmp_path, environ={"JUDGE": SECRET}, mirror=io.BytesIO(), stop=StopRequest())
     assert outcome.reason is reason and not BY_REASON[outcome.reason].retry
     assert words in outcome.message and outcome.to_json()
     said = capsys.readouterr().err
@@ -53,6 +53,6 @@ def test_a_link_does_not_lead_to_tasks_that_another_evaluation_has_written(tmp_p
         link.symlink_to(TASKS_OF_ANOTHER)
         harness = Harness(model="dummy", tasks=["t"], include_path=str(link))
         run = RunInput(namespace="ns", name="e", uid="u", attempt=1, harness=harness)
-        outcome = module.attempt(run, directory=tmp_path, environ={}, mirror=io.BytesIO(), stop=StopRequest())
+        outcome = module.run_attempt(run, directory=tmp_path, environ={}, mirror=io.BytesIO(), stop=StopRequest())
     assert outcome.reason is Reason.BAD_ARGUMENTS
     assert f"spec.includePath {link} leads to {TASKS_OF_ANOTHER}, which is inside a directory that" in outcome.message

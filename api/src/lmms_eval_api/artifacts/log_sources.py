@@ -1,7 +1,7 @@
 """Where the log of an attempt can be had: from the node of its pod while that exists, from the store when it has ended.
 
 The runner writes the same bytes to both, and marks from which a reader knows its place in what is left of a long log
-(`lmms_eval_core.log`): a node keeps the last 10 MiB, the store the last 64 MiB.
+(`lmms_eval_core.log_marks`): a node keeps the last 10 MiB, the store the last 64 MiB.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -14,7 +14,7 @@ from lmms_eval_core import layout, names
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import PODS, KubeClient, Object
 from lmms_eval_core.layout import ArtifactPrefix
-from lmms_eval_core.log import FIRST, MARK_WITHIN, PREFIX, offset_of
+from lmms_eval_core.log_marks import FIRST, MARK_WITHIN, PREFIX, find_offset
 from lmms_eval_core.store.errors import ObjectMissing
 
 BEGINNING: Final = (PREFIX + FIRST).encode()
@@ -37,7 +37,7 @@ async def from_store(samples: Samples, prefix: ArtifactPrefix) -> Source | None:
         head = await _head(content, enough=lambda text: text.startswith(BEGINNING) or len(text) >= MARK_WITHIN)
     except ObjectMissing:
         return None
-    return Source(preceded(head, content), offset_of(head), final=True)
+    return Source(preceded(head, content), find_offset(head), final=True)
 
 
 class PodLogs:
@@ -56,10 +56,10 @@ class PodLogs:
         try:
             head = await _head(content, enough=lambda text: len(text) >= (len(BEGINNING) if tail is None else 1))
             if tail is None and not head.startswith(BEGINNING) and await self._has_mark(name):
-                head += await _head(content, enough=lambda text: offset_of(head + text) is not None)
+                head += await _head(content, enough=lambda text: find_offset(head + text) is not None)
         except (errors.NotFound, errors.Invalid):
             return None
-        return Source(preceded(head, content), offset_of(head) if tail is None else None, _has_ended(pod))
+        return Source(preceded(head, content), find_offset(head) if tail is None else None, _has_ended(pod))
 
     async def _pod(self, prefix: ArtifactPrefix) -> Object | None:
         selector = f"{names.LABEL_EVALUATION_UID}={prefix.uid},{names.LABEL_ATTEMPT}={prefix.attempt}"
@@ -69,7 +69,7 @@ class PodLogs:
     async def _has_mark(self, name: str) -> bool:
         """Whether there is one now: who follows a log that has just lost its beginning might wait for the next one for long."""
         async with aclosing(self._stream(name, follow=False, tail=None)) as content:
-            return offset_of(await _head(content, enough=lambda text: len(text) >= MARK_WITHIN)) is not None
+            return find_offset(await _head(content, enough=lambda text: len(text) >= MARK_WITHIN)) is not None
 
     async def _stream(self, name: str, *, follow: bool, tail: int | None) -> Content:
         stream = self._client.pod_log_stream(name, container=names.EVALUATOR_CONTAINER, follow=follow, tail_lines=tail)

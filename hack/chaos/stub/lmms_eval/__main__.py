@@ -72,9 +72,9 @@ def evaluate(options: argparse.Namespace, knobs: Knobs) -> None:
     if missing:
         raise ValueError(f"Tasks not found: {', '.join(missing)}. Try `lmms-eval --tasks list`")
     meter = Meter(Path(os.environ["LMMS_EVAL_RUN_DIRECTORY"]), time.time)
-    meter.loading(exact_model_args=False)
+    meter.record_loading(exact_model_args=False)
     time.sleep(knobs.seconds / 4)
-    meter.loaded()
+    meter.record_loaded()
     answers = list(respond(meter, knobs))
     if knobs.ending is Ending.SILENT:
         sys.exit(0)
@@ -85,15 +85,15 @@ def evaluate(options: argparse.Namespace, knobs: Knobs) -> None:
 def respond(meter: Meter, knobs: Knobs) -> Iterator[str]:
     """The answers, one after the other; halfway through it happens what was asked for."""
     bar = Bar()
-    meter.moved(bar)
+    meter.read_bar(bar)
     for number in range(ANSWERS):
         time.sleep(knobs.seconds / ANSWERS)
         if number == ANSWERS // 2:
             misbehave(knobs)
         yield answer(number, knobs.ending)
         bar.n += 1
-        meter.moved(bar)
-    meter.closing(bar)
+        meter.read_bar(bar)
+    meter.read_closing_bar(bar)
 
 
 def misbehave(knobs: Knobs) -> None:

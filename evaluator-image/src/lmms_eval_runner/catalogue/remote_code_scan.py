@@ -1,4 +1,4 @@
-"""Whether an adapter asks for the code of its checkpoint by itself, as its source says; it is not imported.
+"""Finds in the source of an adapter, without importing it, whether it asks for the code of its checkpoint by itself.
 
 Such code runs only where an evaluation may (`lmms_eval_runner.remote_code`), so that callers want to know in advance.
 """
@@ -17,21 +17,21 @@ _ENGINES: Final = ("vllm", "sglang")
 
 
 def needs_remote_code(class_path: str) -> bool:
-    """For the adapter at `package.module.Class`, and those that it is derived from."""
-    return any(asks(source) for source in _sources(class_path.rpartition(".")[0], set()))
+    """Return whether the adapter at `package.module.Class`, or one that it is derived from, asks for remote code."""
+    return any(asks_for_remote_code(source) for source in _read_sources(class_path.rpartition(".")[0], set()))
 
 
-def asks(source: str) -> bool:
-    """Whether a module passes `trust_remote_code=True` itself, or has it as the default of a constructor that hands it on."""
+def asks_for_remote_code(source: str) -> bool:
+    """Return whether a module passes `trust_remote_code=True`, or has it as the default of a constructor that hands it on."""
     nodes = list(ast.walk(ast.parse(source)))
-    if any(_passes(node) for node in nodes):
+    if any(_is_passed(node) for node in nodes):
         return True
-    return not any(_uses_an_engine(node) for node in nodes) and any(_defaults(node) for node in nodes)
+    return not any(_has_engine(node) for node in nodes) and any(_is_default(node) for node in nodes)
 
 
-def _sources(module: str, seen: set[str]) -> Iterator[str]:
-    """Of the module and of other adapters that it imports."""
-    path = _file(module)
+def _read_sources(module: str, seen: set[str]) -> Iterator[str]:
+    """Yield the source of the module and of other adapters that it imports."""
+    path = _find_file(module)
     if module in seen or path is None:
         return
     seen.add(module)
@@ -39,11 +39,11 @@ def _sources(module: str, seen: set[str]) -> Iterator[str]:
     yield source
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_ADAPTERS):
-            yield from _sources(str(node.module), seen)
+            yield from _read_sources(str(node.module), seen)
 
 
-def _file(module: str) -> Path | None:
-    """None for a module that lmms-eval names and does not have."""
+def _find_file(module: str) -> Path | None:
+    """Return the file of a module; None for one that lmms-eval names and does not have."""
     try:
         spec = importlib.util.find_spec(module)
     except ModuleNotFoundError:
@@ -51,7 +51,7 @@ def _file(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin else None
 
 
-def _passes(node: ast.AST) -> bool:
+def _is_passed(node: ast.AST) -> bool:
     if isinstance(node, ast.keyword):
         return node.arg == REMOTE_CODE_ARG and _is_true(node.value)
     if isinstance(node, ast.Dict):
@@ -62,7 +62,7 @@ def _passes(node: ast.AST) -> bool:
     return False
 
 
-def _defaults(node: ast.AST) -> bool:
+def _is_default(node: ast.AST) -> bool:
     if not isinstance(node, ast.FunctionDef) or node.name != "__init__":
         return False
     positional = [*node.args.posonlyargs, *node.args.args]
@@ -71,7 +71,7 @@ def _defaults(node: ast.AST) -> bool:
     return any(argument.arg == REMOTE_CODE_ARG and _is_true(value) for argument, value in pairs)
 
 
-def _uses_an_engine(node: ast.AST) -> bool:
+def _has_engine(node: ast.AST) -> bool:
     if isinstance(node, ast.Import):
         return any(_is_engine(name.name) for name in node.names)
     if isinstance(node, ast.ImportFrom):

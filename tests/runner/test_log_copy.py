@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_core.log import MARK_EVERY, offset_of
+from lmms_eval_core.log_marks import MARK_EVERY, find_offset
 from lmms_eval_core.redact import HIDDEN, Redactor
-from lmms_eval_runner import log as log_module
-from lmms_eval_runner.lines import BAR_SECONDS, MAX_READ, MAX_SHOWN, LineReader
-from lmms_eval_runner.log import MAX_PENDING, LogCopy, LogFile, raw_log
-from lmms_eval_runner.redaction import secrets
+from lmms_eval_runner import harness_log
+from lmms_eval_runner.harness_log import MAX_PENDING, LogCopy, LogFile, open_raw_log
+from lmms_eval_runner.log_lines import BAR_SECONDS, MAX_READ, MAX_SHOWN, LineReader
+from lmms_eval_runner.redaction import find_secrets
 
 SECRET = "s3cr3t-value-of-a-secret"
 
@@ -29,7 +29,7 @@ def read(*pieces: bytes, now: float = 0.0) -> list[bytes]:
 def copied(raw: bytes, redact: Redactor, step: int = 7) -> str:
     target, seen = io.BytesIO(), list[str]()
     with tempfile.TemporaryFile(buffering=0) as source:
-        log = LogCopy(source.fileno(), [target], redact=redact, clock=lambda: 0.0, see=seen.append)
+        log = LogCopy(source.fileno(), [target], redact=redact, clock=lambda: 0.0, on_line=seen.append)
         for start in range(0, len(raw), step):
             os.write(source.fileno(), raw[start : start + step])
             log.pump()
@@ -87,7 +87,7 @@ def test_bytes_that_are_no_text_do_no_harm() -> None:
 def long_log() -> bytes:
     target = io.BytesIO()
     with tempfile.TemporaryFile(buffering=0) as source:
-        log = LogCopy(source.fileno(), [target], redact=Redactor(), clock=lambda: 0.0, see=lambda line: None)
+        log = LogCopy(source.fileno(), [target], redact=Redactor(), clock=lambda: 0.0, on_line=lambda line: None)
         for number in range(40):
             source.write(f"{number} is a number\n".encode() * 500)
             log.pump()
@@ -98,13 +98,13 @@ def test_who_has_the_end_of_a_long_log_knows_which_byte_it_begins_with() -> None
     log = long_log()
     assert log.count(b"this line begins at byte") == len(log) // MARK_EVERY
     for cut in range(0, len(log), 997):
-        assert offset_of(log[cut:]) == (cut if b"\nlmms-eval-runner: " in log[max(cut - 1, 0) :] else None)
+        assert find_offset(log[cut:]) == (cut if b"\nlmms-eval-runner: " in log[max(cut - 1, 0) :] else None)
 
 
 def test_nothing_is_known_of_the_place_of_text_without_a_mark() -> None:
-    assert offset_of(b"") is None
-    assert offset_of(b"lmms-eval-runner: attempt 1 of team/a: python") == 0
-    assert offset_of(b"more than that\nlmms-eval-runner: this line begins at byte 3\n") is None
+    assert find_offset(b"") is None
+    assert find_offset(b"lmms-eval-runner: attempt 1 of team/a: python") == 0
+    assert find_offset(b"more than that\nlmms-eval-runner: this line begins at byte 3\n") is None
 
 
 @pytest.mark.parametrize("offset", [0, 1, len(SECRET) // 2, len(SECRET) - 1, len(SECRET), 2 * len(SECRET)])
@@ -118,10 +118,10 @@ def test_a_cut_line_shows_no_half_of_a_secret(offset: int) -> None:
 def test_a_full_disk_ends_nothing(tmp_path: Path) -> None:
     with tempfile.TemporaryFile(buffering=0) as source, Path("/dev/full").open("wb", buffering=0) as full:
         seen: list[str] = []
-        log = LogCopy(source.fileno(), [full], redact=Redactor(), clock=lambda: 0.0, see=seen.append)
+        log = LogCopy(source.fileno(), [full], redact=Redactor(), clock=lambda: 0.0, on_line=seen.append)
         source.write(b"line\n")
         log.pump()
-        log.note("ours")
+        log.add_line("ours")
     assert seen == ["line", "lmms-eval-runner: ours"]
 
 
@@ -143,7 +143,7 @@ def test_a_full_disk_ends_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_values_of_secrets(environ: dict[str, str], names: list[str], text: str, shown: str) -> None:
-    assert Redactor(secrets(environ, names))(text) == shown
+    assert Redactor(find_secrets(environ, names))(text) == shown
 
 
 class Volume:
@@ -197,8 +197,8 @@ def test_of_more_than_can_be_kept_the_end_is_kept_and_the_loss_is_said(tmp_path:
 
 
 def test_the_raw_log_takes_no_memory_once_it_is_copied() -> None:
-    with raw_log() as raw:
-        log = LogCopy(raw, [], redact=Redactor(), clock=lambda: 0.0, see=lambda line: None)
+    with open_raw_log() as raw:
+        log = LogCopy(raw, [], redact=Redactor(), clock=lambda: 0.0, on_line=lambda line: None)
         for _ in range(8):
             os.write(raw, b"a line of the log\n" * 50_000)
             log.pump()
@@ -207,10 +207,10 @@ def test_the_raw_log_takes_no_memory_once_it_is_copied() -> None:
 
 
 def test_a_flood_is_passed_over_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_module, "MAX_BACKLOG", 1000)
+    monkeypatch.setattr(harness_log, "MAX_BACKLOG", 1000)
     seen: list[str] = []
-    with raw_log() as raw:
-        log = LogCopy(raw, [], redact=Redactor(), clock=lambda: 0.0, see=seen.append)
+    with open_raw_log() as raw:
+        log = LogCopy(raw, [], redact=Redactor(), clock=lambda: 0.0, on_line=seen.append)
         os.write(raw, b"first\nopen")
         log.pump()
         os.write(raw, b"x" * 2000 + b"\nlast\n")

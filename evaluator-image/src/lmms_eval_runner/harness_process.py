@@ -1,4 +1,4 @@
-"""The harness as a process of ours: started without a shell, watched, and ended with everything it has started.
+"""The process of the harness: started without a shell, polled, and ended with everything that it has started.
 
 As process 1 of a container, or as the nearest reaper, we also inherit and reap its orphans: engines leave some behind.
 """
@@ -18,7 +18,7 @@ _TICK: Final = 0.05
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
-class Child:
+class HarnessProcess:
     """One process in a session of its own. OSError where it cannot be started."""
 
     def __init__(self, argv: Sequence[str], *, environment: Mapping[str, str], directory: Path, output: int) -> None:
@@ -35,7 +35,7 @@ class Child:
         self.pid = self._process.pid
 
     def poll(self) -> int | None:
-        """The exit code, negative for a death by signal, or None while it runs. Reaps everybody else on the way."""
+        """Return the exit code, negative for a death by signal, or None while it runs. All other children are reaped too."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -48,45 +48,45 @@ class Child:
         return self._process.returncode
 
     def terminate(self) -> None:
-        """Asks the child and all its descendants to end, and kills who has not ended after `TERM_SECONDS`."""
+        """Send SIGTERM to the process and all its descendants, and kill those that are left after `TERM_SECONDS`."""
         self._signal_until_gone(signal.SIGTERM, TERM_SECONDS, once=True)
         self.kill()
 
     def kill(self) -> None:
-        """Kills the child and whatever it has left behind."""
+        """Kill the process and whatever it has left behind."""
         self._signal_until_gone(signal.SIGKILL, KILL_SECONDS, once=False)
 
     def _signal_until_gone(self, number: int, seconds: float, *, once: bool) -> None:
-        """New processes may appear while others die, so that a kill is repeated; a request to end is not."""
-        deadline, asked = time.monotonic() + seconds, False
-        while (alive := descendants(os.getpid())) and time.monotonic() < deadline:
-            if not (once and asked):
+        """Repeat SIGKILL, as new processes may appear while others die; send SIGTERM once."""
+        deadline, sent = time.monotonic() + seconds, False
+        while (alive := list_descendants(os.getpid())) and time.monotonic() < deadline:
+            if not (once and sent):
                 _signal_all(alive, number)
-            asked = True
+            sent = True
             time.sleep(_TICK)
             self.poll()
 
 
-def descendants(root: int) -> list[int]:
-    """All living processes below `root`."""
-    parents = _parents()
+def list_descendants(root: int) -> list[int]:
+    """Return the ids of all living processes below `root`."""
+    parents = _read_parents()
     found, level = [], {root}
     while level := {pid for pid, parent in parents.items() if parent in level}:
         found += sorted(level)
     return found
 
 
-def _parents() -> dict[int, int]:
-    """The parent of every process that is not just waiting to be reaped."""
+def _read_parents() -> dict[int, int]:
+    """Return the parent of every process that is not just waiting to be reaped."""
     parents = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (fields := _stat(entry)) and fields[0] != "Z":
+        if entry.name.isdigit() and (fields := _read_stat(entry)) and fields[0] != "Z":
             parents[int(entry.name)] = int(fields[1])
     return parents
 
 
-def _stat(process: Path) -> list[str]:
-    """State, parent and the rest; nothing for a process that is gone. The name before them may hold any character."""
+def _read_stat(process: Path) -> list[str]:
+    """Return state, parent and the rest; nothing for a process that is gone. The name before them may hold any character."""
     try:
         return (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:

@@ -16,12 +16,12 @@ MARK_WITHIN: Final = 1024 * 1024
 _MARK = re.compile(rb"^" + PREFIX.encode() + rb"this line begins at byte (\d{1,18})\n", re.MULTILINE)
 
 
-def mark(offset: int) -> str:
+def format_mark(offset: int) -> str:
     """The text of the runner's line that begins at byte `offset`."""
     return f"this line begins at byte {offset}"
 
 
-def offset_of(beginning: bytes) -> int | None:
+def find_offset(beginning: bytes) -> int | None:
     """The offset, in the whole log, of the first byte of `beginning`; None if nothing in it tells.
 
     Believed like the rest of the log, which is the user's: a false mark makes for a false place in this log alone.

@@ -18,10 +18,10 @@ from lmms_eval_core.run import (
     RunInput,
 )
 
-from .arguments import model_args_text
+from .arguments import format_model_args
 
 
-class Output(NamedTuple):
+class OutputFiles(NamedTuple):
     """Paths relative to the run directory: the results file, and the samples of each task, of `MAX_SAMPLE_FILES` at most."""
 
     results: str | None
@@ -29,33 +29,33 @@ class Output(NamedTuple):
 
 
 def empty_folder(directory: Path) -> None:
-    """A folder in which everything found later is of this attempt."""
+    """Make an empty folder, so that everything found in it later is of this attempt."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, exist_ok=True)
 
 
-def find_output(run: RunInput, directory: Path) -> Output:
-    """What lmms-eval wrote of `run` below the run directory `directory`; links are not followed."""
-    files = list(_files(directory))
+def find_output_files(run: RunInput, directory: Path) -> OutputFiles:
+    """Return what lmms-eval wrote of `run` below the run directory `directory`; links are not followed."""
+    files = list(_list_harness_files(directory))
     # The model's folder before any other: another version of lmms-eval may name it differently, a task may have its own.
-    expected = model_folder(model_args_text(run.harness.model_args)) or OUTPUT_DIRECTORY
+    expected = model_folder(format_model_args(run.harness.model_args)) or OUTPUT_DIRECTORY
     candidates = [path for path in files if results_date_id(path)]
     results = max(candidates, key=lambda path: (path.split("/")[-2] == expected, path.split("/")[-1]), default=None)
     if results is None:
-        return Output(None, {})
+        return OutputFiles(None, {})
     samples = ((task, path) for path in files if (task := samples_task(path, results=results)))
-    return Output(results, dict(islice(samples, MAX_SAMPLE_FILES)))
+    return OutputFiles(results, dict(islice(samples, MAX_SAMPLE_FILES)))
 
 
-def task_files(output: Output, directory: Path) -> list[str]:
-    """What else is below output and work folder, sorted, of `MAX_TASK_FILES` at most: the files that tasks wrote themselves."""
-    own = {output.results, *output.samples.values()}
-    found = (path for folder in (OUTPUT_DIRECTORY, WORK_DIRECTORY) for path in _below(directory, folder))
+def list_task_files(files: OutputFiles, directory: Path) -> list[str]:
+    """Return the files that tasks wrote themselves: all others below output and work folder, `MAX_TASK_FILES` at most."""
+    own = {files.results, *files.samples.values()}
+    found = (path for folder in (OUTPUT_DIRECTORY, WORK_DIRECTORY) for path in _list_below(directory, folder))
     return list(islice((path for path in found if path not in own), MAX_TASK_FILES))
 
 
-def _below(directory: Path, folder: str) -> Iterator[str]:
-    """Regular files below a folder of the run directory, sorted within each, as far as a path can name them to the reporter."""
+def _list_below(directory: Path, folder: str) -> Iterator[str]:
+    """Yield regular files below a folder of the run directory, sorted within each, that a path can name to the reporter."""
     for parent, folders, names in os.walk(directory / folder):
         folders.sort()
         for name in sorted(names):
@@ -66,21 +66,21 @@ def _below(directory: Path, folder: str) -> Iterator[str]:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """The results; InvalidResults where the file is none, or is larger than anybody may read."""
+    """Return the results; InvalidResults where the file is none, or is larger than anybody may read."""
     if path.stat().st_size > MAX_RESULTS_BYTES:
         raise InvalidResults(f"the results file is larger than {MAX_RESULTS_BYTES} bytes")
     return parse_results(path.read_bytes())
 
 
-def answers_expected(results: dict[str, Any]) -> int:
-    """How many documents lmms-eval says it has evaluated, over all tasks."""
+def count_expected_answers(results: dict[str, Any]) -> int:
+    """Return how many documents lmms-eval says it has evaluated, over all tasks."""
     rows = results.get("n-samples")
     counts = (row.get("effective") for row in rows.values() if isinstance(row, dict)) if isinstance(rows, dict) else ()
     return sum(count for count in counts if isinstance(count, int))
 
 
-def _files(directory: Path) -> Iterator[str]:
-    """Regular files of the output folder and of its folders, as far as a path can name them to the reporter."""
+def _list_harness_files(directory: Path) -> Iterator[str]:
+    """Yield regular files of the output folder and of its folders, that a path can name to the reporter."""
     output = directory / OUTPUT_DIRECTORY
     if not output.is_dir():
         return

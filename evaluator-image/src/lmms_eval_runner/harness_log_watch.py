@@ -1,4 +1,4 @@
-"""What the runner learns from the harness's log while it grows: its end, and errors that adapters swallow.
+"""Watches the harness's log while it grows, for the end of the evaluation and for errors that adapters swallow.
 
 Some adapters turn any exception of one answer into an empty one and go on; lmms-eval then scores it 0 and ends well.
 """
@@ -7,20 +7,19 @@ import re
 from collections import deque
 from typing import Final
 
-from .classify import ENDED_BY_EXCEPTION
-
 MAX_LINES: Final = 4000
 MAX_KEPT: Final = 4096
+ENDED_BY_EXCEPTION: Final = "Error during evaluation: "
 
-_OVER = re.compile(r", gen_kwargs: \(.*\), limit: .*, offset: .*, num_fewshot: .*, batch_size: ")
+_FINISHED = re.compile(r", gen_kwargs: \(.*\), limit: .*, offset: .*, num_fewshot: .*, batch_size: ")
 _RAISED = re.compile(r"\| ERROR +\| lmms_eval\.__main__:.* - " + re.escape(ENDED_BY_EXCEPTION))
 _SWALLOWED = re.compile(r"\| ERROR +\| lmms_eval\.models\.[\w.]+:\w+:\d+ - Error (?P<text>.*)$")
 _GAVE_UP = re.compile(r"\| ERROR +\| lmms_eval\.models\.[\w.]+:\w+:\d+ - All \d+ attempts failed\. Last error: (?P<text>.*)$")
 _AROUND = re.compile(r"^in generating: | in generating$")
 
 
-class LogWatch:
-    """Sees every line once. `lines` keeps the beginnings of the last ones, `example` the first swallowed error."""
+class HarnessLogWatch:
+    """What the log has told so far. `lines` keeps the beginnings of the last ones, `example` the first swallowed error."""
 
     def __init__(self) -> None:
         self.lines: deque[str] = deque(maxlen=MAX_LINES)
@@ -30,22 +29,22 @@ class LogWatch:
         self.gave_up = 0
         self.example = ""
 
-    def see(self, line: str) -> None:
-        """Takes one line of the log."""
+    def read_line(self, line: str) -> None:
+        """Take the next line of the log."""
         self.lines.append(line[:MAX_KEPT])
-        self.finished = self.finished or _OVER.search(line) is not None
+        self.finished = self.finished or _FINISHED.search(line) is not None
         self.raised = self.raised or _RAISED.search(line) is not None
         if found := _SWALLOWED.search(line):
             self.swallowed += 1
-            self._remember(_AROUND.sub("", found["text"]))
+            self._keep_example(_AROUND.sub("", found["text"]))
         elif found := _GAVE_UP.search(line):
             self.gave_up += 1
-            self._remember(found["text"])
+            self._keep_example(found["text"])
 
     @property
-    def over(self) -> bool:
-        """Whether lmms-eval has nothing more to do but to end."""
+    def has_ended(self) -> bool:
+        """Whether the evaluation has ended, so that only the process has yet to."""
         return self.finished or self.raised
 
-    def _remember(self, text: str) -> None:
+    def _keep_example(self, text: str) -> None:
         self.example = self.example or text

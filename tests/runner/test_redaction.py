@@ -10,17 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmms_eval_core.redact import HIDDEN
-from lmms_eval_runner.clean_files import hide
-from lmms_eval_runner.redaction import secrets
+from lmms_eval_runner.redaction import find_secrets, hide_secrets
 
 SECRET = 'nzq81"/\\ü-value'
-KNOWN = secrets({"JUDGE": SECRET}, ["JUDGE"])
+KNOWN = find_secrets({"JUDGE": SECRET}, ["JUDGE"])
 
 
 def cleaned(folder: Path, text: str, known: set[str] = KNOWN) -> str:
     path = folder / "samples.jsonl"
     path.write_text(text)
-    assert hide(known, [path]) == ([path] if path.read_text() != text else [])
+    assert hide_secrets(known, [path]) == ([path] if path.read_text() != text else [])
     assert list(folder.iterdir()) == [path]
     return path.read_text()
 
@@ -55,7 +54,7 @@ def test_a_secret_of_digits_costs_no_number(tmp_path: Path) -> None:
 @given(st.text(min_size=6).filter(lambda text: len(text.strip().splitlines()) == 1 and len(text.strip()) >= 6), st.text())
 def test_no_secret_survives_and_all_stays_json(tmp_path_factory: pytest.TempPathFactory, secret: str, around: str) -> None:
     value = secret.strip()
-    text = cleaned(tmp_path_factory.mktemp("run"), json.dumps([around + value + around]), secrets({"A": secret}, ["A"]))
+    text = cleaned(tmp_path_factory.mktemp("run"), json.dumps([around + value + around]), find_secrets({"A": secret}, ["A"]))
     (shown,) = json.loads(text)
     assert value not in shown or value in HIDDEN * 3
 
@@ -70,6 +69,6 @@ def test_in_what_is_no_json_a_secret_is_hidden_wherever_it_is(tmp_path: Path) ->
     table, image = tmp_path / "submission.csv", tmp_path / "plot.png"
     table.write_bytes(b"1,1234567\r\n2,no\r\n")
     image.write_bytes(b"\x89PNG\0\xff")
-    assert hide({"1234567"}, [table, image]) == [table]
+    assert hide_secrets({"1234567"}, [table, image]) == [table]
     assert table.read_bytes() == f"1,{HIDDEN}\r\n2,no\r\n".encode()
     assert image.read_bytes() == b"\x89PNG\0\xff"

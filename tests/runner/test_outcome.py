@@ -6,9 +6,9 @@ import pytest
 
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.phases import Reason
-from lmms_eval_runner.classify import MAX_TEXT, Evidence, classify, classify_answers
 from lmms_eval_runner.disk import FullVolumes
-from lmms_eval_runner.rules import LAST_RULES, RULES, Rule
+from lmms_eval_runner.failure_rules import LAST_RULES, RULES, FailureRule
+from lmms_eval_runner.outcome import MAX_TEXT, Evidence, explain_failed_answers, explain_failure
 
 LOGS = Path(__file__).parent / "logs"
 SITE = "/opt/venv/lib/python3.11/site-packages"
@@ -53,10 +53,10 @@ def log(*parts: list[str]) -> Evidence:
     ],
 )
 def test_real_logs(name: str, reason: Reason, culprit: str) -> None:
-    verdict = classify(real(name))
-    assert verdict.reason is reason
-    assert culprit in verdict.message
-    assert "\n" not in verdict.message
+    outcome = explain_failure(real(name))
+    assert outcome.reason is reason
+    assert culprit in outcome.message
+    assert "\n" not in outcome.message
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_real_logs(name: str, reason: Reason, culprit: str) -> None:
     ],
 )
 def test_real_texts(reason: Reason, text: str, frames: list[str]) -> None:
-    assert classify(log(raised(text, frames))).reason is reason
+    assert explain_failure(log(raised(text, frames))).reason is reason
 
 
 POD = ("/run/lmms-eval", "/cache", "/tmp", "/dev/shm", "/data/out")
@@ -146,10 +146,10 @@ def test_a_full_volume_is_named_with_what_to_do(
         raised(text, frames),
         [*raised(text, frames), *CAUSE, *raised("OSError: Can't load tokenizer for 'm'.", frames)],
     ):
-        verdict = classify(Evidence(0, lines, gpus=1, full=seen, mount_points=POD))
-        assert verdict.reason is reason
-        assert words in verdict.message
-        assert not BY_REASON[verdict.reason].retry
+        outcome = explain_failure(Evidence(0, lines, gpus=1, full=seen, mount_points=POD))
+        assert outcome.reason is reason
+        assert words in outcome.message
+        assert not BY_REASON[outcome.reason].retry
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_full_volume_is_named_with_what_to_do(
     ],
 )
 def test_an_end_without_a_word_is_told_by_what_was_full(code: int, full: FullVolumes, reason: Reason) -> None:
-    assert classify(Evidence(code, ["Loading"], full=full, mount_points=POD)).reason is reason
+    assert explain_failure(Evidence(code, ["Loading"], full=full, mount_points=POD)).reason is reason
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,9 @@ def test_what_another_attempt_would_meet_again_is_not_tried_again(text: str, wor
     """Even below the word that the client library has for every trouble."""
     last = raised("openai.APIConnectionError: Connection error.", ANSWERING)
     for evidence in (log(raised(text, ANSWERING)), log(raised(text, []), CAUSE, last)):
-        verdict = classify(evidence)
-        assert not BY_REASON[verdict.reason].retry
-        assert words in verdict.message
+        outcome = explain_failure(evidence)
+        assert not BY_REASON[outcome.reason].retry
+        assert words in outcome.message
 
 
 def test_a_hub_that_is_switched_off_is_no_network_failure() -> None:
@@ -192,34 +192,34 @@ def test_a_hub_that_is_switched_off_is_no_network_failure() -> None:
         [],
     )
     last = raised("OSError: We couldn't connect to 'https://huggingface.co' to load the files", MAKING_THE_ADAPTER)
-    verdict = classify(log(cause, CAUSE, last))
-    assert verdict.reason is Reason.MODEL_UNAVAILABLE
-    assert verdict.message.endswith("(model '/ckpt/m')") or "/ckpt/m" in verdict.message
+    outcome = explain_failure(log(cause, CAUSE, last))
+    assert outcome.reason is Reason.MODEL_UNAVAILABLE
+    assert outcome.message.endswith("(model '/ckpt/m')") or "/ckpt/m" in outcome.message
 
 
 def test_a_missing_repository_answers_401_and_is_missing_all_the_same() -> None:
     cause = raised("huggingface_hub.errors.RepositoryNotFoundError: 401 Client Error.", [])
     last = raised("OSError: org/x is not a local folder and is not a valid model identifier", MAKING_THE_ADAPTER)
-    assert classify(log(cause, LINK, last)).reason is Reason.MODEL_UNAVAILABLE
+    assert explain_failure(log(cause, LINK, last)).reason is Reason.MODEL_UNAVAILABLE
 
 
 def test_what_a_retry_hides_is_told() -> None:
     cause = raised("KeyError: 'answer'", ANSWERING)
     last = raised("tenacity.RetryError: RetryError[<Future at 0x7f state=finished raised KeyError>]", ANSWERING)
-    assert classify(log(cause, CAUSE, last)).message == "the evaluation raised KeyError: 'answer'"
+    assert explain_failure(log(cause, CAUSE, last)).message == "the evaluation raised KeyError: 'answer'"
 
 
 def test_the_root_cause_may_be_another_process() -> None:
     engine = raised("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", [])
     main = raised("RuntimeError: Engine core initialization failed. See root cause above.", MAKING_THE_ADAPTER)
-    assert classify(log(engine, ["2026-11-23 07:00:00 | INFO"], main)).reason is Reason.OUT_OF_MEMORY
+    assert explain_failure(log(engine, ["2026-11-23 07:00:00 | INFO"], main)).reason is Reason.OUT_OF_MEMORY
 
 
 def test_what_comes_after_the_end_does_not_count() -> None:
     first = raised("ZeroDivisionError: division by zero", ANSWERING)
     end = ["2026-11-23 07:00:00 | ERROR    | lmms_eval.__main__:cli_evaluate:614 - Error during evaluation: division by zero."]
     noise = raised("torch.distributed.DistBackendError: NCCL communicator was aborted", [])
-    assert classify(log(first, end, noise)).reason is Reason.EVALUATION_ERROR
+    assert explain_failure(log(first, end, noise)).reason is Reason.EVALUATION_ERROR
 
 
 @pytest.mark.parametrize(
@@ -246,17 +246,17 @@ def test_what_comes_after_the_end_does_not_count() -> None:
     ],
 )
 def test_ends_without_an_exception(evidence: Evidence, reason: Reason, words: str) -> None:
-    verdict = classify(evidence)
-    assert verdict.reason is reason
-    assert words in verdict.message
+    outcome = explain_failure(evidence)
+    assert outcome.reason is reason
+    assert words in outcome.message
 
 
 def test_a_missing_gpu_is_the_fault_of_the_gpu_only_where_one_was_asked_for() -> None:
     lines = raised("RuntimeError: Found no NVIDIA driver on your system.", MAKING_THE_ADAPTER)
-    assert classify(Evidence(0, lines, gpus=1)).reason is Reason.GPU_ERROR
-    verdict = classify(Evidence(0, lines, gpus=0))
-    assert verdict.reason is Reason.BAD_ARGUMENTS
-    assert "spec.gpus is 0" in verdict.message
+    assert explain_failure(Evidence(0, lines, gpus=1)).reason is Reason.GPU_ERROR
+    outcome = explain_failure(Evidence(0, lines, gpus=0))
+    assert outcome.reason is Reason.BAD_ARGUMENTS
+    assert "spec.gpus is 0" in outcome.message
 
 
 @pytest.mark.parametrize(
@@ -273,18 +273,18 @@ def test_a_missing_gpu_is_the_fault_of_the_gpu_only_where_one_was_asked_for() ->
     ],
 )
 def test_answers_that_all_failed(example: str, reason: Reason) -> None:
-    verdict = classify_answers(example, 7, endpoint="http://judge:1/v1")
-    assert verdict.reason is reason
-    assert verdict.message.startswith("not one of 7 answers is a real one")
-    assert example in verdict.message
-    assert ("http://judge:1/v1" in verdict.message) == (reason is Reason.UNREACHABLE)
+    outcome = explain_failed_answers(example, 7, endpoint="http://judge:1/v1")
+    assert outcome.reason is reason
+    assert outcome.message.startswith("not one of 7 answers is a real one")
+    assert example in outcome.message
+    assert ("http://judge:1/v1" in outcome.message) == (reason is Reason.UNREACHABLE)
 
 
 def test_a_long_text_is_cut() -> None:
-    verdict = classify(log(raised("RuntimeError: " + "x" * 10_000, ANSWERING)))
-    assert len(verdict.message) < MAX_TEXT + 100
+    outcome = explain_failure(log(raised("RuntimeError: " + "x" * 10_000, ANSWERING)))
+    assert len(outcome.message) < MAX_TEXT + 100
 
 
 @pytest.mark.parametrize("rule", [*RULES, *LAST_RULES])
-def test_every_rule_ends_in_a_reason_of_the_runner(rule: Rule) -> None:
+def test_every_rule_ends_in_a_reason_of_the_runner(rule: FailureRule) -> None:
     assert BY_REASON[rule.reason].exit_code

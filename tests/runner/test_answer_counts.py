@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from lmms_eval_core.run import AnswerCounts
-from lmms_eval_runner import answers
-from lmms_eval_runner.answers import FAILED_MARK, count_answers, count_without_samples
-from lmms_eval_runner.watch import LogWatch
+from lmms_eval_runner import answer_counts
+from lmms_eval_runner.answer_counts import FAILED_MARK, count_answers, count_without_samples
+from lmms_eval_runner.harness_log_watch import HarnessLogWatch
 
 LOGS = Path(__file__).parent / "logs"
 FAILED = f"{FAILED_MARK} after 5 retries] Connection error."
@@ -19,10 +19,10 @@ def samples(path: Path, *rows: object) -> Path:
     return path
 
 
-def watched(name: str) -> LogWatch:
-    watch = LogWatch()
+def watched(name: str) -> HarnessLogWatch:
+    watch = HarnessLogWatch()
     for line in (LOGS / f"{name}.txt").read_text().splitlines():
-        watch.see(line)
+        watch.read_line(line)
     return watch
 
 
@@ -57,7 +57,7 @@ def test_counts_go_over_all_files(tmp_path: Path) -> None:
 
 
 def test_a_torn_or_endless_line_is_a_sample_of_unknown_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "MAX_LINE_BYTES", 64)
+    monkeypatch.setattr(answer_counts, "MAX_LINE_BYTES", 64)
     file = samples(tmp_path / "s.jsonl", {"filtered_resps": "x" * 500}, {"filtered_resps": ""})
     with file.open("a") as stream:
         stream.write('{"filtered_resps": ')
@@ -95,5 +95,5 @@ def test_requests_that_were_given_up_in_a_real_log() -> None:
 def test_the_end_by_an_exception_of_a_real_log() -> None:
     watch = watched("exception-in-task")
     assert watch.raised
-    assert watch.over
+    assert watch.has_ended
     assert not watch.finished

@@ -1,6 +1,6 @@
 """From the raw bytes of a log to its lines: progress bars, which draw over themselves, become their last state. Pure.
 
-`log` reads the bytes and writes the lines.
+`harness_log` reads the bytes and writes the lines.
 """
 
 from typing import Final
@@ -12,9 +12,9 @@ BAR_SECONDS: Final = 30.0
 
 
 class LineReader:
-    """Takes bytes as they come and gives whole lines, without their ends.
+    """Cuts bytes into whole lines, without their ends.
 
-    A bar that is still moving is given once in `BAR_SECONDS`, so that a reader of the log sees a sign of life.
+    A bar that is still moving is returned once in `BAR_SECONDS`, so that a reader of the log sees a sign of life.
     """
 
     def __init__(self) -> None:
@@ -23,30 +23,30 @@ class LineReader:
         self._bar_at = 0.0
 
     def feed(self, data: bytes, now: float) -> list[bytes]:
-        """The lines that are complete with `data`; `now` is any clock in seconds."""
+        """Return the lines that are complete with `data`; `now` is any clock in seconds."""
         *ended, self._open = (self._open + data).split(b"\n")
         if ended and self._dropping:
             self._dropping, ended = False, ended[1:]
-        lines = [_last_state(line)[:MAX_READ] for line in ended]
-        return lines + self._from_open_line(now)
+        lines = [_find_last_state(line)[:MAX_READ] for line in ended]
+        return lines + self._take_open_line(now)
 
     def finish(self) -> list[bytes]:
-        """What stands in the last line, which has no end."""
-        line, self._open = _last_state(self._open), b""
+        """Return the last line, which has no end; nothing where it is empty."""
+        line, self._open = _find_last_state(self._open), b""
         return [line[:MAX_READ]] if line and not self._dropping else []
 
-    def _from_open_line(self, now: float) -> list[bytes]:
+    def _take_open_line(self, now: float) -> list[bytes]:
         if self._dropping:
             self._open = b""
         elif b"\r" in self._open:
-            return self._bar(now)
+            return self._take_bar(now)
         elif len(self._open) > MAX_READ:
             line, self._open, self._dropping = self._open, b"", True
             return [line[:MAX_READ]]
         return []
 
-    def _bar(self, now: float) -> list[bytes]:
-        state = _last_state(self._open)
+    def _take_bar(self, now: float) -> list[bytes]:
+        state = _find_last_state(self._open)
         self._open = state + (b"\r" if self._open.endswith(b"\r") else b"")
         if now - self._bar_at < BAR_SECONDS:
             return []
@@ -54,6 +54,6 @@ class LineReader:
         return [state[:MAX_READ]]
 
 
-def _last_state(line: bytes) -> bytes:
-    """What a terminal would show of a line in which carriage returns start over."""
+def _find_last_state(line: bytes) -> bytes:
+    """Return what a terminal would show of a line in which carriage returns start over."""
     return next((part for part in reversed(line.split(b"\r")) if part), b"")
