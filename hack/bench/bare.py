@@ -14,15 +14,14 @@ from lmms_eval_core.kube import lease
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.schema import rfc3339
-from lmms_eval_operator import job as manifest
-from lmms_eval_operator import objects, patches
-from lmms_eval_operator.derive import Verdict
-from lmms_eval_operator.main import utc
+from lmms_eval_operator import job_manifest, objects, patches
+from lmms_eval_operator.derive import Derived
+from lmms_eval_operator.main import now_utc
 from lmms_eval_operator.observe import OURS
 from lmms_eval_operator.settings import Settings
-from lmms_eval_operator.slots import labels
+from lmms_eval_operator.slots import build_lease_labels
 
-DONE = Verdict(Phase.COMPLETED, Reason.SUCCEEDED)
+DONE = Derived(Phase.COMPLETED, Reason.SUCCEEDED)
 
 
 class Bare:
@@ -36,7 +35,7 @@ class Bare:
 
     async def prepare(self) -> None:
         """The slot's Lease, and the first evaluation in it."""
-        self._slot = await lease.read(self._client, names.slot_lease_name(0), labels(0))
+        self._slot = await lease.read(self._client, names.slot_lease_name(0), build_lease_labels(0))
         await self._start(await self._submit())
 
     async def hand_off(self) -> float:
@@ -56,22 +55,22 @@ class Bare:
         return self._names[-1]
 
     async def _finish(self, name: str) -> None:
-        evaluation = objects.evaluation(await self._client.get(EVALUATIONS, name))
+        evaluation = objects.parse_evaluation(await self._client.get(EVALUATIONS, name))
         await self._client.get(JOBS, names.job_name(evaluation=name, uid=evaluation.uid, attempt=1))
         selector = f"{OURS},{names.LABEL_EVALUATION_UID}={evaluation.uid},{names.LABEL_ATTEMPT}=1"
         await self._client.list(PODS, label_selector=selector)
-        await self._status(evaluation, patches.ended(evaluation, DONE, rfc3339(utc())))
+        await self._status(evaluation, patches.build_end(evaluation, DONE, rfc3339(now_utc())))
 
     async def _start(self, name: str) -> None:
         self._slot = await lease.swap(self._client, self._slot, f"{name}/uid/1")
         found = await self._client.get(EVALUATIONS, name)
-        body = manifest.job(LMMEvaluation.parse(found), attempt=1, slot=0, settings=self._settings)
-        job = objects.job(await self._client.create(JOBS, body))
+        body = job_manifest.build_job(LMMEvaluation.parse(found), attempt=1, slot=0, settings=self._settings)
+        job = objects.parse_job(await self._client.create(JOBS, body))
         assert job is not None
-        evaluation = objects.evaluation(found)
+        evaluation = objects.parse_evaluation(found)
         pod = await self._namespace.new_pod(name)
-        await self._status(evaluation, patches.running(evaluation, job, pod, rfc3339(utc())))
-        await self._client.json_patch(PODS, pod.name, patches.open_gate(pod))
+        await self._status(evaluation, patches.build_running(evaluation, job, pod, rfc3339(now_utc())))
+        await self._client.json_patch(PODS, pod.name, patches.build_open_gate(pod))
 
     async def _status(self, evaluation: objects.Evaluation, patch: list[Object]) -> None:
         await self._client.json_patch(EVALUATIONS, evaluation.name, patch, subresource="status")

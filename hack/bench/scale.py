@@ -21,7 +21,7 @@ from bench.process import Process, operator
 from bench.rows import Row, percentile
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
-from lmms_eval_operator.events import COMPONENT
+from lmms_eval_operator.event_recorder import COMPONENT
 from lmms_eval_operator.observe import NOT_ENDED
 
 CLUSTER = "lmms-eval-bench"

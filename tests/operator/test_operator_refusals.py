@@ -138,10 +138,10 @@ def test_an_operator_that_dies_before_it_hands_the_slot_on_leaves_nothing_behind
 def test_a_slot_that_somebody_claimed_again_is_not_handed_on() -> None:
     refused = queued("a", reason="JobRefused", message="no", next_attempt_at="2026-01-01T12:00:10Z")
     view = world(refused, queued("b"), slot(0, refused, attempt=1))
-    view.given_back.add((0, "5"))
+    view.returned_leases.add((0, "5"))
     assert [type(action) for action in plan(view, moment()) if not isinstance(action, LookAgain)] == [Claim]
     view = world(refused, queued("b"), slot(0, refused, attempt=1))
-    view.given_back.add((0, "4"))
+    view.returned_leases.add((0, "4"))
     assert not any(isinstance(action, Claim) and action.evaluation.name == "b" for action in plan(view, moment()))
 
 
@@ -219,15 +219,15 @@ def test_what_does_not_end_in_a_slot_is_named_to_the_first_in_the_queue() -> Non
     gone = running("gone")
     view = world(queued("a", priority=1), queued("b"), working(gone, deleting=True))
     assert not [action for action in plan(view, moment()) if isinstance(action, Report)]
-    view.note(11)
+    view.refresh(11)
     (report,) = [action for action in plan(view, moment(11)) if isinstance(action, Report)]
-    assert (report.evaluation.name, report.verdict.reason) == ("a", "WaitingForTurn")
-    assert report.verdict.message == "slot 0 is taken by pod gone-pod-1, which has not ended (node n1)"
+    assert (report.evaluation.name, report.derived.reason) == ("a", "WaitingForTurn")
+    assert report.derived.message == "slot 0 is taken by pod gone-pod-1, which has not ended (node n1)"
 
 
 def test_what_is_known_of_those_that_are_gone_is_forgotten() -> None:
     refusals = Refusals()
-    assert [refusals.refused("a", spec="s", message="no", now=0) for _ in range(7)] == [10, 20, 40, 80, 160, 300, 300]
-    refusals.keep(set())
-    assert refusals.refused("a", spec="s", message="no", now=0) == 10
+    assert [refusals.record_refusal("a", spec="s", message="no", now=0) for _ in range(7)] == [10, 20, 40, 80, 160, 300, 300]
+    refusals.keep_only(set())
+    assert refusals.record_refusal("a", spec="s", message="no", now=0) == 10
     assert refusals.pause is None

@@ -49,7 +49,7 @@ BY_REASON: Final = {ending.reason: ending for ending in ENDINGS}
 BY_EXIT_CODE: Final = {ending.exit_code: ending for ending in ENDINGS if ending.exit_code is not None}
 
 
-def exit_code(reason: Reason) -> int:
+def find_exit_code(reason: Reason) -> int:
     """The exit code of the runner for `reason`; KeyError for a reason that only the cluster can tell."""
     code = BY_REASON[reason].exit_code
     if code is None:
@@ -57,7 +57,7 @@ def exit_code(reason: Reason) -> int:
     return code
 
 
-def by_exit_code(code: int) -> Ending:
+def find_by_exit_code(code: int) -> Ending:
     """What an exit code of the evaluator container means; any code outside the table is an interruption.
 
     128 + n is a death by signal n; the runner itself never exits with another unlisted code.

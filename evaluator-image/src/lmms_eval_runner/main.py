@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from lmms_eval_core.failures import exit_code
+from lmms_eval_core.failures import find_exit_code
 from lmms_eval_core.names import ENV_RUN, ENV_RUN_DIRECTORY
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import (
@@ -44,7 +44,7 @@ def main() -> int:
     stop.listen()
     directory = Path(os.environ.get(ENV_RUN_DIRECTORY) or RUN_DIRECTORY)
     if is_published(directory):
-        return exit_code(Reason.SUCCEEDED)
+        return find_exit_code(Reason.SUCCEEDED)
     run = _read_input(os.environ)
     if isinstance(run, Outcome):
         outcome, timeout = add_versions(run), 0.0
@@ -54,7 +54,7 @@ def main() -> int:
     _write_outcome(directory, outcome)
     published = wait_for_published(directory, reason=outcome.reason, timeout_seconds=timeout, stop=stop)
     if outcome.reason is Reason.SUCCEEDED and not published:
-        return exit_code(Reason.PUBLISH_FAILED)
+        return find_exit_code(Reason.PUBLISH_FAILED)
     return outcome.exit_code
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from lmms_eval_core.failures import exit_code
+from lmms_eval_core.failures import find_exit_code
 from lmms_eval_core.paths import include_path_problem
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.results import InvalidResults
@@ -84,7 +84,7 @@ class Evidence(NamedTuple):
 
 def make_outcome(reason: Reason, message: str) -> Outcome:
     """Return an outcome with the exit code of its reason, and one sentence that names the culprit."""
-    return Outcome(reason=reason, exit_code=exit_code(reason), message=message)
+    return Outcome(reason=reason, exit_code=find_exit_code(reason), message=message)
 
 
 def decide_outcome(artifacts: RunArtifacts) -> Outcome:

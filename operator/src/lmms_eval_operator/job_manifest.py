@@ -13,8 +13,8 @@ from lmms_eval_core.kube.client import Object
 from lmms_eval_core.paths import CACHE_DIRECTORY, TEMPORARY_DIRECTORY, include_path_problem, private_caches
 from lmms_eval_core.run import RUN_DIRECTORY, Harness, RunInput
 from lmms_eval_core.spec import REMOTE_CODE_ARG, EnvVar, EvaluationSpec, Volume
-from lmms_eval_operator.gpus import CannotRun, launch
-from lmms_eval_operator.resources import container_resources, own_volume, shared_memory
+from lmms_eval_operator.gpus import CannotRun, plan_launch
+from lmms_eval_operator.resources import build_container_resources, build_own_volume, build_shared_memory_volume
 from lmms_eval_operator.settings import Settings
 
 GRACE_SECONDS: Final = 60
@@ -33,8 +33,8 @@ LOCKED_DOWN: Final[Object] = {
 }
 
 
-def job(evaluation: LMMEvaluation, *, attempt: int, slot: int, settings: Settings) -> Object:
-    """The manifest; its pods begin behind the scheduling gate. Raises CannotRun."""
+def build_job(evaluation: LMMEvaluation, *, attempt: int, slot: int, settings: Settings) -> Object:
+    """Return the manifest; its pods begin behind the scheduling gate. Raises CannotRun."""
     metadata = evaluation.metadata
     labels = {
         "app.kubernetes.io/name": "lmms-eval",
@@ -51,8 +51,8 @@ def job(evaluation: LMMEvaluation, *, attempt: int, slot: int, settings: Setting
         "metadata": {
             "name": names.job_name(evaluation=metadata.name, uid=metadata.uid, attempt=attempt),
             "labels": labels,
-            "annotations": {names.ANNOTATION_PROCESSES: str(launch(evaluation.spec).processes)},
-            "ownerReferences": [_owner(evaluation)],
+            "annotations": {names.ANNOTATION_PROCESSES: str(plan_launch(evaluation.spec).processes)},
+            "ownerReferences": [_build_owner(evaluation)],
         },
         "spec": {
             "backoffLimit": 0,
@@ -62,24 +62,24 @@ def job(evaluation: LMMEvaluation, *, attempt: int, slot: int, settings: Setting
                     "labels": {**settings.pod_labels, **labels},
                     "annotations": {**STAY, **settings.pod_annotations},
                 },
-                "spec": _pod(evaluation, attempt, settings),
+                "spec": _build_pod_spec(evaluation, attempt, settings),
             },
         },
     }
 
 
-def run_input(evaluation: LMMEvaluation, *, attempt: int, settings: Settings) -> RunInput:
-    """What runner and reporter are told."""
+def build_run_input(evaluation: LMMEvaluation, *, attempt: int, settings: Settings) -> RunInput:
+    """Return the input of runner and reporter."""
     spec, metadata = evaluation.spec, evaluation.metadata
-    resources = launch(spec)
+    launch = plan_launch(spec)
     return RunInput(
         namespace=metadata.namespace,
         name=metadata.name,
         uid=metadata.uid,
         attempt=attempt,
-        harness=_harness(spec, settings),
-        processes=resources.processes,
-        gpus=resources.gpus,
+        harness=_build_harness(spec, settings),
+        processes=launch.processes,
+        gpus=launch.gpus,
         image=spec.image or settings.evaluator_image,
         trust_remote_code=spec.trust_remote_code,
         secret_env=[variable.name for variable in spec.env or () if variable.secret_key_ref],
@@ -87,7 +87,7 @@ def run_input(evaluation: LMMEvaluation, *, attempt: int, settings: Settings) ->
     )
 
 
-def _harness(spec: EvaluationSpec, settings: Settings) -> Harness:
+def _build_harness(spec: EvaluationSpec, settings: Settings) -> Harness:
     # Admission refuses it too, of what was created since it knows of that.
     if spec.include_path and (problem := include_path_problem(spec.include_path)):
         raise CannotRun(f"includePath {problem}")
@@ -98,7 +98,7 @@ def _harness(spec: EvaluationSpec, settings: Settings) -> Harness:
     return Harness(**given)
 
 
-def _owner(evaluation: LMMEvaluation) -> Object:
+def _build_owner(evaluation: LMMEvaluation) -> Object:
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
@@ -109,9 +109,9 @@ def _owner(evaluation: LMMEvaluation) -> Object:
     }
 
 
-def _pod(evaluation: LMMEvaluation, attempt: int, settings: Settings) -> Object:
+def _build_pod_spec(evaluation: LMMEvaluation, attempt: int, settings: Settings) -> Object:
     spec = evaluation.spec
-    given = run_input(evaluation, attempt=attempt, settings=settings)
+    given = build_run_input(evaluation, attempt=attempt, settings=settings)
     optional = {
         "nodeSelector": {**settings.default_node_selector, **(spec.node_selector or {})},
         "tolerations": [item.to_wire() for item in (*settings.default_tolerations, *(spec.tolerations or ()))],
@@ -126,46 +126,46 @@ def _pod(evaluation: LMMEvaluation, attempt: int, settings: Settings) -> Object:
         "enableServiceLinks": False,
         "schedulingGates": [{"name": names.SCHEDULING_GATE}],
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": _pod_security(settings),
-        "initContainers": [_reporter(given, settings)],
-        "containers": [_evaluator(spec, given, settings)],
-        "volumes": _volumes(spec, settings),
+        "securityContext": _build_pod_security(settings),
+        "initContainers": [_build_reporter(given, settings)],
+        "containers": [_build_evaluator(spec, given, settings)],
+        "volumes": _list_volumes(spec, settings),
         **{name: value for name, value in optional.items() if value},
     }
 
 
-def _pod_security(settings: Settings) -> Object:
+def _build_pod_security(settings: Settings) -> Object:
     change = {"fsGroupChangePolicy": "OnRootMismatch"} if "fsGroup" in settings.pod_security else {}
     return {"runAsNonRoot": True, **settings.pod_security, **change, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
-def _evaluator(spec: EvaluationSpec, given: RunInput, settings: Settings) -> Object:
+def _build_evaluator(spec: EvaluationSpec, given: RunInput, settings: Settings) -> Object:
     own = {
-        names.ENV_RUN: literal(_run_json(given)),
+        names.ENV_RUN: escape_literal(_dump_run_input(given)),
         names.ENV_RUN_DIRECTORY: str(RUN_DIRECTORY),
         "HF_HOME": f"{CACHE_DIRECTORY}/huggingface",
         "HOME": TEMPORARY_DIRECTORY,
         "TMPDIR": TEMPORARY_DIRECTORY,
         **private_caches(),
     }
-    environment = {item["name"]: item for item in (*settings.default_env, *map(_user_env, spec.env or ()))}
+    environment = {item["name"]: item for item in (*settings.default_env, *map(_build_user_variable, spec.env or ()))}
     mounts = [("run", str(RUN_DIRECTORY)), ("cache", CACHE_DIRECTORY), ("tmp", TEMPORARY_DIRECTORY), ("dshm", "/dev/shm")]
     return {
         "name": names.EVALUATOR_CONTAINER,
         "image": given.image,
         "imagePullPolicy": settings.image_pull_policy,
         "securityContext": LOCKED_DOWN,
-        "resources": container_resources(spec, settings, gpus=given.gpus),
+        "resources": build_container_resources(spec, settings, gpus=given.gpus),
         # Ours come last, and so win: the pod's own wiring is nobody's to change.
-        "env": [*(environment[name] for name in environment if name not in own), *_env(own)],
-        "volumeMounts": [*_mounts(mounts), *_user_mounts(spec, settings)],
+        "env": [*(environment[name] for name in environment if name not in own), *_list_variables(own)],
+        "volumeMounts": [*_list_mounts(mounts), *_list_user_mounts(spec, settings)],
     }
 
 
-def _reporter(given: RunInput, settings: Settings) -> Object:
+def _build_reporter(given: RunInput, settings: Settings) -> Object:
     store = settings.store
     own = {
-        names.ENV_RUN: literal(_run_json(given)),
+        names.ENV_RUN: escape_literal(_dump_run_input(given)),
         names.ENV_RUN_DIRECTORY: str(RUN_DIRECTORY),
         "LMMS_EVAL_STORE_URL": store.url,
         "LMMS_EVAL_STORE_ENDPOINT": store.endpoint,
@@ -181,10 +181,10 @@ def _reporter(given: RunInput, settings: Settings) -> Object:
         "imagePullPolicy": settings.image_pull_policy,
         "securityContext": LOCKED_DOWN,
         "resources": settings.reporter_resources,
-        "env": _env({name: value for name, value in own.items() if value}),
+        "env": _list_variables({name: value for name, value in own.items() if value}),
         "envFrom": [{"secretRef": {"name": store.secret}}] if store.secret else [],
         "volumeMounts": [
-            *_mounts([("run", str(RUN_DIRECTORY)), ("reporter-tmp", "/tmp")]),
+            *_list_mounts([("run", str(RUN_DIRECTORY)), ("reporter-tmp", "/tmp")]),
             {"name": "token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},
             *([{"name": "store-ca", "mountPath": STORE_CA_DIRECTORY, "readOnly": True}] if store.ca_secret else []),
         ],
@@ -198,67 +198,67 @@ def _reporter(given: RunInput, settings: Settings) -> Object:
     }
 
 
-def _run_json(given: RunInput) -> str:
+def _dump_run_input(given: RunInput) -> str:
     text = given.to_json()
     if len(text.encode()) > MAX_RUN_INPUT:
         raise CannotRun(f"the arguments are longer than {MAX_RUN_INPUT // 1024} KiB in all: shorten them, or use a task group")
     return text
 
 
-def literal(text: str) -> str:
-    """As the value of an environment variable that the kubelet hands on unchanged: it would expand `$(NAME)` and halve `$$`."""
+def escape_literal(text: str) -> str:
+    """Escape the value of an environment variable: the kubelet would expand `$(NAME)` and halve `$$`."""
     return text.replace("$", "$$")
 
 
-def _env(values: Mapping[str, str]) -> list[Object]:
+def _list_variables(values: Mapping[str, str]) -> list[Object]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def _user_env(variable: EnvVar) -> Object:
+def _build_user_variable(variable: EnvVar) -> Object:
     if variable.secret_key_ref is None:
         return {"name": variable.name, "value": variable.value or ""}
     return {"name": variable.name, "valueFrom": {"secretKeyRef": variable.secret_key_ref.to_wire()}}
 
 
-def _mounts(mounts: list[tuple[str, str]]) -> list[Object]:
+def _list_mounts(mounts: list[tuple[str, str]]) -> list[Object]:
     return [{"name": name, "mountPath": path} for name, path in mounts]
 
 
-def _user_mounts(spec: EvaluationSpec, settings: Settings) -> list[Object]:
+def _list_user_mounts(spec: EvaluationSpec, settings: Settings) -> list[Object]:
     return [
         {"name": f"user-{index}", "mountPath": volume.mount_path, "readOnly": volume.read_only}
-        for index, volume in enumerate(_user_volumes(spec, settings))
+        for index, volume in enumerate(_list_user_volumes(spec, settings))
     ]
 
 
-def _user_volumes(spec: EvaluationSpec, settings: Settings) -> list[Volume]:
-    """Those of the evaluation, and of the release where it has nothing at their path."""
+def _list_user_volumes(spec: EvaluationSpec, settings: Settings) -> list[Volume]:
+    """Return the volumes of the evaluation, and those of the release where it has nothing at their path."""
     own = spec.volumes or []
     taken = {volume.mount_path for volume in own}
     return [*own, *(volume for volume in settings.default_volumes if volume.mount_path not in taken)]
 
 
-def _volumes(spec: EvaluationSpec, settings: Settings) -> list[Object]:
+def _list_volumes(spec: EvaluationSpec, settings: Settings) -> list[Object]:
     authority = settings.store.ca_secret
     cache = {"persistentVolumeClaim": {"claimName": settings.cache_claim}} if settings.cache_claim else {"emptyDir": {}}
     return [
-        {"name": "run", "emptyDir": own_volume("run", spec, settings)},
-        {"name": "tmp", "emptyDir": own_volume("tmp", spec, settings)},
+        {"name": "run", "emptyDir": build_own_volume("run", spec, settings)},
+        {"name": "tmp", "emptyDir": build_own_volume("tmp", spec, settings)},
         {"name": "reporter-tmp", "emptyDir": {}},
         {"name": "cache", **cache},
-        {"name": "dshm", "emptyDir": shared_memory(spec, settings)},
-        {"name": "token", "projected": {"sources": _identity()}},
+        {"name": "dshm", "emptyDir": build_shared_memory_volume(spec, settings)},
+        {"name": "token", "projected": {"sources": _build_token_sources()}},
         *([{"name": "store-ca", "secret": {"secretName": authority}}] if authority else []),
-        *(_user_volume(index, volume) for index, volume in enumerate(_user_volumes(spec, settings))),
+        *(_build_user_volume(index, volume) for index, volume in enumerate(_list_user_volumes(spec, settings))),
     ]
 
 
-def _user_volume(index: int, volume: Volume) -> Object:
+def _build_user_volume(index: int, volume: Volume) -> Object:
     claim = {"claimName": volume.claim_name, "readOnly": volume.read_only}
     return {"name": f"user-{index}", "persistentVolumeClaim": claim}
 
 
-def _identity() -> list[Object]:
+def _build_token_sources() -> list[Object]:
     return [
         {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}},
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},

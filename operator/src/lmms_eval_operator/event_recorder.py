@@ -1,10 +1,10 @@
-"""Events on the LMMEvaluation, for `kubectl describe`: one for each move, written in the background.
+"""Records events on the LMMEvaluation, for `kubectl describe`: one for each move, written in the background.
 
-A `Recorder` listens (`transitions`) and puts what it hears into a bounded queue; `run` writes it. Neither a slow API server
+An `EventRecorder` listens (`transitions`) and puts events into a bounded queue; `run` writes them. Neither a slow API server
 nor one that is away holds up the reconciler or costs memory: what does not fit is dropped and counted.
 
 They are core/v1 events, as `kubectl describe` sorts by lastTimestamp and counts by count, which the newer kind has not. Their
-names follow from what they tell: a move that is told again, by us or by another operator, raises a count.
+names follow from the move: one that is recorded again, by us or by another operator, raises a count.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVENTS, KubeClient, Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
 from lmms_eval_core.schema import rfc3339
-from lmms_eval_operator import logs
 from lmms_eval_operator.objects import Evaluation
+from lmms_eval_operator.structured_log import log_fields
 
 COMPONENT: Final = "lmms-eval-operator"
 QUEUED_EVENTS: Final = 512
@@ -30,7 +30,7 @@ PAUSE_SECONDS: Final = 0.05
 FIRST_BACKOFF: Final = 0.5
 LAST_BACKOFF: Final = 15.0
 # An event that could not be written for so long is older than anybody looks.
-PATIENCE_SECONDS: Final = 600.0
+GIVE_UP_SECONDS: Final = 600.0
 # What one evaluation may say: enough for a run with all its retries; after that one a minute, and always its end.
 BURST: Final = 40
 REFILL_SECONDS: Final = 60.0
@@ -67,25 +67,25 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class QueuedEvent:
     """One event to be written."""
 
     body: Object
-    told_at: float
+    queued_at: float
 
     @property
     def name(self) -> str:
-        """Of the event."""
+        """The event's name."""
         return str(self.body["metadata"]["name"])
 
     @property
     def keys(self) -> dict[str, object]:
-        """For log lines."""
+        """Fields for log lines."""
         return {"evaluation": self.body["involvedObject"]["name"], "reason": self.body["reason"], "event_name": self.name}
 
 
-class Recorder:
-    """Listens by `told`, writes in `run`. `instance` names this process; `count` hears how each event fared."""
+class EventRecorder:
+    """Queues moves by `record_move`, writes them in `run`. `instance` names this process; `count` is called with the result of each event."""
 
     def __init__(
         self,
@@ -101,32 +101,32 @@ class Recorder:
         self._clock = clock
         self._time = time
         self._count = count
-        self._queue: asyncio.Queue[Note] = asyncio.Queue(QUEUED_EVENTS)
-        self._allowance = Allowance(clock)
+        self._queue: asyncio.Queue[QueuedEvent] = asyncio.Queue(QUEUED_EVENTS)
+        self._allowance = EventAllowance(clock)
 
-    def told(self, before: Evaluation, after: Evaluation) -> None:
-        """An evaluation has moved."""
-        if not after.terminal and not self._allowance.take(after.uid):
+    def record_move(self, before: Evaluation, after: Evaluation) -> None:
+        """Queue the event of a move, unless the evaluation has caused too many."""
+        if not after.is_terminal and not self._allowance.take(after.uid):
             self._count("suppressed")
             return
-        body = event(before, after, namespace=self._client.namespace, instance=self._instance, now=self._time())
+        body = build_event(before, after, namespace=self._client.namespace, instance=self._instance, now=self._time())
         try:
-            self._queue.put_nowait(Note(body, self._clock()))
+            self._queue.put_nowait(QueuedEvent(body, self._clock()))
         except asyncio.QueueFull:
-            self._drop(Note(body, self._clock()), "too many wait to be written")
+            self._drop(QueuedEvent(body, self._clock()), "too many wait to be written")
 
     async def run(self) -> None:
-        """For ever."""
+        """Write queued events until cancelled."""
         while True:
             note = await self._queue.get()
             try:
                 await self._deliver(note)
             except Exception as error:
-                log.exception("a defect, about one event", extra=logs.keys(**note.keys))
+                log.exception("a defect, about one event", extra=log_fields(**note.keys))
                 self._drop(note, type(error).__name__)
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _deliver(self, note: Note) -> None:
+    async def _deliver(self, note: QueuedEvent) -> None:
         backoff = FIRST_BACKOFF
         while True:
             try:
@@ -134,14 +134,14 @@ class Recorder:
             except (errors.Invalid, errors.Forbidden) as error:
                 return self._drop(note, error.message)
             except errors.KubeError as error:
-                if self._clock() - note.told_at > PATIENCE_SECONDS:
+                if self._clock() - note.queued_at > GIVE_UP_SECONDS:
                     return self._drop(note, error.message)
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, LAST_BACKOFF)
             else:
                 return
 
-    async def _write(self, note: Note) -> None:
+    async def _write(self, note: QueuedEvent) -> None:
         try:
             await self._client.create(EVENTS, note.body)
         except errors.AlreadyExists:
@@ -149,10 +149,10 @@ class Recorder:
             self._count("repeated")
         else:
             self._count("written")
-        log.debug("event written", extra=logs.keys(**note.keys))
+        log.debug("event written", extra=log_fields(**note.keys))
 
-    async def _repeat(self, note: Note) -> None:
-        """Raises the count of the event that tells the same; Conflict if somebody else just did."""
+    async def _repeat(self, note: QueuedEvent) -> None:
+        """Raise the count of the event with the same name; Conflict if somebody else just did."""
         known = await self._client.get(EVENTS, note.name)
         patch = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": known["metadata"]["resourceVersion"]},
@@ -162,12 +162,12 @@ class Recorder:
         ]
         await self._client.json_patch(EVENTS, note.name, patch)
 
-    def _drop(self, note: Note, cause: str) -> None:
+    def _drop(self, note: QueuedEvent, cause: str) -> None:
         self._count("dropped")
-        log.warning("event dropped", extra=logs.keys(**note.keys, cause=cause))
+        log.warning("event dropped", extra=log_fields(**note.keys, cause=cause))
 
 
-class Allowance:
+class EventAllowance:
     """How many events each evaluation may still cause: one that flaps between two reasons must not flood the API server."""
 
     def __init__(self, clock: Callable[[], float], remembered: int = REMEMBERED) -> None:
@@ -176,7 +176,7 @@ class Allowance:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, uid: str) -> bool:
-        """One event of this evaluation; False if it has had too many."""
+        """Count one event of this evaluation; return False if it has had too many."""
         now = self._clock()
         left, at = self._left.pop(uid, (float(BURST), now))
         left = min(float(BURST), left + (now - at) / REFILL_SECONDS)
@@ -186,13 +186,13 @@ class Allowance:
         return left >= 1
 
 
-def event(before: Evaluation, after: Evaluation, *, namespace: str, instance: str, now: datetime) -> Object:
-    """The event that tells of a move."""
+def build_event(before: Evaluation, after: Evaluation, *, namespace: str, instance: str, now: datetime) -> Object:
+    """Build the event of a move."""
     at = rfc3339(now)
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": event_name(after), "namespace": namespace},
+        "metadata": {"name": name_event(after), "namespace": namespace},
         "involvedObject": {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
@@ -201,10 +201,10 @@ def event(before: Evaluation, after: Evaluation, *, namespace: str, instance: st
             "uid": after.uid,
             "resourceVersion": after.version,
         },
-        "type": "Warning" if alarming(after) else "Normal",
+        "type": "Warning" if is_alarming(after) else "Normal",
         "reason": after.reason,
-        "message": sentence(before, after, now)[:MAX_MESSAGE],
-        "action": action(before, after),
+        "message": describe_move(before, after, now)[:MAX_MESSAGE],
+        "action": name_action(before, after),
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "reportingInstance": instance,
@@ -214,42 +214,42 @@ def event(before: Evaluation, after: Evaluation, *, namespace: str, instance: st
     }
 
 
-def event_name(after: Evaluation) -> str:
-    """The same for the same evaluation, attempt, phase and reason, whoever tells; names of later moves sort later."""
+def name_event(after: Evaluation) -> str:
+    """Return the same name for the same evaluation, attempt, phase and reason; names of later moves sort later."""
     rank = f"{ORDER[after.phase]}{REASONS.index(after.reason):02}"
     return f"{after.name}.{after.uid[:8]}.{after.attempt:02}-{rank}-{after.phase.lower()}-{after.reason.lower()}"
 
 
-def alarming(after: Evaluation) -> bool:
-    """Whether a person should look."""
+def is_alarming(after: Evaluation) -> bool:
+    """Return whether a person should look."""
     return after.phase is Phase.FAILED or after.reason in ALARMING
 
 
-def action(before: Evaluation, after: Evaluation) -> str:
-    """What the operator did."""
-    if after.terminal:
+def name_action(before: Evaluation, after: Evaluation) -> str:
+    """Return what the operator did."""
+    if after.is_terminal:
         return "Finish"
     if before.phase is after.phase:
         return "Report"
     return "Start" if after.phase is Phase.RUNNING else "Requeue"
 
 
-def sentence(before: Evaluation, after: Evaluation, now: datetime) -> str:
-    """What a start says of itself; else the status's own message, or what the reason means."""
+def describe_move(before: Evaluation, after: Evaluation, now: datetime) -> str:
+    """Return the message of the event: the start, else the status's message, or what the reason means."""
     if before.phase is Phase.QUEUED and after.phase is Phase.RUNNING:
-        return f"attempt {after.attempt} starts in slot {after.slot}{_waited(before, now)}"
+        return f"attempt {after.attempt} starts in slot {after.slot}{_describe_wait(before, now)}"
     return after.message or SENTENCES.get(after.reason, f"attempt {after.attempt}")
 
 
-def _waited(before: Evaluation, now: datetime) -> str:
+def _describe_wait(before: Evaluation, now: datetime) -> str:
     if before.attempt or not before.created_at:
         return ""
     seconds = (now - datetime.fromisoformat(before.created_at)).total_seconds()
-    return f", {duration(seconds)} after it was created"
+    return f", {format_duration(seconds)} after it was created"
 
 
-def duration(seconds: float) -> str:
-    """As kubectl writes ages: 42s, 5m3s, 2h7m."""
+def format_duration(seconds: float) -> str:
+    """Format as kubectl writes ages: 42s, 5m3s, 2h7m."""
     whole = max(0, int(seconds))
     if whole < 60:
         return f"{whole}s"

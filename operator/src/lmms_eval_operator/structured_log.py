@@ -6,16 +6,16 @@ from typing import Any
 from lmms_eval_core import jsonlog
 
 
-def keys(**names: Any) -> dict[str, Any]:
-    """`extra=` of a log call: evaluation, job, pod, slot, attempt, phase, reason, action, leader; `cause` is what an error said.
+def log_fields(**fields: Any) -> dict[str, Any]:
+    """Return `extra=` of a log call: evaluation, job, pod, slot, attempt, phase, reason, action, leader; `cause` is an error.
 
     Empty ones are left out.
     """
-    return {name: value for name, value in names.items() if value not in (None, "")}
+    return {name: value for name, value in fields.items() if value not in (None, "")}
 
 
-def configure(level: str) -> None:
-    """Everything to stderr; kopf and aiohttp speak only of troubles."""
+def configure_logging(level: str) -> None:
+    """Send everything to standard error; kopf and aiohttp log only what failed."""
     jsonlog.configure(level)
     for noisy in ("kopf", "aiohttp", "kubernetes", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

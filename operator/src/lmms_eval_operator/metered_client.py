@@ -8,19 +8,19 @@ from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import PODS, KubeClient, Object, Page, Part, Patch, Resource, WatchEvent
 
 
-class Answered(Protocol):
-    """Hears of every answer: "ok", or the error's class in small letters, and the seconds that it took."""
+class RequestListener(Protocol):
+    """Called with every answer: "ok", or the error's class in small letters, and the seconds that it took."""
 
     def __call__(self, resource: Resource, verb: str, *, result: str, seconds: float) -> None:
-        """One request has been answered."""
+        """Take one answer."""
 
 
-class Metered:
+class MeteredClient:
     """See `KubeClient`. Watches and lists in pages last as long as their readers; they are passed on unmeasured."""
 
-    def __init__(self, client: KubeClient, answered: Answered, clock: Callable[[], float]) -> None:
+    def __init__(self, client: KubeClient, on_answer: RequestListener, clock: Callable[[], float]) -> None:
         self._client = client
-        self._answered = answered
+        self._on_answer = on_answer
         self._clock = clock
 
     @property
@@ -98,4 +98,4 @@ class Metered:
             result = type(error).__name__.lower()
             raise
         finally:
-            self._answered(resource, verb, result=result, seconds=self._clock() - began)
+            self._on_answer(resource, verb, result=result, seconds=self._clock() - began)
