@@ -13,7 +13,7 @@ from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.kube import lease
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object
 from lmms_eval_core.phases import Phase, Reason
-from lmms_eval_core.schema import rfc3339
+from lmms_eval_core.schema import format_rfc3339
 from lmms_eval_operator import job_manifest, objects, patches
 from lmms_eval_operator.derive import Derived
 from lmms_eval_operator.main import now_utc
@@ -59,7 +59,7 @@ class Bare:
         await self._client.get(JOBS, names.job_name(evaluation=name, uid=evaluation.uid, attempt=1))
         selector = f"{OURS},{names.LABEL_EVALUATION_UID}={evaluation.uid},{names.LABEL_ATTEMPT}=1"
         await self._client.list(PODS, label_selector=selector)
-        await self._status(evaluation, patches.build_end(evaluation, DONE, rfc3339(now_utc())))
+        await self._status(evaluation, patches.build_end(evaluation, DONE, format_rfc3339(now_utc())))
 
     async def _start(self, name: str) -> None:
         self._slot = await lease.swap(self._client, self._slot, f"{name}/uid/1")
@@ -69,7 +69,7 @@ class Bare:
         assert job is not None
         evaluation = objects.parse_evaluation(found)
         pod = await self._namespace.new_pod(name)
-        await self._status(evaluation, patches.build_running(evaluation, job, pod, rfc3339(now_utc())))
+        await self._status(evaluation, patches.build_running(evaluation, job, pod, format_rfc3339(now_utc())))
         await self._client.json_patch(PODS, pod.name, patches.build_open_gate(pod))
 
     async def _status(self, evaluation: objects.Evaluation, patch: list[Object]) -> None:

@@ -13,7 +13,7 @@ from bench.population import published, service_account
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS, EVENTS, JOBS, LEASES, PODS, Object, Resource
-from lmms_eval_core.schema import rfc3339
+from lmms_eval_core.schema import format_rfc3339
 from lmms_eval_operator import objects
 from lmms_eval_operator.main import now_utc
 from lmms_eval_operator.objects import Pod
@@ -59,10 +59,10 @@ class Namespace:
         target = {"kind": "Node", "name": "a-node"}
         await self.client.create(BINDINGS, {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": target})
         container = {"name": names.EVALUATOR_CONTAINER, "image": "evaluator:1", "imageID": "", "ready": True, "restartCount": 0}
-        running = {**container, "state": {"running": {"startedAt": rfc3339(now_utc())}}}
+        running = {**container, "state": {"running": {"startedAt": format_rfc3339(now_utc())}}}
         await self._patch(PODS, pod, {"phase": "Running", "containerStatuses": [running]})
         for stage in STAGES:
-            progress = {"stage": stage, "text": stage, "updatedAt": rfc3339(now_utc())}
+            progress = {"stage": stage, "text": stage, "updatedAt": format_rfc3339(now_utc())}
             await self._report(name, {"reportedAttempt": 1, "progress": progress})
             await self._shows(name, stage)
 

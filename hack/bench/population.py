@@ -9,7 +9,7 @@ from typing import Any
 from deployment import Kubectl
 
 from lmms_eval_core import names
-from lmms_eval_core.crd import custom_resource_definition
+from lmms_eval_core.crd import build_crd
 from lmms_eval_core.kube import errors, transport
 from lmms_eval_core.kube.client import EVALUATIONS, Object
 
@@ -120,7 +120,7 @@ async def fill(kubectl: Kubectl, client: transport.Transport, size: int) -> None
 
 
 async def _apply(kubectl: Kubectl, client: transport.Transport, *, seeding: bool) -> None:
-    body = custom_resource_definition()
+    body = build_crd()
     if seeding:
         for version in body["spec"]["versions"]:
             del version["subresources"]

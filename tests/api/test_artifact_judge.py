@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lmms_eval_api.artifacts.judge import Criteria, Filter, Selection, criteria, is_empty, is_wrong, verdict
 from lmms_eval_api.artifacts.results import Results, read
-from lmms_eval_core.results import InvalidResults
+from lmms_eval_core.results_file import InvalidResults
 
 RESULTS: dict[str, Any] = {
     "results": {

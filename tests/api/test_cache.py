@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lmms_eval_api.cache import JobCache, Overview
 from lmms_eval_api.job import job_of
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.ordering import in_order
+from lmms_eval_core.ordering import sort_queue
 
 
 def cache_of(*objects: Object) -> JobCache:
@@ -177,6 +177,6 @@ def test_in_whatever_order_news_arrive_the_cache_ends_like_a_list_of_the_newest(
         told.learn(item)
     assert told.overview() == listed.overview()
     queued = [job_of(item) for item in newest.values() if job_of(item).status == "queued"]
-    free = in_order(job for job in queued if not job.held)
+    free = sort_queue(job for job in queued if not job.held)
     assert told.overview().queued[: len(free)] == [job.name for job in free]
     assert [position(told, name) for name in told.overview().queued] == list(range(len(queued)))

@@ -1,7 +1,7 @@
 import pytest
 
 from lmms_eval_core import failures
-from lmms_eval_core.phases import FOLLOWS, TERMINAL, Phase, Reason, may_follow
+from lmms_eval_core.phases import FOLLOWS, TERMINAL, Phase, Reason, can_follow
 
 
 def test_every_ending_has_one_row() -> None:
@@ -30,4 +30,4 @@ def test_what_only_the_cluster_can_tell_has_no_code() -> None:
 
 def test_terminal_phases_never_change() -> None:
     assert set(FOLLOWS) == set(Phase)
-    assert not any(may_follow(before, after) for before in TERMINAL for after in Phase if before != after)
+    assert not any(can_follow(before, after) for before in TERMINAL for after in Phase if before != after)

@@ -168,7 +168,7 @@ async def test_a_quiet_stream_asks_whether_its_other_end_is_there(
 ) -> None:
     """A machine that is gone says nothing; the kernel then ends the connection."""
     made: list[socket.socket] = []
-    probed = transport._probed
+    probed = transport._open_probed_socket
 
     def noted(address: aiohttp.AddrInfoType) -> socket.socket:
         made.append(probed(address))

@@ -39,7 +39,7 @@ def test_a_header_that_says_nothing_else_changes_nothing(header: str) -> None:
 @pytest.mark.integration
 async def test_a_real_api_server_tells_the_time(kubeconfig: str) -> None:
     clock = ServerClock(lambda: datetime.now(UTC) - timedelta(hours=1))
-    client = await connect(kubeconfig=kubeconfig, heard_date=clock.read_date)
+    client = await connect(kubeconfig=kubeconfig, on_date=clock.read_date)
     await client.get(NAMESPACES, "default")
     await client.close()
     await asyncio.sleep(0.1)

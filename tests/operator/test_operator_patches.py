@@ -6,7 +6,7 @@ import pytest
 from operator_model import apply_patch
 from operator_objects import gated, job_of, pod_of, queued, retrying, running
 
-from lmms_eval_core.crd import status_owners
+from lmms_eval_core.crd import list_status_owners
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.names import SCHEDULING_GATE
@@ -78,7 +78,7 @@ def every_patch() -> list[tuple[Evaluation, list[dict[str, Any]]]]:
 
 
 def test_the_operator_writes_its_own_fields_alone() -> None:
-    own = {f"/status/{field}" for field in status_owners()[Owner.OPERATOR]}
+    own = {f"/status/{field}" for field in list_status_owners()[Owner.OPERATOR]}
     for _, patch in every_patch():
         assert {operation["path"] for operation in patch if operation["op"] == "add"} <= own
 

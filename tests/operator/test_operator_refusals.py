@@ -10,21 +10,21 @@ from operator_objects import moment, queued, running, slot, working, world
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS, Object, Resource
-from lmms_eval_core.schema import read_moment
+from lmms_eval_core.schema import parse_moment
 from lmms_eval_operator.actions import Claim, LookAgain, Report
 from lmms_eval_operator.plan import plan
 from lmms_eval_operator.refusals import Refusals
 
 # As a real API server says it, and the class that the client makes of it.
 DENIED = "ValidatingAdmissionPolicy 'no-jobs' with binding 'b' denied request: no team label"
-POLICY = errors.from_status(
+POLICY = errors.make_error(
     422, {"message": f'jobs.batch "x" is forbidden: {DENIED}', "details": {"name": "x", "causes": [{"message": DENIED}]}}
 )
-WEBHOOK = errors.from_status(400, {"message": 'admission webhook "kyverno.svc" denied the request: no team label'})
-GATEKEEPER = errors.from_status(403, {"message": 'admission webhook "gatekeeper.sh" denied the request: no team label'})
-QUOTA = errors.from_status(403, {"message": 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs.batch=1'})
-AWAY = errors.from_status(500, {"message": 'Internal error occurred: failed calling webhook "a.b": connect: connection refused'})
-OWN = errors.from_status(
+WEBHOOK = errors.make_error(400, {"message": 'admission webhook "kyverno.svc" denied the request: no team label'})
+GATEKEEPER = errors.make_error(403, {"message": 'admission webhook "gatekeeper.sh" denied the request: no team label'})
+QUOTA = errors.make_error(403, {"message": 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs.batch=1'})
+AWAY = errors.make_error(500, {"message": 'Internal error occurred: failed calling webhook "a.b": connect: connection refused'})
+OWN = errors.make_error(
     422, {"message": 'Job.batch "x" is invalid: spec.template: too bad', "details": {"causes": [{"field": "spec.template"}]}}
 )
 
@@ -52,7 +52,7 @@ def test_one_that_is_refused_waits_with_the_api_servers_sentence_and_the_next_on
     odd = status(cluster, "odd")
     assert (odd["phase"], odd["reason"]) == ("Queued", "JobRefused")
     assert error.message in odd["message"] and "status.nextAttemptAt" in odd["message"]
-    due = read_moment(odd["nextAttemptAt"])
+    due = parse_moment(odd["nextAttemptAt"])
     assert due is not None and 5 < (due - cluster.time()).total_seconds() <= 10
     assert status(cluster, "good")["phase"] == "Completed"
     cluster.refuses = lambda job: None

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from operator_objects import queued
 
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS
-from lmms_eval_core.ordering import in_order
+from lmms_eval_core.ordering import sort_queue
 from lmms_eval_core.phases import Phase
 from lmms_eval_operator.derive import derive_queued, is_in_status
 from lmms_eval_operator.objects import parse_evaluation, parse_version
@@ -126,7 +126,7 @@ def test_the_queue_is_always_in_everybodys_order_and_only_those_at_rest_are_not_
             evaluations.remove(f"{name}-uid", str(version))
         else:
             evaluations.put(queued(name, version=str(version), **change))
-    assert list(evaluations.iterate_queue()) == in_order(item for item in evaluations if item.is_startable)
+    assert list(evaluations.iterate_queue()) == sort_queue(item for item in evaluations if item.is_startable)
     at_rest = [item for item in evaluations if item not in evaluations.list_unsettled()]
     assert all(item.phase is Phase.QUEUED and not item.cancel and is_in_status(item, derive_queued(item)) for item in at_rest)
     assert set(evaluations.list_unsettled()) <= set(evaluations)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmms_eval_core.phases import Reason
-from lmms_eval_core.run import AnswerCounts, Harness, Outcome, ProgressReport, RunInput, Stage, Timings
+from lmms_eval_core.run import AnswerCounts, HarnessArguments, Outcome, ProgressReport, RunInput, Stage, Timings
 from lmms_eval_core.status import MAX_STATUS_BYTES, ArtifactFile, EvaluationStatus
 from lmms_eval_reporter import status_fields, texts
 from lmms_eval_reporter.run_files import FinishedRun
@@ -19,7 +19,7 @@ REPORTERS_SHARE = MAX_STATUS_BYTES - 10 * 1024
 
 
 def attempt(**changes: Any) -> RunInput:
-    harness = Harness(model="llava_hf", tasks=["tiny"])
+    harness = HarnessArguments(model="llava_hf", tasks=["tiny"])
     return RunInput(namespace="ns", name="nightly", uid="0f4c6a1e", attempt=1, harness=harness, gpus=2, image="img:1", **changes)
 
 

@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from lmms_eval_core.run import Harness, RunInput
+from lmms_eval_core.run import HarnessArguments, RunInput
 from lmms_eval_reporter.status_writer import build_status_patch, explain_superseded
 
-RUN = RunInput(namespace="ns", name="a", uid="u1", attempt=2, harness=Harness(model="m", tasks=["t"]))
+RUN = RunInput(namespace="ns", name="a", uid="u1", attempt=2, harness=HarnessArguments(model="m", tasks=["t"]))
 
 
 def evaluation(uid: str = "u1", **status: Any) -> dict[str, Any]:

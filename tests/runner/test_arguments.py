@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_core.run import Harness, RunInput
+from lmms_eval_core.run import HarnessArguments, RunInput
 from lmms_eval_core.schema import Scalar
 from lmms_eval_runner.arguments import (
     LAUNCH_FILE,
@@ -24,8 +24,8 @@ OUTPUT = Path("/run/lmms-eval/output")
 BARE = ["--model=dummy", "--tasks=mme", "--log_samples", f"--output_path={OUTPUT}", "--timezone=UTC"]
 
 
-def harness(**fields: object) -> Harness:
-    return Harness.model_validate({"model": "dummy", "tasks": ["mme"], **fields})
+def harness(**fields: object) -> HarnessArguments:
+    return HarnessArguments.model_validate({"model": "dummy", "tasks": ["mme"], **fields})
 
 
 def argv(processes: int = 1, **fields: object) -> list[str]:
@@ -38,7 +38,7 @@ def test_an_unset_field_passes_no_flag() -> None:
 
 
 def test_every_field_of_the_input_has_its_place() -> None:
-    assert set(Harness.model_fields) == {"model", "model_args", "tasks", *VALUES, *SWITCHES}
+    assert set(HarnessArguments.model_fields) == {"model", "model_args", "tasks", *VALUES, *SWITCHES}
 
 
 @pytest.mark.parametrize(

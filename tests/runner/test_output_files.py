@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lmms_eval_core.results import InvalidResults
-from lmms_eval_core.run import Harness, RunInput
+from lmms_eval_core.results_file import InvalidResults
+from lmms_eval_core.run import HarnessArguments, RunInput
 from lmms_eval_runner import output_files
 from lmms_eval_runner.container_memory import read_memory_kills
 from lmms_eval_runner.environment import build_harness_environment
@@ -24,7 +24,7 @@ STAMP = "20261123_073514"
 
 
 def run(**model_args: str) -> RunInput:
-    harness = Harness(model="dummy", tasks=["mme"], model_args=dict(model_args))
+    harness = HarnessArguments(model="dummy", tasks=["mme"], model_args=dict(model_args))
     return RunInput(namespace="ns", name="e", uid="u", attempt=1, harness=harness)
 
 

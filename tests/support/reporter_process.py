@@ -16,7 +16,7 @@ from provided import bare_environment
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, Object
 from lmms_eval_core.kube.transport import Transport
-from lmms_eval_core.run import Harness, Outcome, ProgressReport, RunInput, write_atomically
+from lmms_eval_core.run import HarnessArguments, Outcome, ProgressReport, RunInput, write_atomically
 
 START = "from lmms_eval_reporter.start import start; start()"
 
@@ -139,7 +139,7 @@ class Evaluation:
 
     def run_input(self, *, namespace: str, attempt: int = 1) -> RunInput:
         """What the operator tells the pod."""
-        harness = Harness(model="llava_hf", tasks=["tiny_vqa"])
+        harness = HarnessArguments(model="llava_hf", tasks=["tiny_vqa"])
         return RunInput(
             namespace=namespace, name=self.name, uid=self.uid, attempt=attempt, harness=harness, gpus=1, image="evaluator:1"
         )

@@ -14,12 +14,12 @@ from pydantic_core import PydanticUndefined as Undefined
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.schema import Resource
+from lmms_eval_core.schema import ResourceModel
 from lmms_eval_core.spec import MUTABLE, EvaluationSpec, Volume
 from lmms_eval_core.wire import EvaluateRequest
 
 
-def _defaults(kind: type[Resource]) -> Object:
+def _defaults(kind: type[ResourceModel]) -> Object:
     return {to_camel(name): field.default for name, field in kind.model_fields.items() if field.default not in (None, Undefined)}
 
 

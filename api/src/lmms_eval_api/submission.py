@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from lmms_eval_api.identity import Identity, Sender, identity
 from lmms_eval_api.problems import FieldProblem, Refused
 from lmms_eval_core import names, spec, wire
-from lmms_eval_core.evaluation import manifest
+from lmms_eval_core.evaluation import build_manifest
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.schema import DNS_SUBDOMAIN, Resource, Scalar
+from lmms_eval_core.schema import DNS_SUBDOMAIN, ResourceModel, Scalar
 from lmms_eval_core.spec import (
     LABEL_VALUE,
     MODEL_ARG_NAME,
@@ -49,7 +49,7 @@ LABEL_FORM: Final = f"give at most {MAX_LABEL} letters, digits, dashes, dots and
 # Domains whose labels mean something to Kubernetes, or to us.
 RESERVED_DOMAINS: Final = ("kubernetes.io", "k8s.io", names.GROUP)
 # The resource's twin of each part of a request.
-TWINS: Final[dict[type[wire.Part], type[Resource]]] = {
+TWINS: Final[dict[type[wire.RequestPart], type[ResourceModel]]] = {
     wire.EnvVar: spec.EnvVar,
     wire.Resources: spec.Resources,
     wire.SecretKeyRef: spec.SecretKeyRef,
@@ -75,7 +75,7 @@ def submission(request: EvaluateRequest, *, sender: Sender, namespace: str) -> S
     if found:
         raise Refused(found)
     own = identity(request, sender)
-    body = manifest(
+    body = build_manifest(
         name=own.name,
         namespace=namespace,
         spec=spec_of(request),
@@ -107,7 +107,7 @@ def spec_of(request: EvaluateRequest) -> EvaluationSpec:
 
 def _twin(value: Any) -> Any:
     """What a request holds, as the resource holds it."""
-    if isinstance(value, wire.Part):
+    if isinstance(value, wire.RequestPart):
         return TWINS[type(value)].model_construct(**{name: _twin(part) for name, part in value if part is not None})
     return [_twin(part) for part in value] if isinstance(value, list) else value
 
@@ -186,7 +186,7 @@ def _parts(value: Any) -> Iterator[Scalar]:
     """All scalars in a field, the keys of maps too."""
     if isinstance(value, Scalar):
         yield value
-    elif isinstance(value, wire.Part):
+    elif isinstance(value, wire.RequestPart):
         yield from _parts(dict(value))
     elif isinstance(value, list | dict):
         for part in [*value, *value.values()] if isinstance(value, dict) else value:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lmms_eval_client.table import score_rows, tables
-from lmms_eval_core.results import score_table
+from lmms_eval_core.results_file import build_score_table
 from lmms_eval_core.status import Metric
 
 
@@ -22,7 +22,7 @@ class Results:
         """
         if not isinstance(self.output.get("results"), dict):
             return {}
-        return score_table(self.output, max_tasks=None).scores
+        return build_score_table(self.output, max_tasks=None).scores
 
     def rows(self) -> list[dict[str, Any]]:
         """One row for each metric of each task, with the columns of lmms-eval's table."""

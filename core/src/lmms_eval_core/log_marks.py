@@ -1,7 +1,7 @@
-"""What a log says of its own place: the runner's first line, and marks with their offsets in it. Pure.
+"""Lines of the runner in a log that tell an offset: the first line, and marks. Pure.
 
-A node keeps the last 10 MiB of a container's log, the store the last 64 MiB: by its marks, a reader of what is left knows which
-byte of the whole it has before it, and goes on in the one where it left the other. Runner and front end agree on them here.
+A node keeps the last 10 MiB of a container's log, the store the last 64 MiB: by the marks, a reader of what is left knows its
+offset in the whole log, and can go on in the one where it left the other. Runner and front end agree on them here.
 """
 
 import re
@@ -17,12 +17,12 @@ _MARK = re.compile(rb"^" + PREFIX.encode() + rb"this line begins at byte (\d{1,1
 
 
 def format_mark(offset: int) -> str:
-    """The text of the runner's line that begins at byte `offset`."""
+    """Return the text of the runner's line that begins at byte `offset`."""
     return f"this line begins at byte {offset}"
 
 
 def find_offset(beginning: bytes) -> int | None:
-    """The offset, in the whole log, of the first byte of `beginning`; None if nothing in it tells.
+    """Return the offset, in the whole log, of the first byte of `beginning`; None if no line in it tells.
 
     Believed like the rest of the log, which is the user's: a false mark makes for a false place in this log alone.
     """

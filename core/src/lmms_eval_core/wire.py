@@ -22,20 +22,20 @@ class JobStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Part(BaseModel):
+class RequestPart(BaseModel):
     """A part of a request that upstream does not have: a field that it does not know is refused, not passed over."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class SecretKeyRef(Part):
+class SecretKeyRef(RequestPart):
     """One key of a Secret."""
 
     name: str
     key: str
 
 
-class EnvVar(Part):
+class EnvVar(RequestPart):
     """One environment variable: a value, or for a secret where it is."""
 
     name: str
@@ -43,7 +43,7 @@ class EnvVar(Part):
     secret_key_ref: SecretKeyRef | None = None
 
 
-class Volume(Part):
+class Volume(RequestPart):
     """A PersistentVolumeClaim to mount."""
 
     claim_name: str
@@ -51,7 +51,7 @@ class Volume(Part):
     read_only: bool = True
 
 
-class Resources(Part):
+class Resources(RequestPart):
     """Requests and limits of the evaluator: quantities of Kubernetes, as 4 or 16Gi."""
 
     cpu: int | str | None = None
@@ -60,7 +60,7 @@ class Resources(Part):
     ephemeral_storage: int | str | None = None
 
 
-class Toleration(Part):
+class Toleration(RequestPart):
     """As in a pod."""
 
     key: str | None = None
@@ -128,13 +128,13 @@ class EvaluateRequest(BaseModel):
     labels: dict[str, str] | None = Field(default=None, description="Beyond upstream: labels of the job, to find it by.")
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """An answer in which every key always stands, whatever its value: the OpenAPI document promises them all."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
-class JobSubmitResponse(Answer):
+class JobSubmitResponse(ResponseModel):
     """Answer of POST /evaluate."""
 
     job_id: str
@@ -144,7 +144,7 @@ class JobSubmitResponse(Answer):
     warnings: list[str] = Field(default_factory=list)
 
 
-class JobPatch(Part):
+class JobPatch(RequestPart):
     """Body of PATCH /jobs/{job_id}: what may change of a stored job. What is left out stays as it is."""
 
     priority: int | None = Field(default=None, description="Higher starts first.")
@@ -220,7 +220,7 @@ class JobFiles(BaseModel):
     truncated: bool = Field(description="Whether something that the run left was too much to be stored.")
 
 
-class JobInfo(Answer):
+class JobInfo(ResponseModel):
     """Answer of GET /jobs/{job_id}; all keys always present."""
 
     job_id: str
@@ -288,7 +288,7 @@ class SamplePage(BaseModel):
     unjudged: int | None = Field(default=None, description="With filter=wrong: samples passed over, as no metric has a number.")
 
 
-class QueueStatusResponse(Answer):
+class QueueStatusResponse(ResponseModel):
     """Answer of GET /queue."""
 
     queue_size: int
@@ -298,7 +298,7 @@ class QueueStatusResponse(Answer):
     failed_jobs: int = 0
 
 
-class HealthResponse(Answer):
+class HealthResponse(ResponseModel):
     """Answer of GET /health."""
 
     status: str = "healthy"

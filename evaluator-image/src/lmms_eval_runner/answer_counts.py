@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from lmms_eval_core.json_text import MAX_LINE_BYTES, parsed_line
-from lmms_eval_core.results import answer_texts
+from lmms_eval_core.json_text import MAX_LINE_BYTES, parse_line
+from lmms_eval_core.results_file import list_answer_texts
 from lmms_eval_core.run import AnswerCounts
 
 FAILED_MARK: Final = "[LMMS_EVAL_REQUEST_FAILED"
@@ -26,7 +26,7 @@ def count_answers(files: Iterable[Path], *, swallowed: int) -> CountedAnswers:
     counts, example = AnswerCounts(swallowed_errors=swallowed), ""
     for file in files:
         for sample in _read_samples(file):
-            texts = list(answer_texts(_find_answer(sample)))
+            texts = list(list_answer_texts(_find_answer(sample)))
             counts.samples += 1
             if texts and all(text.startswith(FAILED_MARK) for text in texts):
                 counts.failed += 1
@@ -50,7 +50,7 @@ def _read_samples(path: Path) -> Iterator[Any]:
     with path.open("rb") as file:
         while line := file.readline(MAX_LINE_BYTES):
             if line.endswith(b"\n") or not _skip_to_end_of_line(file):
-                yield parsed_line(line)
+                yield parse_line(line)
             else:
                 yield None
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from lmms_eval_core.run import Harness, RunInput
+from lmms_eval_core.run import HarnessArguments, RunInput
 from lmms_eval_core.schema import Scalar
 
 VALUES: Final = (
@@ -73,7 +73,7 @@ def find_model_arg(model_args: Mapping[str, Scalar], names: Iterable[str]) -> st
     return next((str(model_args[name]) for name in names if name in model_args), "")
 
 
-def find_problem(harness: Harness) -> str | None:
+def find_problem(harness: HarnessArguments) -> str | None:
     """Return what a command line cannot carry, as a sentence; None when there is nothing."""
     for name, value in _list_texts(harness):
         if "\0" in value:
@@ -81,7 +81,7 @@ def find_problem(harness: Harness) -> str | None:
     return None
 
 
-def find_listing_word(harness: Harness) -> str | None:
+def find_listing_word(harness: HarnessArguments) -> str | None:
     """Return the word among the tasks that lmms-eval would take for a request to print a list."""
     return next((task for task in harness.tasks if task in LISTINGS), None)
 
@@ -91,7 +91,7 @@ def _build_launcher(processes: int, port: int) -> list[str]:
     return ["accelerate.commands.launch", "--config_file", str(LAUNCH_FILE), "--multi_gpu", *placement, "-m"]
 
 
-def _build_flags(harness: Harness, output: Path) -> list[str]:
+def _build_flags(harness: HarnessArguments, output: Path) -> list[str]:
     # Always --name=value: a value that begins with a dash would otherwise be taken for an option.
     arguments = [f"--model={harness.model}", f"--tasks={','.join(harness.tasks)}"]
     if harness.model_args:
@@ -125,7 +125,7 @@ def _is_converted(value: str) -> bool:
     return True
 
 
-def _list_texts(harness: Harness) -> Iterator[tuple[str, str]]:
+def _list_texts(harness: HarnessArguments) -> Iterator[tuple[str, str]]:
     yield "model", harness.model
     for task in harness.tasks:
         yield "tasks", task

@@ -83,7 +83,7 @@ def _run_attempt(run: RunInput, *, directory: Path, environ: Mapping[str, str], 
 
 def _prepare(run: RunInput, directory: Path) -> None:
     now = time.time()
-    record = RunRecord(**dict(run), input_fingerprint=run.fingerprint())
+    record = RunRecord(**dict(run), input_fingerprint=run.compute_fingerprint())
     write_atomically(directory / RUN_FILE, record.to_json())
     write_atomically(directory / PROGRESS_FILE, ProgressReport(stage_started_at=now, updated_at=now).to_json())
     (directory / MARKS_FILE).unlink(missing_ok=True)

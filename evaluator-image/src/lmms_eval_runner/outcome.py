@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from lmms_eval_core.failures import find_exit_code
-from lmms_eval_core.paths import include_path_problem
+from lmms_eval_core.paths import find_include_path_problem
 from lmms_eval_core.phases import Reason
-from lmms_eval_core.results import InvalidResults
+from lmms_eval_core.results_file import InvalidResults
 from lmms_eval_core.run import AnswerCounts, Outcome, RunInput, Timings
 
 from .answer_counts import CountedAnswers, count_answers, count_without_samples
@@ -112,7 +112,7 @@ def find_refusal(run: RunInput) -> Outcome | None:
         return make_outcome(Reason.TASK_NOT_FOUND, f"'{word}' is not a task but a request for a list; check spec.tasks")
     # A link in a volume may lead to where admission lets nobody load code from.
     folder = run.harness.include_path
-    if folder and (sentence := include_path_problem(os.path.realpath(folder))):
+    if folder and (sentence := find_include_path_problem(os.path.realpath(folder))):
         return make_outcome(
             Reason.BAD_ARGUMENTS, f"spec.includePath {folder} leads to {os.path.realpath(folder)}, which {sentence}"
         )
@@ -151,7 +151,7 @@ def _judge_results(artifacts: RunArtifacts, marks: Marks, answers: CountedAnswer
             "this image cannot hand over spec.modelArgs unchanged, because lmms-eval did not load the entry point"
             " lmms_eval_runner_progress; use simple values, or an image in which lmms-eval-runner is installed",
         )
-    if answers.counts.all_failed:
+    if answers.counts.has_only_failures:
         example = answers.example or artifacts.watch.example
         return explain_failed_answers(example, answers.counts.samples, endpoint=find_model_arg(model_args, _ENDPOINT_KEYS))
     return make_outcome(Reason.SUCCEEDED, _describe_late_failure(artifacts))

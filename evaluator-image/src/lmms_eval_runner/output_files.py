@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lmms_eval_core.harness_files import InvalidPath, model_folder, results_date_id, samples_task
-from lmms_eval_core.results import InvalidResults, parse_results
+from lmms_eval_core.harness_files import InvalidPath, find_model_folder, find_results_date_id, find_samples_task
+from lmms_eval_core.results_file import InvalidResults, parse_results
 from lmms_eval_core.run import (
     MAX_RESULTS_BYTES,
     MAX_SAMPLE_FILES,
@@ -38,12 +38,12 @@ def find_output_files(run: RunInput, directory: Path) -> OutputFiles:
     """Return what lmms-eval wrote of `run` below the run directory `directory`; links are not followed."""
     files = list(_list_harness_files(directory))
     # The model's folder before any other: another version of lmms-eval may name it differently, a task may have its own.
-    expected = model_folder(format_model_args(run.harness.model_args)) or OUTPUT_DIRECTORY
-    candidates = [path for path in files if results_date_id(path)]
+    expected = find_model_folder(format_model_args(run.harness.model_args)) or OUTPUT_DIRECTORY
+    candidates = [path for path in files if find_results_date_id(path)]
     results = max(candidates, key=lambda path: (path.split("/")[-2] == expected, path.split("/")[-1]), default=None)
     if results is None:
         return OutputFiles(None, {})
-    samples = ((task, path) for path in files if (task := samples_task(path, results=results)))
+    samples = ((task, path) for path in files if (task := find_samples_task(path, results=results)))
     return OutputFiles(results, dict(islice(samples, MAX_SAMPLE_FILES)))
 
 
@@ -92,7 +92,7 @@ def _list_harness_files(directory: Path) -> Iterator[str]:
 
 def _can_be_named(path: str) -> bool:
     try:
-        results_date_id(path)
+        find_results_date_id(path)
     except InvalidPath:
         return False
     return True

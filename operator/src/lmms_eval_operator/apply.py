@@ -16,7 +16,7 @@ from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.kube import errors, lease
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, KubeClient, Object, Patch
 from lmms_eval_core.phases import Phase, Reason
-from lmms_eval_core.schema import rfc3339
+from lmms_eval_core.schema import format_rfc3339
 from lmms_eval_operator import job_manifest, objects, patches
 from lmms_eval_operator.actions import (
     Action,
@@ -189,7 +189,7 @@ class Executor:
         )
         message = f"the cluster refused the {what}, which is tried again after status.nextAttemptAt: {cause}"
         derived = Derived(Phase.QUEUED, Reason.JOB_REFUSED, message)
-        due = rfc3339(self._time() + timedelta(seconds=wait))
+        due = format_rfc3339(self._time() + timedelta(seconds=wait))
         await self._write_status(evaluation, patches.build_put_back(evaluation, derived, due))
         self._view.returned_leases.add((slot.index, slot.register.resource_version))
 
@@ -209,7 +209,7 @@ class Executor:
         self._view.ended_attempts.add((evaluation.uid, evaluation.attempt + 1))
 
     async def _mark_running(self, action: MarkRunning) -> None:
-        patch = patches.build_running(action.evaluation, action.job, action.pod, rfc3339(self._time()))
+        patch = patches.build_running(action.evaluation, action.job, action.pod, format_rfc3339(self._time()))
         try:
             await self._write_status(action.evaluation, patch)
         except errors.Invalid as error:
@@ -290,9 +290,9 @@ class Executor:
     def _build_end_patch(self, evaluation: objects.Evaluation, derived: Derived) -> Patch:
         now = self._time()
         if derived.phase is not Phase.QUEUED:
-            return patches.build_end(evaluation, derived, rfc3339(now))
+            return patches.build_end(evaluation, derived, format_rfc3339(now))
         due = compute_next_attempt_at(evaluation, first_seconds=self._settings.retry_backoff_seconds, now=now)
-        return patches.build_retry(evaluation, derived, rfc3339(now), due)
+        return patches.build_retry(evaluation, derived, format_rfc3339(now), due)
 
     async def _release(self, action: Release) -> None:
         slot, holder = action.slot, action.slot.holder

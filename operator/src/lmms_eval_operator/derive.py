@@ -24,8 +24,8 @@ from typing import Final
 
 from lmms_eval_core.failures import BY_EXIT_CODE, BY_REASON, ENDINGS, find_by_exit_code
 from lmms_eval_core.phases import Phase, Reason
-from lmms_eval_core.redact import one_line
-from lmms_eval_core.schema import rfc3339
+from lmms_eval_core.redact import to_one_line
+from lmms_eval_core.schema import format_rfc3339
 from lmms_eval_operator.action_failures import compute_backoff
 from lmms_eval_operator.objects import TIMERS, AttemptJob, Evaluation, Event, Pod
 from lmms_eval_operator.pod_wait import explain_wait
@@ -76,8 +76,8 @@ class Derived:
 
     def __post_init__(self) -> None:
         # Both hold words of users, of what they run and of the cluster, and go into a status that has to take them.
-        object.__setattr__(self, "message", one_line(self.message, MAX_MESSAGE))
-        object.__setattr__(self, "attempt_message", one_line(self.attempt_message, MAX_MESSAGE))
+        object.__setattr__(self, "message", to_one_line(self.message, MAX_MESSAGE))
+        object.__setattr__(self, "attempt_message", to_one_line(self.attempt_message, MAX_MESSAGE))
 
     @property
     def has_ended(self) -> bool:
@@ -254,7 +254,7 @@ def is_retried(evaluation: Evaluation, reason: Reason) -> bool:
 def compute_next_attempt_at(evaluation: Evaluation, *, first_seconds: int, now: datetime) -> str:
     """Return the earliest start of the attempt after the running one: the wait doubles each time, as a Job's own back-off."""
     wait = compute_backoff(first_seconds, evaluation.attempt, LONGEST_WAIT_SECONDS)
-    return rfc3339(now + timedelta(seconds=wait))
+    return format_rfc3339(now + timedelta(seconds=wait))
 
 
 def describe_retry(evaluation: Evaluation, number: int, reason: str, message: str) -> str:

@@ -20,7 +20,7 @@ from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVENTS, KubeClient, Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
-from lmms_eval_core.schema import rfc3339
+from lmms_eval_core.schema import format_rfc3339
 from lmms_eval_operator.objects import Evaluation
 from lmms_eval_operator.structured_log import log_fields
 
@@ -85,7 +85,7 @@ class QueuedEvent:
 
 
 class EventRecorder:
-    """Queues moves by `record_move`, writes them in `run`. `instance` names this process; `count` is called with the result of each event."""
+    """Queues moves by `record_move`, writes them in `run`. `instance` names this process; `count` gets each result."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class EventAllowance:
 
 def build_event(before: Evaluation, after: Evaluation, *, namespace: str, instance: str, now: datetime) -> Object:
     """Build the event of a move."""
-    at = rfc3339(now)
+    at = format_rfc3339(now)
     return {
         "apiVersion": "v1",
         "kind": "Event",

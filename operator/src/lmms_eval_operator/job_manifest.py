@@ -10,8 +10,8 @@ from typing import Final
 from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.paths import CACHE_DIRECTORY, TEMPORARY_DIRECTORY, include_path_problem, private_caches
-from lmms_eval_core.run import RUN_DIRECTORY, Harness, RunInput
+from lmms_eval_core.paths import CACHE_DIRECTORY, TEMPORARY_DIRECTORY, find_include_path_problem, list_private_caches
+from lmms_eval_core.run import RUN_DIRECTORY, HarnessArguments, RunInput
 from lmms_eval_core.spec import REMOTE_CODE_ARG, EnvVar, EvaluationSpec, Volume
 from lmms_eval_operator.gpus import CannotRun, plan_launch
 from lmms_eval_operator.resources import build_container_resources, build_own_volume, build_shared_memory_volume
@@ -87,15 +87,15 @@ def build_run_input(evaluation: LMMEvaluation, *, attempt: int, settings: Settin
     )
 
 
-def _build_harness(spec: EvaluationSpec, settings: Settings) -> Harness:
+def _build_harness(spec: EvaluationSpec, settings: Settings) -> HarnessArguments:
     # Admission refuses it too, of what was created since it knows of that.
-    if spec.include_path and (problem := include_path_problem(spec.include_path)):
+    if spec.include_path and (problem := find_include_path_problem(spec.include_path)):
         raise CannotRun(f"includePath {problem}")
     defaults = {"include_path": settings.include_path} if settings.include_path else {}
-    given = defaults | spec.model_dump(include=set(Harness.model_fields), exclude_none=True)
+    given = defaults | spec.model_dump(include=set(HarnessArguments.model_fields), exclude_none=True)
     if spec.trust_remote_code:
         given["model_args"] = {**(spec.model_args or {}), REMOTE_CODE_ARG: True}
-    return Harness(**given)
+    return HarnessArguments(**given)
 
 
 def _build_owner(evaluation: LMMEvaluation) -> Object:
@@ -146,7 +146,7 @@ def _build_evaluator(spec: EvaluationSpec, given: RunInput, settings: Settings) 
         "HF_HOME": f"{CACHE_DIRECTORY}/huggingface",
         "HOME": TEMPORARY_DIRECTORY,
         "TMPDIR": TEMPORARY_DIRECTORY,
-        **private_caches(),
+        **list_private_caches(),
     }
     environment = {item["name"]: item for item in (*settings.default_env, *map(_build_user_variable, spec.env or ()))}
     mounts = [("run", str(RUN_DIRECTORY)), ("cache", CACHE_DIRECTORY), ("tmp", TEMPORARY_DIRECTORY), ("dshm", "/dev/shm")]

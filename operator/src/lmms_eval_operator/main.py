@@ -60,7 +60,7 @@ async def serve(settings: Settings) -> int:
     view = View(concurrency=settings.concurrency)
     clock = ServerClock(now_utc)
     metrics = OperatorMetrics(view, leading=lambda: reconciler.term() > 0, time=clock.now)
-    transport = await connect(namespace=settings.namespace, heard_date=clock.read_date)
+    transport = await connect(namespace=settings.namespace, on_date=clock.read_date)
     client = MeteredClient(transport, metrics.record_request, time.monotonic)
     recorder = EventRecorder(
         client, instance=socket.gethostname(), clock=time.monotonic, time=clock.now, count=metrics.record_event

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from lmms_eval_core.kube import errors
-from lmms_eval_core.kube.client import PODS, KubeClient, Object, Page, Part, Patch, Resource, WatchEvent
+from lmms_eval_core.kube.client import PODS, KubeClient, Object, ObjectList, ObjectPage, Patch, Resource, WatchEvent
 
 
 class RequestListener(Protocol):
@@ -33,14 +33,14 @@ class MeteredClient:
         with self._timed(resource, "get"):
             return await self._client.get(resource, name)
 
-    async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> Page:
+    async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> ObjectList:
         """See `KubeClient`."""
         with self._timed(resource, "list"):
             return await self._client.list(resource, label_selector=label_selector, field_selector=field_selector)
 
     def pages(
         self, resource: Resource, *, label_selector: str = "", field_selector: str = "", shares: Sequence[str] = ()
-    ) -> AsyncIterator[Part]:
+    ) -> AsyncIterator[ObjectPage]:
         """See `KubeClient`."""
         return self._client.pages(resource, label_selector=label_selector, field_selector=field_selector, shares=shares)
 

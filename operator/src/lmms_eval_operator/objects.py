@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from lmms_eval_core import names
-from lmms_eval_core.crd import status_owners
+from lmms_eval_core.crd import list_status_owners
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
-from lmms_eval_core.redact import one_line
-from lmms_eval_core.schema import Owner, read_moment
+from lmms_eval_core.redact import to_one_line
+from lmms_eval_core.schema import Owner, parse_moment
 
 # The user's timers.
 TIMERS: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.STALLED})
 # Any user may have written it.
 MAX_CANCELLED_BY: Final = 256
-REPORTER_FIELDS: Final = frozenset(status_owners()[Owner.REPORTER])
+REPORTER_FIELDS: Final = frozenset(list_status_owners()[Owner.REPORTER])
 # Of a Job whose pod has ended; it never gets another one, as its backoffLimit is 0.
 SPENT_CONDITIONS: Final = frozenset({"Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"})
 
@@ -221,7 +221,7 @@ def parse_evaluation(item: Object) -> Evaluation:
         hold=bool(spec.get("hold")),
         cancel=bool(spec.get("cancel")),
         deleting="deletionTimestamp" in metadata,
-        cancelled_by=one_line((metadata.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""), MAX_CANCELLED_BY),
+        cancelled_by=to_one_line((metadata.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""), MAX_CANCELLED_BY),
         phase=Phase(status.get("phase") or Phase.QUEUED),
         reason=status.get("reason") or "",
         message=status.get("message") or "",
@@ -320,7 +320,7 @@ def parse_version(version: str) -> int:
 
 def _read_moment(status: Object, field: str) -> str:
     text = status.get(field)
-    return str(text) if read_moment(text) else ""
+    return str(text) if parse_moment(text) else ""
 
 
 def _read_number(labels: Mapping[str, str], label: str) -> int | None:

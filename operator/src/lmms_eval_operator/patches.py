@@ -12,7 +12,7 @@ from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
-from lmms_eval_core.status import KEPT_ATTEMPTS, RESULTS_SUSPECT, Suspect
+from lmms_eval_core.status import KEPT_ATTEMPTS, RESULTS_SUSPECT, SuspectAnswers
 from lmms_eval_operator.derive import Derived
 from lmms_eval_operator.objects import AttemptJob, Evaluation, Pod
 
@@ -198,7 +198,7 @@ def _add_end_details(evaluation: Evaluation, derived: Derived) -> list[Operation
 def _explain_doubt(evaluation: Evaluation) -> str:
     if evaluation.suspect is None:
         return ""
-    suspect = Suspect.model_validate(evaluation.suspect)
+    suspect = SuspectAnswers.model_validate(evaluation.suspect)
     bad = suspect.empty + suspect.failed + suspect.swallowed_errors
     if not bad or bad < SUSPECT_SHARE * suspect.samples:
         return ""

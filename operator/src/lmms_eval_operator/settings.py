@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.paths import include_path_problem
+from lmms_eval_core.paths import find_include_path_problem
 from lmms_eval_core.spec import Resources, Toleration, Volume
 
 PREFIX = "LMMS_EVAL_"
@@ -196,7 +196,7 @@ class _EnvironmentReader:
 
     def read_task_folder(self, name: str) -> str:
         path = self.read_text(name, "")
-        if path and (problem := include_path_problem(path)):
+        if path and (problem := find_include_path_problem(path)):
             raise InvalidSettings(f"{PREFIX}{name} {problem}")
         return path
 

@@ -14,7 +14,7 @@ from lmms_eval_core.kube.errors import KubeError
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import ProgressReport, RunFile, RunInput, Stage
-from lmms_eval_core.status import EvaluationStatus, Progress
+from lmms_eval_core.status import EvaluationStatus, ProgressStatus
 from lmms_eval_core.store.errors import ObjectMissing, StoreError
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_reporter import status_fields
@@ -79,7 +79,7 @@ class Publisher:
         everything = fields | {"progress": progress.to_wire()}
         await self._backoff.retry(lambda: self._status.write(everything), "writing the status")
 
-    async def _inform(self, progress: Progress) -> None:
+    async def _inform(self, progress: ProgressStatus) -> None:
         """Write progress once; a failure does not matter."""
         try:
             async with asyncio.timeout(INFORM_SECONDS):

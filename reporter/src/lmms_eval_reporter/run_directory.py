@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from lmms_eval_core.harness_files import MAX_DEPTH, InvalidPath, path_parts
+from lmms_eval_core.harness_files import MAX_DEPTH, InvalidPath, split_path
 
 # Of one folder: of millions of files the first ones are taken.
 MAX_ENTRIES: Final = 10_000
@@ -56,7 +56,7 @@ class RunDirectory:
     def open(self, path: str) -> Iterator[BinaryIO]:
         """Open the file at the relative `path`, unbuffered; the message of UnsafeFile says why that cannot be."""
         try:
-            handle = self._open(path_parts(path))
+            handle = self._open(split_path(path))
         except InvalidPath as error:
             raise UnsafeFile(str(error)) from error
         except OSError as error:

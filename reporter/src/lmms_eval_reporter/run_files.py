@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from lmms_eval_core import run
 from lmms_eval_core.failures import BY_REASON
-from lmms_eval_core.harness_files import InvalidPath, results_date_id, samples_task
+from lmms_eval_core.harness_files import InvalidPath, find_results_date_id, find_samples_task
 from lmms_eval_core.phases import Reason
-from lmms_eval_core.results import InvalidResults, parse_results
+from lmms_eval_core.results_file import InvalidResults, parse_results
 from lmms_eval_core.run import Outcome, ProgressReport
 from lmms_eval_reporter.run_directory import RunDirectory, UnsafeFile
 
@@ -56,7 +56,7 @@ def make_interrupted_outcome() -> Outcome:
 def find_results_path(outcome: Outcome) -> str:
     """Return where lmms-eval wrote its results; UnsafeFile where it surely did not."""
     path = outcome.results or ""
-    if _check_path(lambda: results_date_id(path)) is None:
+    if _check_path(lambda: find_results_date_id(path)) is None:
         raise UnsafeFile(f"{path[:80]!r} is not where lmms-eval writes its results")
     return path
 
@@ -64,7 +64,7 @@ def find_results_path(outcome: Outcome) -> str:
 def find_samples_path(outcome: Outcome, task: str) -> str:
     """Return where lmms-eval wrote a task's samples; UnsafeFile where it surely did not."""
     path = outcome.samples[task]
-    if _check_path(lambda: samples_task(path, results=outcome.results or "")) != task:
+    if _check_path(lambda: find_samples_task(path, results=outcome.results or "")) != task:
         raise UnsafeFile(f"{path[:80]!r} is not where lmms-eval writes the samples of {task[:80]!r}")
     return path
 

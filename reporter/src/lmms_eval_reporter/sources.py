@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lmms_eval_core import layout, run
 from lmms_eval_core.json_text import normalised
-from lmms_eval_core.results import InvalidResults, check_bounds
+from lmms_eval_core.results_file import InvalidResults, check_bounds
 from lmms_eval_core.run import Outcome
 from lmms_eval_reporter.content import Count, compressed, normalised_lines, redacted, redacted_text
 from lmms_eval_reporter.run_directory import UnsafeFile

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from lmms_eval_core.phases import Reason
-from lmms_eval_core.results import score_table, summary
+from lmms_eval_core.results_file import build_score_table, summarise
 from lmms_eval_core.run import AnswerCounts, Outcome, ProgressReport, RunInput, Stage
 from lmms_eval_core.status import (
     MAX_ERROR_BYTES,
@@ -13,10 +13,10 @@ from lmms_eval_core.status import (
     Artifacts,
     EvaluationStatus,
     OmittedScores,
-    Progress,
+    ProgressStatus,
     RunError,
     Scores,
-    Suspect,
+    SuspectAnswers,
     Usage,
 )
 from lmms_eval_reporter import texts
@@ -64,13 +64,13 @@ def build_run_error(outcome: Outcome, log: str) -> RunError | None:
     return RunError(class_=outcome.reason.value, message=message, log_tail=texts.clean_tail(log, MAX_ERROR_BYTES))
 
 
-def build_reached_progress(last: ProgressReport | None, *, now: datetime) -> Progress:
+def build_reached_progress(last: ProgressReport | None, *, now: datetime) -> ProgressStatus:
     """Return how far the run had come when it ended; its results are being published."""
     progress = build_progress(last, now=now) if last else build_stage_progress(Stage.STARTING, Stage.STARTING.value, now=now)
     return progress.model_copy(update={"stage": Stage.PUBLISHING.value, "eta_seconds": None})
 
 
-def build_final_progress(last: ProgressReport | None, *, succeeded: bool, now: datetime) -> Progress:
+def build_final_progress(last: ProgressReport | None, *, succeeded: bool, now: datetime) -> ProgressStatus:
     """Return the progress that stays: all of it after a success, else how far the run had come."""
     progress = build_reached_progress(last, now=now)
     if not succeeded:
@@ -109,21 +109,21 @@ def build_usage(run: RunInput, outcome: Outcome, results: Fields) -> Usage:
     )
 
 
-def build_suspect(answers: AnswerCounts) -> Suspect:
+def build_suspect(answers: AnswerCounts) -> SuspectAnswers:
     """Return the runner's counts of answers that are failures in disguise."""
-    return Suspect(**{name: count_or_none(value) or 0 for name, value in answers.model_dump().items()})
+    return SuspectAnswers(**{name: count_or_none(value) or 0 for name, value in answers.model_dump().items()})
 
 
 def _build_scores(results: Fields, asked: Sequence[str]) -> Fields:
     room = SCORES_BYTES
     while True:
-        table = score_table(results, max_bytes=room, asked=asked)
+        table = build_score_table(results, max_bytes=room, asked=asked)
         scores = _clean_names(table.scores)
         if texts.measure_wire_size(to_wire_fields(EvaluationStatus(scores=scores))) <= SCORES_BYTES:
             break
         # Names full of characters that JSON writes long: ask for less.
         room //= 2
-    fields: Fields = {"scores": scores, "summary": texts.clean_head(summary(results, table.scores), SUMMARY_BYTES)}
+    fields: Fields = {"scores": scores, "summary": texts.clean_head(summarise(results, table.scores), SUMMARY_BYTES)}
     return fields | {"omitted_scores": _build_omitted(table.omitted), "truncated": True} if table.omitted else fields
 
 

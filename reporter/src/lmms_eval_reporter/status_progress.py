@@ -5,16 +5,16 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from lmms_eval_core.run import ProgressReport, Stage
-from lmms_eval_core.status import Progress
+from lmms_eval_core.status import ProgressStatus
 
 # What a JSON number holds exactly. The runner's counts are far below; what pretends to be its file is not trusted.
 MAX_COUNT: Final = 2**53
 
 
-def build_progress(report: ProgressReport, *, now: datetime) -> Progress:
+def build_progress(report: ProgressReport, *, now: datetime) -> ProgressStatus:
     """Return the status field. `now` is the reporter's clock: it stamps when the change was seen."""
     completed, total = count_or_none(report.completed), count_or_none(report.total)
-    return Progress(
+    return ProgressStatus(
         stage=report.stage.value,
         completed=completed,
         total=total,
@@ -26,9 +26,9 @@ def build_progress(report: ProgressReport, *, now: datetime) -> Progress:
     )
 
 
-def build_stage_progress(stage: Stage, text: str, *, now: datetime) -> Progress:
+def build_stage_progress(stage: Stage, text: str, *, now: datetime) -> ProgressStatus:
     """Return the progress of a stage, with a text in place of counts."""
-    return Progress(stage=stage.value, text=text, updated_at=now)
+    return ProgressStatus(stage=stage.value, text=text, updated_at=now)
 
 
 def count_or_none(value: int | None) -> int | None:

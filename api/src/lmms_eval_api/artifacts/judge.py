@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from lmms_eval_core import layout
-from lmms_eval_core.json_text import parse_excess, parsed_line
-from lmms_eval_core.results import UNCERTAINTY, answer_texts
+from lmms_eval_core.json_text import parse_excess, parse_line
+from lmms_eval_core.results_file import UNCERTAINTY, list_answer_texts
 
 # The metric of a run that only predicts: a constant.
 NO_METRIC: Final = "bypass"
@@ -78,7 +78,7 @@ def is_empty(sample: Any) -> bool | None:
     """Whether all that was answered is white space. What was scored counts; the raw answer where there is nothing else."""
     if not isinstance(sample, dict):
         return None
-    return not any(text.strip() for text in answer_texts(sample.get("filtered_resps", sample.get("resps"))))
+    return not any(text.strip() for text in list_answer_texts(sample.get("filtered_resps", sample.get("resps"))))
 
 
 def _number(value: Any, score_key: str) -> float | None:
@@ -90,7 +90,7 @@ def _number(value: Any, score_key: str) -> float | None:
 
 
 def _parsed(line: bytes) -> Any:
-    return None if parse_excess(line) else parsed_line(line)
+    return None if parse_excess(line) else parse_line(line)
 
 
 def _map(of: dict[str, Any], key: str) -> dict[str, Any]:

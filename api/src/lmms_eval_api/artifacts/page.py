@@ -11,7 +11,7 @@ from typing import Final
 from lmms_eval_api.artifacts.cursor import Position
 from lmms_eval_api.artifacts.frames import Line
 from lmms_eval_api.artifacts.judge import Verdict
-from lmms_eval_core.json_text import normalised, number, parse_excess
+from lmms_eval_core.json_text import normalised, parse_excess, parse_number
 
 PAGE_BYTES: Final = 8 * 1024 * 1024
 # Half a second of parsing; a line costs something however short it is.
@@ -71,7 +71,7 @@ def shown(line: Line) -> bytes:
     text = normalised(line.text)
     try:
         # Of bytes, Python would guess the encoding.
-        json.loads(text.decode(), parse_int=number)
+        json.loads(text.decode(), parse_int=parse_number)
     except ValueError:
         return _as_text(line.text)
     return text

@@ -20,7 +20,7 @@ from kubernetes.aio import config
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
 from lmms_eval_core.kube import errors
-from lmms_eval_core.kube.client import PODS, Object, Page, Part, Patch, Resource, WatchEvent
+from lmms_eval_core.kube.client import PODS, Object, ObjectList, ObjectPage, Patch, Resource, WatchEvent
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 REQUEST_SECONDS: Final = 15.0
@@ -41,30 +41,30 @@ PROBES: Final = (
 # The API server looks for the beginning of each page among all objects: many small ones cost it more.
 PAGE: Final = 500
 # A request that was given up ends its TLS connection politely, which takes a round trip that aiohttp does not wait for.
-ENDING_SECONDS: Final = 0.25
+TLS_CLOSE_SECONDS: Final = 0.25
 # For `gc.set_threshold` of who reads lists. A page of JSON is tens of thousands of containers: at the default of 700, collecting
 # garbage was half the time of a list.
 GARBAGE_THRESHOLD: Final = 50_000
 
 
-class _Listed(msgspec.Struct):
+class _RawList(msgspec.Struct):
     """A list whose objects are not parsed yet: as dicts, 500 of 10 KB would be 70 MiB."""
 
     items: list[msgspec.Raw]
     metadata: Object
 
 
-_read_list: Final = msgspec.json.Decoder(_Listed).decode
+_read_list: Final = msgspec.json.Decoder(_RawList).decode
 
 
-class _Probing(official.rest.RESTClientObject):  # type: ignore[misc]  # the official client is not typed
-    """Connections that end when the other end is gone."""
+class _KeepAliveRestClient(official.rest.RESTClientObject):  # type: ignore[misc]  # the official client is not typed
+    """Opens connections that end when the other end is gone."""
 
     def _create_connector(self) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=_probed)
+        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=_open_probed_socket)
 
 
-def _probed(address: aiohttp.AddrInfoType) -> socket.socket:
+def _open_probed_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     family, kind, protocol, *_ = address
     made = socket.socket(family, kind, protocol)
     for option in PROBES:
@@ -81,19 +81,19 @@ class Transport:
         namespace: str,
         *,
         request_seconds: float = REQUEST_SECONDS,
-        heard_date: Callable[[str], None] = lambda date: None,
+        on_date: Callable[[str], None] = lambda date: None,
     ) -> None:
         self._api = official.ApiClient(configuration)
         # Streams stay open: they must not take the pool's connections, a hundred, from the calls.
         unlimited = copy.copy(configuration)
         unlimited.connection_pool_maxsize = 0
         self._streams = official.ApiClient(unlimited)
-        self._streams.rest_client = _Probing(unlimited)
+        self._streams.rest_client = _KeepAliveRestClient(unlimited)
         self._host: str = configuration.host.rstrip("/")
         self._namespace = namespace
         self._timeout = aiohttp.ClientTimeout(total=request_seconds)
-        self._heard_date = heard_date
-        self._broke_off = False
+        self._on_date = on_date
+        self._aborted = False
 
     @property
     def namespace(self) -> str:
@@ -104,24 +104,24 @@ class Transport:
         """See `KubeClient`."""
         return await self._json("GET", self._url(resource, name))
 
-    async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> Page:
+    async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> ObjectList:
         """See `KubeClient`."""
         items: list[Object] = []
         version = ""
         async for page in self.pages(resource, label_selector=label_selector, field_selector=field_selector):
             items += page.items
             version = page.resource_version
-        return Page(items, version)
+        return ObjectList(items, version)
 
     async def pages(
         self, resource: Resource, *, label_selector: str = "", field_selector: str = "", shares: Sequence[str] = ()
-    ) -> AsyncIterator[Part]:
+    ) -> AsyncIterator[ObjectPage]:
         """See `KubeClient`."""
         first, *others = shares or (field_selector,)
         query = {"labelSelector": label_selector, "limit": str(PAGE // (1 + len(others)))}
 
-        def ask(selector: str, **more: str) -> asyncio.Task[_Listed]:
-            return asyncio.create_task(self._listed(resource, {**query, "fieldSelector": selector, **more}))
+        def ask(selector: str, **more: str) -> asyncio.Task[_RawList]:
+            return asyncio.create_task(self._read_page(resource, {**query, "fieldSelector": selector, **more}))
 
         reading = {ask(first): first}
         try:
@@ -135,12 +135,12 @@ class Transport:
                 # All of one moment, so that nothing is in two shares, or in none.
                 reading |= {ask(other, resourceVersion=version, resourceVersionMatch="Exact"): other for other in others}
                 others = []
-                yield Part(map(msgspec.json.decode, page.items), version)
+                yield ObjectPage(map(msgspec.json.decode, page.items), version)
         finally:
             for task in reading:
                 task.cancel()
 
-    async def _listed(self, resource: Resource, query: Mapping[str, str]) -> _Listed:
+    async def _read_page(self, resource: Resource, query: Mapping[str, str]) -> _RawList:
         async with self._request("GET", self._url(resource, **query), None, timeout=self._timeout) as response:
             return _read_list(await response.read())
 
@@ -180,7 +180,7 @@ class Transport:
         }
         async with self._stream(self._url(resource, **query), idle_seconds=WATCH_IDLE_SECONDS) as response:
             async for line in response.content:
-                yield _watch_event(line)
+                yield _parse_watch_event(line)
 
     async def pod_log(self, name: str, *, container: str, tail_lines: int) -> str:
         """See `KubeClient`."""
@@ -203,7 +203,7 @@ class Transport:
         await self._api.close()
         await self._streams.close()
         # What was aborted is closed in the next round of the loop, which may be about to end.
-        await asyncio.sleep(ENDING_SECONDS if self._broke_off else 0)
+        await asyncio.sleep(TLS_CLOSE_SECONDS if self._aborted else 0)
 
     def _url(self, resource: Resource, *path: str, **query: str) -> str:
         root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
@@ -237,49 +237,49 @@ class Transport:
             await api.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
             answer = await api.call_api(method, url, headers, body, _request_timeout=timeout)
             response: aiohttp.ClientResponse = answer.response
-            self._heard_date(response.headers.get("Date", ""))
+            self._on_date(response.headers.get("Date", ""))
             async with response:
                 if response.status >= 400:
-                    raise await _error(response)
+                    raise await _read_error(response)
                 try:
                     yield response
                 finally:
                     abort_unread(response)
         except (asyncio.CancelledError, GeneratorExit):
-            self._broke_off = True
+            self._aborted = True
             raise
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
-            self._broke_off = True
-            raise errors.Unavailable(f"no answer from the API server: {_cause(error)}") from error
+            self._aborted = True
+            raise errors.Unavailable(f"no answer from the API server: {_describe(error)}") from error
 
 
 def abort_unread(response: aiohttp.ClientResponse) -> None:
-    """Ends a stream that nobody reads on at once: a polite end of TLS takes a round trip, and the loop may end before it."""
+    """Abort a stream that is not read on: a polite end of TLS takes a round trip, and the loop may end before it."""
     if not response.content.at_eof() and response.connection and response.connection.transport:
         response.connection.transport.abort()
 
 
-def _cause(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-async def _error(response: aiohttp.ClientResponse) -> errors.KubeError:
+async def _read_error(response: aiohttp.ClientResponse) -> errors.KubeError:
     text = await response.text(errors="replace")
     try:
         status = msgspec.json.decode(text)
     except msgspec.DecodeError:
         status = {"message": text.strip()[:500]}
     delay = response.headers.get("Retry-After", "")
-    return errors.from_status(
+    return errors.make_error(
         response.status, status if isinstance(status, dict) else {}, retry_after=float(delay) if delay.isdigit() else 1.0
     )
 
 
-def _watch_event(line: bytes) -> WatchEvent:
+def _parse_watch_event(line: bytes) -> WatchEvent:
     event = msgspec.json.decode(line)
     if event["type"] == "ERROR":
         status = event["object"]
-        raise errors.from_status(int(status.get("code") or 500), status)
+        raise errors.make_error(int(status.get("code") or 500), status)
     return WatchEvent(event["type"], event["object"])
 
 
@@ -290,14 +290,14 @@ async def connect(
     token_file: Path | None = None,
     ca_file: Path | None = None,
     request_seconds: float = REQUEST_SECONDS,
-    heard_date: Callable[[str], None] = lambda date: None,
+    on_date: Callable[[str], None] = lambda date: None,
 ) -> Transport:
-    """The cluster that `kubeconfig`, else the variable KUBECONFIG, names; else the one that this pod runs in.
+    """Connect to the cluster that `kubeconfig`, else the variable KUBECONFIG, names; else the one that this pod runs in.
 
-    `token_file` and `ca_file` replace the pod's own token, for a projected one. `namespace` defaults to the pod's. `heard_date`
-    hears the Date header of each answer, as it begins.
+    `token_file` and `ca_file` replace the pod's own token, for a projected one. `namespace` defaults to the pod's. `on_date`
+    is called with the Date header of each answer, as it begins.
     """
-    options: dict[str, Any] = {"request_seconds": request_seconds, "heard_date": heard_date}
+    options: dict[str, Any] = {"request_seconds": request_seconds, "on_date": on_date}
     configuration = official.Configuration()
     file = kubeconfig or os.environ.get("KUBECONFIG", "")
     if file and token_file is None:
@@ -305,9 +305,9 @@ async def connect(
         return Transport(configuration, namespace or "default", **options)
     token, authority = token_file or SERVICE_ACCOUNT / "token", ca_file or SERVICE_ACCOUNT / "ca.crt"
     InClusterConfigLoader(token_filename=str(token), cert_filename=str(authority)).load_and_set(configuration)
-    return Transport(configuration, namespace or _pod_namespace(), **options)
+    return Transport(configuration, namespace or _read_pod_namespace(), **options)
 
 
-def _pod_namespace() -> str:
+def _read_pod_namespace() -> str:
     file = SERVICE_ACCOUNT / "namespace"
     return file.read_text().strip() if file.exists() else "default"

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase
-from lmms_eval_core.schema import read_moment
+from lmms_eval_core.schema import parse_moment
 
 # A client that waits for its job asks every few seconds.
 ASKED_SECONDS: Final = 600
@@ -68,7 +68,7 @@ def parse_finished(item: Object) -> Finished | None:
     metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     labels = metadata.get("labels") or {}
     ttl, from_api = spec.get("ttlSecondsAfterFinished"), labels.get(names.LABEL_CREATED_BY) == names.CREATED_BY_API
-    ended_at = read_moment(status.get("completedAt"))
+    ended_at = parse_moment(status.get("completedAt"))
     if ended_at is None or "deletionTimestamp" in metadata or (ttl is None and not from_api):
         return None
     return Finished(
