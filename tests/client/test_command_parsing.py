@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lmms_eval_client import calls
 from lmms_eval_client.cli import files, flags, parsing
-from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_client.cli.exits import CliError
 from lmms_eval_client.cli.main import app
 from lmms_eval_client.cli.submit import merge_fields
 from lmms_eval_core.evaluation import LMMEvaluation
@@ -106,7 +106,7 @@ def test_flags_become_the_fields_of_a_request() -> None:
         "resources": {"cpu": "4"},
     }
     assert "limit" not in flags.read_fields(given | {"limit": "-1"})
-    with pytest.raises(CommandFailed, match="all is no number"):
+    with pytest.raises(CliError, match="all is no number"):
         flags.read_fields(given | {"limit": "all"})
 
 

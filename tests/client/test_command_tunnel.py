@@ -11,7 +11,7 @@ from deployment import CHART, Kubectl
 from provided import program
 
 from lmms_eval_client.cli import tunnel
-from lmms_eval_client.cli.exits import CommandFailed, ExitCode
+from lmms_eval_client.cli.exits import CliError, ExitCode
 from lmms_eval_client.cli.tunnel import KubectlContext
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -54,7 +54,7 @@ def test_one_that_speaks_tls_is_spoken_to_in_tls(kubectl: Kubectl, cluster: Kube
 def test_one_of_several_is_chosen_by_name(kubectl: Kubectl, cluster: KubectlContext) -> None:
     install(kubectl, cluster.namespace, "lmms-eval")
     install(kubectl, cluster.namespace, "mine", "nameOverride=evals", "api.auth=none")
-    with pytest.raises(CommandFailed, match="--release, one of lmms-eval, mine"):
+    with pytest.raises(CliError, match="--release, one of lmms-eval, mine"):
         tunnel.find_front_end(cluster, "")
     found = tunnel.find_front_end(cluster, "mine")
     assert (found.name, tunnel.read_token(cluster, found)) == ("mine-evals-api", None)
@@ -68,14 +68,14 @@ def test_a_secret_of_the_administrators_own_is_read(kubectl: Kubectl, cluster: K
 
 def test_where_kubernetes_opens_the_door_a_token_is_asked_for(kubectl: Kubectl, cluster: KubectlContext) -> None:
     install(kubectl, cluster.namespace, "lmms-eval", "api.auth=kubernetes")
-    with pytest.raises(CommandFailed, match="kubectl create token") as caught:
+    with pytest.raises(CliError, match="kubectl create token") as caught:
         tunnel.read_token(cluster, tunnel.find_front_end(cluster, ""))
     assert caught.value.code is ExitCode.FORBIDDEN
 
 
 def test_a_secret_that_cannot_be_read_is_asked_for(kubectl: Kubectl, cluster: KubectlContext) -> None:
     install(kubectl, cluster.namespace, "lmms-eval", "api.existingSecret=none")
-    with pytest.raises(CommandFailed, match='secrets "none" not found. Give the front end'):
+    with pytest.raises(CliError, match='secrets "none" not found. Give the front end'):
         tunnel.read_token(cluster, tunnel.find_front_end(cluster, ""))
 
 
@@ -86,7 +86,7 @@ def test_other_peoples_components_are_passed_over(kubectl: Kubectl, cluster: Kub
     other = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "other", "labels": labels}}
     other["spec"] = {"selector": {"matchLabels": labels}, "template": template}
     kubectl("--namespace", cluster.namespace, "apply", "-f", "-", stdin=json.dumps(other))
-    with pytest.raises(CommandFailed, match="There is no lmms-eval in the namespace"):
+    with pytest.raises(CliError, match="There is no lmms-eval in the namespace"):
         tunnel.find_front_end(cluster, "")
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lmms_eval_client.cli.exits import CommandFailed, ExitCode
+from lmms_eval_client.cli.exits import CliError, ExitCode
 from lmms_eval_client.cli.jobs import AsJson
 from lmms_eval_client.cli.screen import note, print_json, print_table, say
 from lmms_eval_client.cli.text import UNKNOWN
@@ -54,7 +54,7 @@ def models(client: Client, query: Query = None, *, as_json: AsJson = False) -> N
 
 def _raise_error(found: TaskList | ModelList) -> None:
     if found.error:
-        raise CommandFailed(found.error, ExitCode.UNREACHABLE)
+        raise CliError(found.error, ExitCode.UNREACHABLE)
 
 
 def _format_row(task: ListedTask) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 
 from lmms_eval_client.address import ENV_URL
 from lmms_eval_client.cli import exits, tunnel
-from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_client.cli.exits import CliError
 from lmms_eval_client.client import Client
 from lmms_eval_client.retries import Retries
 
@@ -66,4 +66,4 @@ def make_client(*, url: str, token: str, context: str, namespace: str, kubeconfi
     try:
         return Client(url or THROUGH_TUNNEL, token=token or None, retries=CLI_RETRIES, transport=transport)
     except ValueError as error:
-        raise CommandFailed(str(error)) from error
+        raise CliError(str(error)) from error

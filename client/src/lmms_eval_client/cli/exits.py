@@ -32,7 +32,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-class CommandFailed(Exception):
+class CliError(Exception):
     """A command cannot go on; the text says what to do."""
 
     def __init__(self, sentence: str, code: ExitCode = ExitCode.USAGE) -> None:
@@ -63,7 +63,7 @@ def exit_on_error() -> Iterator[None]:
     """End the command with a sentence and its exit code where an error is raised."""
     try:
         yield
-    except CommandFailed as error:
+    except CliError as error:
         _exit(str(error), error.code)
     except LmmsEvalError as error:
         _exit(describe_error(error), find_exit_code(error))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 
 from lmms_eval_client.cli import completion, parsing, unused
-from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_client.cli.exits import CliError
 from lmms_eval_core.wire import EvaluateRequest, Resources
 
 JSON = dict[str, Any]
@@ -176,7 +176,7 @@ def _parse_value(flag: EvaluationFlag, value: Any) -> Any:
     try:
         return flag.parse(value)
     except ValueError as error:
-        raise CommandFailed(f"{error}.") from error
+        raise CliError(f"{error}.") from error
 
 
 def _annotate_hidden(flag: unused.UnusedFlag) -> Any:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from lmms_eval_client.cli.exits import CommandFailed, ExitCode
+from lmms_eval_client.cli.exits import CliError, ExitCode
 from lmms_eval_client.cli.screen import STYLES, note, print_json, say
 from lmms_eval_client.cli.text import clean, describe_state, format_duration
 from lmms_eval_client.client import Client
@@ -28,7 +28,7 @@ def follow(client: Client, job_id: str, *, timeout: float | None, as_json: bool)
             job = client.wait(job_id, timeout=timeout, on_change=show)
     except KeyboardInterrupt as error:
         note(f"\n{job_id} goes on. Follow it with: lmmeval watch {job_id}\nStop it with:   lmmeval cancel {job_id}")
-        raise CommandFailed("", ExitCode.INTERRUPTED) from error
+        raise CliError("", ExitCode.INTERRUPTED) from error
     show_results(job, as_json=as_json)
 
 

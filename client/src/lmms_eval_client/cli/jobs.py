@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from lmms_eval_client.cli import completion
-from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_client.cli.exits import CliError
 from lmms_eval_client.cli.follow import show_results
 from lmms_eval_client.cli.screen import note, print_json, print_table, say
 from lmms_eval_client.cli.submit import Job
@@ -73,7 +73,7 @@ def cancel(client: Client, jobs: Jobs) -> None:
             problems.append(error)
             note(f"{job}: {error}")
     if problems:
-        raise problems[0] if len(jobs) == 1 else CommandFailed(f"{len(problems)} of {len(jobs)} could not be cancelled.")
+        raise problems[0] if len(jobs) == 1 else CliError(f"{len(problems)} of {len(jobs)} could not be cancelled.")
 
 
 def update(
@@ -88,7 +88,7 @@ def update(
     wanted = {"priority": priority, "hold": hold, "ttl_seconds_after_finished": ttl}
     changes: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     if not changes:
-        raise CommandFailed("Say what to change: --priority, --hold, --release-hold or --ttl.")
+        raise CliError("Say what to change: --priority, --hold, --release-hold or --ttl.")
     say(f"{job}: {describe_state(client.update(job, **changes))}")
 
 

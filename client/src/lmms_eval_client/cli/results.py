@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_client.cli.exits import CliError
 from lmms_eval_client.cli.follow import print_warnings
 from lmms_eval_client.cli.jobs import AsJson
 from lmms_eval_client.cli.screen import note, print_json, print_table, say
@@ -55,7 +55,7 @@ def samples(
 ) -> None:
     """Print samples of a task: what was asked, what was answered, what was right."""
     if wrong and empty:
-        raise CommandFailed("Give --wrong or --empty, not both: an empty answer is a wrong one too.")
+        raise CliError("Give --wrong or --empty, not both: an empty answer is a wrong one too.")
     only: Literal["wrong", "empty"] | None = "wrong" if wrong else "empty" if empty else None
     found = client.samples(job, task or _find_only_task(client, job), only=only, page_size=min(limit or 500, 500))
     for sample in itertools.islice(found, limit or None):
@@ -92,14 +92,14 @@ def files(
 def _write_file(content: Iterator[bytes], target: Path, *, force: bool) -> None:
     """Writes it beside `target` first: whoever finds that has the whole of it."""
     if target.exists() and not force:
-        raise CommandFailed(f"{target} is there already: give --force to write over it, or another --output.")
+        raise CliError(f"{target} is there already: give --force to write over it, or another --output.")
     part = target.with_name(f".{target.name}.part")
     try:
         with part.open("wb") as file:
             file.writelines(content)
         part.replace(target)
     except OSError as error:
-        raise CommandFailed(f"{target} cannot be written: {error.strerror}") from error
+        raise CliError(f"{target} cannot be written: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
     note(f"{target}: {target.stat().st_size} bytes")
@@ -110,7 +110,7 @@ def _find_only_task(client: Client, job_id: str) -> str:
     tasks = sorted(links.samples) if links else []
     if len(tasks) != 1:
         known = f"it has {', '.join(tasks)}" if tasks else "it has no samples"
-        raise CommandFailed(f"Say of which task the samples of {job_id} shall be: {known}.")
+        raise CliError(f"Say of which task the samples of {job_id} shall be: {known}.")
     return tasks[0]
 
 

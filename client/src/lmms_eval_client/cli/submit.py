@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from lmms_eval_client.cli import completion, files, flags, parsing
 from lmms_eval_client.cli.connection import set_parameters
-from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_client.cli.exits import CliError
 from lmms_eval_client.cli.follow import follow
 from lmms_eval_client.cli.screen import note, print_json, say
 from lmms_eval_client.client import Client
@@ -72,7 +72,7 @@ def submit(
     """Submit an evaluation. Its id goes to standard output."""
     requests = [_make_request(merge_fields(fields, given)) for fields in _read_file(filename)]
     if len(requests) > 1 and given.get("name"):
-        raise CommandFailed("--name can be given to one evaluation only, and the file holds several.")
+        raise CliError("--name can be given to one evaluation only, and the file holds several.")
     _submit_all(client, requests, wait=wait, wait_timeout=wait_timeout, dry_run=dry_run, as_json=as_json)
 
 
@@ -106,7 +106,7 @@ def _read_file(path: Path | None) -> list[JSON]:
     try:
         found = files.read_file(path, os.environ)
     except ValueError as error:
-        raise CommandFailed(f"{error}.") from error
+        raise CliError(f"{error}.") from error
     for warning in found.warnings:
         note(f"warning: {warning}")
     return found.requests
@@ -129,16 +129,16 @@ def _find_name(entry: Any) -> Any:
 def _make_request(fields: JSON) -> EvaluateRequest:
     for name in ("model", "tasks"):
         if not fields.get(name):
-            raise CommandFailed(f"Say which {name} by --{name}, or give a file by -f.")
+            raise CliError(f"Say which {name} by --{name}, or give a file by -f.")
     if problem := parsing.find_problem(fields):
-        raise CommandFailed(f"{problem}.")
+        raise CliError(f"{problem}.")
     for warning in parsing.list_warnings(fields):
         note(f"warning: {warning}")
     try:
         return EvaluateRequest.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise CommandFailed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+        raise CliError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
 
 
 def _submit_all(

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from lmms_eval_client.cli.exits import CommandFailed, ExitCode
+from lmms_eval_client.cli.exits import CliError, ExitCode
 
 COMPONENT: Final = "app.kubernetes.io/component=api"
 INSTANCE: Final = "app.kubernetes.io/instance"
@@ -47,13 +47,13 @@ class KubectlContext(NamedTuple):
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * ANSWER_SECONDS)
         except FileNotFoundError as error:
-            raise CommandFailed(
+            raise CliError(
                 "There is no kubectl. Install it, or give the front end's address by --url or LMMS_EVAL_URL."
             ) from error
         except subprocess.TimeoutExpired as error:
-            raise CommandFailed("kubectl gets no answer from the cluster.", ExitCode.UNREACHABLE) from error
+            raise CliError("kubectl gets no answer from the cluster.", ExitCode.UNREACHABLE) from error
         if done.returncode:
-            raise CommandFailed(_describe_kubectl_error(done.stderr), ExitCode.UNREACHABLE)
+            raise CliError(_describe_kubectl_error(done.stderr), ExitCode.UNREACHABLE)
         answer: Object = json.loads(done.stdout)
         return answer
 
@@ -76,12 +76,12 @@ def find_front_end(cluster: KubectlContext, release: str) -> FoundFrontEnd:
     found = [front_end for item in items if (front_end := parse_front_end(item)) and release in ("", front_end.release)]
     where = f"the namespace {cluster.namespace}" if cluster.namespace else "this namespace"
     if not found:
-        raise CommandFailed(
+        raise CliError(
             f"There is no lmms-eval in {where}. Give --namespace, or the front end's address by --url or LMMS_EVAL_URL."
         )
     if len(found) > 1:
         names = ", ".join(sorted(front_end.release for front_end in found))
-        raise CommandFailed(f"There is more than one lmms-eval in {where}: give --release, one of {names}.")
+        raise CliError(f"There is more than one lmms-eval in {where}: give --release, one of {names}.")
     return found[0]
 
 
@@ -109,17 +109,17 @@ def read_token(cluster: KubectlContext, front_end: FoundFrontEnd) -> str | None:
     if front_end.auth == "none":
         return None
     if not front_end.token_secret:
-        raise CommandFailed(
+        raise CliError(
             "This front end knows you by a token of Kubernetes, which a kubeconfig need not hold: give one by --token or"
             " LMMS_EVAL_TOKEN, for example from kubectl create token.",
             ExitCode.FORBIDDEN,
         )
     try:
         data = cluster.read_json("get", "secret", front_end.token_secret).get("data", {})
-    except CommandFailed as error:
-        raise CommandFailed(f"{error} Give the front end's token by --token or LMMS_EVAL_TOKEN.", ExitCode.FORBIDDEN) from error
+    except CliError as error:
+        raise CliError(f"{error} Give the front end's token by --token or LMMS_EVAL_TOKEN.", ExitCode.FORBIDDEN) from error
     if not data:
-        raise CommandFailed(f"The Secret {front_end.token_secret} holds no token.", ExitCode.FORBIDDEN)
+        raise CliError(f"The Secret {front_end.token_secret} holds no token.", ExitCode.FORBIDDEN)
     return base64.b64decode(next(iter(data.values()))).decode().strip()
 
 
@@ -168,7 +168,7 @@ class Tunnel(httpx.BaseTransport):
             self._forward.close()
             try:
                 self._forward = PortForward(self._cluster, front_end)
-            except CommandFailed as error:
+            except CliError as error:
                 # As from a server that is away: tried again.
                 raise httpx.ConnectError(str(error), request=request) from error
         return self._forward.port
@@ -206,7 +206,7 @@ class PortForward:
         match = FORWARDED.search(first)
         if match is None:
             self.close()
-            raise CommandFailed(_describe_kubectl_error(first), ExitCode.UNREACHABLE)
+            raise CliError(_describe_kubectl_error(first), ExitCode.UNREACHABLE)
         return int(match[1])
 
 

@@ -3,13 +3,13 @@
 import re
 
 import pytest
-from lmms_eval_images.catalogue import IMAGES, ROOT
-from lmms_eval_images.content import fingerprint
+from lmms_eval_images.image_definitions import IMAGES, ROOT
+from lmms_eval_images.tags import compute_tag
 
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_every_input_is_there(name: str) -> None:
-    assert fingerprint(ROOT, IMAGES[name].inputs, [])
+    assert compute_tag(ROOT, IMAGES[name].inputs, [])
 
 
 @pytest.mark.parametrize("name", ["operator", "api", "reporter", "evaluator", "stub"])

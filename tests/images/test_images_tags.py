@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from lmms_eval_images.console import ImageError
-from lmms_eval_images.content import fingerprint
+from lmms_eval_images.tags import compute_tag
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def tag(tree: Path, *extra: str) -> str:
-    return fingerprint(tree, ["Dockerfile", "src"], extra)
+    return compute_tag(tree, ["Dockerfile", "src"], extra)
 
 
 def test_twelve_digits_that_do_not_depend_on_where_or_when(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -27,7 +27,7 @@ def test_twelve_digits_that_do_not_depend_on_where_or_when(tree: Path, tmp_path_
     (elsewhere / "Dockerfile").write_text("FROM scratch\n")
     assert len(tag(tree)) == 12
     assert tag(tree) == tag(elsewhere)
-    assert tag(tree) == fingerprint(tree, ["src", "Dockerfile"], [])
+    assert tag(tree) == compute_tag(tree, ["src", "Dockerfile"], [])
 
 
 def test_other_files_and_bytecode_change_nothing(tree: Path) -> None:
@@ -51,4 +51,4 @@ def test_content_names_executable_bits_and_words_change_it(tree: Path) -> None:
 
 def test_a_missing_input_is_named(tree: Path) -> None:
     with pytest.raises(ImageError, match=r"^gone\.lock is missing"):
-        fingerprint(tree, ["gone.lock"], [])
+        compute_tag(tree, ["gone.lock"], [])
