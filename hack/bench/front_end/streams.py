@@ -36,13 +36,13 @@ async def measure(size: int, server: Server, jobs: Sequence[str]) -> list[Row]:
     before = server.process.resident_mib()
     watched, cancelled = list(islice(cycle(jobs[CHANGES:]), STREAMS)), jobs[:CHANGES]
     gate = asyncio.Semaphore(OPENED_AT_ONCE)
-    opened = await asyncio.gather(*(_open(server, name, gate) for name in watched))
-    streams = [Stream(reader) for reader, _ in opened]
+    is_gate_open = await asyncio.gather(*(_open(server, name, gate) for name in watched))
+    streams = [Stream(reader) for reader, _ in is_gate_open]
     reading = [asyncio.create_task(stream.run()) for stream in streams]
     await _all_heard(streams)
     memory = server.process.resident_mib() - before
     delays = [delay for name in cancelled for delay in await _after_cancel(server, streams, name)]
-    for task, (_, writer) in zip(reading, opened, strict=True):
+    for task, (_, writer) in zip(reading, is_gate_open, strict=True):
         task.cancel()
         writer.close()
     name = f"{size} queued, {STREAMS} event streams"

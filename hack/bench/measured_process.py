@@ -15,7 +15,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1024
 
 
-class Process:
+class MeasuredProcess:
     """One that runs; `began` is when it was started, on the monotonic clock."""
 
     def __init__(self, process: subprocess.Popen[bytes], began: float) -> None:
@@ -47,21 +47,21 @@ class Process:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], settings: Mapping[str, str], *, log: Path) -> Iterator[Process]:
+def run_process(command: Sequence[str], settings: Mapping[str, str], *, log: Path) -> Iterator[MeasuredProcess]:
     """Runs for as long as the block lasts; its output goes to a file. It is killed, not stopped: nothing may mind."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stream:
         began = time.monotonic()
         process = subprocess.Popen(command, env={**os.environ, **settings}, stdout=stream, stderr=stream)
     try:
-        yield Process(process, began)
+        yield MeasuredProcess(process, began)
     finally:
         process.kill()
         process.wait(STOP_SECONDS)
 
 
 @contextlib.contextmanager
-def operator(*, kubeconfig: str, namespace: str, log: Path) -> Iterator[Process]:
+def run_operator(*, kubeconfig: str, namespace: str, log: Path) -> Iterator[MeasuredProcess]:
     """The operator, started as the image starts it."""
     settings = {
         "KUBECONFIG": kubeconfig,
@@ -73,10 +73,10 @@ def operator(*, kubeconfig: str, namespace: str, log: Path) -> Iterator[Process]
         "LMMS_EVAL_MAX_FINISHED": "0",
         "LMMS_EVAL_PROBE_PORT": "18080",
     }
-    with running([program("lmms-eval-operator")], settings, log=log) as process:
+    with run_process([find_program("lmms-eval-operator")], settings, log=log) as process:
         yield process
 
 
-def program(name: str) -> str:
+def find_program(name: str) -> str:
     """A program of this environment."""
     return str(Path(sys.executable).with_name(name))

@@ -6,8 +6,8 @@ what it takes to hear of the pod's end and to decide.
 
 import time
 
-from bench.namespace import Namespace
-from bench.population import queued
+from bench.population import build_queued
+from bench.simulated_namespace import SimulatedNamespace
 from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.kube import lease
@@ -24,10 +24,10 @@ from lmms_eval_operator.slots import build_lease_labels
 DONE = Derived(Phase.COMPLETED, Reason.SUCCEEDED)
 
 
-class Bare:
+class BareHandOff:
     """One slot, handed from evaluation to evaluation."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: SimulatedNamespace) -> None:
         self._namespace = namespace
         self._client = namespace.client
         self._settings = Settings(namespace=self._client.namespace, evaluator_image="evaluator:1", reporter_image="reporter:1")
@@ -41,9 +41,9 @@ class Bare:
     async def hand_off(self) -> float:
         """Seconds from the end of one to the start of the next."""
         ended, following = self._names[-1], await self._submit()
-        await self._namespace.publishes(ended)
-        await self._namespace.ends_well(ended)
-        await self._namespace.ends.of(ended)
+        await self._namespace.publish(ended)
+        await self._namespace.end_pod(ended)
+        await self._namespace.ends.wait_for(ended)
         began = time.monotonic()
         await self._finish(ended)
         await self._start(following)
@@ -51,7 +51,7 @@ class Bare:
 
     async def _submit(self) -> str:
         self._names.append(f"bare-{len(self._names):03}")
-        await self._client.create(EVALUATIONS, queued(self._names[-1]))
+        await self._client.create(EVALUATIONS, build_queued(self._names[-1]))
         return self._names[-1]
 
     async def _finish(self, name: str) -> None:
@@ -68,7 +68,7 @@ class Bare:
         job = objects.parse_job(await self._client.create(JOBS, body))
         assert job is not None
         evaluation = objects.parse_evaluation(found)
-        pod = await self._namespace.new_pod(name)
+        pod = await self._namespace.read_pod(name)
         await self._status(evaluation, patches.build_running(evaluation, job, pod, format_rfc3339(now_utc())))
         await self._client.json_patch(PODS, pod.name, patches.build_open_gate(pod))
 

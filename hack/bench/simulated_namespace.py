@@ -8,8 +8,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from bench.latency import Seen, opened, pod_ended
-from bench.population import published, service_account
+from bench.latency import StateWatch, has_pod_ended, is_gate_open
+from bench.population import build_published_status, build_service_account
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS, EVENTS, JOBS, LEASES, PODS, Object, Resource
@@ -25,22 +25,22 @@ STAGES = ("LoadingModel", "Evaluating", "Scoring", "Publishing")
 PERIOD_SECONDS = 0.02
 
 
-class Namespace:
-    """See above. `reports` counts the writes to evaluations that are its own; `swaps` those to the slot, which it only sees."""
+class SimulatedNamespace:
+    """The namespace. `reports` counts its own writes to evaluations; `swaps` the writes to the slot, which it only sees."""
 
     def __init__(self, client: transport.Transport) -> None:
         self.client = client
-        self.claims = Seen(client, LEASES, self._claimed)
-        self.created = Seen(client, JOBS, lambda job: True)
-        self.starts = Seen(client, PODS, opened)
-        self.pods = Seen(client, PODS, lambda pod: True)
-        self.ends = Seen(client, PODS, pod_ended)
+        self.claims = StateWatch(client, LEASES, self._is_claim)
+        self.created = StateWatch(client, JOBS, lambda job: True)
+        self.starts = StateWatch(client, PODS, is_gate_open)
+        self.pods = StateWatch(client, PODS, lambda pod: True)
+        self.ends = StateWatch(client, PODS, has_pod_ended)
         self.reports = 0
         self.swaps = 0
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Sees what happens in the namespace for as long as the block lasts."""
+        """Watch the namespace for as long as the block lasts."""
         watched = (self.claims, self.created, self.starts, self.pods, self.ends)
         watches = [asyncio.create_task(seen.run()) for seen in watched]
         try:
@@ -50,12 +50,12 @@ class Namespace:
                 watch.cancel()
 
     async def prepare(self) -> None:
-        """The account that evaluator pods run under."""
-        await self.client.create(SERVICE_ACCOUNTS, service_account())
+        """Create the account that evaluator pods run under."""
+        await self.client.create(SERVICE_ACCOUNTS, build_service_account())
 
-    async def runs(self, name: str) -> None:
-        """Scheduler and kubelet have started the pod; the reporter tells every stage, each of which the operator reports."""
-        pod = await self._pod(name)
+    async def run_pod(self, name: str) -> None:
+        """Start the pod as scheduler and kubelet do; write every stage as the reporter does, and wait until it is shown."""
+        pod = await self._find_pod(name)
         target = {"kind": "Node", "name": "a-node"}
         await self.client.create(BINDINGS, {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": target})
         container = {"name": names.EVALUATOR_CONTAINER, "image": "evaluator:1", "imageID": "", "ready": True, "restartCount": 0}
@@ -64,40 +64,40 @@ class Namespace:
         for stage in STAGES:
             progress = {"stage": stage, "text": stage, "updatedAt": format_rfc3339(now_utc())}
             await self._report(name, {"reportedAttempt": 1, "progress": progress})
-            await self._shows(name, stage)
+            await self._wait_until_shown(name, stage)
 
-    async def publishes(self, name: str) -> None:
-        """The reporter has written everything."""
-        await self._pod(name)
-        await self._report(name, published(name))
+    async def publish(self, name: str) -> None:
+        """Write everything that the reporter writes."""
+        await self._find_pod(name)
+        await self._report(name, build_published_status(name))
 
-    async def new_pod(self, name: str) -> Pod:
-        """The pod of an evaluation's attempt, once the Job controller has made it."""
-        pod = objects.parse_pod(await self.client.get(PODS, await self._pod(name)))
+    async def read_pod(self, name: str) -> Pod:
+        """Return the pod of an evaluation's attempt, once the Job controller has made it."""
+        pod = objects.parse_pod(await self.client.get(PODS, await self._find_pod(name)))
         assert pod is not None
         return pod
 
-    async def ends_well(self, name: str) -> None:
-        """The kubelet tells that the pod is over."""
-        await self._patch(PODS, await self._pod(name), {"phase": "Succeeded"})
+    async def end_pod(self, name: str) -> None:
+        """End the pod as the kubelet does."""
+        await self._patch(PODS, await self._find_pod(name), {"phase": "Succeeded"})
 
-    async def events(self, component: str) -> int:
-        """How many events a component has written here."""
+    async def count_events(self, component: str) -> int:
+        """Return how many events a component has written here."""
         items = (await self.client.list(EVENTS)).items
         return sum(item.get("count") or 1 for item in items if (item.get("source") or {}).get("component") == component)
 
-    def _claimed(self, lease: Object) -> bool:
+    def _is_claim(self, lease: Object) -> bool:
         slot = lease["metadata"]["name"] == SLOT
         self.swaps += slot
         return slot and bool(lease["spec"].get("holderIdentity"))
 
-    async def _pod(self, name: str) -> str:
-        await self.pods.of(name)
+    async def _find_pod(self, name: str) -> str:
+        await self.pods.wait_for(name)
         selector = f"{names.LABEL_EVALUATION}={name}"
         return str((await self.client.list(PODS, label_selector=selector)).items[0]["metadata"]["name"])
 
-    async def _shows(self, name: str, reason: str) -> None:
-        """Waits until the operator has taken notice."""
+    async def _wait_until_shown(self, name: str, reason: str) -> None:
+        """Wait until the status shows the reason."""
         async with asyncio.timeout(60):
             while True:
                 if (await self.client.get(EVALUATIONS, name))["status"]["reason"] == reason:
