@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import deployment
 from deployment import ROOT, CommandFailed, Deployment, Kubectl
 from lmms_eval_cluster.cli import choose
-from lmms_eval_cluster.local import Local
+from lmms_eval_cluster.local import LocalProvider
 from lmms_eval_cluster.settings import cluster_from
 
 from chaos import cluster_faults, table
@@ -72,7 +72,7 @@ def prepare() -> dict[str, str]:
 def state_of_the_cluster() -> Path:
     """The folder of the cluster on this machine; CommandFailed for any other, whose processes are not ours to kill."""
     cluster = cluster_from(os.environ, control_plane_only=False)
-    if not isinstance(choose(cluster, os.environ), Local):
+    if not isinstance(choose(cluster, os.environ), LocalProvider):
         raise CommandFailed("chaos kills processes of the node, so it needs the local provider: LMMS_EVAL_CLUSTER_PROVIDER=local")
     return cluster.state
 

@@ -13,11 +13,11 @@ from lmms_eval_client import calls
 from lmms_eval_client.base import DEFAULT_TIMEOUT, BaseClient, make_broken_stream_error
 from lmms_eval_client.calls import JSON, Call, CallPage
 from lmms_eval_client.errors import ServerRefused, make_refusal
-from lmms_eval_client.feeds import EventFeed, Feed, FileFeed, LogFeed
+from lmms_eval_client.feeds import EventFeed, FileFeed, LogFeed, StreamFeed
 from lmms_eval_client.results import Results
 from lmms_eval_client.retries import CallOutcome, Retries
 from lmms_eval_client.upstream import AsyncUpstreamMethods
-from lmms_eval_client.waiting import Deadline, check_completed
+from lmms_eval_client.waiting import WaitDeadline, check_completed
 from lmms_eval_core.wire import (
     EvaluateRequest,
     JobFile,
@@ -118,14 +118,14 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
 
     def events(self, job_id: str, *, timeout: float | None = None) -> AsyncGenerator[JobInfo, None]:
         """As `Client.events`."""
-        return self._follow(EventFeed(job_id), Deadline(job_id, timeout, time.monotonic()))
+        return self._follow(EventFeed(job_id), WaitDeadline(job_id, timeout, time.monotonic()))
 
     def stream_logs(
         self, job_id: str, *, attempt: int | None = None, follow: bool = True, offset: int = 0
     ) -> AsyncGenerator[str, None]:
         """As `Client.stream_logs`."""
         feed = LogFeed(job_id, attempt=attempt, follow=follow, offset=offset)
-        return self._follow(feed, Deadline(job_id, None, 0))
+        return self._follow(feed, WaitDeadline(job_id, None, 0))
 
     async def log_tail(self, job_id: str, lines: int, *, attempt: int | None = None) -> list[str]:
         """As `Client.log_tail`."""
@@ -147,7 +147,7 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
 
     def file(self, job_id: str, path: str) -> AsyncGenerator[bytes, None]:
         """As `Client.file`."""
-        return self._follow(FileFeed(job_id, path), Deadline(job_id, None, 0))
+        return self._follow(FileFeed(job_id, path), WaitDeadline(job_id, None, 0))
 
     async def _send(self, call: Call[T]) -> T:
         """Make the call until it is answered, or its retries are used up."""
@@ -174,7 +174,7 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
                 yield item
             next_call = calls.make_next_call(call, page)
 
-    async def _follow(self, feed: Feed[T], deadline: Deadline) -> AsyncGenerator[T, None]:
+    async def _follow(self, feed: StreamFeed[T], deadline: WaitDeadline) -> AsyncGenerator[T, None]:
         """Read a feed to its end, over as many connections as that takes."""
         attempt = 0
         while not feed.ended:
@@ -198,7 +198,7 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
                 await asyncio.sleep(self._find_stream_pause(outcome, max(attempt, 1)))
 
     @asynccontextmanager
-    async def _open_stream(self, feed: Feed[Any], deadline: Deadline) -> AsyncIterator[httpx.Response]:
+    async def _open_stream(self, feed: StreamFeed[Any], deadline: WaitDeadline) -> AsyncIterator[httpx.Response]:
         request = self._build_request(self._http, feed.make_call(), longest=deadline.seconds_left(time.monotonic()))
         response = await self._http.send(request, stream=True)
         try:

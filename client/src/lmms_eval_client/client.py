@@ -12,11 +12,11 @@ from lmms_eval_client import calls
 from lmms_eval_client.base import DEFAULT_TIMEOUT, BaseClient, make_broken_stream_error
 from lmms_eval_client.calls import JSON, Call, CallPage
 from lmms_eval_client.errors import ServerRefused, make_refusal
-from lmms_eval_client.feeds import EventFeed, Feed, FileFeed, LogFeed
+from lmms_eval_client.feeds import EventFeed, FileFeed, LogFeed, StreamFeed
 from lmms_eval_client.results import Results
 from lmms_eval_client.retries import CallOutcome, Retries
 from lmms_eval_client.upstream import UpstreamMethods
-from lmms_eval_client.waiting import Deadline, check_completed
+from lmms_eval_client.waiting import WaitDeadline, check_completed
 from lmms_eval_core.wire import (
     EvaluateRequest,
     JobFile,
@@ -119,7 +119,7 @@ class Client(UpstreamMethods, BaseClient):
 
     def events(self, job_id: str, *, timeout: float | None = None) -> Iterator[JobInfo]:
         """The state of a job now and after every change, until it has ended; a broken connection is taken up again."""
-        return self._follow(EventFeed(job_id), Deadline(job_id, timeout, time.monotonic()))
+        return self._follow(EventFeed(job_id), WaitDeadline(job_id, timeout, time.monotonic()))
 
     def stream_logs(self, job_id: str, *, attempt: int | None = None, follow: bool = True, offset: int = 0) -> Iterator[str]:
         """The lines of an attempt's log, of the last one if none is named; `follow` waits for more until its end.
@@ -127,7 +127,7 @@ class Client(UpstreamMethods, BaseClient):
         `offset` skips that many bytes. A broken connection is taken up again where it was.
         """
         feed = LogFeed(job_id, attempt=attempt, follow=follow, offset=offset)
-        return self._follow(feed, Deadline(job_id, None, 0))
+        return self._follow(feed, WaitDeadline(job_id, None, 0))
 
     def log_tail(self, job_id: str, lines: int, *, attempt: int | None = None) -> list[str]:
         """The last lines of an attempt's log."""
@@ -149,7 +149,7 @@ class Client(UpstreamMethods, BaseClient):
 
     def file(self, job_id: str, path: str) -> Iterator[bytes]:
         """The content of one of `files`, piece by piece; a broken connection is taken up again where it was."""
-        return self._follow(FileFeed(job_id, path), Deadline(job_id, None, 0))
+        return self._follow(FileFeed(job_id, path), WaitDeadline(job_id, None, 0))
 
     def _send(self, call: Call[T]) -> T:
         """Make the call until it is answered, or its retries are used up."""
@@ -175,7 +175,7 @@ class Client(UpstreamMethods, BaseClient):
             yield from page.items
             next_call = calls.make_next_call(call, page)
 
-    def _follow(self, feed: Feed[T], deadline: Deadline) -> Iterator[T]:
+    def _follow(self, feed: StreamFeed[T], deadline: WaitDeadline) -> Iterator[T]:
         """Read a feed to its end, over as many connections as that takes."""
         attempt = 0
         while not feed.ended:
@@ -197,7 +197,7 @@ class Client(UpstreamMethods, BaseClient):
                 time.sleep(self._find_stream_pause(outcome, max(attempt, 1)))
 
     @contextmanager
-    def _open_stream(self, feed: Feed[Any], deadline: Deadline) -> Iterator[httpx.Response]:
+    def _open_stream(self, feed: StreamFeed[Any], deadline: WaitDeadline) -> Iterator[httpx.Response]:
         request = self._build_request(self._http, feed.make_call(), longest=deadline.seconds_left(time.monotonic()))
         response = self._http.send(request, stream=True)
         try:

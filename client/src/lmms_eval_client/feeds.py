@@ -22,7 +22,7 @@ ATTEMPT_HEADER: Final = "X-Log-Attempt"
 OFFSET_HEADER: Final = "X-Log-Offset"
 
 
-class Feed(Protocol[ItemT]):
+class StreamFeed(Protocol[ItemT]):
     """One stream over any number of connections."""
 
     @property

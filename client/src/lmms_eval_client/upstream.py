@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from lmms_eval_client import calls
 from lmms_eval_client.calls import JSON, Call, read_json
 from lmms_eval_client.errors import LmmsEvalError
-from lmms_eval_client.waiting import Deadline, check_answer
+from lmms_eval_client.waiting import WaitDeadline, check_answer
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class UpstreamMethods(ABC):
 
     def wait_for_job(self, job_id: str, poll_interval: float = 5.0, timeout: float | None = None, verbose: bool = True) -> JSON:
         """Asks for the job every `poll_interval` seconds until it is completed. JobFailed, JobCancelled, WaitTimedOut."""
-        deadline = Deadline(job_id, timeout, time.monotonic())
+        deadline = WaitDeadline(job_id, timeout, time.monotonic())
         while not check_answer(job := self.get_job(job_id), verbose=verbose):
             deadline.check(time.monotonic())
             time.sleep(poll_interval)
@@ -162,7 +162,7 @@ class AsyncUpstreamMethods(ABC):
         self, job_id: str, poll_interval: float = 5.0, timeout: float | None = None, verbose: bool = True
     ) -> JSON:
         """As `Client.wait_for_job`."""
-        deadline = Deadline(job_id, timeout, time.monotonic())
+        deadline = WaitDeadline(job_id, timeout, time.monotonic())
         while not check_answer(job := await self.get_job(job_id), verbose=verbose):
             deadline.check(time.monotonic())
             await asyncio.sleep(poll_interval)

@@ -42,7 +42,7 @@ def describe_job(job: JobInfo) -> str | None:
     return None
 
 
-class Deadline:
+class WaitDeadline:
     """The time until which a caller waits. As in lmms-eval's own client, a timeout of None or 0 is none at all."""
 
     def __init__(self, job_id: str, timeout: float | None, now: float) -> None:

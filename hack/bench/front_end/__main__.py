@@ -13,7 +13,7 @@ from deployment import ROOT, CommandFailed, Kubectl
 from bench import population, rows
 from bench.front_end import load, mixed, reads, servers, streams, submissions, tasks
 from bench.front_end.reads import MeasuredServer
-from bench.front_end.servers import Server
+from bench.front_end.servers import BenchServer
 from bench.rows import Row
 from bench.scale import SIZES, start_own_cluster
 from lmms_eval_core.kube import transport
@@ -68,7 +68,7 @@ async def _of_one_size(
 
 
 @contextlib.contextmanager
-def _ours(kubectl: Kubectl, namespace: str) -> Iterator[Server]:
+def _ours(kubectl: Kubectl, namespace: str) -> Iterator[BenchServer]:
     with tempfile.TemporaryDirectory() as folder:
         store = tasks.store(Path(folder), namespace=namespace)
         with servers.ours(kubeconfig=kubectl.kubeconfig, namespace=namespace, **store) as ours:
@@ -88,7 +88,7 @@ async def _filled(kubectl: Kubectl, size: int) -> AsyncIterator[transport.Transp
         await client.close()
 
 
-async def _submit(server: Server, size: int) -> None:
+async def _submit(server: BenchServer, size: int) -> None:
     """So many jobs, and one that runs."""
     async with server.client() as http:
 
@@ -99,7 +99,7 @@ async def _submit(server: Server, size: int) -> None:
         await asyncio.gather(*(some() for _ in range(FILLERS)))
 
 
-async def _queue(server: Server) -> list[str]:
+async def _queue(server: BenchServer) -> list[str]:
     async with server.client() as http:
         jobs: list[str] = (await http.get("/queue")).raise_for_status().json()["queued_jobs"]
         return jobs

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from bench.front_end import servers
 from bench.front_end.load import per_second
-from bench.front_end.servers import Server
+from bench.front_end.servers import BenchServer
 from bench.rows import Row
 
 PATHS: Final = ("/jobs/{id}", "/queue")
@@ -28,7 +28,7 @@ SHARE_OF_LIMIT: Final = "as a share of the limit"
 class MeasuredServer(NamedTuple):
     """A server, and the ids of what waits in it."""
 
-    server: Server
+    server: BenchServer
     jobs: Sequence[str]
 
     def per_second(self, path: str) -> float:

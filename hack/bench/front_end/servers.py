@@ -39,7 +39,7 @@ if sys.orig_argv[1:3] == ["-m", "lmms_eval"]:
 """
 
 
-class Server(NamedTuple):
+class BenchServer(NamedTuple):
     """One that answers."""
 
     url: str
@@ -54,7 +54,7 @@ class Server(NamedTuple):
 
 
 @contextlib.contextmanager
-def ours(*, kubeconfig: str, namespace: str, **more: str) -> Iterator[Server]:
+def ours(*, kubeconfig: str, namespace: str, **more: str) -> Iterator[BenchServer]:
     """The front end, started as the image starts it, with a token and `more` settings, and without limits of rates, for wrk."""
     with tempfile.TemporaryDirectory() as folder:
         token = "a-token-of-the-benchmark"
@@ -72,22 +72,22 @@ def ours(*, kubeconfig: str, namespace: str, **more: str) -> Iterator[Server]:
         url = f"http://127.0.0.1:{OUR_PORT}"
         with run_process(_pinned(find_program("lmms-eval-api")), settings, log=LOGS / f"front-end-{namespace}.log") as process:
             seconds = _ready(process, f"{url}/readyz")
-            yield Server(url, process, {"Authorization": f"Bearer {token}"}, seconds)
+            yield BenchServer(url, process, {"Authorization": f"Bearer {token}"}, seconds)
 
 
 @contextlib.contextmanager
-def original() -> Iterator[Server]:
+def original() -> Iterator[BenchServer]:
     """lmms-eval's own server, unmodified, with its defaults."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "sitecustomize.py").write_text(ENDLESS)
         command = _pinned(sys.executable, "-c", LAUNCH, str(upstream.installed()), str(THEIR_PORT))
         url = f"http://127.0.0.1:{THEIR_PORT}"
         with run_process(command, {"PYTHONPATH": folder}, log=LOGS / "original.log") as process:
-            yield Server(url, process, {}, _ready(process, f"{url}/health"))
+            yield BenchServer(url, process, {}, _ready(process, f"{url}/health"))
 
 
 @contextlib.contextmanager
-def limit(server: Server, paths: Sequence[str]) -> Iterator[Server]:
+def limit(server: BenchServer, paths: Sequence[str]) -> Iterator[BenchServer]:
     """A bare uvicorn application that answers these paths with the bytes that `server` has answered."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "answers.json")
@@ -95,10 +95,10 @@ def limit(server: Server, paths: Sequence[str]) -> Iterator[Server]:
         command = _pinned(sys.executable, str(BARE), str(BARE_PORT), str(file))
         url = f"http://127.0.0.1:{BARE_PORT}"
         with run_process(command, {}, log=LOGS / "limit.log") as process:
-            yield Server(url, process, server.headers, _ready(process, url + paths[0]))
+            yield BenchServer(url, process, server.headers, _ready(process, url + paths[0]))
 
 
-def _recorded(server: Server, paths: Sequence[str]) -> dict[str, tuple[list[tuple[str, str]], str]]:
+def _recorded(server: BenchServer, paths: Sequence[str]) -> dict[str, tuple[list[tuple[str, str]], str]]:
     recorded = {}
     with httpx.Client(base_url=server.url, headers=server.headers, trust_env=False, timeout=60) as http:
         for path in paths:

@@ -61,7 +61,7 @@ def _make(packed: Path) -> None:
         whole.rename(packed)
 
 
-def _bootstrap(root: Path, sources: Sequence[apt.Source]) -> None:
+def _bootstrap(root: Path, sources: Sequence[apt.AptSource]) -> None:
     mirror = [source.site for source in sources if source.release == apt.SUITE][:1]
     _run("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", apt.SUITE, root, *mirror)
     if sources:

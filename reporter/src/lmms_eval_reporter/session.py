@@ -31,7 +31,7 @@ from lmms_eval_reporter.upload import Uploader
 KEPT_METADATA: Final = ("name", "namespace", "uid", "creationTimestamp", "labels")
 
 
-class Preparation(NamedTuple):
+class StartState(NamedTuple):
     """What is known before the evaluator starts: the evaluation as YAML, and an earlier attempt that had finished."""
 
     evaluation: str
@@ -75,13 +75,13 @@ class Session:
         else:
             await self._publish_earlier(preparation.earlier)
 
-    async def _prepare(self) -> Preparation:
+    async def _prepare(self) -> StartState:
         found = await self._backoff.retry(self._status.read_evaluation, "reading the evaluation")
         await self._backoff.retry(self._uploader.probe, "writing to the object store")
         earlier = await self._backoff.retry(
             lambda: find_completed_attempt(self._store, self._prefix), "looking for earlier results"
         )
-        return Preparation(dump_evaluation(found), earlier)
+        return StartState(dump_evaluation(found), earlier)
 
     async def _watch_and_publish(self, evaluation: str) -> None:
         watch = RunDirectoryWatch(self._directory, self._status, self._settings, stop=self._stop, log=self._log)
