@@ -27,8 +27,8 @@ def directory(root: Path) -> RunDirectory:
 
 def test_regular_files_beneath_are_read(directory: RunDirectory) -> None:
     assert directory.read("output/m/r.json", max_bytes=2) == b"{}"
-    assert directory.tail("log.txt", max_bytes=4) == b"two\n"
-    assert directory.tail("log.txt", max_bytes=400) == b"one\ntwo\n"
+    assert directory.read_tail("log.txt", max_bytes=4) == b"two\n"
+    assert directory.read_tail("log.txt", max_bytes=400) == b"one\ntwo\n"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_file_is_read_to_its_bound_and_no_further(directory: RunDirectory, roo
         stream.truncate(1 << 40)
     with pytest.raises(UnsafeFile, match="larger than 1000 bytes"):
         directory.read("sparse", max_bytes=1000)
-    assert len(directory.tail("sparse", max_bytes=1000)) == 1000
+    assert len(directory.read_tail("sparse", max_bytes=1000)) == 1000
 
 
 def test_refusals_do_not_leak_descriptors(directory: RunDirectory, root: Path) -> None:
@@ -105,11 +105,11 @@ def test_refusals_do_not_leak_descriptors(directory: RunDirectory, root: Path) -
 
 
 def test_a_version_changes_with_every_content(directory: RunDirectory, root: Path) -> None:
-    assert directory.version("nothing") is None
-    first = directory.version("log.txt")
+    assert directory.read_version("nothing") is None
+    first = directory.read_version("log.txt")
     (root / "new").write_text("one\ntwo\n")
     os.replace(root / "new", root / "log.txt")
-    assert directory.version("log.txt") not in (None, first)
+    assert directory.read_version("log.txt") not in (None, first)
 
 
 @settings(deadline=None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lmms_eval_runner.catalogue.remote_code_scan import asks_for_remote_code
+from lmms_eval_runner.catalogue.remote_code_scan import is_remote_code_requested
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ from lmms_eval_runner.catalogue.remote_code_scan import asks_for_remote_code
     ],
 )
 def test_what_a_source_asks_for(source: str, expected: bool) -> None:
-    assert asks_for_remote_code(source) is expected
+    assert is_remote_code_requested(source) is expected

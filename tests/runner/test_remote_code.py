@@ -12,7 +12,7 @@ from deployment import ROOT
 from lmms_eval_core.phases import Reason
 from lmms_eval_runner.environment import build_harness_environment
 from lmms_eval_runner.outcome import Evidence, explain_failure
-from lmms_eval_runner.progress import accepts_argument
+from lmms_eval_runner.progress import has_argument
 from lmms_eval_runner.remote_code import ENV_TRUSTED
 
 LIBRARIES = {
@@ -198,4 +198,4 @@ class Inheriting(Named):
     ("adapter", "expected"), [(Named, True), (HandingOn, True), (Inheriting, True), (Closed, False), (Open, False)]
 )
 def test_only_an_adapter_that_names_the_permission_is_handed_it(adapter: type, expected: bool) -> None:
-    assert accepts_argument(adapter, "trust_remote_code") is expected
+    assert has_argument(adapter, "trust_remote_code") is expected

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from lmms_eval_client.errors import AnswerUnreadable
 from lmms_eval_client.results import Results
-from lmms_eval_core.json_text import parsed
+from lmms_eval_core.json_text import parse_json
 from lmms_eval_core.wire import (
     CancelResponse,
     EvaluateRequest,
@@ -61,7 +61,7 @@ class CallPage(NamedTuple, Generic[T]):
 def read_json(response: httpx.Response) -> JSON:
     """Return the answer as lmms-eval's own client does."""
     try:
-        answer = parsed(response.content)
+        answer = parse_json(response.content)
     except ValueError as error:
         raise AnswerUnreadable(f"{response.url} did not answer in JSON: {error}. Is it an lmms-eval server?") from error
     if not isinstance(answer, dict):
@@ -74,7 +74,7 @@ def make_model_reader(model: type[ModelT]) -> Reader[ModelT]:
 
     def read(response: httpx.Response) -> ModelT:
         try:
-            return model.model_validate(parsed(response.content))
+            return model.model_validate(parse_json(response.content))
         except ValueError as error:
             raise AnswerUnreadable(f"{response.url} did not answer with a {model.__name__}: {error}") from error
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 
-from lmms_eval_core.json_text import parsed
+from lmms_eval_core.json_text import parse_json
 from lmms_eval_core.wire import JobInfo
 
 MAX_SHOWN = 300
@@ -118,7 +118,7 @@ def make_unreachable_error(error: httpx.TransportError, address: str) -> ServerU
 
 def _read_problem(response: httpx.Response) -> dict[str, Any]:
     try:
-        answer = parsed(response.content)
+        answer = parse_json(response.content)
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}

@@ -10,7 +10,7 @@ import httpx
 from lmms_eval_client import calls
 from lmms_eval_client.calls import Call
 from lmms_eval_client.errors import AnswerUnreadable
-from lmms_eval_core.json_text import parsed
+from lmms_eval_core.json_text import parse_json
 from lmms_eval_core.wire import JobInfo
 
 ItemT = TypeVar("ItemT")
@@ -183,6 +183,6 @@ def _parse_number(text: str | None, known: NumberT) -> int | NumberT:
 
 def _parse_job(data: str) -> JobInfo:
     try:
-        return JobInfo.model_validate(parsed(data.encode()))
+        return JobInfo.model_validate(parse_json(data.encode()))
     except ValueError as error:
         raise AnswerUnreadable(f"An event that is no state of a job: {error}") from error

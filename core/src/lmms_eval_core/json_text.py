@@ -70,7 +70,7 @@ def parse_number(digits: str) -> int | float:
     return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 
-def parsed(text: bytes) -> Any:
+def parse_json(text: bytes) -> Any:
     """Parse a JSON document, with None for what `normalised` replaces; ValueError also where it is nested too deep."""
     if _count_brackets(text) > MAX_DEPTH and measure_shape(text).depth > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")

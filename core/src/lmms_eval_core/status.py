@@ -123,13 +123,13 @@ class RunError(ResourceModel):
     log_tail: Annotated[str, Field(max_length=MAX_ERROR_BYTES)] = Field(default="", description="Last lines of the log.")
 
 
-def owned(owner: Owner, *also: Owner) -> dict[str, Any]:
+def name_owners(owner: Owner, *also: Owner) -> dict[str, Any]:
     """`json_schema_extra` that names the owners of a status field."""
     return {"x-owners": [owner.value, *(other.value for other in also)]}
 
 
-OPERATOR = owned(Owner.OPERATOR)
-REPORTER = owned(Owner.REPORTER)
+OPERATOR = name_owners(Owner.OPERATOR)
+REPORTER = name_owners(Owner.REPORTER)
 
 Scores = dict[str, dict[str, Metric]]
 
@@ -181,7 +181,7 @@ class EvaluationStatus(ResourceModel):
     artifacts: Artifacts | None = Field(default=None, json_schema_extra=REPORTER)
     usage: Usage | None = Field(default=None, json_schema_extra=REPORTER)
     suspect: SuspectAnswers | None = Field(default=None, json_schema_extra=REPORTER)
-    error: RunError | None = Field(default=None, json_schema_extra=owned(Owner.REPORTER, Owner.OPERATOR))
+    error: RunError | None = Field(default=None, json_schema_extra=name_owners(Owner.REPORTER, Owner.OPERATOR))
     truncated: bool | None = Field(
         default=None, description="Something did not fit; the object store has it whole.", json_schema_extra=REPORTER
     )

@@ -71,11 +71,11 @@ def _hand_over_model_args(run: RunInput, meter: Meter | None) -> None:
 
 def _select_model_args(adapter: type, run: RunInput) -> dict[str, Scalar]:
     """Return the model arguments, without the permission to run the model's code if the adapter knows no such argument."""
-    drop = run.trust_remote_code and not accepts_argument(adapter, REMOTE_CODE_ARG)
+    drop = run.trust_remote_code and not has_argument(adapter, REMOTE_CODE_ARG)
     return {name: value for name, value in run.harness.model_args.items() if not (drop and name == REMOTE_CODE_ARG)}
 
 
-def accepts_argument(adapter: type, argument: str) -> bool:
+def has_argument(adapter: type, argument: str) -> bool:
     """Return whether a constructor names the argument: the adapter's own, or one that its own hands everything on to."""
     for cls in adapter.__mro__:
         if "__init__" in vars(cls):

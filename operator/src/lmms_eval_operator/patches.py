@@ -114,8 +114,8 @@ def build_open_gate(pod: Pod) -> list[Operation]:
     """Build step 4 of a start. No resourceVersion: others write too. It can succeed once in the life of a pod."""
     gate = f"/spec/schedulingGates/{pod.gate}"
     return [
-        _op("test", "/metadata/uid", pod.uid),
-        _op("test", f"{gate}/name", names.SCHEDULING_GATE),
+        _make_operation("test", "/metadata/uid", pod.uid),
+        _make_operation("test", f"{gate}/name", names.SCHEDULING_GATE),
         {"op": "remove", "path": gate},
     ]
 
@@ -127,15 +127,15 @@ def build_stop(evaluation: Evaluation, reason: Reason) -> list[Operation]:
 
 def build_expire_job(job: AttemptJob, seconds: int) -> list[Operation]:
     """Build what hands a Job that is done to Kubernetes' own clean-up."""
-    return [_op("test", "/metadata/uid", job.uid), _op("add", "/spec/ttlSecondsAfterFinished", seconds)]
+    return [_make_operation("test", "/metadata/uid", job.uid), _make_operation("add", "/spec/ttlSecondsAfterFinished", seconds)]
 
 
-def _op(operation: str, path: str, value: Any) -> Operation:
+def _make_operation(operation: str, path: str, value: Any) -> Operation:
     return {"op": operation, "path": path, "value": value}
 
 
 def _set(field: str, value: Any) -> Operation:
-    return _op("add", f"/status/{field}", value)
+    return _make_operation("add", f"/status/{field}", value)
 
 
 def _remove(field: str) -> Operation:
@@ -148,17 +148,17 @@ def _remove_next_attempt(evaluation: Evaluation) -> list[Operation]:
 
 def _test_unchanged(evaluation: Evaluation) -> list[Operation]:
     return [
-        _op("test", "/metadata/uid", evaluation.uid),
-        _op("test", "/metadata/resourceVersion", evaluation.version),
+        _make_operation("test", "/metadata/uid", evaluation.uid),
+        _make_operation("test", "/metadata/resourceVersion", evaluation.version),
     ]
 
 
 def _test_same_attempt(evaluation: Evaluation) -> list[Operation]:
     return [
-        _op("test", "/metadata/uid", evaluation.uid),
-        _op("test", "/status/phase", evaluation.phase.value),
-        _op("test", "/status/attempt", evaluation.attempt),
-        _op("test", "/status/jobUID", evaluation.job_uid),
+        _make_operation("test", "/metadata/uid", evaluation.uid),
+        _make_operation("test", "/status/phase", evaluation.phase.value),
+        _make_operation("test", "/status/attempt", evaluation.attempt),
+        _make_operation("test", "/status/jobUID", evaluation.job_uid),
     ]
 
 

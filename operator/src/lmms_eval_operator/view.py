@@ -174,7 +174,7 @@ class LiveEvaluations(VersionedCollection[Evaluation]):
         item = replace(item, first_seen=known.first_seen) if known else item
         super()._keep(item)
         if item.is_startable:
-            insort(self._queue, (_key(item), item), key=itemgetter(0))
+            insort(self._queue, (_make_queue_key(item), item), key=itemgetter(0))
         if item.phase is not Phase.QUEUED or item.is_unwanted or not is_in_status(item, derive_queued(item)):
             self._unsettled[item.uid] = item
         if item.attempt:
@@ -192,12 +192,12 @@ class LiveEvaluations(VersionedCollection[Evaluation]):
         return known
 
     def _leave_queue(self, item: Evaluation) -> None:
-        index = bisect_left(self._queue, _key(item), key=itemgetter(0))
+        index = bisect_left(self._queue, _make_queue_key(item), key=itemgetter(0))
         if index < len(self._queue) and self._queue[index][1].uid == item.uid:
             del self._queue[index]
 
 
-def _key(item: Evaluation) -> QueueKey:
+def _make_queue_key(item: Evaluation) -> QueueKey:
     return queue_key(item, first_seen=item.first_seen)
 
 

@@ -111,7 +111,7 @@ async def _read_completion(store: ObjectStore, key: str) -> Completion | None:
 def read_log_tail(directory: RunDirectory) -> str:
     """Return the end of the log, in whole lines; empty where there is none to read."""
     try:
-        content = directory.tail(run.LOG_FILE, max_bytes=LOG_TAIL_BYTES)
+        content = directory.read_tail(run.LOG_FILE, max_bytes=LOG_TAIL_BYTES)
     except UnsafeFile:
         return ""
     text = content.decode("utf-8", "replace")

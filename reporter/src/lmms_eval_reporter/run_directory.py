@@ -44,7 +44,7 @@ class RunDirectory:
         """Close the handle of the directory."""
         os.close(self._root)
 
-    def version(self, name: str) -> FileVersion | None:
+    def read_version(self, name: str) -> FileVersion | None:
         """Return the version of a file directly in the directory; None without such a file."""
         try:
             found = os.stat(name, dir_fd=self._root, follow_symlinks=False)
@@ -84,7 +84,7 @@ class RunDirectory:
             raise UnsafeFile(f"{path!r} is larger than {max_bytes} bytes")
         return content
 
-    def tail(self, path: str, *, max_bytes: int) -> bytes:
+    def read_tail(self, path: str, *, max_bytes: int) -> bytes:
         """Return the last bytes of a file, `max_bytes` at most."""
         with self.open(path) as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - max_bytes))

@@ -65,7 +65,7 @@ class RunDirectoryWatch:
             await _sleep(self._settings.poll_seconds, finished)
 
     def _read_new_progress(self) -> None:
-        version = self._directory.version(run.PROGRESS_FILE)
+        version = self._directory.read_version(run.PROGRESS_FILE)
         if version is not None and version != self._version:
             self._version = version
             self.last = read_progress(self._directory) or self.last

@@ -35,7 +35,7 @@ def read_progress(directory: RunDirectory) -> ProgressReport | None:
 
 def read_finished_run(directory: RunDirectory) -> FinishedRun | None:
     """Return how the run ended; None while it goes on. A success whose results cannot be read becomes a failure."""
-    if directory.version(run.OUTCOME_FILE) is None:
+    if directory.read_version(run.OUTCOME_FILE) is None:
         return None
     try:
         outcome = Outcome.model_validate_json(directory.read(run.OUTCOME_FILE, max_bytes=run.MAX_OUTCOME_BYTES))

@@ -102,7 +102,7 @@ class Transport:
 
     async def get(self, resource: Resource, name: str) -> Object:
         """See `KubeClient`."""
-        return await self._json("GET", self._url(resource, name))
+        return await self._send_json("GET", self._build_url(resource, name))
 
     async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> ObjectList:
         """See `KubeClient`."""
@@ -141,22 +141,22 @@ class Transport:
                 task.cancel()
 
     async def _read_page(self, resource: Resource, query: Mapping[str, str]) -> _RawList:
-        async with self._request("GET", self._url(resource, **query), None, timeout=self._timeout) as response:
+        async with self._request("GET", self._build_url(resource, **query), None, timeout=self._timeout) as response:
             return _read_list(await response.read())
 
     async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
         """See `KubeClient`."""
         query = {"fieldValidation": "Strict", "dryRun": "All" if dry_run else ""}
-        return await self._json("POST", self._url(resource, **query), body)
+        return await self._send_json("POST", self._build_url(resource, **query), body)
 
     async def replace(self, resource: Resource, body: Object) -> Object:
         """See `KubeClient`."""
-        return await self._json("PUT", self._url(resource, body["metadata"]["name"]), body)
+        return await self._send_json("PUT", self._build_url(resource, body["metadata"]["name"]), body)
 
     async def json_patch(self, resource: Resource, name: str, patch: Patch, *, subresource: str = "") -> Object:
         """See `KubeClient`."""
-        url = self._url(resource, name, subresource)
-        return await self._json("PATCH", url, list(patch), content_type="application/json-patch+json")
+        url = self._build_url(resource, name, subresource)
+        return await self._send_json("PATCH", url, list(patch), content_type="application/json-patch+json")
 
     async def delete(
         self, resource: Resource, name: str, *, uid: str, resource_version: str = "", propagation: str = "Background"
@@ -164,7 +164,7 @@ class Transport:
         """See `KubeClient`."""
         preconditions = {"uid": uid, **({"resourceVersion": resource_version} if resource_version else {})}
         options = {"preconditions": preconditions, "propagationPolicy": propagation}
-        await self._json("DELETE", self._url(resource, name), options)
+        await self._send_json("DELETE", self._build_url(resource, name), options)
 
     async def watch(
         self, resource: Resource, *, resource_version: str, label_selector: str = "", field_selector: str = ""
@@ -178,13 +178,13 @@ class Transport:
             "labelSelector": label_selector,
             "fieldSelector": field_selector,
         }
-        async with self._stream(self._url(resource, **query), idle_seconds=WATCH_IDLE_SECONDS) as response:
+        async with self._stream(self._build_url(resource, **query), idle_seconds=WATCH_IDLE_SECONDS) as response:
             async for line in response.content:
                 yield _parse_watch_event(line)
 
     async def pod_log(self, name: str, *, container: str, tail_lines: int) -> str:
         """See `KubeClient`."""
-        url = self._url(PODS, name, "log", container=container, tailLines=str(tail_lines))
+        url = self._build_url(PODS, name, "log", container=container, tailLines=str(tail_lines))
         async with self._request("GET", url, None, timeout=self._timeout) as response:
             return await response.text(errors="replace")
 
@@ -193,7 +193,7 @@ class Transport:
     ) -> AsyncIterator[bytes]:
         """See `KubeClient`."""
         options = {"follow": "true" if follow else "", "tailLines": "" if tail_lines is None else str(tail_lines)}
-        url = self._url(PODS, name, "log", container=container, **options)
+        url = self._build_url(PODS, name, "log", container=container, **options)
         async with self._stream(url, idle_seconds=LOG_IDLE_SECONDS) as response:
             async for piece in response.content.iter_any():
                 yield piece
@@ -205,14 +205,14 @@ class Transport:
         # What was aborted is closed in the next round of the loop, which may be about to end.
         await asyncio.sleep(TLS_CLOSE_SECONDS if self._aborted else 0)
 
-    def _url(self, resource: Resource, *path: str, **query: str) -> str:
+    def _build_url(self, resource: Resource, *path: str, **query: str) -> str:
         root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
         scope = [f"namespaces/{self._namespace}"] if resource.namespaced else []
         text = urlencode({key: value for key, value in query.items() if value})
         url = self._host + "/".join([root, *scope, resource.plural, *(part for part in path if part)])
         return f"{url}?{text}" if text else url
 
-    async def _json(self, method: str, url: str, body: Any = None, *, content_type: str = "application/json") -> Object:
+    async def _send_json(self, method: str, url: str, body: Any = None, *, content_type: str = "application/json") -> Object:
         async with self._request(method, url, body, timeout=self._timeout, content_type=content_type) as response:
             return cast(Object, msgspec.json.decode(await response.read()))
 

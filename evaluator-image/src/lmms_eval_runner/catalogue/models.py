@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from lmms_eval_core.catalogue import KnownModel
 
-from .remote_code_scan import needs_remote_code
+from .remote_code_scan import is_remote_code_needed
 from .trial import TrialDeath, TrialError, run_trial
 
 SECONDS_EACH: Final = 60.0
@@ -33,7 +33,7 @@ def list_known_models(*, clock: Callable[[], float] = time.monotonic) -> list[Kn
             name=name,
             aliases=sorted(manifest.aliases),
             unavailable=explain_unavailable(tried),
-            needs_remote_code=needs_remote_code(manifest.chat_class_path or manifest.simple_class_path or ""),
+            needs_remote_code=is_remote_code_needed(manifest.chat_class_path or manifest.simple_class_path or ""),
         )
         found.append(known)
     return found

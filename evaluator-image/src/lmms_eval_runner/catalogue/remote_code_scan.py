@@ -16,12 +16,12 @@ _ADAPTERS: Final = ("lmms_eval.models.simple.", "lmms_eval.models.chat.")
 _ENGINES: Final = ("vllm", "sglang")
 
 
-def needs_remote_code(class_path: str) -> bool:
+def is_remote_code_needed(class_path: str) -> bool:
     """Return whether the adapter at `package.module.Class`, or one that it is derived from, asks for remote code."""
-    return any(asks_for_remote_code(source) for source in _read_sources(class_path.rpartition(".")[0], set()))
+    return any(is_remote_code_requested(source) for source in _read_sources(class_path.rpartition(".")[0], set()))
 
 
-def asks_for_remote_code(source: str) -> bool:
+def is_remote_code_requested(source: str) -> bool:
     """Return whether a module passes `trust_remote_code=True`, or has it as the default of a constructor that hands it on."""
     nodes = list(ast.walk(ast.parse(source)))
     if any(_is_passed(node) for node in nodes):
