@@ -18,7 +18,7 @@ from bench.front_end import load
 NAMESPACE = "lmms-eval-bench"
 
 
-def repeated_demo() -> list[rows.Row]:
+def measure_repeated_demo() -> list[rows.Row]:
     """`make demo` where everything is there already."""
     subprocess.run(["make", "demo"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
     began = time.monotonic()
@@ -26,14 +26,14 @@ def repeated_demo() -> list[rows.Row]:
     return [rows.Row("make demo, again", time.monotonic() - began, "s", 120.0)]
 
 
-def last_tests() -> list[rows.Row]:
+def read_last_tests() -> list[rows.Row]:
     """The tiers of the last `make test` in this checkout, if there was one: what its time went into."""
     path = ROOT / "build" / "test" / "summary.json"
     outcomes = json.loads(path.read_text()) if path.exists() else []
     return [rows.Row(f"make test, last run: {outcome['name']}", outcome["seconds"], "s") for outcome in outcomes]
 
 
-def on_a_release() -> list[rows.Row]:
+def measure_release() -> list[rows.Row]:
     """What needs an installed chart."""
     references = deployment.prepare()
     release = Deployment(deployment.kubectl(), NAMESPACE)
@@ -47,11 +47,11 @@ def on_a_release() -> list[rows.Row]:
 
 
 PARTS: Final[dict[str, Callable[[], list[rows.Row]]]] = {
-    "release": on_a_release,
+    "release": measure_release,
     "scale": scale.measure,
     "front-end": front_end.measure,
-    "demo": repeated_demo,
-    "tests": last_tests,
+    "demo": measure_repeated_demo,
+    "tests": read_last_tests,
 }
 
 

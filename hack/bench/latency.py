@@ -25,8 +25,8 @@ BODY: dict[str, Any] = {
 }
 
 
-class Seen:
-    """When each object was first seen in a wanted state, by a watch of our own."""
+class StateWatch:
+    """A watch that records when each object was first seen in a wanted state."""
 
     def __init__(self, client: transport.Transport, resource: Resource, wanted: Callable[[Object], bool]) -> None:
         self._client, self._resource, self._wanted = client, resource, wanted
@@ -45,50 +45,50 @@ class Seen:
                     self.at.setdefault(key, time.monotonic())
                     self._changed.set()
 
-    async def of(self, name: str) -> float:
-        """When `name` was seen so."""
-        await self._until(lambda: name in self.at)
+    async def wait_for(self, name: str) -> float:
+        """Wait until `name` was seen so; return when."""
+        await self._wait_until(lambda: name in self.at)
         return self.at[name]
 
-    async def nth(self, number: int) -> str:
-        """The name of the `number`th (from 1) that was seen so."""
-        await self._until(lambda: len(self.at) >= number)
+    async def wait_for_nth(self, number: int) -> str:
+        """Wait for the `number`th (from 1) that was seen so; return its name."""
+        await self._wait_until(lambda: len(self.at) >= number)
         return list(self.at)[number - 1]
 
-    async def _until(self, true: Callable[[], bool]) -> None:
+    async def _wait_until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(300):
             while not true():
                 self._changed.clear()
                 await self._changed.wait()
 
 
-def terminal(item: Object) -> bool:
+def is_terminal(item: Object) -> bool:
     """Whether an evaluation has ended."""
     return item["status"]["phase"] in ("Completed", "Failed", "Cancelled")
 
 
-def pod_ended(pod: Object) -> bool:
+def has_pod_ended(pod: Object) -> bool:
     """Whether nothing of a pod runs any more."""
     return pod["status"].get("phase") in ("Succeeded", "Failed")
 
 
-def opened(pod: Object) -> bool:
+def is_gate_open(pod: Object) -> bool:
     """Whether the pod's gate is open."""
     return {"name": names.SCHEDULING_GATE} not in pod["spec"].get("schedulingGates", [])
 
 
-async def submissions(http: httpx.AsyncClient, client: transport.Transport) -> list[Row]:
+async def measure_submissions(http: httpx.AsyncClient, client: transport.Transport) -> list[Row]:
     """POST /evaluate until the Job exists, each on an empty queue."""
-    jobs, ends = Seen(client, JOBS, lambda job: True), Seen(client, EVALUATIONS, terminal)
+    jobs, ends = StateWatch(client, JOBS, lambda job: True), StateWatch(client, EVALUATIONS, is_terminal)
     watches = [asyncio.create_task(seen.run()) for seen in (jobs, ends)]
     await asyncio.sleep(1)
     seconds = []
     for _ in range(SUBMISSIONS):
         began = time.monotonic()
         name = (await http.post("/evaluate", json=BODY)).raise_for_status().json()["job_id"]
-        seconds.append(await jobs.of(name) - began)
+        seconds.append(await jobs.wait_for(name) - began)
         (await http.delete(f"/jobs/{name}")).raise_for_status()
-        await ends.of(name)
+        await ends.wait_for(name)
     for watch in watches:
         watch.cancel()
     return [
@@ -97,15 +97,17 @@ async def submissions(http: httpx.AsyncClient, client: transport.Transport) -> l
     ]
 
 
-async def hand_offs(http: httpx.AsyncClient, client: transport.Transport) -> list[Row]:
+async def measure_hand_offs(http: httpx.AsyncClient, client: transport.Transport) -> list[Row]:
     """Pod of one evaluation terminal until the gate of the next one's pod is open."""
-    ends, starts_of = Seen(client, PODS, pod_ended), Seen(client, PODS, opened)
+    ends, starts_of = StateWatch(client, PODS, has_pod_ended), StateWatch(client, PODS, is_gate_open)
     watches = [asyncio.create_task(seen.run()) for seen in (ends, starts_of)]
     await asyncio.sleep(1)
     queue = [(await http.post("/evaluate", json=BODY)).raise_for_status().json()["job_id"] for _ in range(HAND_OFFS + 1)]
-    starts = [await starts_of.of(name) for name in queue]
+    starts = [await starts_of.wait_for(name) for name in queue]
     order = [name for _, name in sorted(zip(starts, queue, strict=True))]
-    seconds = [await starts_of.of(later) - await ends.of(earlier) for earlier, later in zip(order, order[1:], strict=False)]
+    seconds = [
+        await starts_of.wait_for(later) - await ends.wait_for(earlier) for earlier, later in zip(order, order[1:], strict=False)
+    ]
     await http.delete(f"/jobs/{order[-1]}")
     for watch in watches:
         watch.cancel()
@@ -117,7 +119,7 @@ async def _measure(release: Deployment, url: str) -> list[Row]:
     headers = {"Authorization": f"Bearer {release.token()}"}
     try:
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
-            return [*await submissions(http, client), *await hand_offs(http, client)]
+            return [*await measure_submissions(http, client), *await measure_hand_offs(http, client)]
     finally:
         await client.close()
 

@@ -15,7 +15,7 @@ MODEL_ARGS = {"pretrained": f"{SMOKE}/models/llava", "device": "cpu", "device_ma
 Object = dict[str, Any]
 
 
-def container_seconds(pod: Object, container: str) -> float:
+def read_container_seconds(pod: Object, container: str) -> float:
     """From start to end of a container, as the kubelet reports them in whole seconds."""
     (status,) = [status for status in pod["status"]["containerStatuses"] if status["name"] == container]
     ended = status["state"]["terminated"]
@@ -28,14 +28,14 @@ def evaluation(name: str) -> Object:
     return {"apiVersion": "lmms-eval.io/v1alpha1", "kind": "LMMEvaluation", "metadata": {"name": name}, "spec": spec}
 
 
-def bare_command() -> list[str]:
+def build_bare_command() -> list[str]:
     """The same run without anything of ours."""
     arguments = ["--model", "llava_hf", "--model_args", ",".join(f"{key}={value}" for key, value in MODEL_ARGS.items())]
     arguments += ["--tasks", "smoke_vqa", "--include_path", f"{SMOKE}/tasks", "--batch_size", "1", "--log_samples"]
     return ["python", "-m", "lmms_eval", *arguments, "--output_path", "/tmp/out"]
 
 
-def seconds_of(release: Deployment, item: Object, selector: str) -> float:
+def measure_container(release: Deployment, item: Object, selector: str) -> float:
     """Creates the object and measures the evaluator container of its pod."""
     release("create", "-f", "-", stdin=json.dumps(item))
 
@@ -46,7 +46,7 @@ def seconds_of(release: Deployment, item: Object, selector: str) -> float:
         return None
 
     pod: Object = wait_until(ended, seconds=300, what=f"the pod of {item['metadata']['name']}", every=0.1)
-    return container_seconds(pod, "evaluator")
+    return read_container_seconds(pod, "evaluator")
 
 
 def measure(release: Deployment, image: str) -> list[Row]:
@@ -54,11 +54,11 @@ def measure(release: Deployment, image: str) -> list[Row]:
     bare, ours = [], []
     for number in range(ROUNDS):
         name = f"bench-bare-{number}"
-        pod = bare_pod(name, image=image, command=bare_command())
-        bare.append(seconds_of(release, pod, f"bare={name}"))
+        pod = bare_pod(name, image=image, command=build_bare_command())
+        bare.append(measure_container(release, pod, f"bare={name}"))
         release("delete", "pod", name)
         name = f"bench-ours-{number}"
-        ours.append(seconds_of(release, evaluation(name), f"lmms-eval.io/evaluation={name}"))
+        ours.append(measure_container(release, evaluation(name), f"lmms-eval.io/evaluation={name}"))
     base = median(bare)
     return [
         Row("bare lmms-eval, container start to end, median", base, "s"),

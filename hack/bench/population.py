@@ -9,7 +9,7 @@ from typing import Any
 from deployment import Kubectl
 
 from lmms_eval_core import names
-from lmms_eval_core.crd import custom_resource_definition
+from lmms_eval_core.crd import build_crd
 from lmms_eval_core.kube import errors, transport
 from lmms_eval_core.kube.client import EVALUATIONS, Object
 
@@ -23,8 +23,8 @@ REPORTER_ACCOUNT = "lmms-eval-reporter"
 MOMENT = "2026-01-02T03:04:05Z"
 
 
-def queued(name: str) -> Object:
-    """A submission from training: one checkpoint on eight tasks."""
+def build_queued(name: str) -> Object:
+    """Return a submission from training: one checkpoint on eight tasks."""
     spec: dict[str, Any] = {
         "model": "qwen2_5_vl",
         "modelArgs": {
@@ -59,13 +59,13 @@ def queued(name: str) -> Object:
     return _evaluation(name, spec)
 
 
-def service_account() -> Object:
-    """Whom evaluator pods run as."""
+def build_service_account() -> Object:
+    """Return the account that evaluator pods run as."""
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": REPORTER_ACCOUNT}}
 
 
-def finished_status(name: str) -> Object:
-    """The status of one that has run, the reporter's fields included."""
+def build_finished_status(name: str) -> Object:
+    """Return the status of one that has run, the reporter's fields included."""
     attempt = {"number": 1, "jobName": f"{name}-0a1b2c3d-a1", "node": "gpu-node-17", "startedAt": MOMENT, "endedAt": MOMENT}
     condition = {"type": "Complete", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": MOMENT}
     return {
@@ -81,12 +81,12 @@ def finished_status(name: str) -> Object:
         "attempts": [{**attempt, "exitCode": 0, "reason": "Succeeded"}],
         "startedAt": MOMENT,
         "completedAt": MOMENT,
-        **published(name),
+        **build_published_status(name),
     }
 
 
-def published(name: str) -> Object:
-    """What the reporter leaves of a run."""
+def build_published_status(name: str) -> Object:
+    """Return the fields that the reporter writes of a run."""
     files = [{"name": f"samples/{task}.jsonl.zst", "bytes": 1234567, "lines": 2374} for task in TASKS]
     return {
         "reportedAttempt": 1,
@@ -106,21 +106,21 @@ def published(name: str) -> Object:
 
 
 async def fill(kubectl: Kubectl, client: transport.Transport, size: int) -> None:
-    """So many that wait, and so many that have run. Leaves this checkout's CRD in the cluster.
+    """Create `size` evaluations that wait, and as many that have run. Leaves this checkout's CRD in the cluster.
 
     They are created under a CRD of the same schema that takes a status along and has no rules: half of the writes, and the
     rules are most of the cost of each.
     """
     await _apply(kubectl, client, seeding=True)
     ended = (f"ended-{number:0{DIGITS + 1}}" for number in range(size))
-    finished = ({**queued(name), "status": finished_status(name)} for name in ended)
-    waiting = (queued(f"queued-{number:0{DIGITS}}") for number in range(size))
-    await _all(client.create(EVALUATIONS, body) for body in chain(finished, waiting))
+    finished = ({**build_queued(name), "status": build_finished_status(name)} for name in ended)
+    waiting = (build_queued(f"queued-{number:0{DIGITS}}") for number in range(size))
+    await _run_in_batches(client.create(EVALUATIONS, body) for body in chain(finished, waiting))
     await _apply(kubectl, client, seeding=False)
 
 
 async def _apply(kubectl: Kubectl, client: transport.Transport, *, seeding: bool) -> None:
-    body = custom_resource_definition()
+    body = build_crd()
     if seeding:
         for version in body["spec"]["versions"]:
             del version["subresources"]
@@ -137,7 +137,7 @@ async def _apply(kubectl: Kubectl, client: transport.Transport, *, seeding: bool
 async def _takes_status(client: transport.Transport) -> bool | None:
     """Whether the CRD that is in force now takes a status at creation; None while it is not quite there."""
     try:
-        made = await client.create(EVALUATIONS, {**queued("probe"), "status": finished_status("probe")}, dry_run=True)
+        made = await client.create(EVALUATIONS, {**build_queued("probe"), "status": build_finished_status("probe")}, dry_run=True)
         await client.list(EVALUATIONS, field_selector=f"metadata.name={made['metadata']['name']}")
     except (errors.NotFound, errors.Throttled, errors.Unavailable):
         return None
@@ -157,8 +157,8 @@ def _evaluation(name: str, spec: Object) -> Object:
     return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}
 
 
-async def _all(work: Iterable[Coroutine[Any, Any, object]]) -> None:
-    """A few at a time."""
+async def _run_in_batches(work: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Run `WRITERS` of them at a time."""
     iterator = iter(work)
 
     async def writer() -> None:

@@ -15,13 +15,13 @@ import deployment
 from deployment import ROOT, CommandFailed, Kubectl
 
 from bench import population, rows
-from bench.bare import Bare
-from bench.namespace import SLOT, Namespace
-from bench.process import Process, operator
+from bench.bare_hand_off import BareHandOff
+from bench.measured_process import MeasuredProcess, run_operator
 from bench.rows import Row, percentile
+from bench.simulated_namespace import SLOT, SimulatedNamespace
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
-from lmms_eval_operator.events import COMPONENT
+from lmms_eval_operator.event_recorder import COMPONENT
 from lmms_eval_operator.observe import NOT_ENDED
 
 CLUSTER = "lmms-eval-bench"
@@ -31,14 +31,14 @@ EARLY, HAND_OFFS, STAGED = 5, 50, 3
 PUBLISHED_SECONDS = 0.2
 REST_SECONDS = 60.0
 # Events are written behind the moves that they tell of; only then are writes counted.
-TOLD_SECONDS = 2.0
+EVENTS_SECONDS = 2.0
 QUIET = 0.05
 # The Job controller replaces (PUT) a Job's status; the operator creates and patches.
 WRITES = r'^apiserver_request_total\{code="20.",.*resource="(?:%s)".*verb="(?:POST|PATCH)".*\} (\d+)'
 
 
-class Bench:
-    """What all sizes have in common."""
+class ScaleBench:
+    """Measures one size after the other on a control plane."""
 
     def __init__(self, kubectl: Kubectl) -> None:
         self._kubectl = kubectl
@@ -48,32 +48,32 @@ class Bench:
         async with self._namespace(f"bench-{size}") as queue, self._namespace(f"bench-{size}-bare") as bare:
             await population.fill(self._kubectl, queue.client, size)
             async with queue.watching(), bare.watching():
-                return await self._operate(size, queue, Bare(bare))
+                return await self._measure_operator(size, queue, BareHandOff(bare))
 
-    async def _operate(self, size: int, queue: Namespace, bare: Bare) -> list[Row]:
+    async def _measure_operator(self, size: int, queue: SimulatedNamespace, bare: BareHandOff) -> list[Row]:
         await bare.prepare()
-        listing = await bare_list(queue.client)
+        listing = await measure_bare_list(queue.client)
         log = ROOT / "build" / "bench" / f"operator-{size}.log"
-        with operator(kubeconfig=self._kubectl.kubeconfig, namespace=queue.client.namespace, log=log) as process:
-            line = Line(queue)
+        with run_operator(kubeconfig=self._kubectl.kubeconfig, namespace=queue.client.namespace, log=log) as process:
+            line = QueueDriver(queue)
             await line.advance()
-            first = await queue.claims.of(SLOT) - process.began
+            first = await queue.claims.wait_for(SLOT) - process.began
             early = [await line.hand_off() for _ in range(EARLY)]
-            await quiet(process)
+            await wait_until_quiet(process)
             settled = process.cpu_seconds()
             pairs = [(await line.hand_off(), await bare.hand_off()) for _ in range(HAND_OFFS)]
-            writes, events = await self._writes(queue, line)
-            await quiet(process)
-            rest, renewals = process.cpu_seconds(), self._written("leases")
+            writes, events = await self._count_writes(queue, line)
+            await wait_until_quiet(process)
+            rest, renewals = process.cpu_seconds(), self._read_writes("leases")
             await asyncio.sleep(REST_SECONDS)
-            rest, renewals = process.cpu_seconds() - rest, self._written("leases") - renewals
+            rest, renewals = process.cpu_seconds() - rest, self._read_writes("leases") - renewals
             return [
                 Row(
                     f"{size} queued: operator start to first claim", first, "s", 5.0, f"a bare list of them takes {listing:.2f} s"
                 ),
                 Row(f"{size} queued: slowest hand-off while it starts", max(early) * 1000, "ms"),
                 Row(f"{size} queued: CPU until it is quiet", settled, "s"),
-                *compared(size, [ours for ours, _ in pairs], [floor for _, floor in pairs]),
+                *compare_hand_offs(size, [ours for ours, _ in pairs], [floor for _, floor in pairs]),
                 Row(f"{size} queued: writes of an evaluation", writes, ""),
                 Row(f"{size} queued: events of an evaluation", events, ""),
                 Row(f"{size} queued: CPU at rest", rest, "s/min"),
@@ -81,57 +81,60 @@ class Bench:
                 Row(f"{size} queued: operator memory, highest", process.peak_mib(), "MiB", 250.0),
             ]
 
-    async def _writes(self, queue: Namespace, line: "Line") -> tuple[float, float]:
+    async def _count_writes(self, queue: SimulatedNamespace, line: "QueueDriver") -> tuple[float, float]:
         """Writes and events of an evaluation that is seen in every stage."""
-        await asyncio.sleep(TOLD_SECONDS)
-        before, told = self._written("lmmevaluations|jobs") + queue.swaps - queue.reports, await queue.events(COMPONENT)
+        await asyncio.sleep(EVENTS_SECONDS)
+        before, events = (
+            self._read_writes("lmmevaluations|jobs") + queue.swaps - queue.reports,
+            await queue.count_events(COMPONENT),
+        )
         for _ in range(STAGED):
-            await queue.runs(line.current)
+            await queue.run_pod(line.current)
             await line.hand_off()
-        await asyncio.sleep(TOLD_SECONDS)
-        after = self._written("lmmevaluations|jobs") + queue.swaps - queue.reports
-        return (after - before) / STAGED, (await queue.events(COMPONENT) - told) / STAGED
+        await asyncio.sleep(EVENTS_SECONDS)
+        after = self._read_writes("lmmevaluations|jobs") + queue.swaps - queue.reports
+        return (after - before) / STAGED, (await queue.count_events(COMPONENT) - events) / STAGED
 
-    def _written(self, resources: str) -> int:
+    def _read_writes(self, resources: str) -> int:
         """Creates and patches so far, by whomever."""
         return sum(map(int, re.findall(WRITES % resources, self._kubectl("get", "--raw", "/metrics"), re.M)))
 
     @contextlib.asynccontextmanager
-    async def _namespace(self, name: str) -> AsyncIterator[Namespace]:
+    async def _namespace(self, name: str) -> AsyncIterator[SimulatedNamespace]:
         self._kubectl("create", "namespace", name)
         client = await transport.connect(namespace=name, kubeconfig=self._kubectl.kubeconfig)
         try:
-            namespace = Namespace(client)
+            namespace = SimulatedNamespace(client)
             await namespace.prepare()
             yield namespace
         finally:
             await client.close()
 
 
-class Line:
-    """The queue in its order: which one runs, and which is next."""
+class QueueDriver:
+    """Hands the slot from evaluation to evaluation, in the order of the queue."""
 
-    def __init__(self, queue: Namespace) -> None:
+    def __init__(self, queue: SimulatedNamespace) -> None:
         self._queue = queue
         self._started = 0
         self.current = ""
 
     async def advance(self) -> None:
-        """The next one has started."""
+        """Wait until the next one has started."""
         self._started += 1
-        self.current = await self._queue.starts.nth(self._started)
+        self.current = await self._queue.starts.wait_for_nth(self._started)
 
     async def hand_off(self) -> float:
         """Seconds from the end of the running one to the start of the next."""
         ended = self.current
-        await self._queue.publishes(ended)
+        await self._queue.publish(ended)
         await asyncio.sleep(PUBLISHED_SECONDS)
-        await self._queue.ends_well(ended)
+        await self._queue.end_pod(ended)
         await self.advance()
-        return await self._queue.starts.of(self.current) - await self._queue.ends.of(ended)
+        return await self._queue.starts.wait_for(self.current) - await self._queue.ends.wait_for(ended)
 
 
-def compared(size: int, ours: Sequence[float], floor: Sequence[float]) -> list[Row]:
+def compare_hand_offs(size: int, ours: Sequence[float], floor: Sequence[float]) -> list[Row]:
     """Hand-offs beside the same calls back to back."""
     return [
         Row(
@@ -145,7 +148,7 @@ def compared(size: int, ours: Sequence[float], floor: Sequence[float]) -> list[R
     ]
 
 
-async def bare_list(client: transport.Transport) -> float:
+async def measure_bare_list(client: transport.Transport) -> float:
     """Seconds that a plain client takes to read those that have not ended, page by page; nobody can choose earlier."""
     began = time.monotonic()
     async for _ in client.pages(EVALUATIONS, field_selector=NOT_ENDED):
@@ -153,7 +156,7 @@ async def bare_list(client: transport.Transport) -> float:
     return time.monotonic() - began
 
 
-async def quiet(process: Process) -> None:
+async def wait_until_quiet(process: MeasuredProcess) -> None:
     """Waits until the process has done what there was to do."""
     while True:
         before = process.cpu_seconds()
@@ -164,16 +167,16 @@ async def quiet(process: Process) -> None:
 
 def measure(sizes: Sequence[int] = SIZES) -> list[Row]:
     """All rows of this file, on a control plane of its own: what fills it is gone with it."""
-    with own_cluster() as kubectl:
-        return asyncio.run(_measure(Bench(kubectl), sizes))
+    with start_own_cluster() as kubectl:
+        return asyncio.run(_measure(ScaleBench(kubectl), sizes))
 
 
-async def _measure(bench: Bench, sizes: Sequence[int]) -> list[Row]:
+async def _measure(bench: ScaleBench, sizes: Sequence[int]) -> list[Row]:
     return [row for size in sizes for row in await bench.measure(size)]
 
 
 @contextlib.contextmanager
-def own_cluster() -> Iterator[Kubectl]:
+def start_own_cluster() -> Iterator[Kubectl]:
     """A control plane that nobody else uses and nobody misses, for as long as the block lasts."""
     before = dict(os.environ)
     os.environ["LMMS_EVAL_CLUSTER"] = CLUSTER

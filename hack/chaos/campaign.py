@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import deployment
 from deployment import ROOT, CommandFailed, Deployment, Kubectl
 from lmms_eval_cluster.cli import choose
-from lmms_eval_cluster.local import Local
+from lmms_eval_cluster.local import LocalProvider
 from lmms_eval_cluster.settings import cluster_from
 
 from chaos import fault_manifests, summary
@@ -78,7 +78,7 @@ def prepare_images() -> dict[str, str]:
 def find_cluster_folder() -> Path:
     """Return the folder of the local cluster; raises CommandFailed for a provider whose processes we cannot kill."""
     cluster = cluster_from(os.environ, control_plane_only=False)
-    if not isinstance(choose(cluster, os.environ), Local):
+    if not isinstance(choose(cluster, os.environ), LocalProvider):
         needed = "LMMS_EVAL_CLUSTER_PROVIDER=local"
         raise CommandFailed(f"chaos kills processes of the node, so it needs the local provider: {needed}")
     return cluster.state

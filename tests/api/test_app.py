@@ -69,7 +69,7 @@ async def test_what_is_known_is_shown_for_a_minute_with_its_age(
     backend.evaluations.cache.learn(evaluation_object("a"))
     backend.reflector.synced.set()
     backend.reflector._watching, backend.reflector._last_contact = True, clock.now
-    backend.reflector._lose()
+    backend.reflector._record_loss()
     clock.now += 59
     answer = await stranger.get("/jobs/a", headers=BEARER)
     assert (answer.status_code, answer.headers["Age"]) == (200, "59")
@@ -103,7 +103,7 @@ async def test_who_wrote_and_may_not_see_it_yet_is_told_so(
     monkeypatch.setattr(dependencies, "CATCH_UP_SECONDS", 0.01)
     backend.evaluations.cache.learn(evaluation_object("a", version=7))
     backend.reflector._watching = True
-    backend.reflector._told("7")
+    backend.reflector._record_version("7")
     for path in ("/queue", "/health", "/jobs"):
         for version, warned in (("7", False), ("8", True), ("7", False)):
             answer = await stranger.get(path, headers={**BEARER, "Cookie": f"{COOKIE}={version}"})

@@ -17,7 +17,7 @@ from lmms_eval_api.artifacts.sample_filter import (
     make_predicate,
     read_criteria,
 )
-from lmms_eval_core.results import InvalidResults
+from lmms_eval_core.results_file import InvalidResults
 
 RESULTS: dict[str, Any] = {
     "results": {

@@ -15,7 +15,7 @@ from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, Object
 from lmms_eval_core.kube.transport import Transport
-from lmms_eval_core.schema import rfc3339
+from lmms_eval_core.schema import format_rfc3339
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -286,4 +286,4 @@ def test_times_are_utc_and_say_so(front_end: FrontEnd) -> None:
     with front_end.session() as session:
         name = submit(session)["job_id"]
         for moment in (job(session, name)["created_at"], session.get("/health").json()["timestamp"]):
-            assert moment == rfc3339(datetime.fromisoformat(moment))
+            assert moment == format_rfc3339(datetime.fromisoformat(moment))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lmms_eval_api.jobs.cache import JobCache, QueueOverview
 from lmms_eval_api.jobs.snapshot import make_snapshot
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.ordering import in_order
+from lmms_eval_core.ordering import sort_queue
 
 
 def cache_of(*objects: Object) -> JobCache:
@@ -177,6 +177,6 @@ def test_in_whatever_order_news_arrive_the_cache_ends_like_a_list_of_the_newest(
         told.learn(item)
     assert told.get_overview() == listed.get_overview()
     queued = [make_snapshot(item) for item in newest.values() if make_snapshot(item).status == "queued"]
-    free = in_order(job for job in queued if not job.held)
+    free = sort_queue(job for job in queued if not job.held)
     assert told.get_overview().queued[: len(free)] == [job.name for job in free]
     assert [position(told, name) for name in told.get_overview().queued] == list(range(len(queued)))

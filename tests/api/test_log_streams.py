@@ -21,7 +21,7 @@ from lmms_eval_core import layout, names
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.layout import ArtifactPrefix
-from lmms_eval_core.log import FIRST, PREFIX, mark
+from lmms_eval_core.log_marks import FIRST, PREFIX, format_mark
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
 from lmms_eval_reporter.content import compressed
@@ -226,7 +226,7 @@ def test_a_pod_that_goes_away_under_a_reader_is_gone_on_with_from_the_store(scen
 def test_of_a_long_log_the_node_has_the_end(scene: Scene) -> None:
     log = scene.run()
     log.write(b"x" * 1000 + b"\n")
-    log.write(f"{PREFIX}{mark(len(log.content))}\n".encode() + b"more\n")
+    log.write(f"{PREFIX}{format_mark(len(log.content))}\n".encode() + b"more\n")
     whole = log.content
     log.rotate(100)
     first = len(whole) - 100

@@ -217,13 +217,13 @@ async def test_who_wrote_is_answered_from_memory_once_the_watch_has_come_that_fa
     session: httpx.AsyncClient, backend: Backend, made: list[str]
 ) -> None:
     version = 10**6
-    backend.reflector._told(str(version - 1))
+    backend.reflector._record_version(str(version - 1))
     await session.get("/jobs/job-3")
     cookie = {"Cookie": f"other=1; lmms_eval_version={version}"}
     asked = asyncio.create_task(session.get("/jobs/job-3", headers=cookie))
     await asyncio.sleep(0.05)
     assert not asked.done()
-    backend.reflector._told(str(version))
+    backend.reflector._record_version(str(version))
     await asked
     assert made == ["job-3"] * 2
     await session.get("/jobs/job-3", headers=cookie)

@@ -18,7 +18,7 @@ from lmms_eval_api.retention.orphans import Sweeping
 from lmms_eval_api.retention.sweeper import Sweeper, SweepSettings
 from lmms_eval_core import layout, names
 from lmms_eval_core.kube import errors, transport
-from lmms_eval_core.kube.client import EVALUATIONS, NAMESPACES, KubeClient, Object, Page, Resource
+from lmms_eval_core.kube.client import EVALUATIONS, NAMESPACES, KubeClient, Object, ObjectList, Resource
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.store.errors import Denied, StoreError, Unreachable
 from lmms_eval_core.store.objects import Folder, ObjectStore
@@ -204,8 +204,8 @@ class Clone:
         assert (resource, name) == (NAMESPACES, self.namespace)
         return {"metadata": {"name": name, "uid": "11111111-2222-3333-4444-555555555555"}}
 
-    async def pages(self, resource: Resource) -> AsyncIterator[Page]:
-        yield Page([], "1")
+    async def pages(self, resource: Resource) -> AsyncIterator[ObjectList]:
+        yield ObjectList([], "1")
 
 
 @pytest.mark.parametrize("second_comes_late", [False, True])
@@ -339,8 +339,8 @@ class Broken:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    async def pages(self, resource: Resource) -> AsyncIterator[Page]:
-        yield Page([], "1")
+    async def pages(self, resource: Resource) -> AsyncIterator[ObjectList]:
+        yield ObjectList([], "1")
         raise self._error
 
 

@@ -16,7 +16,7 @@ from deployment import CHART, CommandFailed, Deployment, Kubectl
 
 from lmms_eval_api.settings import ApiSettings, AuthMode
 from lmms_eval_core.evaluation import LMMEvaluation
-from lmms_eval_operator.job import job
+from lmms_eval_operator.job_manifest import build_job
 from lmms_eval_operator.settings import Settings as OperatorSettings
 
 pytestmark = pytest.mark.integration
@@ -205,7 +205,7 @@ def pods(objects: list[Object]) -> dict[str, Object]:
             for item in one(objects, "Deployment", "lmms-eval-operator")["spec"]["template"]["spec"]["containers"][0]["env"]
         }
     )
-    made = job(evaluation, attempt=1, slot=0, settings=operator)
+    made = build_job(evaluation, attempt=1, slot=0, settings=operator)
     return named | {"evaluation": made["spec"]["template"]["metadata"]["labels"], "stranger": {"app": "else"}}
 
 

@@ -12,7 +12,7 @@ from deployment import CHART
 from lmms_eval_api.settings import ApiSettings
 from lmms_eval_core.layout import STORED_CATALOGUE, catalogue_file
 from lmms_eval_core.run import RUN_DIRECTORY
-from lmms_eval_reporter.catalogue import Errand
+from lmms_eval_reporter.catalogue import CatalogueUpload
 
 pytestmark = pytest.mark.integration
 
@@ -65,7 +65,7 @@ def test_what_runs_lmms_eval_has_no_token_no_credentials_and_no_gpu(render: Rend
 def test_reporter_and_front_end_mean_the_same_file(render: Render) -> None:
     objects = render()
     (reporter,) = pod(objects)["containers"]
-    errand, settings = Errand.from_environment(variables(reporter)), front_end(objects)
+    errand, settings = CatalogueUpload.from_environment(variables(reporter)), front_end(objects)
     file = catalogue_file(settings.catalogue)
     assert STORED_CATALOGUE.fullmatch(file) and errand.key == f"team-a/{file}"
     assert (errand.store.url, errand.store.endpoint) == ("s3://lmms-eval", "http://lmms-eval-s3.team-a.svc:7070")
@@ -130,4 +130,4 @@ def test_an_external_store_with_rights_of_its_own_needs_no_secret(render: Render
     objects = render({"store": {"embedded": {"enabled": False}, "url": "s3://bucket/prefix"}})
     (reporter,) = pod(objects)["containers"]
     assert "envFrom" not in reporter
-    assert Errand.from_environment(variables(reporter)).store.url == "s3://bucket/prefix"
+    assert CatalogueUpload.from_environment(variables(reporter)).store.url == "s3://bucket/prefix"

@@ -15,7 +15,7 @@ from deployment import CHART, CommandFailed, Deployment, Kubectl
 from provided import program
 
 from lmms_eval_core.evaluation import LMMEvaluation
-from lmms_eval_operator.job import job
+from lmms_eval_operator.job_manifest import build_job
 from lmms_eval_operator.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -135,7 +135,7 @@ def evaluators_job() -> Object:
         namespace="a", evaluator_image="a", reporter_image="a", cache_claim="cache", reporter_service_account="default"
     )
     evaluation = LMMEvaluation.model_validate({**EVALUATION, "metadata": {"name": "a", "namespace": "a", "uid": "0" * 36}})
-    return job(evaluation, attempt=1, slot=0, settings=settings)
+    return build_job(evaluation, attempt=1, slot=0, settings=settings)
 
 
 def test_every_pod_is_accepted_under_restricted(release: Deployment, render: Render) -> None:

@@ -21,8 +21,8 @@ from promtool import promtool
 from lmms_eval_api.server.limits import OpenStreams
 from lmms_eval_api.server.metrics import ApiMetrics
 from lmms_eval_core.kube.client import EVALUATIONS
-from lmms_eval_operator.main import utc
-from lmms_eval_operator.metrics import Metrics
+from lmms_eval_operator.main import now_utc
+from lmms_eval_operator.metrics import OperatorMetrics
 
 Object = dict[str, Any]
 Render = Callable[..., list[Object]]
@@ -51,12 +51,12 @@ def expressions() -> Iterator[str]:
 
 def samples() -> dict[str, dict[str, set[str]]]:
     """Every series name of operator and front end, its labels and their values."""
-    metrics = Metrics(world(), leading=lambda: True, time=utc)
-    metrics.passed(1, True)
-    metrics.passed(1, False)
+    metrics = OperatorMetrics(world(), leading=lambda: True, time=now_utc)
+    metrics.record_pass(1, True)
+    metrics.record_pass(1, False)
     for result in ("ok", "conflict", "unavailable", "throttled", "forbidden", "invalid"):
-        metrics.answered(EVALUATIONS, "patch", result=result, seconds=1)
-    metrics.recorded("written")
+        metrics.record_request(EVALUATIONS, "patch", result=result, seconds=1)
+    metrics.record_event("written")
     found: dict[str, dict[str, set[str]]] = {}
     api_metrics = ApiMetrics(offline_backend(), OpenStreams())
     for route, status in itertools.product(("/queue", "/readyz", "/merge"), (200, 500)):

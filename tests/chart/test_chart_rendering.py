@@ -15,7 +15,7 @@ from lmms_eval_api.settings import ApiSettings, AuthMode
 from lmms_eval_core.paths import DOT_SEGMENT, RESERVED_MOUNTS, WRITTEN_BY_RUNS
 from lmms_eval_core.store.settings import StoreSettings
 from lmms_eval_operator.settings import Settings as OperatorSettings
-from lmms_eval_reporter.catalogue import Errand
+from lmms_eval_reporter.catalogue import CatalogueUpload
 
 pytestmark = pytest.mark.integration
 
@@ -242,7 +242,7 @@ def variables_of(container: Object) -> Recorded:
 
 def test_what_brings_the_catalogue_reads_every_variable_that_it_is_given(render: Render) -> None:
     variables = variables_of(catalogue_containers(render())[1])
-    Errand.from_environment(variables)
+    CatalogueUpload.from_environment(variables)
     assert set(variables) == variables.asked
 
 

@@ -17,7 +17,7 @@ from lmms_eval_core.schema import Owner
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
-OWNERS = crd.status_owners()
+OWNERS = crd.list_status_owners()
 OPERATORS_ALONE = sorted(set(OWNERS[Owner.OPERATOR]) - set(OWNERS[Owner.REPORTER]))
 STATUS = schema()["properties"]["status"]["properties"]
 # What an operator's field holds otherwise; every sample differs from what the evaluation under test has.

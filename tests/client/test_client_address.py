@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmms_eval_client import Client
-from lmms_eval_client.address import address_of
+from lmms_eval_client.address import find_address
 
 SECRET = "s3cr3t"
 
@@ -25,25 +25,25 @@ SECRET = "s3cr3t"
 def test_arguments_come_before_the_url_and_the_url_before_the_environment(
     base_url: str | None, token: str | None, environment: dict[str, str], url: str, authorization: str | None
 ) -> None:
-    assert address_of(base_url, token, environment) == (url, authorization)
+    assert find_address(base_url, token, environment) == (url, authorization)
 
 
 @pytest.mark.parametrize("base_url", ["lmms-eval.example.com", "ftp://a", "http://", "http://a:x", "//a"])
 def test_what_is_no_url_is_refused_with_a_sentence(base_url: str) -> None:
     with pytest.raises(ValueError, match="server's address"):
-        address_of(base_url, None, {})
+        find_address(base_url, None, {})
 
 
 def test_a_client_shows_its_address_and_no_secret() -> None:
     with Client(f"http://ci:{SECRET}@lmms-eval.example.com/eval", token=SECRET) as client:
         assert repr(client) == "Client('http://lmms-eval.example.com/eval')"
         assert SECRET not in client.base_url
-    assert SECRET not in repr(address_of(f"http://ci:{SECRET}@h", SECRET, {}))
+    assert SECRET not in repr(find_address(f"http://ci:{SECRET}@h", SECRET, {}))
 
 
 @given(st.text())
 def test_no_text_does_more_than_be_refused(text: str) -> None:
     try:
-        address_of(text, None, {})
+        find_address(text, None, {})
     except ValueError as error:
         assert "address" in str(error)

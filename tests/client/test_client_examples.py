@@ -20,7 +20,7 @@ from deployment import ROOT, Kubectl
 from provided import bare_environment
 
 from lmms_eval_client.cli import files
-from lmms_eval_client.cli.exits import Code
+from lmms_eval_client.cli.exits import ExitCode
 from lmms_eval_client.cli.main import COMMANDS
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
@@ -131,7 +131,7 @@ WORKFLOW = (EXAMPLES / "github-actions.yml").read_text()
 @pytest.mark.parametrize("arguments", [*commands(WORKFLOW), *commands(GUIDE), *commands(README)], ids=" ".join)
 def test_commands_that_are_shown_are_understood(without_server: CommandLine, arguments: list[str]) -> None:
     done = without_server(*arguments, "--url", "http://127.0.0.1:1")
-    assert done.returncode == Code.UNREACHABLE, done.stderr
+    assert done.returncode == ExitCode.UNREACHABLE, done.stderr
 
 
 def step(name: str) -> str:
@@ -167,7 +167,7 @@ async def test_the_workflow_stops_what_it_began(front_end: FrontEnd, client: Tra
 
 def test_the_guide_knows_every_command_and_exit_code() -> None:
     assert [command.__name__ for command in COMMANDS if f"`{command.__name__}" not in GUIDE] == []
-    assert [int(code) for code in re.findall(r"^\| (\d+) \|", GUIDE, re.MULTILINE)] == [code.value for code in Code]
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", GUIDE, re.MULTILINE)] == [code.value for code in ExitCode]
 
 
 def test_the_gitops_folder_is_accepted(kubectl: Kubectl, namespace: str) -> None:
@@ -183,7 +183,7 @@ def test_the_gitops_folder_is_accepted(kubectl: Kubectl, namespace: str) -> None
 
 @pytest.mark.parametrize("file", sorted(path for path in EXAMPLES.rglob("*.yaml") if path.name != "kustomization.yaml"), ids=str)
 def test_every_example_can_be_submitted_by_the_command_line(file: Path) -> None:
-    found = files.read(file, {})
+    found = files.read_file(file, {})
     assert found.warnings == []
     for fields in found.requests:
         assert not EvaluateRequest.model_validate(fields).model_extra

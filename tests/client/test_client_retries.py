@@ -20,7 +20,7 @@ from lmms_eval_client import (
     ServerRefused,
     ServerUnreachable,
 )
-from lmms_eval_client.retries import worth_repeating
+from lmms_eval_client.retries import can_repeat
 
 AT_ONCE = Retries(first_pause=0.0, longest_pause=0.0)
 HEALTHY = httpx.Response(200, json={"status": "healthy"})
@@ -168,7 +168,7 @@ def test_retry_after_is_honoured_within_reason(header: str, pause: float | None)
     ],
 )
 def test_what_must_not_happen_twice_is_sent_again_only_if_it_did_not_happen(outcome: Any, repeatable: bool, again: bool) -> None:
-    assert worth_repeating(outcome, repeatable=repeatable) is again
+    assert can_repeat(outcome, repeatable=repeatable) is again
 
 
 def test_job_ids_and_tasks_are_parts_of_a_path_and_no_more() -> None:

@@ -151,19 +151,19 @@ def test_a_log_is_the_same_however_it_is_cut(lines: list[str], data: st.DataObje
     lines = [line.rstrip("\r") for line in lines]
     whole = "".join(f"{line}\n" for line in lines).encode()
     feed, read, rest = LogFeed("a", attempt=None, follow=True, offset=0), [], whole
-    feed.opened(httpx.Response(200))
+    feed.start_connection(httpx.Response(200))
     while rest:
         size = data.draw(st.integers(1, len(rest)))
         read += feed.read(rest[:size])
         rest = rest[size:]
-    assert (read + feed.closed(), feed.offset, feed.ended) == (lines, len(whole), True)
+    assert (read + feed.finish_connection(), feed.offset, feed.ended) == (lines, len(whole), True)
 
 
 @given(st.data())
 def test_events_are_the_same_however_they_are_cut(data: st.DataObject) -> None:
     rest = (event("queued", 1, message="ä\u2028b") + ":\r\n\r\n" + event("running", 2) + "event: end\ndata: {}\n\n").encode()
     feed, read = EventFeed("a"), []
-    feed.opened(httpx.Response(200, headers={"Content-Type": "text/event-stream"}))
+    feed.start_connection(httpx.Response(200, headers={"Content-Type": "text/event-stream"}))
     while rest:
         size = data.draw(st.integers(1, len(rest)))
         read += feed.read(rest[:size])

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from lmms_eval_client import calls
 from lmms_eval_client.cli import files, flags, parsing
-from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_client.cli.exits import CliError
 from lmms_eval_client.cli.main import app
-from lmms_eval_client.cli.submit import merged
+from lmms_eval_client.cli.submit import merge_fields
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.spec import EvaluationSpec
 from lmms_eval_core.wire import EvaluateRequest
@@ -35,18 +35,23 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
     ],
 )
 def test_model_args_are_read_as_lmms_eval_reads_them(text: str, fields: dict[str, Any]) -> None:
-    assert parsing.model_args(text) == fields
+    assert parsing.parse_model_args(text) == fields
 
 
 @pytest.mark.parametrize("text", ["pretrained", "=x", "{a: 1}", "{} x"])
 def test_what_is_none_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="--model_args"):
-        parsing.model_args(text)
+        parsing.parse_model_args(text)
 
 
 @given(st.text())
 def test_no_text_does_more_than_be_refused(text: str) -> None:
-    for parse in (parsing.model_args, parsing.number, lambda given: parsing.tolerations([given]), parsing.split):
+    for parse in (
+        parsing.parse_model_args,
+        parsing.parse_number,
+        lambda given: parsing.parse_tolerations([given]),
+        parsing.split_list,
+    ):
         try:
             parse(text)
         except ValueError as error:
@@ -62,22 +67,24 @@ def test_no_text_does_more_than_be_refused(text: str) -> None:
     ],
 )
 def test_tolerations(text: str, toleration: dict[str, str]) -> None:
-    assert parsing.tolerations([text]) == [toleration]
+    assert parsing.parse_tolerations([text]) == [toleration]
 
 
 def test_environment_volumes_and_labels() -> None:
-    assert parsing.secret_env(["HF_TOKEN=hub/token"]) == [{"name": "HF_TOKEN", "secret_key_ref": {"name": "hub", "key": "token"}}]
-    assert parsing.plain_env(["A=b=c/d"]) == [{"name": "A", "value": "b=c/d"}]
-    assert parsing.volumes(["ckpt:/data:rw", "c:/d"]) == [
+    assert parsing.parse_secret_env(["HF_TOKEN=hub/token"]) == [
+        {"name": "HF_TOKEN", "secret_key_ref": {"name": "hub", "key": "token"}}
+    ]
+    assert parsing.parse_plain_env(["A=b=c/d"]) == [{"name": "A", "value": "b=c/d"}]
+    assert parsing.parse_volumes(["ckpt:/data:rw", "c:/d"]) == [
         {"claim_name": "ckpt", "mount_path": "/data", "read_only": False},
         {"claim_name": "c", "mount_path": "/d", "read_only": True},
     ]
-    assert parsing.labels(["a=b", "c="]) == {"a": "b", "c": ""}
+    assert parsing.parse_labels(["a=b", "c="]) == {"a": "b", "c": ""}
 
 
 def test_a_secret_that_was_given_as_text_is_not_repeated() -> None:
     with pytest.raises(ValueError, match="--env-value") as caught:
-        parsing.secret_env(["HF_TOKEN=hf_abc"])
+        parsing.parse_secret_env(["HF_TOKEN=hf_abc"])
     assert "hf_abc" not in str(caught.value)
 
 
@@ -91,16 +98,16 @@ def test_every_field_of_a_request_has_its_flag() -> None:
 def test_flags_become_the_fields_of_a_request() -> None:
     given: dict[str, Any] = dict.fromkeys((flag.name for flag in flags.FLAGS), None)
     given |= {"tasks": ["a,b", "c"], "limit": "0.5", "cpu": "4", "env": ["A=s/k"], "env_value": ["B=1"], "hold": False}
-    assert flags.fields(given) == {
+    assert flags.read_fields(given) == {
         "tasks": ["a", "b", "c"],
         "limit": 0.5,
         "hold": False,
         "env": [{"name": "A", "secret_key_ref": {"name": "s", "key": "k"}}, {"name": "B", "value": "1"}],
         "resources": {"cpu": "4"},
     }
-    assert "limit" not in flags.fields(given | {"limit": "-1"})
-    with pytest.raises(CommandFailed, match="all is no number"):
-        flags.fields(given | {"limit": "all"})
+    assert "limit" not in flags.read_fields(given | {"limit": "-1"})
+    with pytest.raises(CliError, match="all is no number"):
+        flags.read_fields(given | {"limit": "all"})
 
 
 CONFIG = """
@@ -118,7 +125,7 @@ CONFIG = """
 def test_a_configuration_of_lmms_eval_is_read(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(CONFIG)
-    first, second = files.read(file, {}).requests
+    first, second = files.read_file(file, {}).requests
     assert first == {
         "model": "llava_hf",
         "model_args": {"pretrained": "a/b", "max_pixels": 9},
@@ -132,7 +139,7 @@ def test_a_configuration_of_lmms_eval_is_read(tmp_path: Path) -> None:
 
 def test_an_evaluation_becomes_the_request_that_asks_for_it() -> None:
     for document in yaml.safe_load_all((EXAMPLES / "qwen2_5_vl.yaml").read_text()):
-        fields = files.request(document, {}, [])
+        fields = files.make_request(document, {}, [])
         request = EvaluateRequest.model_validate(fields)
         spec = LMMEvaluation.model_validate(document).spec
         assert (request.name, request.num_gpus, request.model_args) == ("qwen2-5-vl-7b", spec.gpus, spec.model_args)
@@ -143,7 +150,7 @@ def test_an_evaluation_becomes_the_request_that_asks_for_it() -> None:
 
 def test_every_field_of_a_spec_reaches_the_request() -> None:
     spec = {field.alias or name: None for name, field in EvaluationSpec.model_fields.items()}
-    fields = files.request({"kind": "LMMEvaluation", "spec": spec}, {}, [])
+    fields = files.make_request({"kind": "LMMEvaluation", "spec": spec}, {}, [])
     assert set(fields) - set(EvaluateRequest.model_fields) == set()
 
 
@@ -164,9 +171,9 @@ def test_every_field_of_a_spec_reaches_the_request() -> None:
 def test_a_file_that_holds_none_is_refused_with_a_sentence(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "f.yaml").write_text(text)
     with pytest.raises(ValueError, match=words):
-        files.read(tmp_path / "f.yaml", {})
+        files.read_file(tmp_path / "f.yaml", {})
     with pytest.raises(ValueError, match="cannot be read"):
-        files.read(tmp_path / "none.yaml", {})
+        files.read_file(tmp_path / "none.yaml", {})
 
 
 # configs/example_local.yaml and configs/example_api.yaml of lmms-eval, but for their comments.
@@ -198,33 +205,36 @@ tasks: "mme,mmmu_val"
 
 def test_lmms_evals_own_examples_are_taken(tmp_path: Path) -> None:
     (tmp_path / "local.yaml").write_text(EXAMPLE_LOCAL)
-    local = files.read(tmp_path / "local.yaml", {})
+    local = files.read_file(tmp_path / "local.yaml", {})
     assert local.warnings == ["env.HF_HOME has no effect here: the pod has its own."]
     (fields,) = local.requests
     assert fields["env"] == [{"name": "HF_HUB_ENABLE_HF_TRANSFER", "value": "1"}]
     request = EvaluateRequest.model_validate(fields)
     assert (request.tasks, request.seed, request.output_dir) == (["mme", "mmmu_val"], "42,42,42,42", "results/")
-    assert parsing.problem(fields) == ""
+    assert parsing.find_problem(fields) == ""
 
 
 def test_a_secret_of_a_configuration_is_asked_for_by_name_and_never_read(tmp_path: Path) -> None:
     (tmp_path / "api.yaml").write_text(EXAMPLE_API)
-    (fields,) = files.read(tmp_path / "api.yaml", {"OPENAI_API_KEY": "sk-written-down"}).requests
+    (fields,) = files.read_file(tmp_path / "api.yaml", {"OPENAI_API_KEY": "sk-written-down"}).requests
     assert "sk-written-down" not in str(fields)
-    assert "--env OPENAI_API_KEY=SECRET/KEY" in parsing.problem(fields)
-    given = {"env": parsing.secret_env(["OPENAI_API_KEY=judge/key"])}
-    assert parsing.problem(merged(fields, given)) == ""
-    assert merged(fields, given)["env"] == given["env"]
+    assert "--env OPENAI_API_KEY=SECRET/KEY" in parsing.find_problem(fields)
+    given = {"env": parsing.parse_secret_env(["OPENAI_API_KEY=judge/key"])}
+    assert parsing.find_problem(merge_fields(fields, given)) == ""
+    assert merge_fields(fields, given)["env"] == given["env"]
 
 
 def test_flags_win_over_a_file_variable_by_variable() -> None:
     first, second = {"name": "A", "value": "1"}, {"name": "B", "value": "2"}
     third = {"name": "A", "value": "3"}
-    assert merged({"env": [first, second], "limit": 4}, {"env": [third], "limit": 2}) == {"env": [second, third], "limit": 2}
-    assert merged({"env": ["odd", first]}, {"env": [third]}) == {"env": ["odd", third]}
-    assert merged({"env": "odd"}, {"env": [third]}) == {"env": [third]}
-    assert merged({"env": "odd"}, {}) == {"env": "odd"}
-    assert merged({"limit": 4}, {}) == {"limit": 4}
+    assert merge_fields({"env": [first, second], "limit": 4}, {"env": [third], "limit": 2}) == {
+        "env": [second, third],
+        "limit": 2,
+    }
+    assert merge_fields({"env": ["odd", first]}, {"env": [third]}) == {"env": ["odd", third]}
+    assert merge_fields({"env": "odd"}, {"env": [third]}) == {"env": [third]}
+    assert merge_fields({"env": "odd"}, {}) == {"env": "odd"}
+    assert merge_fields({"limit": 4}, {}) == {"limit": 4}
 
 
 @pytest.mark.parametrize(
@@ -239,13 +249,13 @@ def test_flags_win_over_a_file_variable_by_variable() -> None:
 )
 def test_variables_of_this_machine_in_a_configuration(tmp_path: Path, value: str, expanded: str) -> None:
     (tmp_path / "f.yaml").write_text(yaml.safe_dump({"model": "m", "tasks": "t", "env": {"URL": value}}))
-    (fields,) = files.read(tmp_path / "f.yaml", {"HOST": "judge", "EMPTY": ""}).requests
+    (fields,) = files.read_file(tmp_path / "f.yaml", {"HOST": "judge", "EMPTY": ""}).requests
     assert fields["env"] == [{"name": "URL", "value": expanded}]
 
 
 def test_keys_without_effect_are_named_with_their_reason(tmp_path: Path) -> None:
     (tmp_path / "f.yaml").write_text("{model: m, tasks: t, verbosity: INFO, wandb_args: '', use_cache: /c, power: 0}")
-    found = files.read(tmp_path / "f.yaml", {})
+    found = files.read_file(tmp_path / "f.yaml", {})
     assert found.requests == [{"model": "m", "tasks": ["t"]}]
     assert [warning.partition(":")[0] for warning in found.warnings] == [
         "use_cache has no effect here",
@@ -269,13 +279,13 @@ def test_keys_without_effect_are_named_with_their_reason(tmp_path: Path) -> None
     ],
 )
 def test_what_an_evaluation_cannot_hold_is_refused_with_the_way_out(fields: dict[str, Any], words: str) -> None:
-    found = parsing.problem(fields)
+    found = parsing.find_problem(fields)
     assert words in found and bool(words) == bool(found)
     assert "hf_x" not in found
 
 
 def test_a_number_that_changes_its_type_on_its_way_is_told() -> None:
-    (warning,) = parsing.warnings({"model_args": {"scale": 1.0, "ratio": 0.5, "n": 1}})
+    (warning,) = parsing.list_warnings({"model_args": {"scale": 1.0, "ratio": 0.5, "n": 1}})
     assert warning == "model_args.scale reaches the model as an integer: Kubernetes stores 1.0 as a whole number."
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from lmms_eval_client import JobInfo, Progress
 from lmms_eval_client.cli.jobs import COLUMNS
-from lmms_eval_client.cli.screen import coloured
-from lmms_eval_client.cli.text import age, clean, csv_cell, duration, progress_text, state
+from lmms_eval_client.cli.screen import build_table
+from lmms_eval_client.cli.text import clean, describe_state, format_age, format_duration, format_progress, to_csv_cell
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -28,16 +28,20 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
     ],
 )
 def test_durations_are_written_as_kubectl_does(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_ages() -> None:
-    assert (age("2026-01-01T00:00:00Z", NOW), age("2026-01-01T23:59:00", NOW), age(None, NOW)) == ("1d", "1m", "-")
+    assert (format_age("2026-01-01T00:00:00Z", NOW), format_age("2026-01-01T23:59:00", NOW), format_age(None, NOW)) == (
+        "1d",
+        "1m",
+        "-",
+    )
 
 
 def test_progress() -> None:
-    assert [progress_text(progress) for progress in (None, Progress(), Progress(completed=3))] == ["-", "-", "3"]
-    assert progress_text(Progress(completed=3, total=12, percent=25)) == "3/12 25%"
+    assert [format_progress(progress) for progress in (None, Progress(), Progress(completed=3))] == ["-", "-", "3"]
+    assert format_progress(Progress(completed=3, total=12, percent=25)) == "3/12 25%"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,7 @@ def test_progress() -> None:
 )
 def test_states(fields: dict[str, object], text: str) -> None:
     job = JobInfo.model_validate({"job_id": "a", "created_at": "2026-01-01T00:00:00Z", "request": {}, **fields})
-    assert state(job) == text
+    assert describe_state(job) == text
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,7 @@ def test_a_narrow_terminal_gets_the_columns_that_matter(width: int, columns: lis
         "mme 1523.4, mmmu_val 0.51",
         "3h",
     ]
-    assert [column.header for column in coloured(COLUMNS, [row], width=width).columns] == columns
+    assert [column.header for column in build_table(COLUMNS, [row], width=width).columns] == columns
 
 
 def test_what_would_steer_a_terminal_is_taken_out() -> None:
@@ -106,4 +110,4 @@ def test_nothing_that_steers_a_terminal_is_left(text: str) -> None:
     ],
 )
 def test_a_cell_is_no_formula_and_steers_no_terminal(value: object, cell: object) -> None:
-    assert csv_cell(value) == cell
+    assert to_csv_cell(value) == cell

@@ -11,17 +11,17 @@ from deployment import CHART, Kubectl
 from provided import program
 
 from lmms_eval_client.cli import tunnel
-from lmms_eval_client.cli.exits import Code, CommandFailed
-from lmms_eval_client.cli.tunnel import Cluster
+from lmms_eval_client.cli.exits import CliError, ExitCode
+from lmms_eval_client.cli.tunnel import KubectlContext
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
-def cluster(kubectl: Kubectl, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+def cluster(kubectl: Kubectl, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KubectlContext:
     (tmp_path / "kubectl").symlink_to(kubectl.binary)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    return Cluster(namespace=namespace, kubeconfig=kubectl.kubeconfig)
+    return KubectlContext(namespace=namespace, kubeconfig=kubectl.kubeconfig)
 
 
 def install(kubectl: Kubectl, namespace: str, release: str, *values: str) -> None:
@@ -32,9 +32,9 @@ def install(kubectl: Kubectl, namespace: str, release: str, *values: str) -> Non
     kubectl("--namespace", namespace, "apply", "-f", "-", stdin=rendered)
 
 
-def test_a_release_is_found_with_its_token(kubectl: Kubectl, cluster: Cluster) -> None:
+def test_a_release_is_found_with_its_token(kubectl: Kubectl, cluster: KubectlContext) -> None:
     install(kubectl, cluster.namespace, "lmms-eval")
-    found = tunnel.find(cluster, "")
+    found = tunnel.find_front_end(cluster, "")
     assert (found.name, found.release, found.auth, found.port, found.scheme) == (
         "lmms-eval-api",
         "lmms-eval",
@@ -42,55 +42,55 @@ def test_a_release_is_found_with_its_token(kubectl: Kubectl, cluster: Cluster) -
         8000,
         "http",
     )
-    token = tunnel.token_of(cluster, found)
+    token = tunnel.read_token(cluster, found)
     assert token and len(token) == 43
 
 
-def test_one_that_speaks_tls_is_spoken_to_in_tls(kubectl: Kubectl, cluster: Cluster) -> None:
+def test_one_that_speaks_tls_is_spoken_to_in_tls(kubectl: Kubectl, cluster: KubectlContext) -> None:
     install(kubectl, cluster.namespace, "lmms-eval", "api.tls.existingSecret=front-end")
-    assert tunnel.find(cluster, "").scheme == "https"
+    assert tunnel.find_front_end(cluster, "").scheme == "https"
 
 
-def test_one_of_several_is_chosen_by_name(kubectl: Kubectl, cluster: Cluster) -> None:
+def test_one_of_several_is_chosen_by_name(kubectl: Kubectl, cluster: KubectlContext) -> None:
     install(kubectl, cluster.namespace, "lmms-eval")
     install(kubectl, cluster.namespace, "mine", "nameOverride=evals", "api.auth=none")
-    with pytest.raises(CommandFailed, match="--release, one of lmms-eval, mine"):
-        tunnel.find(cluster, "")
-    found = tunnel.find(cluster, "mine")
-    assert (found.name, tunnel.token_of(cluster, found)) == ("mine-evals-api", None)
+    with pytest.raises(CliError, match="--release, one of lmms-eval, mine"):
+        tunnel.find_front_end(cluster, "")
+    found = tunnel.find_front_end(cluster, "mine")
+    assert (found.name, tunnel.read_token(cluster, found)) == ("mine-evals-api", None)
 
 
-def test_a_secret_of_the_administrators_own_is_read(kubectl: Kubectl, cluster: Cluster) -> None:
+def test_a_secret_of_the_administrators_own_is_read(kubectl: Kubectl, cluster: KubectlContext) -> None:
     install(kubectl, cluster.namespace, "lmms-eval", "api.existingSecret=ours")
     kubectl("--namespace", cluster.namespace, "create", "secret", "generic", "ours", "--from-literal=ci=abc")
-    assert tunnel.token_of(cluster, tunnel.find(cluster, "")) == "abc"
+    assert tunnel.read_token(cluster, tunnel.find_front_end(cluster, "")) == "abc"
 
 
-def test_where_kubernetes_opens_the_door_a_token_is_asked_for(kubectl: Kubectl, cluster: Cluster) -> None:
+def test_where_kubernetes_opens_the_door_a_token_is_asked_for(kubectl: Kubectl, cluster: KubectlContext) -> None:
     install(kubectl, cluster.namespace, "lmms-eval", "api.auth=kubernetes")
-    with pytest.raises(CommandFailed, match="kubectl create token") as caught:
-        tunnel.token_of(cluster, tunnel.find(cluster, ""))
-    assert caught.value.code is Code.FORBIDDEN
+    with pytest.raises(CliError, match="kubectl create token") as caught:
+        tunnel.read_token(cluster, tunnel.find_front_end(cluster, ""))
+    assert caught.value.code is ExitCode.FORBIDDEN
 
 
-def test_a_secret_that_cannot_be_read_is_asked_for(kubectl: Kubectl, cluster: Cluster) -> None:
+def test_a_secret_that_cannot_be_read_is_asked_for(kubectl: Kubectl, cluster: KubectlContext) -> None:
     install(kubectl, cluster.namespace, "lmms-eval", "api.existingSecret=none")
-    with pytest.raises(CommandFailed, match='secrets "none" not found. Give the front end'):
-        tunnel.token_of(cluster, tunnel.find(cluster, ""))
+    with pytest.raises(CliError, match='secrets "none" not found. Give the front end'):
+        tunnel.read_token(cluster, tunnel.find_front_end(cluster, ""))
 
 
-def test_other_peoples_components_are_passed_over(kubectl: Kubectl, cluster: Cluster) -> None:
+def test_other_peoples_components_are_passed_over(kubectl: Kubectl, cluster: KubectlContext) -> None:
     container = {"name": "api", "image": "registry.example.com/other"}
     labels = {"app.kubernetes.io/component": "api"}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
     other = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "other", "labels": labels}}
     other["spec"] = {"selector": {"matchLabels": labels}, "template": template}
     kubectl("--namespace", cluster.namespace, "apply", "-f", "-", stdin=json.dumps(other))
-    with pytest.raises(CommandFailed, match="There is no lmms-eval in the namespace"):
-        tunnel.find(cluster, "")
+    with pytest.raises(CliError, match="There is no lmms-eval in the namespace"):
+        tunnel.find_front_end(cluster, "")
 
 
-def test_the_command_line_says_why_it_gets_nowhere(kubectl: Kubectl, cluster: Cluster) -> None:
+def test_the_command_line_says_why_it_gets_nowhere(kubectl: Kubectl, cluster: KubectlContext) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
     lmmeval = CommandLine(environment)
     flags = ("-n", cluster.namespace, "--kubeconfig", cluster.kubeconfig)

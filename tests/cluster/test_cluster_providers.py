@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from lmms_eval_cluster import cli
 from lmms_eval_cluster.console import ClusterError
-from lmms_eval_cluster.existing import Existing
+from lmms_eval_cluster.existing import ExistingProvider
 from lmms_eval_cluster.settings import cluster_from
 
 
 def test_a_named_kubeconfig_comes_before_everything() -> None:
     environ = {"LMMS_EVAL_KUBECONFIG": "/some/where", "LMMS_EVAL_CLUSTER_PROVIDER": "local"}
     provider = cli.choose(cluster_from(environ, control_plane_only=False), environ)
-    assert isinstance(provider, Existing)
+    assert isinstance(provider, ExistingProvider)
     assert provider.kubeconfig() == Path("/some/where")
 
 
@@ -30,7 +30,7 @@ def test_without_docker_and_root_the_ways_out_are_named(monkeypatch: pytest.Monk
 
 
 def test_images_for_a_foreign_cluster_need_a_registry(tmp_path: Path) -> None:
-    provider = Existing(cluster_from({}, control_plane_only=False), tmp_path / "kubeconfig", registry="")
+    provider = ExistingProvider(cluster_from({}, control_plane_only=False), tmp_path / "kubeconfig", registry="")
     with pytest.raises(ClusterError, match="Set LMMS_EVAL_REGISTRY"):
         provider.load(["localhost/lmms-eval/operator:dev"])
 

@@ -12,8 +12,8 @@ from lmms_eval_core import crd
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, Object
 from lmms_eval_core.kube.transport import Transport
-from lmms_eval_core.results import MAX_SUMMARY
-from lmms_eval_core.schema import Owner, Resource
+from lmms_eval_core.results_file import MAX_SUMMARY
+from lmms_eval_core.schema import Owner, ResourceModel
 from lmms_eval_core.status import EvaluationStatus
 
 TERMINAL_COLUMNS = 120
@@ -83,38 +83,38 @@ class TestOnTheServer:
 
 
 def test_a_pattern_needs_a_sentence() -> None:
-    class Bare(Resource):
+    class Bare(ResourceModel):
         name: str = Field(pattern="^a$")
 
     with pytest.raises(crd.NotStructural, match="a pattern needs a sentence"):
-        crd.structural(Bare)
+        crd.build_structural_schema(Bare)
 
 
 def test_a_union_needs_a_schema_of_its_own() -> None:
-    class Union(Resource):
+    class Union(ResourceModel):
         value: str | int
 
     with pytest.raises(crd.NotStructural, match="a union needs WithJsonSchema"):
-        crd.structural(Union)
+        crd.build_structural_schema(Union)
 
 
 def test_every_status_field_has_an_owner() -> None:
-    owners = crd.status_owners()
+    owners = crd.list_status_owners()
     fields = set(EvaluationStatus.model_json_schema(by_alias=True)["properties"])
     assert set(owners[Owner.OPERATOR]) | set(owners[Owner.REPORTER]) == fields
     assert set(owners[Owner.OPERATOR]) & set(owners[Owner.REPORTER]) == {"error"}
 
 
 def test_an_optional_field_is_absent_and_never_null() -> None:
-    class Optional(Resource):
+    class Optional(ResourceModel):
         count: int | None = None
 
-    assert crd.structural(Optional)["properties"]["count"] == {"type": "integer"}
+    assert crd.build_structural_schema(Optional)["properties"]["count"] == {"type": "integer"}
 
 
 def test_the_schema_annotation_follows_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     def annotation() -> str:
-        found: str = crd.custom_resource_definition()["metadata"]["annotations"]["lmms-eval.io/schema"]
+        found: str = crd.build_crd()["metadata"]["annotations"]["lmms-eval.io/schema"]
         return found
 
     before = annotation()

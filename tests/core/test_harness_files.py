@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_core.harness_files import InvalidPath, model_folder, path_parts, results_date_id, samples_task
+from lmms_eval_core.harness_files import InvalidPath, find_model_folder, find_results_date_id, find_samples_task, split_path
 
 FOLDER_OF = {"loggers/evaluation_tracker.py": "_get_model_name", "utils.py": "sanitize_model_name"}
 
@@ -47,7 +47,7 @@ RESULTS = "output/org__m/20261123_073514_results.json"
     ],
 )
 def test_the_folder_of_a_model(model_args: str, folder: str) -> None:
-    assert model_folder(model_args) == folder
+    assert find_model_folder(model_args) == folder
 
 
 @given(
@@ -59,7 +59,7 @@ def test_the_folder_of_a_model(model_args: str, folder: str) -> None:
     ).map(",".join)
 )
 def test_it_is_the_folder_that_lmms_eval_makes(theirs: Callable[[str], str], model_args: str) -> None:
-    assert model_folder(model_args) == theirs(model_args)
+    assert find_model_folder(model_args) == theirs(model_args)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_it_is_the_folder_that_lmms_eval_makes(theirs: Callable[[str], str], mod
     ],
 )
 def test_a_results_file_is_known_by_its_whole_path(path: str, date_id: str | None) -> None:
-    assert results_date_id(path) == date_id
+    assert find_results_date_id(path) == date_id
 
 
 @pytest.mark.parametrize(
@@ -92,15 +92,15 @@ def test_a_results_file_is_known_by_its_whole_path(path: str, date_id: str | Non
     ],
 )
 def test_samples_are_those_of_the_same_run(path: str, task: str | None) -> None:
-    assert samples_task(path, results=RESULTS) == task
+    assert find_samples_task(path, results=RESULTS) == task
 
 
 @pytest.mark.parametrize("path", ["", "/etc/passwd", "a/../b", "a//b", "./a", "a\0b", "x/" * 16 + "x", "x" * 5000, "\ud800"])
 def test_a_path_that_is_none_says_so(path: str) -> None:
     with pytest.raises(InvalidPath):
-        path_parts(path)
+        split_path(path)
 
 
 @pytest.mark.parametrize("space", ["\u3000", "\u00a0", "\u200b", "\u202e", "\n"])
 def test_a_name_may_have_any_character(space: str) -> None:
-    assert path_parts(f"output/a{space}b") == ["output", f"a{space}b"]
+    assert split_path(f"output/a{space}b") == ["output", f"a{space}b"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmms_eval_core import json_text
-from lmms_eval_core.json_text import MAX_DEPTH, MAX_DIGITS, LineNormaliser, normalised, parsed_line, shape
+from lmms_eval_core.json_text import MAX_DEPTH, MAX_DIGITS, LineNormaliser, measure_shape, normalised, parse_line
 
 MEGABYTE = 1024 * 1024
 VALUES = st.recursive(
@@ -98,14 +98,14 @@ def test_a_line_that_nobody_could_read_keeps_its_place(monkeypatch: pytest.Monke
 
 
 def test_depth_and_values_are_counted_outside_of_strings() -> None:
-    assert shape(b'{"a": [1, 2, {"b": "[[[[,,,,"}]}') == (6, 3)
-    assert shape(b"[" * 5000).depth == MAX_DEPTH + 1
+    assert measure_shape(b'{"a": [1, 2, {"b": "[[[[,,,,"}]}') == (6, 3)
+    assert measure_shape(b"[" * 5000).depth == MAX_DEPTH + 1
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[" * 100_000, b"[" * 101 + b"]" * 101, b"\xff", b"nul"])
 def test_a_line_that_is_none_is_none(line: bytes) -> None:
-    assert parsed_line(line) is None
+    assert parse_line(line) is None
 
 
 def test_a_line_is_read_with_numbers_of_any_length() -> None:
-    assert parsed_line(b'{"n": %s, "m": 7}' % (b"9" * 5000)) == {"n": math.inf, "m": 7}
+    assert parse_line(b'{"n": %s, "m": 7}' % (b"9" * 5000)) == {"n": math.inf, "m": 7}

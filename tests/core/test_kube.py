@@ -168,13 +168,13 @@ async def test_a_quiet_stream_asks_whether_its_other_end_is_there(
 ) -> None:
     """A machine that is gone says nothing; the kernel then ends the connection."""
     made: list[socket.socket] = []
-    probed = transport._probed
+    probed = transport._open_probed_socket
 
     def noted(address: aiohttp.AddrInfoType) -> socket.socket:
         made.append(probed(address))
         return made[-1]
 
-    monkeypatch.setattr(transport, "_probed", noted)
+    monkeypatch.setattr(transport, "_open_probed_socket", noted)
     client = await transport.connect(namespace=namespace, kubeconfig=kubeconfig)
     page = await client.list(LEASES)
     await lease.read(client, "slot", {})

@@ -65,13 +65,13 @@ def _kubeconfig(folder: Path, server: str) -> str:
 async def test_a_client_that_is_closed_has_no_open_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An event loop that ended before its connections would leave their sockets open."""
     made: list[socket.socket] = []
-    unprobed = transport._unprobed
+    open_socket = transport._open_socket
 
     def noted(address: aiohttp.AddrInfoType) -> socket.socket:
-        made.append(unprobed(address))
+        made.append(open_socket(address))
         return made[-1]
 
-    monkeypatch.setattr(transport, "_unprobed", noted)
+    monkeypatch.setattr(transport, "_open_socket", noted)
     with busy_api_server(tmp_path) as server:
         client = await transport.connect(kubeconfig=server.kubeconfig)
         asking = asyncio.create_task(client.list(LEASES))

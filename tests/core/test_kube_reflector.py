@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
 from lmms_eval_core.kube import errors
-from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object, Page, Resource, WatchEvent
+from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object, ObjectList, Resource, WatchEvent
 from lmms_eval_core.kube.reflector import Reflector
 
 
@@ -33,9 +33,9 @@ class Script:
         self.lists = 0
         self.silent = asyncio.Event()
 
-    async def pages(self, resource: Resource, **selectors: Any) -> AsyncIterator[Page]:
+    async def pages(self, resource: Resource, **selectors: Any) -> AsyncIterator[ObjectList]:
         self.lists += 1
-        yield Page([item(f"listed-{self.lists}")], str(100 * self.lists))
+        yield ObjectList([item(f"listed-{self.lists}")], str(100 * self.lists))
 
     async def watch(
         self, resource: Resource, *, resource_version: str, label_selector: str = "", field_selector: str = ""
@@ -93,10 +93,10 @@ async def test_a_projection_is_all_that_the_mirror_sees_page_by_page() -> None:
     log: list[str] = []
 
     class Pages(Script):
-        async def pages(self, resource: Resource, **selectors: Any) -> AsyncIterator[Page]:
+        async def pages(self, resource: Resource, **selectors: Any) -> AsyncIterator[ObjectList]:
             for letter in "ab":
                 log.append(f"page {letter}")
-                yield Page([item(letter)], "100")
+                yield ObjectList([item(letter)], "100")
 
     def projection(whole: Object) -> str:
         log.append(f"kept {name(whole)}")
@@ -134,9 +134,9 @@ async def test_a_list_of_another_history_is_taken_for_what_it_is() -> None:
     """After a restore of the API server's storage, versions begin again where the backup was made."""
 
     class Restored(Script):
-        async def pages(self, resource: Resource, **selectors: str) -> AsyncIterator[Page]:
+        async def pages(self, resource: Resource, **selectors: str) -> AsyncIterator[ObjectList]:
             self.lists += 1
-            yield Page([item("a")], {1: "500", 2: "500", 3: "90"}[self.lists])
+            yield ObjectList([item("a")], {1: "500", 2: "500", 3: "90"}[self.lists])
 
     told: list[str] = []
     mirror, script = Names(), Restored(errors.Gone("too old"), errors.Gone("too old"))
@@ -152,7 +152,7 @@ async def test_every_further_failure_is_one_loss() -> None:
     clock, failures = Clock(), asyncio.Queue[str]()
 
     class Gone(Script):
-        async def pages(self, resource: Resource, **selectors: Any) -> AsyncIterator[Page]:
+        async def pages(self, resource: Resource, **selectors: Any) -> AsyncIterator[ObjectList]:
             if self.lists:
                 raise errors.Unavailable("gone")
             async for page in super().pages(resource):

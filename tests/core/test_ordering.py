@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_core.ordering import in_order, queue_key
+from lmms_eval_core.ordering import queue_key, sort_queue
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ def test_higher_priority_first_then_older_then_uid() -> None:
     old = Waiting("c")
     twin = Waiting("b", created_at="2026-01-02T00:00:00Z")
     other = Waiting("a", created_at="2026-01-02T00:00:00Z")
-    assert in_order([twin, other, old, urgent]) == [urgent, old, other, twin]
+    assert sort_queue([twin, other, old, urgent]) == [urgent, old, other, twin]
 
 
 @given(st.lists(st.builds(Waiting, uid=st.uuids().map(str), priority=st.integers(-100, 100)), unique_by=lambda item: item.uid))
 def test_the_order_does_not_depend_on_where_it_starts(items: list[Waiting]) -> None:
-    assert in_order(items) == in_order(reversed(items))
+    assert sort_queue(items) == sort_queue(reversed(items))
 
 
 def test_of_one_second_the_one_that_was_seen_first_is_first_and_age_counts_before_that() -> None:

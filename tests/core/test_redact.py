@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_core.redact import HIDDEN, Redactor, one_line, plain
+from lmms_eval_core.redact import HIDDEN, Redactor, plain, to_one_line
 
 SECRET = "q7Zr2mVt9LpX4sKd8WnB"
 
@@ -92,13 +92,13 @@ def test_what_turns_the_text_around_it_goes_and_marks_of_writing_stay() -> None:
     ],
 )
 def test_one_line_is_what_a_status_can_show(text: str, shown: str) -> None:
-    assert one_line(text, 20) == shown[:20].strip(" ")
-    assert one_line(one_line(text, 20), 20) == one_line(text, 20)
+    assert to_one_line(text, 20) == shown[:20].strip(" ")
+    assert to_one_line(to_one_line(text, 20), 20) == to_one_line(text, 20)
 
 
 @given(st.text(), st.integers(1, 50))
 def test_one_line_is_stable_short_and_printable(text: str, limit: int) -> None:
-    shown = one_line(text, limit)
-    assert one_line(shown, limit) == shown
+    shown = to_one_line(text, limit)
+    assert to_one_line(shown, limit) == shown
     assert len(shown) <= limit and shown == shown.strip(" ")
     assert all(character.isprintable() or character.isspace() for character in shown) and "\n" not in shown

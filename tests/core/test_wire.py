@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from lmms_eval_core import spec, wire
-from lmms_eval_core.schema import Resource
+from lmms_eval_core.schema import ResourceModel
 from lmms_eval_core.spec import EvaluationSpec
 from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobPatch, JobStatus, JobSubmitResponse
 
@@ -58,7 +58,7 @@ def test_every_field_of_the_spec_can_be_asked_for_or_has_a_word_of_its_own() -> 
         (wire.Toleration, spec.Toleration),
     ],
 )
-def test_parts_have_the_fields_of_the_resource(part: type[wire.Part], twin: type[Resource]) -> None:
+def test_parts_have_the_fields_of_the_resource(part: type[wire.RequestPart], twin: type[ResourceModel]) -> None:
     assert part.model_fields.keys() == twin.model_fields.keys()
     for name, field in part.model_fields.items():
         assert field.default == twin.model_fields[name].default

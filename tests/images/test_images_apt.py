@@ -1,6 +1,6 @@
 """Where this machine gets Debian from is read from apt's own words."""
 
-from lmms_eval_images.apt import Source, parse_sources
+from lmms_eval_images.apt import AptSource, parse_sources
 
 LISTING = """\
 Debian main http://mirror.test/debian bookworm
@@ -15,8 +15,8 @@ Somebody main http://packages.test/apt bookworm
 
 def test_only_this_debian_once_each_and_the_suite_itself_first() -> None:
     assert parse_sources(LISTING) == [
-        Source("http://mirror.test/debian", "bookworm"),
-        Source("http://mirror.test/debian-security", "bookworm-security"),
+        AptSource("http://mirror.test/debian", "bookworm"),
+        AptSource("http://mirror.test/debian-security", "bookworm-security"),
     ]
 
 

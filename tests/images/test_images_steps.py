@@ -20,14 +20,16 @@ from lmms_eval_images.console import ImageError
     ],
 )
 def test_steps_of_both_builders_are_recognised(line: str, said: str) -> None:
-    assert steps.step(line) == said
+    assert steps.parse_step(line) == said
 
 
 def test_everything_is_in_the_log_and_slow_steps_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(steps, "_SLOW", -1.0)
-    steps.run([sys.executable, "-c", "print('STEP 1/2: FROM scratch'); print('STEP 2/2: COPY a b')"], tmp_path / "log" / "x.log")
+    steps.run_build(
+        [sys.executable, "-c", "print('STEP 1/2: FROM scratch'); print('STEP 2/2: COPY a b')"], tmp_path / "log" / "x.log"
+    )
     assert "0 s for 1/2: FROM scratch" in capsys.readouterr().err
     assert (tmp_path / "log" / "x.log").read_text().splitlines() == ["STEP 1/2: FROM scratch", "STEP 2/2: COPY a b"]
 
@@ -35,4 +37,4 @@ def test_everything_is_in_the_log_and_slow_steps_are_told(
 def test_a_failure_shows_the_last_words_and_names_the_log(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     with pytest.raises(ImageError, match=r"(?s)x\.log.*no space left"):
-        steps.run([sys.executable, "-c", "import sys; sys.exit('no space left')"], log)
+        steps.run_build([sys.executable, "-c", "import sys; sys.exit('no space left')"], log)

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from operator_cluster import Namespace, evaluator_runs, until
 
-from lmms_eval_core.schema import rfc3339
-from lmms_eval_operator.main import utc
+from lmms_eval_core.schema import format_rfc3339
+from lmms_eval_operator.main import now_utc
 from lmms_eval_operator.reconcile import Reconciler
 
 pytestmark = pytest.mark.integration
@@ -128,12 +128,12 @@ async def test_a_run_without_progress_is_stopped_whoever_writes_its_end(place: N
     await reaches(place, operator, "a", "Running", "Starting")
     pod = await place.bind("a")
     await place.pod_status(pod, phase="Running", containerStatuses=[evaluator_runs()])
-    await place.reports("a", stage="Evaluating", updated_at=rfc3339(utc()))
+    await place.reports("a", stage="Evaluating", updated_at=format_rfc3339(now_utc()))
     await reaches(place, operator, "a", "Running", "Evaluating")
     status = await reaches(place, operator, "a", "Running", "Stalled")
     assert status["message"] == "no progress for spec.stallTimeoutSeconds (2): waiting for the pod to end"
     # Its last words: they must not be taken for progress, as the status says why it was stopped.
-    await place.reports("a", stage="Publishing", updated_at=rfc3339(utc()))
+    await place.reports("a", stage="Publishing", updated_at=format_rfc3339(now_utc()))
     assert (await place.status("a"))["stoppedFor"] == "Stalled"
     await place.ends(pod, 75)
     status = await reaches(place, place.operator(), "a", "Failed", "Stalled")

@@ -21,25 +21,25 @@ def date(moment: datetime) -> str:
 def test_a_nodes_clock_that_is_off_is_set_right_by_each_answer(minutes: int) -> None:
     clock = ServerClock(lambda: NOW + timedelta(minutes=minutes))
     assert clock.now() == NOW + timedelta(minutes=minutes)
-    clock.heard(date(NOW))
+    clock.read_date(date(NOW))
     assert clock.now() == NOW
-    clock.heard(date(NOW + timedelta(seconds=1)))
+    clock.read_date(date(NOW + timedelta(seconds=1)))
     assert clock.now() == NOW, "the whole seconds of the header do not make it jump"
-    clock.heard(date(NOW + timedelta(minutes=minutes)))
+    clock.read_date(date(NOW + timedelta(minutes=minutes)))
     assert clock.now() == NOW + timedelta(minutes=minutes), "it was set right"
 
 
 @pytest.mark.parametrize("header", ["", "yesterday", date(NOW - timedelta(seconds=1))])
 def test_a_header_that_says_nothing_else_changes_nothing(header: str) -> None:
     clock = ServerClock(lambda: NOW)
-    clock.heard(header)
+    clock.read_date(header)
     assert clock.now() == NOW
 
 
 @pytest.mark.integration
 async def test_a_real_api_server_tells_the_time(kubeconfig: str) -> None:
     clock = ServerClock(lambda: datetime.now(UTC) - timedelta(hours=1))
-    client = await connect(kubeconfig=kubeconfig, heard_date=clock.heard)
+    client = await connect(kubeconfig=kubeconfig, on_date=clock.read_date)
     await client.get(NAMESPACES, "default")
     await client.close()
     await asyncio.sleep(0.1)

@@ -16,7 +16,7 @@ from lmms_eval_operator import objects, patches
 from lmms_eval_operator.clock import Now
 from lmms_eval_operator.plan import plan
 from lmms_eval_operator.reconcile import Reconciler
-from lmms_eval_operator.slots import labels
+from lmms_eval_operator.slots import build_lease_labels
 
 pytestmark = pytest.mark.integration
 
@@ -112,7 +112,7 @@ async def test_a_paused_operator_cannot_start_what_another_one_ended(place: Name
     with pytest.raises(Killed):
         await until(place.operator(Mortal(place.client, dies_at=5)), phase(place, "a", "Running"))
     (item,) = await place.pods("a")
-    pod = objects.pod(item)
+    pod = objects.parse_pod(item)
     assert pod is not None and gated(item)
     assert await place.where("a") == ("Running", "Starting")
 
@@ -120,7 +120,7 @@ async def test_a_paused_operator_cannot_start_what_another_one_ended(place: Name
     await until(place.operator(), phase(place, "a", "Cancelled"))
     # Its Job's finalizer may keep it for a while; the gate can be opened then, but leads nowhere.
     with contextlib.suppress(errors.NotFound):
-        await place.client.json_patch(PODS, pod.name, patches.open_gate(pod))
+        await place.client.json_patch(PODS, pod.name, patches.build_open_gate(pod))
     with pytest.raises((errors.NotFound, errors.Conflict)):
         await place.bind_pod(pod.name)
 
@@ -130,11 +130,11 @@ async def test_a_gate_is_opened_once(place: Namespace) -> None:
     with pytest.raises(Killed):
         await until(place.operator(Mortal(place.client, dies_at=5)), phase(place, "a", "Running"))
     (item,) = await place.pods("a")
-    pod = objects.pod(item)
+    pod = objects.parse_pod(item)
     assert pod is not None
-    await place.client.json_patch(PODS, pod.name, patches.open_gate(pod))
+    await place.client.json_patch(PODS, pod.name, patches.build_open_gate(pod))
     with pytest.raises(errors.Conflict):
-        await place.client.json_patch(PODS, pod.name, patches.open_gate(pod))
+        await place.client.json_patch(PODS, pod.name, patches.build_open_gate(pod))
     await completed(place, place.operator(), "a")
 
 
@@ -201,8 +201,8 @@ async def test_a_slot_is_claimed_once(place: Namespace) -> None:
     await place.submit("a")
     await place.submit("b", priority=1)
     first, second = place.operator(), place.operator()
-    await first.observer.everything()
-    await second.observer.everything()
+    await first.observer.read_everything()
+    await second.observer.read_everything()
     now = Now(0.0, datetime.now(UTC))
     (claim,) = plan(first.view, now)
     (same,) = plan(second.view, now)
@@ -369,7 +369,7 @@ async def test_a_run_whose_slot_is_not_its_own_is_ended_before_the_slot_is_used(
     await place.submit("b")
     operator = place.operator()
     pod = await bound(place, operator, "a")
-    register = await lease.read(place.client, names.slot_lease_name(0), labels(0))
+    register = await lease.read(place.client, names.slot_lease_name(0), build_lease_labels(0))
     await lease.swap(place.client, register, "")
     await until(operator, lambda: _deleting(place, "a"))
     assert await place.where("b") == ("Queued", "WaitingForTurn")

@@ -15,8 +15,8 @@ from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, Object
 from lmms_eval_operator import main, transitions
 from lmms_eval_operator.actions import LookAgain, TellDefect
-from lmms_eval_operator.metrics import Metrics
-from lmms_eval_operator.plan.contain import each
+from lmms_eval_operator.metrics import OperatorMetrics
+from lmms_eval_operator.plan.contain import apply_to_each
 
 # The package gives the name to the policy itself.
 finish = importlib.import_module("lmms_eval_operator.plan.finish")
@@ -68,12 +68,12 @@ def test_a_defect_before_the_start_ends_it_as_invalid(monkeypatch: pytest.Monkey
     submit(cluster, "odd", priority=1)
     submit(cluster, "good")
     operator = Operator(cluster, 1)
-    made = operator.reconciler.executor._manifest
+    made = operator.reconciler.executor._build_job
 
     def manifest(found: Object, attempt: int, slot: int) -> Object:
         return {}["no such key"] if found["metadata"]["name"] == "odd" else made(found, attempt, slot)
 
-    monkeypatch.setattr(operator.reconciler.executor, "_manifest", manifest)
+    monkeypatch.setattr(operator.reconciler.executor, "_build_job", manifest)
     live(cluster, operator, 3, seconds=1)
     odd = status(cluster, "odd")
     assert (odd["phase"], odd["reason"]) == ("Failed", "InvalidSpec")
@@ -86,7 +86,7 @@ def test_a_defect_of_a_policy_is_told_backed_off_and_over_when_it_is_over(monkey
     for name in ("odd", "good"):
         submit(cluster, name)
     operator = Operator(cluster, 2)
-    operator.reconciler.failed = lambda action, how: told.append((action, how))
+    operator.reconciler.on_failure = lambda action, how: told.append((action, how))
     live(cluster, operator, 1, seconds=0)
     derive = finish.derive
     broken = True
@@ -117,14 +117,14 @@ def test_a_failing_action_does_not_keep_old_jobs_from_being_tidied(monkeypatch: 
     submit(cluster, "odd", hold=True)
     submit(cluster, "good")
     operator = Operator(cluster, 1)
-    in_queue = finish.in_queue
+    derive_queued = finish.derive_queued
 
     def queueing(evaluation: Any) -> Any:
         if evaluation.name == "odd":
             raise ValueError
-        return in_queue(evaluation)
+        return derive_queued(evaluation)
 
-    monkeypatch.setattr(finish, "in_queue", queueing)
+    monkeypatch.setattr(finish, "derive_queued", queueing)
     live(cluster, operator, 4, seconds=1)
     assert status(cluster, "good")["phase"] == "Completed"
     (job,) = cluster.objects[JOBS].values()
@@ -139,10 +139,10 @@ async def test_an_object_that_cannot_be_read_is_left_out(caplog: pytest.LogCaptu
     submit(cluster, "good")
     operator = Operator(cluster, 1)
     failed: list[tuple[str, str]] = []
-    operator.reconciler.failed = lambda action, how: failed.append((action, how))
+    operator.reconciler.on_failure = lambda action, how: failed.append((action, how))
     live(cluster, operator, 3, seconds=1)
     assert status(cluster, "good")["phase"] == "Completed"
-    main.sink(operator.reconciler, lambda: None)(EVALUATIONS, False, unreadable)
+    main.make_sink(operator.reconciler, lambda: None)(EVALUATIONS, False, unreadable)
     assert failed == [("Learn", "defect")]
     assert "cannot read an object" in caplog.text
 
@@ -157,14 +157,14 @@ def test_who_is_told_of_a_move_and_fails_makes_nothing_fail() -> None:
     submit(cluster, "a")
     operator = Operator(cluster, 1)
     executor = operator.reconciler.executor
-    executor._told = transitions.tell(fails, lambda before, after: heard.append(after.phase))
+    executor._on_status_written = transitions.notify_listeners(fails, lambda before, after: heard.append(after.phase))
     live(cluster, operator, 2, seconds=1)
     assert heard[0] == "Running" and heard[-1] == "Completed"
 
 
 def test_failures_are_counted_by_action_and_cause() -> None:
-    of = Metrics(Operator(Cluster(), 1).view, leading=lambda: True, time=Cluster().time)
-    of.failed("CreateJob", "refused")
+    of = OperatorMetrics(Operator(Cluster(), 1).view, leading=lambda: True, time=Cluster().time)
+    of.record_failure("CreateJob", "refused")
     assert 'lmmseval_action_failures_total{action="CreateJob",cause="refused"} 1.0' in of.render().decode()
 
 
@@ -176,7 +176,7 @@ def test_a_policy_that_fails_over_one_thing_goes_on_with_the_next() -> None:
         def fails(subject: Any, broken: Any = first) -> list[LookAgain]:
             return [LookAgain(1.0)] if subject is not broken else [][0]
 
-        defect, other = each(fails, [first, second])
+        defect, other = apply_to_each(fails, [first, second])
         assert isinstance(defect, TellDefect) and isinstance(defect.error, IndexError)
         assert (defect.policy, defect.uid) == ("fails", "" if first == slot(0) else run.uid)
         assert other == LookAgain(1.0)
@@ -197,6 +197,6 @@ def test_what_cannot_even_be_told_ends_nothing(monkeypatch: pytest.MonkeyPatch) 
         raise ZeroDivisionError
 
     monkeypatch.setattr(finish, "derive", deriving)
-    monkeypatch.setattr(executor, "tell_failure", telling)
+    monkeypatch.setattr(executor, "report_failure", telling)
     live(cluster, operator, 3, seconds=1)
     assert status(cluster, "good")["phase"] == "Completed"

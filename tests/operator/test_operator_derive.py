@@ -8,9 +8,17 @@ from operator_objects import conditions, ended, gated, job_of, pod_of, queued, r
 from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.run import Stage
-from lmms_eval_operator.derive import POD_DELETED, STOPPED, derive, in_queue, no_pod_yet, refused_pod, shows
-from lmms_eval_operator.objects import Container, Evaluation, Event, Foreign, Job, Pod
-from lmms_eval_operator.waiting import silent
+from lmms_eval_operator.derive import (
+    POD_DELETED,
+    STOPPED,
+    derive,
+    derive_queued,
+    explain_missing_pod,
+    find_pod_refusal,
+    is_in_status,
+)
+from lmms_eval_operator.objects import AttemptJob, ContainerState, Evaluation, Event, ForeignContainer, Pod
+from lmms_eval_operator.pod_wait import find_silent_uid
 
 NODE_WAITS = "waiting for node n1 to start the containers"
 NODE_NOT_READY = conditions(Ready="False", ContainersReady="True")
@@ -18,9 +26,9 @@ A = running("a")
 Events = tuple[Event, ...] | None
 
 
-def where(evaluation: Evaluation, job: Job | None, *pods: Pod, events: Events = None) -> tuple[Phase, Reason, str]:
-    verdict = derive(evaluation, job, pods, events)
-    return verdict.phase, verdict.reason, verdict.message
+def where(evaluation: Evaluation, job: AttemptJob | None, *pods: Pod, events: Events = None) -> tuple[Phase, Reason, str]:
+    derived = derive(evaluation, job, pods, events)
+    return derived.phase, derived.reason, derived.message
 
 
 def why(evaluation: Evaluation, *pods: Pod, events: Events = None) -> tuple[str, str]:
@@ -30,8 +38,8 @@ def why(evaluation: Evaluation, *pods: Pod, events: Events = None) -> tuple[str,
     return reason, message
 
 
-def waits(reason: str, message: str = "", image: str = "img:1") -> Container:
-    return Container(image=image, waiting=reason, message=message)
+def waits(reason: str, message: str = "", image: str = "img:1") -> ContainerState:
+    return ContainerState(image=image, waiting=reason, message=message)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +85,7 @@ def waits(reason: str, message: str = "", image: str = "img:1") -> Container:
         ),
         ((pod_of(A, node="n1", reporter=waits("CrashLoopBackOff")),), ("Starting", "container reporter: CrashLoopBackOff")),
         ((working(A),), ("Starting", "")),
-        ((working(A, evaluator=Container(exit_code=0)),), ("Publishing", "")),
+        ((working(A, evaluator=ContainerState(exit_code=0)),), ("Publishing", "")),
         ((working(A, deleting=True),), ("Starting", "the pod is being deleted")),
         ((gated(A, conditions=conditions(PodScheduled=("False", "SchedulingGated", "gates"))),), ("Starting", "")),
     ],
@@ -128,13 +136,13 @@ def test_events_explain_a_pod_that_stays_in_creation(events: tuple[Event, ...], 
     assert why(A, pod_of(A, node="n1", evaluator=waits("ContainerCreating")), events=events) == expected
 
 
-RUNS = Container(running=True)
-WEBHOOKS = Foreign("istio-proxy", RUNS, init=False)
+RUNS = ContainerState(running=True)
+WEBHOOKS = ForeignContainer("istio-proxy", RUNS, init=False)
 
 
 def test_the_evaluators_image_is_pulled_once_the_reporter_has_started() -> None:
     events = (Event("Unhealthy", "Startup probe failed: not yet", "1"), Event("Pulling", "Pulling image x", "2"))
-    pod = pod_of(A, node="n1", reporter=Container(running=True, started=True), evaluator=waits("PodInitializing"))
+    pod = pod_of(A, node="n1", reporter=ContainerState(running=True, started=True), evaluator=waits("PodInitializing"))
     assert why(A, pod, events=events) == ("PullingImage", "Pulling image x")
 
 
@@ -158,12 +166,12 @@ def test_the_evaluators_image_is_pulled_once_the_reporter_has_started() -> None:
             "waiting for the reporter, which makes sure that results can be stored",
         ),
         (
-            (pod_of(A, node="n1", foreign=(Foreign("wait-for-it", RUNS, init=True),)),),
+            (pod_of(A, node="n1", foreign=(ForeignContainer("wait-for-it", RUNS, init=True),)),),
             (),
             "waiting for container wait-for-it, which is not part of the evaluation, to end",
         ),
         (
-            (pod_of(A, node="n1", foreign=(Foreign("istio-init", waits("CrashLoopBackOff", "no"), init=True),)),),
+            (pod_of(A, node="n1", foreign=(ForeignContainer("istio-init", waits("CrashLoopBackOff", "no"), init=True),)),),
             None,
             "container istio-init: no",
         ),
@@ -175,9 +183,11 @@ def test_whoever_has_to_act_next_is_named(pods: tuple[Pod, ...], events: Events,
 
 def test_who_keeps_a_job_without_a_pod_is_said() -> None:
     events = (Event("FailedCreate", "forbidden: quota", "1"), Event("Other", "", "2"))
-    assert no_pod_yet(job_of(A)) == "waiting for the Job controller to create the pod"
-    assert (refused_pod(()), refused_pod(events)) == ("", "forbidden: quota")
-    assert no_pod_yet(job_of(A, suspended=True)).startswith("the Job was suspended by somebody else; it goes on when that lifts")
+    assert explain_missing_pod(job_of(A)) == "waiting for the Job controller to create the pod"
+    assert (find_pod_refusal(()), find_pod_refusal(events)) == ("", "forbidden: quota")
+    assert explain_missing_pod(job_of(A, suspended=True)).startswith(
+        "the Job was suspended by somebody else; it goes on when that lifts"
+    )
 
 
 def test_only_the_pod_that_was_written_down_counts() -> None:
@@ -196,25 +206,30 @@ def test_of_an_attempt_from_before_the_gate_the_pod_without_one_counts() -> None
 
 
 def test_a_container_of_somebody_else_that_keeps_the_pod_is_named() -> None:
-    reason, message = why(A, working(A, evaluator=Container(exit_code=0), reporter=RUNS, foreign=(WEBHOOKS,)))
+    reason, message = why(A, working(A, evaluator=ContainerState(exit_code=0), reporter=RUNS, foreign=(WEBHOOKS,)))
     assert reason == "Publishing"
     assert message == "container istio-proxy, which is not part of the evaluation, keeps the pod alive and is being ended"
 
 
 def test_a_container_of_somebody_else_troubles_nobody_once_the_evaluator_runs() -> None:
-    crashing = Foreign("istio-proxy", waits("CrashLoopBackOff"), init=False)
+    crashing = ForeignContainer("istio-proxy", waits("CrashLoopBackOff"), init=False)
     assert why(A, working(A, foreign=(crashing,))) == ("Starting", "")
 
 
 @pytest.mark.parametrize(
     ("deleting", "reporter", "over"),
-    [(True, Container(exit_code=0), True), (True, RUNS, False), (True, None, False), (False, Container(exit_code=0), False)],
+    [
+        (True, ContainerState(exit_code=0), True),
+        (True, RUNS, False),
+        (True, None, False),
+        (False, ContainerState(exit_code=0), False),
+    ],
 )
 def test_an_attempt_is_over_when_evaluator_and_reporter_have_ended_for_good(
-    deleting: bool, reporter: Container | None, over: bool
+    deleting: bool, reporter: ContainerState | None, over: bool
 ) -> None:
-    pod = working(A, evaluator=Container(exit_code=70), reporter=reporter, foreign=(WEBHOOKS,), deleting=deleting)
-    assert derive(A, job_of(A), [pod]).over is over
+    pod = working(A, evaluator=ContainerState(exit_code=70), reporter=reporter, foreign=(WEBHOOKS,), deleting=deleting)
+    assert derive(A, job_of(A), [pod]).has_ended is over
     if over:
         assert where(A, job_of(A), pod)[:2] == (Phase.FAILED, Reason.EVALUATION_ERROR)
 
@@ -233,11 +248,11 @@ def test_a_readiness_gate_of_somebody_else_is_no_silent_node() -> None:
 
 def test_a_kill_without_a_limit_is_the_nodes_distress_and_tried_again() -> None:
     run = running("a", retries=1)
-    verdict = derive(run, job_of(run), [ended(run, 137, ended_as="OOMKilled", memory_limited=False)])
-    assert (verdict.phase, verdict.reason, verdict.cause) == (Phase.QUEUED, Reason.RETRYING, Reason.NODE_OUT_OF_MEMORY)
-    assert "no limit of its own on node n1; set spec.resources.memory" in verdict.message
-    verdict = derive(run, job_of(run), [ended(run, 137, ended_as="OOMKilled")])
-    assert (verdict.phase, verdict.reason) == (Phase.FAILED, Reason.OUT_OF_MEMORY)
+    derived = derive(run, job_of(run), [ended(run, 137, ended_as="OOMKilled", memory_limited=False)])
+    assert (derived.phase, derived.reason, derived.attempt_reason) == (Phase.QUEUED, Reason.RETRYING, Reason.NODE_OUT_OF_MEMORY)
+    assert "no limit of its own on node n1; set spec.resources.memory" in derived.message
+    derived = derive(run, job_of(run), [ended(run, 137, ended_as="OOMKilled")])
+    assert (derived.phase, derived.reason) == (Phase.FAILED, Reason.OUT_OF_MEMORY)
 
 
 @pytest.mark.parametrize(
@@ -249,12 +264,12 @@ def test_a_kill_without_a_limit_is_the_nodes_distress_and_tried_again() -> None:
         (pod_of(A, node="n1"), "a-pod-1"),
         (pod_of(A, node="n1", evaluator=waits("ErrImagePull")), ""),
         (working(A), ""),
-        (working(A, evaluator=Container(exit_code=0)), ""),
+        (working(A, evaluator=ContainerState(exit_code=0)), ""),
         (ended(A, 0), ""),
     ],
 )
 def test_events_are_read_for_what_pod_status_does_not_explain(pod: Pod, uid: str) -> None:
-    assert silent(pod) == uid
+    assert find_silent_uid(pod) == uid
 
 
 @pytest.mark.parametrize("wanted", [{"cancel": True}, {"deleting": True}])
@@ -318,7 +333,7 @@ def test_what_befell_the_pod_is_the_reason(pod: Pod, reason: str, told: str) -> 
         (job_of(A), (pod_of(A, deleting=True),), "PodDeleted"),
     ],
 )
-def test_what_befell_the_job_is_the_reason(job: Job | None, pods: tuple[Pod, ...], reason: str) -> None:
+def test_what_befell_the_job_is_the_reason(job: AttemptJob | None, pods: tuple[Pod, ...], reason: str) -> None:
     assert where(A, job, *pods)[:2] == (Phase.FAILED, reason)
     lost_its_slot = running("a", stopped_for=Reason.INTERRUPTED)
     assert where(lost_its_slot, job, *pods)[:2] == (Phase.FAILED, Reason.INTERRUPTED)
@@ -363,9 +378,9 @@ def test_what_the_cluster_did_is_told_in_its_own_words() -> None:
 R = running("a", retries=2)
 
 
-def again(evaluation: Evaluation, *pods: Pod, job: Job | None) -> tuple[Phase, Reason, Reason | None]:
-    verdict = derive(evaluation, job, pods)
-    return verdict.phase, verdict.reason, verdict.cause
+def again(evaluation: Evaluation, *pods: Pod, job: AttemptJob | None) -> tuple[Phase, Reason, Reason | None]:
+    derived = derive(evaluation, job, pods)
+    return derived.phase, derived.reason, derived.attempt_reason
 
 
 @pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending.exit_code not in (None, 0)])
@@ -385,7 +400,7 @@ def test_the_class_of_a_failure_decides_whether_it_is_tried_again(ending: Any) -
         (job_of(R), (ended(R, 143, deleting=True),), Reason.POD_DELETED),
     ],
 )
-def test_what_the_cluster_did_is_tried_again(job: Job | None, pods: tuple[Pod, ...], cause: Reason) -> None:
+def test_what_the_cluster_did_is_tried_again(job: AttemptJob | None, pods: tuple[Pod, ...], cause: Reason) -> None:
     assert again(R, *pods, job=job) == (Phase.QUEUED, Reason.RETRYING, cause)
 
 
@@ -411,7 +426,7 @@ def test_out_of_memory_is_not_tried_again() -> None:
     ("job", "pods"), [(None, ()), (job_of(R), (ended(R, 143, deleting=True),)), (job_of(R), (ended(R, 73),))]
 )
 def test_a_failure_that_would_come_again_is_final_whatever_befell_the_pod_after_it(
-    job: Job | None, pods: tuple[Pod, ...]
+    job: AttemptJob | None, pods: tuple[Pod, ...]
 ) -> None:
     error = {"class": "EvaluationError", "message": "it raised"}
     known = running("a", retries=2, stage="Publishing", error=error)
@@ -424,15 +439,15 @@ def test_a_failure_that_would_come_again_is_final_whatever_befell_the_pod_after_
 
 def test_attempts_are_used_up_one_by_one_and_the_last_cause_is_the_reason() -> None:
     second, third = running("a", attempt=2, retries=2), running("a", attempt=3, retries=2)
-    verdict = derive(second, job_of(second), [ended(second, 71)])
-    assert (verdict.phase, verdict.message) == (
+    derived = derive(second, job_of(second), [ended(second, 71)])
+    assert (derived.phase, derived.message) == (
         Phase.QUEUED,
         "attempt 2 of 3 ended as GPUError: a CUDA or NCCL fault other than memory",
     )
-    verdict = derive(third, job_of(third), [ended(third, 71)])
-    assert (verdict.phase, verdict.reason) == (Phase.FAILED, Reason.GPU_ERROR)
-    assert verdict.message == "a CUDA or NCCL fault other than memory (after 3 attempts)"
-    assert verdict.story == "a CUDA or NCCL fault other than memory"
+    derived = derive(third, job_of(third), [ended(third, 71)])
+    assert (derived.phase, derived.reason) == (Phase.FAILED, Reason.GPU_ERROR)
+    assert derived.message == "a CUDA or NCCL fault other than memory (after 3 attempts)"
+    assert derived.attempt_message == "a CUDA or NCCL fault other than memory"
 
 
 def test_an_unwanted_evaluation_is_not_tried_again() -> None:
@@ -446,9 +461,9 @@ def test_an_unwanted_evaluation_is_not_tried_again() -> None:
 
 def test_what_waits_for_its_next_attempt_says_what_became_of_the_last_one() -> None:
     evaluation = retrying("a", attempt=1)
-    assert in_queue(evaluation).reason is Reason.RETRYING
-    assert shows(evaluation, in_queue(evaluation))
-    assert in_queue(retrying("a", hold=True)).reason is Reason.ON_HOLD
+    assert derive_queued(evaluation).reason is Reason.RETRYING
+    assert is_in_status(evaluation, derive_queued(evaluation))
+    assert derive_queued(retrying("a", hold=True)).reason is Reason.ON_HOLD
 
 
 @pytest.mark.parametrize(
@@ -474,8 +489,8 @@ def test_the_users_timers_end_an_evaluation_for_good(timer: Reason, while_it_sto
 
 
 def test_the_facts_of_an_attempt() -> None:
-    verdict = derive(A, job_of(A), [ended(A, 65)])
-    assert (verdict.over, verdict.facts.node, verdict.facts.exit_code) == (True, "n1", 65)
-    assert verdict.facts.ended_at == "2026-01-01T01:00:00Z"
+    derived = derive(A, job_of(A), [ended(A, 65)])
+    assert (derived.has_ended, derived.facts.node, derived.facts.exit_code) == (True, "n1", 65)
+    assert derived.facts.ended_at == "2026-01-01T01:00:00Z"
     assert derive(A, job_of(A), [working(A)]).facts.node == "n1"
     assert queued("a").node == ""

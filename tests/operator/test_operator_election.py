@@ -21,12 +21,12 @@ def record(holder: str, version: int = 7) -> Register:
 
 def leader(age: float) -> Candidacy:
     """Whose last renewal was sent so long ago."""
-    return Candidacy("me").wrote(record("me"), sent_at=NOW - age)
+    return Candidacy("me").after_write(record("me"), sent_at=NOW - age)
 
 
 def candidate(holder: str, age: float) -> Candidacy:
     """Who saw the record change so long ago."""
-    return Candidacy("me").saw(record(holder), NOW - age)
+    return Candidacy("me").after_read(record(holder), NOW - age)
 
 
 ACQUIRE, RENEW, WAIT, STAND_DOWN = Step.ACQUIRE, Step.RENEW, Step.WAIT, Step.STAND_DOWN
@@ -40,8 +40,8 @@ TABLE = [
     ("it leads", leader(0), RENEW, WAIT),
     ("its renewals fail", leader(TIMING.deadline - 0.1), RENEW, WAIT),
     ("its renewals have failed for too long", leader(TIMING.deadline), STAND_DOWN, STAND_DOWN),
-    ("it slept, and another was elected", leader(0).saw(record("other", 8), NOW), STAND_DOWN, STAND_DOWN),
-    ("it gave up, and nobody was elected since", leader(TIMING.deadline).stood_down(), ACQUIRE, WAIT),
+    ("it slept, and another was elected", leader(0).after_read(record("other", 8), NOW), STAND_DOWN, STAND_DOWN),
+    ("it gave up, and nobody was elected since", leader(TIMING.deadline).after_standing_down(), ACQUIRE, WAIT),
 ]
 
 
@@ -49,20 +49,20 @@ TABLE = [
 def test_steps(known: Candidacy, step: Step, step_if_hung: Step) -> None:
     assert known.decide(NOW, alive=True) is step
     assert known.decide(NOW, alive=False) is step_if_hung
-    assert known.leads(NOW) is (step is RENEW)
+    assert known.is_leading(NOW) is (step is RENEW)
 
 
 def test_a_record_that_does_not_change_grows_old_and_any_change_makes_it_young() -> None:
     known = candidate("other", TIMING.lease)
-    assert known.saw(record("other"), NOW).decide(NOW, alive=True) is ACQUIRE
-    assert known.saw(record("other", 8), NOW).decide(NOW, alive=True) is WAIT
+    assert known.after_read(record("other"), NOW).decide(NOW, alive=True) is ACQUIRE
+    assert known.after_read(record("other", 8), NOW).decide(NOW, alive=True) is WAIT
 
 
 def test_a_term_goes_on_with_renewals_and_the_next_one_has_a_new_number() -> None:
     first = leader(3)
-    renewed = first.wrote(record("me", 8), sent_at=NOW)
+    renewed = first.after_write(record("me", 8), sent_at=NOW)
     assert (first.term, renewed.term, renewed.until) == (1, 1, NOW + TIMING.deadline)
-    assert renewed.stood_down().wrote(record("me", 9), sent_at=NOW).term == 2
+    assert renewed.after_standing_down().after_write(record("me", 9), sent_at=NOW).term == 2
 
 
 def test_three_calls_fit_into_the_deadline_and_takeovers_into_what_is_promised() -> None:
@@ -137,7 +137,7 @@ class Election(RuleBasedStateMachine):
         replica = self.replicas[which]
         step = replica.known.decide(self.now, alive=replica.alive)
         if step is STAND_DOWN:
-            replica.known = replica.known.stood_down()
+            replica.known = replica.known.after_standing_down()
         elif replica.call is None:
             # A look comes before each attempt to be elected; here it may be long before.
             look = step is WAIT or (step is ACQUIRE and not replica.looked)
@@ -160,11 +160,11 @@ class Election(RuleBasedStateMachine):
             return
         call, answer, replica.call = replica.call, replica.call.answer, None
         if call.expects and not call.refused:
-            replica.known = replica.known.wrote(answer, sent_at=replica.sent_at)
+            replica.known = replica.known.after_write(answer, sent_at=replica.sent_at)
         elif call.expects:
             self._send(replica, Call())
         else:
-            replica.known = replica.known.saw(answer, self.now)
+            replica.known = replica.known.after_read(answer, self.now)
 
     @rule(which=WHICH, trouble=st.sampled_from(["time-out", "hangs", "turns", "label", "SIGTERM", "SIGKILL"]))
     def trouble(self, which: int, trouble: str) -> None:
@@ -181,7 +181,7 @@ class Election(RuleBasedStateMachine):
 
     @invariant()
     def never_do_two_lead(self) -> None:
-        leaders = [replica.known.me for replica in self.replicas if replica.known.leads(self.now)]
+        leaders = [replica.known.me for replica in self.replicas if replica.known.is_leading(self.now)]
         assert len(leaders) <= 1, leaders
 
     def teardown(self) -> None:
@@ -197,7 +197,7 @@ class Election(RuleBasedStateMachine):
         self.now += TIMING.retry
         for which in range(3):
             self.one_does_a_round_without_trouble(which=which)
-        return next((replica.known.me for replica in self.replicas if replica.known.leads(self.now)), "")
+        return next((replica.known.me for replica in self.replicas if replica.known.is_leading(self.now)), "")
 
 
 Election.TestCase.settings = settings(max_examples=200, stateful_step_count=60)

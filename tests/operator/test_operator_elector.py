@@ -37,7 +37,7 @@ class Main:
             name,
             partial(connect, namespace=client.namespace, kubeconfig=kubeconfig),
             alive=lambda: self.alive,
-            won=self._count,
+            on_elected=self._count,
             timing=HURRIED,
         )
 
@@ -45,7 +45,7 @@ class Main:
         self.won += 1
 
     @property
-    def leads(self) -> bool:
+    def is_leading(self) -> bool:
         return self.elector.term() > 0
 
 
@@ -68,11 +68,11 @@ def main(client: Transport, kubeconfig: str) -> Callable[[str], Main]:
 async def two(stack: AsyncExitStack, main: Callable[[str], Main]) -> tuple[Main, Main]:
     """One that leads, and one that stands by."""
     first, second = main("first"), main("second")
-    await stack.enter_async_context(first.elector.standing())
-    await seen(lambda: first.leads)
-    await stack.enter_async_context(second.elector.standing())
+    await stack.enter_async_context(first.elector.stand_for_election())
+    await seen(lambda: first.is_leading)
+    await stack.enter_async_context(second.elector.stand_for_election())
     await asyncio.sleep(2 * HURRIED.retry)
-    assert not second.leads
+    assert not second.is_leading
     return first, second
 
 
@@ -81,17 +81,17 @@ async def test_who_leaves_gives_the_lease_back_and_the_other_leads_at_once(
 ) -> None:
     first, second = main("first"), main("second")
     async with AsyncExitStack() as stack:
-        async with first.elector.standing():
-            await seen(lambda: first.leads)
+        async with first.elector.stand_for_election():
+            await seen(lambda: first.is_leading)
             lease = await client.get(LEASES, names.OPERATOR_LEASE)
             assert lease["metadata"]["labels"][names.LABEL_MANAGED_BY] == names.MANAGED_BY
             assert lease["spec"].keys() == {"holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime"}
             assert (lease["spec"]["holderIdentity"], lease["spec"]["leaseDurationSeconds"]) == ("first", 2)
-            await stack.enter_async_context(second.elector.standing())
+            await stack.enter_async_context(second.elector.stand_for_election())
             await asyncio.sleep(HURRIED.lease + 0.5)
-            assert first.leads and not second.leads
-        assert not first.leads
-        assert await seen(lambda: second.leads) < HURRIED.lease
+            assert first.is_leading and not second.is_leading
+        assert not first.is_leading
+        assert await seen(lambda: second.is_leading) < HURRIED.lease
         assert (first.won, second.won) == (1, 1)
     assert (await client.get(LEASES, names.OPERATOR_LEASE))["spec"]["holderIdentity"] == ""
 
@@ -100,10 +100,10 @@ async def test_a_main_loop_that_hangs_leads_no_longer_than_its_term_and_may_stan
     async with AsyncExitStack() as stack:
         first, second = await two(stack, main)
         first.alive = False
-        assert await seen(lambda: not first.leads) < HURRIED.deadline + SLACK
-        assert await seen(lambda: second.leads) < HURRIED.lease + SLACK
+        assert await seen(lambda: not first.is_leading) < HURRIED.deadline + SLACK
+        assert await seen(lambda: second.is_leading) < HURRIED.lease + SLACK
         first.alive, second.alive = True, False
-        assert await seen(lambda: first.leads) < HURRIED.deadline + HURRIED.lease + SLACK
+        assert await seen(lambda: first.is_leading) < HURRIED.deadline + HURRIED.lease + SLACK
         assert (first.elector.term(), first.won) == (2, 2)
 
 
@@ -118,14 +118,14 @@ async def test_a_leader_that_is_not_answered_stands_down_before_another_may_lead
             between.shut()
         else:
             between.mode = away
-        while not second.leads:
-            assert not (first.leads and second.leads)
+        while not second.is_leading:
+            assert not (first.is_leading and second.is_leading)
             await asyncio.sleep(0.005)
-        assert not first.leads
+        assert not first.is_leading
         between.mode = "pass"
         between.open()
         await asyncio.sleep(HURRIED.lease)
-        assert second.leads and not first.leads
+        assert second.is_leading and not first.is_leading
 
 
 async def test_alone_it_is_elected_again_as_soon_as_the_api_server_is_back(
@@ -133,13 +133,13 @@ async def test_alone_it_is_elected_again_as_soon_as_the_api_server_is_back(
 ) -> None:
     async with serving(Gate, kubeconfig, tmp_path) as (between, path):
         only = Main("only", client, path)
-        async with only.elector.standing():
-            await seen(lambda: only.leads)
+        async with only.elector.stand_for_election():
+            await seen(lambda: only.is_leading)
             between.shut()
-            await seen(lambda: not only.leads)
+            await seen(lambda: not only.is_leading)
             await asyncio.sleep(HURRIED.lease)
             between.open()
-            assert await seen(lambda: only.leads) < HURRIED.lease, "nobody else was elected: there is nothing to wait for"
+            assert await seen(lambda: only.is_leading) < HURRIED.lease, "nobody else was elected: there is nothing to wait for"
             assert only.won == 2
 
 
@@ -149,11 +149,11 @@ async def test_what_people_do_to_the_lease_ends_well(main: Callable[[str], Main]
         here = ("-n", client.namespace)
         await asyncio.to_thread(kubectl, *here, "label", "lease", names.OPERATOR_LEASE, "a=b")
         await asyncio.sleep(HURRIED.deadline + 0.5)
-        assert first.leads and first.won == 1
+        assert first.is_leading and first.won == 1
         await asyncio.to_thread(kubectl, *here, "delete", "lease", names.OPERATOR_LEASE)
         await seen(lambda: first.won + second.won == 2)
         await asyncio.sleep(HURRIED.deadline)
-        assert first.leads != second.leads
+        assert first.is_leading != second.is_leading
 
 
 class Deaf(Transport):
@@ -177,8 +177,8 @@ async def test_who_was_elected_and_not_told_finds_out(client: Transport, kubecon
 
     only = Main("only", client, kubeconfig)
     only.elector._connect = deaf
-    async with only.elector.standing():
-        assert await seen(lambda: only.leads) < HURRIED.lease
+    async with only.elector.stand_for_election():
+        assert await seen(lambda: only.is_leading) < HURRIED.lease
         assert only.won == 1
 
 
@@ -189,6 +189,6 @@ async def test_a_defect_in_its_thread_is_told(main: Callable[[str], Main]) -> No
         raise ZeroDivisionError
 
     only.elector._connect = broken
-    async with only.elector.standing() as campaign:
+    async with only.elector.stand_for_election() as campaign:
         with pytest.raises(ZeroDivisionError):
             await campaign

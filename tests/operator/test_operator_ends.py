@@ -61,8 +61,8 @@ def test_what_a_run_said_is_cut_and_cleaned_wherever_it_goes(exit_code: int) -> 
     reason = next((ending.reason for ending in BY_REASON.values() if ending.exit_code == exit_code), "Interrupted")
     error = {"class": reason, "message": "\x1b]0;x\x07\u202e" + "w\n" * 3000}
     run = running(published=True, retries=2, reported=frozenset({"error"}), error=error)
-    verdict = derive(run, None, [ended(run, exit_code, message="\x1b[2J" + "p" * 9000)])
-    for text in (verdict.message, verdict.story):
+    derived = derive(run, None, [ended(run, exit_code, message="\x1b[2J" + "p" * 9000)])
+    for text in (derived.message, derived.attempt_message):
         assert len(text) <= MAX_MESSAGE and text.isprintable()
 
 

@@ -18,21 +18,29 @@ from lmms_eval_core.jsonlog import JsonFormatter
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVENTS, KubeClient, Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
-from lmms_eval_operator import events
-from lmms_eval_operator.events import Allowance, Recorder, action, alarming, duration, event, event_name
-from lmms_eval_operator.main import compose, utc
-from lmms_eval_operator.metrics import PLACES, outcome
+from lmms_eval_operator import event_recorder
+from lmms_eval_operator.event_recorder import (
+    EventAllowance,
+    EventRecorder,
+    build_event,
+    format_duration,
+    is_alarming,
+    name_action,
+    name_event,
+)
+from lmms_eval_operator.main import compose_reconciler, now_utc
+from lmms_eval_operator.metrics import PLACES, find_outcome
 from lmms_eval_operator.objects import Evaluation
 from lmms_eval_operator.reconcile import Reconciler
-from lmms_eval_operator.transitions import log_move, tell
+from lmms_eval_operator.transitions import log_move, notify_listeners
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = CREATED + timedelta(seconds=303)
-ENDINGS = [(Phase(outcome(ending.reason)), ending.reason) for ending in events.ENDINGS]
+ENDINGS = [(Phase(find_outcome(ending.reason)), ending.reason) for ending in event_recorder.ENDINGS]
 
 
 def told(before: Evaluation, after: Evaluation) -> Object:
-    return event(before, after, namespace="team-a", instance="operator-0", now=NOW)
+    return build_event(before, after, namespace="team-a", instance="operator-0", now=NOW)
 
 
 # What it says.
@@ -75,34 +83,34 @@ def test_names_sort_as_a_run_goes() -> None:
         running(attempt=2, reason="Starting"),
         running(attempt=2, phase=Phase.FAILED, reason="NodeLost"),
     ]
-    assert [event_name(item) for item in story] == sorted(event_name(item) for item in story)
+    assert [name_event(item) for item in story] == sorted(name_event(item) for item in story)
 
 
 def test_a_name_is_that_of_a_move_whoever_tells_and_whenever() -> None:
-    first = event(queued(), running(), namespace="a", instance="one", now=NOW)
-    again = event(running(), running(version="99"), namespace="a", instance="two", now=NOW + timedelta(hours=1))
+    first = build_event(queued(), running(), namespace="a", instance="one", now=NOW)
+    again = build_event(running(), running(version="99"), namespace="a", instance="two", now=NOW + timedelta(hours=1))
     assert first["metadata"]["name"] == again["metadata"]["name"]
     others = [running("b"), running(attempt=2), running(reason="Evaluating"), running(phase=Phase.QUEUED)]
-    assert len({event_name(item) for item in [running(), *others]}) == len(others) + 1
+    assert len({name_event(item) for item in [running(), *others]}) == len(others) + 1
 
 
 def test_what_a_person_should_look_at_is_a_warning() -> None:
-    assert {reason for phase, reason in [*PLACES, *ENDINGS] if alarming(running(phase=phase, reason=reason.value))} == {
-        *events.ALARMING,
+    assert {reason for phase, reason in [*PLACES, *ENDINGS] if is_alarming(running(phase=phase, reason=reason.value))} == {
+        *event_recorder.ALARMING,
         *(reason for phase, reason in ENDINGS if phase is Phase.FAILED),
     }
 
 
 def test_an_action_names_what_the_operator_did() -> None:
-    assert action(queued(), running()) == "Start"
-    assert action(running(), queued(attempt=1)) == "Requeue"
-    assert action(running(), running(reason="Evaluating")) == "Report"
-    assert {action(running(), running(phase=phase)) for phase in TERMINAL} == {"Finish"}
+    assert name_action(queued(), running()) == "Start"
+    assert name_action(running(), queued(attempt=1)) == "Requeue"
+    assert name_action(running(), running(reason="Evaluating")) == "Report"
+    assert {name_action(running(), running(phase=phase)) for phase in TERMINAL} == {"Finish"}
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(-5, "0s"), (59.9, "59s"), (60, "1m0s"), (3599, "59m59s"), (7620, "2h7m")])
 def test_durations_read_as_in_kubectl(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_a_move_is_a_line_in_the_log_with_the_statuss_own_message(caplog: pytest.LogCaptureFixture) -> None:
@@ -115,7 +123,7 @@ def test_a_move_is_a_line_in_the_log_with_the_statuss_own_message(caplog: pytest
 
 def test_a_changed_message_alone_is_no_move() -> None:
     heard: list[str] = []
-    listener = tell(lambda before, after: heard.append(after.reason))
+    listener = notify_listeners(lambda before, after: heard.append(after.reason))
     listener(running(reason="Unschedulable", message="0/3"), running(reason="Unschedulable", message="0/4"))
     assert heard == []
     listener(queued(), running())
@@ -158,7 +166,7 @@ class Bench:
         self.results: list[str] = []
         self.server = Answers(*answers)
         client: Any = self.server
-        self.recorder = Recorder(client, instance="me", clock=lambda: self.now, time=utc, count=self.results.append)
+        self.recorder = EventRecorder(client, instance="me", clock=lambda: self.now, time=now_utc, count=self.results.append)
 
     async def settle(self, *expected: str) -> None:
         writer = asyncio.create_task(self.recorder.run())
@@ -169,53 +177,53 @@ class Bench:
 
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr(event_recorder, "FIRST_BACKOFF", 0.01)
 
 
 async def test_an_api_server_that_is_away_is_waited_for() -> None:
     bench = Bench(errors.Unavailable("away"), errors.Throttled("slow down"), None)
-    bench.recorder.told(queued(), running())
+    bench.recorder.record_move(queued(), running())
     await bench.settle("written")
 
 
 async def test_what_is_older_than_anybodys_patience_is_dropped() -> None:
     bench = Bench(errors.Unavailable("away"))
-    bench.recorder.told(queued(), running())
-    bench.now = events.PATIENCE_SECONDS + 1
+    bench.recorder.record_move(queued(), running())
+    bench.now = event_recorder.GIVE_UP_SECONDS + 1
     await bench.settle("dropped")
 
 
 @pytest.mark.parametrize("error", [errors.Forbidden("no"), errors.Invalid("wrong")])
 async def test_a_refusal_is_not_argued_with_and_the_next_one_is_written(error: errors.KubeError) -> None:
     bench = Bench(error, None)
-    bench.recorder.told(queued(), running())
-    bench.recorder.told(queued("b"), running("b"))
+    bench.recorder.record_move(queued(), running())
+    bench.recorder.record_move(queued("b"), running("b"))
     await bench.settle("dropped", "written")
     assert bench.server.created[0].startswith("b.")
 
 
 async def test_memory_is_bounded_while_nothing_can_be_written() -> None:
     bench = Bench()
-    for number in range(events.QUEUED_EVENTS + 7):
-        bench.recorder.told(queued(f"e{number}"), running(f"e{number}"))
+    for number in range(event_recorder.QUEUED_EVENTS + 7):
+        bench.recorder.record_move(queued(f"e{number}"), running(f"e{number}"))
     assert bench.results == ["dropped"] * 7
 
 
 async def test_one_that_flaps_floods_nobody_and_its_end_is_told_all_the_same() -> None:
     bench = Bench()
     for reason in itertools.islice(itertools.cycle(["PullingImage", "ImagePullError"]), 200):
-        bench.recorder.told(running(), running(reason=reason))
-    assert bench.results == ["suppressed"] * (200 - events.BURST)
-    bench.now += 3 * events.REFILL_SECONDS
+        bench.recorder.record_move(running(), running(reason=reason))
+    assert bench.results == ["suppressed"] * (200 - event_recorder.BURST)
+    bench.now += 3 * event_recorder.REFILL_SECONDS
     for _ in range(5):
-        bench.recorder.told(running(), running(reason="PullingImage"))
-    assert len(bench.results) == 200 - events.BURST + 2
-    bench.recorder.told(running(), running(phase=Phase.FAILED, reason="BadArguments"))
-    assert len(bench.results) == 200 - events.BURST + 2
+        bench.recorder.record_move(running(), running(reason="PullingImage"))
+    assert len(bench.results) == 200 - event_recorder.BURST + 2
+    bench.recorder.record_move(running(), running(phase=Phase.FAILED, reason="BadArguments"))
+    assert len(bench.results) == 200 - event_recorder.BURST + 2
 
 
 def test_allowances_of_the_quiet_are_forgotten() -> None:
-    allowance = Allowance(lambda: 0.0, remembered=2)
+    allowance = EventAllowance(lambda: 0.0, remembered=2)
     for uid in ("a", "b", "c"):
         assert allowance.take(uid)
     assert len(allowance._left) == 2
@@ -228,10 +236,10 @@ def test_allowances_of_the_quiet_are_forgotten() -> None:
 async def telling(place: Namespace, client: KubeClient | None = None) -> AsyncIterator[tuple[Reconciler, list[str]]]:
     """An operator that writes events, and how they fared."""
     results: list[str] = []
-    recorder = Recorder(
-        client or place.client, instance="operator-0", clock=asyncio.get_running_loop().time, time=utc, count=results.append
+    recorder = EventRecorder(
+        client or place.client, instance="operator-0", clock=asyncio.get_running_loop().time, time=now_utc, count=results.append
     )
-    operator = compose(place.client, place.settings, recorder.told)
+    operator = compose_reconciler(place.client, place.settings, recorder.record_move)
     operator.relist_seconds = 0
     writer = asyncio.create_task(recorder.run())
     yield operator, results
@@ -248,7 +256,7 @@ def is_at(place: Namespace, name: str, reason: str) -> Callable[[], Any]:
 def rows(description: str) -> list[list[str]]:
     """(type, reason, sentence) of the events in a description."""
     lines = description.partition("Events:")[2].splitlines()[3:]
-    return [[line.split()[0], line.split()[1], line.partition(events.COMPONENT)[2].strip()] for line in lines]
+    return [[line.split()[0], line.split()[1], line.partition(event_recorder.COMPONENT)[2].strip()] for line in lines]
 
 
 @pytest.mark.integration
@@ -292,7 +300,7 @@ async def test_what_is_told_again_raises_a_count(place: Namespace, kubectl: Kube
     after = running("a", uid=before.uid, reason="ImagePullError", message="cannot pull")
     async with telling(place) as (one, results), telling(place) as (other, more):
         for operator in (one, other, one, other):
-            operator.executor._told(before, after)
+            operator.executor._on_status_written(before, after)
         await settled(results, 2)
         await settled(more, 2)
     (stored,) = (await place.client.list(EVENTS, field_selector=f"involvedObject.uid={before.uid}")).items

@@ -13,9 +13,9 @@ from lmms_eval_core.paths import CACHE_DIRECTORY, PRIVATE_CACHES
 from lmms_eval_core.run import RunInput
 from lmms_eval_core.spec import EvaluationSpec, Resources, Toleration, Volume
 from lmms_eval_operator import objects
-from lmms_eval_operator.gpus import CannotRun, Launch, launch
-from lmms_eval_operator.job import STAY, job, literal
-from lmms_eval_operator.settings import Settings, Store
+from lmms_eval_operator.gpus import CannotRun, Launch, plan_launch
+from lmms_eval_operator.job_manifest import STAY, build_job, escape_literal
+from lmms_eval_operator.settings import Settings, StoreReference
 from lmms_eval_reporter.settings import Settings as ReporterSettings
 
 SETTINGS = Settings(namespace="team", evaluator_image="evaluator:1", reporter_image="reporter:1")
@@ -28,7 +28,7 @@ def evaluation(**spec: Any) -> LMMEvaluation:
 
 
 def manifest(settings: Settings = SETTINGS, **spec: Any) -> Any:
-    return job(evaluation(**spec), attempt=2, slot=1, settings=settings)
+    return build_job(evaluation(**spec), attempt=2, slot=1, settings=settings)
 
 
 def pod(settings: Settings = SETTINGS, **spec: Any) -> Any:
@@ -68,13 +68,13 @@ def test_the_job_has_gated_pods_the_name_of_its_attempt_and_its_evaluation_as_ow
 def test_the_operator_knows_its_job_again() -> None:
     made = manifest()
     made["metadata"] |= {"uid": "j", "resourceVersion": "7"}
-    known = objects.job(made)
+    known = objects.parse_job(made)
     assert known is not None
     assert (known.evaluation, known.evaluation_uid, known.attempt, known.slot, known.gated) == ("a", UID, 2, 1, True)
     template = made["spec"]["template"]
     owner = {"uid": "j", "controller": True}
     metadata = {"name": "p", "uid": "p", "resourceVersion": "8", "ownerReferences": [owner], **template["metadata"]}
-    seen = objects.pod({"metadata": metadata, "spec": template["spec"]})
+    seen = objects.parse_pod({"metadata": metadata, "spec": template["spec"]})
     assert seen is not None and (seen.evaluation_uid, seen.attempt, seen.slot) == (UID, 2, 1)
     assert (seen.job_uid, seen.gate) == ("j", 0)
 
@@ -96,7 +96,9 @@ def test_the_pod_obeys_the_restricted_standard() -> None:
 
 
 def test_the_evaluator_has_no_token_and_no_credentials() -> None:
-    settings = Settings(namespace="team", evaluator_image="e", reporter_image="r", store=Store(url="s3://b", secret="store"))
+    settings = Settings(
+        namespace="team", evaluator_image="e", reporter_image="r", store=StoreReference(url="s3://b", secret="store")
+    )
     spec = pod(settings)
     assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False
     mounts = {mount["name"] for mount in evaluator(settings)["volumeMounts"]}
@@ -133,7 +135,7 @@ def test_runner_and_reporter_are_told_the_same() -> None:
 @pytest.mark.parametrize("text", ["$(HOME)", "$$(HOME)", "$", "a,b='c' \"d\" = {x: [1, 2]}, ü €", "$(", "$x$$"])
 def test_every_argument_arrives_unchanged_though_the_kubelet_expands_variables(text: str) -> None:
     assert given(evaluator(modelArgs={"prompt": text})).harness.model_args == {"prompt": text}
-    assert "$(" not in literal(text).replace("$$", "")
+    assert "$(" not in escape_literal(text).replace("$$", "")
 
 
 def test_remote_code_is_an_argument_of_the_model() -> None:
@@ -267,7 +269,7 @@ def test_the_cluster_may_say_who_a_pod_runs_as() -> None:
 
 
 def test_a_private_authority_of_the_store_reaches_the_reporter_alone() -> None:
-    settings = replace(SETTINGS, store=Store(url="s3://bucket", ca_secret="ca"))
+    settings = replace(SETTINGS, store=StoreReference(url="s3://bucket", ca_secret="ca"))
     assert environment(reporter(settings))["LMMS_EVAL_STORE_CA_FILE"] == "/var/run/secrets/lmms-eval-store/ca.crt"
     mount = {"name": "store-ca", "mountPath": "/var/run/secrets/lmms-eval-store", "readOnly": True}
     assert mount in reporter(settings)["volumeMounts"] and mount not in evaluator(settings)["volumeMounts"]
@@ -281,7 +283,7 @@ def _variables(container: Any) -> Recorded:
 
 
 def test_the_reporter_reads_what_it_is_given_and_is_given_what_it_reads() -> None:
-    store = Store(url="s3://bucket", endpoint="https://s3.example.com", region="eu", ca_secret="ca")
+    store = StoreReference(url="s3://bucket", endpoint="https://s3.example.com", region="eu", ca_secret="ca")
     variables = _variables(reporter(replace(SETTINGS, store=store)))
     ReporterSettings.from_environment(variables)
     assert set(variables) <= variables.asked
@@ -354,7 +356,7 @@ def test_placement() -> None:
     ],
 )
 def test_gpus_and_processes(gpus: int, arguments: dict[str, Any], expected: Launch) -> None:
-    assert launch(evaluation(gpus=gpus, modelArgs=arguments).spec) == expected
+    assert plan_launch(evaluation(gpus=gpus, modelArgs=arguments).spec) == expected
     told = given(evaluator(gpus=gpus, modelArgs=arguments))
     assert (told.gpus, told.processes) == expected
 
@@ -373,7 +375,7 @@ def test_the_number_of_processes_can_be_said_and_is_shown(spec: dict[str, Any], 
     assert (told.gpus, told.processes) == expected
     made = manifest(**spec)
     made["metadata"] |= {"uid": "j", "resourceVersion": "7"}
-    known = objects.job(made)
+    known = objects.parse_job(made)
     assert known is not None and known.processes == expected.processes
 
 
@@ -399,14 +401,14 @@ def test_the_manifest_is_json() -> None:
 )
 def test_more_gpus_than_any_pod_gets_are_refused_and_not_reckoned_with(arguments: Any, told: str) -> None:
     with pytest.raises(CannotRun) as refused:
-        launch(EvaluationSpec(model="vllm", tasks=["mme"], model_args=arguments))
+        plan_launch(EvaluationSpec(model="vllm", tasks=["mme"], model_args=arguments))
     assert str(refused.value).startswith(told)
 
 
 @pytest.mark.parametrize("size", ["٥٣", "1e3", "auto", "-1", "", 1e30, True])
 def test_what_is_no_number_is_left_to_the_adapter(size: Any) -> None:
     spec = EvaluationSpec(model="vllm", tasks=["mme"], gpus=2, model_args={"tensor_parallel_size": size})
-    assert launch(spec) == Launch(2, 2)
+    assert plan_launch(spec) == Launch(2, 2)
 
 
 def test_the_administrators_labels_and_annotations_are_the_pods_and_ours_win() -> None:

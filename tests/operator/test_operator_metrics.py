@@ -22,8 +22,8 @@ from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, LEASES, Resource
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
-from lmms_eval_operator.metered import Metered
-from lmms_eval_operator.metrics import PLACES, Metrics, outcome
+from lmms_eval_operator.metered_client import MeteredClient
+from lmms_eval_operator.metrics import PLACES, OperatorMetrics, find_outcome
 from lmms_eval_operator.view import View
 
 # The front end has metrics of its own, in the same table.
@@ -49,11 +49,11 @@ class Scrape:
         return [dict(labels) for known, labels in self._samples if known == name]
 
 
-def metrics(view: View | None = None, *, leading: bool = True, seconds: float = 0) -> Metrics:
-    return Metrics(view or world(), leading=lambda: leading, time=lambda: CREATED + timedelta(seconds=seconds))
+def metrics(view: View | None = None, *, leading: bool = True, seconds: float = 0) -> OperatorMetrics:
+    return OperatorMetrics(view or world(), leading=lambda: leading, time=lambda: CREATED + timedelta(seconds=seconds))
 
 
-def scrape(of: Metrics) -> Scrape:
+def scrape(of: OperatorMetrics) -> Scrape:
     return Scrape(of.render().decode())
 
 
@@ -102,8 +102,8 @@ def test_a_scrape_of_ten_thousand_is_cheap() -> None:
 
 def test_the_first_start_ends_the_wait_and_the_second_does_not() -> None:
     of = metrics(seconds=100)
-    of.told(queued(), running())
-    of.told(queued(attempt=1, reason="Retrying"), running(attempt=2))
+    of.record_move(queued(), running())
+    of.record_move(queued(attempt=1, reason="Retrying"), running(attempt=2))
     seen = scrape(of)
     assert seen("lmmseval_attempts_total") == 2
     assert seen("lmmseval_queue_wait_seconds_count") == 1
@@ -113,15 +113,15 @@ def test_the_first_start_ends_the_wait_and_the_second_does_not() -> None:
 def test_a_retry_is_counted_by_what_ended_the_attempt() -> None:
     of = metrics()
     ended = {**running().attempts[0], "reason": "NodeLost"}
-    of.told(running(), queued(attempt=1, reason="Retrying", attempts=(ended,)))
+    of.record_move(running(), queued(attempt=1, reason="Retrying", attempts=(ended,)))
     assert scrape(of)("lmmseval_retries_total", reason="NodeLost") == 1
 
 
 def test_an_end_is_counted_by_outcome_and_reason_and_timed_from_the_first_start() -> None:
     of = metrics(seconds=660)
     before = running(attempt=2)
-    of.told(before, replace(before, phase=Phase.FAILED, reason="GPUError"))
-    of.told(queued(), queued(phase=Phase.CANCELLED, reason="CancelledByUser"))
+    of.record_move(before, replace(before, phase=Phase.FAILED, reason="GPUError"))
+    of.record_move(queued(), queued(phase=Phase.CANCELLED, reason="CancelledByUser"))
     seen = scrape(of)
     assert seen("lmmseval_finished_total", outcome="Failed", reason="GPUError") == 1
     assert seen("lmmseval_finished_total", outcome="Cancelled", reason="CancelledByUser") == 1
@@ -131,7 +131,7 @@ def test_an_end_is_counted_by_outcome_and_reason_and_timed_from_the_first_start(
 
 def test_a_report_counts_as_no_attempt() -> None:
     of = metrics(seconds=5)
-    of.told(running(), running(reason="Evaluating"))
+    of.record_move(running(), running(reason="Evaluating"))
     assert scrape(of)("lmmseval_attempts_total") == 0
     assert scrape(of)("lmmseval_last_move_timestamp_seconds") == CREATED.timestamp() + 5
 
@@ -139,7 +139,7 @@ def test_a_report_counts_as_no_attempt() -> None:
 def test_every_ending_is_there_before_it_happens() -> None:
     seen = scrape(metrics())
     assert {(item["outcome"], item["reason"]) for item in seen.series("lmmseval_finished_total")} == {
-        (outcome(ending.reason), ending.reason.value) for ending in ENDINGS
+        (find_outcome(ending.reason), ending.reason.value) for ending in ENDINGS
     }
     assert {item["reason"] for item in seen.series("lmmseval_retries_total")} == {
         ending.reason.value for ending in ENDINGS if ending.retry
@@ -147,14 +147,14 @@ def test_every_ending_is_there_before_it_happens() -> None:
 
 
 def test_the_outcome_is_the_phase_that_the_table_of_endings_leads_to() -> None:
-    assert {outcome(ending.reason) for ending in ENDINGS} == {phase.value for phase in TERMINAL}
+    assert {find_outcome(ending.reason) for ending in ENDINGS} == {phase.value for phase in TERMINAL}
 
 
 def test_what_no_table_knows_is_one_series() -> None:
     of = metrics()
-    of.told(running(), running(phase=Phase.FAILED, reason="Sabotage"))
-    of.told(running(), queued(attempt=1, reason="Retrying", attempts=({"number": 1, "reason": "Sabotage"},)))
-    of.told(running(), queued(attempt=1, reason="Retrying", attempts=()))
+    of.record_move(running(), running(phase=Phase.FAILED, reason="Sabotage"))
+    of.record_move(running(), queued(attempt=1, reason="Retrying", attempts=({"number": 1, "reason": "Sabotage"},)))
+    of.record_move(running(), queued(attempt=1, reason="Retrying", attempts=()))
     seen = scrape(of)
     assert seen("lmmseval_finished_total", outcome="Failed", reason="Unknown") == 1
     assert seen("lmmseval_retries_total", reason="Unknown") == 2
@@ -165,7 +165,9 @@ def test_series_are_bounded_whatever_happens() -> None:
     before = scrape(of)._samples.keys()
     for number, (place, at) in enumerate(itertools.product(PLACES, ENDINGS)):
         name = f"evaluation-{number}"
-        of.told(running(name, reason=place[1]), running(name, phase=Phase(outcome(at.reason)), reason=at.reason.value))
+        of.record_move(
+            running(name, reason=place[1]), running(name, phase=Phase(find_outcome(at.reason)), reason=at.reason.value)
+        )
     assert scrape(of)._samples.keys() == before
 
 
@@ -174,10 +176,10 @@ def test_series_are_bounded_whatever_happens() -> None:
 
 def test_passes_and_watches_are_noted() -> None:
     of = metrics(seconds=7)
-    of.passed(0.02, True)
-    of.passed(3.0, False)
-    of.heard()
-    of.recorded("dropped")
+    of.record_pass(0.02, True)
+    of.record_pass(3.0, False)
+    of.record_watch_event()
+    of.record_event("dropped")
     seen = scrape(of)
     assert seen("lmmseval_reconcile_seconds_count", result="ok") == 1
     assert seen("lmmseval_reconcile_seconds_sum", result="error") == 3
@@ -203,7 +205,7 @@ class Server:
 async def test_requests_are_timed_and_writes_counted_by_what_came_of_them() -> None:
     of = metrics()
     server: Any = Server()
-    client = Metered(server, of.answered, itertools.count(0, 2).__next__)
+    client = MeteredClient(server, of.record_request, itertools.count(0, 2).__next__)
     assert client.namespace == "team-a"
     assert await client.json_patch(EVALUATIONS, "a", [], subresource="status") == {"name": "a", "subresource": "status"}
     with pytest.raises(errors.NotFound):
@@ -231,10 +233,10 @@ def documented() -> Iterator[tuple[str, str]]:
 
 def test_the_page_for_operators_lists_every_metric_with_its_labels() -> None:
     of = metrics()
-    of.passed(1, True)
-    of.answered(EVALUATIONS, "patch", result="ok", seconds=1)
-    of.recorded("written")
-    of.failed("Claim", "refused")
+    of.record_pass(1, True)
+    of.record_request(EVALUATIONS, "patch", result="ok", seconds=1)
+    of.record_event("written")
+    of.record_failure("Claim", "refused")
     families = [family for family in of.registry.collect() if family.name.startswith("lmmseval_")]
     there = {
         family.name + ("_total" if family.type == "counter" else ""): ", ".join(

@@ -6,7 +6,7 @@ import pytest
 
 from lmms_eval_core.phases import Phase
 from lmms_eval_operator import objects
-from lmms_eval_operator.objects import Condition, Container, Event, Foreign
+from lmms_eval_operator.objects import ContainerState, Event, ForeignContainer, PodCondition
 
 METADATA = {
     "name": "a",
@@ -23,24 +23,24 @@ LABELS = {
 }
 
 
-def job(**parts: Any) -> objects.Job:
+def job(**parts: Any) -> objects.AttemptJob:
     metadata = {"name": "a-12345678-a2", "uid": "j", "resourceVersion": "8", "labels": LABELS}
-    found = objects.job({"metadata": metadata | parts.pop("metadata", {}), **parts})
+    found = objects.parse_job({"metadata": metadata | parts.pop("metadata", {}), **parts})
     assert found is not None
     return found
 
 
 def pod(**parts: Any) -> objects.Pod:
     metadata = {"name": "p", "uid": "p", "resourceVersion": "9", "labels": LABELS}
-    found = objects.pod({"metadata": metadata | parts.pop("metadata", {}), **parts})
+    found = objects.parse_pod({"metadata": metadata | parts.pop("metadata", {}), **parts})
     assert found is not None
     return found
 
 
 def test_a_bare_evaluation_is_queued() -> None:
-    found = objects.evaluation({"metadata": METADATA, "spec": {}})
+    found = objects.parse_evaluation({"metadata": METADATA, "spec": {}})
     assert (found.phase, found.priority, found.attempt, found.job_uid, found.reported) == (Phase.QUEUED, 0, 0, "", frozenset())
-    assert found.startable and not found.terminal and not found.unwanted and not found.published
+    assert found.is_startable and not found.is_terminal and not found.is_unwanted and not found.is_published
 
 
 def test_an_evaluation_in_full() -> None:
@@ -62,11 +62,13 @@ def test_an_evaluation_in_full() -> None:
         "error": {"class": "x", "message": "y"},
     }
     metadata = METADATA | {"deletionTimestamp": "now", "annotations": {"lmms-eval.io/cancelled-by": "ann"}}
-    found = objects.evaluation({"metadata": metadata, "spec": {"priority": 5, "hold": True, "cancel": True}, "status": status})
+    found = objects.parse_evaluation(
+        {"metadata": metadata, "spec": {"priority": 5, "hold": True, "cancel": True}, "status": status}
+    )
     assert (found.priority, found.hold, found.cancel, found.deleting, found.cancelled_by) == (5, True, True, True, "ann")
     assert (found.attempt, found.slot, found.job_uid, found.node, found.stage) == (2, 1, "j", "n1", "Evaluating")
     assert (found.pod_uid, found.stopped_for) == ("p", "Stalled")
-    assert found.published and found.speaks_of_this_attempt and found.unwanted
+    assert found.is_published and found.has_report and found.is_unwanted
     assert found.reported == {"reportedAttempt", "progress", "scores", "suspect", "error"}
 
 
@@ -84,9 +86,9 @@ def test_our_gate_is_found_among_others() -> None:
 
 def test_a_pod_that_was_deleted_before_it_had_a_node_can_hold_no_gpu() -> None:
     deleted = {"deletionTimestamp": "now"}
-    assert pod(metadata=deleted).terminal
-    assert not pod(metadata=deleted, spec={"nodeName": "n1"}).terminal
-    assert not pod().terminal
+    assert pod(metadata=deleted).is_terminal
+    assert not pod(metadata=deleted, spec={"nodeName": "n1"}).is_terminal
+    assert not pod().is_terminal
 
 
 @pytest.mark.parametrize(
@@ -115,8 +117,8 @@ def test_a_job_that_runs_is_not_spent(status: dict[str, Any]) -> None:
 def test_what_carries_not_our_labels_is_not_ours(missing: str) -> None:
     labels = {label: value for label, value in LABELS.items() if label != missing}
     metadata = {"name": "a-12345678-a2", "uid": "j", "resourceVersion": "8", "labels": labels}
-    assert objects.job({"metadata": metadata}) is None
-    assert objects.pod({"metadata": metadata}) is None
+    assert objects.parse_job({"metadata": metadata}) is None
+    assert objects.parse_pod({"metadata": metadata}) is None
 
 
 def test_a_pod_in_full() -> None:
@@ -134,11 +136,11 @@ def test_a_pod_in_full() -> None:
         },
     )
     assert (found.phase, found.node, found.deleting, found.reason, found.message) == ("Running", "n1", True, "Evicted", "disk")
-    assert found.condition("Ready") == Condition("False", "r", "m") and found.condition("Other") is None
-    assert found.evaluator == Container(image="e", waiting="ErrImagePull", message="no")
-    assert found.reporter == Container(image="r", running=True)
-    assert found.foreign == (Foreign("other", Container(), init=False),)
-    assert not found.terminal and not found.memory_limited
+    assert found.condition("Ready") == PodCondition("False", "r", "m") and found.condition("Other") is None
+    assert found.evaluator == ContainerState(image="e", waiting="ErrImagePull", message="no")
+    assert found.reporter == ContainerState(image="r", running=True)
+    assert found.foreign == (ForeignContainer("other", ContainerState(), init=False),)
+    assert not found.is_terminal and not found.memory_limited
 
 
 @pytest.mark.parametrize(
@@ -156,17 +158,17 @@ def test_what_keeps_a_pod_whose_evaluator_has_ended() -> None:
     runs, over = {"running": {"startedAt": "x"}}, {"terminated": {"exitCode": 0}}
     sidecars = [{"name": "reporter", "state": runs}, {"name": "native", "state": runs}]
     ours, theirs = {"name": "evaluator", "state": over}, {"name": "istio-proxy", "state": runs}
-    assert pod(status={"containerStatuses": [ours, theirs], "initContainerStatuses": sidecars}).kept_by == "istio-proxy"
-    assert pod(status={"containerStatuses": [ours], "initContainerStatuses": sidecars}).kept_by == ""
-    assert pod(status={"phase": "Failed", "containerStatuses": [ours, theirs]}).kept_by == ""
-    assert pod(status={"containerStatuses": [{"name": "evaluator", "state": runs}, theirs]}).kept_by == ""
+    assert pod(status={"containerStatuses": [ours, theirs], "initContainerStatuses": sidecars}).keeping_container == "istio-proxy"
+    assert pod(status={"containerStatuses": [ours], "initContainerStatuses": sidecars}).keeping_container == ""
+    assert pod(status={"phase": "Failed", "containerStatuses": [ours, theirs]}).keeping_container == ""
+    assert pod(status={"containerStatuses": [{"name": "evaluator", "state": runs}, theirs]}).keeping_container == ""
 
 
 def test_an_ended_container() -> None:
     state = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "t", "message": "m"}}
     found = pod(status={"phase": "Failed", "containerStatuses": [{"name": "evaluator", "state": state}]})
-    assert found.evaluator == Container(exit_code=137, ended_as="OOMKilled", ended_at="t", message="m")
-    assert found.terminal and found.reporter is None
+    assert found.evaluator == ContainerState(exit_code=137, ended_as="OOMKilled", ended_at="t", message="m")
+    assert found.is_terminal and found.reporter is None
 
 
 def test_a_pod_without_a_status_is_pending() -> None:
@@ -175,7 +177,7 @@ def test_a_pod_without_a_status_is_pending() -> None:
 
 
 def test_events_have_their_time_in_one_of_three_places() -> None:
-    assert objects.event({"reason": "r", "message": "m", "lastTimestamp": "3"}) == Event("r", "m", "3")
-    assert objects.event({"eventTime": "2"}) == Event("", "", "2")
-    assert objects.event({"metadata": {"creationTimestamp": "1"}}) == Event("", "", "1")
-    assert objects.event({}) == Event("", "", "")
+    assert objects.parse_event({"reason": "r", "message": "m", "lastTimestamp": "3"}) == Event("r", "m", "3")
+    assert objects.parse_event({"eventTime": "2"}) == Event("", "", "2")
+    assert objects.parse_event({"metadata": {"creationTimestamp": "1"}}) == Event("", "", "1")
+    assert objects.parse_event({}) == Event("", "", "")

@@ -6,7 +6,7 @@ import pytest
 from operator_model import apply_patch
 from operator_objects import gated, job_of, pod_of, queued, retrying, running
 
-from lmms_eval_core.crd import status_owners
+from lmms_eval_core.crd import list_status_owners
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.names import SCHEDULING_GATE
@@ -14,14 +14,21 @@ from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.schema import Owner
 from lmms_eval_core.status import EvaluationStatus
 from lmms_eval_operator import patches
-from lmms_eval_operator.derive import Facts, Verdict, cancelled
+from lmms_eval_operator.derive import AttemptFacts, Derived, derive_cancelled
 from lmms_eval_operator.objects import Evaluation
 
 NOW = "2026-01-01T02:00:00Z"
-FAILED = Verdict(Phase.FAILED, Reason.TASK_NOT_FOUND, "no task x", Facts("n1", 65, "2026-01-01T01:30:00Z"))
-AGAIN = Verdict(Phase.QUEUED, Reason.RETRYING, "attempt 1 ...", Facts("n1", 71), cause=Reason.GPU_ERROR, story="a CUDA fault")
+FAILED = Derived(Phase.FAILED, Reason.TASK_NOT_FOUND, "no task x", AttemptFacts("n1", 65, "2026-01-01T01:30:00Z"))
+AGAIN = Derived(
+    Phase.QUEUED,
+    Reason.RETRYING,
+    "attempt 1 ...",
+    AttemptFacts("n1", 71),
+    attempt_reason=Reason.GPU_ERROR,
+    attempt_message="a CUDA fault",
+)
 LATER = "2026-01-01T02:00:10Z"
-DONE = Verdict(Phase.COMPLETED, Reason.SUCCEEDED, "", Facts("n1", 0))
+DONE = Derived(Phase.COMPLETED, Reason.SUCCEEDED, "", AttemptFacts("n1", 0))
 
 
 def stored(evaluation: Evaluation, **status: Any) -> Object:
@@ -49,23 +56,29 @@ def after(evaluation: Evaluation, patch: list[dict[str, Any]], **status: Any) ->
 
 def every_patch() -> list[tuple[Evaluation, list[dict[str, Any]]]]:
     a, r, unwanted = queued("a"), running("a"), queued("a", cancel=True, cancelled_by="ann")
-    waiting = Verdict(Phase.RUNNING, Reason.PULLING_IMAGE, "x", Facts("n1"))
+    waiting = Derived(Phase.RUNNING, Reason.PULLING_IMAGE, "x", AttemptFacts("n1"))
     return [
-        (a, patches.running(a, job_of(a, attempt=1), pod_of(a, attempt=1), NOW)),
-        (unwanted, patches.ended(unwanted, cancelled(unwanted), NOW)),
-        (a, patches.report(a, Verdict(Phase.QUEUED, Reason.ON_HOLD))),
-        (r, patches.report(r, waiting)),
-        (r, patches.stop(r, Reason.STALLED)),
-        (r, patches.ended(r, FAILED, NOW)),
-        (r, patches.ended(r, DONE, NOW)),
-        (r, patches.retried(r, AGAIN, NOW, LATER)),
-        (retrying("a"), patches.running(retrying("a"), job_of(retrying("a"), attempt=2), pod_of(retrying("a"), attempt=2), NOW)),
-        (retrying("a", cancel=True), patches.ended(retrying("a", cancel=True), cancelled(retrying("a", cancel=True)), NOW)),
+        (a, patches.build_running(a, job_of(a, attempt=1), pod_of(a, attempt=1), NOW)),
+        (unwanted, patches.build_end(unwanted, derive_cancelled(unwanted), NOW)),
+        (a, patches.build_report(a, Derived(Phase.QUEUED, Reason.ON_HOLD))),
+        (r, patches.build_report(r, waiting)),
+        (r, patches.build_stop(r, Reason.STALLED)),
+        (r, patches.build_end(r, FAILED, NOW)),
+        (r, patches.build_end(r, DONE, NOW)),
+        (r, patches.build_retry(r, AGAIN, NOW, LATER)),
+        (
+            retrying("a"),
+            patches.build_running(retrying("a"), job_of(retrying("a"), attempt=2), pod_of(retrying("a"), attempt=2), NOW),
+        ),
+        (
+            retrying("a", cancel=True),
+            patches.build_end(retrying("a", cancel=True), derive_cancelled(retrying("a", cancel=True)), NOW),
+        ),
     ]
 
 
 def test_the_operator_writes_its_own_fields_alone() -> None:
-    own = {f"/status/{field}" for field in status_owners()[Owner.OPERATOR]}
+    own = {f"/status/{field}" for field in list_status_owners()[Owner.OPERATOR]}
     for _, patch in every_patch():
         assert {operation["path"] for operation in patch if operation["op"] == "add"} <= own
 
@@ -86,7 +99,7 @@ def test_a_start_clears_what_an_earlier_reporter_said_and_keeps_earlier_attempts
     job = job_of(evaluation, attempt=6, slot=3, processes=4)
     status = after(
         evaluation,
-        patches.running(evaluation, job, pod_of(evaluation, attempt=6), NOW),
+        patches.build_running(evaluation, job, pod_of(evaluation, attempt=6), NOW),
         scores={},
         error={"class": "x", "message": "y"},
     )
@@ -97,14 +110,14 @@ def test_a_start_clears_what_an_earlier_reporter_said_and_keeps_earlier_attempts
     assert status["attempts"][-1] == {"number": 6, "jobName": job.name, "startedAt": NOW, "processes": 4}
     assert not {"scores", "error"} & status.keys()
     first = queued("a")
-    assert after(first, patches.running(first, job_of(first, attempt=1), pod_of(first, attempt=1), NOW))["startedAt"] == NOW
+    assert after(first, patches.build_running(first, job_of(first, attempt=1), pod_of(first, attempt=1), NOW))["startedAt"] == NOW
 
 
 def test_start_and_end_fail_if_anything_changed_since_the_look() -> None:
     evaluation = running("a")
     for patch in (
-        patches.ended(evaluation, FAILED, NOW),
-        patches.running(queued("a"), job_of(evaluation), pod_of(evaluation), NOW),
+        patches.build_end(evaluation, FAILED, NOW),
+        patches.build_running(queued("a"), job_of(evaluation), pod_of(evaluation), NOW),
     ):
         changed = stored(evaluation)
         changed["metadata"]["resourceVersion"] = "11"
@@ -114,7 +127,7 @@ def test_start_and_end_fail_if_anything_changed_since_the_look() -> None:
 
 def test_a_report_survives_the_reporters_writes_but_not_a_new_attempt() -> None:
     evaluation = running("a")
-    patch = patches.report(evaluation, Verdict(Phase.RUNNING, Reason.PULLING_IMAGE, "x", Facts("n1")))
+    patch = patches.build_report(evaluation, Derived(Phase.RUNNING, Reason.PULLING_IMAGE, "x", AttemptFacts("n1")))
     written = stored(evaluation, progress={"stage": "Evaluating"})
     written["metadata"]["resourceVersion"] = "11"
     status = apply_patch(written, patch)["status"]
@@ -126,19 +139,19 @@ def test_a_report_survives_the_reporters_writes_but_not_a_new_attempt() -> None:
 
 def test_a_report_about_a_known_node_leaves_the_attempts_alone() -> None:
     evaluation = running("a", attempts=({"number": 1, "node": "n1"},))
-    patch = patches.report(evaluation, Verdict(Phase.RUNNING, Reason.EVALUATING, "", Facts("n1")))
+    patch = patches.build_report(evaluation, Derived(Phase.RUNNING, Reason.EVALUATING, "", AttemptFacts("n1")))
     assert not [operation for operation in patch if operation["path"] == "/status/attempts"]
 
 
 def test_an_end_is_written_into_the_attempt() -> None:
     evaluation = running("a")
-    status = after(evaluation, patches.ended(evaluation, FAILED, NOW))
+    status = after(evaluation, patches.build_end(evaluation, FAILED, NOW))
     (attempt,) = status["attempts"]
     assert (attempt["node"], attempt["exitCode"], attempt["reason"]) == ("n1", 65, "TaskNotFound")
     assert (attempt["endedAt"], status["completedAt"]) == ("2026-01-01T01:30:00Z", NOW)
     assert status["error"] == {"class": "TaskNotFound", "message": "no task x"}
-    bare = Verdict(Phase.FAILED, Reason.JOB_DELETED)
-    status = after(evaluation, patches.ended(evaluation, bare, NOW))
+    bare = Derived(Phase.FAILED, Reason.JOB_DELETED)
+    status = after(evaluation, patches.build_end(evaluation, bare, NOW))
     assert status["attempts"][0]["endedAt"] == NOW and "exitCode" not in status["attempts"][0]
     assert status["error"]["message"] == "the Job was deleted by somebody else"
 
@@ -147,7 +160,9 @@ def test_a_retry_keeps_what_was_reported_but_for_its_progress() -> None:
     error = {"class": "GPUError", "message": "a CUDA fault"}
     evaluation = running("a", stage="Evaluating", error=error)
     progress = {"stage": "Evaluating", "updatedAt": NOW}
-    status = after(evaluation, patches.retried(evaluation, AGAIN, NOW, LATER), error=error, progress=progress, reportedAttempt=1)
+    status = after(
+        evaluation, patches.build_retry(evaluation, AGAIN, NOW, LATER), error=error, progress=progress, reportedAttempt=1
+    )
     assert (status["phase"], status["reason"], status["nextAttemptAt"]) == ("Queued", "Retrying", LATER)
     assert (status["attempts"][0]["reason"], status["attempts"][0]["message"]) == ("GPUError", "a CUDA fault")
     assert status["error"] == error and status["attempt"] == 1
@@ -157,8 +172,8 @@ def test_a_retry_keeps_what_was_reported_but_for_its_progress() -> None:
 def test_what_waited_for_its_next_attempt_does_not_say_so_afterwards() -> None:
     evaluation = retrying("a", cancel=True)
     for patch in (
-        patches.running(evaluation, job_of(evaluation, attempt=2), pod_of(evaluation), NOW),
-        patches.ended(evaluation, FAILED, NOW),
+        patches.build_running(evaluation, job_of(evaluation, attempt=2), pod_of(evaluation), NOW),
+        patches.build_end(evaluation, FAILED, NOW),
     ):
         assert "nextAttemptAt" not in after(evaluation, patch)
 
@@ -166,24 +181,24 @@ def test_what_waited_for_its_next_attempt_does_not_say_so_afterwards() -> None:
 def test_the_reporters_own_error_is_kept() -> None:
     error = {"class": "TaskNotFound", "message": "no task x", "logTail": "..."}
     evaluation = running("a", stage="Starting", error=error)
-    assert after(evaluation, patches.ended(evaluation, FAILED, NOW), error=error)["error"] == error
+    assert after(evaluation, patches.build_end(evaluation, FAILED, NOW), error=error)["error"] == error
     earlier = running("a", attempt=2, error=error)
-    assert after(earlier, patches.ended(earlier, FAILED, NOW), error=error)["error"] != error
+    assert after(earlier, patches.build_end(earlier, FAILED, NOW), error=error)["error"] != error
 
 
 def test_an_evaluation_that_never_started_ends_without_an_attempt() -> None:
     evaluation = queued("a", cancel=True, cancelled_by="ann")
-    status = after(evaluation, patches.ended(evaluation, cancelled(evaluation), NOW))
+    status = after(evaluation, patches.build_end(evaluation, derive_cancelled(evaluation), NOW))
     assert (status["phase"], status["cancelledBy"], status["message"]) == ("Cancelled", "ann", "cancelled by ann")
     assert "attempts" not in status and "error" not in status
 
 
 @pytest.mark.parametrize(
-    ("verdict", "suspect", "expected"),
+    ("derived", "suspect", "expected"),
     [
         (DONE, None, {"Complete": "True"}),
         (FAILED, None, {"Complete": "False", "Failed": "True"}),
-        (Verdict(Phase.CANCELLED, Reason.CANCELLED_BY_USER), None, {"Complete": "False"}),
+        (Derived(Phase.CANCELLED, Reason.CANCELLED_BY_USER), None, {"Complete": "False"}),
         (DONE, {"samples": 1000, "failed": 9}, {"Complete": "True"}),
         (DONE, {"samples": 1000, "failed": 9, "empty": 1}, {"Complete": "True", "ResultsSuspect": "True"}),
         (DONE, {"samples": 10, "swallowedErrors": 1}, {"Complete": "True", "ResultsSuspect": "True"}),
@@ -191,8 +206,8 @@ def test_an_evaluation_that_never_started_ends_without_an_attempt() -> None:
         (FAILED, {"samples": 10, "failed": 10}, {"Complete": "False", "Failed": "True"}),
     ],
 )
-def test_conditions(verdict: Verdict, suspect: Any, expected: dict[str, str]) -> None:
-    said = patches.conditions(running("a", suspect=suspect, generation=4), verdict, NOW)
+def test_conditions(derived: Derived, suspect: Any, expected: dict[str, str]) -> None:
+    said = patches.build_conditions(running("a", suspect=suspect, generation=4), derived, NOW)
     assert {entry["type"]: entry["status"] for entry in said} == expected
     assert {(entry["lastTransitionTime"], entry["observedGeneration"]) for entry in said} == {(NOW, 4)}
     assert all(entry["reason"] for entry in said)
@@ -204,33 +219,33 @@ def pod(*gates: str) -> Object:
 
 def test_a_gate_is_opened_once_and_only_ours() -> None:
     known = gated(running("a"), gate=1)
-    opened = apply_patch(pod("kueue", SCHEDULING_GATE, "other"), patches.open_gate(known))
+    opened = apply_patch(pod("kueue", SCHEDULING_GATE, "other"), patches.build_open_gate(known))
     assert opened == pod("kueue", "other")
     for changed in (opened, pod("kueue"), pod(SCHEDULING_GATE, "kueue")):
         with pytest.raises(errors.Conflict):
-            apply_patch(changed, patches.open_gate(known))
+            apply_patch(changed, patches.build_open_gate(known))
 
 
 def test_why_a_run_is_to_end_is_written_beside_the_reporters_writes_but_not_of_another_attempt() -> None:
     evaluation = running("a")
     written = stored(evaluation, progress={"stage": "Evaluating"})
     written["metadata"]["resourceVersion"] = "11"
-    status = apply_patch(written, patches.stop(evaluation, Reason.STALLED))["status"]
+    status = apply_patch(written, patches.build_stop(evaluation, Reason.STALLED))["status"]
     assert status["stoppedFor"] == "Stalled"
     for change in ({"phase": "Completed"}, {"attempt": 2}, {"jobUID": "another"}):
         with pytest.raises(errors.Conflict):
-            apply_patch(stored(evaluation, **change), patches.stop(evaluation, Reason.STALLED))
+            apply_patch(stored(evaluation, **change), patches.build_stop(evaluation, Reason.STALLED))
 
 
 def test_a_retry_forgets_pod_and_why_it_was_stopped() -> None:
     evaluation = running("a", stopped_for=Reason.INTERRUPTED)
-    status = after(evaluation, patches.retried(evaluation, AGAIN, NOW, LATER), podUID="a-pod-1", stoppedFor="Interrupted")
+    status = after(evaluation, patches.build_retry(evaluation, AGAIN, NOW, LATER), podUID="a-pod-1", stoppedFor="Interrupted")
     assert not {"podUID", "stoppedFor"} & status.keys()
 
 
 def test_a_job_that_is_done_is_handed_to_kubernetes() -> None:
     assert (
-        apply_patch({"metadata": {"uid": "a-job-1"}, "spec": {}}, patches.expire_job(job_of(running("a")), 60))["spec"][
+        apply_patch({"metadata": {"uid": "a-job-1"}, "spec": {}}, patches.build_expire_job(job_of(running("a")), 60))["spec"][
             "ttlSecondsAfterFinished"
         ]
         == 60

@@ -27,11 +27,11 @@ from lmms_eval_operator.actions import (
     Report,
     Stop,
 )
-from lmms_eval_operator.derive import cancelled
-from lmms_eval_operator.objects import Container, Evaluation, Event, Foreign, Pod
+from lmms_eval_operator.derive import derive_cancelled
+from lmms_eval_operator.objects import ContainerState, Evaluation, Event, ForeignContainer, Pod
 from lmms_eval_operator.plan import plan
 from lmms_eval_operator.slots import Slot
-from lmms_eval_operator.view import EVENTS_SECONDS, KEPT_SECONDS, Notes, View
+from lmms_eval_operator.view import EVENTS_SECONDS, KEPT_SECONDS, KnownEvents, View
 
 
 def does(view: View, now: float = 0.0) -> list[Action]:
@@ -122,18 +122,18 @@ def test_why_a_job_gets_no_pod_is_told_while_its_evaluation_waits() -> None:
     view = world(A, slot(0, A, attempt=1, claimed_at=A.version), job_of(A, attempt=1), now=50.0)
     assert does(view, 50.0) == [LookAgain(EVENTS_SECONDS)]
     assert does(view, 55.0) == [ReadEvents("a-job-1")]
-    view.notes["a-job-1"] = Notes(55.0, ())
-    view.note(55.0)
+    view.pod_events["a-job-1"] = KnownEvents(55.0, ())
+    view.refresh(55.0)
     report, _ = does(view, 55.0)
     assert isinstance(report, Report)
-    assert (report.verdict.phase, report.verdict.reason) == ("Queued", "WaitingForTurn")
-    assert report.verdict.message == "waiting for the Job controller to create the pod"
+    assert (report.derived.phase, report.derived.reason) == ("Queued", "WaitingForTurn")
+    assert report.derived.message == "waiting for the Job controller to create the pod"
 
 
 def test_one_whose_pod_the_cluster_refuses_gives_its_slot_back() -> None:
     view = world(A, slot(0, A, attempt=1, claimed_at=A.version), job_of(A, attempt=1), now=50.0)
-    view.notes["a-job-1"] = Notes(55.0, (Event("FailedCreate", "forbidden: quota", "1"), Event("Other", "", "2")))
-    view.note(55.0)
+    view.pod_events["a-job-1"] = KnownEvents(55.0, (Event("FailedCreate", "forbidden: quota", "1"), Event("Other", "", "2")))
+    view.refresh(55.0)
     assert PutBack(view.slots[0], A, "forbidden: quota") in does(view, 55.0)
 
 
@@ -178,7 +178,7 @@ def test_a_gate_is_opened_only_in_its_own_slot_of_the_one_pod_that_is_written_do
 
 def test_a_queued_evaluation_is_cancelled_at_once() -> None:
     evaluation = queued("a", cancel=True)
-    assert does(world(evaluation)) == [EndQueued(evaluation, cancelled(evaluation))]
+    assert does(world(evaluation)) == [EndQueued(evaluation, derive_cancelled(evaluation))]
 
 
 @pytest.mark.parametrize("make", [working, gated])
@@ -211,11 +211,11 @@ def test_the_deadline_counts_from_the_first_start_over_all_attempts() -> None:
 def test_the_deadline_ends_what_waits_for_its_next_attempt() -> None:
     evaluation = retrying("a", timeout_seconds=HOUR)
     (end,) = (action for action in does(world(evaluation)) if isinstance(action, EndQueued))
-    assert (end.verdict.phase, end.verdict.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
+    assert (end.derived.phase, end.derived.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
     assert "EndQueued" not in names(world(retrying("a", timeout_seconds=HOUR + 1)))
     unwanted = retrying("a", timeout_seconds=HOUR, cancel=True)
     (end,) = (action for action in does(world(unwanted)) if isinstance(action, EndQueued))
-    assert end.verdict == cancelled(unwanted)
+    assert end.derived == derive_cancelled(unwanted)
 
 
 def test_a_queued_evaluation_that_never_started_has_no_deadline() -> None:
@@ -244,7 +244,7 @@ def test_the_clock_of_the_node_neither_stops_a_run_nor_saves_one(minutes: int) -
     view = world(at(0), HELD, job_of(stalling()), working(stalling()))
     for second in range(10, 310, 10):
         view.evaluations.put(at(second))
-        view.note(second)
+        view.refresh(second)
         assert "Stop" not in names(view, second)
     assert does(view, 399.0) == [LookAgain(1.0)]
     assert "Stop" in names(view, 400.0)
@@ -269,8 +269,8 @@ def test_nobody_stalls_by_an_outage() -> None:
     evaluation = stalling()
     things = (evaluation, HELD, job_of(evaluation), working(evaluation))
     view = world(*things)
-    view.outage()
-    view.note(300.0)
+    view.record_outage()
+    view.refresh(300.0)
     assert does(view, 330.0) == [LookAgain(30.0)]
     silent = replace(working(evaluation), conditions=conditions(Ready="False", ContainersReady="True"))
     assert "Stop" not in names(world(evaluation, HELD, job_of(evaluation), silent), 500.0)
@@ -307,7 +307,7 @@ def test_an_attempt_that_is_over_is_finished_and_one_that_is_not_is_reported() -
     job = job_of(RUNNING)
     assert does(world(RUNNING, HELD, job, ended(RUNNING, 65))) == [Finish(RUNNING)]
     (report,) = does(world(RUNNING, HELD, job, working(RUNNING)))
-    assert isinstance(report, Report) and report.verdict.facts.node == "n1"
+    assert isinstance(report, Report) and report.derived.facts.node == "n1"
     known = running("a", attempts=({"number": 1, "node": "n1"},))
     assert does(world(known, HELD, job, working(known))) == []
 
@@ -324,31 +324,31 @@ def test_another_job_of_the_same_name_is_not_the_one_that_ran() -> None:
 
 def test_hold_shows_and_unshows() -> None:
     (report,) = does(world(queued("a", hold=True)))
-    assert isinstance(report, Report) and report.verdict.reason == "OnHold"
+    assert isinstance(report, Report) and report.derived.reason == "OnHold"
     view = world(queued("a", reason="OnHold", message="..."), slot(0, B, attempt=1))
-    assert [action.verdict.reason for action in does(view) if isinstance(action, Report)] == ["WaitingForTurn"]
+    assert [action.derived.reason for action in does(view) if isinstance(action, Report)] == ["WaitingForTurn"]
 
 
 def test_events_are_read_of_what_stays_silent_and_again_after_a_while() -> None:
-    creating = pod_of(RUNNING, node="n1", evaluator=Container(waiting="ContainerCreating"))
+    creating = pod_of(RUNNING, node="n1", evaluator=ContainerState(waiting="ContainerCreating"))
     known = running("a", attempts=({"number": 1, "node": "n1"},))
     view = world(known, HELD, job_of(RUNNING), creating, now=50.0)
     assert does(view, 50.0) == [LookAgain(EVENTS_SECONDS)]
     assert does(view, 60.0) == [ReadEvents(creating.uid)]
-    view.notes[creating.uid] = Notes(60.0, ())
-    view.note(61.0)
+    view.pod_events[creating.uid] = KnownEvents(60.0, ())
+    view.refresh(61.0)
     report, wait = does(view, 61.0)
-    assert isinstance(report, Report) and report.verdict.message == "waiting for node n1 to start the containers"
+    assert isinstance(report, Report) and report.derived.message == "waiting for node n1 to start the containers"
     assert wait == LookAgain(EVENTS_SECONDS - 1)
 
 
 def test_a_pod_that_somebody_elses_container_keeps_is_ended_after_a_moment() -> None:
-    runs = Container(running=True)
-    kept = working(RUNNING, evaluator=Container(exit_code=0), foreign=(Foreign("istio-proxy", runs, init=False),))
+    runs = ContainerState(running=True)
+    kept = working(RUNNING, evaluator=ContainerState(exit_code=0), foreign=(ForeignContainer("istio-proxy", runs, init=False),))
     known = running("a", attempts=({"number": 1, "node": "n1"},))
     view = world(known, HELD, job_of(RUNNING), kept, now=50.0)
     report, wait = does(view, 50.0)
-    assert isinstance(report, Report) and report.verdict.reason == "Publishing"
+    assert isinstance(report, Report) and report.derived.reason == "Publishing"
     assert wait == LookAgain(KEPT_SECONDS)
     assert EndPod(known, kept) in does(view, 50.0 + KEPT_SECONDS)
     deleting = replace(kept, version="31", deleting=True)
@@ -362,29 +362,29 @@ def test_a_pod_that_somebody_elses_container_keeps_is_ended_after_a_moment() -> 
 def test_a_slot_whose_attempt_is_over_is_released() -> None:
     view = world(HELD, job_of(RUNNING), ended(RUNNING, 0))
     assert Release(HELD) in does(view)
-    view.over.add((RUNNING.uid, 1))
+    view.ended_attempts.add((RUNNING.uid, 1))
     assert Release(HELD) in does(view)
     assert "Release" not in names(world(RUNNING, HELD, job_of(RUNNING), ended(RUNNING, 0)))
 
 
 def test_a_slot_whose_attempt_is_over_goes_to_the_next_by_one_swap() -> None:
     view = world(B, HELD, job_of(RUNNING, spent=True), ended(RUNNING, 0))
-    view.over.add((RUNNING.uid, 1))
+    view.ended_attempts.add((RUNNING.uid, 1))
     assert does(view) == [Claim(HELD, B)]
     again = retrying("a")
     view = world(again, HELD)
-    view.over.add((again.uid, again.attempt))
+    view.ended_attempts.add((again.uid, again.attempt))
     assert does(view, 100.0)[0] == Claim(HELD, again)
 
 
 def test_a_slot_whose_attempt_is_over_waits_for_a_pod_of_it_and_a_surplus_one_is_released() -> None:
     new = job_of(A, attempt=1)
     view = world(B, slot(0, A, attempt=1), new, gated(A, attempt=1))
-    view.over.add((A.uid, 1))
+    view.ended_attempts.add((A.uid, 1))
     assert does(view) == [DeleteJob(new), Release(view.slots[0])]
     surplus = slot(1, RUNNING)
     view = world(B, slot(0, RUNNING_B), surplus, concurrency=1)
-    view.over.add((RUNNING.uid, 1))
+    view.ended_attempts.add((RUNNING.uid, 1))
     assert Release(surplus) in does(view) and "Claim" not in names(view)
 
 
@@ -461,7 +461,7 @@ def test_a_time_that_another_clock_wrote_keeps_nobody_for_longer_than_any_wait_i
     evaluation = retrying("a", next_attempt_at="2026-01-01T15:00:00Z")
     view = world(evaluation)
     assert does(view, 0.0) == [LookAgain(300.0)]
-    view.note(299.0)
+    view.refresh(299.0)
     assert does(view, 299.0) == [LookAgain(1.0)]
     assert "Claim" in names(view, 300.0)
 

@@ -19,7 +19,7 @@ from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object, Resource
 from lmms_eval_core.phases import TERMINAL
-from lmms_eval_core.schema import rfc3339
+from lmms_eval_core.schema import format_rfc3339
 from lmms_eval_operator.actions import LookAgain
 from lmms_eval_operator.clock import Now
 from lmms_eval_operator.plan import plan
@@ -113,7 +113,7 @@ class Queue(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_run_gets_on(self, data: st.DataObject) -> None:
         if (pod := self._one(data, PODS)) and bound(pod):
-            self.cluster.report(pod, {"progress": {"stage": "Evaluating", "updatedAt": rfc3339(self.cluster.time())}})
+            self.cluster.report(pod, {"progress": {"stage": "Evaluating", "updatedAt": format_rfc3339(self.cluster.time())}})
 
     @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 65, 71, 137]), publishes=st.booleans())
     def a_pod_ends(self, data: st.DataObject, exit_code: int, publishes: bool) -> None:

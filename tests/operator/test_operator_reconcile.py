@@ -16,8 +16,9 @@ from operator_objects import retrying
 from lmms_eval_core import jsonlog
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS
-from lmms_eval_operator import logs, main, probes, reconcile
+from lmms_eval_operator import main, probes, reconcile
 from lmms_eval_operator.reconcile import FIRST_BACKOFF, PERIOD_SECONDS, Health, Reconciler
+from lmms_eval_operator.structured_log import log_fields
 
 
 class Refusing:
@@ -28,7 +29,7 @@ class Refusing:
         self.lists = 0
         self.of_evaluations = 0
 
-    async def everything(self, *, make_slots: bool = True, evaluations: bool = True) -> None:
+    async def read_everything(self, *, make_slots: bool = True, evaluations: bool = True) -> None:
         self.lists += 1
         self.of_evaluations += evaluations
         if self.failures:
@@ -36,7 +37,7 @@ class Refusing:
 
 
 def reconciler(observer: Any) -> Reconciler:
-    made = main.compose(Client(Cluster()), SETTINGS)
+    made = main.compose_reconciler(Client(Cluster()), SETTINGS)
     made.observer = observer
     return made
 
@@ -114,9 +115,9 @@ async def test_evaluations_whose_list_takes_long_are_listed_more_rarely() -> Non
     now, took = 1000.0, 2.0
 
     class Slow(Refusing):
-        async def everything(self, *, make_slots: bool = True, evaluations: bool = True) -> None:
+        async def read_everything(self, *, make_slots: bool = True, evaluations: bool = True) -> None:
             nonlocal now
-            await super().everything(make_slots=make_slots, evaluations=evaluations)
+            await super().read_everything(make_slots=make_slots, evaluations=evaluations)
             now += took if evaluations else 0
 
     observer = Slow()
@@ -143,7 +144,7 @@ async def test_each_term_begins_with_a_fresh_list_and_counts_time_anew() -> None
     ):
         loop.clock, loop.term = partial(float, now), partial(int, term)
         await loop.work()
-        assert (observer.lists, loop.view.delayed_for(waits, now)) == (lists, seen_waiting)
+        assert (observer.lists, loop.view.seconds_delayed(waits, now)) == (lists, seen_waiting)
 
 
 def test_a_follower_knows_everything_and_writes_nothing() -> None:
@@ -184,9 +185,9 @@ async def test_a_defect_ends_the_process_and_a_signal_does_so_quietly() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await main.until(stopping, asyncio.sleep(0), breaks(), asyncio.sleep(60))
+        await main.run_until(stopping, asyncio.sleep(0), breaks(), asyncio.sleep(60))
     asyncio.get_running_loop().call_later(0.01, stopping.set)
-    await main.until(stopping, asyncio.sleep(60), asyncio.sleep(0))
+    await main.run_until(stopping, asyncio.sleep(60), asyncio.sleep(0))
 
 
 class Stubborn(Client):
@@ -241,7 +242,7 @@ def test_missing_settings_are_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch
 async def test_the_probes_tell_the_age_of_the_last_beat_and_of_the_last_good_pass() -> None:
     now = 1000.0
     health = Health(lambda: now)
-    runner = web.AppRunner(probes.application(health, lambda: b""))
+    runner = web.AppRunner(probes.build_application(health, lambda: b""))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port = runner.addresses[0][1]
@@ -251,8 +252,8 @@ async def test_the_probes_tell_the_age_of_the_last_beat_and_of_the_last_good_pas
             return answer.status, (await answer.text()).strip()
 
     assert await ask("readyz") == (503, "last good pass: never")
-    health.beat()
-    health.good()
+    health.record_beat()
+    health.record_good_pass()
     now += 50
     assert await ask("livez") == (200, "last beat of the loop: 50.0 s ago")
     assert await ask("readyz") == (503, "last good pass: 50.0 s ago")
@@ -267,7 +268,7 @@ def test_a_log_line_is_one_json_object_with_the_same_keys_for_the_same_things() 
     handler.setFormatter(jsonlog.JsonFormatter())
     logger = logging.Logger("test")
     logger.addHandler(handler)
-    logger.info("done %d", 1, extra=logs.keys(evaluation="a", slot=0, job=None))
+    logger.info("done %d", 1, extra=log_fields(evaluation="a", slot=0, job=None))
     try:
         raise ValueError("x\ny")
     except ValueError:

@@ -10,21 +10,21 @@ from operator_objects import moment, queued, running, slot, working, world
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS, Object, Resource
-from lmms_eval_core.schema import read_moment
+from lmms_eval_core.schema import parse_moment
 from lmms_eval_operator.actions import Claim, LookAgain, Report
 from lmms_eval_operator.plan import plan
 from lmms_eval_operator.refusals import Refusals
 
 # As a real API server says it, and the class that the client makes of it.
 DENIED = "ValidatingAdmissionPolicy 'no-jobs' with binding 'b' denied request: no team label"
-POLICY = errors.from_status(
+POLICY = errors.make_error(
     422, {"message": f'jobs.batch "x" is forbidden: {DENIED}', "details": {"name": "x", "causes": [{"message": DENIED}]}}
 )
-WEBHOOK = errors.from_status(400, {"message": 'admission webhook "kyverno.svc" denied the request: no team label'})
-GATEKEEPER = errors.from_status(403, {"message": 'admission webhook "gatekeeper.sh" denied the request: no team label'})
-QUOTA = errors.from_status(403, {"message": 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs.batch=1'})
-AWAY = errors.from_status(500, {"message": 'Internal error occurred: failed calling webhook "a.b": connect: connection refused'})
-OWN = errors.from_status(
+WEBHOOK = errors.make_error(400, {"message": 'admission webhook "kyverno.svc" denied the request: no team label'})
+GATEKEEPER = errors.make_error(403, {"message": 'admission webhook "gatekeeper.sh" denied the request: no team label'})
+QUOTA = errors.make_error(403, {"message": 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs.batch=1'})
+AWAY = errors.make_error(500, {"message": 'Internal error occurred: failed calling webhook "a.b": connect: connection refused'})
+OWN = errors.make_error(
     422, {"message": 'Job.batch "x" is invalid: spec.template: too bad', "details": {"causes": [{"field": "spec.template"}]}}
 )
 
@@ -52,7 +52,7 @@ def test_one_that_is_refused_waits_with_the_api_servers_sentence_and_the_next_on
     odd = status(cluster, "odd")
     assert (odd["phase"], odd["reason"]) == ("Queued", "JobRefused")
     assert error.message in odd["message"] and "status.nextAttemptAt" in odd["message"]
-    due = read_moment(odd["nextAttemptAt"])
+    due = parse_moment(odd["nextAttemptAt"])
     assert due is not None and 5 < (due - cluster.time()).total_seconds() <= 10
     assert status(cluster, "good")["phase"] == "Completed"
     cluster.refuses = lambda job: None
@@ -138,10 +138,10 @@ def test_an_operator_that_dies_before_it_hands_the_slot_on_leaves_nothing_behind
 def test_a_slot_that_somebody_claimed_again_is_not_handed_on() -> None:
     refused = queued("a", reason="JobRefused", message="no", next_attempt_at="2026-01-01T12:00:10Z")
     view = world(refused, queued("b"), slot(0, refused, attempt=1))
-    view.given_back.add((0, "5"))
+    view.returned_leases.add((0, "5"))
     assert [type(action) for action in plan(view, moment()) if not isinstance(action, LookAgain)] == [Claim]
     view = world(refused, queued("b"), slot(0, refused, attempt=1))
-    view.given_back.add((0, "4"))
+    view.returned_leases.add((0, "4"))
     assert not any(isinstance(action, Claim) and action.evaluation.name == "b" for action in plan(view, moment()))
 
 
@@ -219,15 +219,15 @@ def test_what_does_not_end_in_a_slot_is_named_to_the_first_in_the_queue() -> Non
     gone = running("gone")
     view = world(queued("a", priority=1), queued("b"), working(gone, deleting=True))
     assert not [action for action in plan(view, moment()) if isinstance(action, Report)]
-    view.note(11)
+    view.refresh(11)
     (report,) = [action for action in plan(view, moment(11)) if isinstance(action, Report)]
-    assert (report.evaluation.name, report.verdict.reason) == ("a", "WaitingForTurn")
-    assert report.verdict.message == "slot 0 is taken by pod gone-pod-1, which has not ended (node n1)"
+    assert (report.evaluation.name, report.derived.reason) == ("a", "WaitingForTurn")
+    assert report.derived.message == "slot 0 is taken by pod gone-pod-1, which has not ended (node n1)"
 
 
 def test_what_is_known_of_those_that_are_gone_is_forgotten() -> None:
     refusals = Refusals()
-    assert [refusals.refused("a", spec="s", message="no", now=0) for _ in range(7)] == [10, 20, 40, 80, 160, 300, 300]
-    refusals.keep(set())
-    assert refusals.refused("a", spec="s", message="no", now=0) == 10
+    assert [refusals.record_refusal("a", spec="s", message="no", now=0) for _ in range(7)] == [10, 20, 40, 80, 160, 300, 300]
+    refusals.keep_only(set())
+    assert refusals.record_refusal("a", spec="s", message="no", now=0) == 10
     assert refusals.pause is None

@@ -35,8 +35,8 @@ def test_what_this_process_ended_before_the_backup_came_back_is_forgotten() -> N
     operator = Operator(Cluster(), 1)
     view = operator.view
     view.slots = {0: Slot(0, Register(slot_lease_name(0), "a/uid/1", "5"))}
-    view.over.add(("uid", 1))
-    view.given_back.add((0, "5"))
-    assert view.is_over(view.slots[0])
+    view.ended_attempts.add(("uid", 1))
+    view.returned_leases.add((0, "5"))
+    assert view.has_ended_attempt(view.slots[0])
     view.forget_history()
-    assert not view.is_over(view.slots[0])
+    assert not view.has_ended_attempt(view.slots[0])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.names import CREATED_BY_API, LABEL_CREATED_BY
-from lmms_eval_operator.plan.retain import Finished, Retained, finished, retain
-from lmms_eval_operator.retention import trimmed
+from lmms_eval_operator.plan.retain import Finished, Retained, parse_finished, retain
+from lmms_eval_operator.retention import trim_finished
 
 ENDED = "2026-01-01T00:00:00Z"
 ENDED_AT = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
@@ -28,7 +28,7 @@ def without(name: str, ended_at: float, ttl: int | None = None) -> Finished:
 
 
 def names(retained: Retained) -> str:
-    return "".join(item.name for item in retained.over)
+    return "".join(item.name for item in retained.expired)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_nothing_goes_without_a_reason(known: list[Finished], now: int, max_fini
     assert all(item.due_at > now for item in stay)
     assert not max_finished or len(counted) <= max_finished
     assert all(due_at <= item.due_at for item in stay)
-    assert retain(stay, now, max_finished=max_finished).over == []
+    assert retain(stay, now, max_finished=max_finished).expired == []
 
 
 def wire(*, labels: Any = None, ttl: int | None = None, ended: str | None = ENDED, **metadata: Any) -> Object:
@@ -115,5 +115,8 @@ def wire(*, labels: Any = None, ttl: int | None = None, ended: str | None = ENDE
     ],
 )
 def test_what_is_read_of_an_object(item: Object, expected: Finished | None) -> None:
-    assert finished(item) == finished(trimmed(item)) == expected
-    assert "annotations" not in trimmed(item)["metadata"] and trimmed(item)["status"].keys() == {"phase", "completedAt"}
+    assert parse_finished(item) == parse_finished(trim_finished(item)) == expected
+    assert "annotations" not in trim_finished(item)["metadata"] and trim_finished(item)["status"].keys() == {
+        "phase",
+        "completedAt",
+    }

@@ -17,7 +17,7 @@ from operator_proxy import proxy
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object, Resource
-from lmms_eval_core.schema import rfc3339
+from lmms_eval_core.schema import format_rfc3339
 from lmms_eval_operator.retention import Retention
 
 pytestmark = pytest.mark.integration
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 BY_API = {names.LABEL_CREATED_BY: names.CREATED_BY_API}
 
 
-def utc() -> datetime:
+def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
@@ -43,7 +43,12 @@ async def created(client: KubeClient, name: str, *, labels: dict[str, str] | Non
 
 async def end(client: KubeClient, name: str, *, ago: float = 0, **status: Any) -> Object:
     await write(client, name, {"phase": "Running", "reason": "Starting"})
-    fields = {"phase": "Completed", "reason": "Succeeded", "completedAt": rfc3339(utc() - timedelta(seconds=ago)), **status}
+    fields = {
+        "phase": "Completed",
+        "reason": "Succeeded",
+        "completedAt": format_rfc3339(now_utc() - timedelta(seconds=ago)),
+        **status,
+    }
     return await write(client, name, fields)
 
 
@@ -74,7 +79,7 @@ async def becomes(client: KubeClient, expected: set[str], seconds: float = 10) -
 async def running(
     client: KubeClient, *, max_finished: int = 100, leads: Callable[[], bool] = lambda: True
 ) -> AsyncIterator[Retention]:
-    retention = Retention(client, max_finished=max_finished, time=utc, leads=leads)
+    retention = Retention(client, max_finished=max_finished, time=now_utc, leads=leads)
     task = asyncio.create_task(retention.run())
     try:
         yield retention
@@ -99,10 +104,10 @@ async def test_cancelled_ones_do_not_push_out_results(client: transport.Transpor
     for age in (1, 2):
         await ended(client, f"done-{age}", ago=1000 * age, labels=BY_API)
         await created(client, f"cancelled-{age}", labels=BY_API)
-        at = rfc3339(utc() - timedelta(seconds=700 * age))
+        at = format_rfc3339(now_utc() - timedelta(seconds=700 * age))
         await write(client, f"cancelled-{age}", {"phase": "Cancelled", "reason": "CancelledByUser", "completedAt": at})
     await created(client, "just-cancelled", labels=BY_API)
-    now = {"phase": "Cancelled", "reason": "CancelledByUser", "completedAt": rfc3339(utc())}
+    now = {"phase": "Cancelled", "reason": "CancelledByUser", "completedAt": format_rfc3339(now_utc())}
     await write(client, "just-cancelled", now)
     async with running(client, max_finished=2):
         await becomes(client, {"done-1", "done-2", "just-cancelled"})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lmms_eval_operator.settings import InvalidSettings, Settings, Store
+from lmms_eval_operator.settings import InvalidSettings, Settings, StoreReference
 
 NEEDED = {"LMMS_EVAL_NAMESPACE": "team", "LMMS_EVAL_EVALUATOR_IMAGE": "e:1", "LMMS_EVAL_REPORTER_IMAGE": "r:1"}
 
@@ -49,7 +49,7 @@ def test_everything_can_be_set() -> None:
         LOG_LEVEL="debug",
     )
     assert (settings.concurrency, settings.image_pull_secrets, settings.gpu_resource) == (2, ("a", "b"), "amd.com/gpu")
-    assert settings.store == Store(url="s3://b/p", endpoint="http://s3", region="eu", secret="sec", ca_secret="ca")
+    assert settings.store == StoreReference(url="s3://b/p", endpoint="http://s3", region="eu", secret="sec", ca_secret="ca")
     assert (settings.default_requests.memory, settings.default_limits.cpu) == ("2Gi", 8)
     assert (settings.volume_sizes, settings.reporter_resources) == ({"run": "1Gi", "tmp": "2Gi"}, {"limits": {"cpu": "1"}})
     assert (settings.pod_security, settings.include_path) == ({}, "/data/tasks")

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from operator_objects import queued
 
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS
-from lmms_eval_core.ordering import in_order
+from lmms_eval_core.ordering import sort_queue
 from lmms_eval_core.phases import Phase
-from lmms_eval_operator.derive import in_queue, shows
-from lmms_eval_operator.objects import evaluation, ordinal
+from lmms_eval_operator.derive import derive_queued, is_in_status
+from lmms_eval_operator.objects import parse_evaluation, parse_version
 from lmms_eval_operator.slots import Holder, parse_holder
-from lmms_eval_operator.view import Collection, Evaluations, View
+from lmms_eval_operator.view import LiveEvaluations, VersionedCollection, View
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Thing:
     wanted: bool = True
 
 
-def things() -> Collection[Thing]:
-    return Collection(lambda thing: thing.wanted)
+def things() -> VersionedCollection[Thing]:
+    return VersionedCollection(lambda thing: thing.wanted)
 
 
-def versions(collection: Collection[Thing]) -> dict[str, str]:
+def versions(collection: VersionedCollection[Thing]) -> dict[str, str]:
     return {thing.uid: thing.version for thing in collection}
 
 
@@ -88,7 +88,7 @@ def test_an_object_found_to_be_gone_stays_gone_for_old_events() -> None:
 
 
 def test_versions_are_compared_as_numbers() -> None:
-    assert ordinal("10") > ordinal("9") > ordinal("odd")
+    assert parse_version("10") > parse_version("9") > parse_version("odd")
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 20), st.booleans()), max_size=30), st.randoms())
@@ -120,16 +120,16 @@ CHANGES = st.fixed_dictionaries(
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.none() | CHANGES), max_size=30))
 def test_the_queue_is_always_in_everybodys_order_and_only_those_at_rest_are_not_looked_at(history: list[Any]) -> None:
-    evaluations = Evaluations()
+    evaluations = LiveEvaluations()
     for version, (name, change) in enumerate(history):
         if change is None:
             evaluations.remove(f"{name}-uid", str(version))
         else:
             evaluations.put(queued(name, version=str(version), **change))
-    assert list(evaluations.queue()) == in_order(item for item in evaluations if item.startable)
-    at_rest = [item for item in evaluations if item not in evaluations.restless()]
-    assert all(item.phase is Phase.QUEUED and not item.cancel and shows(item, in_queue(item)) for item in at_rest)
-    assert set(evaluations.restless()) <= set(evaluations)
+    assert list(evaluations.iterate_queue()) == sort_queue(item for item in evaluations if item.is_startable)
+    at_rest = [item for item in evaluations if item not in evaluations.list_unsettled()]
+    assert all(item.phase is Phase.QUEUED and not item.cancel and is_in_status(item, derive_queued(item)) for item in at_rest)
+    assert set(evaluations.list_unsettled()) <= set(evaluations)
 
 
 def test_events_are_learnt_by_their_resource() -> None:
@@ -183,15 +183,15 @@ def test_a_list_is_not_older_for_what_came_while_it_was_on_its_way() -> None:
 
 def created(name: str, version: int, *, uid: str, second: int = 0, **spec: Any) -> Any:
     metadata = {"name": name, "uid": uid, "resourceVersion": str(version), "creationTimestamp": f"2026-01-01T00:00:0{second}Z"}
-    return evaluation({"metadata": metadata, "spec": spec, "status": {"phase": "Queued", "reason": "WaitingForTurn"}})
+    return parse_evaluation({"metadata": metadata, "spec": spec, "status": {"phase": "Queued", "reason": "WaitingForTurn"}})
 
 
-def in_line(evaluations: Evaluations) -> list[str]:
-    return [item.name for item in evaluations.queue()]
+def in_line(evaluations: LiveEvaluations) -> list[str]:
+    return [item.name for item in evaluations.iterate_queue()]
 
 
 def test_those_of_one_second_stand_in_the_order_of_their_creation() -> None:
-    evaluations = Evaluations()
+    evaluations = LiveEvaluations()
     for name, version, uid in (("third", 13, "a"), ("first", 11, "c"), ("second", 12, "b")):
         evaluations.put(created(name, version, uid=uid))
     evaluations.put(created("older", 50, uid="d", second=0, priority=0))
@@ -200,7 +200,7 @@ def test_those_of_one_second_stand_in_the_order_of_their_creation() -> None:
 
 
 def test_a_change_keeps_the_place_among_those_of_one_second() -> None:
-    evaluations = Evaluations()
+    evaluations = LiveEvaluations()
     evaluations.replace([created("first", 11, uid="b"), created("second", 12, uid="a")], "20")
     evaluations.put(created("first", 30, uid="b", hold=True))
     assert in_line(evaluations) == ["second"]

@@ -14,7 +14,7 @@ from lmms_eval_core.kube.transport import Transport
 @pytest.fixture
 async def evaluation(client: Transport) -> Evaluation:
     """Running, attempt 1."""
-    return await Evaluation.running(client)
+    return await Evaluation.create_running(client)
 
 
 @pytest.fixture
@@ -46,4 +46,4 @@ async def reporter(
 
     yield make
     for one in made:
-        await one.ends(signal.SIGKILL)
+        await one.stop(signal.SIGKILL)

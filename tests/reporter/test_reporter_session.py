@@ -56,19 +56,19 @@ async def test_a_run_from_ready_to_published(
 ) -> None:
     one = reporter()
     await one.start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
     assert not files.has("published")
-    files.progress("LoadingModel")
-    await evaluation.says(lambda status: status.get("progress", {}).get("text") == "LoadingModel")
-    files.progress("Evaluating", 12, 24)
-    status = await evaluation.says(lambda status: status["progress"]["text"] == "12/24 50%")
+    files.write_progress("LoadingModel")
+    await evaluation.wait_for_status(lambda status: status.get("progress", {}).get("text") == "LoadingModel")
+    files.write_progress("Evaluating", 12, 24)
+    status = await evaluation.wait_for_status(lambda status: status["progress"]["text"] == "12/24 50%")
     assert status["reportedAttempt"] == 1 and status["progress"]["stage"] == "Evaluating"
-    files.progress("Scoring", 24, 24)
+    files.write_progress("Scoring", 24, 24)
     (files.path / "log.txt").write_text("loaded\nlogin hf_abcdefghijklmnopqrstuvwxyz\nall done\n")
-    files.success(timings={"totalSeconds": 12.5}, answers={"samples": 2}, versions={"lmms_eval": "0.7.3"})
-    assert await files.comes("published") == "published"
+    files.write_success(timings={"totalSeconds": 12.5}, answers={"samples": 2}, versions={"lmms_eval": "0.7.3"})
+    assert await files.wait_for_file("published") == "published"
 
-    status = await evaluation.status()
+    status = await evaluation.read_status()
     assert status["scores"] == {"tiny_vqa": {"tiny_acc,none": {"value": 0.25, "stderr": 0.09}}}
     assert status["summary"] == "tiny_vqa 0.25"
     assert status["usage"] == {
@@ -97,7 +97,7 @@ async def test_a_run_from_ready_to_published(
     asked = yaml.safe_load(await stored.text("evaluation.yaml"))
     assert asked["spec"]["modelArgs"] == {"pretrained": "tiny/llava"} and asked["metadata"]["namespace"] == namespace
     assert json.loads(await stored.text("complete.json"))["status"]["scores"] == status["scores"]
-    assert await one.ends() == 0
+    assert await one.stop() == 0
 
 
 async def test_a_failure_tells_what_and_keeps_the_log(
@@ -105,11 +105,11 @@ async def test_a_failure_tells_what_and_keeps_the_log(
 ) -> None:
     one = reporter()
     await one.start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
     (files.path / "log.txt").write_text("Traceback\n\x1b[31mValueError: Tasks not found: tinny\x1b[0m\n")
-    files.outcome("TaskNotFound", 65, message="lmms-eval does not know the task tinny")
-    await files.comes("published")
-    status = await evaluation.status()
+    files.write_outcome("TaskNotFound", 65, message="lmms-eval does not know the task tinny")
+    await files.wait_for_file("published")
+    status = await evaluation.read_status()
     assert status["error"] == {
         "class": "TaskNotFound",
         "message": "lmms-eval does not know the task tinny",
@@ -125,22 +125,22 @@ async def test_the_evaluator_waits_until_the_store_is_there(
     gateway.stop()
     one = reporter()
     await one.start()
-    status = await evaluation.says(lambda status: "progress" in status)
+    status = await evaluation.wait_for_status(lambda status: "progress" in status)
     assert status["progress"]["text"] == "waiting for object store" and status["progress"]["stage"] == "Starting"
-    waiting = await one.logs("waiting")
+    waiting = await one.wait_for_event("waiting")
     assert waiting["step"] == "writing to the object store" and "does not answer" in waiting["error"]
     assert not files.has("ready")
     gateway.start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
 
 
 async def test_wrong_credentials_are_said_and_the_evaluator_does_not_start(reporter: Make, files: RunFiles) -> None:
     one = reporter(AWS_SECRET_ACCESS_KEY="not-it")
     await one.start()
-    waiting = await one.logs("waiting")
+    waiting = await one.wait_for_event("waiting")
     assert "refused the credentials" in waiting["error"] and "not-it" not in waiting["error"]
     assert not files.has("ready")
-    assert await one.ends() == 0
+    assert await one.stop() == 0
 
 
 @pytest.mark.parametrize("how", ["dead", "hanging"])
@@ -148,14 +148,14 @@ async def test_results_wait_for_a_store_that_is_away(
     reporter: Make, evaluation: Evaluation, files: RunFiles, gateway: Any, stored: Stored, how: str
 ) -> None:
     await reporter().start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
     (gateway.stop if how == "dead" else gateway.pause)()
-    files.success()
+    files.write_success()
     await asyncio.sleep(3)
     assert not files.has("published")
     (gateway.start if how == "dead" else gateway.resume)()
-    await files.comes("published", 60)
-    assert (await evaluation.status())["summary"] == "tiny_vqa 0.25"
+    await files.wait_for_file("published", 60)
+    assert (await evaluation.read_status())["summary"] == "tiny_vqa 0.25"
     assert "complete.json" in await stored.names()
 
 
@@ -164,32 +164,32 @@ async def test_results_wait_for_an_api_server_that_is_away(
     reporter: Make, evaluation: Evaluation, files: RunFiles, link: Link, stored: Stored, how: str
 ) -> None:
     await reporter().start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
     if how == "dead":
         await link.cut()
     else:
         link.hang()
-    files.progress("Evaluating", 1, 2)
-    files.success()
+    files.write_progress("Evaluating", 1, 2)
+    files.write_success()
     await eventually(stored.complete)
     assert not files.has("published")
     if how == "dead":
         await link.connect()
     else:
         link.flow()
-    await files.comes("published")
-    assert (await evaluation.status())["summary"] == "tiny_vqa 0.25"
+    await files.wait_for_file("published")
+    assert (await evaluation.read_status())["summary"] == "tiny_vqa 0.25"
 
 
 async def test_a_deleted_evaluation_is_acknowledged(
     reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored
 ) -> None:
     await reporter().start()
-    await files.comes("ready")
-    await evaluation.deleted()
-    files.success()
+    await files.wait_for_file("ready")
+    await evaluation.delete()
+    files.write_success()
     started = time.monotonic()
-    assert await files.comes("published") == "the evaluation was deleted"
+    assert await files.wait_for_file("published") == "the evaluation was deleted"
     assert time.monotonic() - started < 5
     assert await stored.names() == []
 
@@ -202,19 +202,19 @@ async def test_an_attempt_that_is_over_changes_nothing(
     reporter: Make, evaluation: Evaluation, files: RunFiles, fields: dict[str, Any], why: str
 ) -> None:
     await reporter().start()
-    await files.comes("ready")
-    await evaluation.becomes(**fields)
-    before = await evaluation.status()
-    files.progress("Evaluating", 1, 2)
-    files.success()
-    assert await files.comes("published") == why
-    assert await evaluation.status() == before
+    await files.wait_for_file("ready")
+    await evaluation.set_status(**fields)
+    before = await evaluation.read_status()
+    files.write_progress("Evaluating", 1, 2)
+    files.write_success()
+    assert await files.wait_for_file("published") == why
+    assert await evaluation.read_status() == before
 
 
 async def test_a_pod_that_comes_too_late_runs_nothing(reporter: Make, evaluation: Evaluation, files: RunFiles) -> None:
-    await evaluation.becomes(attempt=2)
+    await evaluation.set_status(attempt=2)
     await reporter().start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
     assert files.has("published")
 
 
@@ -223,10 +223,10 @@ async def test_sigterm_without_an_outcome_is_an_interruption(
 ) -> None:
     one = reporter()
     await one.start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
     (files.path / "log.txt").write_text("half way\n")
-    assert await one.ends() == 0
-    status = await evaluation.status()
+    assert await one.stop() == 0
+    status = await evaluation.read_status()
     assert status["error"]["class"] == "Interrupted" and status["error"]["logTail"] == "half way"
     assert await stored.text("log.txt.zst") == "half way\n"
 
@@ -234,15 +234,15 @@ async def test_sigterm_without_an_outcome_is_an_interruption(
 async def test_sigterm_ends_the_waiting_after_the_grace(reporter: Make, files: RunFiles, gateway: Any) -> None:
     one = reporter(LMMS_EVAL_REPORTER_GRACE_SECONDS="1")
     await one.start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
     gateway.stop()
-    files.success()
-    await one.logs("waiting")
+    files.write_success()
+    await one.wait_for_event("waiting")
     started = time.monotonic()
-    assert await one.ends() == 0
+    assert await one.stop() == 0
     assert time.monotonic() - started < 8
     assert not files.has("published")
-    assert (await one.logs("gave up"))["after_sigterm"] is True
+    assert (await one.wait_for_event("gave up"))["after_sigterm"] is True
 
 
 async def test_an_earlier_attempt_that_finished_is_published_again(
@@ -250,19 +250,19 @@ async def test_an_earlier_attempt_that_finished_is_published_again(
 ) -> None:
     first = reporter()
     await first.start()
-    await files.comes("ready")
-    files.success()
-    await files.comes("published")
-    scores = (await evaluation.status())["scores"]
-    await first.ends()
-    await evaluation.becomes(attempt=2, scores={}, summary="", artifacts={"uri": ""})
+    await files.wait_for_file("ready")
+    files.write_success()
+    await files.wait_for_file("published")
+    scores = (await evaluation.read_status())["scores"]
+    await first.stop()
+    await evaluation.set_status(attempt=2, scores={}, summary="", artifacts={"uri": ""})
     for name in ("ready", "published", "outcome.json", "progress.json"):
         (files.path / name).unlink(missing_ok=True)
 
     await reporter(attempt=2).start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
     assert (files.path / "published").read_text().strip() == "attempt 1 had finished"
-    status = await evaluation.status()
+    status = await evaluation.read_status()
     assert (status["reportedAttempt"], status["scores"], status["artifacts"]["uri"]) == (2, scores, stored.uri)
     assert status["progress"]["text"] == "100%"
 
@@ -270,15 +270,15 @@ async def test_an_earlier_attempt_that_finished_is_published_again(
 async def test_an_earlier_failure_is_tried_again(reporter: Make, evaluation: Evaluation, files: RunFiles) -> None:
     first = reporter()
     await first.start()
-    await files.comes("ready")
-    files.outcome("Interrupted", 75)
-    await files.comes("published")
-    await first.ends()
-    await evaluation.becomes(attempt=2)
+    await files.wait_for_file("ready")
+    files.write_outcome("Interrupted", 75)
+    await files.wait_for_file("published")
+    await first.stop()
+    await evaluation.set_status(attempt=2)
     for name in ("ready", "published", "outcome.json"):
         (files.path / name).unlink()
     await reporter(attempt=2).start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
     assert not files.has("published")
 
 
@@ -287,15 +287,15 @@ async def test_a_reporter_that_was_killed_goes_on_where_it_was(
 ) -> None:
     first = reporter()
     await first.start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
     gateway.pause()
-    files.success()
+    files.write_success()
     await asyncio.sleep(1)
-    await first.ends(signal.SIGKILL)
+    await first.stop(signal.SIGKILL)
     gateway.resume()
     await reporter().start()
-    await files.comes("published")
-    assert (await evaluation.status())["summary"] == "tiny_vqa 0.25"
+    await files.wait_for_file("published")
+    assert (await evaluation.read_status())["summary"] == "tiny_vqa 0.25"
 
 
 async def test_a_hostile_run_directory_gives_nothing_away(
@@ -303,7 +303,7 @@ async def test_a_hostile_run_directory_gives_nothing_away(
 ) -> None:
     (tmp_path / "token").write_text("the reporter's token")
     await reporter().start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
     output = files.path / "output" / "m"
     output.mkdir(parents=True)
     stamp = "20261123_070000"
@@ -323,9 +323,9 @@ async def test_a_hostile_run_directory_gives_nothing_away(
     (output / f"{stamp}_results.json").write_text(
         '{"results": {"a/../../b<>": {"acc,none": 1e999, "odd,none": "x"}}, "groups": 7}'
     )
-    files.outcome("Succeeded", 0, results=f"output/m/{stamp}_results.json", samples=samples, message="x" * 10**5)
-    await files.comes("published")
-    status = await evaluation.status()
+    files.write_outcome("Succeeded", 0, results=f"output/m/{stamp}_results.json", samples=samples, message="x" * 10**5)
+    await files.wait_for_file("published")
+    status = await evaluation.read_status()
     assert status["truncated"] is True and status["artifacts"]["truncated"] is True
     nothing = {"value": None, "stderr": None}
     assert status["scores"] == {"a/../../b<>": {"acc,none": nothing, "odd,none": nothing}}
@@ -340,20 +340,20 @@ async def test_a_run_that_says_far_too_much_still_fits_into_a_status(
 ) -> None:
     odd = '<&>\u2028é😀\\"\x01' * 3000
     await reporter().start()
-    await files.comes("ready")
+    await files.wait_for_file("ready")
     tasks = {f"{n}{odd[: n % 300]}": {f"{odd[: n % 500]},none": n / 7, "acc_stderr,none": "N/A"} for n in range(3000)}
     results = json.dumps({"results": tasks | {"\ud800": {"acc,none": 10**400}}, "groups": tasks})
     named = {
         f"{n}{odd[:50].replace('/', '')}": f"20261123_070000_samples_{n}{odd[:50].replace('/', '')}.jsonl" for n in range(400)
     }
-    samples = {task: files.output(name, "{}\n") for task, name in named.items()}
+    samples = {task: files.write_output(name, "{}\n") for task, name in named.items()}
     (files.path / "log.txt").write_text(odd)
-    files.outcome(
-        "Succeeded", 0, results=files.output("20261123_070000_results.json", results), samples=samples,
+    files.write_outcome(
+        "Succeeded", 0, results=files.write_output("20261123_070000_results.json", results), samples=samples,
         versions={f"{n}{odd[:900]}": odd[:900] for n in range(60)}, answers={"samples": 10**30}, timings={"totalSeconds": 1e308},
     )  # fmt: skip
-    await files.comes("published", 60)
-    status = await evaluation.status()
+    await files.wait_for_file("published", 60)
+    status = await evaluation.read_status()
     assert status["truncated"] is True and len(status["scores"]) > 20 and len(status["artifacts"]["files"]) > 20
     assert len(json.dumps(status, ensure_ascii=False).encode()) < 54 * 1024
 
@@ -379,7 +379,7 @@ async def test_the_rights_of_the_chart_are_enough(
         KUBERNETES_SERVICE_PORT=str(link.port),
     )
     await one.start()
-    await files.comes("ready")
-    files.success()
-    await files.comes("published")
-    assert (await evaluation.status())["summary"] == "tiny_vqa 0.25"
+    await files.wait_for_file("ready")
+    files.write_success()
+    await files.wait_for_file("published")
+    assert (await evaluation.read_status())["summary"] == "tiny_vqa 0.25"

@@ -18,7 +18,7 @@ def test_two_variables_are_enough() -> None:
 
 
 def test_everything_else_can_be_said() -> None:
-    said = {
+    given_values = {
         "LMMS_EVAL_RUN_DIRECTORY": "/somewhere",
         "LMMS_EVAL_REPORTER_TOKEN_FILE": "/token/token",
         "LMMS_EVAL_REPORTER_CA_FILE": "/token/ca.crt",
@@ -27,7 +27,7 @@ def test_everything_else_can_be_said() -> None:
         "LMMS_EVAL_STORE_REGION": "eu-central-1",
         "LMMS_EVAL_STORE_CA_FILE": "/ca/ca.crt",
     }
-    settings = Settings.from_environment(GOOD | said)
+    settings = Settings.from_environment(GOOD | given_values)
     assert (settings.directory, settings.grace_seconds) == (Path("/somewhere"), 10.0)
     assert (settings.token_file, settings.ca_file) == (Path("/token/token"), Path("/token/ca.crt"))
     assert (settings.store.endpoint, settings.store.region) == ("http://store:7070", "eu-central-1")

@@ -10,8 +10,8 @@ ODD = st.text(st.characters() | st.sampled_from('<>&\u2028\ud800\x1b\r\n\\"\x00'
 @settings(deadline=None)
 @given(ODD, st.integers(min_value=2, max_value=200))
 def test_texts_fit_and_can_be_sent(text: str, room: int) -> None:
-    for kept in (texts.head(text, room), texts.tail(text, room)):
-        assert texts.wire_size(kept) <= room
+    for kept in (texts.clean_head(text, room), texts.clean_tail(text, room)):
+        assert texts.measure_wire_size(kept) <= room
         kept.encode()
         assert "\x1b" not in kept and "\x00" not in kept
 
@@ -28,11 +28,11 @@ def test_texts_fit_and_can_be_sent(text: str, room: int) -> None:
     ],
 )
 def test_tails_are_whole_lines_where_they_can_be(text: str, room: int, expected: str) -> None:
-    assert texts.tail(text, room) == expected
+    assert texts.clean_tail(text, room) == expected
 
 
 def test_secrets_are_hidden_before_anything_is_cut() -> None:
     text = "start hf_abcdefghijklmnopqrstuvwxyz end"
     for room in range(2, 60):
-        assert "hf_" not in texts.head(text, room)
-        assert "xyz" not in texts.tail(text, room)
+        assert "hf_" not in texts.clean_head(text, room)
+        assert "xyz" not in texts.clean_tail(text, room)

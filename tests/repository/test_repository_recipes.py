@@ -67,9 +67,18 @@ def test_the_files_of_a_recipe_exist(recipe: Recipe, repository: dict[str, str])
     assert sorted(recipe.paths - set(repository)) == []
 
 
-@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if "failure class" in recipe.title], ids=by_title)
+FAILURE_CLASSES = [recipe for recipe in RECIPES if "failure class" in recipe.title]
+
+
+@pytest.mark.parametrize("recipe", FAILURE_CLASSES, ids=by_title)
 def test_a_failure_class_takes_eight_files_at_most(recipe: Recipe) -> None:
     assert len(recipe.steps) <= 8
+
+
+@pytest.mark.parametrize("recipe", FAILURE_CLASSES, ids=by_title)
+def test_no_other_code_knows_a_failure_class(recipe: Recipe, repository: dict[str, str]) -> None:
+    know = {path for path, text in repository.items() if recipe.pattern.search(text)} - ABOUT_RECIPES
+    assert [path for path in sorted(know - recipe.steps) if not path.startswith(("docs/", "tests/"))] == []
 
 
 def test_every_path_on_the_page_exists(repository: dict[str, str]) -> None:

@@ -7,21 +7,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_core.run import Harness, RunInput
+from lmms_eval_core.run import HarnessArguments, RunInput
 from lmms_eval_core.schema import Scalar
-from lmms_eval_runner.arguments import LAUNCH_FILE, SWITCHES, VALUES, command, model_args_text, not_a_task, problem, reads_back
+from lmms_eval_runner.arguments import (
+    LAUNCH_FILE,
+    SWITCHES,
+    VALUES,
+    build_command,
+    find_listing_word,
+    find_problem,
+    format_model_args,
+    is_parsed_exactly,
+)
 
 OUTPUT = Path("/run/lmms-eval/output")
 BARE = ["--model=dummy", "--tasks=mme", "--log_samples", f"--output_path={OUTPUT}", "--timezone=UTC"]
 
 
-def harness(**fields: object) -> Harness:
-    return Harness.model_validate({"model": "dummy", "tasks": ["mme"], **fields})
+def harness(**fields: object) -> HarnessArguments:
+    return HarnessArguments.model_validate({"model": "dummy", "tasks": ["mme"], **fields})
 
 
 def argv(processes: int = 1, **fields: object) -> list[str]:
     run = RunInput(namespace="n", name="e", uid="u", attempt=1, harness=harness(**fields), processes=processes)
-    return command(run, python="python", output=OUTPUT, port=29500)
+    return build_command(run, python="python", output=OUTPUT, port=29500)
 
 
 def test_an_unset_field_passes_no_flag() -> None:
@@ -29,7 +38,7 @@ def test_an_unset_field_passes_no_flag() -> None:
 
 
 def test_every_field_of_the_input_has_its_place() -> None:
-    assert set(Harness.model_fields) == {"model", "model_args", "tasks", *VALUES, *SWITCHES}
+    assert set(HarnessArguments.model_fields) == {"model", "model_args", "tasks", *VALUES, *SWITCHES}
 
 
 @pytest.mark.parametrize(
@@ -83,36 +92,36 @@ def test_several_processes_get_a_launcher() -> None:
 
 
 def test_model_args_look_as_on_any_command_line() -> None:
-    text = model_args_text({"pretrained": "org/m", "use_flash": True, "max_pixels": 12544, "scale": 0.5})
+    text = format_model_args({"pretrained": "org/m", "use_flash": True, "max_pixels": 12544, "scale": 0.5})
     assert text == "pretrained=org/m,use_flash=True,max_pixels=12544,scale=0.5"
 
 
 @pytest.mark.parametrize("value", ["org/model-1.5", "cuda:0", "/mnt/ckpt/run_1", True, False, 0, 7, 0.5, -0.5, "v1.2.3"])
 def test_ordinary_values_read_back(value: Scalar) -> None:
-    assert reads_back({"x": value})
+    assert is_parsed_exactly({"x": value})
 
 
 @pytest.mark.parametrize(
     "value", ["a,b", "a=b", '"q"', "{'a': 1}", "[1]", "é", "", " x", "007", "1e5", "nan", "true", "False", "1_0", -1, "x\ny"]
 )
 def test_values_that_the_parser_would_change_are_known(value: Scalar) -> None:
-    assert not reads_back({"x": value})
+    assert not is_parsed_exactly({"x": value})
 
 
 @given(st.text(max_size=30))
 def test_what_reads_back_has_no_separator(value: str) -> None:
-    if reads_back({"x": value}):
+    if is_parsed_exactly({"x": value}):
         assert not set(value) & set(",='\"{}[] \n\t")
 
 
 def test_a_nul_character_is_refused_with_its_place() -> None:
-    assert problem(harness(system_instruction="a\0b")) == (
+    assert find_problem(harness(system_instruction="a\0b")) == (
         "system_instruction contains a NUL character, which no command line can carry; remove it"
     )
-    assert "modelArgs.prompt" in str(problem(harness(model_args={"prompt": "\0"})))
-    assert problem(harness(model_args={"prompt": "fine, 'really'"})) is None
+    assert "modelArgs.prompt" in str(find_problem(harness(model_args={"prompt": "\0"})))
+    assert find_problem(harness(model_args={"prompt": "fine, 'really'"})) is None
 
 
 def test_a_request_for_a_list_is_no_task() -> None:
-    assert not_a_task(harness(tasks=["list_groups"])) == "list_groups"
-    assert not_a_task(harness(tasks=["mme", "mmmu_val"])) is None
+    assert find_listing_word(harness(tasks=["list_groups"])) == "list_groups"
+    assert find_listing_word(harness(tasks=["mme", "mmmu_val"])) is None

@@ -9,9 +9,9 @@ import pytest
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.redact import HIDDEN
-from lmms_eval_core.run import RUN_DIRECTORY, Harness, RunInput
+from lmms_eval_core.run import RUN_DIRECTORY, HarnessArguments, RunInput
 from lmms_eval_runner import attempt as module
-from lmms_eval_runner.stop import StopRequest
+from lmms_eval_runner.supervise import StopRequest
 
 TASKS_OF_ANOTHER = "/tmp/tasks-of-another"
 SECRET = "zq81-hidden-value"
@@ -38,9 +38,9 @@ def test_an_error_of_the_runner_is_an_outcome(
         raise error
 
     monkeypatch.setattr(module, "_prepare", fail)
-    harness = Harness(model="dummy", tasks=["t"])
+    harness = HarnessArguments(model="dummy", tasks=["t"])
     run = RunInput(namespace="ns", name="e", uid="u", attempt=1, harness=harness, secret_env=["JUDGE"])
-    outcome = module.attempt(run, directory=tmp_path, environ={"JUDGE": SECRET}, mirror=io.BytesIO(), stop=StopRequest())
+    outcome = module.run_attempt(run, directory=tmp_path, environ={"JUDGE": SECRET}, mirror=io.BytesIO(), stop=StopRequest())
     assert outcome.reason is reason and not BY_REASON[outcome.reason].retry
     assert words in outcome.message and outcome.to_json()
     said = capsys.readouterr().err
@@ -51,8 +51,8 @@ def test_a_link_does_not_lead_to_tasks_that_another_evaluation_has_written(tmp_p
     with tempfile.TemporaryDirectory(dir="/var/tmp") as volume:
         link = Path(volume) / "tasks"
         link.symlink_to(TASKS_OF_ANOTHER)
-        harness = Harness(model="dummy", tasks=["t"], include_path=str(link))
+        harness = HarnessArguments(model="dummy", tasks=["t"], include_path=str(link))
         run = RunInput(namespace="ns", name="e", uid="u", attempt=1, harness=harness)
-        outcome = module.attempt(run, directory=tmp_path, environ={}, mirror=io.BytesIO(), stop=StopRequest())
+        outcome = module.run_attempt(run, directory=tmp_path, environ={}, mirror=io.BytesIO(), stop=StopRequest())
     assert outcome.reason is Reason.BAD_ARGUMENTS
     assert f"spec.includePath {link} leads to {TASKS_OF_ANOTHER}, which is inside a directory that" in outcome.message

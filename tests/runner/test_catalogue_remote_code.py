@@ -2,7 +2,7 @@
 
 import pytest
 
-from lmms_eval_runner.catalogue.remote_code import asks
+from lmms_eval_runner.catalogue.remote_code_scan import is_remote_code_requested
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ from lmms_eval_runner.catalogue.remote_code import asks
     ],
 )
 def test_what_a_source_asks_for(source: str, expected: bool) -> None:
-    assert asks(source) is expected
+    assert is_remote_code_requested(source) is expected

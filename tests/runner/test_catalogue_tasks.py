@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lmms_eval_core.catalogue import KnownTask, TaskKind
-from lmms_eval_runner.catalogue.tasks import known_task
+from lmms_eval_runner.catalogue.tasks import describe_task
 
 FUNCTION = object()
 TASK = {"type": "task", "yaml_path": "/t.yaml"}
@@ -38,4 +38,4 @@ def task(**fields: Any) -> KnownTask:
     ],
 )
 def test_an_entry_of_the_index_becomes_a_line(entry: dict[str, Any], config: dict[str, Any], known: KnownTask) -> None:
-    assert known_task("x", entry, config) == known
+    assert describe_task("x", entry, config) == known

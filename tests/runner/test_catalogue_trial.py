@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lmms_eval_runner.catalogue.models import sentence
-from lmms_eval_runner.catalogue.trial import Died, Raised, trial
+from lmms_eval_runner.catalogue.models import explain_unavailable
+from lmms_eval_runner.catalogue.trial import TrialDeath, TrialError, run_trial
 
 
 def returns() -> list[str]:
@@ -62,23 +62,23 @@ def hangs() -> list[str]:
         (returns, ["a", "b"]),
         (returns_nothing, []),
         (chatters, []),
-        (lacks_a_package, Raised("ModuleNotFoundError", "No module named 'surely_nobody_has'", "surely_nobody_has")),
-        (raises_a_book, Raised("ValueError", "x" * 2000)),
-        (exits, Raised("SystemExit", "3")),
-        (exits_at_once, Died("ended the process with exit code 3")),
-        (is_killed, Died("ended the process with signal 9")),
+        (lacks_a_package, TrialError("ModuleNotFoundError", "No module named 'surely_nobody_has'", "surely_nobody_has")),
+        (raises_a_book, TrialError("ValueError", "x" * 2000)),
+        (exits, TrialError("SystemExit", "3")),
+        (exits_at_once, TrialDeath("ended the process with exit code 3")),
+        (is_killed, TrialDeath("ended the process with signal 9")),
     ],
 )
 def test_whatever_a_function_does_something_is_known_of_it(
-    function: Callable[[], list[str]], result: list[str] | Raised | Died, capfd: pytest.CaptureFixture[str]
+    function: Callable[[], list[str]], result: list[str] | TrialError | TrialDeath, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert trial(function, seconds=20) == result
+    assert run_trial(function, seconds=20) == result
     assert capfd.readouterr() == ("", "")
 
 
 def test_one_that_hangs_is_ended_in_time() -> None:
     started = time.monotonic()
-    assert trial(hangs, seconds=0.2) == Died("did not end within 0.2 seconds")
+    assert run_trial(hangs, seconds=0.2) == TrialDeath("did not end within 0.2 seconds")
     assert time.monotonic() - started < 5
 
 
@@ -89,7 +89,7 @@ def test_what_a_function_leaves_behind_goes_with_it(tmp_path: Path) -> None:
         mark.write_text(str(subprocess.Popen(["sleep", "60"]).pid))
         return []
 
-    assert trial(leaves_a_process, seconds=20) == []
+    assert run_trial(leaves_a_process, seconds=20) == []
     process = Path("/proc") / mark.read_text() / "stat"
     deadline = time.monotonic() + 5
     while process.exists() and process.read_text().rpartition(")")[2].split()[0] != "Z":
@@ -103,7 +103,7 @@ def test_what_a_function_imports_is_gone_with_it() -> None:
 
         return [this.__name__]
 
-    assert trial(imports, seconds=20) == ["this"]
+    assert run_trial(imports, seconds=20) == ["this"]
     assert "this" not in sys.modules
 
 
@@ -112,16 +112,16 @@ def test_what_a_function_imports_is_gone_with_it() -> None:
     [
         ([], None),
         (["vllm", "reka", "vllm"], "It asks for packages that this image lacks: reka, vllm."),
-        (Raised("ModuleNotFoundError", "No module named 'ujson'", "ujson"), "This image lacks the package ujson."),
+        (TrialError("ModuleNotFoundError", "No module named 'ujson'", "ujson"), "This image lacks the package ujson."),
         (
-            Raised("ModuleNotFoundError", "", "lmms_eval.models.simple.bagel_umm"),
+            TrialError("ModuleNotFoundError", "", "lmms_eval.models.simple.bagel_umm"),
             "lmms-eval lists it, but has no module lmms_eval.models.simple.bagel_umm.",
         ),
-        (Raised("ModuleNotFoundError", "no module\n  at all"), "Its import fails: ModuleNotFoundError: no module at all"),
-        (Raised("AttributeError", "x" * 2000), "Its import fails: AttributeError: " + "x" * 266),
-        (Died("ended the process with signal 11"), "Its import ended the process with signal 11."),
-        (Died("did not end within 60 seconds"), "Its import did not end within 60 seconds."),
+        (TrialError("ModuleNotFoundError", "no module\n  at all"), "Its import fails: ModuleNotFoundError: no module at all"),
+        (TrialError("AttributeError", "x" * 2000), "Its import fails: AttributeError: " + "x" * 266),
+        (TrialDeath("ended the process with signal 11"), "Its import ended the process with signal 11."),
+        (TrialDeath("did not end within 60 seconds"), "Its import did not end within 60 seconds."),
     ],
 )
-def test_a_trial_becomes_one_sentence(tried: list[str] | Raised | Died, said: str | None) -> None:
-    assert sentence(tried) == said
+def test_a_trial_becomes_one_sentence(tried: list[str] | TrialError | TrialDeath, said: str | None) -> None:
+    assert explain_unavailable(tried) == said

@@ -11,7 +11,7 @@ from runner_process import run_input, stand_in
 
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import Outcome
-from lmms_eval_runner.disk import DiskWatch, is_full, remedy, volume_of, writable_mounts
+from lmms_eval_runner.disk import DiskWatch, find_volume, is_full, list_writable_mounts, suggest_remedy
 
 MOUNTINFO = r"""
 22 1 0:5 / / ro,relatime - overlay overlay rw
@@ -32,8 +32,8 @@ def test_the_volumes_that_a_run_may_fill(tmp_path: Path) -> None:
     (tmp_path / "hosts").touch()
     file = tmp_path / "mountinfo"
     file.write_text(MOUNTINFO.format(tmp=tmp_path))
-    assert writable_mounts(file) == ["/dev/shm", f"{tmp_path}/full width"]
-    assert writable_mounts(tmp_path / "nothing") == []
+    assert list_writable_mounts(file) == ["/dev/shm", f"{tmp_path}/full width"]
+    assert list_writable_mounts(tmp_path / "nothing") == []
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_the_volumes_that_a_run_may_fill(tmp_path: Path) -> None:
     [("/cache", "/cache"), ("/cache/a/b", "/cache/a"), ("/cachet", ""), ("/etc", ""), ("/cache/ab", "/cache")],
 )
 def test_the_volume_of_a_path(path: str, volume: str) -> None:
-    assert volume_of(path, ["/cache", "/cache/a"]) == volume
+    assert find_volume(path, ["/cache", "/cache/a"]) == volume
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_the_volume_of_a_path(path: str, volume: str) -> None:
     ],
 )
 def test_the_field_that_raises_it(mount_point: str, field: str) -> None:
-    assert field in remedy(mount_point)
+    assert field in suggest_remedy(mount_point)
 
 
 def test_a_volume_that_is_there_is_not_full(tmp_path: Path) -> None:
     assert not is_full(str(tmp_path))
     assert not is_full(str(tmp_path / "nothing"))
     with DiskWatch([str(tmp_path)]) as watch:
-        assert watch.full() == ((), ())
+        assert watch.list_full() == ((), ())
 
 
 # The runner and a harness that fills one of its volumes: a tmpfs on `run` or on `tmp`, full to the last byte.

@@ -97,9 +97,8 @@ def test_aliases_and_versions_are_told(catalogue: Catalogue) -> None:
 
 
 def test_tasks_of_the_releases_own_folder_are_listed_too(tasks: dict[str, KnownTask]) -> None:
-    script = (
-        "import sys; from lmms_eval_runner.catalogue.tasks import known_tasks; print(*[t.name for t in known_tasks(sys.argv[1])])"
-    )
+    imports = "import sys; from lmms_eval_runner.catalogue.tasks import list_known_tasks"
+    script = f"{imports}; print(*[task.name for task in list_known_tasks(sys.argv[1])])"
     command = [sys.executable, "-c", script, "/opt/lmms-eval/smoke/tasks"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     assert set(done.stdout.splitlines()[-1].split()) - set(tasks) == {"smoke_vqa"}

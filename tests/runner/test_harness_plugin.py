@@ -15,7 +15,7 @@ import pytest
 from runner_process import run_input
 
 from lmms_eval_core.run import PROGRESS_FILE, RUN_FILE, ProgressReport, Stage
-from lmms_eval_runner.arguments import model_args_text
+from lmms_eval_runner.arguments import format_model_args
 from lmms_eval_runner.meter import MARKS_FILE, Marks
 
 pytestmark = [pytest.mark.harness, pytest.mark.timeout(300)]
@@ -64,15 +64,15 @@ slurm.close()
 PARSER = """
 import random
 from lmms_eval.utils import simple_parse_args_string
-from lmms_eval_runner.arguments import model_args_text, reads_back
+from lmms_eval_runner.arguments import format_model_args, is_parsed_exactly
 choose, alphabet = random.Random(0), "ab01.,='\\"{}[] eE+-_\\\\\\nétrueTRUEnaif:/"
 counted = 0
 for _ in range(50_000):
     text = "".join(choose.choices(alphabet, k=choose.randint(0, 6)))
     value = choose.choice([text, choose.randint(-9, 99), choose.uniform(-9, 9) * 10 ** choose.randint(-30, 30), True, False])
-    if reads_back({"x": value, "y": value}):
+    if is_parsed_exactly({"x": value, "y": value}):
         counted += 1
-        back = simple_parse_args_string(model_args_text({"x": value, "y": value}))
+        back = simple_parse_args_string(format_model_args({"x": value, "y": value}))
         assert list(map(repr, back.values())) == [repr(value)] * 2, (value, back)
 assert counted > 5_000, counted
 """
@@ -91,7 +91,7 @@ def run_directory(path: Path) -> Path:
 
 
 def test_in_a_run_the_adapter_gets_the_very_values_and_bars_are_seen(tmp_path: Path) -> None:
-    lines = in_a_process(ECHO + BARS, model_args_text(DIFFICULT), "x=1,y=true", run_directory=run_directory(tmp_path))
+    lines = in_a_process(ECHO + BARS, format_model_args(DIFFICULT), "x=1,y=true", run_directory=run_directory(tmp_path))
     exact, parsed = (json.loads(line) for line in lines[:2])
     assert json.dumps(exact) == json.dumps({**DIFFICULT, "batch_size": 4})
     assert parsed == {"x": 1, "y": True, "batch_size": 4}
@@ -102,7 +102,7 @@ def test_in_a_run_the_adapter_gets_the_very_values_and_bars_are_seen(tmp_path: P
 
 def test_another_rank_gets_the_values_and_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
-    lines = in_a_process(ECHO + BARS, model_args_text(DIFFICULT), run_directory=run_directory(tmp_path))
+    lines = in_a_process(ECHO + BARS, format_model_args(DIFFICULT), run_directory=run_directory(tmp_path))
     assert json.loads(lines[0])["negative"] == -1
     assert [path.name for path in tmp_path.iterdir()] == [RUN_FILE]
 

@@ -12,7 +12,7 @@ import pytest
 from runner_process import RunnerProcess
 
 from lmms_eval_core.phases import Reason
-from lmms_eval_core.results import parse_results, score_table
+from lmms_eval_core.results_file import build_score_table, parse_results
 from lmms_eval_core.run import PROGRESS_FILE, Outcome, ProgressReport, Stage
 
 pytestmark = [pytest.mark.harness, pytest.mark.timeout(900)]
@@ -72,7 +72,7 @@ def answers(runner: RunnerProcess, outcome: Outcome) -> object:
     """The score, and every answer with all that is on record of it."""
     results = parse_results((runner.directory / str(outcome.results)).read_bytes())
     samples = (runner.directory / outcome.samples["smoke_vqa"]).read_text()
-    return score_table(results, max_bytes=10_000).scores["smoke_vqa"]["smoke_accuracy,none"], samples
+    return build_score_table(results, max_bytes=10_000).scores["smoke_vqa"]["smoke_accuracy,none"], samples
 
 
 def test_model_args_arrive_as_they_are(tmp_path: Path, smoke: Path) -> None:

@@ -19,7 +19,7 @@ from lmms_eval_runner import warm_start
 
 import yaml
 plain = yaml.full_load
-warm_start.take(warm_start.parse_yaml_in_c, warm_start.import_late, warm_start.import_without_collecting_garbage)
+warm_start.apply_shortcuts(warm_start.parse_yaml_in_c, warm_start.import_late, warm_start.import_without_collecting_garbage)
 said = {}
 
 import lmms_eval, lmms_eval.utils, lmms_eval.api.registry as registry

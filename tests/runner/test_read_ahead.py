@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from page_cache import cached_bytes, drop_from_cache
 
-from lmms_eval_runner.memory import available_memory
-from lmms_eval_runner.read_ahead import CHUNK, ReadAhead, weight_files
+from lmms_eval_runner.container_memory import read_available_memory
+from lmms_eval_runner.read_ahead import CHUNK, ReadAhead, find_weight_files
 
 PLENTY = 1 << 40
 SIZE = 5 * CHUNK
@@ -37,7 +37,7 @@ def test_the_shards_of_an_index_in_the_order_of_the_loader(tmp_path: Path) -> No
     folder = model(
         tmp_path, *SHARDS, "consolidated.safetensors", "pytorch_model.bin", index="model.safetensors.index.json", shards=SHARDS
     )
-    assert names(weight_files({"pretrained": str(folder)}, {})) == sorted(SHARDS)
+    assert names(find_weight_files({"pretrained": str(folder)}, {})) == sorted(SHARDS)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_the_shards_of_an_index_in_the_order_of_the_loader(tmp_path: Path) -> No
     ],
 )
 def test_one_file_as_the_loader_chooses_it(tmp_path: Path, files: tuple[str, ...], read: list[str]) -> None:
-    assert names(weight_files({"model": str(model(tmp_path, *files))}, {})) == read
+    assert names(find_weight_files({"model": str(model(tmp_path, *files))}, {})) == read
 
 
 def test_shards_that_are_missing_are_left_out(tmp_path: Path) -> None:
     folder = model(tmp_path, SHARDS[0], index="pytorch_model.bin.index.json", shards=SHARDS)
-    assert names(weight_files({"pretrained": str(folder)}, {})) == [SHARDS[0]]
+    assert names(find_weight_files({"pretrained": str(folder)}, {})) == [SHARDS[0]]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_the_snapshot_in_the_cache_of_the_hub(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("abc\n")
     (repository / "refs" / "v2").write_text("def")
-    found = weight_files(
+    found = find_weight_files(
         {"pretrained": "org/name", **revision}, {name: value.format(tmp_path) for name, value in environ.items()}
     )
     assert [path.parent.name for path in found] == ([commit] if commit else [])
@@ -85,12 +85,12 @@ def test_the_snapshot_in_the_cache_of_the_hub(
 
 @pytest.mark.parametrize("model_args", [{}, {"model_version": "gpt-4o"}, {"pretrained": ""}, {"pretrained": "/no/such/folder"}])
 def test_a_model_that_is_not_here(tmp_path: Path, model_args: dict[str, str]) -> None:
-    assert weight_files(model_args, {"HF_HOME": str(tmp_path)}) == []
+    assert find_weight_files(model_args, {"HF_HOME": str(tmp_path)}) == []
 
 
 def test_the_switch_leaves_all_to_the_harness(tmp_path: Path) -> None:
     given = {"pretrained": str(model(tmp_path, "model.safetensors"))}
-    assert weight_files(given, {}) and not weight_files(given, {"LMMS_EVAL_READ_AHEAD": "0"})
+    assert find_weight_files(given, {}) and not find_weight_files(given, {"LMMS_EVAL_READ_AHEAD": "0"})
 
 
 @pytest.fixture
@@ -197,9 +197,9 @@ def test_the_memory_below_the_limit_of_the_container(tmp_path: Path, files: dict
         (tmp_path / name).write_text(f"{text}\n")
     meminfo = tmp_path / "meminfo"
     meminfo.write_text(MEMINFO)
-    assert available_memory(tmp_path, meminfo) == available * GIB
-    assert available_memory(tmp_path, tmp_path / "missing") == 0
+    assert read_available_memory(tmp_path, meminfo) == available * GIB
+    assert read_available_memory(tmp_path, tmp_path / "missing") == 0
 
 
 def test_this_machine_has_memory() -> None:
-    assert available_memory() > 0
+    assert read_available_memory() > 0

@@ -10,9 +10,9 @@ import pytest
 from deployment import ROOT
 
 from lmms_eval_core.phases import Reason
-from lmms_eval_runner.classify import Evidence, classify
-from lmms_eval_runner.environment import harness_environment
-from lmms_eval_runner.progress import takes
+from lmms_eval_runner.environment import build_harness_environment
+from lmms_eval_runner.outcome import Evidence, explain_failure
+from lmms_eval_runner.progress import has_argument
 from lmms_eval_runner.remote_code import ENV_TRUSTED
 
 LIBRARIES = {
@@ -104,9 +104,9 @@ REFUSED = [
 def test_code_of_a_model_is_refused_wherever_it_is_loaded(libraries: Path, script: str, said: str) -> None:
     lines = python(libraries, f"{BEGIN}\n{script}").splitlines()
     assert lines[-1] == f"lmms_eval_runner.remote_code.RemoteCodeRefused: {said}"
-    verdict = classify(Evidence(exit_code=0, lines=lines))
-    assert verdict.reason is Reason.BAD_ARGUMENTS
-    assert verdict.message == f"{said}, which is code that comes with a model; {PERMIT}"
+    outcome = explain_failure(Evidence(exit_code=0, lines=lines))
+    assert outcome.reason is Reason.BAD_ARGUMENTS
+    assert outcome.message == f"{said}, which is code that comes with a model; {PERMIT}"
 
 
 @pytest.mark.parametrize(("script", "said"), REFUSED)
@@ -161,14 +161,14 @@ def test_a_library_that_was_told_to_trust_nothing_is_understood(frame: str, is_t
         "ValueError: The repository org/model contains custom code which must be executed to correctly load the model.",
         "Please pass the argument `trust_remote_code=True` to allow custom code to be run.",
     ]
-    verdict = classify(Evidence(exit_code=0, lines=lines))
-    assert verdict.reason is (Reason.BAD_ARGUMENTS if is_the_models else Reason.DATASET_UNAVAILABLE)
-    assert (PERMIT in verdict.message) is is_the_models and "org/model" in verdict.message
+    outcome = explain_failure(Evidence(exit_code=0, lines=lines))
+    assert outcome.reason is (Reason.BAD_ARGUMENTS if is_the_models else Reason.DATASET_UNAVAILABLE)
+    assert (PERMIT in outcome.message) is is_the_models and "org/model" in outcome.message
 
 
 @pytest.mark.parametrize(("trusted", "value"), [(True, "1"), (False, "0")])
 def test_the_harness_is_told_whatever_its_container_was(trusted: bool, value: str) -> None:
-    environment = harness_environment({ENV_TRUSTED: "1"}, run_directory=Path("/run"), trusted=trusted)
+    environment = build_harness_environment({ENV_TRUSTED: "1"}, run_directory=Path("/run"), trusted=trusted)
     assert environment[ENV_TRUSTED] == value
 
 
@@ -198,4 +198,4 @@ class Inheriting(Named):
     ("adapter", "expected"), [(Named, True), (HandingOn, True), (Inheriting, True), (Closed, False), (Open, False)]
 )
 def test_only_an_adapter_that_names_the_permission_is_handed_it(adapter: type, expected: bool) -> None:
-    assert takes(adapter, "trust_remote_code") is expected
+    assert has_argument(adapter, "trust_remote_code") is expected

@@ -57,7 +57,7 @@ def test_the_input_is_on_record(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, SUCCESS, run={"gpus": 2})
     record = RunRecord.model_validate_json(runner.until(RUN_FILE))
     assert record.gpus == 2
-    assert record.input_fingerprint == record.fingerprint()
+    assert record.input_fingerprint == record.compute_fingerprint()
     runner.publish()
     assert runner.wait() == 0
 

@@ -5,25 +5,24 @@ import sys
 
 import pytest
 
-from lmms_eval_runner.supervise import End
+from lmms_eval_runner.supervise import HarnessExit
 
 # In a process of its own: looking after a child means to reap, and in the end to kill, all children there are.
 SCRIPT = """\
 import sys, tempfile
 from pathlib import Path
 from lmms_eval_core.redact import Redactor
-from lmms_eval_runner.child import Child
-from lmms_eval_runner.log import LogCopy
-from lmms_eval_runner.stop import StopRequest
-from lmms_eval_runner.supervise import supervise
-from lmms_eval_runner.watch import LogWatch
+from lmms_eval_runner.harness_process import HarnessProcess
+from lmms_eval_runner.harness_log import LogCopy
+from lmms_eval_runner.supervise import StopRequest, supervise
+from lmms_eval_runner.harness_log_watch import HarnessLogWatch
 
-watch, stop = LogWatch(), StopRequest()
+watch, stop = HarnessLogWatch(), StopRequest()
 stop.made = sys.argv[1] == "stop"
 with tempfile.TemporaryFile(buffering=0) as raw:
-    log = LogCopy(raw.fileno(), [], redact=Redactor(), clock=lambda: 0.0, see=watch.see)
-    child = Child(["sh", "-c", sys.argv[2]], environment={}, directory=Path("/"), output=raw.fileno())
-    end = supervise(child, log, watch=watch, stop=stop, linger=0.3)
+    log = LogCopy(raw.fileno(), [], redact=Redactor(), clock=lambda: 0.0, on_line=watch.read_line)
+    process = HarnessProcess(["sh", "-c", sys.argv[2]], environment={}, directory=Path("/"), output=raw.fileno())
+    end = supervise(process, log, watch=watch, stop=stop, linger=0.3)
 print(end)
 """
 LAST_WORD = "echo '| ERROR    | lmms_eval.__main__:cli_evaluate:614 - Error during evaluation: x'"
@@ -38,11 +37,11 @@ def supervised(stop: str, command: str) -> str:
 @pytest.mark.parametrize(
     ("stop", "command", "end"),
     [
-        ("go on", f"{LAST_WORD}; exec sleep 600", End(-15)),
-        ("go on", "echo 'still at work'; sleep 1; exit 3", End(3)),
-        ("stop", "exec sleep 600", End(-15, stopped=True)),
-        ("stop", "trap '' TERM; while true; do sleep 0.1; done", End(-9, stopped=True)),
+        ("go on", f"{LAST_WORD}; exec sleep 600", HarnessExit(-15)),
+        ("go on", "echo 'still at work'; sleep 1; exit 3", HarnessExit(3)),
+        ("stop", "exec sleep 600", HarnessExit(-15, stopped=True)),
+        ("stop", "trap '' TERM; while true; do sleep 0.1; done", HarnessExit(-9, stopped=True)),
     ],
 )
-def test_how_it_ends(stop: str, command: str, end: End) -> None:
+def test_how_it_ends(stop: str, command: str, end: HarnessExit) -> None:
     assert supervised(stop, command) == str(end)

@@ -73,8 +73,8 @@ import sys
 {before}
 from lmms_eval_runner import warm_start
 warm_start.LATE.clear()
-warm_start.LATE["importer"] = warm_start.Late("package.heavy", {functions})
-warm_start.take(warm_start.import_late)
+warm_start.LATE["importer"] = warm_start.LateImport("package.heavy", {functions})
+warm_start.apply_shortcuts(warm_start.import_late)
 import importer
 print("importer is imported")
 """

@@ -59,7 +59,7 @@ class Bound(NamedTuple):
 
 def schema() -> Schema:
     """The schema of the whole object."""
-    version = crd.custom_resource_definition()["spec"]["versions"][0]
+    version = crd.build_crd()["spec"]["versions"][0]
     root: Schema = version["schema"]["openAPIV3Schema"]
     return root
 

@@ -10,7 +10,7 @@ from deployment import Kubectl
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS, KubeClient, Object, Patch, Resource
-from lmms_eval_operator.main import compose, utc
+from lmms_eval_operator.main import compose_reconciler, now_utc
 from lmms_eval_operator.reconcile import Reconciler
 from lmms_eval_operator.settings import Settings
 
@@ -77,7 +77,7 @@ class Namespace:
 
     def operator(self, client: Any = None) -> Reconciler:
         """A fresh operator that knows nothing; it lists on every pass instead of watching."""
-        reconciler = compose(client or self.client, self.settings, time_of_day=lambda: utc() + self.passed)
+        reconciler = compose_reconciler(client or self.client, self.settings, time_of_day=lambda: now_utc() + self.passed)
         reconciler.relist_seconds = 0
         return reconciler
 

@@ -15,8 +15,8 @@ from jsonschema import Draft4Validator
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
-from lmms_eval_core.kube.client import EVALUATIONS, EVENTS, JOBS, LEASES, PODS, Object, Page, Patch, Resource, WatchEvent
-from lmms_eval_core.phases import Phase, may_follow
+from lmms_eval_core.kube.client import EVALUATIONS, EVENTS, JOBS, LEASES, PODS, Object, ObjectList, Patch, Resource, WatchEvent
+from lmms_eval_core.phases import Phase, can_follow
 from lmms_eval_operator.apply import Executor
 from lmms_eval_operator.observe import Observer
 from lmms_eval_operator.reconcile import Health, Reconciler
@@ -68,9 +68,9 @@ class Cluster:
             raise errors.NotFound(f"{resource.plural} {name} not found")
         return copied(self.objects[resource][name])
 
-    def list(self, resource: Resource, labels: str, fields: str) -> Page:
+    def list(self, resource: Resource, labels: str, fields: str) -> ObjectList:
         found = [item for item in self.objects[resource].values() if _selected(item, labels) and _field_selected(item, fields)]
-        return Page(copied(found), str(self.version))
+        return ObjectList(copied(found), str(self.version))
 
     def create(self, resource: Resource, body: Object) -> Object:
         name = body["metadata"]["name"]
@@ -107,7 +107,7 @@ class Cluster:
         if after == self.get(resource, name):
             # The API server, too, writes nothing then, and the version stays.
             return after
-        if resource is EVALUATIONS and not may_follow(Phase(before["status"]["phase"]), Phase(after["status"]["phase"])):
+        if resource is EVALUATIONS and not can_follow(Phase(before["status"]["phase"]), Phase(after["status"]["phase"])):
             raise AssertionError(f"{name}: {before['status']} became {after['status']}")
         if resource is EVALUATIONS and (wrong := next(STATUS.iter_errors(after["status"]), None)):
             raise errors.Invalid(
@@ -248,11 +248,11 @@ class Client:
         await pause()
         return self._cluster.get(resource, name)
 
-    async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> Page:
+    async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> ObjectList:
         await pause()
         return self._cluster.list(resource, label_selector, field_selector)
 
-    async def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[Page]:
+    async def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[ObjectList]:
         await pause()
         yield self._cluster.list(resource, label_selector, field_selector)
 

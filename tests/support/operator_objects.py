@@ -8,7 +8,7 @@ from lmms_eval_core import names
 from lmms_eval_core.kube.lease import Register
 from lmms_eval_core.phases import Phase
 from lmms_eval_operator.clock import Now
-from lmms_eval_operator.objects import Condition, Container, Evaluation, Job, Pod
+from lmms_eval_operator.objects import AttemptJob, ContainerState, Evaluation, Pod, PodCondition
 from lmms_eval_operator.slots import Holder, Slot
 from lmms_eval_operator.view import View
 
@@ -25,7 +25,7 @@ def queued(name: str = "a", **changes: Any) -> Evaluation:
 def running(
     name: str = "a", *, attempt: int = 1, slot: int = 0, published: bool = False, stage: str = "", **changes: Any
 ) -> Evaluation:
-    """Runs its attempt; `stage` and `published` are what the reporter of this attempt has said."""
+    """Runs its attempt; `stage` and `is_published` are what the reporter of this attempt has said."""
     said = {"reported": REPORTED | {"scores"} if published else REPORTED, "reported_attempt": attempt, "stage": stage}
     first = {"number": 1, "jobName": f"{name}-job", "startedAt": "2026-01-01T00:01:00Z"}
     uids = {"job_uid": f"{name}-job-{attempt}", "pod_uid": f"{name}-pod-{attempt}"}
@@ -35,12 +35,12 @@ def running(
     return replace(evaluation, **(begun | told | changes))
 
 
-def job_of(evaluation: Evaluation, *, attempt: int = 0, slot: int = 0, **changes: Any) -> Job:
+def job_of(evaluation: Evaluation, *, attempt: int = 0, slot: int = 0, **changes: Any) -> AttemptJob:
     """The Job of its current attempt, or of another one."""
     number = attempt or evaluation.attempt
     name = names.job_name(evaluation=evaluation.name, uid=evaluation.uid, attempt=number)
     uid = evaluation.job_uid if not attempt else f"{evaluation.name}-job-{attempt}"
-    job = Job(
+    job = AttemptJob(
         uid=uid, name=name, version="20", evaluation_uid=evaluation.uid, evaluation=evaluation.name, attempt=number, slot=slot
     )
     return replace(job, **changes)
@@ -62,19 +62,21 @@ def gated(evaluation: Evaluation, *, attempt: int = 0, **changes: Any) -> Pod:
 
 def working(evaluation: Evaluation, **changes: Any) -> Pod:
     """A pod whose evaluator runs."""
-    return pod_of(evaluation, **({"phase": "Running", "node": "n1", "evaluator": Container(running=True)} | changes))
+    return pod_of(evaluation, **({"phase": "Running", "node": "n1", "evaluator": ContainerState(running=True)} | changes))
 
 
 def ended(evaluation: Evaluation, exit_code: int | None, *, ended_as: str = "", **changes: Any) -> Pod:
     """A pod whose containers have ended; without an exit code nothing is known of the evaluator."""
-    container = None if exit_code is None else Container(exit_code=exit_code, ended_as=ended_as, ended_at="2026-01-01T01:00:00Z")
+    container = (
+        None if exit_code is None else ContainerState(exit_code=exit_code, ended_as=ended_as, ended_at="2026-01-01T01:00:00Z")
+    )
     phase = "Failed" if exit_code != 0 else "Succeeded"
     return pod_of(evaluation, **({"phase": phase, "node": "n1", "evaluator": container} | changes))
 
 
-def conditions(**statuses: tuple[str, str, str] | str) -> dict[str, Condition]:
+def conditions(**statuses: tuple[str, str, str] | str) -> dict[str, PodCondition]:
     """`Ready="False"`, or `PodScheduled=("False", "Unschedulable", "why")`."""
-    return {kind: Condition(*((status,) if isinstance(status, str) else status)) for kind, status in statuses.items()}
+    return {kind: PodCondition(*((status,) if isinstance(status, str) else status)) for kind, status in statuses.items()}
 
 
 def retrying(name: str = "a", *, attempt: int = 1, next_attempt_at: str = "2026-01-01T12:00:10Z", **changes: Any) -> Evaluation:
@@ -97,13 +99,13 @@ def slot(index: int = 0, holder: Evaluation | None = None, *, attempt: int = 0, 
     return Slot(index, Register(names.slot_lease_name(index), content, "5"), claimed_at)
 
 
-def world(*things: Evaluation | Job | Pod | Slot, concurrency: int = 1, now: float = 0.0) -> View:
+def world(*things: Evaluation | AttemptJob | Pod | Slot, concurrency: int = 1, now: float = 0.0) -> View:
     """A view of exactly these things, seen at `now`; there is a free slot 0 unless slots are given."""
     view = View(concurrency=concurrency)
     view.evaluations.replace([thing for thing in things if isinstance(thing, Evaluation)], "100")
-    view.jobs.replace([thing for thing in things if isinstance(thing, Job)], "100")
+    view.jobs.replace([thing for thing in things if isinstance(thing, AttemptJob)], "100")
     view.pods.replace([thing for thing in things if isinstance(thing, Pod)], "100")
     given = [thing for thing in things if isinstance(thing, Slot)] or [slot(index) for index in range(concurrency)]
     view.slots = {item.index: item for item in given}
-    view.note(now)
+    view.refresh(now)
     return view

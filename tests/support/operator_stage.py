@@ -18,7 +18,7 @@ from operator_proxy import serving
 from operator_scene import Scenario, Scene, Watcher, policy_against_jobs, watched
 
 from lmms_eval_core.kube.transport import REQUEST_SECONDS, connect
-from lmms_eval_operator.main import compose, sink
+from lmms_eval_operator.main import compose_reconciler, make_sink
 from lmms_eval_operator.reconcile import Reconciler
 from lmms_eval_operator.settings import Settings
 
@@ -80,7 +80,7 @@ class Stage:
         while True:
             self._writes.killed.clear()
             async with self._operator(settings, patience) as operator:
-                self._watcher.tell = sink(operator, lambda: None)
+                self._watcher.tell = make_sink(operator, lambda: None)
                 await _either(operator.run(), self._writes.killed.wait())
 
     async def _writes_at_rest(self, settings: Settings) -> list[str]:
@@ -93,7 +93,7 @@ class Stage:
     @contextlib.asynccontextmanager
     async def _operator(self, settings: Settings, patience: float) -> AsyncIterator[Reconciler]:
         client = await connect(namespace=settings.namespace, kubeconfig=self._kubeconfig, request_seconds=patience)
-        operator = compose(client, settings)
+        operator = compose_reconciler(client, settings)
         # A timer of the user counts from the first moment on.
         operator.view.steady_seconds = 0.0
         try:

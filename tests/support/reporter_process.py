@@ -16,7 +16,7 @@ from provided import bare_environment
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, Object
 from lmms_eval_core.kube.transport import Transport
-from lmms_eval_core.run import Harness, Outcome, ProgressReport, RunInput, write_atomically
+from lmms_eval_core.run import HarnessArguments, Outcome, ProgressReport, RunInput, write_atomically
 
 START = "from lmms_eval_reporter.start import start; start()"
 
@@ -106,40 +106,40 @@ class Evaluation:
         self.uid: str = found["metadata"]["uid"]
 
     @classmethod
-    async def running(cls, client: Transport, name: str = "nightly") -> "Evaluation":
-        """Created, and started as attempt 1."""
+    async def create_running(cls, client: Transport, name: str = "nightly") -> "Evaluation":
+        """Create an evaluation whose attempt 1 runs."""
         spec = {"model": "llava_hf", "tasks": ["tiny_vqa"], "modelArgs": {"pretrained": "tiny/llava"}}
         body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}, "spec": spec}
         made = cls(client, await client.create(EVALUATIONS, body))
-        await made.becomes(phase="Running", reason="Starting", attempt=1, jobName=f"{name}-{made.uid[:8]}-a1")
+        await made.set_status(phase="Running", reason="Starting", attempt=1, jobName=f"{name}-{made.uid[:8]}-a1")
         return made
 
-    async def becomes(self, **fields: Any) -> None:
-        """Sets status fields, as the operator."""
+    async def set_status(self, **fields: Any) -> None:
+        """Set status fields, as the operator does."""
         patch = [{"op": "add", "path": f"/status/{name}", "value": value} for name, value in fields.items()]
         await self._client.json_patch(EVALUATIONS, self.name, patch, subresource="status")
 
-    async def deleted(self) -> None:
+    async def delete(self) -> None:
         """Deletes it."""
         await self._client.delete(EVALUATIONS, self.name, uid=self.uid)
 
-    async def status(self) -> dict[str, Any]:
-        """What it says now."""
+    async def read_status(self) -> dict[str, Any]:
+        """Return the current status."""
         found: dict[str, Any] = (await self._client.get(EVALUATIONS, self.name))["status"]
         return found
 
-    async def says(self, condition: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-        """Waits until the status fulfils `condition`."""
+    async def wait_for_status(self, condition: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        """Wait until the status fulfils `condition`; return it."""
 
         async def fulfilled() -> dict[str, Any] | None:
-            status = await self.status()
+            status = await self.read_status()
             return status if condition(status) else None
 
         return await eventually(fulfilled)
 
     def run_input(self, *, namespace: str, attempt: int = 1) -> RunInput:
         """What the operator tells the pod."""
-        harness = Harness(model="llava_hf", tasks=["tiny_vqa"])
+        harness = HarnessArguments(model="llava_hf", tasks=["tiny_vqa"])
         return RunInput(
             namespace=namespace, name=self.name, uid=self.uid, attempt=attempt, harness=harness, gpus=1, image="evaluator:1"
         )
@@ -153,33 +153,33 @@ class RunFiles:
         path.mkdir()
         (path / "log.txt").write_text("start\n")
 
-    def progress(self, stage: str, completed: int | None = None, total: int | None = None) -> None:
+    def write_progress(self, stage: str, completed: int | None = None, total: int | None = None) -> None:
         """Leaves progress."""
         report = ProgressReport.model_validate(
             {"stage": stage, "completed": completed, "total": total, "stageStartedAt": 1, "updatedAt": 2}
         )
         write_atomically(self.path / "progress.json", report.to_json())
 
-    def output(self, name: str, content: str) -> str:
+    def write_output(self, name: str, content: str) -> str:
         """Leaves a file of the harness; its path as the outcome names it."""
         file = self.path / "output" / "m" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
         return f"output/m/{name}"
 
-    def outcome(self, reason: str, exit_code: int, **fields: Any) -> None:
+    def write_outcome(self, reason: str, exit_code: int, **fields: Any) -> None:
         """Leaves the outcome."""
         outcome = Outcome.model_validate({"reason": reason, "exitCode": exit_code, **fields})
         write_atomically(self.path / "outcome.json", outcome.to_json())
 
-    def success(self, score: float = 0.25, **fields: Any) -> None:
+    def write_success(self, score: float = 0.25, **fields: Any) -> None:
         """Leaves everything that a good run leaves."""
         results = {"results": {"tiny_vqa": {"alias": "tiny_vqa", "tiny_acc,none": score, "tiny_acc_stderr,none": 0.09}}}
-        self.outcome(
+        self.write_outcome(
             "Succeeded",
             0,
-            results=self.output("20261123_070000_results.json", json.dumps(results)),
-            samples={"tiny_vqa": self.output("20261123_070000_samples_tiny_vqa.jsonl", '{"doc_id": 0}\n{"doc_id": 1}\n')},
+            results=self.write_output("20261123_070000_results.json", json.dumps(results)),
+            samples={"tiny_vqa": self.write_output("20261123_070000_samples_tiny_vqa.jsonl", '{"doc_id": 0}\n{"doc_id": 1}\n')},
             **fields,
         )
 
@@ -187,7 +187,7 @@ class RunFiles:
         """Whether the reporter has left its file."""
         return (self.path / name).exists()
 
-    async def comes(self, name: str, seconds: float = WAIT_SECONDS) -> str:
+    async def wait_for_file(self, name: str, seconds: float = WAIT_SECONDS) -> str:
         """Waits for a file of the reporter; its content."""
 
         async def there() -> bool:
@@ -217,8 +217,8 @@ class Reporter:
                 sys.executable, "-c", START, env=self._environment, stdout=log, stderr=log
             )
 
-    async def ends(self, number: signal.Signals = signal.SIGTERM, seconds: float = 20) -> int:
-        """Sends a signal; the exit code."""
+    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 20) -> int:
+        """Send a signal; return the exit code."""
         assert self._process is not None
         if self._process.returncode is None:
             self._process.send_signal(number)
@@ -229,7 +229,7 @@ class Reporter:
         """What it logged: every line is an event."""
         return [json.loads(line) for line in self._log_file.read_text().splitlines()]
 
-    async def logs(self, event: str) -> dict[str, Any]:
+    async def wait_for_event(self, event: str) -> dict[str, Any]:
         """Waits for an event."""
 
         async def logged() -> dict[str, Any] | None:

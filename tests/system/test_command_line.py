@@ -12,7 +12,7 @@ from command_fixtures import CommandLine
 from deployment import ROOT
 from release_fixtures import SMOKE, TASK, Release
 
-from lmms_eval_client.cli.exits import Code
+from lmms_eval_client.cli.exits import ExitCode
 
 pytestmark = pytest.mark.system
 
@@ -57,13 +57,13 @@ def line(process: "subprocess.Popen[str]", words: str) -> str:
 
 def test_a_newcomer_gets_scores(lmmeval: CommandLine) -> None:
     done = lmmeval("submit", "-f", str(ROOT / "examples" / "smoke.yaml"), "--gpus", "0", "--name", "first", "--wait")
-    assert done.returncode == Code.COMPLETED, done.stderr
+    assert done.returncode == ExitCode.COMPLETED, done.stderr
     assert done.stdout.startswith("|") and TASK in done.stdout and "first: completed (Succeeded)" in done.stderr
 
 
 def test_what_a_run_left_is_read(lmmeval: CommandLine, release: Release) -> None:
     done = lmmeval(*SUBMIT, "--name", "left", "--wait")
-    assert done.returncode == Code.COMPLETED, done.stderr
+    assert done.returncode == ExitCode.COMPLETED, done.stderr
     assert lmmeval.answer("results", "left") == done.stdout
     output = json.loads(lmmeval.answer("results", "left", "--json"))
     scores = release.status("left")["scores"][TASK]
@@ -90,12 +90,12 @@ def test_a_running_one_is_cancelled(lmmeval: CommandLine) -> None:
     line(process, "running (Evaluating)")
     assert lmmeval.answer("cancel", "stopped") == "Job stopped is being cancelled\n"
     _, said = process.communicate(timeout=RUN_SECONDS)
-    assert (process.returncode, "stopped: cancelled" in said) == (Code.CANCELLED, True)
+    assert (process.returncode, "stopped: cancelled" in said) == (ExitCode.CANCELLED, True)
 
 
 def test_a_failure_names_its_culprit(lmmeval: CommandLine) -> None:
     done = lmmeval("submit", *MODEL, "--tasks", "no_such_task", "--name", "failed", "--wait")
-    assert (done.returncode, done.stdout) == (Code.FAILED, "")
+    assert (done.returncode, done.stdout) == (ExitCode.FAILED, "")
     assert (
         "TaskNotFound" in done.stderr
         and "no_such_task" in done.stderr
@@ -108,7 +108,7 @@ def test_a_wait_goes_on_when_the_front_end_is_replaced(lmmeval: CommandLine, rel
     line(process, "queued")
     release.deployment("delete", "pod", "-l", "app.kubernetes.io/component=api", "--wait=false")
     out, said = process.communicate(timeout=RUN_SECONDS)
-    assert (process.returncode, TASK in out) == (Code.COMPLETED, True), said
+    assert (process.returncode, TASK in out) == (ExitCode.COMPLETED, True), said
 
 
 def test_an_interrupted_wait_leaves_no_tunnel_and_the_job(lmmeval: CommandLine) -> None:
@@ -117,13 +117,13 @@ def test_an_interrupted_wait_leaves_no_tunnel_and_the_job(lmmeval: CommandLine) 
     (tunnel,) = _children(process.pid)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert (process.returncode, "lmmeval watch left-alone" in said) == (Code.INTERRUPTED, True)
+    assert (process.returncode, "lmmeval watch left-alone" in said) == (ExitCode.INTERRUPTED, True)
     deadline = time.monotonic() + 10
     while Path(f"/proc/{tunnel}").exists():
         assert time.monotonic() < deadline, "kubectl port-forward runs on"
         time.sleep(0.1)
     assert lmmeval("cancel", "left-alone").returncode == 0
-    assert lmmeval("watch", "left-alone").returncode == Code.CANCELLED
+    assert lmmeval("watch", "left-alone").returncode == ExitCode.CANCELLED
 
 
 def test_a_plug_in_of_kubectl_does_the_same(lmmeval: CommandLine, tmp_path: Path) -> None:

@@ -12,16 +12,24 @@ from pathlib import Path
 import pytest
 from lmms_eval_test import cli, leftovers, preparation, processes
 from lmms_eval_test.paths import ROOT
-from lmms_eval_test.preparation import Failed, Part, Preparation, Stages, Tier
+from lmms_eval_test.preparation import Failed, PytestRun, Stages, Tier, TierPreparation
 from lmms_eval_test.processes import MARK, Processes, kill_marked
-from lmms_eval_test.report import Case, Outcome, PartOutcome, print_failures, print_summary, read_cases, write_summary
+from lmms_eval_test.report import (
+    PytestRunOutcome,
+    ReportedTest,
+    TierOutcome,
+    print_failures,
+    print_summary,
+    read_cases,
+    write_summary,
+)
 from lmms_eval_test.schedule import Schedule, ended_tests, startable
 
 PASSES = "def test_a():\n    pass\n\n\ndef test_b(record_property):\n    record_property('namespace', 'test-1')\n"
 FAILS = PASSES + "    print('what it printed')\n    raise AssertionError('seen whole')\n"
 
 
-def nothing(preparation: Preparation) -> Stages:
+def nothing(preparation: TierPreparation) -> Stages:
     return []
 
 
@@ -67,7 +75,7 @@ def pytest_of(source: str, folder: Path) -> "list[str]":
     return [str(folder / "test_it.py"), "-c", str(folder / "pytest.ini"), "-p", "no:cacheprovider"]
 
 
-def run(*tiers: Tier, arguments: "list[str] | None" = None) -> tuple[list[Outcome], list[str]]:
+def run(*tiers: Tier, arguments: "list[str] | None" = None) -> tuple[list[TierOutcome], list[str]]:
     told: list[str] = []
     schedule = Schedule(tiers, processes=Processes(), arguments=arguments or [], cores=2)
     return schedule.run(told.append, lambda outcome: told.append(f"ended {outcome.name}")), told
@@ -93,9 +101,9 @@ def test_parts_of_a_stage_run_at_once_and_stages_one_after_the_other(tmp_path: P
     after = "import pathlib, sys\nsys.exit(not all(pathlib.Path(path).exists() for path in sys.argv[1:]))"
     a, b = str(tmp_path / "a"), str(tmp_path / "b")
 
-    def stages(preparation: Preparation) -> Stages:
-        together = [Part(name, [sys.executable, "-c", meet, *paths], {}) for name, paths in (("a", [a, b]), ("b", [b, a]))]
-        return [together, [Part("after", [sys.executable, "-c", after, a, b], {})]]
+    def stages(preparation: TierPreparation) -> Stages:
+        together = [PytestRun(name, [sys.executable, "-c", meet, *paths], {}) for name, paths in (("a", [a, b]), ("b", [b, a]))]
+        return [together, [PytestRun("after", [sys.executable, "-c", after, a, b], {})]]
 
     (outcome,), _ = run(Tier("meeting", "", 1, stages))
     assert [part.exit_code for part in outcome.parts] == [0, 0, 0]
@@ -105,7 +113,7 @@ def test_a_failure_names_its_test_its_log_and_its_namespace(tmp_path: Path, caps
     good, bad = pytest_of(PASSES, tmp_path / "good"), pytest_of(FAILS, tmp_path / "bad")
     stages = [[("good", good), ("bad", bad)]]
 
-    def prepare(preparation: Preparation) -> Stages:
+    def prepare(preparation: TierPreparation) -> Stages:
         return [[preparation.pytest(name, *arguments) for name, arguments in stage] for stage in stages]
 
     (outcome,), told = run(Tier("two", "", 1, prepare))
@@ -121,19 +129,19 @@ def test_a_failure_names_its_test_its_log_and_its_namespace(tmp_path: Path, caps
 
 def test_a_part_that_dies_is_a_failure_with_the_end_of_its_log(capsys: pytest.CaptureFixture[str]) -> None:
     die = "import os, signal; print('last words', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
-    (outcome,), _ = run(Tier("dying", "", 1, lambda preparation: [[Part("dying", [sys.executable, "-c", die], {})]]))
+    (outcome,), _ = run(Tier("dying", "", 1, lambda preparation: [[PytestRun("dying", [sys.executable, "-c", die], {})]]))
     assert outcome.count("failed") == 1
     print_failures(outcome)
     assert "last words" in capsys.readouterr().out
 
 
 def test_a_preparation_that_fails_makes_a_tier_missing_and_no_other() -> None:
-    def fails(preparation: Preparation) -> Stages:
+    def fails(preparation: TierPreparation) -> Stages:
         preparation.run(sys.executable, "-c", "print('why'); raise SystemExit(3)")
         return []
 
     passes = [sys.executable, "-c", ""]
-    outcomes, _ = run(Tier("bad", "", 2, fails), Tier("good", "", 2, lambda preparation: [[Part("good", passes, {})]]))
+    outcomes, _ = run(Tier("bad", "", 2, fails), Tier("good", "", 2, lambda preparation: [[PytestRun("good", passes, {})]]))
     assert "failed" in outcomes[0].missing and not outcomes[1].missing
     assert outcomes[1].parts[0].exit_code == 0
     assert outcomes[0].is_good(allow_missing=True, selected=False) and not outcomes[0].is_good(
@@ -142,7 +150,7 @@ def test_a_preparation_that_fails_makes_a_tier_missing_and_no_other() -> None:
 
 
 def test_what_is_verified_after_the_tests_can_fail_a_tier() -> None:
-    def verify(preparation: Preparation) -> None:
+    def verify(preparation: TierPreparation) -> None:
         raise Failed("a branch without a test")
 
     (outcome,), _ = run(Tier("covered", "", 1, nothing, verify))
@@ -195,10 +203,14 @@ def test_what_runs_is_interrupted_at_the_end_and_nothing_starts_afterwards(tmp_p
 
 
 def test_the_slowest_tests_of_all_tiers_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    part = Part("part", [], {})
-    quick = [Case(f"quick{number}", number / 100, "passed") for number in range(20)]
-    slow = Outcome("slow", seconds=9, parts=[PartOutcome(part, 0, [Case("sleeps", 8.0, "passed")])])
-    outcomes = [Outcome("fast", parts=[PartOutcome(part, 0, quick)]), slow, Outcome("none", missing="it needs a cluster")]
+    part = PytestRun("part", [], {})
+    quick = [ReportedTest(f"quick{number}", number / 100, "passed") for number in range(20)]
+    slow = TierOutcome("slow", seconds=9, parts=[PytestRunOutcome(part, 0, [ReportedTest("sleeps", 8.0, "passed")])])
+    outcomes = [
+        TierOutcome("fast", parts=[PytestRunOutcome(part, 0, quick)]),
+        slow,
+        TierOutcome("none", missing="it needs a cluster"),
+    ]
     print_summary(outcomes, 10)
     lines = capsys.readouterr().out.splitlines()
     (first,) = [number for number, line in enumerate(lines) if line == "slowest tests"]

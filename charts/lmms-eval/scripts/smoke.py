@@ -20,20 +20,20 @@ DONE = ("completed", "failed", "cancelled")
 
 
 def call(method: str, path: str, body: Any = None) -> dict[str, Any]:
-    """One request to the front end; its answer."""
+    """Send one request to the front end; return its answer."""
     request = urllib.request.Request(os.environ["URL"] + path, method=method)
     for token in Path(os.environ["TOKENS"]).glob("[!.]*"):
         request.add_header("Authorization", f"Bearer {token.read_text().strip()}")
     if body is not None:
         request.add_header("Content-Type", "application/json")
         request.data = json.dumps(body).encode()
-    with urllib.request.urlopen(request, timeout=30, context=trust()) as response:
+    with urllib.request.urlopen(request, timeout=30, context=make_tls_context()) as response:
         answer: dict[str, Any] = json.load(response)
         return answer
 
 
-def trust() -> ssl.SSLContext | None:
-    """Nobody but the certificate that the front end was given, which may be made out to another name of its."""
+def make_tls_context() -> ssl.SSLContext | None:
+    """Return a context that trusts the front end's own certificate alone, which may be made out to another name of its."""
     if not os.environ.get("CERTIFICATE"):
         return None
     context = ssl.create_default_context(cafile=os.environ["CERTIFICATE"])
@@ -42,8 +42,8 @@ def trust() -> ssl.SSLContext | None:
     return context
 
 
-def finished(job: str, deadline: float) -> dict[str, Any]:
-    """The job once it has ended, or as it is at the deadline; tells every change."""
+def wait_until_finished(job: str, deadline: float) -> dict[str, Any]:
+    """Return the job once it has ended, or as it is at the deadline; print every change."""
     shown = ""
     while True:
         state = call("GET", f"/jobs/{job}")
@@ -57,12 +57,12 @@ def finished(job: str, deadline: float) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Evaluates, prints the scores, and says what went wrong where it did."""
+    """Evaluate and print the scores, or what went wrong; return the exit status."""
     deadline = time.monotonic() + float(os.environ["TIMEOUT_SECONDS"])
     try:
         job = call("POST", "/evaluate", json.loads(os.environ["REQUEST"]))["job_id"]
         print(f"evaluation {job}", flush=True)
-        state = finished(job, deadline)
+        state = wait_until_finished(job, deadline)
     except urllib.error.HTTPError as error:
         print(f"the front end answered {error.code}: {error.read().decode(errors='replace')}")
         return 1

@@ -20,14 +20,14 @@ class Address(NamedTuple):
         return f"Address({self.base_url!r})"
 
 
-def address_of(base_url: str | None, token: str | None, environment: Mapping[str, str]) -> Address:
-    """The server's address; ValueError for a URL that is none."""
-    url = _parsed(base_url or environment.get(ENV_URL) or DEFAULT_URL)
+def find_address(base_url: str | None, token: str | None, environment: Mapping[str, str]) -> Address:
+    """Return the server's address; ValueError for a URL that is none."""
+    url = _parse_url(base_url or environment.get(ENV_URL) or DEFAULT_URL)
     bare = str(url.copy_with(username=None, password=None, query=None, fragment=None)).rstrip("/")
-    return Address(bare, _bearer(token) or _basic(url) or _bearer(environment.get(ENV_TOKEN)))
+    return Address(bare, _format_bearer(token) or _format_basic(url) or _format_bearer(environment.get(ENV_TOKEN)))
 
 
-def _parsed(text: str) -> httpx.URL:
+def _parse_url(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text.strip())
     except httpx.InvalidURL as error:
@@ -37,12 +37,12 @@ def _parsed(text: str) -> httpx.URL:
     return url
 
 
-def _bearer(token: str | None) -> str | None:
+def _format_bearer(token: str | None) -> str | None:
     return f"Bearer {token.strip()}" if token and token.strip() else None
 
 
-def _basic(url: httpx.URL) -> str | None:
-    """As lmms-eval's own client sends it: http://anybody:TOKEN@host."""
+def _format_basic(url: httpx.URL) -> str | None:
+    """Return basic authorization as lmms-eval's own client sends it: http://anybody:TOKEN@host."""
     if not url.userinfo:
         return None
     request = httpx.Request("GET", url)

@@ -10,14 +10,14 @@ from typing import Any, Literal, Self, TypeVar
 import httpx
 
 from lmms_eval_client import calls
-from lmms_eval_client.base import DEFAULT_TIMEOUT, BaseClient, broken_off
-from lmms_eval_client.calls import JSON, Call, Page
-from lmms_eval_client.errors import ServerRefused, refusal
-from lmms_eval_client.feeds import EventFeed, Feed, FileFeed, LogFeed
+from lmms_eval_client.base import DEFAULT_TIMEOUT, BaseClient, make_broken_stream_error
+from lmms_eval_client.calls import JSON, Call, CallPage
+from lmms_eval_client.errors import ServerRefused, make_refusal
+from lmms_eval_client.feeds import EventFeed, FileFeed, LogFeed, StreamFeed
 from lmms_eval_client.results import Results
-from lmms_eval_client.retries import Outcome, Retries
+from lmms_eval_client.retries import CallOutcome, Retries
 from lmms_eval_client.upstream import AsyncUpstreamMethods
-from lmms_eval_client.waiting import Deadline, completed
+from lmms_eval_client.waiting import WaitDeadline, check_completed
 from lmms_eval_core.wire import (
     EvaluateRequest,
     JobFile,
@@ -49,7 +49,7 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__(base_url, timeout, token, retries or Retries())
-        self._http = httpx.AsyncClient(transport=transport, **self._options(verify))
+        self._http = httpx.AsyncClient(transport=transport, **self._build_options(verify))
 
     async def __aenter__(self) -> Self:
         return self
@@ -69,7 +69,7 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
 
     async def job(self, job_id: str, *, samples: bool = False) -> JobInfo:
         """As `Client.job`."""
-        return await self._send(calls.job(job_id, calls.as_job, samples=samples))
+        return await self._send(calls.job(job_id, calls.read_job, samples=samples))
 
     async def wait(
         self, job_id: str, *, timeout: float | None = None, on_change: Callable[[JobInfo], object] | None = None
@@ -79,14 +79,14 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
             async for state in states:
                 if on_change:
                     on_change(state)
-                completed(state)
+                check_completed(state)
         job = await self.job(job_id)
-        completed(job)
+        check_completed(job)
         return job
 
     async def cancel(self, job_id: str) -> str:
         """As `Client.cancel`."""
-        return await self._send(calls.cancel(job_id, calls.cancelled))
+        return await self._send(calls.cancel(job_id, calls.read_cancellation))
 
     async def update(self, job_id: str, **changes: Any) -> JobInfo:
         """As `Client.update`."""
@@ -102,30 +102,30 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
         page_size: int = 100,
     ) -> AsyncGenerator[JobSummary, None]:
         """As `Client.jobs`."""
-        return self._items(calls.jobs(status=status, model=model, task=task, labels=labels, page_size=page_size))
+        return self._iterate(calls.jobs(status=status, model=model, task=task, labels=labels, page_size=page_size))
 
     async def queue(self) -> QueueStatusResponse:
         """As `Client.queue`."""
-        return await self._send(calls.queue(calls.as_queue))
+        return await self._send(calls.queue(calls.read_queue))
 
     async def tasks(self, query: str | None = None) -> TaskList:
         """As `Client.tasks`."""
-        return await self._send(calls.tasks(calls.as_tasks, query=query, details=True))
+        return await self._send(calls.tasks(calls.read_tasks, query=query, details=True))
 
     async def models(self) -> ModelList:
         """As `Client.models`."""
-        return await self._send(calls.models(calls.as_models))
+        return await self._send(calls.models(calls.read_models))
 
     def events(self, job_id: str, *, timeout: float | None = None) -> AsyncGenerator[JobInfo, None]:
         """As `Client.events`."""
-        return self._follow(EventFeed(job_id), Deadline(job_id, timeout, time.monotonic()))
+        return self._follow(EventFeed(job_id), WaitDeadline(job_id, timeout, time.monotonic()))
 
     def stream_logs(
         self, job_id: str, *, attempt: int | None = None, follow: bool = True, offset: int = 0
     ) -> AsyncGenerator[str, None]:
         """As `Client.stream_logs`."""
         feed = LogFeed(job_id, attempt=attempt, follow=follow, offset=offset)
-        return self._follow(feed, Deadline(job_id, None, 0))
+        return self._follow(feed, WaitDeadline(job_id, None, 0))
 
     async def log_tail(self, job_id: str, lines: int, *, attempt: int | None = None) -> list[str]:
         """As `Client.log_tail`."""
@@ -139,7 +139,7 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
         self, job_id: str, task: str, *, only: Literal["wrong", "empty"] | None = None, page_size: int = 100
     ) -> AsyncGenerator[JSON, None]:
         """As `Client.samples`."""
-        return self._items(calls.samples(job_id, task, only=only, page_size=page_size))
+        return self._iterate(calls.samples(job_id, task, only=only, page_size=page_size))
 
     async def files(self, job_id: str) -> list[JobFile]:
         """As `Client.files`."""
@@ -147,65 +147,65 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
 
     def file(self, job_id: str, path: str) -> AsyncGenerator[bytes, None]:
         """As `Client.file`."""
-        return self._follow(FileFeed(job_id, path), Deadline(job_id, None, 0))
+        return self._follow(FileFeed(job_id, path), WaitDeadline(job_id, None, 0))
 
     async def _send(self, call: Call[T]) -> T:
-        """Makes the call until it is answered, or patience is at its end."""
+        """Make the call until it is answered, or its retries are used up."""
         attempt = 1
         while True:
-            outcome = await self._outcome(call)
-            pause = self._pause(call, outcome, attempt)
+            outcome = await self._try(call)
+            pause = self._find_pause(call, outcome, attempt)
             if pause is None:
-                return self._taken(call, outcome)
+                return self._read_outcome(call, outcome)
             await asyncio.sleep(pause)
             attempt += 1
 
-    async def _outcome(self, call: Call[Any]) -> Outcome:
+    async def _try(self, call: Call[Any]) -> CallOutcome:
         try:
-            return await self._http.send(self._request(self._http, call))
+            return await self._http.send(self._build_request(self._http, call))
         except httpx.TransportError as error:
             return error
 
-    async def _items(self, call: Call[Page[T]]) -> AsyncGenerator[T, None]:
-        following: Call[Page[T]] | None = call
-        while following:
-            page = await self._send(following)
+    async def _iterate(self, call: Call[CallPage[T]]) -> AsyncGenerator[T, None]:
+        next_call: Call[CallPage[T]] | None = call
+        while next_call:
+            page = await self._send(next_call)
             for item in page.items:
                 yield item
-            following = calls.following(call, page)
+            next_call = calls.make_next_call(call, page)
 
-    async def _follow(self, feed: Feed[T], deadline: Deadline) -> AsyncGenerator[T, None]:
-        """Reads a feed to its end, over as many connections as that takes."""
+    async def _follow(self, feed: StreamFeed[T], deadline: WaitDeadline) -> AsyncGenerator[T, None]:
+        """Read a feed to its end, over as many connections as that takes."""
         attempt = 0
         while not feed.ended:
             attempt += 1
             try:
-                async with self._opened(feed, deadline) as response:
+                async with self._open_stream(feed, deadline) as response:
                     async for piece in response.aiter_bytes():
                         attempt = 0
                         for item in feed.read(piece):
                             yield item
                         deadline.check(time.monotonic())
-                    for item in feed.closed():
+                    for item in feed.finish_connection():
                         yield item
-                    outcome: Outcome = broken_off(response)
+                    outcome: CallOutcome = make_broken_stream_error(response)
             except ServerRefused as refused:
                 outcome = refused.response
             except httpx.TransportError as error:
                 outcome = error
             if not feed.ended:
                 deadline.check(time.monotonic())
-                await asyncio.sleep(self._stream_pause(outcome, max(attempt, 1)))
+                await asyncio.sleep(self._find_stream_pause(outcome, max(attempt, 1)))
 
     @asynccontextmanager
-    async def _opened(self, feed: Feed[Any], deadline: Deadline) -> AsyncIterator[httpx.Response]:
-        request = self._request(self._http, feed.call(), longest=deadline.left(time.monotonic()))
+    async def _open_stream(self, feed: StreamFeed[Any], deadline: WaitDeadline) -> AsyncIterator[httpx.Response]:
+        request = self._build_request(self._http, feed.make_call(), longest=deadline.seconds_left(time.monotonic()))
         response = await self._http.send(request, stream=True)
         try:
             if not response.is_success:
                 await response.aread()
-                raise refusal(response)
-            feed.opened(response)
+                raise make_refusal(response)
+            feed.start_connection(response)
             yield response
         finally:
             await response.aclose()

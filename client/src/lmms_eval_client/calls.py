@@ -1,4 +1,4 @@
-"""Every request of the front end and how its answer is read, without I/O: `client` and `aio` only carry them there and back."""
+"""Every request of the front end and how its answer is read, without I/O: `client` and `aio` send them."""
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from lmms_eval_client.errors import AnswerUnreadable
 from lmms_eval_client.results import Results
-from lmms_eval_core.json_text import parsed
+from lmms_eval_core.json_text import parse_json
 from lmms_eval_core.wire import (
     CancelResponse,
     EvaluateRequest,
@@ -32,7 +32,7 @@ T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Reader = Callable[[httpx.Response], T]
 
-# The server sends a sign of life every 15 s on a stream of events; a log may be silent for long, and is resumed where it was.
+# The server sends something every 15 s on a stream of events; a log may be silent for long, and is resumed where it was.
 EVENTS_SILENCE_SECONDS: Final = 45.0
 LOG_SILENCE_SECONDS: Final = 300.0
 
@@ -51,17 +51,17 @@ class Call(Generic[T]):
     read_timeout: float | None = None
 
 
-class Page(NamedTuple, Generic[T]):
+class CallPage(NamedTuple, Generic[T]):
     """A page of a list, and the cursor of the next one."""
 
     items: list[T]
     next_cursor: str | None
 
 
-def as_json(response: httpx.Response) -> JSON:
-    """The answer as lmms-eval's own client returns it."""
+def read_json(response: httpx.Response) -> JSON:
+    """Return the answer as lmms-eval's own client does."""
     try:
-        answer = parsed(response.content)
+        answer = parse_json(response.content)
     except ValueError as error:
         raise AnswerUnreadable(f"{response.url} did not answer in JSON: {error}. Is it an lmms-eval server?") from error
     if not isinstance(answer, dict):
@@ -69,12 +69,12 @@ def as_json(response: httpx.Response) -> JSON:
     return answer
 
 
-def as_model(model: type[ModelT]) -> Reader[ModelT]:
-    """Reads the answer as `model`."""
+def make_model_reader(model: type[ModelT]) -> Reader[ModelT]:
+    """Return a reader of answers as `model`."""
 
     def read(response: httpx.Response) -> ModelT:
         try:
-            return model.model_validate(parsed(response.content))
+            return model.model_validate(parse_json(response.content))
         except ValueError as error:
             raise AnswerUnreadable(f"{response.url} did not answer with a {model.__name__}: {error}") from error
 
@@ -83,7 +83,7 @@ def as_model(model: type[ModelT]) -> Reader[ModelT]:
 
 def health() -> Call[JSON]:
     """GET /health."""
-    return Call("GET", "/health", as_json)
+    return Call("GET", "/health", read_json)
 
 
 def queue(read: Reader[T]) -> Call[T]:
@@ -112,45 +112,45 @@ def evaluate(fields: Mapping[str, Any], read: Reader[T], *, dry_run: bool = Fals
 
 def submit(request: EvaluateRequest, *, dry_run: bool, idempotency_key: str | None) -> Call[JobSubmitResponse]:
     """POST /evaluate from a typed request."""
-    # What nobody gave is not sent: the server would take it for wanted.
+    # Fields that were not set are not sent: the server would take their defaults for wanted.
     fields = request.model_dump(mode="json", exclude_none=True, exclude_unset=True)
-    return evaluate(fields, as_model(JobSubmitResponse), dry_run=dry_run, idempotency_key=idempotency_key)
+    return evaluate(fields, make_model_reader(JobSubmitResponse), dry_run=dry_run, idempotency_key=idempotency_key)
 
 
 def job(job_id: str, read: Reader[T], *, samples: bool = False) -> Call[T]:
     """GET /jobs/{job_id}."""
-    return Call("GET", _of(job_id), read, params={"include": "samples"} if samples else {})
+    return Call("GET", _find_job_path(job_id), read, params={"include": "samples"} if samples else {})
 
 
 def cancel(job_id: str, read: Reader[T]) -> Call[T]:
     """DELETE /jobs/{job_id}: once it is cancelled, another one is refused."""
-    return Call("DELETE", _of(job_id), read, repeatable=False)
+    return Call("DELETE", _find_job_path(job_id), read, repeatable=False)
 
 
 def update(job_id: str, changes: Mapping[str, Any]) -> Call[JobInfo]:
-    """PATCH /jobs/{job_id}; ValueError for what cannot be changed. A ttl of None takes the one that there is away."""
+    """PATCH /jobs/{job_id}; ValueError for what cannot be changed. A ttl of None removes it."""
     body = JobPatch.model_validate(changes).model_dump(mode="json", exclude_unset=True)
-    return Call("PATCH", _of(job_id), as_job, body=body)
+    return Call("PATCH", _find_job_path(job_id), read_job, body=body)
 
 
 def jobs(
     *, status: Iterable[str], model: str | None, task: str | None, labels: Iterable[str], page_size: int
-) -> Call[Page[JobSummary]]:
+) -> Call[CallPage[JobSummary]]:
     """GET /jobs."""
     wanted = {"status": list(status), "model": model, "task": task, "label": list(labels), "limit": page_size}
-    return Call("GET", "/jobs", _job_page, params={name: value for name, value in wanted.items() if value})
+    return Call("GET", "/jobs", _read_job_page, params={name: value for name, value in wanted.items() if value})
 
 
-def samples(job_id: str, task: str, *, only: str | None, page_size: int) -> Call[Page[JSON]]:
+def samples(job_id: str, task: str, *, only: str | None, page_size: int) -> Call[CallPage[JSON]]:
     """GET /jobs/{job_id}/samples/{task}."""
     wanted = {"filter": only, "limit": page_size}
     params = {name: value for name, value in wanted.items() if value}
-    return Call("GET", f"{_of(job_id)}/samples/{quote(task, safe='')}", _sample_page, params=params)
+    return Call("GET", f"{_find_job_path(job_id)}/samples/{quote(task, safe='')}", _read_sample_page, params=params)
 
 
 def results(job_id: str) -> Call[Results]:
     """GET /jobs/{job_id}/results."""
-    return Call("GET", f"{_of(job_id)}/results", lambda response: Results(as_json(response)))
+    return Call("GET", f"{_find_job_path(job_id)}/results", lambda response: Results(read_json(response)))
 
 
 def events(job_id: str, last_event_id: str) -> Call[None]:
@@ -158,65 +158,65 @@ def events(job_id: str, last_event_id: str) -> Call[None]:
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     if last_event_id:
         headers["Last-Event-ID"] = last_event_id
-    return Call("GET", f"{_of(job_id)}/events", _streamed, headers=headers, read_timeout=EVENTS_SILENCE_SECONDS)
+    return Call("GET", f"{_find_job_path(job_id)}/events", _read_nothing, headers=headers, read_timeout=EVENTS_SILENCE_SECONDS)
 
 
 def logs(job_id: str, params: Mapping[str, Any]) -> Call[None]:
     """GET /jobs/{job_id}/logs."""
-    return Call("GET", f"{_of(job_id)}/logs", _streamed, params=params, read_timeout=LOG_SILENCE_SECONDS)
+    return Call("GET", f"{_find_job_path(job_id)}/logs", _read_nothing, params=params, read_timeout=LOG_SILENCE_SECONDS)
 
 
 def files(job_id: str) -> Call[JobFiles]:
     """GET /jobs/{job_id}/files."""
-    return Call("GET", f"{_of(job_id)}/files", as_model(JobFiles))
+    return Call("GET", f"{_find_job_path(job_id)}/files", make_model_reader(JobFiles))
 
 
 def file(job_id: str, path: str) -> Call[None]:
     """GET /jobs/{job_id}/files/{path}."""
-    return Call("GET", f"{_of(job_id)}/files/{quote(path)}", _streamed)
+    return Call("GET", f"{_find_job_path(job_id)}/files/{quote(path)}", _read_nothing)
 
 
 def log_tail(job_id: str, lines: int, attempt: int | None) -> Call[list[str]]:
     """The end of GET /jobs/{job_id}/logs."""
     params = {"tail": lines} if attempt is None else {"tail": lines, "attempt": attempt}
-    return Call("GET", f"{_of(job_id)}/logs", lambda response: response.text.splitlines(), params=params)
+    return Call("GET", f"{_find_job_path(job_id)}/logs", lambda response: response.text.splitlines(), params=params)
 
 
 def merge(checkpoint_path: str, output_path: str | None, checkpoint_type: str) -> Call[JSON]:
     """POST /merge."""
     body = {"checkpoint_path": checkpoint_path, "output_path": output_path, "checkpoint_type": checkpoint_type}
-    return Call("POST", "/merge", as_json, body=body, repeatable=False)
+    return Call("POST", "/merge", read_json, body=body, repeatable=False)
 
 
-def following(call: Call[Page[T]], page: Page[T]) -> Call[Page[T]] | None:
-    """The call for the page after this one."""
+def make_next_call(call: Call[CallPage[T]], page: CallPage[T]) -> Call[CallPage[T]] | None:
+    """Return the call for the page after this one."""
     return replace(call, params={**call.params, "cursor": page.next_cursor}) if page.next_cursor else None
 
 
-def cancelled(response: httpx.Response) -> str:
-    """The server's sentence about a cancellation."""
-    return as_model(CancelResponse)(response).message
+def read_cancellation(response: httpx.Response) -> str:
+    """Return the server's sentence about a cancellation."""
+    return make_model_reader(CancelResponse)(response).message
 
 
-as_job: Final = as_model(JobInfo)
-as_queue: Final = as_model(QueueStatusResponse)
-as_tasks: Final = as_model(TaskList)
-as_models: Final = as_model(ModelList)
+read_job: Final = make_model_reader(JobInfo)
+read_queue: Final = make_model_reader(QueueStatusResponse)
+read_tasks: Final = make_model_reader(TaskList)
+read_models: Final = make_model_reader(ModelList)
 
 
-def _of(job_id: str) -> str:
+def _find_job_path(job_id: str) -> str:
     return f"/jobs/{quote(job_id, safe='')}"
 
 
-def _job_page(response: httpx.Response) -> Page[JobSummary]:
-    answer = as_model(JobList)(response)
-    return Page(answer.jobs, answer.next_cursor)
+def _read_job_page(response: httpx.Response) -> CallPage[JobSummary]:
+    answer = make_model_reader(JobList)(response)
+    return CallPage(answer.jobs, answer.next_cursor)
 
 
-def _sample_page(response: httpx.Response) -> Page[JSON]:
-    answer = as_model(SamplePage)(response)
-    return Page(answer.samples, answer.next_cursor)
+def _read_sample_page(response: httpx.Response) -> CallPage[JSON]:
+    answer = make_model_reader(SamplePage)(response)
+    return CallPage(answer.samples, answer.next_cursor)
 
 
-def _streamed(response: httpx.Response) -> None:
-    """What is streamed is read piece by piece, by `feeds`."""
+def _read_nothing(response: httpx.Response) -> None:
+    """Read nothing: what is streamed is read piece by piece, by `feeds`."""

@@ -9,14 +9,14 @@ from typing import Any, Literal, Self, TypeVar
 import httpx
 
 from lmms_eval_client import calls
-from lmms_eval_client.base import DEFAULT_TIMEOUT, BaseClient, broken_off
-from lmms_eval_client.calls import JSON, Call, Page
-from lmms_eval_client.errors import ServerRefused, refusal
-from lmms_eval_client.feeds import EventFeed, Feed, FileFeed, LogFeed
+from lmms_eval_client.base import DEFAULT_TIMEOUT, BaseClient, make_broken_stream_error
+from lmms_eval_client.calls import JSON, Call, CallPage
+from lmms_eval_client.errors import ServerRefused, make_refusal
+from lmms_eval_client.feeds import EventFeed, FileFeed, LogFeed, StreamFeed
 from lmms_eval_client.results import Results
-from lmms_eval_client.retries import Outcome, Retries
+from lmms_eval_client.retries import CallOutcome, Retries
 from lmms_eval_client.upstream import UpstreamMethods
-from lmms_eval_client.waiting import Deadline, completed
+from lmms_eval_client.waiting import WaitDeadline, check_completed
 from lmms_eval_core.wire import (
     EvaluateRequest,
     JobFile,
@@ -52,7 +52,7 @@ class Client(UpstreamMethods, BaseClient):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         super().__init__(base_url, timeout, token, retries or Retries())
-        self._http = httpx.Client(transport=transport, **self._options(verify))
+        self._http = httpx.Client(transport=transport, **self._build_options(verify))
 
     def __enter__(self) -> Self:
         return self
@@ -73,21 +73,21 @@ class Client(UpstreamMethods, BaseClient):
 
     def job(self, job_id: str, *, samples: bool = False) -> JobInfo:
         """State, progress and results of a job; with `samples` the first ones of each task."""
-        return self._send(calls.job(job_id, calls.as_job, samples=samples))
+        return self._send(calls.job(job_id, calls.read_job, samples=samples))
 
     def wait(self, job_id: str, *, timeout: float | None = None, on_change: Callable[[JobInfo], object] | None = None) -> JobInfo:
         """Waits for the results. JobFailed, JobCancelled, or WaitTimedOut (up to 15 s late) after `timeout` seconds."""
         for state in self.events(job_id, timeout=timeout):
             if on_change:
                 on_change(state)
-            completed(state)
+            check_completed(state)
         job = self.job(job_id)
-        completed(job)
+        check_completed(job)
         return job
 
     def cancel(self, job_id: str) -> str:
         """Cancels a job, queued or running; the server's sentence on it. RequestInvalid if it has ended."""
-        return self._send(calls.cancel(job_id, calls.cancelled))
+        return self._send(calls.cancel(job_id, calls.read_cancellation))
 
     def update(self, job_id: str, **changes: Any) -> JobInfo:
         """Changes `priority`, `hold` or `ttl_seconds_after_finished` of a job."""
@@ -103,23 +103,23 @@ class Client(UpstreamMethods, BaseClient):
         page_size: int = 100,
     ) -> Iterator[JobSummary]:
         """Every job, newest first. `labels` are keys, or key=value; a job has all of them, and one of the `status`."""
-        return self._items(calls.jobs(status=status, model=model, task=task, labels=labels, page_size=page_size))
+        return self._iterate(calls.jobs(status=status, model=model, task=task, labels=labels, page_size=page_size))
 
     def queue(self) -> QueueStatusResponse:
         """What runs, and what waits in which order."""
-        return self._send(calls.queue(calls.as_queue))
+        return self._send(calls.queue(calls.read_queue))
 
     def tasks(self, query: str | None = None) -> TaskList:
         """Tasks, groups and tags with `query` in their names, what they are and what is in them."""
-        return self._send(calls.tasks(calls.as_tasks, query=query, details=True))
+        return self._send(calls.tasks(calls.read_tasks, query=query, details=True))
 
     def models(self) -> ModelList:
         """Model adapters, and which of them the evaluator image cannot use."""
-        return self._send(calls.models(calls.as_models))
+        return self._send(calls.models(calls.read_models))
 
     def events(self, job_id: str, *, timeout: float | None = None) -> Iterator[JobInfo]:
         """The state of a job now and after every change, until it has ended; a broken connection is taken up again."""
-        return self._follow(EventFeed(job_id), Deadline(job_id, timeout, time.monotonic()))
+        return self._follow(EventFeed(job_id), WaitDeadline(job_id, timeout, time.monotonic()))
 
     def stream_logs(self, job_id: str, *, attempt: int | None = None, follow: bool = True, offset: int = 0) -> Iterator[str]:
         """The lines of an attempt's log, of the last one if none is named; `follow` waits for more until its end.
@@ -127,7 +127,7 @@ class Client(UpstreamMethods, BaseClient):
         `offset` skips that many bytes. A broken connection is taken up again where it was.
         """
         feed = LogFeed(job_id, attempt=attempt, follow=follow, offset=offset)
-        return self._follow(feed, Deadline(job_id, None, 0))
+        return self._follow(feed, WaitDeadline(job_id, None, 0))
 
     def log_tail(self, job_id: str, lines: int, *, attempt: int | None = None) -> list[str]:
         """The last lines of an attempt's log."""
@@ -141,7 +141,7 @@ class Client(UpstreamMethods, BaseClient):
         self, job_id: str, task: str, *, only: Literal["wrong", "empty"] | None = None, page_size: int = 100
     ) -> Iterator[JSON]:
         """The samples of a task, each as lmms-eval wrote it; `only` those with a wrong or an empty answer."""
-        return self._items(calls.samples(job_id, task, only=only, page_size=page_size))
+        return self._iterate(calls.samples(job_id, task, only=only, page_size=page_size))
 
     def files(self, job_id: str) -> list[JobFile]:
         """The files that the tasks of a job wrote themselves, such as a submission to a test server."""
@@ -149,62 +149,62 @@ class Client(UpstreamMethods, BaseClient):
 
     def file(self, job_id: str, path: str) -> Iterator[bytes]:
         """The content of one of `files`, piece by piece; a broken connection is taken up again where it was."""
-        return self._follow(FileFeed(job_id, path), Deadline(job_id, None, 0))
+        return self._follow(FileFeed(job_id, path), WaitDeadline(job_id, None, 0))
 
     def _send(self, call: Call[T]) -> T:
-        """Makes the call until it is answered, or patience is at its end."""
+        """Make the call until it is answered, or its retries are used up."""
         attempt = 1
         while True:
-            outcome = self._outcome(call)
-            pause = self._pause(call, outcome, attempt)
+            outcome = self._try(call)
+            pause = self._find_pause(call, outcome, attempt)
             if pause is None:
-                return self._taken(call, outcome)
+                return self._read_outcome(call, outcome)
             time.sleep(pause)
             attempt += 1
 
-    def _outcome(self, call: Call[Any]) -> Outcome:
+    def _try(self, call: Call[Any]) -> CallOutcome:
         try:
-            return self._http.send(self._request(self._http, call))
+            return self._http.send(self._build_request(self._http, call))
         except httpx.TransportError as error:
             return error
 
-    def _items(self, call: Call[Page[T]]) -> Iterator[T]:
-        following: Call[Page[T]] | None = call
-        while following:
-            page = self._send(following)
+    def _iterate(self, call: Call[CallPage[T]]) -> Iterator[T]:
+        next_call: Call[CallPage[T]] | None = call
+        while next_call:
+            page = self._send(next_call)
             yield from page.items
-            following = calls.following(call, page)
+            next_call = calls.make_next_call(call, page)
 
-    def _follow(self, feed: Feed[T], deadline: Deadline) -> Iterator[T]:
-        """Reads a feed to its end, over as many connections as that takes."""
+    def _follow(self, feed: StreamFeed[T], deadline: WaitDeadline) -> Iterator[T]:
+        """Read a feed to its end, over as many connections as that takes."""
         attempt = 0
         while not feed.ended:
             attempt += 1
             try:
-                with self._opened(feed, deadline) as response:
+                with self._open_stream(feed, deadline) as response:
                     for piece in response.iter_bytes():
                         attempt = 0
                         yield from feed.read(piece)
                         deadline.check(time.monotonic())
-                    yield from feed.closed()
-                    outcome: Outcome = broken_off(response)
+                    yield from feed.finish_connection()
+                    outcome: CallOutcome = make_broken_stream_error(response)
             except ServerRefused as refused:
                 outcome = refused.response
             except httpx.TransportError as error:
                 outcome = error
             if not feed.ended:
                 deadline.check(time.monotonic())
-                time.sleep(self._stream_pause(outcome, max(attempt, 1)))
+                time.sleep(self._find_stream_pause(outcome, max(attempt, 1)))
 
     @contextmanager
-    def _opened(self, feed: Feed[Any], deadline: Deadline) -> Iterator[httpx.Response]:
-        request = self._request(self._http, feed.call(), longest=deadline.left(time.monotonic()))
+    def _open_stream(self, feed: StreamFeed[Any], deadline: WaitDeadline) -> Iterator[httpx.Response]:
+        request = self._build_request(self._http, feed.make_call(), longest=deadline.seconds_left(time.monotonic()))
         response = self._http.send(request, stream=True)
         try:
             if not response.is_success:
                 response.read()
-                raise refusal(response)
-            feed.opened(response)
+                raise make_refusal(response)
+            feed.start_connection(response)
             yield response
         finally:
             response.close()

@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree:
+"""The errors of the client, as one tree:
 
     LmmsEvalError
     ├── ServerUnreachable      no answer: address, network, TLS, time-out       also httpx.TransportError
@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 
-from lmms_eval_core.json_text import parsed
+from lmms_eval_core.json_text import parse_json
 from lmms_eval_core.wire import JobInfo
 
 MAX_SHOWN = 300
@@ -43,8 +43,8 @@ class ServerRefused(LmmsEvalError, httpx.HTTPStatusError):
     """The server answered with a problem: `detail` is its own sentence, `problem` its whole answer."""
 
     def __init__(self, response: httpx.Response) -> None:
-        self.problem = _problem(response)
-        self.detail = _detail(self.problem, response)
+        self.problem = _read_problem(response)
+        self.detail = _find_detail(self.problem, response)
         self.status_code = response.status_code
         self.request_id = response.headers.get("X-Request-ID", "")
         super().__init__(f"{self.detail} (HTTP {response.status_code})", request=response.request, response=response)
@@ -103,38 +103,38 @@ BY_STATUS: dict[int, type[ServerRefused]] = {
 }
 
 
-def refusal(response: httpx.Response) -> ServerRefused:
-    """The error for an answer that is no success; its body must have been read."""
+def make_refusal(response: httpx.Response) -> ServerRefused:
+    """Return the error for an answer that is no success; its body must have been read."""
     return BY_STATUS.get(response.status_code, ServerRefused)(response)
 
 
-def unreachable(error: httpx.TransportError, address: str) -> ServerUnreachable:
-    """The error for an answer that did not come."""
+def make_unreachable_error(error: httpx.TransportError, address: str) -> ServerUnreachable:
+    """Return the error for an answer that did not come."""
     cause = str(error) or type(error).__name__
     return ServerUnreachable(
         f"No answer from {address}: {cause}. Is the address right, and the server up?", request=error.request
     )
 
 
-def _problem(response: httpx.Response) -> dict[str, Any]:
+def _read_problem(response: httpx.Response) -> dict[str, Any]:
     try:
-        answer = parsed(response.content)
+        answer = parse_json(response.content)
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
 
 
-def _detail(problem: dict[str, Any], response: httpx.Response) -> str:
+def _find_detail(problem: dict[str, Any], response: httpx.Response) -> str:
     if response.is_redirect:
         return f"The server redirects to {response.headers.get('Location')}: use that address instead"
     detail = problem.get("detail")
     if isinstance(detail, list):
-        return "; ".join(_field(entry) for entry in detail)
+        return "; ".join(_format_field(entry) for entry in detail)
     return str(detail) if detail else response.text[:MAX_SHOWN].strip() or response.reason_phrase
 
 
-def _field(entry: Any) -> str:
-    """One entry of a list of wrong fields, as `tasks.0: Field required`."""
+def _format_field(entry: Any) -> str:
+    """Format one entry of a list of wrong fields, as `tasks.0: Field required`."""
     if not isinstance(entry, dict):
         return str(entry)
     path = ".".join(str(part) for part in entry.get("loc", ()) if part != "body")

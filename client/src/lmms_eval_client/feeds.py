@@ -1,4 +1,4 @@
-"""Streams that are taken up again where they broke off: the events of a job, and its log. Without I/O: bytes in, items out.
+"""Streams that are resumed where they broke: the events of a job, its log, a file. Without I/O: bytes in, items out.
 
 A feed knows the call that goes on from where it is; `client` and `aio` make that call until the feed has ended.
 """
@@ -10,7 +10,7 @@ import httpx
 from lmms_eval_client import calls
 from lmms_eval_client.calls import Call
 from lmms_eval_client.errors import AnswerUnreadable
-from lmms_eval_core.json_text import parsed
+from lmms_eval_core.json_text import parse_json
 from lmms_eval_core.wire import JobInfo
 
 ItemT = TypeVar("ItemT")
@@ -22,27 +22,27 @@ ATTEMPT_HEADER: Final = "X-Log-Attempt"
 OFFSET_HEADER: Final = "X-Log-Offset"
 
 
-class Feed(Protocol[ItemT]):
+class StreamFeed(Protocol[ItemT]):
     """One stream over any number of connections."""
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will come."""
 
-    def call(self) -> Call[None]:
-        """What to ask for next."""
+    def make_call(self) -> Call[None]:
+        """Return the call that continues the stream."""
 
-    def opened(self, response: httpx.Response) -> None:
-        """The headers of a new connection."""
+    def start_connection(self, response: httpx.Response) -> None:
+        """Read the headers of a new connection."""
 
     def read(self, piece: bytes) -> list[ItemT]:
-        """The items that are whole with this piece."""
+        """Return the items that are whole with this piece."""
 
-    def closed(self) -> list[ItemT]:
-        """What is left when the server has closed the stream properly."""
+    def finish_connection(self) -> list[ItemT]:
+        """Return what is left when the server has closed the stream properly."""
 
 
-class _Lines:
+class _LineCutter:
     """Cuts bytes into whole lines, their ends included."""
 
     def __init__(self) -> None:
@@ -52,12 +52,12 @@ class _Lines:
         *lines, self._rest = (self._rest + piece).split(b"\n")
         return [line + b"\n" for line in lines]
 
-    def rest(self) -> list[bytes]:
+    def take_rest(self) -> list[bytes]:
         left, self._rest = self._rest, b""
         return [left] if left else []
 
 
-def _text(line: bytes) -> str:
+def _decode_line(line: bytes) -> str:
     return line.rstrip(b"\r\n").decode(errors="replace")
 
 
@@ -68,16 +68,16 @@ class EventFeed:
         self.ended = False
         self._job_id = job_id
         self._last_event_id = ""
-        self._lines = _Lines()
+        self._lines = _LineCutter()
         self._event: dict[str, str] = {}
 
-    def call(self) -> Call[None]:
-        """Goes on after the last event that arrived whole."""
+    def make_call(self) -> Call[None]:
+        """Return the call that continues after the last event that arrived whole."""
         return calls.events(self._job_id, self._last_event_id)
 
-    def opened(self, response: httpx.Response) -> None:
-        """Forgets the half of an event that a broken connection left."""
-        self._lines, self._event = _Lines(), {}
+    def start_connection(self, response: httpx.Response) -> None:
+        """Forget the half of an event that a broken connection left."""
+        self._lines, self._event = _LineCutter(), {}
         kind = response.headers.get("Content-Type", "")
         if not kind.startswith("text/event-stream"):
             raise AnswerUnreadable(
@@ -85,29 +85,29 @@ class EventFeed:
             )
 
     def read(self, piece: bytes) -> list[JobInfo]:
-        """The states in it."""
-        found = (self._line(_text(line)) for line in self._lines.read(piece))
+        """Return the states that are whole with this piece."""
+        found = (self._read_line(_decode_line(line)) for line in self._lines.read(piece))
         return [job for job in found if job is not None]
 
-    def closed(self) -> list[JobInfo]:
-        """A stream that was closed without its end is broken."""
+    def finish_connection(self) -> list[JobInfo]:
+        """Return nothing: a stream that was closed without its end is broken."""
         return []
 
-    def _line(self, line: str) -> JobInfo | None:
-        """One line of an event; the empty one after it makes it whole. Lines that begin with a colon are signs of life."""
+    def _read_line(self, line: str) -> JobInfo | None:
+        """Read one line of an event, which an empty line ends. Lines that begin with a colon keep the stream alive."""
         if not line:
             event, self._event = self._event, {}
-            return self._whole(event)
+            return self._finish_event(event)
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         self._event[name] = f"{self._event[name]}\n{value}" if name == "data" and name in self._event else value
         return None
 
-    def _whole(self, event: dict[str, str]) -> JobInfo | None:
+    def _finish_event(self, event: dict[str, str]) -> JobInfo | None:
         self._last_event_id = event.get("id", self._last_event_id)
         kind = event.get("event")
         self.ended = self.ended or kind == END_EVENT
-        return _job(event.get("data", "")) if kind == STATE_EVENT else None
+        return _parse_job(event.get("data", "")) if kind == STATE_EVENT else None
 
 
 class LogFeed:
@@ -119,10 +119,10 @@ class LogFeed:
         self.offset = offset
         self._job_id = job_id
         self._follow = follow
-        self._lines = _Lines()
+        self._lines = _LineCutter()
 
-    def call(self) -> Call[None]:
-        """Goes on after the last whole line, in the same attempt's log."""
+    def make_call(self) -> Call[None]:
+        """Return the call that continues after the last whole line, in the same attempt's log."""
         params: dict[str, Any] = {"follow": "true"} if self._follow else {}
         if self.attempt is not None:
             params["attempt"] = self.attempt
@@ -130,59 +130,59 @@ class LogFeed:
             params["offset"] = self.offset
         return calls.logs(self._job_id, params)
 
-    def opened(self, response: httpx.Response) -> None:
-        """Learns which attempt's log it is, as a later one has another; and where it begins, as not all of it may be kept."""
-        self._lines = _Lines()
-        self.attempt = _number(response.headers.get(ATTEMPT_HEADER), self.attempt)
-        self.offset = _number(response.headers.get(OFFSET_HEADER), self.offset)
+    def start_connection(self, response: httpx.Response) -> None:
+        """Read which attempt's log it is, as a later one has another; and where it begins, as not all of it may be kept."""
+        self._lines = _LineCutter()
+        self.attempt = _parse_number(response.headers.get(ATTEMPT_HEADER), self.attempt)
+        self.offset = _parse_number(response.headers.get(OFFSET_HEADER), self.offset)
 
     def read(self, piece: bytes) -> list[str]:
-        """The lines that are whole."""
+        """Return the lines that are whole with this piece."""
         lines = self._lines.read(piece)
         self.offset += sum(map(len, lines))
-        return [_text(line) for line in lines]
+        return [_decode_line(line) for line in lines]
 
-    def closed(self) -> list[str]:
-        """The last line may lack its end."""
+    def finish_connection(self) -> list[str]:
+        """Return the last line, which may lack its end."""
         self.ended = True
-        return [_text(line) for line in self._lines.rest()]
+        return [_decode_line(line) for line in self._lines.take_rest()]
 
 
 class FileFeed:
-    """The bytes of a file. It never changes: a new connection begins at its start, and what has been read is passed over."""
+    """The bytes of a file. It never changes: a new connection begins at its start, and what has been read is skipped."""
 
     def __init__(self, job_id: str, path: str) -> None:
         self.ended = False
         self._job_id, self._path = job_id, path
         self._read = self._to_skip = 0
 
-    def call(self) -> Call[None]:
-        """The whole file."""
+    def make_call(self) -> Call[None]:
+        """Return the call for the whole file."""
         return calls.file(self._job_id, self._path)
 
-    def opened(self, response: httpx.Response) -> None:
-        """From its start."""
+    def start_connection(self, response: httpx.Response) -> None:
+        """Skip from its start what has been read."""
         self._to_skip = self._read
 
     def read(self, piece: bytes) -> list[bytes]:
-        """What is new of it."""
+        """Return what is new of the file."""
         new = piece[self._to_skip :]
         self._to_skip -= len(piece) - len(new)
         self._read += len(new)
         return [new] if new else []
 
-    def closed(self) -> list[bytes]:
-        """The end of the file."""
+    def finish_connection(self) -> list[bytes]:
+        """Return nothing: the file has ended."""
         self.ended = True
         return []
 
 
-def _number(text: str | None, known: NumberT) -> int | NumberT:
+def _parse_number(text: str | None, known: NumberT) -> int | NumberT:
     return int(text) if text and text.isascii() and text.isdigit() else known
 
 
-def _job(data: str) -> JobInfo:
+def _parse_job(data: str) -> JobInfo:
     try:
-        return JobInfo.model_validate(parsed(data.encode()))
+        return JobInfo.model_validate(parse_json(data.encode()))
     except ValueError as error:
         raise AnswerUnreadable(f"An event that is no state of a job: {error}") from error

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from lmms_eval_client.table import score_rows, tables
-from lmms_eval_core.results import score_table
+from lmms_eval_client.table import format_tables, list_score_rows
+from lmms_eval_core.results_file import build_score_table
 from lmms_eval_core.status import Metric
 
 
@@ -22,15 +22,15 @@ class Results:
         """
         if not isinstance(self.output.get("results"), dict):
             return {}
-        return score_table(self.output, max_tasks=None).scores
+        return build_score_table(self.output, max_tasks=None).scores
 
     def rows(self) -> list[dict[str, Any]]:
         """One row for each metric of each task, with the columns of lmms-eval's table."""
-        return score_rows(self.output)
+        return list_score_rows(self.output)
 
     def table(self) -> str:
         """What lmms-eval prints of them at the end of a run, to the character."""
-        return tables(self.output)
+        return format_tables(self.output)
 
     def __str__(self) -> str:
         return self.table()

@@ -9,17 +9,17 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal, TypeVar
 
 from lmms_eval_client import calls
-from lmms_eval_client.calls import JSON, Call, as_json
+from lmms_eval_client.calls import JSON, Call, read_json
 from lmms_eval_client.errors import LmmsEvalError
-from lmms_eval_client.waiting import Deadline, checked
+from lmms_eval_client.waiting import WaitDeadline, check_answer
 
 T = TypeVar("T")
 
 
-def _evaluation(fields: dict[str, Any]) -> Call[JSON]:
-    """The submission in the arguments of `evaluate`."""
+def _make_evaluate_call(fields: dict[str, Any]) -> Call[JSON]:
+    """Return the submission in the arguments of `evaluate`."""
     own = {name: value for name, value in fields.items() if name not in ("self", "beyond", "dry_run", "idempotency_key")}
-    return calls.evaluate(own | fields["beyond"], as_json, dry_run=fields["dry_run"], idempotency_key=fields["idempotency_key"])
+    return calls.evaluate(own | fields["beyond"], read_json, dry_run=fields["dry_run"], idempotency_key=fields["idempotency_key"])
 
 
 class UpstreamMethods(ABC):
@@ -41,12 +41,12 @@ class UpstreamMethods(ABC):
 
     def list_tasks(self, query: str | None = None) -> list[str]:
         """Names of tasks, groups and tags; those with `query` in them, if given."""
-        tasks: list[str] = self._send(calls.tasks(as_json, query=query)).get("tasks", [])
+        tasks: list[str] = self._send(calls.tasks(read_json, query=query)).get("tasks", [])
         return tasks
 
     def list_models(self) -> list[str]:
         """Ids of model adapters."""
-        models: list[str] = self._send(calls.models(as_json)).get("models", [])
+        models: list[str] = self._send(calls.models(read_json)).get("models", [])
         return models
 
     def evaluate(
@@ -72,27 +72,27 @@ class UpstreamMethods(ABC):
 
         `beyond` are the other fields of `EvaluateRequest`: priority, hold, env, labels, ...
         """
-        return self._send(_evaluation(locals()))
+        return self._send(_make_evaluate_call(locals()))
 
     def get_job(self, job_id: str) -> JSON:
         """State, progress and results of a job."""
-        return self._send(calls.job(job_id, as_json))
+        return self._send(calls.job(job_id, read_json))
 
     def cancel_job(self, job_id: str) -> JSON:
         """Cancels a job, queued or running."""
-        return self._send(calls.cancel(job_id, as_json))
+        return self._send(calls.cancel(job_id, read_json))
 
     def wait_for_job(self, job_id: str, poll_interval: float = 5.0, timeout: float | None = None, verbose: bool = True) -> JSON:
         """Asks for the job every `poll_interval` seconds until it is completed. JobFailed, JobCancelled, WaitTimedOut."""
-        deadline = Deadline(job_id, timeout, time.monotonic())
-        while not checked(job := self.get_job(job_id), verbose=verbose):
+        deadline = WaitDeadline(job_id, timeout, time.monotonic())
+        while not check_answer(job := self.get_job(job_id), verbose=verbose):
             deadline.check(time.monotonic())
             time.sleep(poll_interval)
         return job
 
     def get_queue_status(self) -> JSON:
         """What runs, and what waits in which order."""
-        return self._send(calls.queue(as_json))
+        return self._send(calls.queue(read_json))
 
     def merge_checkpoint(
         self, checkpoint_path: str, output_path: str | None = None, checkpoint_type: Literal["regular", "ema"] = "regular"
@@ -120,12 +120,12 @@ class AsyncUpstreamMethods(ABC):
 
     async def list_tasks(self, query: str | None = None) -> list[str]:
         """As `Client.list_tasks`."""
-        tasks: list[str] = (await self._send(calls.tasks(as_json, query=query))).get("tasks", [])
+        tasks: list[str] = (await self._send(calls.tasks(read_json, query=query))).get("tasks", [])
         return tasks
 
     async def list_models(self) -> list[str]:
         """As `Client.list_models`."""
-        models: list[str] = (await self._send(calls.models(as_json))).get("models", [])
+        models: list[str] = (await self._send(calls.models(read_json))).get("models", [])
         return models
 
     async def evaluate(
@@ -148,29 +148,29 @@ class AsyncUpstreamMethods(ABC):
         **beyond: Any,
     ) -> JSON:
         """As `Client.evaluate`."""
-        return await self._send(_evaluation(locals()))
+        return await self._send(_make_evaluate_call(locals()))
 
     async def get_job(self, job_id: str) -> JSON:
         """As `Client.get_job`."""
-        return await self._send(calls.job(job_id, as_json))
+        return await self._send(calls.job(job_id, read_json))
 
     async def cancel_job(self, job_id: str) -> JSON:
         """As `Client.cancel_job`."""
-        return await self._send(calls.cancel(job_id, as_json))
+        return await self._send(calls.cancel(job_id, read_json))
 
     async def wait_for_job(
         self, job_id: str, poll_interval: float = 5.0, timeout: float | None = None, verbose: bool = True
     ) -> JSON:
         """As `Client.wait_for_job`."""
-        deadline = Deadline(job_id, timeout, time.monotonic())
-        while not checked(job := await self.get_job(job_id), verbose=verbose):
+        deadline = WaitDeadline(job_id, timeout, time.monotonic())
+        while not check_answer(job := await self.get_job(job_id), verbose=verbose):
             deadline.check(time.monotonic())
             await asyncio.sleep(poll_interval)
         return job
 
     async def get_queue_status(self) -> JSON:
         """As `Client.get_queue_status`."""
-        return await self._send(calls.queue(as_json))
+        return await self._send(calls.queue(read_json))
 
     async def merge_checkpoint(
         self, checkpoint_path: str, output_path: str | None = None, checkpoint_type: Literal["regular", "ema"] = "regular"

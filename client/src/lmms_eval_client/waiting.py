@@ -1,4 +1,4 @@
-"""How a wait ends, and what it tells meanwhile. Pure."""
+"""How a wait for a job ends, and what it prints meanwhile. Pure."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from lmms_eval_core.wire import JobInfo, JobStatus
 ENDED = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
 
-def completed(job: JobInfo) -> bool:
-    """Whether the job has its results; JobFailed or JobCancelled if it will never have any."""
+def check_completed(job: JobInfo) -> bool:
+    """Return whether the job has its results; JobFailed or JobCancelled if it will never have any."""
     if job.status is JobStatus.FAILED:
         raise JobFailed(job)
     if job.status is JobStatus.CANCELLED:
@@ -17,20 +17,20 @@ def completed(job: JobInfo) -> bool:
     return job.status is JobStatus.COMPLETED
 
 
-def checked(answer: dict[str, Any], *, verbose: bool) -> bool:
-    """The same for an answer of GET /jobs/{job_id}; `verbose` says it in the words of lmms-eval's own client."""
+def check_answer(answer: dict[str, Any], *, verbose: bool) -> bool:
+    """Do the same for an answer of GET /jobs/{job_id}; `verbose` prints it in the words of lmms-eval's own client."""
     try:
         job = JobInfo.model_validate(answer)
     except ValueError as error:
         raise AnswerUnreadable(f"The server's answer is no job: {error}") from error
-    line = spoken(job)
+    line = describe_job(job)
     if verbose and line:
         print(line)
-    return completed(job)
+    return check_completed(job)
 
 
-def spoken(job: JobInfo) -> str | None:
-    """One line on a job that waits, runs or is completed."""
+def describe_job(job: JobInfo) -> str | None:
+    """Return one line on a job that waits, runs or is completed."""
     name = f"Job {job.job_id[:8]}..."
     match job.status:
         case JobStatus.QUEUED:
@@ -42,18 +42,18 @@ def spoken(job: JobInfo) -> str | None:
     return None
 
 
-class Deadline:
-    """The end of a caller's patience. As in lmms-eval's own client, a timeout of None or 0 is none at all."""
+class WaitDeadline:
+    """The time until which a caller waits. As in lmms-eval's own client, a timeout of None or 0 is none at all."""
 
     def __init__(self, job_id: str, timeout: float | None, now: float) -> None:
         self._job_id = job_id
         self._end = now + timeout if timeout else None
 
     def check(self, now: float) -> None:
-        """WaitTimedOut when it is past."""
+        """Raise WaitTimedOut when it is past."""
         if self._end is not None and now > self._end:
             raise WaitTimedOut(self._job_id)
 
-    def left(self, now: float) -> float | None:
-        """Seconds; None for ever."""
+    def seconds_left(self, now: float) -> float | None:
+        """Seconds until then; None without a time-out."""
         return None if self._end is None else max(0.0, self._end - now)

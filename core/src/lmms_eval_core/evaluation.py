@@ -5,12 +5,12 @@ from typing import Any
 from pydantic import Field
 
 from lmms_eval_core import names
-from lmms_eval_core.schema import Resource, Timestamp
+from lmms_eval_core.schema import ResourceModel, Timestamp
 from lmms_eval_core.spec import EvaluationSpec
 from lmms_eval_core.status import EvaluationStatus
 
 
-class Metadata(Resource):
+class Metadata(ResourceModel):
     """The part of metadata that we read."""
 
     name: str
@@ -24,7 +24,7 @@ class Metadata(Resource):
     annotations: dict[str, str] = Field(default_factory=dict)
 
 
-class LMMEvaluation(Resource):
+class LMMEvaluation(ResourceModel):
     """One evaluation."""
 
     metadata: Metadata
@@ -33,14 +33,14 @@ class LMMEvaluation(Resource):
 
     @classmethod
     def parse(cls, wire: dict[str, Any]) -> "LMMEvaluation":
-        """From the JSON of the API server; pydantic.ValidationError where the schema was older than the code."""
+        """Parse the JSON of the API server; pydantic.ValidationError where the schema was older than the code."""
         return cls.model_validate(wire)
 
 
-def manifest(
+def build_manifest(
     *, name: str, namespace: str, spec: EvaluationSpec, labels: dict[str, str], annotations: dict[str, str]
 ) -> dict[str, Any]:
-    """The object to create."""
+    """Return the object to create."""
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,

@@ -1,6 +1,7 @@
-"""The one table of endings: exit code of the runner, reason, and whether another attempt can help.
+"""The one table of failure classes, and of all other ends of an attempt: reason, exit code of the runner, whether to retry.
 
-Used by the runner (which code to exit with), the operator (what a code means), the reporter, the docs and the tests.
+Read by the runner (which code to exit with), the operator (what a code means, whether another attempt follows), the reporter,
+metrics and events, and by the tests that compare docs/guide.md with it.
 """
 
 from typing import Final, NamedTuple
@@ -9,7 +10,7 @@ from lmms_eval_core.phases import Reason
 
 
 class Ending(NamedTuple):
-    """How an attempt can end. `exit_code` is None for what only the cluster can tell."""
+    """How an attempt can end. `exit_code` is None for what only the cluster can tell; `retry`: another attempt can help."""
 
     reason: Reason
     exit_code: int | None
@@ -49,16 +50,16 @@ BY_REASON: Final = {ending.reason: ending for ending in ENDINGS}
 BY_EXIT_CODE: Final = {ending.exit_code: ending for ending in ENDINGS if ending.exit_code is not None}
 
 
-def exit_code(reason: Reason) -> int:
-    """The exit code of the runner for `reason`; KeyError for a reason that only the cluster can tell."""
+def find_exit_code(reason: Reason) -> int:
+    """Return the exit code of the runner for `reason`; KeyError for a reason that only the cluster can tell."""
     code = BY_REASON[reason].exit_code
     if code is None:
         raise KeyError(reason)
     return code
 
 
-def by_exit_code(code: int) -> Ending:
-    """What an exit code of the evaluator container means; any code outside the table is an interruption.
+def find_by_exit_code(code: int) -> Ending:
+    """Return what an exit code of the evaluator container means; any code outside the table is an interruption.
 
     128 + n is a death by signal n; the runner itself never exits with another unlisted code.
     """

@@ -38,8 +38,8 @@ class InvalidPath(ValueError):
     """The text is no path of a file below the run directory; the message is a sentence."""
 
 
-def path_parts(path: str) -> list[str]:
-    """The names in a relative path. InvalidPath for one that is absolute, climbs, is empty, too long, or no UTF-8.
+def split_path(path: str) -> list[str]:
+    """Return the names in a relative path. InvalidPath for one that is absolute, climbs, is empty, too long, or no UTF-8.
 
     Any other character is a good one: model folders are named after checkpoints, which may have spaces of every kind.
     """
@@ -51,21 +51,21 @@ def path_parts(path: str) -> list[str]:
     return names
 
 
-def results_date_id(path: str) -> str | None:
-    """The date id in `path`, relative to the run directory, if lmms-eval writes its results there. InvalidPath."""
-    found = _RESULTS.fullmatch(_name_in_output(path))
+def find_results_date_id(path: str) -> str | None:
+    """Return the date id in `path`, relative to the run directory, if lmms-eval writes its results there. InvalidPath."""
+    found = _RESULTS.fullmatch(_find_name_in_output(path))
     return found["date_id"] if found else None
 
 
-def samples_task(path: str, *, results: str) -> str | None:
-    """The task whose samples `path` holds, if lmms-eval wrote it together with the file `results`. InvalidPath."""
-    found = _SAMPLES.fullmatch(_name_in_output(path))
+def find_samples_task(path: str, *, results: str) -> str | None:
+    """Return the task whose samples `path` holds, if lmms-eval wrote it together with the file `results`. InvalidPath."""
+    found = _SAMPLES.fullmatch(_find_name_in_output(path))
     beside = path.rpartition("/")[0] == results.rpartition("/")[0]
-    return found["task"] if found and beside and found["date_id"] == results_date_id(results) else None
+    return found["task"] if found and beside and found["date_id"] == find_results_date_id(results) else None
 
 
-def model_folder(model_args: str) -> str:
-    """The folder that lmms-eval makes for a model, by the text of its arguments; empty where they name none."""
+def find_model_folder(model_args: str) -> str:
+    """Return the folder that lmms-eval makes for a model, by the text of its arguments; empty where they name none."""
     for key in _MODEL_KEYS:
         if key in model_args:
             name = model_args.split(key)[1].split(",")[0]
@@ -73,9 +73,9 @@ def model_folder(model_args: str) -> str:
     return ""
 
 
-def _name_in_output(path: str) -> str:
-    """The last name of a path to a file in the output folder or in a folder of it; empty for any other."""
-    names = path_parts(path)
+def _find_name_in_output(path: str) -> str:
+    """Return the last name of a path to a file in the output folder or in a folder of it; empty for any other."""
+    names = split_path(path)
     return names[-1] if names[0] == OUTPUT_DIRECTORY and len(names) in (2, 3) else ""
 
 

@@ -30,15 +30,15 @@ _DIGITS_TO_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG_ZERO: Final = b"0" * (MAX_DIGITS + 1)
 
 
-class Shape(NamedTuple):
-    """What a text costs when it is parsed: about how many values it has, and how deep they are nested."""
+class JsonShape(NamedTuple):
+    """What a text costs to parse: about how many values it has, and how deep they are nested."""
 
     values: int
     depth: int
 
 
 def normalised(text: bytes) -> bytes:
-    """`text`, JSON or lines of JSON, with null for NaN, Infinity and numbers of more than `MAX_DIGITS` digits.
+    """Return `text`, JSON or lines of JSON, with null for NaN, Infinity and numbers of more than `MAX_DIGITS` digits.
 
     All else stays as it was, to the byte.
     """
@@ -47,42 +47,42 @@ def normalised(text: bytes) -> bytes:
     return text
 
 
-def shape(text: bytes) -> Shape:
-    """The shape of `text`, whether it is JSON or not."""
+def measure_shape(text: bytes) -> JsonShape:
+    """Return the shape of `text`, whether it is JSON or not."""
     bare = _STRINGS.sub(b"", text)
     values = bare.count(b",") + bare.count(b"[") + bare.count(b"{") + 1
-    return Shape(values, _depth(bare))
+    return JsonShape(values, _measure_depth(bare))
 
 
 def parse_excess(text: bytes) -> str:
-    """What of `text` is too much to be parsed, whether it is JSON or not, as the end of a sentence; empty where nothing is."""
-    brackets = _brackets(text)
+    """Return why `text` is too much to be parsed, whether it is JSON or not, as the end of a sentence; empty if it is not."""
+    brackets = _count_brackets(text)
     if brackets <= MAX_DEPTH and text.count(b",") + brackets < MAX_VALUES:
         return ""
-    found = shape(text)
+    found = measure_shape(text)
     if found.values > MAX_VALUES:
         return f"has more than {MAX_VALUES} values"
     return f"is {_TOO_DEEP}" if found.depth > MAX_DEPTH else ""
 
 
-def number(digits: str) -> int | float:
-    """An integer of JSON, for `json.loads`; infinite where it has more digits than anybody reads."""
+def parse_number(digits: str) -> int | float:
+    """Parse an integer of JSON, for `json.loads`; infinite where it has more than `MAX_DIGITS` digits."""
     return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 
-def parsed(text: bytes) -> Any:
-    """The value of a JSON document, with None for what `normalised` replaces; ValueError also where it is nested too deep."""
-    if _brackets(text) > MAX_DEPTH and shape(text).depth > MAX_DEPTH:
+def parse_json(text: bytes) -> Any:
+    """Parse a JSON document, with None for what `normalised` replaces; ValueError also where it is nested too deep."""
+    if _count_brackets(text) > MAX_DEPTH and measure_shape(text).depth > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     return json.loads(normalised(text))
 
 
-def parsed_line(line: bytes) -> Any:
-    """The value in a line; None where it is no JSON, or is one that `LineNormaliser` leaves out."""
-    if _excess(line):
+def parse_line(line: bytes) -> Any:
+    """Parse a line; None where it is no JSON, or is one that `LineNormaliser` leaves out."""
+    if _find_excess(line):
         return None
     try:
-        return json.loads(line, parse_int=number)
+        return json.loads(line, parse_int=parse_number)
     except ValueError:
         return None
 
@@ -100,19 +100,19 @@ class LineNormaliser:
         self._skipping = False
 
     def feed(self, content: bytes) -> bytes:
-        """The lines that are whole by now."""
+        """Return the lines that are whole by now, normalised."""
         *whole, rest = (self._open + content).split(b"\n")
-        lines = [self._made(line) + b"\n" for line in whole]
+        lines = [self._normalise(line) + b"\n" for line in whole]
         self._skipping = self._skipping or len(rest) > MAX_LINE_BYTES
         self._open = b"" if self._skipping else rest
         return b"".join(lines)
 
     def rest(self) -> bytes:
-        """A last line without its end."""
-        return self._made(self._open) if self._open or self._skipping else b""
+        """Return a last line without its end."""
+        return self._normalise(self._open) if self._open or self._skipping else b""
 
-    def _made(self, line: bytes) -> bytes:
-        excess = _TOO_LONG if self._skipping else _excess(line)
+    def _normalise(self, line: bytes) -> bytes:
+        excess = _TOO_LONG if self._skipping else _find_excess(line)
         self._skipping = False
         if not excess:
             return normalised(line)
@@ -120,20 +120,20 @@ class LineNormaliser:
         return json.dumps({"omitted": f"this line is {excess}"}).encode()
 
 
-def _excess(line: bytes) -> str:
-    """What is too much about a line; empty where nothing is."""
+def _find_excess(line: bytes) -> str:
+    """Return what is too much about a line; empty where nothing is."""
     if len(line) > MAX_LINE_BYTES:
         return _TOO_LONG
-    return _TOO_DEEP if _brackets(line) > MAX_DEPTH and shape(line).depth > MAX_DEPTH else ""
+    return _TOO_DEEP if _count_brackets(line) > MAX_DEPTH and measure_shape(line).depth > MAX_DEPTH else ""
 
 
-def _brackets(text: bytes) -> int:
-    """As many levels as there can be: counting them takes no time."""
+def _count_brackets(text: bytes) -> int:
+    """Return an upper bound of the levels of nesting, which is quick to count."""
     return text.count(b"[") + text.count(b"{")
 
 
-def _depth(bare: bytes) -> int:
-    """The levels of nesting, counted no further than to one more than `MAX_DEPTH`."""
+def _measure_depth(bare: bytes) -> int:
+    """Return the levels of nesting, counted no further than to one more than `MAX_DEPTH`."""
     depth = deepest = 0
     for bracket in bare.translate(None, _NOT_BRACKETS):
         depth += 1 if bracket in b"[{" else -1

@@ -18,38 +18,38 @@ _careful: Final = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line."""
+    """Formats a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         facts = {key: value for key, value in vars(record).items() if key not in COMMON}
         trace = {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
-        return _line(record.created, record.levelno, record.name, record.getMessage(), facts | trace)
+        return _format_line(record.created, record.levelno, record.name, record.getMessage(), facts | trace)
 
 
 def configure(level: str) -> None:
-    """Sends everything that is logged in this process to standard error."""
+    """Send everything that is logged in this process to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def write(logger: logging.Logger, level: int, event: str, facts: dict[str, Any]) -> None:
-    """Writes the line of `logger.log(level, event, extra=facts)` without the record in between.
+    """Write the line of `logger.log(level, event, extra=facts)` without the record in between.
 
     For the one event of each request: a record, its handlers and their locks cost several times what the line itself does.
     """
     if logger.isEnabledFor(level):
-        line = _line(time.time(), level, logger.name, event, facts)
+        line = _format_line(time.time(), level, logger.name, event, facts)
         try:
             sys.stderr.write(line + "\n")
         except (OSError, ValueError):
-            # As a handler of `logging` has it: a log that is gone stops nobody.
+            # As a handler of `logging` does: a log that is gone stops no request.
             return
 
 
-def _line(seconds: float, level: int, logger: str, event: str, facts: dict[str, Any]) -> str:
-    head = {"time": _moment(seconds), "level": logging.getLevelName(level).lower(), "logger": logger, "event": event}
+def _format_line(seconds: float, level: int, logger: str, event: str, facts: dict[str, Any]) -> str:
+    head = {"time": _format_moment(seconds), "level": logging.getLevelName(level).lower(), "logger": logger, "event": event}
     record = head | facts
     try:
         line = _quick(record)
@@ -58,12 +58,12 @@ def _line(seconds: float, level: int, logger: str, event: str, facts: dict[str, 
     return line.decode() if line.isascii() else _careful(record)
 
 
-def _moment(seconds: float) -> str:
-    """UTC, with milliseconds, as RFC 3339 has it."""
+def _format_moment(seconds: float) -> str:
+    """Format UTC with milliseconds, as in RFC 3339."""
     whole, milliseconds = divmod(int(seconds * 1000), 1000)
-    return f"{_second(whole)}.{milliseconds:03d}+00:00"
+    return f"{_format_second(whole)}.{milliseconds:03d}+00:00"
 
 
 @lru_cache(maxsize=1)
-def _second(seconds: int) -> str:
+def _format_second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

@@ -1,6 +1,6 @@
 """The order of the queue: priority, then age, then uid. The operator starts by it, the front end counts positions by it.
 
-Kubernetes keeps the age to the second. Within one, who watches knows more: the resourceVersion at which an object was first seen
+Kubernetes keeps the age to the second. Within one, a watch knows more: the resourceVersion at which an object was first seen
 grows with every creation, whoever created it. After a restart it is that of the object's last change, if it had any.
 """
 
@@ -35,7 +35,7 @@ class QueueKey(NamedTuple):
 
 
 class Standing(IntEnum):
-    """What keeps a queued evaluation from its turn. The operator passes over all but the first: others do not wait for those."""
+    """What keeps a queued evaluation from its turn. The operator skips all but the first: others do not wait for those."""
 
     MAY_START = 0
     DELAYED = 1
@@ -43,18 +43,18 @@ class Standing(IntEnum):
 
 
 def standing(*, held: bool, delayed: bool) -> Standing:
-    """Where it stands, if it is on hold, or its next attempt is not to start yet (status.nextAttemptAt)."""
+    """Return the standing of an evaluation that is on hold, or whose next attempt is delayed (status.nextAttemptAt)."""
     return Standing.HELD if held else Standing.DELAYED if delayed else Standing.MAY_START
 
 
 def queue_key(item: Queueable, *, first_seen: int = 0) -> QueueKey:
-    """The sort key of one queued evaluation, of which the resourceVersion is known at which it was first seen, or is not (0)."""
+    """Return the sort key of a queued evaluation; `first_seen` is the first resourceVersion that was seen of it, 0 if unknown."""
     return QueueKey(-item.priority, item.created_at, first_seen, item.uid)
 
 
 QueueableT = TypeVar("QueueableT", bound=Queueable)
 
 
-def in_order(items: Iterable[QueueableT]) -> list[QueueableT]:
-    """The queued evaluations in the order in which they start."""
+def sort_queue(items: Iterable[QueueableT]) -> list[QueueableT]:
+    """Return the queued evaluations in the order in which they start."""
     return sorted(items, key=queue_key)

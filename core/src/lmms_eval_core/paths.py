@@ -51,13 +51,13 @@ NO_CODE_FROM_RUNS: Final = (
 )
 
 
-def private_caches() -> dict[str, str]:
-    """Each variable of `PRIVATE_CACHES` with its path."""
+def list_private_caches() -> dict[str, str]:
+    """Return each variable of `PRIVATE_CACHES` with its path."""
     return {name: f"{PRIVATE_CACHE}/{folder}".rstrip("/") for name, folder in PRIVATE_CACHES.items()}
 
 
-def include_path_problem(path: str) -> str | None:
-    """Why lmms-eval must not load tasks, which are code, from `path`; None where it may."""
+def find_include_path_problem(path: str) -> str | None:
+    """Return why lmms-eval must not load tasks, which are code, from `path`; None where it may."""
     if re.search(DOT_SEGMENT, path):
         return NO_DOT_SEGMENT
     return NO_CODE_FROM_RUNS if re.search(WRITTEN_BY_RUNS, path) else None

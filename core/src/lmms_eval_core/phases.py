@@ -1,4 +1,4 @@
-"""Phases, reasons, and which phase may follow which (the drawing below). The operator derives them; everybody shows them.
+"""Phases, reasons, and which phase may follow which (the drawing below). The operator derives them; all parts show them.
 
 Queued --start--> Running --results published--> Completed
   |  ^               |  '--deterministic failure, or retries used up--> Failed
@@ -81,6 +81,6 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
 
 
-def may_follow(before: Phase, after: Phase) -> bool:
-    """Whether `after` may come next; staying where one is is always allowed."""
+def can_follow(before: Phase, after: Phase) -> bool:
+    """Return whether `after` may come next; a phase may always stay."""
     return before == after or after in FOLLOWS[before]

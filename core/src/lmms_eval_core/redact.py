@@ -1,4 +1,4 @@
-"""What must not leave a pod inside a text: control sequences of terminals, and values that look like secrets. Pure.
+"""Removes from texts what must not leave a pod: control sequences of terminals, and values that look like secrets. Pure.
 
 The runner knows the values of the Secrets and hides them in the log and in messages; the reporter, which knows none,
 applies the patterns once more to everything it sends.
@@ -49,12 +49,12 @@ PATTERNS: Final = tuple(
 
 
 def plain(text: str) -> str:
-    """`text` without terminal sequences and control characters; tabs and line ends stay."""
+    """Return `text` without terminal sequences and control characters; tabs and line ends stay."""
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 
-def one_line(text: str, limit: int) -> str:
-    """`text` as a status shows it to a person: one line of at most `limit` characters.
+def to_one_line(text: str, limit: int) -> str:
+    """Return `text` as a status shows it to a person: one line of at most `limit` characters.
 
     Terminal sequences, control characters and marks that hide or reorder what stands beside them are taken out. Doing it again
     changes nothing.
@@ -73,11 +73,11 @@ class Redactor:
         self._expressions = (re.compile(known), *PATTERNS) if known else PATTERNS
 
     def __call__(self, text: str) -> str:
-        """`text` with every secret in it replaced by `HIDDEN`."""
+        """Return `text` with every secret in it replaced by `HIDDEN`."""
         for expression in self._expressions:
-            text = expression.sub(_hidden, text)
+            text = expression.sub(_replace_secret, text)
         return text
 
 
-def _hidden(match: re.Match[str]) -> str:
+def _replace_secret(match: re.Match[str]) -> str:
     return f"{match.groupdict().get('keep') or ''}{HIDDEN}"

@@ -1,4 +1,4 @@
-"""The run directory: what operator, runner and reporter tell each other about one attempt, file by file.
+"""The run directory: the files by which operator, runner and reporter exchange what concerns one attempt.
 
 The operator puts `RunInput` into the environment of the pod's containers. The runner writes `progress.json`, `log.txt`,
 `output/`, `work/` and `outcome.json`; the reporter reads them and writes `published` when everything has arrived. A runner
@@ -30,7 +30,7 @@ OUTPUT_DIRECTORY: Final = "output"
 # Where lmms-eval works: what a task writes under a relative path is below it.
 WORK_DIRECTORY: Final = "work"
 
-# A user's code shares the run directory: nobody reads more than this of a small file.
+# A user's code shares the run directory: no reader takes more than this of a small file.
 MAX_JSON_BYTES: Final = 1024 * 1024
 # The outcome names the files of samples: so many, of 800 bytes each with their folder, fit.
 MAX_OUTCOME_BYTES: Final = 4 * 1024 * 1024
@@ -48,12 +48,12 @@ class RunFile(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
 
     def to_json(self) -> str:
-        """The content of the file."""
+        """Return the content of the file."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
-class Harness(RunFile):
-    """Arguments of lmms-eval; names as in `spec`. An unset one passes no flag."""
+class HarnessArguments(RunFile):
+    """Arguments of the harness, lmms-eval; names as in `spec`. An unset one passes no flag."""
 
     model: str
     model_args: dict[str, Scalar] = Field(default_factory=dict)
@@ -78,7 +78,7 @@ class Harness(RunFile):
 
 
 class RunInput(RunFile):
-    """What to run, and for whom. `processes` above 1 means data parallel, by `accelerate launch`.
+    """What to run, and for which evaluation. `processes` above 1 means data parallel, by `accelerate launch`.
 
     `trust_remote_code` lets the model run code of its own. `secret_env` names the environment variables whose values come
     from Secrets; the runner hides those values in the log.
@@ -88,7 +88,7 @@ class RunInput(RunFile):
     name: str
     uid: str
     attempt: int
-    harness: Harness
+    harness: HarnessArguments
     processes: int = 1
     gpus: int = 0
     image: str = ""
@@ -96,8 +96,8 @@ class RunInput(RunFile):
     secret_env: list[str] = Field(default_factory=list)
     publish_timeout_seconds: int = 3600
 
-    def fingerprint(self) -> str:
-        """SHA-256 of what the scores depend on: two attempts with the same one compute the same thing."""
+    def compute_fingerprint(self) -> str:
+        """Return the SHA-256 of what the scores depend on: two attempts with the same one compute the same thing."""
         parts = self.model_dump(mode="json", include={"harness", "processes", "gpus", "image"})
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -131,7 +131,7 @@ class ProgressReport(RunFile):
 
 
 class AnswerCounts(RunFile):
-    """Answers that are failures in disguise."""
+    """Counts of answers, and of those that are failures in disguise."""
 
     samples: int = 0
     empty: int = 0
@@ -139,8 +139,8 @@ class AnswerCounts(RunFile):
     swallowed_errors: int = 0
 
     @property
-    def all_failed(self) -> bool:
-        """Whether not one answer is a real one."""
+    def has_only_failures(self) -> bool:
+        """Whether no answer is a real one."""
         return self.samples > 0 and self.empty + self.failed >= self.samples and self.failed + self.swallowed_errors > 0
 
 
@@ -170,7 +170,7 @@ class Outcome(RunFile):
 
 
 def write_atomically(path: Path, content: str, *, durable: bool = True) -> None:
-    """Replaces `path`, so that a reader sees the old content or the new, never half of it.
+    """Replace `path`, so that a reader sees the old content or the new, never half of it.
 
     `durable` waits for the disk; what is replaced every second anyway (progress) can do without.
     """

@@ -13,13 +13,13 @@ from pydantic.alias_generators import to_camel
 Scalar = str | bool | int | float
 
 
-class Resource(BaseModel):
+class ResourceModel(BaseModel):
     """Base of everything inside an LMMEvaluation: camelCase on the wire, unknown fields of newer versions ignored."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", use_enum_values=False)
 
     def to_wire(self) -> dict[str, Any]:
-        """As the API server stores it: camelCase, absent instead of null, JSON types."""
+        """Return what the API server stores: camelCase, absent instead of null, JSON types."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -31,7 +31,7 @@ class Owner(StrEnum):
 
 
 def cel(rule: str, message: str, *, naming: str = "", field_path: str | None = None) -> dict[str, str]:
-    """One `x-kubernetes-validations` entry; `message` is the sentence the user reads at `kubectl apply`.
+    """Return one `x-kubernetes-validations` entry; `message` is the sentence the user reads at `kubectl apply`.
 
     `naming` is a CEL expression of the text that it was about, which is put before the sentence.
     """
@@ -41,12 +41,12 @@ def cel(rule: str, message: str, *, naming: str = "", field_path: str | None = N
 
 
 def validations(*rules: dict[str, str], **extra: Any) -> dict[str, Any]:
-    """`json_schema_extra` that carries CEL rules into the schema."""
+    """Return `json_schema_extra` that carries CEL rules into the schema."""
     return {"x-kubernetes-validations": list(rules), **extra}
 
 
 def text(pattern: str, message: str, *rules: dict[str, str], max_length: int, min_length: int = 1) -> Any:
-    """Text of a form, and of further `rules`; `message` is what a person reads, for whom a pattern would be a riddle."""
+    """Return a text field with a pattern and further `rules`; a person reads `message` instead of the pattern."""
     return Field(
         min_length=min_length,
         max_length=max_length,
@@ -56,23 +56,23 @@ def text(pattern: str, message: str, *rules: dict[str, str], max_length: int, mi
 
 
 def absolute_path(*rules: dict[str, str]) -> Any:
-    """A path in a container, of further `rules`."""
+    """Return a field for a path in a container, with further `rules`."""
     sentence = "give an absolute path without ':' and without '/' at its end"
     return text(r"^(/[^/:\x00-\x1f]+)+$", sentence, *rules, max_length=1024)
 
 
 def by_key(field: str) -> Any:
-    """A list whose entries differ in `field`: an entry given twice is refused, and their order has no meaning."""
+    """Return a list field whose entries differ in `field`: one given twice is refused, and their order has no meaning."""
     return Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [field]})
 
 
 def matches(pattern: str, value: str = "self") -> str:
-    """The CEL expression that `value` has the form of `pattern`, which is RE2: no look-around, no quote."""
+    """Return the CEL expression that `value` matches `pattern`, which is RE2: no look-around, no quote."""
     return f"{value}.matches(r'{pattern}')"
 
 
 def int_or_string(pattern: str, message: str, *, max_length: int, minimum: int = 0) -> WithJsonSchema:
-    """A field that YAML may write as a number or as text; the pattern holds for text, `minimum` for a number."""
+    """Return the schema of a number or a text; the pattern holds for text, `minimum` for a number."""
     rule = cel(f"type(self) == int ? self >= {minimum} : {matches(pattern)}", message)
     return WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": max_length, **validations(rule)})
 
@@ -90,17 +90,17 @@ ObjectName = Annotated[
 AbsolutePath = Annotated[str, absolute_path()]
 
 
-def _utc(moment: datetime) -> datetime:
+def _to_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def rfc3339(moment: datetime) -> str:
-    """A moment as Kubernetes writes it: UTC, whole seconds, `Z`."""
+def format_rfc3339(moment: datetime) -> str:
+    """Format a moment as Kubernetes writes it: UTC, whole seconds, `Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def read_moment(text: object) -> datetime | None:
-    """A moment as the API server holds it; None if it is none that can be reckoned with.
+def parse_moment(text: object) -> datetime | None:
+    """Parse a moment as the API server holds it; None if Python has no such moment.
 
     The schema's date-time takes more than that: year 0, offsets of 99 hours.
     """
@@ -113,7 +113,7 @@ def read_moment(text: object) -> datetime | None:
 
 Timestamp = Annotated[
     datetime,
-    AfterValidator(_utc),
-    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    AfterValidator(_to_utc),
+    PlainSerializer(format_rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]

@@ -19,7 +19,7 @@ from lmms_eval_core.schema import (
     AbsolutePath,
     ObjectName,
     Quantity,
-    Resource,
+    ResourceModel,
     Scalar,
     absolute_path,
     by_key,
@@ -86,7 +86,7 @@ LabelValue = Annotated[
 ]
 
 
-class SecretKeyRef(Resource):
+class SecretKeyRef(ResourceModel):
     """One key of a Secret in the release's namespace."""
 
     name: ObjectName = Field(description="The Secret; the administrator allows names by prefix.")
@@ -95,7 +95,7 @@ class SecretKeyRef(Resource):
     ]
 
 
-class EnvVar(Resource):
+class EnvVar(ResourceModel):
     """One environment variable of the evaluator container."""
 
     model_config = ConfigDict(
@@ -123,7 +123,7 @@ class EnvVar(Resource):
     secret_key_ref: SecretKeyRef | None = None
 
 
-class Volume(Resource):
+class Volume(ResourceModel):
     """A PersistentVolumeClaim to mount: checkpoints and data sets from training."""
 
     model_config = ConfigDict(
@@ -141,7 +141,7 @@ class Volume(Resource):
     read_only: bool = True
 
 
-class Resources(Resource):
+class Resources(ResourceModel):
     """Requests and limits of the evaluator container; what is unset comes from the release's settings."""
 
     cpu: Quantity | None = None
@@ -150,7 +150,7 @@ class Resources(Resource):
     ephemeral_storage: Quantity | None = None
 
 
-class Toleration(Resource):
+class Toleration(ResourceModel):
     """As in a pod."""
 
     model_config = ConfigDict(
@@ -218,7 +218,7 @@ MUTABLE = frozenset({"priority", "hold", "cancel", "ttlSecondsAfterFinished"})
 NOT_COMPARED_IN_SCHEMA = frozenset({"modelArgs"})
 
 
-class EvaluationSpec(Resource):
+class EvaluationSpec(ResourceModel):
     """What to evaluate. Field names are lmms-eval's own options in camelCase; an unset field passes no flag."""
 
     model: Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, WithJsonSchema, model_serializer
 
 from lmms_eval_core.phases import Phase, Reason
-from lmms_eval_core.schema import Owner, Resource, Timestamp
+from lmms_eval_core.schema import Owner, ResourceModel, Timestamp
 
 Text = Annotated[str, Field(max_length=1024)]
 # Of an attempt or a slot: what is counted up by one, and read by everybody.
@@ -19,7 +19,7 @@ KEPT_ATTEMPTS = 5
 RESULTS_SUSPECT: Final = "ResultsSuspect"
 
 
-class Condition(Resource):
+class EvaluationCondition(ResourceModel):
     """As in every Kubernetes object."""
 
     type: Literal["Complete", "Failed", "ResultsSuspect"]
@@ -30,7 +30,7 @@ class Condition(Resource):
     observed_generation: int | None = None
 
 
-class Attempt(Resource):
+class AttemptStatus(ResourceModel):
     """One attempt: its Job, where it ran, and how it ended."""
 
     number: Number
@@ -44,7 +44,7 @@ class Attempt(Resource):
     message: Annotated[str, Field(max_length=4096)] | None = None
 
 
-class Progress(Resource):
+class ProgressStatus(ResourceModel):
     """How far the running attempt is."""
 
     stage: Text = Field(description="Starting, LoadingModel, Evaluating, Scoring or Publishing.")
@@ -57,7 +57,7 @@ class Progress(Resource):
     updated_at: Timestamp
 
 
-class Metric(Resource):
+class Metric(ResourceModel):
     """One metric of one task; `value` is null where lmms-eval computed no number."""
 
     value: Annotated[float | None, WithJsonSchema({"type": "number", "nullable": True})] = None
@@ -69,14 +69,14 @@ class Metric(Resource):
         return {"value": self.value, "stderr": self.stderr}
 
 
-class OmittedScores(Resource):
+class OmittedScores(ResourceModel):
     """Tasks and groups whose scores did not fit into the status; `results.json` in the object store has them all."""
 
     count: int
     names: Annotated[list[Text], Field(max_length=64)] = Field(default_factory=list, description="The first of them.")
 
 
-class ArtifactFile(Resource):
+class ArtifactFile(ResourceModel):
     """One stored file."""
 
     name: Text
@@ -84,7 +84,7 @@ class ArtifactFile(Resource):
     lines: int | None = None
 
 
-class Artifacts(Resource):
+class Artifacts(ResourceModel):
     """Where the files of the run are."""
 
     uri: Text = Field(description="s3://bucket/prefix of this attempt.")
@@ -92,7 +92,7 @@ class Artifacts(Resource):
     truncated: bool | None = None
 
 
-class Usage(Resource):
+class Usage(ResourceModel):
     """What the run cost, and with which versions it ran."""
 
     load_seconds: float | None = None
@@ -106,7 +106,7 @@ class Usage(Resource):
     image: Text | None = None
 
 
-class Suspect(Resource):
+class SuspectAnswers(ResourceModel):
     """Answers that are failures in disguise."""
 
     samples: int = Field(description="Answers looked at.")
@@ -115,7 +115,7 @@ class Suspect(Resource):
     swallowed_errors: int = Field(default=0, description="Generation errors that only the log shows.")
 
 
-class RunError(Resource):
+class RunError(ResourceModel):
     """What went wrong, for a person."""
 
     class_: Text = Field(alias="class", description="The reason word of the failure.")
@@ -123,25 +123,25 @@ class RunError(Resource):
     log_tail: Annotated[str, Field(max_length=MAX_ERROR_BYTES)] = Field(default="", description="Last lines of the log.")
 
 
-def owned(owner: Owner, *also: Owner) -> dict[str, Any]:
+def name_owners(owner: Owner, *also: Owner) -> dict[str, Any]:
     """`json_schema_extra` that names the owners of a status field."""
     return {"x-owners": [owner.value, *(other.value for other in also)]}
 
 
-OPERATOR = owned(Owner.OPERATOR)
-REPORTER = owned(Owner.REPORTER)
+OPERATOR = name_owners(Owner.OPERATOR)
+REPORTER = name_owners(Owner.REPORTER)
 
 Scores = dict[str, dict[str, Metric]]
 
 
-class EvaluationStatus(Resource):
+class EvaluationStatus(ResourceModel):
     """What is true of the evaluation. Written by the operator and, for the running attempt, by its reporter."""
 
     phase: Phase = Field(default=Phase.QUEUED, json_schema_extra=OPERATOR)
     reason: Reason = Field(default=Reason.WAITING_FOR_TURN, json_schema_extra=OPERATOR)
     message: Annotated[str, Field(max_length=4096)] | None = Field(default=None, json_schema_extra=OPERATOR)
     observed_generation: int | None = Field(default=None, json_schema_extra=OPERATOR)
-    conditions: Annotated[list[Condition], Field(max_length=8)] | None = Field(
+    conditions: Annotated[list[EvaluationCondition], Field(max_length=8)] | None = Field(
         default=None,
         json_schema_extra={**OPERATOR, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
@@ -155,7 +155,7 @@ class EvaluationStatus(Resource):
     stopped_for: Reason | None = Field(
         default=None, description="Why the operator ends the running attempt.", json_schema_extra=OPERATOR
     )
-    attempts: Annotated[list[Attempt], Field(max_length=KEPT_ATTEMPTS)] | None = Field(
+    attempts: Annotated[list[AttemptStatus], Field(max_length=KEPT_ATTEMPTS)] | None = Field(
         default=None, description="The last five.", json_schema_extra=OPERATOR
     )
     next_attempt_at: Timestamp | None = Field(
@@ -168,7 +168,7 @@ class EvaluationStatus(Resource):
     reported_attempt: Number | None = Field(
         default=None, description="The attempt that the fields below speak of.", json_schema_extra=REPORTER
     )
-    progress: Progress | None = Field(default=None, json_schema_extra=REPORTER)
+    progress: ProgressStatus | None = Field(default=None, json_schema_extra=REPORTER)
     scores: Scores | None = Field(
         default=None, description="task: metric: {value, stderr}.", json_schema_extra={**REPORTER, "maxProperties": 512}
     )
@@ -180,8 +180,8 @@ class EvaluationStatus(Resource):
     summary: Text | None = Field(default=None, description="The Score column.", json_schema_extra=REPORTER)
     artifacts: Artifacts | None = Field(default=None, json_schema_extra=REPORTER)
     usage: Usage | None = Field(default=None, json_schema_extra=REPORTER)
-    suspect: Suspect | None = Field(default=None, json_schema_extra=REPORTER)
-    error: RunError | None = Field(default=None, json_schema_extra=owned(Owner.REPORTER, Owner.OPERATOR))
+    suspect: SuspectAnswers | None = Field(default=None, json_schema_extra=REPORTER)
+    error: RunError | None = Field(default=None, json_schema_extra=name_owners(Owner.REPORTER, Owner.OPERATOR))
     truncated: bool | None = Field(
         default=None, description="Something did not fit; the object store has it whole.", json_schema_extra=REPORTER
     )

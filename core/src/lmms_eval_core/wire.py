@@ -22,20 +22,20 @@ class JobStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Part(BaseModel):
+class RequestPart(BaseModel):
     """A part of a request that upstream does not have: a field that it does not know is refused, not passed over."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class SecretKeyRef(Part):
+class SecretKeyRef(RequestPart):
     """One key of a Secret."""
 
     name: str
     key: str
 
 
-class EnvVar(Part):
+class EnvVar(RequestPart):
     """One environment variable: a value, or for a secret where it is."""
 
     name: str
@@ -43,7 +43,7 @@ class EnvVar(Part):
     secret_key_ref: SecretKeyRef | None = None
 
 
-class Volume(Part):
+class Volume(RequestPart):
     """A PersistentVolumeClaim to mount."""
 
     claim_name: str
@@ -51,7 +51,7 @@ class Volume(Part):
     read_only: bool = True
 
 
-class Resources(Part):
+class Resources(RequestPart):
     """Requests and limits of the evaluator: quantities of Kubernetes, as 4 or 16Gi."""
 
     cpu: int | str | None = None
@@ -60,7 +60,7 @@ class Resources(Part):
     ephemeral_storage: int | str | None = None
 
 
-class Toleration(Part):
+class Toleration(RequestPart):
     """As in a pod."""
 
     key: str | None = None
@@ -70,7 +70,7 @@ class Toleration(Part):
     toleration_seconds: int | None = None
 
 
-def as_in_spec(field: str, default: Any = None) -> Any:
+def copy_spec_field(field: str, default: Any = None) -> Any:
     """A field beyond upstream's that the resource has too, with the description from there."""
     described = EvaluationSpec.model_fields[field].description
     return Field(default=default, description=f"Beyond upstream: {described}" if described else "Beyond upstream; as in spec.")
@@ -94,47 +94,47 @@ class EvaluateRequest(BaseModel):
     num_gpus: int = 1
     output_dir: str | None = None
 
-    offset: int | None = as_in_spec("offset")
-    seed: int | str | None = as_in_spec("seed")
-    repeats: int | None = as_in_spec("repeats")
-    system_instruction: str | None = as_in_spec("system_instruction")
-    apply_chat_template: bool | None = as_in_spec("apply_chat_template")
-    fewshot_as_multiturn: bool | None = as_in_spec("fewshot_as_multiturn")
-    reasoning_tags: str | None = as_in_spec("reasoning_tags")
-    max_tokens: int | None = as_in_spec("max_tokens")
-    force_simple: bool | None = as_in_spec("force_simple")
-    process_with_media: bool | None = as_in_spec("process_with_media")
-    include_path: str | None = as_in_spec("include_path")
+    offset: int | None = copy_spec_field("offset")
+    seed: int | str | None = copy_spec_field("seed")
+    repeats: int | None = copy_spec_field("repeats")
+    system_instruction: str | None = copy_spec_field("system_instruction")
+    apply_chat_template: bool | None = copy_spec_field("apply_chat_template")
+    fewshot_as_multiturn: bool | None = copy_spec_field("fewshot_as_multiturn")
+    reasoning_tags: str | None = copy_spec_field("reasoning_tags")
+    max_tokens: int | None = copy_spec_field("max_tokens")
+    force_simple: bool | None = copy_spec_field("force_simple")
+    process_with_media: bool | None = copy_spec_field("process_with_media")
+    include_path: str | None = copy_spec_field("include_path")
 
-    processes: int | None = as_in_spec("processes")
-    resources: Resources | None = as_in_spec("resources")
-    volumes: list[Volume] | None = as_in_spec("volumes")
-    node_selector: dict[str, str] | None = as_in_spec("node_selector")
-    tolerations: list[Toleration] | None = as_in_spec("tolerations")
-    priority_class_name: str | None = as_in_spec("priority_class_name")
-    runtime_class_name: str | None = as_in_spec("runtime_class_name")
-    env: list[EnvVar] | None = as_in_spec("env")
-    image: str | None = as_in_spec("image")
+    processes: int | None = copy_spec_field("processes")
+    resources: Resources | None = copy_spec_field("resources")
+    volumes: list[Volume] | None = copy_spec_field("volumes")
+    node_selector: dict[str, str] | None = copy_spec_field("node_selector")
+    tolerations: list[Toleration] | None = copy_spec_field("tolerations")
+    priority_class_name: str | None = copy_spec_field("priority_class_name")
+    runtime_class_name: str | None = copy_spec_field("runtime_class_name")
+    env: list[EnvVar] | None = copy_spec_field("env")
+    image: str | None = copy_spec_field("image")
 
-    priority: int = as_in_spec("priority", 0)
-    hold: bool = as_in_spec("hold", False)
-    ttl_seconds_after_finished: int | None = as_in_spec("ttl_seconds_after_finished")
-    retries: int | None = as_in_spec("retries")
-    timeout_seconds: int | None = as_in_spec("timeout_seconds")
-    stall_timeout_seconds: int | None = as_in_spec("stall_timeout_seconds")
-    trust_remote_code: bool = as_in_spec("trust_remote_code", False)
+    priority: int = copy_spec_field("priority", 0)
+    hold: bool = copy_spec_field("hold", False)
+    ttl_seconds_after_finished: int | None = copy_spec_field("ttl_seconds_after_finished")
+    retries: int | None = copy_spec_field("retries")
+    timeout_seconds: int | None = copy_spec_field("timeout_seconds")
+    stall_timeout_seconds: int | None = copy_spec_field("stall_timeout_seconds")
+    trust_remote_code: bool = copy_spec_field("trust_remote_code", False)
 
     name: str | None = Field(default=None, description="Beyond upstream: the job's id, a DNS label; one is made when unset.")
     labels: dict[str, str] | None = Field(default=None, description="Beyond upstream: labels of the job, to find it by.")
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """An answer in which every key always stands, whatever its value: the OpenAPI document promises them all."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
-class JobSubmitResponse(Answer):
+class JobSubmitResponse(ResponseModel):
     """Answer of POST /evaluate."""
 
     job_id: str
@@ -144,7 +144,7 @@ class JobSubmitResponse(Answer):
     warnings: list[str] = Field(default_factory=list)
 
 
-class JobPatch(Part):
+class JobPatch(RequestPart):
     """Body of PATCH /jobs/{job_id}: what may change of a stored job. What is left out stays as it is."""
 
     priority: int | None = Field(default=None, description="Higher starts first.")
@@ -220,7 +220,7 @@ class JobFiles(BaseModel):
     truncated: bool = Field(description="Whether something that the run left was too much to be stored.")
 
 
-class JobInfo(Answer):
+class JobInfo(ResponseModel):
     """Answer of GET /jobs/{job_id}; all keys always present."""
 
     job_id: str
@@ -288,7 +288,7 @@ class SamplePage(BaseModel):
     unjudged: int | None = Field(default=None, description="With filter=wrong: samples passed over, as no metric has a number.")
 
 
-class QueueStatusResponse(Answer):
+class QueueStatusResponse(ResponseModel):
     """Answer of GET /queue."""
 
     queue_size: int
@@ -298,7 +298,7 @@ class QueueStatusResponse(Answer):
     failed_jobs: int = 0
 
 
-class HealthResponse(Answer):
+class HealthResponse(ResponseModel):
     """Answer of GET /health."""
 
     status: str = "healthy"

@@ -1,1 +1,1 @@
-"""Runs unmodified lmms-eval inside the evaluator pod and says what happened."""
+"""The runner: our program in the evaluator (the container), which runs the harness (lmms-eval, unmodified)."""

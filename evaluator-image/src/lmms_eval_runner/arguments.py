@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from lmms_eval_core.run import Harness, RunInput
+from lmms_eval_core.run import HarnessArguments, RunInput
 from lmms_eval_core.schema import Scalar
 
 VALUES: Final = (
@@ -49,72 +49,73 @@ MODEL_KEYS: Final = ("pretrained", "model", "model_version", "model_name", "mode
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@+-]+")
 
 
-def command(run: RunInput, *, python: str, output: Path, port: int) -> list[str]:
-    """The argument vector: lmms-eval itself, or `accelerate launch` with one process per GPU in front of it.
+def build_command(run: RunInput, *, python: str, output: Path, port: int) -> list[str]:
+    """Return the argument vector: lmms-eval itself, or `accelerate launch` with one process per GPU in front of it.
 
     `port` is where the processes of one run find each other.
     """
-    launcher = _launcher(run.processes, port) if run.processes > 1 else []
-    return [python, "-m", *launcher, HARNESS, *_harness(run.harness, output)]
+    launcher = _build_launcher(run.processes, port) if run.processes > 1 else []
+    return [python, "-m", *launcher, HARNESS, *_build_flags(run.harness, output)]
 
 
-def model_args_text(model_args: Mapping[str, Scalar]) -> str:
-    """The usual text of model arguments. Reading it back may change values: see `reads_back`."""
+def format_model_args(model_args: Mapping[str, Scalar]) -> str:
+    """Return model arguments as `k=v,...`. Parsing that text may change values: see `is_parsed_exactly`."""
     return ",".join(f"{name}={value}" for name, value in model_args.items())
 
 
-def reads_back(model_args: Mapping[str, Scalar]) -> bool:
-    """Whether lmms-eval's own parser surely makes the same values of the text again."""
-    return all(name.isidentifier() and _value_reads_back(value) for name, value in model_args.items())
+def is_parsed_exactly(model_args: Mapping[str, Scalar]) -> bool:
+    """Return whether lmms-eval's own parser surely makes the same values of the text again."""
+    return all(name.isidentifier() and _is_value_parsed_exactly(value) for name, value in model_args.items())
 
 
-def model_arg(model_args: Mapping[str, Scalar], names: Iterable[str]) -> str:
-    """The first of `names` that the model arguments give; empty where they give none."""
+def find_model_arg(model_args: Mapping[str, Scalar], names: Iterable[str]) -> str:
+    """Return the value of the first of `names` that the model arguments have; empty where they have none."""
     return next((str(model_args[name]) for name in names if name in model_args), "")
 
 
-def problem(harness: Harness) -> str | None:
-    """What a command line cannot carry, as a sentence; None when there is nothing."""
-    for name, value in _texts(harness):
+def find_problem(harness: HarnessArguments) -> str | None:
+    """Return what a command line cannot carry, as a sentence; None when there is nothing."""
+    for name, value in _list_texts(harness):
         if "\0" in value:
             return f"{name} contains a NUL character, which no command line can carry; remove it"
     return None
 
 
-def not_a_task(harness: Harness) -> str | None:
-    """The word among the tasks that lmms-eval would take for a request to print a list."""
+def find_listing_word(harness: HarnessArguments) -> str | None:
+    """Return the word among the tasks that lmms-eval would take for a request to print a list."""
     return next((task for task in harness.tasks if task in LISTINGS), None)
 
 
-def _launcher(processes: int, port: int) -> list[str]:
+def _build_launcher(processes: int, port: int) -> list[str]:
     placement = ["--num_processes", str(processes), "--num_machines", "1", "--main_process_port", str(port)]
     return ["accelerate.commands.launch", "--config_file", str(LAUNCH_FILE), "--multi_gpu", *placement, "-m"]
 
 
-def _harness(harness: Harness, output: Path) -> list[str]:
+def _build_flags(harness: HarnessArguments, output: Path) -> list[str]:
     # Always --name=value: a value that begins with a dash would otherwise be taken for an option.
     arguments = [f"--model={harness.model}", f"--tasks={','.join(harness.tasks)}"]
     if harness.model_args:
-        arguments.append(f"--model_args={model_args_text(harness.model_args)}")
+        arguments.append(f"--model_args={format_model_args(harness.model_args)}")
     values = ((name, getattr(harness, name)) for name in VALUES)
-    arguments += [f"--{name}={_text(value)}" for name, value in values if value is not None]
+    arguments += [f"--{name}={_format_value(value)}" for name, value in values if value is not None]
     arguments += [f"--{name}" for name in SWITCHES if getattr(harness, name)]
     return [*arguments, f"--output_path={output}", "--timezone=UTC"]
 
 
-def _text(value: Scalar) -> str:
+def _format_value(value: Scalar) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _value_reads_back(value: Scalar) -> bool:
+def _is_value_parsed_exactly(value: Scalar) -> bool:
     if isinstance(value, bool | float):
         return value == value
     if isinstance(value, int):
         return value >= 0
-    return _PLAIN_VALUE.fullmatch(value) is not None and not _looks_typed(value)
+    return _PLAIN_VALUE.fullmatch(value) is not None and not _is_converted(value)
 
 
-def _looks_typed(value: str) -> bool:
+def _is_converted(value: str) -> bool:
+    """Return whether lmms-eval's parser makes a bool or a number of a text."""
     if value.lower() in ("true", "false"):
         return True
     try:
@@ -124,7 +125,7 @@ def _looks_typed(value: str) -> bool:
     return True
 
 
-def _texts(harness: Harness) -> Iterator[tuple[str, str]]:
+def _list_texts(harness: HarnessArguments) -> Iterator[tuple[str, str]]:
     yield "model", harness.model
     for task in harness.tasks:
         yield "tasks", task

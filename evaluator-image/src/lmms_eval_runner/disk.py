@@ -19,11 +19,11 @@ FULL_BYTES: Final = 1024 * 1024
 RECENT_SECONDS: Final = 5.0
 
 SHARED_MEMORY: Final = "/dev/shm"
-_OWN: Final = "raise spec.resources.ephemeralStorage, so that a node with the room is chosen"
+_RAISE_STORAGE: Final = "raise spec.resources.ephemeralStorage, so that a node with the room is chosen"
 # By mount point, as the operator makes the pod; the volumes of the spec are all others.
 REMEDIES: Final = {
-    "/tmp": _OWN,
-    "/run/lmms-eval": _OWN,
+    "/tmp": _RAISE_STORAGE,
+    "/run/lmms-eval": _RAISE_STORAGE,
     "/cache": "free space in the cache, or enlarge its claim; the chart's cache.size is the size of a new one",
     SHARED_MEMORY: "raise spec.resources.sharedMemory",
 }
@@ -51,7 +51,7 @@ class DiskWatch:
         self._mount_points = tuple(mount_points)
         self._seen: dict[str, float] = {}
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look_until_ended, name="disk-watch", daemon=True)
+        self._thread = threading.Thread(target=self._poll_until_ended, name="disk-watch", daemon=True)
 
     def __enter__(self) -> "DiskWatch":
         self._thread.start()
@@ -60,12 +60,12 @@ class DiskWatch:
     def __exit__(self, *error: object) -> None:
         self._ended.set()
 
-    def full(self) -> FullVolumes:
-        """What was seen so far."""
+    def list_full(self) -> FullVolumes:
+        """Return the volumes that were seen to be full so far."""
         now, seen = time.monotonic(), dict(self._seen)
         return FullVolumes(tuple(seen), tuple(path for path, at in seen.items() if now - at < RECENT_SECONDS))
 
-    def _look_until_ended(self) -> None:
+    def _poll_until_ended(self) -> None:
         while not self._ended.is_set():
             for path in self._mount_points:
                 if is_full(path):
@@ -74,7 +74,7 @@ class DiskWatch:
 
 
 def is_full(path: str) -> bool:
-    """Whether the volume at `path` has no room left, or no names; False where nobody can tell."""
+    """Return whether the volume at `path` has no room left, or no names; False where nobody can tell."""
     try:
         found = os.statvfs(path)
     except OSError:
@@ -82,30 +82,30 @@ def is_full(path: str) -> bool:
     return found.f_bavail * found.f_frsize < FULL_BYTES or (found.f_files > 0 and found.f_favail == 0)
 
 
-def writable_mounts(mounts: Path = MOUNTS) -> list[str]:
-    """Mount points of the volumes that this container may write to."""
+def list_writable_mounts(mounts: Path = MOUNTS) -> list[str]:
+    """Return the mount points of the volumes that this container may write to."""
     try:
         lines = mounts.read_text(errors="surrogateescape").splitlines()
     except OSError:
         return []
-    found = dict.fromkeys(path for line in lines if (path := _writable(line.split(" "))))
+    found = dict.fromkeys(path for line in lines if (path := _parse_writable_mount(line.split(" "))))
     # The runtime mounts files too, such as /etc/hosts, from the node's own disk.
     return [path for path in found if os.path.isdir(path)]
 
 
-def volume_of(path: str, mount_points: Iterable[str]) -> str:
-    """The innermost of `mount_points` that `path` is below; empty where there is none."""
+def find_volume(path: str, mount_points: Iterable[str]) -> str:
+    """Return the innermost of `mount_points` that `path` is below; empty where there is none."""
     below = (point for point in mount_points if path == point or path.startswith(f"{point.rstrip('/')}/"))
     return max(below, key=len, default="")
 
 
-def remedy(mount_point: str) -> str:
-    """What to do when the volume at a mount point is full."""
+def suggest_remedy(mount_point: str) -> str:
+    """Return what to do when the volume at a mount point is full."""
     return REMEDIES.get(mount_point, "free space in that volume of spec.volumes, or enlarge its claim")
 
 
-def _writable(fields: list[str]) -> str:
-    """The mount point in a line of mountinfo; empty for one that is read-only or holds no files."""
+def _parse_writable_mount(fields: list[str]) -> str:
+    """Return the mount point in a line of mountinfo; empty for one that is read-only or holds no files."""
     if len(fields) < 10 or "-" not in fields:
         return ""
     path, options, kind = fields[4], fields[5].split(","), fields[fields.index("-") + 1]

@@ -1,6 +1,10 @@
-"""The environment of the harness: the container's own, less what would make it part of somebody else's launch. Pure."""
+"""What the harness runs with: its environment variables, and the versions of its packages.
 
-from collections.abc import Mapping
+The variables are the container's own, less those that would make it part of somebody else's launch.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +12,8 @@ from lmms_eval_core.names import ENV_RUN, ENV_RUN_DIRECTORY
 
 from .remote_code import ENV_TRUSTED
 
-# Whoever sees these believes to be one process of a job that torchrun, Slurm or MPI has started.
+HARNESS_PACKAGES: Final = ("lmms-eval", "torch", "transformers", "accelerate", "vllm", "sglang")
+# A library that finds these takes its process for one of a job that torchrun, Slurm or MPI has started.
 _LAUNCH_NAMES: Final = frozenset(
     {
         "RANK",
@@ -30,9 +35,9 @@ USER_NAME: Final = "lmms-eval"
 _LAUNCH_PREFIXES: Final = ("SLURM_", "PMI_", "PMIX_", "OMPI_", "MPI_", "TORCHELASTIC_", "ACCELERATE_")
 
 
-def harness_environment(environ: Mapping[str, str], *, run_directory: Path, trusted: bool = False) -> dict[str, str]:
-    """What lmms-eval is started with: `progress` finds the run directory by it, and `remote_code` whether it is `trusted`."""
-    inherited = {name: value for name, value in environ.items() if not _belongs_to_a_launch(name)}
+def build_harness_environment(environ: Mapping[str, str], *, run_directory: Path, trusted: bool = False) -> dict[str, str]:
+    """Return lmms-eval's environment: `progress` finds the run directory by it, and `remote_code` whether it is `trusted`."""
+    inherited = {name: value for name, value in environ.items() if not _is_of_launch(name)}
     return inherited | {
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",
@@ -45,5 +50,16 @@ def harness_environment(environ: Mapping[str, str], *, run_directory: Path, trus
     }
 
 
-def _belongs_to_a_launch(name: str) -> bool:
+def read_package_versions(packages: Iterable[str], lookup: Callable[[str], str] = version) -> dict[str, str]:
+    """Return the versions of those `packages` that are installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = lookup(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _is_of_launch(name: str) -> bool:
     return name in _LAUNCH_NAMES or name.startswith(_LAUNCH_PREFIXES)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from lmms_eval_core.run import PROGRESS_FILE, ProgressReport, RunFile, Stage, write_atomically
+from lmms_eval_core.run import MAX_JSON_BYTES, PROGRESS_FILE, ProgressReport, RunFile, Stage, write_atomically
 
 MARKS_FILE: Final = "marks.json"
 INTERVAL_SECONDS: Final = 1.0
@@ -21,7 +21,7 @@ _SCORING = re.compile(r"^(Postprocessing|Bootstrap)")
 _ORDER: Final = list(Stage)
 
 
-class Bar(Protocol):
+class ProgressBar(Protocol):
     """What tqdm's bars and lmms-eval's own have in common."""
 
     desc: str
@@ -40,6 +40,15 @@ class Marks(RunFile):
     scoring_at: float | None = None
 
 
+def read_marks(directory: Path) -> Marks:
+    """Return the marks in a run directory; empty ones where there are none that can be read."""
+    try:
+        with (directory / MARKS_FILE).open("rb") as file:
+            return Marks.model_validate_json(file.read(MAX_JSON_BYTES))
+    except (OSError, ValueError):
+        return Marks()
+
+
 class Meter:
     """Counts the answers of all tasks together, in the units of the adapter's bar (requests or batches).
 
@@ -51,68 +60,68 @@ class Meter:
         self._directory, self._clock, self._pid, self._ranks = directory, clock, os.getpid(), ranks
         self._lock = threading.Lock()
         self._written_at = 0.0
-        self._bar: Bar | None = None
+        self._bar: ProgressBar | None = None
         self._bar_started_at = 0.0
         self._before = 0
         self.marks = Marks()
         self.report = ProgressReport(stage_started_at=clock(), updated_at=clock())
 
-    def loading(self, *, exact_model_args: bool) -> None:
-        """The adapter is about to be made."""
+    def record_loading(self, *, exact_model_args: bool) -> None:
+        """Record that the adapter is about to be made."""
         self.marks.exact_model_args = exact_model_args
         self.marks.loading_at = self._clock()
         self._enter(Stage.LOADING_MODEL)
 
-    def loaded(self) -> None:
-        """The adapter is made; what follows is data and answers."""
+    def record_loaded(self) -> None:
+        """Record that the adapter is made; what follows is data and answers."""
         self.marks.loaded_at = self._clock()
         self._enter(Stage.EVALUATING)
 
-    def moved(self, bar: Bar) -> None:
-        """A bar was made, or moved."""
-        self._see(bar, closing=False)
+    def read_bar(self, bar: ProgressBar) -> None:
+        """Read a bar that was made, or moved."""
+        self._read_bar(bar, closing=False)
 
-    def closing(self, bar: Bar) -> None:
-        """A bar is about to end."""
-        self._see(bar, closing=True)
+    def read_closing_bar(self, bar: ProgressBar) -> None:
+        """Read a bar that is about to be closed."""
+        self._read_bar(bar, closing=True)
 
-    def _see(self, bar: Bar, *, closing: bool) -> None:
+    def _read_bar(self, bar: ProgressBar, *, closing: bool) -> None:
         # A bar that is disabled, or whose making failed, lacks most attributes.
         if getattr(bar, "disable", True) or os.getpid() != self._pid or not self._lock.acquire(blocking=False):
             return
         try:
-            self._take(str(getattr(bar, "desc", "") or "").rstrip(": "), bar, closing)
+            self._record(str(getattr(bar, "desc", "") or "").rstrip(": "), bar, closing)
         finally:
             self._lock.release()
 
-    def _take(self, description: str, bar: Bar, closing: bool) -> None:
+    def _record(self, description: str, bar: ProgressBar, closing: bool) -> None:
         if _ANSWERING.search(description):
-            self._answered(bar, closing)
+            self._record_answers(bar, closing)
         elif _SCORING.match(description):
             self.marks.scoring_at = self.marks.scoring_at or self._clock()
             self._enter(Stage.SCORING)
         elif _LOADING.match(description):
             self._enter(Stage.LOADING_MODEL)
 
-    def _answered(self, bar: Bar, closing: bool) -> None:
+    def _record_answers(self, bar: ProgressBar, closing: bool) -> None:
         fresh = bar is not self._bar
         if fresh and (closing or self._is_busy()):
             return
         if fresh:
             self._begin(bar)
-        self._count(self._of_all_ranks(bar.n), self._of_all_ranks(bar.total))
+        self._count(self._multiply_by_ranks(bar.n), self._multiply_by_ranks(bar.total))
         if closing:
             self._bar = None
         if fresh or closing or self._clock() - self._written_at >= INTERVAL_SECONDS:
             self._write()
 
     def _is_busy(self) -> bool:
-        """Whether a bar is under way; others inside it are of its parts. One that was never closed ends by being full."""
+        """Return whether a bar is under way; others inside it are of its parts. One that was never closed ends when full."""
         full = self.report.total is not None and self.report.completed == self.report.total
         return self._bar is not None and not full
 
-    def _begin(self, bar: Bar) -> None:
-        """A run with several kinds of requests shows one bar after the other; the counts go on."""
+    def _begin(self, bar: ProgressBar) -> None:
+        """Go on counting: a run with several kinds of requests shows one bar after the other."""
         self._before = self.report.total or 0
         self._bar, self._bar_started_at = bar, self._clock()
         self.marks.answering_at = self.marks.answering_at or self._bar_started_at
@@ -128,7 +137,7 @@ class Meter:
         self.report.rate = rate
         self.report.eta_seconds = round((total - done) / rate) if rate and total is not None else None
 
-    def _of_all_ranks(self, number: object) -> int | None:
+    def _multiply_by_ranks(self, number: object) -> int | None:
         return int(number) * self._ranks if isinstance(number, int | float) and 0 <= number < 2**53 else None
 
     def _enter(self, stage: Stage) -> None:

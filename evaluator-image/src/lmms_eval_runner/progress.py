@@ -18,17 +18,17 @@ from lmms_eval_core.run import MAX_JSON_BYTES, RUN_FILE, RunInput
 from lmms_eval_core.schema import Scalar
 from lmms_eval_core.spec import REMOTE_CODE_ARG
 
-from .arguments import model_args_text
+from .arguments import format_model_args
 from .meter import Meter
 
 
 def install() -> list[object]:
-    """Called once by lmms-eval while it imports its models; returns the adapters to register: none."""
+    """Install the hand-over and the watch of progress bars; called once by lmms-eval. Return the adapters to register: none."""
     directory = os.environ.get(ENV_RUN_DIRECTORY)
     run = _read_run(Path(directory)) if directory else None
     if directory and run:
         meter = Meter(Path(directory), time.time, ranks=run.processes) if _is_first_process() else None
-        _hand_over(run, meter)
+        _hand_over_model_args(run, meter)
         if meter:
             _watch_bars(meter)
     return []
@@ -43,40 +43,40 @@ def _read_run(directory: Path) -> RunInput | None:
 
 
 def _is_first_process() -> bool:
-    """Whether this is rank 0, and not a worker that an engine has spawned from it."""
+    """Return whether this is rank 0, and not a worker that an engine has spawned from it."""
     return os.environ.get("RANK", "0") == "0" and multiprocessing.parent_process() is None
 
 
-def _hand_over(run: RunInput, meter: Meter | None) -> None:
-    """Gives the adapter the very values, where lmms-eval would parse their text."""
+def _hand_over_model_args(run: RunInput, meter: Meter | None) -> None:
+    """Give the adapter the exact values, where lmms-eval would parse their text."""
     from lmms_eval.api.model import lmms
 
     model_args = run.harness.model_args
-    text, original = model_args_text(model_args), lmms.create_from_arg_string.__func__
+    text, original = format_model_args(model_args), lmms.create_from_arg_string.__func__
 
     @functools.wraps(original)
     def create(cls: Any, arg_string: str, additional_config: Mapping[str, Any] | None = None) -> Any:
         if arg_string != text:
             return original(cls, arg_string, additional_config)
         if meter:
-            meter.loading(exact_model_args=True)
+            meter.record_loading(exact_model_args=True)
         options = {name: value for name, value in (additional_config or {}).items() if value is not None}
-        adapter = cls(**_fitting(cls, run), **options)
+        adapter = cls(**_select_model_args(cls, run), **options)
         if meter:
-            meter.loaded()
+            meter.record_loaded()
         return adapter
 
     lmms.create_from_arg_string = classmethod(create)
 
 
-def _fitting(adapter: type, run: RunInput) -> dict[str, Scalar]:
-    """The model arguments, less the permission to run the model's code for an adapter that knows no such argument."""
-    drop = run.trust_remote_code and not takes(adapter, REMOTE_CODE_ARG)
+def _select_model_args(adapter: type, run: RunInput) -> dict[str, Scalar]:
+    """Return the model arguments, without the permission to run the model's code if the adapter knows no such argument."""
+    drop = run.trust_remote_code and not has_argument(adapter, REMOTE_CODE_ARG)
     return {name: value for name, value in run.harness.model_args.items() if not (drop and name == REMOTE_CODE_ARG)}
 
 
-def takes(adapter: type, argument: str) -> bool:
-    """Whether a constructor names the argument: the adapter's own, or one that its own hands everything on to."""
+def has_argument(adapter: type, argument: str) -> bool:
+    """Return whether a constructor names the argument: the adapter's own, or one that its own hands everything on to."""
     for cls in adapter.__mro__:
         if "__init__" in vars(cls):
             parameters = inspect.signature(vars(cls)["__init__"]).parameters
@@ -88,32 +88,34 @@ def takes(adapter: type, argument: str) -> bool:
 
 
 def _watch_bars(meter: Meter) -> None:
-    """Lets `meter` see the bars of tqdm, and those which lmms-eval shows instead where there is no terminal."""
+    """Have `meter` read the bars of tqdm, and those which lmms-eval shows instead where there is no terminal."""
     from lmms_eval.models.model_utils.progress import SlurmProgress
     from tqdm.std import tqdm
 
     for bars in (tqdm, SlurmProgress):
-        bars.__init__ = _followed(bars.__init__, meter.moved)
-        bars.update = _followed(bars.update, meter.moved)
-        bars.close = _preceded(bars.close, meter.closing)
+        bars.__init__ = _call_after(bars.__init__, meter.read_bar)
+        bars.update = _call_after(bars.update, meter.read_bar)
+        bars.close = _call_before(bars.close, meter.read_closing_bar)
 
 
-def _followed(method: Any, see: Callable[[Any], None]) -> Any:
+def _call_after(method: Any, read: Callable[[Any], None]) -> Any:
+    """Return the method of a bar, followed by a call of `read`."""
+
     @functools.wraps(method)
     def follow(bar: Any, *args: Any, **kwargs: Any) -> Any:
         result = method(bar, *args, **kwargs)
-        see(bar)
+        read(bar)
         return result
 
     return follow
 
 
-def _preceded(method: Any, see: Callable[[Any], None]) -> Any:
-    """For `close`, which empties a bar of tqdm."""
+def _call_before(method: Any, read: Callable[[Any], None]) -> Any:
+    """Return the method of a bar, preceded by a call of `read`: `close` empties a bar of tqdm."""
 
     @functools.wraps(method)
     def precede(bar: Any, *args: Any, **kwargs: Any) -> Any:
-        see(bar)
+        read(bar)
         return method(bar, *args, **kwargs)
 
     return precede

@@ -17,8 +17,8 @@ from typing import Final, Self
 from lmms_eval_core.names import ENV_READ_AHEAD
 from lmms_eval_core.schema import Scalar
 
-from .arguments import MODEL_KEYS, model_arg
-from .memory import available_memory
+from .arguments import MODEL_KEYS, find_model_arg
+from .container_memory import read_available_memory
 
 # Of the memory that is available; the rest is for the model itself, which may be loaded into the same memory.
 SHARE: Final = 0.5
@@ -42,7 +42,7 @@ class ReadAhead:
         environ: Mapping[str, str],
         *,
         wanted: Callable[[], bool],
-        available: Callable[[], int] = available_memory,
+        available: Callable[[], int] = read_available_memory,
     ) -> None:
         self._model_args, self._environ = model_args, environ
         self._wanted, self._available = wanted, available
@@ -66,33 +66,33 @@ class ReadAhead:
     def _run(self) -> None:
         _yield_the_disk()
         try:
-            for path in weight_files(self._model_args, self._environ):
+            for path in find_weight_files(self._model_args, self._environ):
                 self._read(path)
         except (OSError, ValueError, LookupError, AttributeError, TypeError):
-            # A folder that cannot be read or an index of another form: the harness finds its own words for it.
+            # A folder that cannot be read or an index of another form: the harness reports it itself.
             return
 
     def _read(self, path: Path) -> None:
         buffer = bytearray(CHUNK)
         with path.open("rb", buffering=0) as file:
-            while self._may_go_on() and (count := file.readinto(buffer)):
+            while self._can_go_on() and (count := file.readinto(buffer)):
                 self.bytes += count
                 self._ended = time.monotonic()
 
-    def _may_go_on(self) -> bool:
+    def _can_go_on(self) -> bool:
         return not self._stopped and self._wanted() and self.bytes + CHUNK <= self._available() * SHARE
 
 
-def weight_files(model_args: Mapping[str, Scalar], environ: Mapping[str, str]) -> list[Path]:
-    """The files of the model's weights in the order in which transformers loads them; none where the model is not on this disk,
-    or `LMMS_EVAL_READ_AHEAD=0` asks for it.
+def find_weight_files(model_args: Mapping[str, Scalar], environ: Mapping[str, str]) -> list[Path]:
+    """Return the files of the model's weights in the order in which transformers loads them.
 
-    Raises OSError or ValueError for an index that cannot be read.
+    There are none where the model is not on this disk, or `LMMS_EVAL_READ_AHEAD=0` asks for it. Raises OSError or ValueError
+    for an index that cannot be read.
     """
-    model = model_arg(model_args, MODEL_KEYS)
+    model = find_model_arg(model_args, MODEL_KEYS)
     if not model or environ.get(ENV_READ_AHEAD) == "0":
         return []
-    folder = _folder(model, str(model_args.get("revision") or "main"), environ)
+    folder = _find_model_folder(model, str(model_args.get("revision") or "main"), environ)
     for whole in _WEIGHTS:
         if (folder / whole).is_file():
             return [folder / whole]
@@ -102,17 +102,17 @@ def weight_files(model_args: Mapping[str, Scalar], environ: Mapping[str, str]) -
     return []
 
 
-def _folder(model: str, revision: str, environ: Mapping[str, str]) -> Path:
-    """The model's own folder, or the snapshot of it that the cache of the hub has."""
+def _find_model_folder(model: str, revision: str, environ: Mapping[str, str]) -> Path:
+    """Return the model's own folder, or the snapshot of it that the cache of the hub has."""
     if Path(model).is_absolute():
         return Path(model)
-    repository = _hub_cache(environ) / f"models--{model.replace('/', '--')}"
+    repository = _find_hub_cache(environ) / f"models--{model.replace('/', '--')}"
     reference = repository / "refs" / revision
     return repository / "snapshots" / (reference.read_text().strip() if reference.is_file() else revision)
 
 
-def _hub_cache(environ: Mapping[str, str]) -> Path:
-    """As huggingface_hub finds it, which is not imported here for that."""
+def _find_hub_cache(environ: Mapping[str, str]) -> Path:
+    """Return the cache as huggingface_hub finds it, which is not imported here for that."""
     if named := environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE"):
         return Path(named)
     cache = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "/")) / ".cache")
@@ -120,6 +120,6 @@ def _hub_cache(environ: Mapping[str, str]) -> Path:
 
 
 def _yield_the_disk() -> None:
-    """Whoever else wants to read from the disk comes first, the imports among them; not every disk knows of priorities."""
+    """Let all other reads from the disk come first, the imports among them; not every disk knows of priorities."""
     if number := _IOPRIO_SET.get(platform.machine()):
         ctypes.CDLL(None).syscall(number, *_THIS_THREAD, _LAST)

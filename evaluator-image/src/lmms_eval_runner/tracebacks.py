@@ -1,6 +1,6 @@
 """Finds the exceptions in a log: each with its type, message and frames, in the chains that Python prints. Pure.
 
-`classify` asks which of them ended the evaluation.
+`outcome` decides which of them ended the evaluation.
 """
 
 import re
@@ -25,7 +25,7 @@ class Frame(NamedTuple):
     function: str
 
 
-class Raised(NamedTuple):
+class LoggedException(NamedTuple):
     """One exception as printed; `message` may have several lines."""
 
     type: str
@@ -37,27 +37,27 @@ class Raised(NamedTuple):
         """Type and message, as Python prints them."""
         return f"{self.type}: {self.message}" if self.message else self.type
 
-    def passed(self, function: str, file: str = "") -> bool:
-        """Whether a call to `function`, in a file whose path ends in `file`, was on the way."""
+    def has_frame(self, function: str, file: str = "") -> bool:
+        """Return whether a frame is of `function`, in a file whose path ends in `file`."""
         return any(frame.function == function and frame.file.endswith(file) for frame in self.frames)
 
 
-Chain = tuple[Raised, ...]
+ExceptionChain = tuple[LoggedException, ...]
 
 
-def chains(lines: Iterable[str]) -> list[Chain]:
-    """The chains of the log in their order; within one the cause comes first, what ended it last."""
-    reader = _Reader()
+def parse_exception_chains(lines: Iterable[str]) -> list[ExceptionChain]:
+    """Return the chains of the log in their order; within one the cause comes first, what ended it last."""
+    reader = _TracebackReader()
     for line in lines:
         reader.read(_PREFIX.sub("", line.rstrip()))
     return reader.finish()
 
 
-class _Reader:
+class _TracebackReader:
     """A small state machine: outside, inside the frames, inside the message."""
 
     def __init__(self) -> None:
-        self._chains: list[list[Raised]] = []
+        self._chains: list[list[LoggedException]] = []
         self._frames: list[Frame] | None = None
         self._type = ""
         self._message: list[str] = []
@@ -75,7 +75,7 @@ class _Reader:
         elif self._frames is not None:
             self._read_frame(self._frames, line)
 
-    def finish(self) -> list[Chain]:
+    def finish(self) -> list[ExceptionChain]:
         self._end_message()
         return [tuple(chain) for chain in self._chains]
 
@@ -97,5 +97,5 @@ class _Reader:
         message = "\n".join(self._message).strip()
         if not self._linked or not self._chains:
             self._chains.append([])
-        self._chains[-1].append(Raised(self._type, message, tuple(self._frames or ())))
+        self._chains[-1].append(LoggedException(self._type, message, tuple(self._frames or ())))
         self._frames, self._type, self._message, self._linked = None, "", [], False

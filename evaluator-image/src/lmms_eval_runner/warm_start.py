@@ -18,27 +18,27 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from lmms_eval_core.log import PREFIX
+from lmms_eval_core.log_marks import PREFIX
 from lmms_eval_core.names import ENV_WARM_START
 
 from .remote_code import guard
 
 
 def main() -> None:
-    """Runs lmms-eval, and ends as it ends."""
+    """Run lmms-eval, and end as it ends."""
     # The image has every process do so; this one does it in any image.
     guard()
     if os.environ.get(ENV_WARM_START) != "0":
-        take(parse_yaml_in_c, import_late, import_without_collecting_garbage)
+        apply_shortcuts(parse_yaml_in_c, import_late, import_without_collecting_garbage)
     runpy.run_module("lmms_eval", run_name="__main__", alter_sys=True)
 
 
-def take(*shortcuts: Callable[[], None]) -> None:
-    """Takes those that fit what is installed."""
+def apply_shortcuts(*shortcuts: Callable[[], None]) -> None:
+    """Apply those that fit what is installed; of any other a line in the log tells."""
     for shortcut in shortcuts:
         try:
             shortcut()
-        except Exception as error:  # noqa: BLE001 - lmms-eval is about to meet it as well, and says it as it always does
+        except Exception as error:  # noqa: BLE001 - lmms-eval is about to meet it as well, and reports it as it always does
             print(f"{PREFIX}no {shortcut.__name__}: {error!r}", file=sys.stderr, flush=True)
 
 
@@ -69,7 +69,7 @@ def parse_yaml_in_c() -> None:
         except yaml.YAMLError:
             if start is not None:
                 stream.seek(start)
-        # For the words of the parser in Python, which tell more; or it reads what libyaml does not.
+        # The messages of the parser in Python tell more, or it reads what libyaml does not.
         return yaml.load(stream, yaml.FullLoader)
 
     yaml.full_load = full_load
@@ -99,7 +99,7 @@ def import_without_collecting_garbage() -> None:
     models.get_model = get_model_and_collect_garbage
 
 
-class Late(NamedTuple):
+class LateImport(NamedTuple):
     """What a module imports though hardly any evaluation uses it: a module, or `functions` of it."""
 
     module: str
@@ -109,13 +109,13 @@ class Late(NamedTuple):
 # By the module that imports it. What stays away: most of scipy and sklearn, transformers' pipelines, and for an adapter that uses
 # no transformers sympy and torch's compiler.
 LATE: Final = {
-    "lmms_eval.api.registry": Late("evaluate"),
-    "transformers.generation.candidate_generator": Late("sklearn.metrics", ("roc_curve",)),
-    "transformers.loss.loss_deformable_detr": Late("scipy.optimize", ("linear_sum_assignment",)),
-    "transformers.loss.loss_for_object_detection": Late("scipy.optimize", ("linear_sum_assignment",)),
-    "transformers.loss.loss_grounding_dino": Late("scipy.optimize", ("linear_sum_assignment",)),
-    "transformers.loss.loss_rt_detr": Late("scipy.optimize", ("linear_sum_assignment",)),
-    "transformers.model_debugging_utils": Late("torch.distributed.tensor"),
+    "lmms_eval.api.registry": LateImport("evaluate"),
+    "transformers.generation.candidate_generator": LateImport("sklearn.metrics", ("roc_curve",)),
+    "transformers.loss.loss_deformable_detr": LateImport("scipy.optimize", ("linear_sum_assignment",)),
+    "transformers.loss.loss_for_object_detection": LateImport("scipy.optimize", ("linear_sum_assignment",)),
+    "transformers.loss.loss_grounding_dino": LateImport("scipy.optimize", ("linear_sum_assignment",)),
+    "transformers.loss.loss_rt_detr": LateImport("scipy.optimize", ("linear_sum_assignment",)),
+    "transformers.model_debugging_utils": LateImport("torch.distributed.tensor"),
 }
 
 
@@ -132,11 +132,11 @@ class _LateFinder(MetaPathFinder):
         spec = PathFinder.find_spec(name, path, target) if late else None
         if late and spec and spec.loader:
             # In this one loader, which stays what it is for whoever asks the module for its source.
-            spec.loader.exec_module = functools.partial(_execute, spec.loader.exec_module, late)  # type: ignore[method-assign]
+            spec.loader.exec_module = functools.partial(_execute_with_placeholder, spec.loader.exec_module, late)  # type: ignore[method-assign]
         return spec
 
 
-def _execute(execute: Callable[[ModuleType], None], late: Late, module: ModuleType) -> None:
+def _execute_with_placeholder(execute: Callable[[ModuleType], None], late: LateImport, module: ModuleType) -> None:
     if late.module in sys.modules:
         return execute(module)
     placeholder = Placeholder(late)
@@ -152,10 +152,10 @@ def _execute(execute: Callable[[ModuleType], None], late: Late, module: ModuleTy
 class Placeholder(ModuleType):
     """Stands where the import system finds a module. What is asked of it is asked of the real one, imported by then."""
 
-    def __init__(self, late: Late) -> None:
+    def __init__(self, late: LateImport) -> None:
         super().__init__(late.module)
         for function in late.functions:
-            setattr(self, function, _late_function(late.module, function))
+            setattr(self, function, _make_late_function(late.module, function))
         sys.modules[late.module] = self
         parent, _, child = late.module.rpartition(".")
         if parent in sys.modules:
@@ -174,7 +174,7 @@ class Placeholder(ModuleType):
             del sys.modules[self.__name__]
 
 
-def _late_function(module: str, function: str) -> Callable[..., Any]:
+def _make_late_function(module: str, function: str) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         return getattr(importlib.import_module(module), function)(*args, **kwargs)
 

@@ -12,10 +12,10 @@ from deployment import ROOT, CommandFailed, Kubectl
 
 from bench import population, rows
 from bench.front_end import load, mixed, reads, servers, streams, submissions, tasks
-from bench.front_end.reads import Side
-from bench.front_end.servers import Server
+from bench.front_end.reads import MeasuredServer
+from bench.front_end.servers import BenchServer
 from bench.rows import Row
-from bench.scale import SIZES, own_cluster
+from bench.scale import SIZES, start_own_cluster
 from lmms_eval_core.kube import transport
 
 FILLERS = 16
@@ -27,7 +27,7 @@ READY_SECONDS, READY_MIB = 5.0, 190.0
 def measure(sizes: Sequence[int] = SIZES, parts: Collection[str] = PARTS) -> list[Row]:
     """The rows of these parts, on a control plane of its own."""
     load.need_wrk()
-    with own_cluster() as kubectl:
+    with start_own_cluster() as kubectl:
         return asyncio.run(_measure(kubectl, sizes, parts))
 
 
@@ -57,7 +57,7 @@ async def _of_one_size(
             Row(f"{size} queued: front end, memory when it is ready", ready, "MiB", READY_MIB if largest else None),
         ]
         if "reads" in parts:
-            found += await asyncio.to_thread(reads.measure, size, Side(ours, mine), Side(original, theirs))
+            found += await asyncio.to_thread(reads.measure, size, MeasuredServer(ours, mine), MeasuredServer(original, theirs))
         if "streams" in parts:
             found += await streams.measure(size, ours, mine)
         if "mixed" in parts:
@@ -72,7 +72,7 @@ async def _of_one_size(
 
 
 @contextlib.contextmanager
-def _ours(kubectl: Kubectl, namespace: str) -> Iterator[Server]:
+def _ours(kubectl: Kubectl, namespace: str) -> Iterator[BenchServer]:
     with tempfile.TemporaryDirectory() as folder:
         store = tasks.store(Path(folder), namespace=namespace)
         with servers.ours(kubeconfig=kubectl.kubeconfig, namespace=namespace, **store) as ours:
@@ -92,7 +92,7 @@ async def _filled(kubectl: Kubectl, size: int) -> AsyncIterator[transport.Transp
         await client.close()
 
 
-async def _submit(server: Server, size: int) -> None:
+async def _submit(server: BenchServer, size: int) -> None:
     """So many jobs, and one that runs."""
     async with server.client() as http:
 
@@ -103,7 +103,7 @@ async def _submit(server: Server, size: int) -> None:
         await asyncio.gather(*(some() for _ in range(FILLERS)))
 
 
-async def _queue(server: Server) -> list[str]:
+async def _queue(server: BenchServer) -> list[str]:
     async with server.client() as http:
         jobs: list[str] = (await http.get("/queue")).raise_for_status().json()["queued_jobs"]
         return jobs

@@ -13,7 +13,7 @@ import uvicorn
 import uvloop
 
 
-class Bare:
+class BareApplication:
     """An ASGI application without routes, middleware or a log."""
 
     def __init__(self, file: Path) -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     """Serves until it is killed."""
     port, file = int(sys.argv[1]), Path(sys.argv[2])
     config = uvicorn.Config(
-        Bare(file),
+        BareApplication(file),
         host="127.0.0.1",
         port=port,
         http="httptools",

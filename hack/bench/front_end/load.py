@@ -11,7 +11,7 @@ from typing import Final
 
 from deployment import CommandFailed
 
-from bench.front_end.servers import LOADING_CORE, Server
+from bench.front_end.servers import LOADING_CORE, BenchServer
 
 CONNECTIONS: Final = 16
 SECONDS: Final = 5
@@ -24,7 +24,7 @@ def need_wrk() -> None:
 
 
 def per_second(
-    server: Server, paths: Sequence[str], *, body: str | None = None, headers: Mapping[str, str] | None = None
+    server: BenchServer, paths: Sequence[str], *, body: str | None = None, headers: Mapping[str, str] | None = None
 ) -> float:
     """Answers of 2xx a second, each to one of the paths by chance; CommandFailed if there is another answer among them."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:

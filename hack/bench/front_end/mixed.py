@@ -10,7 +10,7 @@ from typing import Final
 
 import httpx
 
-from bench.front_end.servers import Server
+from bench.front_end.servers import BenchServer
 from bench.front_end.submissions import BODY
 from bench.rows import Row, percentile
 
@@ -22,7 +22,7 @@ SEED: Final = 7
 SHARES: Final = {"GET /jobs/{id}": 80, "GET /queue": 4, "GET /jobs": 6, "POST /evaluate": 8, "DELETE /jobs/{id}": 2}
 
 
-async def measure(size: int, server: Server, jobs: Sequence[str], *, seconds: float) -> list[Row]:
+async def measure(size: int, server: BenchServer, jobs: Sequence[str], *, seconds: float) -> list[Row]:
     """The jobs are what is asked for; new ones are submitted, and cancelled again."""
     load = _Load(server, jobs)
     await load.run(seconds)
@@ -34,7 +34,7 @@ async def measure(size: int, server: Server, jobs: Sequence[str], *, seconds: fl
 
 
 class _Load:
-    def __init__(self, server: Server, jobs: Sequence[str]) -> None:
+    def __init__(self, server: BenchServer, jobs: Sequence[str]) -> None:
         self._server, self._jobs = server, jobs
         self._random = random.Random(SEED)
         self._submitted: list[str] = []

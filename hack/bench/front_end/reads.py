@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from bench.front_end import servers
 from bench.front_end.load import per_second
-from bench.front_end.servers import Server
+from bench.front_end.servers import BenchServer
 from bench.rows import Row
 
 PATHS: Final = ("/jobs/{id}", "/queue")
@@ -25,10 +25,10 @@ NOISE: Final = 0.1
 SHARE_OF_LIMIT: Final = "as a share of the limit"
 
 
-class Side(NamedTuple):
+class MeasuredServer(NamedTuple):
     """A server, and the ids of what waits in it."""
 
-    server: Server
+    server: BenchServer
     jobs: Sequence[str]
 
     def per_second(self, path: str) -> float:
@@ -40,13 +40,13 @@ class Side(NamedTuple):
         return [path.replace("{id}", job) for job in self.jobs] if "{id}" in path else [path]
 
 
-def measure(size: int, ours: Side, original: Side) -> list[Row]:
+def measure(size: int, ours: MeasuredServer, original: MeasuredServer) -> list[Row]:
     """Answers a second with `size` jobs queued."""
     with servers.limit(ours.server, [one for path in PATHS for one in ours.paths(path)]) as limit:
-        return [row for path in PATHS for row in _compared(size, path, ours, original, Side(limit, ours.jobs))]
+        return [row for path in PATHS for row in _compared(size, path, ours, original, MeasuredServer(limit, ours.jobs))]
 
 
-def _compared(size: int, path: str, ours: Side, original: Side, limit: Side) -> list[Row]:
+def _compared(size: int, path: str, ours: MeasuredServer, original: MeasuredServer, limit: MeasuredServer) -> list[Row]:
     rounds = [[side.per_second(path) for side in (ours, original, limit)] for _ in range(ROUNDS)]
     ratio = statistics.median(mine / theirs for mine, theirs, _ in rounds)
     share = statistics.median(mine / most for mine, _, most in rounds)

@@ -14,7 +14,7 @@ import httpx
 import upstream
 from deployment import ROOT, CommandFailed
 
-from bench.process import Process, program, running
+from bench.measured_process import MeasuredProcess, find_program, run_process
 
 SERVING_CORE: Final = 0
 LOADING_CORE: Final = 1
@@ -39,11 +39,11 @@ if sys.orig_argv[1:3] == ["-m", "lmms_eval"]:
 """
 
 
-class Server(NamedTuple):
+class BenchServer(NamedTuple):
     """One that answers."""
 
     url: str
-    process: Process
+    process: MeasuredProcess
     headers: Mapping[str, str]
     ready_seconds: float
 
@@ -54,7 +54,7 @@ class Server(NamedTuple):
 
 
 @contextlib.contextmanager
-def ours(*, kubeconfig: str, namespace: str, **more: str) -> Iterator[Server]:
+def ours(*, kubeconfig: str, namespace: str, **more: str) -> Iterator[BenchServer]:
     """The front end, started as the image starts it, with a token and `more` settings, and without limits of rates, for wrk."""
     with tempfile.TemporaryDirectory() as folder:
         token = "a-token-of-the-benchmark"
@@ -70,35 +70,35 @@ def ours(*, kubeconfig: str, namespace: str, **more: str) -> Iterator[Server]:
             **more,
         }
         url = f"http://127.0.0.1:{OUR_PORT}"
-        with running(_pinned(program("lmms-eval-api")), settings, log=LOGS / f"front-end-{namespace}.log") as process:
+        with run_process(_pinned(find_program("lmms-eval-api")), settings, log=LOGS / f"front-end-{namespace}.log") as process:
             seconds = _ready(process, f"{url}/readyz")
-            yield Server(url, process, {"Authorization": f"Bearer {token}"}, seconds)
+            yield BenchServer(url, process, {"Authorization": f"Bearer {token}"}, seconds)
 
 
 @contextlib.contextmanager
-def original() -> Iterator[Server]:
+def original() -> Iterator[BenchServer]:
     """lmms-eval's own server, unmodified, with its defaults."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "sitecustomize.py").write_text(ENDLESS)
         command = _pinned(sys.executable, "-c", LAUNCH, str(upstream.installed()), str(THEIR_PORT))
         url = f"http://127.0.0.1:{THEIR_PORT}"
-        with running(command, {"PYTHONPATH": folder}, log=LOGS / "original.log") as process:
-            yield Server(url, process, {}, _ready(process, f"{url}/health"))
+        with run_process(command, {"PYTHONPATH": folder}, log=LOGS / "original.log") as process:
+            yield BenchServer(url, process, {}, _ready(process, f"{url}/health"))
 
 
 @contextlib.contextmanager
-def limit(server: Server, paths: Sequence[str]) -> Iterator[Server]:
+def limit(server: BenchServer, paths: Sequence[str]) -> Iterator[BenchServer]:
     """A bare uvicorn application that answers these paths with the bytes that `server` has answered."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "answers.json")
         file.write_text(json.dumps(_recorded(server, paths)))
         command = _pinned(sys.executable, str(BARE), str(BARE_PORT), str(file))
         url = f"http://127.0.0.1:{BARE_PORT}"
-        with running(command, {}, log=LOGS / "limit.log") as process:
-            yield Server(url, process, server.headers, _ready(process, url + paths[0]))
+        with run_process(command, {}, log=LOGS / "limit.log") as process:
+            yield BenchServer(url, process, server.headers, _ready(process, url + paths[0]))
 
 
-def _recorded(server: Server, paths: Sequence[str]) -> dict[str, tuple[list[tuple[str, str]], str]]:
+def _recorded(server: BenchServer, paths: Sequence[str]) -> dict[str, tuple[list[tuple[str, str]], str]]:
     recorded = {}
     with httpx.Client(base_url=server.url, headers=server.headers, trust_env=False, timeout=60) as http:
         for path in paths:
@@ -113,7 +113,7 @@ def _pinned(*command: str) -> list[str]:
     return ["taskset", "-c", str(SERVING_CORE), *command] if (os.cpu_count() or 1) > 1 else list(command)
 
 
-def _ready(process: Process, url: str) -> float:
+def _ready(process: MeasuredProcess, url: str) -> float:
     """Seconds from its start until it answers."""
     # One client for all looks: to make one costs as much as a page of the list that is waited for.
     with httpx.Client(trust_env=False) as http:

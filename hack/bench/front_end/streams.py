@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import Final
 
-from bench.front_end.servers import Server
+from bench.front_end.servers import BenchServer
 from bench.rows import Row, percentile
 
 STREAMS: Final = 1000
@@ -31,18 +31,18 @@ class Stream:
                 self.news.set()
 
 
-async def measure(size: int, server: Server, jobs: Sequence[str]) -> list[Row]:
+async def measure(size: int, server: BenchServer, jobs: Sequence[str]) -> list[Row]:
     """The jobs are queued, in this order. The first of them are cancelled, which moves up all that stand behind."""
     before = server.process.resident_mib()
     watched, cancelled = list(islice(cycle(jobs[CHANGES:]), STREAMS)), jobs[:CHANGES]
     gate = asyncio.Semaphore(OPENED_AT_ONCE)
-    opened = await asyncio.gather(*(_open(server, name, gate) for name in watched))
-    streams = [Stream(reader) for reader, _ in opened]
+    is_gate_open = await asyncio.gather(*(_open(server, name, gate) for name in watched))
+    streams = [Stream(reader) for reader, _ in is_gate_open]
     reading = [asyncio.create_task(stream.run()) for stream in streams]
     await _all_heard(streams)
     memory = server.process.resident_mib() - before
     delays = [delay for name in cancelled for delay in await _after_cancel(server, streams, name)]
-    for task, (_, writer) in zip(reading, opened, strict=True):
+    for task, (_, writer) in zip(reading, is_gate_open, strict=True):
         task.cancel()
         writer.close()
     name = f"{size} queued, {STREAMS} event streams"
@@ -53,7 +53,7 @@ async def measure(size: int, server: Server, jobs: Sequence[str]) -> list[Row]:
     ]
 
 
-async def _after_cancel(server: Server, streams: Sequence[Stream], name: str) -> list[float]:
+async def _after_cancel(server: BenchServer, streams: Sequence[Stream], name: str) -> list[float]:
     for stream in streams:
         stream.news.clear()
     async with server.client() as http:
@@ -71,7 +71,7 @@ async def _all_heard(streams: Sequence[Stream]) -> None:
             await stream.news.wait()
 
 
-async def _open(server: Server, name: str, gate: asyncio.Semaphore) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _open(server: BenchServer, name: str, gate: asyncio.Semaphore) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Plain sockets: a client for HTTP would take more memory here than the server does there."""
     host, port = server.url.removeprefix("http://").split(":")
     fields = [f"GET /jobs/{name}/events HTTP/1.1", f"Host: {host}", *(f"{key}: {value}" for key, value in server.headers.items())]

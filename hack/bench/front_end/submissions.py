@@ -8,7 +8,7 @@ import time
 from typing import Any, Final
 
 from bench.front_end.load import CONNECTIONS, SECONDS, per_second
-from bench.front_end.servers import Server
+from bench.front_end.servers import BenchServer
 from bench.population import TASKS
 from bench.rows import Row
 from lmms_eval_core.kube import transport
@@ -36,7 +36,7 @@ BODY: Final[dict[str, Any]] = {
 }
 
 
-async def measure(size: int, ours: Server, original: Server, client: transport.Transport) -> list[Row]:
+async def measure(size: int, ours: BenchServer, original: BenchServer, client: transport.Transport) -> list[Row]:
     """Submissions a second, in turns."""
     text, rounds, sample = json.dumps(BODY), [], await _stored(ours, client)
     for number in range(ROUNDS):
@@ -63,7 +63,7 @@ async def measure(size: int, ours: Server, original: Server, client: transport.T
     ]
 
 
-async def _stored(server: Server, client: transport.Transport) -> Object:
+async def _stored(server: BenchServer, client: transport.Transport) -> Object:
     """What the front end creates for such a body."""
     async with server.client() as http:
         name = (await http.post("/evaluate", json=BODY)).raise_for_status().json()["job_id"]

@@ -11,7 +11,7 @@ import httpx
 from deployment import CommandFailed
 
 from bench.front_end import servers
-from bench.front_end.servers import Server
+from bench.front_end.servers import BenchServer
 from bench.population import TASKS
 from bench.rows import Row, percentile
 from lmms_eval_core.catalogue import Catalogue, KnownModel, KnownTask, TaskKind
@@ -36,7 +36,7 @@ def store(folder: Path, *, namespace: str) -> dict[str, str]:
     return {"LMMS_EVAL_STORE_URL": f"file://{folder}", "LMMS_EVAL_CATALOGUE": IMAGE, "LMMS_EVAL_API_SWEEP": "false"}
 
 
-def measure(ours: Server) -> list[Row]:
+def measure(ours: BenchServer) -> list[Row]:
     """Half of the answers come sooner, and half later."""
     with _client(ours) as http:
         deadline = time.monotonic() + WAIT_SECONDS
@@ -51,7 +51,7 @@ def measure(ours: Server) -> list[Row]:
     return [Row(f"GET {PATH}, {NAMES} names, p50", percentile(took, 0.5), "ms", TARGET, floor)]
 
 
-def _client(server: Server) -> httpx.Client:
+def _client(server: BenchServer) -> httpx.Client:
     return httpx.Client(base_url=server.url, headers=server.headers, trust_env=False)
 
 

@@ -11,8 +11,8 @@ from typing import Protocol
 from . import kind
 from .binaries import Binaries
 from .console import ClusterError
-from .existing import Existing
-from .local import Local
+from .existing import ExistingProvider
+from .local import LocalProvider
 from .settings import Cluster, cache_folder, cluster_from
 
 
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         case "load":
             print(*provider.load(options.images), sep="\n")
         case "stop" | "start":
-            if not isinstance(provider, Local):
+            if not isinstance(provider, LocalProvider):
                 raise ClusterError("Components can be stopped and started in a cluster of the local provider only.")
             (provider.stop if options.command == "stop" else provider.start)(options.component)
     return 0 if options.command != "status" or provider.status() else 1
@@ -77,11 +77,11 @@ def choose(cluster: Cluster, environ: Mapping[str, str]) -> Provider:
     if asked not in ("", "kind", "local"):
         raise ClusterError(f"LMMS_EVAL_CLUSTER_PROVIDER={asked!r} is no provider: say kind or local, or leave it unset.")
     if kubeconfig := environ.get("LMMS_EVAL_KUBECONFIG"):
-        return Existing(cluster, Path(kubeconfig), environ.get("LMMS_EVAL_REGISTRY", ""))
+        return ExistingProvider(cluster, Path(kubeconfig), environ.get("LMMS_EVAL_REGISTRY", ""))
     if asked != "local" and kind.available():
-        return kind.Kind(cluster)
+        return kind.KindProvider(cluster)
     if asked != "kind" and platform.system() == "Linux" and os.geteuid() == 0:
-        return Local(cluster)
+        return LocalProvider(cluster)
     raise ClusterError(
         "A cluster needs one of: LMMS_EVAL_KUBECONFIG with a kubeconfig's path, a running Docker, or root on Linux."
     )

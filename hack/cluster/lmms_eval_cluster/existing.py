@@ -9,7 +9,7 @@ from .settings import Cluster
 from .shell import call, succeeds
 
 
-class Existing:
+class ExistingProvider:
     """The cluster that LMMS_EVAL_KUBECONFIG names; its images come from the registry that LMMS_EVAL_REGISTRY names."""
 
     def __init__(self, cluster: Cluster, kubeconfig: Path, registry: str) -> None:

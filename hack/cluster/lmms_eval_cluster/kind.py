@@ -15,7 +15,7 @@ def available() -> bool:
     return succeeds("docker", "info")
 
 
-class Kind:
+class KindProvider:
     """One cluster of kind; it always has a node, which a control plane may have too."""
 
     def __init__(self, cluster: Cluster) -> None:

@@ -23,7 +23,7 @@ from .settings import Cluster
 PATIENCE = 120.0
 
 
-class Local:
+class LocalProvider:
     """One cluster on this machine."""
 
     def __init__(self, cluster: Cluster) -> None:

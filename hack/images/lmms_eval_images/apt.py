@@ -15,7 +15,7 @@ SUITE = "bookworm"
 LOCK = Path("/run/lmms-eval-apt.lock")
 
 
-class Source(NamedTuple):
+class AptSource(NamedTuple):
     """One release of Debian at one mirror, as `bookworm-security` at its address."""
 
     site: str
@@ -40,7 +40,7 @@ def ensure(programs: Mapping[str, str]) -> None:
         raise ImageError(f"apt-get could not install {', '.join(missing)}: install them and run this again.")
 
 
-def sources() -> list[Source]:
+def sources() -> list[AptSource]:
     """List where this machine gets Debian's `SUITE` and its updates from; empty where it does not."""
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(COMPONENT) $(SITE) $(RELEASE)", "Created-By: Packages"]
     try:
@@ -50,11 +50,11 @@ def sources() -> list[Source]:
     return parse_sources(done.stdout)
 
 
-def parse_sources(listing: str) -> list[Source]:
+def parse_sources(listing: str) -> list[AptSource]:
     """Read the lines `origin component site release` of apt's index files; the suite itself comes first."""
     rows = [line.split() for line in listing.splitlines()]
     found = {
-        Source(site, release)
+        AptSource(site, release)
         for origin, component, site, release in (row for row in rows if len(row) == 4)
         if origin == "Debian" and component == "main" and release.split("-")[0] == SUITE
     }

@@ -30,15 +30,15 @@ _DROPPED = (
 )
 
 
-def reference() -> str:
+def name_image() -> str:
     """Name the image: by its recipe, as Debian's stable packages change only for security."""
     recipe = "\0".join([apt.SUITE, *PACKAGES, *_DROPPED])
     return f"{REPOSITORY}:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
 
-def archive(cache: Path) -> Path:
-    """Give the packed file system, made first where it is missing; needs root."""
-    packed = cache / "base" / f"{reference().rpartition(':')[2]}.tar.gz"
+def make_archive(cache: Path) -> Path:
+    """Return the packed file system, made first where it is missing; needs root."""
+    packed = cache / "base" / f"{name_image().rpartition(':')[2]}.tar.gz"
     if not packed.exists():
         packed.parent.mkdir(parents=True, exist_ok=True)
         _make(packed)
@@ -61,7 +61,7 @@ def _make(packed: Path) -> None:
         whole.rename(packed)
 
 
-def _bootstrap(root: Path, sources: Sequence[apt.Source]) -> None:
+def _bootstrap(root: Path, sources: Sequence[apt.AptSource]) -> None:
     mirror = [source.site for source in sources if source.release == apt.SUITE][:1]
     _run("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", apt.SUITE, root, *mirror)
     if sources:

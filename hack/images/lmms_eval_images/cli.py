@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import engines, lock
-from .catalogue import IMAGES, ROOT, Image
-from .console import ImageError, duration, say
-from .content import fingerprint
+from .console import ImageError, format_duration, say
 from .engines import Engine
-from .references import outdated, record
+from .image_definitions import IMAGES, ROOT, ImageDefinition
+from .tags import compute_tag, list_outdated, record_images
 
 RECORD = ROOT / "build" / "images.json"
 
@@ -22,9 +21,9 @@ RECORD = ROOT / "build" / "images.json"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    options = parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     try:
-        run(options, cache_folder(os.environ))
+        run(options, find_cache_folder(os.environ))
     except ImageError as error:
         print(error, file=sys.stderr)
         return 1
@@ -36,79 +35,79 @@ def run(options: argparse.Namespace, cache: Path) -> None:
     if options.command == "lock":
         lock.write(ROOT, upgrade=options.upgrade)
         return
-    engine = engines.choose(os.environ, cache)
+    engine = engines.choose_engine(os.environ, cache)
     if options.command == "list":
-        show(engine)
+        print_images(engine)
     else:
         wanted = options.images or [name for name, image in IMAGES.items() if image.shipped]
         build(engine, [IMAGES[name] for name in wanted], cache)
 
 
-def build(engine: Engine, images: Sequence[Image], cache: Path) -> None:
+def build(engine: Engine, images: Sequence[ImageDefinition], cache: Path) -> None:
     """Build the images whose tags are not in the store, write their names down, and remove old ones."""
-    references = {image.name: reference_of(image, engine) for image in images}
-    if not set(references.values()) <= set(engine.references()):
-        with locked(cache):
-            references = {image.name: built(engine, image) for image in images}
-    record(RECORD, references, engine.references())
+    references = {image.name: name_image(image, engine) for image in images}
+    if not set(references.values()) <= set(engine.list_references()):
+        with lock_builds(cache):
+            references = {image.name: build_if_missing(engine, image) for image in images}
+    record_images(RECORD, references, engine.list_references())
 
 
-def built(engine: Engine, image: Image) -> str:
+def build_if_missing(engine: Engine, image: ImageDefinition) -> str:
     """Name an image as the files are now, built first if it is not in the store."""
-    reference = reference_of(image, engine)
-    if reference not in engine.references():
+    reference = name_image(image, engine)
+    if reference not in engine.list_references():
         if image.stands_on:
-            built(engine, IMAGES[image.stands_on])
+            build_if_missing(engine, IMAGES[image.stands_on])
         build_one(engine, image, reference)
         remove_outdated(engine, image, reference)
     return reference
 
 
-def build_one(engine: Engine, image: Image, reference: str) -> None:
+def build_one(engine: Engine, image: ImageDefinition, reference: str) -> None:
     """Build one image, saying what and how long."""
-    usual = duration(image.usual)
+    usual = format_duration(image.usual)
     say(f"Building {reference} (usually {usual} on two cores from nothing, seconds when only our code changed) ...")
     started = time.monotonic()
-    engine.build(image, reference, base_of(image, engine), RECORD.parent / "log" / f"image-{image.name}.log")
-    say(f"Built {reference}: {engine.size(reference)} after {duration(time.monotonic() - started)}")
+    engine.build(image, reference, find_base(image, engine), RECORD.parent / "log" / f"image-{image.name}.log")
+    say(f"Built {reference}: {engine.read_size(reference)} after {format_duration(time.monotonic() - started)}")
 
 
-def remove_outdated(engine: Engine, image: Image, current: str) -> None:
+def remove_outdated(engine: Engine, image: ImageDefinition, current: str) -> None:
     """Free the disk of the images that this one's predecessors were."""
-    for old in outdated(image.repository, current, engine.references()):
+    for old in list_outdated(image.repository, current, engine.list_references()):
         say(f"Removing {old}, which newer ones have replaced")
         engine.remove(old)
 
 
-def show(engine: Engine) -> None:
+def print_images(engine: Engine) -> None:
     """Print each image as this checkout would build it, and whether it is there."""
-    existing = engine.references()
+    existing = engine.list_references()
     for image in IMAGES.values():
-        reference = reference_of(image, engine)
-        print(f"{reference}  {engine.size(reference) if reference in existing else 'not built'}")
+        reference = name_image(image, engine)
+        print(f"{reference}  {engine.read_size(reference) if reference in existing else 'not built'}")
 
 
-def reference_of(image: Image, engine: Engine) -> str:
+def name_image(image: ImageDefinition, engine: Engine) -> str:
     """Name an image by all that it is made of."""
-    extra = [base_of(image, engine), image.target, image.version()]
-    return f"{image.repository}:{fingerprint(ROOT, image.inputs, extra)}"
+    extra = [find_base(image, engine), image.target, image.version()]
+    return f"{image.repository}:{compute_tag(ROOT, image.inputs, extra)}"
 
 
-def base_of(image: Image, engine: Engine) -> str:
+def find_base(image: ImageDefinition, engine: Engine) -> str:
     """Name what an image stands on; empty for one that stands on nothing, or on what its Dockerfile says."""
     if image.stands_on:
-        return reference_of(IMAGES[image.stands_on], engine)
+        return name_image(IMAGES[image.stands_on], engine)
     return engine.base if image.on_base else ""
 
 
-def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Give the folder of everything that may be deleted at any time and is then made again."""
+def find_cache_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder of everything that may be deleted at any time and is then made again."""
     base = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "lmms-eval-k8s"
 
 
 @contextmanager
-def locked(cache: Path) -> Iterator[None]:
+def lock_builds(cache: Path) -> Iterator[None]:
     """Build one image at a time on a machine."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "images.lock").open("w") as file:
@@ -120,14 +119,14 @@ def locked(cache: Path) -> Iterator[None]:
         yield
 
 
-def known(name: str) -> str:
+def check_name(name: str) -> str:
     """Let through the name of an image that there is."""
     if name not in IMAGES:
         raise argparse.ArgumentTypeError(f"there is no image {name!r}; choose from {', '.join(IMAGES)}")
     return name
 
 
-def parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """Describe the commands and their options."""
     top = argparse.ArgumentParser(
         prog="hack/images",
@@ -140,7 +139,9 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text)
 
     some = command("build", "build what is not built yet and write the names to build/images.json")
-    some.add_argument("images", nargs="*", type=known, metavar="NAME", help=f"one of {', '.join(IMAGES)}; default: what ships")
+    some.add_argument(
+        "images", nargs="*", type=check_name, metavar="NAME", help=f"one of {', '.join(IMAGES)}; default: what ships"
+    )
     command("list", "print the images as this checkout builds them, and whether they are built")
     pins = command("lock", "write the locked requirements of the images anew; needs make setup")
     pins.add_argument("--upgrade", action="store_true", help="take the newest versions that are allowed")

@@ -1,4 +1,4 @@
-"""What the image command says to people: progress lines, and the one error class whose text is shown as it is."""
+"""Output of the image command: progress lines, and the one error class whose text is printed without a traceback."""
 
 import sys
 
@@ -8,11 +8,11 @@ class ImageError(Exception):
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal what happens now; standard output is kept for answers."""
+    """Print what happens now to standard error; standard output is kept for answers."""
     print(text, file=sys.stderr, flush=True)
 
 
-def duration(seconds: float) -> str:
-    """Name a duration the way people do: `45 s`, `6 min 30 s`."""
+def format_duration(seconds: float) -> str:
+    """Format a duration: `45 s`, `6 min 30 s`."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,4 +1,4 @@
-"""Running a build: all its output goes to a log file, the steps that it takes are told to the person."""
+"""Runs a build: all its output goes to a log file, slow steps are printed."""
 
 import re
 import subprocess
@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .console import ImageError, duration, say
+from .console import ImageError, format_duration, say
 
 _STEPS = (
     re.compile(r"(?:\[(?P<stage>\d+/\d+)\] )?STEP (?P<step>\d+/\d+): (?P<words>.*)"),  # buildah
@@ -15,7 +15,7 @@ _STEPS = (
 _SLOW = 5.0
 
 
-def step(line: str) -> str:
+def parse_step(line: str) -> str:
     """Name the step that a line of docker's or buildah's output begins, empty for any other line."""
     match = next((found for pattern in _STEPS if (found := pattern.match(line))), None)
     if match is None:
@@ -24,7 +24,7 @@ def step(line: str) -> str:
     return f"{number}: {match['words'][:80]}"
 
 
-def run(command: Sequence[str], log: Path) -> None:
+def run_build(command: Sequence[str], log: Path) -> None:
     """Run a build to its end, and say each step that the build stays at for a while.
 
     Raises ImageError with the end of the output if it fails.
@@ -38,13 +38,13 @@ def run(command: Sequence[str], log: Path) -> None:
         for line in process.stdout or ():
             file.write(line)
             file.flush()
-            if started := step(line):
-                _tell(current, time.monotonic() - since)
+            if started := parse_step(line):
+                _print_slow_step(current, time.monotonic() - since)
                 current, since = started, time.monotonic()
     if process.returncode:
         raise ImageError(f"The build failed; all it said is in {log}, and at last:\n{log.read_text()[-2000:]}")
 
 
-def _tell(done: str, seconds: float) -> None:
+def _print_slow_step(done: str, seconds: float) -> None:
     if done and seconds > _SLOW:
-        say(f"  {duration(seconds)} for {done}")
+        say(f"  {format_duration(seconds)} for {done}")

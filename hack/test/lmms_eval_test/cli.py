@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from .paths import BUILD
 from .processes import Processes, kill_marked
-from .report import Outcome, print_failures, print_summary, write_summary
+from .report import TierOutcome, print_failures, print_summary, write_summary
 from .schedule import Schedule
 from .tiers import TIERS
 
@@ -39,7 +39,7 @@ def tell(line: str) -> None:
     print(line, flush=True)
 
 
-def tell_outcome(outcome: Outcome) -> None:
+def tell_outcome(outcome: TierOutcome) -> None:
     """Print what came of a tier as soon as it is known, failures whole."""
     if outcome.missing:
         return tell(f"--- {outcome.name} cannot run here: {outcome.missing}")

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .preparation import Preparation
+from .preparation import TierPreparation
 
 # On every namespace that a test makes.
 LABEL = "lmms-eval.io/test"
@@ -14,7 +14,7 @@ OLD = timedelta(hours=1)
 CLUSTER_WIDE = ("validatingadmissionpolicies", "validatingadmissionpolicybindings", "clusterroles", "clusterrolebindings")
 
 
-def remove(preparation: Preparation, kubectl: list[str]) -> None:
+def remove(preparation: TierPreparation, kubectl: list[str]) -> None:
     """Delete what is old; `kubectl` is its command for the cluster."""
     read = [*kubectl, "get", "--output=json"]
     namespaces = json.loads("\n".join(preparation.answer(*read, "namespaces", f"--selector={LABEL}")))["items"]

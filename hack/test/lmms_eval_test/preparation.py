@@ -16,7 +16,7 @@ class Missing(Exception):
     """What this machine lacks for a tier, as a sentence."""
 
 
-class Part(NamedTuple):
+class PytestRun(NamedTuple):
     """One run of pytest. Its log and its JUnit report are files of its name."""
 
     name: str
@@ -35,10 +35,10 @@ class Part(NamedTuple):
 
 
 # The parts of a stage run at once, the stages one after the other.
-Stages = Sequence[Sequence[Part]]
+Stages = Sequence[Sequence[PytestRun]]
 
 
-class Preparation:
+class TierPreparation:
     """Prepares one tier, and makes its parts."""
 
     def __init__(self, tier: str, processes: Processes, arguments: Sequence[str] = ()) -> None:
@@ -75,14 +75,16 @@ class Preparation:
             raise Missing(f"`{' '.join(command[1:])}` failed; its own message is above, and in {self.log}")
         return done.stdout.strip().splitlines()
 
-    def pytest(self, name: str, *arguments: str, under: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Part:
+    def pytest(
+        self, name: str, *arguments: str, under: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> PytestRun:
         """Make a part that runs pytest, `under` another module if one is named."""
         report = f"--junit-xml={BUILD / name}.xml"
         # Of its own, as one pytest would clear away what others still use; and short, as tests make sockets in it.
         scratch = f"--basetemp={tempfile.gettempdir()}/{CHECKOUT}-{name}"
         # The command line's arguments come first: of two options -m the last one holds, and a tier stays a tier.
         command = [sys.executable, "-u", *under, "-m", "pytest", "-q", report, scratch, *self.arguments, *arguments]
-        return Part(name, command, environment or {})
+        return PytestRun(name, command, environment or {})
 
 
 class Tier(NamedTuple):
@@ -95,8 +97,8 @@ class Tier(NamedTuple):
     name: str
     what: str
     cores: float
-    prepare: Callable[[Preparation], Stages]
-    verify: Callable[[Preparation], None] = lambda preparation: None
+    prepare: Callable[[TierPreparation], Stages]
+    verify: Callable[[TierPreparation], None] = lambda preparation: None
 
 
 class Failed(Exception):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from .preparation import Part
+from .preparation import PytestRun
 
 SLOWEST = 10
 LAST_LINES = 60
@@ -16,7 +16,7 @@ LAST_LINES = 60
 NOTHING_SELECTED = 5
 
 
-class Case(NamedTuple):
+class ReportedTest(NamedTuple):
     """One test of a report. `namespace` is where it played on a cluster, if it did."""
 
     name: str
@@ -26,12 +26,12 @@ class Case(NamedTuple):
 
 
 @dataclass
-class PartOutcome:
+class PytestRunOutcome:
     """One run of pytest that has ended; `shown` if its output went to the terminal."""
 
-    part: Part
+    part: PytestRun
     exit_code: int
-    cases: list[Case]
+    cases: list[ReportedTest]
     shown: bool = False
 
     @property
@@ -41,7 +41,7 @@ class PartOutcome:
 
 
 @dataclass
-class Outcome:
+class TierOutcome:
     """One tier: its parts, or what it was missing, and seconds."""
 
     name: str
@@ -49,14 +49,14 @@ class Outcome:
     preparation_seconds: float = 0.0
     missing: str = ""
     wrong: str = ""
-    parts: list[PartOutcome] = field(default_factory=list)
+    parts: list[PytestRunOutcome] = field(default_factory=list)
 
     def count(self, result: str) -> int:
         """Give the number of tests that ended so; a run of pytest without a report counts as one that failed."""
         silent = sum(not part.reported for part in self.parts) if result == "failed" else 0
         return silent + sum(case.result == result for case in self.cases())
 
-    def cases(self) -> list[Case]:
+    def cases(self) -> list[ReportedTest]:
         """List its tests."""
         return [case for part in self.parts for case in part.cases]
 
@@ -83,22 +83,22 @@ class Outcome:
         return {"name": self.name, **counts, **times, "missing": self.missing}
 
 
-def read_cases(report: Path) -> list[Case]:
+def read_cases(report: Path) -> list[ReportedTest]:
     """Read a JUnit report; none if pytest died before it wrote one."""
     if not report.exists():
         return []
     return [_case(element) for element in ElementTree.parse(report).getroot().iter("testcase")]
 
 
-def _case(element: ElementTree.Element) -> Case:
+def _case(element: ElementTree.Element) -> ReportedTest:
     name = f"{element.get('classname', '')}::{element.get('name', '')}"
     kinds = {child.tag for child in element}
     result = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
     namespaces = [found.get("value", "") for found in element.iter("property") if found.get("name") == "namespace"]
-    return Case(name, float(element.get("time", 0)), result, "".join(namespaces[-1:]))
+    return ReportedTest(name, float(element.get("time", 0)), result, "".join(namespaces[-1:]))
 
 
-def print_failures(outcome: Outcome) -> None:
+def print_failures(outcome: TierOutcome) -> None:
     """Print what failed in a tier, whole: each test with its log and its namespace, then pytest's own account."""
     for part in outcome.parts:
         failed = [case for case in part.cases if case.result == "failed"]
@@ -120,13 +120,13 @@ def _account(log: Path) -> str:
     return found[0] if found else "\n".join(text.splitlines()[-LAST_LINES:])
 
 
-def write_summary(outcomes: Iterable[Outcome], path: Path) -> None:
+def write_summary(outcomes: Iterable[TierOutcome], path: Path) -> None:
     """Write the outcomes for a program: the benchmark reads the times."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([outcome.summary() for outcome in outcomes], indent=2) + "\n")
 
 
-def print_summary(outcomes: Sequence[Outcome], seconds: float) -> None:
+def print_summary(outcomes: Sequence[TierOutcome], seconds: float) -> None:
     """Print the slowest tests, the table, and the line that a machine reads."""
     cases = [(case, outcome.name) for outcome in outcomes for case in outcome.cases()]
     print("\nslowest tests")

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .preparation import Failed, Missing, Part, Preparation, Stages, Tier
+from .preparation import Failed, Missing, PytestRun, Stages, Tier, TierPreparation
 from .processes import Processes
-from .report import Outcome, PartOutcome, read_cases
+from .report import PytestRunOutcome, TierOutcome, read_cases
 
 TELL_SECONDS = 30.0
 # pytest's letters for tests, in a line of their own; percents stand at the end of a full line alone.
@@ -37,17 +37,17 @@ def ended_tests(log: str) -> str:
     return f"{done} ({failed} failed)" if failed else str(done)
 
 
-class Run:
+class TierRun:
     """One tier on its way; the schedule's thread alone calls `prepare`, `start` and `join`."""
 
     def __init__(self, tier: Tier, processes: Processes, arguments: Sequence[str], *, alone: bool) -> None:
         """`alone`: no other tier runs, so that the output of a single part can be shown as it comes."""
         self.tier = tier
         self._alone = alone
-        self.outcome = Outcome(tier.name)
+        self.outcome = TierOutcome(tier.name)
         self.prepared = self.done = False
         self._processes = processes
-        self._preparation = Preparation(tier.name, processes, arguments)
+        self._preparation = TierPreparation(tier.name, processes, arguments)
         self._stages: Stages = ()
         self._active: list[Path] = [self._preparation.log]
         self._thread: threading.Thread | None = None
@@ -87,11 +87,11 @@ class Run:
         self.outcome.seconds = time.monotonic() - began
         self.done = True
 
-    def _run_part(self, part: Part, *, show: bool) -> PartOutcome:
+    def _run_part(self, part: PytestRun, *, show: bool) -> PytestRunOutcome:
         part.log.unlink(missing_ok=True)
         part.report.unlink(missing_ok=True)
         code = self._processes.run(part.command, log=part.log, environment=part.environment, echo=show)
-        return PartOutcome(part, code, read_cases(part.report), shown=show)
+        return PytestRunOutcome(part, code, read_cases(part.report), shown=show)
 
     def progress(self) -> str:
         """Give how far it is: of its tests, how many each part has behind it; of its preparation, the last line."""
@@ -106,10 +106,10 @@ class Schedule:
 
     def __init__(self, tiers: Sequence[Tier], *, processes: Processes, arguments: Sequence[str], cores: float) -> None:
         """`arguments` are pytest's; `cores` is how many processors there are."""
-        self._runs = [Run(tier, processes, arguments, alone=len(tiers) == 1) for tier in tiers]
+        self._runs = [TierRun(tier, processes, arguments, alone=len(tiers) == 1) for tier in tiers]
         self._cores = cores
 
-    def run(self, tell: Callable[[str], None], finished: Callable[[Outcome], None]) -> list[Outcome]:
+    def run(self, tell: Callable[[str], None], finished: Callable[[TierOutcome], None]) -> list[TierOutcome]:
         """Run all; `tell` gets lines about the progress, `finished` each tier as it ends."""
         for each in self._runs:
             threading.Thread(target=each.prepare, name=f"preparation of {each.tier.name}", daemon=True).start()

@@ -7,7 +7,7 @@ import sys
 
 from . import leftovers
 from .paths import ROOT
-from .preparation import Failed, Part, Preparation, Stages, Tier
+from .preparation import Failed, PytestRun, Stages, Tier, TierPreparation
 
 CLUSTER = (sys.executable, str(ROOT / "hack" / "cluster"))
 IMAGES = (sys.executable, str(ROOT / "hack" / "images"))
@@ -20,7 +20,7 @@ SYSTEM_IMAGES = ("s3", "operator", "api", "reporter", "evaluator", "stub")
 UNIT = ("-m", "not integration and not harness and not system", "--timeout=120")
 
 
-def unit(preparation: Preparation) -> Stages:
+def unit(preparation: TierPreparation) -> Stages:
     """Everything that needs nothing; the parts of the operator that decide must be covered, branch by branch."""
     if preparation.arguments:
         return [[preparation.pytest("unit", *UNIT)]]
@@ -32,7 +32,7 @@ def unit(preparation: Preparation) -> Stages:
     return [[covered, front_end, others]]
 
 
-def unit_coverage(preparation: Preparation) -> None:
+def unit_coverage(preparation: TierPreparation) -> None:
     """Raises Failed where a branch of the deciding parts has no test; a selection of tests is not judged."""
     if preparation.arguments:
         return
@@ -42,7 +42,7 @@ def unit_coverage(preparation: Preparation) -> None:
         raise Failed(f"branches without a test:\n{done.stdout}{done.stderr}")
 
 
-def integration(preparation: Preparation) -> Stages:
+def integration(preparation: TierPreparation) -> Stages:
     """The control plane of a real cluster, without a node."""
     preparation.run(*CLUSTER, "up", "--control-plane-only")
     (*_, kubeconfig) = preparation.answer(*CLUSTER, "kubeconfig", "--control-plane-only")
@@ -54,7 +54,7 @@ def integration(preparation: Preparation) -> Stages:
     leftovers.remove(preparation, kubectl)
     environment = {"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig, "LMMS_EVAL_TEST_PROGRAMS": json.dumps(programs)}
 
-    def part(name: str, *paths: str) -> Part:
+    def part(name: str, *paths: str) -> PytestRun:
         return preparation.pytest(name, "-m", "integration", "--timeout=180", *paths, environment=environment)
 
     if preparation.arguments:
@@ -79,7 +79,7 @@ def integration(preparation: Preparation) -> Stages:
     return [together, [part("integration-measuring", *measuring)]]
 
 
-def harness(preparation: Preparation) -> Stages:
+def harness(preparation: TierPreparation) -> Stages:
     """Inside the evaluator image, with the real lmms-eval."""
     preparation.run(*IMAGES, "build", "evaluator")
     part = preparation.pytest("harness", "-m", "harness")
@@ -87,7 +87,7 @@ def harness(preparation: Preparation) -> Stages:
     return [[part._replace(command=command)]]
 
 
-def system(preparation: Preparation) -> Stages:
+def system(preparation: TierPreparation) -> Stages:
     """Two real nodes with our images: one that releases share, and one for tests that stop parts of it."""
     # Built here, where it may take minutes: a test may not.
     preparation.run(*CLUSTER, "tool", "kubectl", "helm")
@@ -105,7 +105,7 @@ def system(preparation: Preparation) -> Stages:
     ]
 
 
-def _node(preparation: Preparation, cluster: dict[str, str], images: dict[str, str], *, gpus: int) -> dict[str, str]:
+def _node(preparation: TierPreparation, cluster: dict[str, str], images: dict[str, str], *, gpus: int) -> dict[str, str]:
     """Bring up a cluster with a node; the environment of tests on it."""
     preparation.run(*CLUSTER, "up", "--gpus", str(gpus), environment=cluster)
     loaded = preparation.answer(*CLUSTER, "load", *images.values(), environment=cluster)

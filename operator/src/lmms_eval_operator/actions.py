@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from lmms_eval_core.phases import Reason
-from lmms_eval_operator.derive import Verdict
-from lmms_eval_operator.objects import Evaluation, Job, Pod
+from lmms_eval_operator.derive import Derived
+from lmms_eval_operator.objects import AttemptJob, Evaluation, Pod
 from lmms_eval_operator.slots import Slot
 
 
@@ -39,7 +39,7 @@ class MarkRunning:
     """Start, step 3: the status says Running, with the uids of Job and pod, if the evaluation is as it was at the claim."""
 
     evaluation: Evaluation
-    job: Job
+    job: AttemptJob
     pod: Pod
 
 
@@ -56,7 +56,7 @@ class Stop:
     """Write into the status why a running attempt is to end: a timer of its user, or its slot is not its own (Interrupted)."""
 
     evaluation: Evaluation
-    why: Reason
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +76,16 @@ class EndPod:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Take away a Job that no slot or no evaluation stands behind; after a live look."""
+    """Delete a Job that no slot or no evaluation needs; after a live look."""
 
-    job: Job
+    job: AttemptJob
 
 
 @dataclass(frozen=True, slots=True)
 class ExpireJob:
-    """Let Kubernetes take away a Job some time after its end; its results are published."""
+    """Let Kubernetes delete a Job some time after its end; its results are published."""
 
-    job: Job
+    job: AttemptJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Report:
     """Write where an evaluation is, for people to read."""
 
     evaluation: Evaluation
-    verdict: Verdict
+    derived: Derived
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class EndQueued:
     """Write the end of an evaluation that never started, or waits between attempts."""
 
     evaluation: Evaluation
-    verdict: Verdict
+    derived: Derived
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class ReadEvents:
-    """Read what components said about a pod, or about a Job that gets no pod."""
+    """Read the events about a pod, or about a Job that gets no pod."""
 
     uid: str
 
@@ -161,8 +161,8 @@ Action = (
     | LookAgain
 )
 
-# What the operator could not do, where one of them fails.
-WORDS: Final[dict[type, str]] = {
+# Completes "the operator could not", where one of them fails.
+ACTION_PHRASES: Final[dict[type, str]] = {
     Claim: "take a slot for it",
     CreateJob: "create its Job",
     PutBack: "give its slot to the next one",
@@ -182,16 +182,16 @@ WORDS: Final[dict[type, str]] = {
 }
 
 
-def key(action: Action) -> str:
-    """The kind of action and what it is about: the same if it is planned again of something newer."""
+def identify(action: Action) -> str:
+    """Return the kind of action and what it is about: the same if it is planned again for a newer state."""
     if isinstance(action, TellDefect):
         return f"TellDefect {action.policy} {action.uid}"
     about = next(getattr(action, name) for name in ("evaluation", "job", "pod", "slot", "uid") if hasattr(action, name))
     return f"{type(action).__name__} {getattr(about, 'uid', getattr(about, 'index', about))}"
 
 
-def evaluation_uid(action: Action) -> str:
-    """The evaluation that an action is about; "" if it is about none."""
+def find_evaluation_uid(action: Action) -> str:
+    """Return the uid of the evaluation that an action is about; "" if it is about none."""
     match action:
         case DeleteJob(job=job) | ExpireJob(job=job):
             return job.evaluation_uid

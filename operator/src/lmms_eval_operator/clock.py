@@ -1,4 +1,4 @@
-"""The two clocks of a decision, read once a round and passed in: policies read none themselves.
+"""The two clocks of a decision, read once a round and passed in: policies read no clock themselves.
 
 The time of day is the API server's: it stamps objects by it, and all replicas share it, whatever the clocks of their nodes say.
 """
@@ -19,8 +19,8 @@ class ServerClock:
         self._own = own
         self._offset = timedelta()
 
-    def heard(self, date: str) -> None:
-        """Takes the Date header of an answer that has just begun."""
+    def read_date(self, date: str) -> None:
+        """Read the Date header of an answer that has just begun."""
         try:
             offset = parsedate_to_datetime(date).astimezone(UTC) - self._own()
         except ValueError:
@@ -30,7 +30,7 @@ class ServerClock:
             self._offset = offset if abs(offset.total_seconds()) >= TOLERATED_SECONDS else timedelta()
 
     def now(self) -> datetime:
-        """UTC."""
+        """Return the time of day, in UTC."""
         return self._own() + self._offset
 
 

@@ -1,4 +1,4 @@
-"""Who leads: the rules of the election, pure. `elector` follows them, on a Lease.
+"""The rules of the election of a leader, pure. `elector` follows them, on a Lease.
 
 Replicas agree through one record that is only ever written by compare-and-swap. Each measures time on its own monotonic clock
 and nowhere else; the times in the record are for people.
@@ -8,8 +8,8 @@ and nowhere else; the times in the record are for people.
 
 Hence two never lead at once, however late requests, answers and processes are, while no clock runs faster than 10 : 7 against
 another. Two things are outside: a write that was under way when the term ended, and a Lease that a person deleted, which
-counts as given up (its leader finds out when it renews). Both meet the preconditions of every write: who leads is a matter of
-peace and quiet, and never of safety.
+counts as given up (its leader finds out when it renews). Both meet the preconditions of every write: who leads decides how much
+replicas disturb each other, never whether a write is safe.
 """
 
 from enum import Enum
@@ -22,7 +22,7 @@ class Timing(NamedTuple):
     """Seconds. After SIGKILL another leads within lease + 2 x retry, after SIGTERM within retry, and what two calls take."""
 
     lease: float = 10.0
-    """How long others leave a record alone that does not change. The promise is a takeover within 15 s."""
+    """How long others leave a record alone that does not change. A takeover is promised within 15 s."""
 
     deadline: float = 7.0
     """How long a leader goes on without a renewal: time for three calls, and 3 s before anybody else may lead."""
@@ -44,7 +44,7 @@ UNREAD: Final = Register("", "", "")
 
 
 class Step(Enum):
-    """What to do next."""
+    """What a replica does next in the election."""
 
     ACQUIRE = "acquire"
     RENEW = "renew"
@@ -68,36 +68,36 @@ class Candidacy(NamedTuple):
     until: float = float("-inf")
     """When its term ends, if no renewal succeeds."""
 
-    def leads(self, now: float) -> bool:
-        """Whether it may act as the leader."""
-        return self.elected and self.holds and now < self.until
+    def is_leading(self, now: float) -> bool:
+        """Return whether it may act as the leader."""
+        return self.elected and self.is_holder and now < self.until
 
     @property
-    def holds(self) -> bool:
+    def is_holder(self) -> bool:
         """Whether the record names it."""
         return self.record.holder == self.me
 
     def decide(self, now: float, *, alive: bool) -> Step:
-        """What to do. `alive`: whether the loop that acts for the leader turns; a dead one neither keeps a lease nor gets one."""
-        if self.elected and not self.leads(now):
+        """Return what to do. `alive`: whether the loop that acts for the leader turns; otherwise it keeps and gets no lease."""
+        if self.elected and not self.is_leading(now):
             return Step.STAND_DOWN
         if self.record == UNREAD or not alive:
             return Step.WAIT
         if self.elected:
             return Step.RENEW
-        return Step.ACQUIRE if self.holds or self.record.free or now - self.since >= self.timing.lease else Step.WAIT
+        return Step.ACQUIRE if self.is_holder or self.record.free or now - self.since >= self.timing.lease else Step.WAIT
 
-    def saw(self, record: Register, now: float) -> "Candidacy":
-        """After a read."""
+    def after_read(self, record: Register, now: float) -> "Candidacy":
+        """Return the candidacy after a read of the record."""
         if record.resource_version == self.record.resource_version:
             return self
         return self._replace(record=record, since=now)
 
-    def wrote(self, record: Register, *, sent_at: float) -> "Candidacy":
-        """After a write of ours to the record, begun at `sent_at`: the others may have seen it since then."""
+    def after_write(self, record: Register, *, sent_at: float) -> "Candidacy":
+        """Return the candidacy after a write of ours, begun at `sent_at`: the others may have seen it since then."""
         term = self.term if self.elected else self.term + 1
         return self._replace(record=record, since=sent_at, term=term, elected=True, until=sent_at + self.timing.deadline)
 
-    def stood_down(self) -> "Candidacy":
-        """A candidate again."""
+    def after_standing_down(self) -> "Candidacy":
+        """Return the candidacy after standing down: a candidate again."""
         return self._replace(elected=False)

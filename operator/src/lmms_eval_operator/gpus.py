@@ -31,46 +31,49 @@ class Launch(NamedTuple):
     processes: int
 
 
-def launch(spec: EvaluationSpec) -> Launch:
-    """For one evaluation. A parallel size beyond `spec.gpus` counts: the run could not start with less. Raises CannotRun."""
+def plan_launch(spec: EvaluationSpec) -> Launch:
+    """Return the launch of one evaluation; raises CannotRun.
+
+    A parallel size beyond `spec.gpus` counts: the run could not start with less.
+    """
     arguments = spec.model_args or {}
-    tensor, data = _size(arguments, TENSOR_PARALLEL), _size(arguments, DATA_PARALLEL)
+    tensor, data = _read_size(arguments, TENSOR_PARALLEL), _read_size(arguments, DATA_PARALLEL)
     if tensor * data > MAX_GPUS:
         raise CannotRun(f"modelArgs ask for {tensor} x {data} GPUs (tensor x data parallel size); a pod gets at most {MAX_GPUS}")
     gpus = max(spec.gpus, tensor * data) if tensor * data > 1 else spec.gpus
     if spec.processes is not None:
-        return Launch(gpus, _shared_by(spec.processes, gpus))
+        return Launch(gpus, _check_processes(spec.processes, gpus))
     if data > 1:
         return Launch(gpus, tensor * data)
-    if tensor > 1 or _spreads(arguments):
+    if tensor > 1 or _has_spreading_device_map(arguments):
         return Launch(gpus, 1)
     return Launch(gpus, max(1, gpus))
 
 
-def _shared_by(processes: int, gpus: int) -> int:
+def _check_processes(processes: int, gpus: int) -> int:
     # Each takes the GPU of its own number, so that one too many finds none.
     if processes > max(1, gpus):
         raise CannotRun(f"spec.processes is {processes}, and the pod gets {gpus} GPUs: a process needs one of its own at least")
     return processes
 
 
-def _size(arguments: Mapping[str, Scalar], spellings: tuple[str, ...]) -> int:
-    """What the first spelling says that is a number; 1 if none is."""
+def _read_size(arguments: Mapping[str, Scalar], spellings: tuple[str, ...]) -> int:
+    """Return the first spelling that is a number; 1 if none is."""
     for spelling in spellings:
         value = str(arguments.get(spelling, ""))
         if re.fullmatch("[0-9]+", value):
-            return max(1, _bounded(spelling, value))
+            return max(1, _parse_size(spelling, value))
     return 1
 
 
-def _bounded(name: str, digits: str) -> int:
+def _parse_size(name: str, digits: str) -> int:
     # Python refuses to read numbers of thousands of digits, with an exception of its own.
     if not re.fullmatch(PARALLEL_SIZE, digits):
         raise CannotRun(f"modelArgs.{name} must be at most {MAX_GPUS}, as a pod gets no more GPUs, and is {digits[:20]}")
     return int(digits)
 
 
-def _spreads(arguments: Mapping[str, Scalar]) -> bool:
+def _has_spreading_device_map(arguments: Mapping[str, Scalar]) -> bool:
     return str(arguments.get("device_map", "")) in SPREADING_DEVICE_MAPS or str(arguments.get("parallelize", "")) in (
         "True",
         "true",

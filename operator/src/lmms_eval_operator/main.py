@@ -20,20 +20,21 @@ from typing import Final
 from lmms_eval_core.kube.client import KubeClient, Object, Resource
 from lmms_eval_core.kube.configuration import ConfigurationError
 from lmms_eval_core.kube.transport import GARBAGE_THRESHOLD, connect
-from lmms_eval_operator import logs, probes
+from lmms_eval_operator import probes
 from lmms_eval_operator.apply import Executor
 from lmms_eval_operator.clock import ServerClock
 from lmms_eval_operator.elector import Elector
-from lmms_eval_operator.events import Recorder
-from lmms_eval_operator.metered import Metered
-from lmms_eval_operator.metrics import Metrics
-from lmms_eval_operator.observe import Observer, name_of
+from lmms_eval_operator.event_recorder import EventRecorder
+from lmms_eval_operator.metered_client import MeteredClient
+from lmms_eval_operator.metrics import OperatorMetrics
+from lmms_eval_operator.observe import Observer, find_name
 from lmms_eval_operator.reconcile import Health, Reconciler
 from lmms_eval_operator.retention import Retention
 from lmms_eval_operator.settings import InvalidSettings, Settings
-from lmms_eval_operator.transitions import Listener, log_move, tell
+from lmms_eval_operator.structured_log import configure_logging, log_fields
+from lmms_eval_operator.transitions import Listener, log_move, notify_listeners
 from lmms_eval_operator.view import View
-from lmms_eval_operator.watch import Sink, Watch
+from lmms_eval_operator.watch import KopfWatch, Sink
 
 STOP_SECONDS: Final = 1.0
 
@@ -41,10 +42,10 @@ log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Entry point of `lmms-eval-operator`."""
+    """Run the operator; return the exit status. Entry point of `lmms-eval-operator`."""
     try:
         settings = Settings.from_environment(os.environ)
-        logs.configure(settings.log_level)
+        configure_logging(settings.log_level)
         gc.set_threshold(GARBAGE_THRESHOLD)
         return asyncio.run(serve(settings))
     except (InvalidSettings, ConfigurationError) as error:
@@ -53,25 +54,32 @@ def main() -> int:
 
 
 async def serve(settings: Settings) -> int:
-    """Runs until SIGTERM or SIGINT (0), or until the reconciler dies (the exception)."""
+    """Run until SIGTERM or SIGINT; return 0. Raises what ends the reconciler."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     view = View(concurrency=settings.concurrency)
-    clock = ServerClock(utc)
-    metrics = Metrics(view, leading=lambda: reconciler.term() > 0, time=clock.now)
-    transport = await connect(namespace=settings.namespace, heard_date=clock.heard)
-    client = Metered(transport, metrics.answered, time.monotonic)
-    recorder = Recorder(client, instance=socket.gethostname(), clock=time.monotonic, time=clock.now, count=metrics.recorded)
-    reconciler = compose(client, settings, log_move, metrics.told, recorder.told, view=view, time_of_day=clock.now)
-    reconciler.passed, reconciler.failed = metrics.passed, metrics.failed
-    watch = Watch(settings.namespace, sink(reconciler, metrics.heard))
-    elector = candidate(reconciler, settings)
+    clock = ServerClock(now_utc)
+    metrics = OperatorMetrics(view, leading=lambda: reconciler.term() > 0, time=clock.now)
+    transport = await connect(namespace=settings.namespace, on_date=clock.read_date)
+    client = MeteredClient(transport, metrics.record_request, time.monotonic)
+    recorder = EventRecorder(
+        client, instance=socket.gethostname(), clock=time.monotonic, time=clock.now, count=metrics.record_event
+    )
+    reconciler = compose_reconciler(
+        client, settings, log_move, metrics.record_move, recorder.record_move, view=view, time_of_day=clock.now
+    )
+    reconciler.on_pass, reconciler.on_failure = metrics.record_pass, metrics.record_failure
+    watch = KopfWatch(settings.namespace, make_sink(reconciler, metrics.record_watch_event))
+    elector = make_elector(reconciler, settings)
     retention = Retention(client, max_finished=settings.max_finished, time=clock.now, leads=lambda: reconciler.term() > 0)
     try:
-        async with probes.serving(reconciler.health, metrics.render, settings.probe_port), elector.standing() as campaign:
-            log.info("serving", extra=logs.keys(namespace=settings.namespace, slots=settings.concurrency))
-            await until(stopping, reconciler.run(), begin(watch, retention, reconciler), recorder.run(), campaign)
+        async with (
+            probes.serve_probes(reconciler.health, metrics.render, settings.probe_port),
+            elector.stand_for_election() as campaign,
+        ):
+            log.info("serving", extra=log_fields(namespace=settings.namespace, slots=settings.concurrency))
+            await run_until(stopping, reconciler.run(), start_watching(watch, retention, reconciler), recorder.run(), campaign)
     finally:
         await watch.stop(STOP_SECONDS)
         await client.close()
@@ -79,18 +87,18 @@ async def serve(settings: Settings) -> int:
     return 0
 
 
-async def begin(watch: Watch, retention: Retention, reconciler: Reconciler) -> None:
-    """Watches once the first list has succeeded: kopf looks for its resources once, and the CRD may be younger than we are.
+async def start_watching(watch: KopfWatch, retention: Retention, reconciler: Reconciler) -> None:
+    """Watch once the first list has succeeded: kopf looks for its resources once, and the CRD may be younger than we are.
 
-    Retention begins then as well: it lists as many, and nobody waits for it.
+    Retention begins then as well: it lists as many, and nothing waits for it.
     """
     await reconciler.listed.wait()
     watch.start()
     await retention.run()
 
 
-async def until(stopping: asyncio.Event, *work: Awaitable[None]) -> None:
-    """Does the work until `stopping` is set. Raises what the first part of it raises."""
+async def run_until(stopping: asyncio.Event, *work: Awaitable[None]) -> None:
+    """Run all of `work` until `stopping` is set. Raises what the first part of it raises."""
     stop = asyncio.create_task(stopping.wait())
     tasks = {asyncio.ensure_future(part) for part in work}
     pending = tasks
@@ -106,30 +114,30 @@ async def until(stopping: asyncio.Event, *work: Awaitable[None]) -> None:
         await asyncio.gather(stop, *tasks, return_exceptions=True)
 
 
-def utc() -> datetime:
-    """The time of day by this machine."""
+def now_utc() -> datetime:
+    """Return the time of day by this machine."""
     return datetime.now(UTC)
 
 
-def compose(
+def compose_reconciler(
     client: KubeClient,
     settings: Settings,
     *listeners: Listener,
     view: View | None = None,
-    time_of_day: Callable[[], datetime] = utc,
+    time_of_day: Callable[[], datetime] = now_utc,
 ) -> Reconciler:
-    """The parts that decide, put together; the tests do it the same way."""
+    """Put the parts that decide together; the tests do it the same way."""
     view = view or View(concurrency=settings.concurrency)
     clock = time.monotonic
-    executor = Executor(client, view, settings, time=time_of_day, clock=clock, told=tell(*listeners))
+    executor = Executor(client, view, settings, time=time_of_day, clock=clock, on_status_written=notify_listeners(*listeners))
     return Reconciler(view, Observer(client, view), executor, clock, time_of_day, Health(clock))
 
 
-def candidate(reconciler: Reconciler, settings: Settings) -> Elector:
-    """This process in the election: the reconciler asks it for the term, and is woken when one begins."""
+def make_elector(reconciler: Reconciler, settings: Settings) -> Elector:
+    """Return this process's elector: the reconciler asks it for the term, and is woken when one begins."""
     loop, health = asyncio.get_running_loop(), reconciler.health
 
-    def won() -> None:
+    def wake_reconciler() -> None:
         loop.call_soon_threadsafe(reconciler.elected.set)
         loop.call_soon_threadsafe(reconciler.wake.set)
 
@@ -138,23 +146,23 @@ def candidate(reconciler: Reconciler, settings: Settings) -> Elector:
         f"{socket.gethostname()}_{secrets.token_hex(4)}",
         partial(connect, namespace=settings.namespace),
         alive=lambda: health.clock() - health.beat_at < probes.LIVE_SECONDS,
-        won=won,
+        on_elected=wake_reconciler,
         clock=reconciler.clock,
     )
     reconciler.term = elector.term
     return elector
 
 
-def sink(reconciler: Reconciler, heard: Callable[[], None]) -> Sink:
-    """Where a watch's events go: into the view and, if they tell something new, as a wake-up to the reconciler."""
+def make_sink(reconciler: Reconciler, on_event: Callable[[], None]) -> Sink:
+    """Return what a watch calls for each event: it updates the view and, if that is news, wakes the reconciler."""
 
     def learn(resource: Resource, deleted: bool, item: Object) -> None:
-        heard()
+        on_event()
         try:
             news = reconciler.view.learn(resource, deleted, item)
         except Exception:
-            log.exception("cannot read an object", extra=logs.keys(resource=resource.plural, item=name_of(item)))
-            reconciler.failed("Learn", "defect")
+            log.exception("cannot read an object", extra=log_fields(resource=resource.plural, item=find_name(item)))
+            reconciler.on_failure("Learn", "defect")
         else:
             if news:
                 reconciler.wake.set()

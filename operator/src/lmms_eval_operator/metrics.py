@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 from lmms_eval_core.failures import BY_REASON, ENDINGS
 from lmms_eval_core.kube.client import Resource
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
-from lmms_eval_operator.actions import WORDS
+from lmms_eval_operator.actions import ACTION_PHRASES
 from lmms_eval_operator.objects import Evaluation
 from lmms_eval_operator.view import View
 
@@ -59,7 +59,7 @@ REQUESTS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class Board(Collector):
+class QueueGauges(Collector):
     """The gauges that are counted when somebody looks: evaluations and slots, by the leader's view."""
 
     def __init__(self, view: View, leading: Callable[[], bool]) -> None:
@@ -67,7 +67,7 @@ class Board(Collector):
         self._leading = leading
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """One look. Ten thousand evaluations cost about a millisecond."""
+        """Count once. Ten thousand evaluations cost about a millisecond."""
         leading = self._leading()
         yield GaugeMetricFamily("lmmseval_leader", "Whether this replica works the queue (1) or stands by (0).", value=leading)
         evaluations = GaugeMetricFamily(
@@ -91,23 +91,23 @@ class Board(Collector):
         family.add_metric(("free",), len(self._view.slots) - held)
 
 
-class Metrics:
-    """All of them, in a registry of their own; each method hears of one kind of thing."""
+class OperatorMetrics:
+    """All metrics of the operator, in a registry of their own; each method records one kind of thing."""
 
     def __init__(self, view: View, *, leading: Callable[[], bool], time: Callable[[], datetime]) -> None:
         self._time = time
         self.registry = CollectorRegistry()
-        self.registry.register(Board(view, leading))
+        self.registry.register(QueueGauges(view, leading))
         ProcessCollector(registry=self.registry)
-        self._build()
-        self._of_evaluations()
-        self._of_this_process()
+        self._add_build_info()
+        self._add_evaluation_metrics()
+        self._add_process_metrics()
 
-    def _build(self) -> None:
+    def _add_build_info(self) -> None:
         build = Gauge("lmmseval_build_info", "1, labelled with the version of the operator.", ["version"], registry=self.registry)
         build.labels(version("lmms-eval-operator")).set(1)
 
-    def _of_evaluations(self) -> None:
+    def _add_evaluation_metrics(self) -> None:
         into = self.registry
         self._waited = Histogram(
             "lmmseval_queue_wait_seconds", "From the creation of an evaluation to its first start.", buckets=WAITS, registry=into
@@ -122,13 +122,13 @@ class Metrics:
         self._finished = Counter("lmmseval_finished_total", "Evaluations that ended.", ["outcome", "reason"], registry=into)
         # Known from the start, so that the first one is an increase.
         for ending in ENDINGS:
-            self._finished.labels(outcome(ending.reason), ending.reason.value)
+            self._finished.labels(find_outcome(ending.reason), ending.reason.value)
             if ending.retry:
                 self._retries.labels(ending.reason.value)
         for phase in TERMINAL:
             self._ran.labels(phase.value)
 
-    def _of_this_process(self) -> None:
+    def _add_process_metrics(self) -> None:
         into = self.registry
         self._passes = Histogram(
             "lmmseval_reconcile_seconds", "Passes of the loop: look, plan, apply.", ["result"], buckets=PASSES, registry=into
@@ -146,7 +146,7 @@ class Metrics:
             registry=into,
         )
         # Known from the start, so that the first one is an increase.
-        for action in (*(kind.__name__ for kind in WORDS), "Learn"):
+        for action in (*(kind.__name__ for kind in ACTION_PHRASES), "Learn"):
             for cause in ("refused", "defect"):
                 self._failures.labels(action, cause)
         self._events = Counter("lmmseval_events_total", "Kubernetes events on evaluations.", ["result"], registry=into)
@@ -157,60 +157,60 @@ class Metrics:
             registry=into,
         )
 
-    def told(self, before: Evaluation, after: Evaluation) -> None:
-        """An evaluation has moved."""
+    def record_move(self, before: Evaluation, after: Evaluation) -> None:
+        """Record that an evaluation has moved."""
         self._moved.set(self._time().timestamp())
         if before.phase is Phase.QUEUED and after.phase is Phase.RUNNING:
             self._attempts.inc()
             if not before.attempt:
                 self._waited.observe(self._seconds_since(after.created_at))
         elif before.phase is Phase.RUNNING and after.phase is Phase.QUEUED:
-            self._retries.labels(cause(after)).inc()
-        elif after.terminal:
-            self._finished.labels(after.phase.value, known(after.reason)).inc()
+            self._retries.labels(find_retry_cause(after)).inc()
+        elif after.is_terminal:
+            self._finished.labels(after.phase.value, keep_known_reason(after.reason)).inc()
             if after.started_at:
                 self._ran.labels(after.phase.value).observe(self._seconds_since(after.started_at))
 
-    def passed(self, seconds: float, good: bool) -> None:
-        """A pass of the loop has ended."""
+    def record_pass(self, seconds: float, good: bool) -> None:
+        """Record a pass of the loop."""
         self._passes.labels("ok" if good else "error").observe(seconds)
 
-    def answered(self, resource: Resource, verb: str, *, result: str, seconds: float) -> None:
-        """The API server has answered, or has not."""
+    def record_request(self, resource: Resource, verb: str, *, result: str, seconds: float) -> None:
+        """Record a request to the API server."""
         self._requests.labels(verb, result).observe(seconds)
         if verb in WRITES:
             self._writes.labels(resource.plural, verb, result).inc()
 
-    def failed(self, action: str, cause: str) -> None:
-        """An action was `refused`, or met a `defect`, and is tried again."""
+    def record_failure(self, action: str, cause: str) -> None:
+        """Record an action that was `refused`, or met a `defect`, and is tried again."""
         self._failures.labels(action, cause).inc()
 
-    def heard(self) -> None:
-        """A watch told of something."""
+    def record_watch_event(self) -> None:
+        """Record an event of a watch."""
         self._heard.set(self._time().timestamp())
 
-    def recorded(self, result: str) -> None:
-        """How an event fared: written, repeated, suppressed or dropped."""
+    def record_event(self, result: str) -> None:
+        """Record a Kubernetes event: written, repeated, suppressed or dropped."""
         self._events.labels(result).inc()
 
     def render(self) -> bytes:
-        """The text that Prometheus reads."""
+        """Return the text that Prometheus reads."""
         return generate_latest(self.registry)
 
     def _seconds_since(self, timestamp: str) -> float:
         return max(0.0, (self._time() - datetime.fromisoformat(timestamp)).total_seconds())
 
 
-def outcome(reason: Reason) -> str:
-    """The phase that ends for this reason."""
+def find_outcome(reason: Reason) -> str:
+    """Return the phase in which an evaluation ends for this reason."""
     return {Reason.SUCCEEDED: Phase.COMPLETED, Reason.CANCELLED_BY_USER: Phase.CANCELLED}.get(reason, Phase.FAILED).value
 
 
-def cause(evaluation: Evaluation) -> str:
-    """How the last attempt ended."""
-    return known(str(evaluation.attempts[-1].get("reason") or "")) if evaluation.attempts else "Unknown"
+def find_retry_cause(evaluation: Evaluation) -> str:
+    """Return the reason of the last attempt's end."""
+    return keep_known_reason(str(evaluation.attempts[-1].get("reason") or "")) if evaluation.attempts else "Unknown"
 
 
-def known(reason: str) -> str:
-    """The reason, if it is one of the table of endings: labels are bounded whatever the status holds."""
+def keep_known_reason(reason: str) -> str:
+    """Return the reason if it is in the table of endings, else Unknown: labels are bounded whatever the status holds."""
     return reason if reason in BY_REASON else "Unknown"

@@ -1,4 +1,4 @@
-"""Evaluations, Jobs, pods and their events as the operator needs them: small projections of what the API server sends.
+"""Evaluations, Jobs, pods and their events as the operator needs them: small projections of the API server's objects.
 
 `view` holds them; `derive` and `plan` decide by them. Nothing here fails on a field that is missing.
 """
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from lmms_eval_core import names
-from lmms_eval_core.crd import status_owners
+from lmms_eval_core.crd import list_status_owners
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
-from lmms_eval_core.redact import one_line
-from lmms_eval_core.schema import Owner, read_moment
+from lmms_eval_core.redact import to_one_line
+from lmms_eval_core.schema import Owner, parse_moment
 
 # The user's timers.
 TIMERS: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.STALLED})
-# Anybody may have written it.
+# Any user may have written it.
 MAX_CANCELLED_BY: Final = 256
-REPORTER_FIELDS: Final = frozenset(status_owners()[Owner.REPORTER])
+REPORTER_FIELDS: Final = frozenset(list_status_owners()[Owner.REPORTER])
 # Of a Job whose pod has ended; it never gets another one, as its backoffLimit is 0.
 SPENT_CONDITIONS: Final = frozenset({"Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"})
 
@@ -61,34 +61,34 @@ class Evaluation:
     suspect: Object | None = None
 
     @property
-    def terminal(self) -> bool:
+    def is_terminal(self) -> bool:
         """Whether it has ended for good."""
         return self.phase in TERMINAL
 
     @property
-    def unwanted(self) -> bool:
+    def is_unwanted(self) -> bool:
         """Whether it must not start, or must stop."""
         return self.cancel or self.deleting
 
     @property
-    def stopping(self) -> bool:
+    def is_stopping(self) -> bool:
         """Whether its running attempt is to end, whoever wants it."""
-        return self.unwanted or self.stopped_for is not None
+        return self.is_unwanted or self.stopped_for is not None
 
     @property
-    def startable(self) -> bool:
+    def is_startable(self) -> bool:
         """Whether its next attempt may start."""
-        return self.phase is Phase.QUEUED and not self.hold and not self.unwanted
+        return self.phase is Phase.QUEUED and not self.hold and not self.is_unwanted
 
     @property
-    def speaks_of_this_attempt(self) -> bool:
-        """Whether the reporter's fields are those of the current attempt."""
+    def has_report(self) -> bool:
+        """Whether the reporter has reported for the current attempt."""
         return self.attempt > 0 and self.reported_attempt == self.attempt
 
     @property
-    def published(self) -> bool:
+    def is_published(self) -> bool:
         """Whether the scores of the current attempt have arrived: its files are stored, its run had ended well."""
-        return self.speaks_of_this_attempt and "scores" in self.reported
+        return self.has_report and "scores" in self.reported
 
     @property
     def node(self) -> str:
@@ -97,7 +97,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class AttemptJob:
     """The Job of one attempt."""
 
     uid: str
@@ -117,7 +117,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class PodCondition:
     """One condition of a pod."""
 
     status: str
@@ -126,7 +126,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class ContainerState:
     """One container of a pod, as the kubelet last said; `started` once its startup probe has passed."""
 
     image: str = ""
@@ -139,16 +139,16 @@ class Container:
     ended_at: str = ""
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether it has run and does no more."""
         return self.exit_code is not None
 
 
-class Foreign(NamedTuple):
+class ForeignContainer(NamedTuple):
     """A container that somebody's webhook put into the pod. One of the pod's `init` containers ends with the others."""
 
     name: str
-    container: Container
+    container: ContainerState
     init: bool
 
 
@@ -170,44 +170,44 @@ class Pod:
     deleting: bool = False
     reason: str = ""
     message: str = ""
-    conditions: Mapping[str, Condition] | None = None
-    evaluator: Container | None = None
-    reporter: Container | None = None
-    foreign: tuple[Foreign, ...] = ()
+    conditions: Mapping[str, PodCondition] | None = None
+    evaluator: ContainerState | None = None
+    reporter: ContainerState | None = None
+    foreign: tuple[ForeignContainer, ...] = ()
     memory_limited: bool = True
     """Whether the evaluator has a limit of memory, which it may have reached."""
 
     @property
-    def terminal(self) -> bool:
+    def is_terminal(self) -> bool:
         """Whether it holds no GPU, now or later: evaluator and reporter have ended, or it was deleted before it had a node."""
         if self.phase in ("Succeeded", "Failed"):
             return True
         # The API server binds no pod that is being deleted.
-        return self.deleting and (not self.node or (_ended(self.evaluator) and _ended(self.reporter)))
+        return self.deleting and (not self.node or (_has_ended(self.evaluator) and _has_ended(self.reporter)))
 
     @property
-    def kept_by(self) -> str:
+    def keeping_container(self) -> str:
         """The container that is not ours and keeps the pod, and the reporter in it, though the evaluator has ended; else ""."""
-        if self.terminal or not _ended(self.evaluator):
+        if self.is_terminal or not _has_ended(self.evaluator):
             return ""
         return next((name for name, container, init in self.foreign if container.running and not init), "")
 
-    def condition(self, kind: str) -> Condition | None:
+    def condition(self, kind: str) -> PodCondition | None:
         """The condition of this type."""
         return (self.conditions or {}).get(kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a component said about an object."""
+    """An event that a component wrote about an object."""
 
     reason: str
     message: str
     at: str
 
 
-def evaluation(item: Object) -> Evaluation:
-    """From the API server's JSON."""
+def parse_evaluation(item: Object) -> Evaluation:
+    """Parse the API server's JSON."""
     metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     progress = status.get("progress") or {}
     return Evaluation(
@@ -216,12 +216,12 @@ def evaluation(item: Object) -> Evaluation:
         version=metadata["resourceVersion"],
         generation=metadata.get("generation") or 0,
         created_at=metadata.get("creationTimestamp") or "",
-        first_seen=ordinal(metadata["resourceVersion"]),
+        first_seen=parse_version(metadata["resourceVersion"]),
         priority=spec.get("priority") or 0,
         hold=bool(spec.get("hold")),
         cancel=bool(spec.get("cancel")),
         deleting="deletionTimestamp" in metadata,
-        cancelled_by=one_line((metadata.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""), MAX_CANCELLED_BY),
+        cancelled_by=to_one_line((metadata.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""), MAX_CANCELLED_BY),
         phase=Phase(status.get("phase") or Phase.QUEUED),
         reason=status.get("reason") or "",
         message=status.get("message") or "",
@@ -233,8 +233,8 @@ def evaluation(item: Object) -> Evaluation:
         retries=spec.get("retries") or 0,
         timeout_seconds=spec.get("timeoutSeconds"),
         stall_timeout_seconds=spec.get("stallTimeoutSeconds"),
-        next_attempt_at=_moment(status, "nextAttemptAt"),
-        started_at=_moment(status, "startedAt"),
+        next_attempt_at=_read_moment(status, "nextAttemptAt"),
+        started_at=_read_moment(status, "startedAt"),
         attempts=tuple(status.get("attempts") or ()),
         reported=REPORTER_FIELDS & status.keys(),
         reported_attempt=status.get("reportedAttempt") or 0,
@@ -245,15 +245,15 @@ def evaluation(item: Object) -> Evaluation:
     )
 
 
-def job(item: Object) -> Job | None:
-    """From the API server's JSON; None if its name and labels are not those of an attempt's Job."""
+def parse_job(item: Object) -> AttemptJob | None:
+    """Parse the API server's JSON; None if its name and labels are not those of an attempt's Job."""
     metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     labels = metadata.get("labels") or {}
-    attempt, slot = _number(labels, names.LABEL_ATTEMPT), _number(labels, names.LABEL_SLOT)
+    attempt, slot = _read_number(labels, names.LABEL_ATTEMPT), _read_number(labels, names.LABEL_SLOT)
     name, uid = labels.get(names.LABEL_EVALUATION, ""), labels.get(names.LABEL_EVALUATION_UID, "")
     if attempt is None or slot is None or metadata["name"] != names.job_name(evaluation=name, uid=uid, attempt=attempt):
         return None
-    return Job(
+    return AttemptJob(
         uid=metadata["uid"],
         name=metadata["name"],
         version=metadata["resourceVersion"],
@@ -261,20 +261,20 @@ def job(item: Object) -> Job | None:
         evaluation=name,
         attempt=attempt,
         slot=slot,
-        processes=_number(metadata.get("annotations") or {}, names.ANNOTATION_PROCESSES),
-        gated=_gate((spec.get("template") or {}).get("spec") or {}) is not None,
-        spent=_spent(status),
+        processes=_read_number(metadata.get("annotations") or {}, names.ANNOTATION_PROCESSES),
+        gated=_find_gate((spec.get("template") or {}).get("spec") or {}) is not None,
+        spent=_is_spent(status),
         suspended=bool(spec.get("suspend")),
         expires=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,
     )
 
 
-def pod(item: Object) -> Pod | None:
-    """From the API server's JSON; None if its labels are not those of an attempt."""
+def parse_pod(item: Object) -> Pod | None:
+    """Parse the API server's JSON; None if its labels are not those of an attempt."""
     metadata, status = item["metadata"], item.get("status") or {}
     labels = metadata.get("labels") or {}
-    attempt, slot = _number(labels, names.LABEL_ATTEMPT), _number(labels, names.LABEL_SLOT)
+    attempt, slot = _read_number(labels, names.LABEL_ATTEMPT), _read_number(labels, names.LABEL_SLOT)
     if attempt is None or slot is None:
         return None
     return Pod(
@@ -285,91 +285,91 @@ def pod(item: Object) -> Pod | None:
         attempt=attempt,
         slot=slot,
         job_uid=next((owner["uid"] for owner in metadata.get("ownerReferences") or () if owner.get("controller")), ""),
-        gate=_gate(item.get("spec") or {}),
+        gate=_find_gate(item.get("spec") or {}),
         phase=status.get("phase") or "Pending",
         node=(item.get("spec") or {}).get("nodeName") or "",
         deleting="deletionTimestamp" in metadata,
         reason=status.get("reason") or "",
         message=status.get("message") or "",
-        conditions={entry["type"]: _condition(entry) for entry in status.get("conditions") or ()},
-        evaluator=_container(status.get("containerStatuses"), names.EVALUATOR_CONTAINER),
-        reporter=_container(status.get("initContainerStatuses"), names.REPORTER_CONTAINER),
+        conditions={entry["type"]: _parse_condition(entry) for entry in status.get("conditions") or ()},
+        evaluator=_find_container(status.get("containerStatuses"), names.EVALUATOR_CONTAINER),
+        reporter=_find_container(status.get("initContainerStatuses"), names.REPORTER_CONTAINER),
         foreign=(
-            *_others(status.get("initContainerStatuses"), names.REPORTER_CONTAINER, init=True),
-            *_others(status.get("containerStatuses"), names.EVALUATOR_CONTAINER, init=False),
+            *_list_foreign(status.get("initContainerStatuses"), names.REPORTER_CONTAINER, init=True),
+            *_list_foreign(status.get("containerStatuses"), names.EVALUATOR_CONTAINER, init=False),
         ),
-        memory_limited=_limits_memory(item.get("spec") or {}),
+        memory_limited=_has_memory_limit(item.get("spec") or {}),
     )
 
 
-def event(item: Object) -> Event:
-    """From the API server's JSON."""
+def parse_event(item: Object) -> Event:
+    """Parse the API server's JSON."""
     at = item.get("lastTimestamp") or item.get("eventTime") or (item.get("metadata") or {}).get("creationTimestamp") or ""
     return Event(item.get("reason") or "", item.get("message") or "", at)
 
 
-def done(job: Job, pods: Sequence[Pod]) -> bool:
-    """Whether a Job, of which these are all the pods, has none that has not ended, and gets no other one."""
-    return job.spent or bool(pods and all(pod.terminal for pod in pods))
+def is_job_done(job: AttemptJob, pods: Sequence[Pod]) -> bool:
+    """Return whether all pods of a Job have ended, which are `pods`, and it gets no other one."""
+    return job.spent or bool(pods and all(pod.is_terminal for pod in pods))
 
 
-def ordinal(version: str) -> int:
-    """A resourceVersion as a number: the API server promises that those of one resource can be compared so."""
+def parse_version(version: str) -> int:
+    """Return a resourceVersion as a number: the API server promises that those of one resource can be compared so."""
     return int(version) if version.isdecimal() else 0
 
 
-def _moment(status: Object, field: str) -> str:
+def _read_moment(status: Object, field: str) -> str:
     text = status.get(field)
-    return str(text) if read_moment(text) else ""
+    return str(text) if parse_moment(text) else ""
 
 
-def _number(labels: Mapping[str, str], label: str) -> int | None:
+def _read_number(labels: Mapping[str, str], label: str) -> int | None:
     text = labels.get(label, "")
     return int(text) if text.isdecimal() else None
 
 
-def _gate(spec: Object) -> int | None:
+def _find_gate(spec: Object) -> int | None:
     gates = [gate.get("name") for gate in spec.get("schedulingGates") or ()]
     return gates.index(names.SCHEDULING_GATE) if names.SCHEDULING_GATE in gates else None
 
 
-def _spent(status: Object) -> bool:
+def _is_spent(status: Object) -> bool:
     conditions = {entry["type"] for entry in status.get("conditions") or () if entry.get("status") == "True"}
     uncounted = status.get("uncountedTerminatedPods") or {}
     return bool(conditions & SPENT_CONDITIONS or status.get("failed") or status.get("succeeded") or any(uncounted.values()))
 
 
-def _condition(entry: Object) -> Condition:
-    return Condition(entry.get("status") or "", entry.get("reason") or "", entry.get("message") or "")
+def _parse_condition(entry: Object) -> PodCondition:
+    return PodCondition(entry.get("status") or "", entry.get("reason") or "", entry.get("message") or "")
 
 
-def _container(statuses: list[Object] | None, name: str) -> Container | None:
+def _find_container(statuses: list[Object] | None, name: str) -> ContainerState | None:
     for status in statuses or ():
         if status.get("name") == name:
-            return _container_status(status)
+            return _parse_container(status)
     return None
 
 
-def _others(statuses: list[Object] | None, ours: str, *, init: bool) -> Iterator[Foreign]:
+def _list_foreign(statuses: list[Object] | None, ours: str, *, init: bool) -> Iterator[ForeignContainer]:
     for status in statuses or ():
         if status.get("name") != ours:
-            yield Foreign(status.get("name") or "", _container_status(status), init)
+            yield ForeignContainer(status.get("name") or "", _parse_container(status), init)
 
 
-def _ended(container: Container | None) -> bool:
-    return container is not None and container.ended
+def _has_ended(container: ContainerState | None) -> bool:
+    return container is not None and container.has_ended
 
 
-def _limits_memory(spec: Object) -> bool:
-    """Whether the evaluator's memory is limited, by us or by the namespace's defaults."""
+def _has_memory_limit(spec: Object) -> bool:
+    """Return whether the evaluator's memory is limited, by us or by the namespace's defaults."""
     own: Object = next((entry for entry in spec.get("containers") or () if entry.get("name") == names.EVALUATOR_CONTAINER), {})
     return "memory" in ((own.get("resources") or {}).get("limits") or {})
 
 
-def _container_status(status: Object) -> Container:
+def _parse_container(status: Object) -> ContainerState:
     state = status.get("state") or {}
     waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
-    return Container(
+    return ContainerState(
         image=status.get("image") or "",
         running=bool(state.get("running")),
         started=bool(status.get("started")),

@@ -12,9 +12,9 @@ from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
-from lmms_eval_core.status import KEPT_ATTEMPTS, RESULTS_SUSPECT, Suspect
-from lmms_eval_operator.derive import Verdict
-from lmms_eval_operator.objects import Evaluation, Job, Pod
+from lmms_eval_core.status import KEPT_ATTEMPTS, RESULTS_SUSPECT, SuspectAnswers
+from lmms_eval_operator.derive import Derived
+from lmms_eval_operator.objects import AttemptJob, Evaluation, Pod
 
 Operation = dict[str, Any]
 
@@ -22,15 +22,15 @@ Operation = dict[str, Any]
 SUSPECT_SHARE: Final = 0.01
 
 
-def running(evaluation: Evaluation, job: Job, pod: Pod, now: str) -> list[Operation]:
-    """Step 3 of a start. What the reporter of an earlier attempt wrote is cleared."""
+def build_running(evaluation: Evaluation, job: AttemptJob, pod: Pod, now: str) -> list[Operation]:
+    """Build step 3 of a start. What the reporter of an earlier attempt wrote is cleared."""
     attempt = {"number": job.attempt, "jobName": job.name, "startedAt": now}
     attempt |= {"processes": job.processes} if job.processes else {}
     return [
-        *_unchanged(evaluation),
+        *_test_unchanged(evaluation),
         *(_remove(field) for field in sorted(evaluation.reported)),
-        *_no_longer_waiting(evaluation),
-        *_where(evaluation, Phase.RUNNING, Reason.STARTING, ""),
+        *_remove_next_attempt(evaluation),
+        *_set_where(evaluation, Phase.RUNNING, Reason.STARTING, ""),
         _set("attempt", job.attempt),
         _set("slot", job.slot),
         _set("jobName", job.name),
@@ -41,60 +41,62 @@ def running(evaluation: Evaluation, job: Job, pod: Pod, now: str) -> list[Operat
     ]
 
 
-def report(evaluation: Evaluation, verdict: Verdict) -> list[Operation]:
-    """Where an evaluation is. One that is queued is changed by people and by us alone, so the whole object is tested."""
-    where = _where(evaluation, verdict.phase, verdict.reason, verdict.message)
+def build_report(evaluation: Evaluation, derived: Derived) -> list[Operation]:
+    """Build the report of where an evaluation is. Of a queued one, which people and we alone change, the whole is tested."""
+    where = _set_where(evaluation, derived.phase, derived.reason, derived.message)
     if evaluation.phase is Phase.QUEUED:
-        return [*_unchanged(evaluation), *where]
-    node = [_attempts(evaluation, node=verdict.facts.node)] if verdict.facts.node != evaluation.node else []
-    return [*_same_attempt(evaluation), *where, *node]
+        return [*_test_unchanged(evaluation), *where]
+    node = [_update_attempt(evaluation, node=derived.facts.node)] if derived.facts.node != evaluation.node else []
+    return [*_test_same_attempt(evaluation), *where, *node]
 
 
-def ended(evaluation: Evaluation, verdict: Verdict, now: str) -> list[Operation]:
-    """The end of an evaluation whose attempt is over, or that waits for its turn."""
+def build_end(evaluation: Evaluation, derived: Derived, now: str) -> list[Operation]:
+    """Build the end of an evaluation whose attempt is over, or that waits for its turn."""
     return [
-        *_unchanged(evaluation),
-        *_no_longer_waiting(evaluation),
-        *_where(evaluation, verdict.phase, verdict.reason, verdict.message),
+        *_test_unchanged(evaluation),
+        *_remove_next_attempt(evaluation),
+        *_set_where(evaluation, derived.phase, derived.reason, derived.message),
         _set("completedAt", now),
-        _set("conditions", conditions(evaluation, verdict, now)),
-        *_end_of_attempt(evaluation, verdict, now),
-        *_end_notes(evaluation, verdict),
+        _set("conditions", build_conditions(evaluation, derived, now)),
+        *_end_attempt(evaluation, derived, now),
+        *_add_end_details(evaluation, derived),
     ]
 
 
-def retried(evaluation: Evaluation, verdict: Verdict, now: str, next_attempt_at: str) -> list[Operation]:
-    """The end of an attempt that another one follows. What it reported stays until that starts, but for its progress."""
+def build_retry(evaluation: Evaluation, derived: Derived, now: str, next_attempt_at: str) -> list[Operation]:
+    """Build the end of an attempt that another one follows. What it reported stays until that starts, but for its progress."""
     held = {"podUID": evaluation.pod_uid, "stoppedFor": evaluation.stopped_for}
     gone = ["jobName", "jobUID", "slot", *(name for name in held if held[name]), *({"progress"} & evaluation.reported)]
     return [
-        *_unchanged(evaluation),
+        *_test_unchanged(evaluation),
         *(_remove(field) for field in gone),
-        *_where(evaluation, verdict.phase, verdict.reason, verdict.message),
+        *_set_where(evaluation, derived.phase, derived.reason, derived.message),
         _set("nextAttemptAt", next_attempt_at),
-        *_end_of_attempt(evaluation, verdict, now),
+        *_end_attempt(evaluation, derived, now),
     ]
 
 
-def bare(evaluation: Evaluation, verdict: Verdict) -> tuple[Evaluation, Verdict]:
-    """The same end without a word of users, runs or the cluster."""
-    meaning = BY_REASON[verdict.cause or verdict.reason].meaning
-    return replace(evaluation, cancelled_by=""), Verdict(verdict.phase, verdict.reason, meaning, cause=verdict.cause)
+def drop_foreign_texts(evaluation: Evaluation, derived: Derived) -> tuple[Evaluation, Derived]:
+    """Return the same end without texts of users, runs or the cluster."""
+    meaning = BY_REASON[derived.attempt_reason or derived.reason].meaning
+    return replace(evaluation, cancelled_by=""), Derived(
+        derived.phase, derived.reason, meaning, attempt_reason=derived.attempt_reason
+    )
 
 
-def put_back(evaluation: Evaluation, verdict: Verdict, next_attempt_at: str) -> list[Operation]:
-    """Back into the queue before its next attempt was started; whoever was about to start it finds that it has changed."""
-    where = _where(evaluation, verdict.phase, verdict.reason, verdict.message)
-    return [*_unchanged(evaluation), *where, _set("nextAttemptAt", next_attempt_at)]
+def build_put_back(evaluation: Evaluation, derived: Derived, next_attempt_at: str) -> list[Operation]:
+    """Build the way back into the queue, before the next attempt was started: a start that is under way finds a change."""
+    where = _set_where(evaluation, derived.phase, derived.reason, derived.message)
+    return [*_test_unchanged(evaluation), *where, _set("nextAttemptAt", next_attempt_at)]
 
 
-def conditions(evaluation: Evaluation, verdict: Verdict, now: str) -> list[Object]:
-    """Complete says whether there are results, and is False for every other end; Failed and ResultsSuspect appear where true."""
-    said = [("Complete", verdict.phase is Phase.COMPLETED, verdict.reason.value, verdict.message)]
-    if verdict.phase is Phase.FAILED:
-        said.append(("Failed", True, verdict.reason.value, verdict.message))
-    if verdict.phase is Phase.COMPLETED and (doubt := _doubt(evaluation)):
-        said.append((RESULTS_SUSPECT, True, "FailedAnswers", doubt))
+def build_conditions(evaluation: Evaluation, derived: Derived, now: str) -> list[Object]:
+    """Build the conditions: Complete is True if there are results, else False; Failed and ResultsSuspect appear where true."""
+    found = [("Complete", derived.phase is Phase.COMPLETED, derived.reason.value, derived.message)]
+    if derived.phase is Phase.FAILED:
+        found.append(("Failed", True, derived.reason.value, derived.message))
+    if derived.phase is Phase.COMPLETED and (doubt := _explain_doubt(evaluation)):
+        found.append((RESULTS_SUSPECT, True, "FailedAnswers", doubt))
     return [
         {
             "type": kind,
@@ -104,63 +106,63 @@ def conditions(evaluation: Evaluation, verdict: Verdict, now: str) -> list[Objec
             "lastTransitionTime": now,
             "observedGeneration": evaluation.generation,
         }
-        for kind, true, reason, message in said
+        for kind, true, reason, message in found
     ]
 
 
-def open_gate(pod: Pod) -> list[Operation]:
-    """Step 4 of a start. No resourceVersion: others write too. It can succeed once in the life of a pod."""
+def build_open_gate(pod: Pod) -> list[Operation]:
+    """Build step 4 of a start. No resourceVersion: others write too. It can succeed once in the life of a pod."""
     gate = f"/spec/schedulingGates/{pod.gate}"
     return [
-        _op("test", "/metadata/uid", pod.uid),
-        _op("test", f"{gate}/name", names.SCHEDULING_GATE),
+        _make_operation("test", "/metadata/uid", pod.uid),
+        _make_operation("test", f"{gate}/name", names.SCHEDULING_GATE),
         {"op": "remove", "path": gate},
     ]
 
 
-def stop(evaluation: Evaluation, why: Reason) -> list[Operation]:
-    """Says why the running attempt is to end. The reporter, who writes meanwhile, is no reason not to."""
-    return [*_same_attempt(evaluation), _set("stoppedFor", why.value)]
+def build_stop(evaluation: Evaluation, reason: Reason) -> list[Operation]:
+    """Build the stop of a running attempt. Writes of the reporter meanwhile do not matter."""
+    return [*_test_same_attempt(evaluation), _set("stoppedFor", reason.value)]
 
 
-def expire_job(job: Job, seconds: int) -> list[Operation]:
-    """Hands a Job that is done to Kubernetes' own clean-up."""
-    return [_op("test", "/metadata/uid", job.uid), _op("add", "/spec/ttlSecondsAfterFinished", seconds)]
+def build_expire_job(job: AttemptJob, seconds: int) -> list[Operation]:
+    """Build what hands a Job that is done to Kubernetes' own clean-up."""
+    return [_make_operation("test", "/metadata/uid", job.uid), _make_operation("add", "/spec/ttlSecondsAfterFinished", seconds)]
 
 
-def _op(operation: str, path: str, value: Any) -> Operation:
+def _make_operation(operation: str, path: str, value: Any) -> Operation:
     return {"op": operation, "path": path, "value": value}
 
 
 def _set(field: str, value: Any) -> Operation:
-    return _op("add", f"/status/{field}", value)
+    return _make_operation("add", f"/status/{field}", value)
 
 
 def _remove(field: str) -> Operation:
     return {"op": "remove", "path": f"/status/{field}"}
 
 
-def _no_longer_waiting(evaluation: Evaluation) -> list[Operation]:
+def _remove_next_attempt(evaluation: Evaluation) -> list[Operation]:
     return [_remove("nextAttemptAt")] if evaluation.next_attempt_at else []
 
 
-def _unchanged(evaluation: Evaluation) -> list[Operation]:
+def _test_unchanged(evaluation: Evaluation) -> list[Operation]:
     return [
-        _op("test", "/metadata/uid", evaluation.uid),
-        _op("test", "/metadata/resourceVersion", evaluation.version),
+        _make_operation("test", "/metadata/uid", evaluation.uid),
+        _make_operation("test", "/metadata/resourceVersion", evaluation.version),
     ]
 
 
-def _same_attempt(evaluation: Evaluation) -> list[Operation]:
+def _test_same_attempt(evaluation: Evaluation) -> list[Operation]:
     return [
-        _op("test", "/metadata/uid", evaluation.uid),
-        _op("test", "/status/phase", evaluation.phase.value),
-        _op("test", "/status/attempt", evaluation.attempt),
-        _op("test", "/status/jobUID", evaluation.job_uid),
+        _make_operation("test", "/metadata/uid", evaluation.uid),
+        _make_operation("test", "/status/phase", evaluation.phase.value),
+        _make_operation("test", "/status/attempt", evaluation.attempt),
+        _make_operation("test", "/status/jobUID", evaluation.job_uid),
     ]
 
 
-def _where(evaluation: Evaluation, phase: Phase, reason: Reason, message: str) -> list[Operation]:
+def _set_where(evaluation: Evaluation, phase: Phase, reason: Reason, message: str) -> list[Operation]:
     return [
         _set("phase", phase.value),
         _set("reason", reason.value),
@@ -169,34 +171,34 @@ def _where(evaluation: Evaluation, phase: Phase, reason: Reason, message: str) -
     ]
 
 
-def _attempts(evaluation: Evaluation, **facts: Any) -> Operation:
+def _update_attempt(evaluation: Evaluation, **facts: Any) -> Operation:
     last = {**evaluation.attempts[-1], **{key: value for key, value in facts.items() if value not in (None, "")}}
     return _set("attempts", [*evaluation.attempts[:-1], last])
 
 
-def _end_of_attempt(evaluation: Evaluation, verdict: Verdict, now: str) -> list[Operation]:
+def _end_attempt(evaluation: Evaluation, derived: Derived, now: str) -> list[Operation]:
     if evaluation.phase is not Phase.RUNNING or not evaluation.attempts:
         return []
-    facts = verdict.facts
-    told = {"node": facts.node, "endedAt": facts.ended_at or now, "exitCode": facts.exit_code}
-    reason, message = verdict.cause or verdict.reason, verdict.story or verdict.message
-    return [_attempts(evaluation, **told, reason=reason.value, message=message)]
+    facts = derived.facts
+    ended = {"node": facts.node, "endedAt": facts.ended_at or now, "exitCode": facts.exit_code}
+    reason, message = derived.attempt_reason or derived.reason, derived.attempt_message or derived.message
+    return [_update_attempt(evaluation, **ended, reason=reason.value, message=message)]
 
 
-def _end_notes(evaluation: Evaluation, verdict: Verdict) -> list[Operation]:
-    if verdict.phase is Phase.CANCELLED and evaluation.cancelled_by:
+def _add_end_details(evaluation: Evaluation, derived: Derived) -> list[Operation]:
+    if derived.phase is Phase.CANCELLED and evaluation.cancelled_by:
         return [_set("cancelledBy", evaluation.cancelled_by)]
-    told = evaluation.error is not None and evaluation.speaks_of_this_attempt
-    if verdict.phase is Phase.FAILED and not told:
-        message = verdict.message or BY_REASON[verdict.reason].meaning
-        return [_set("error", {"class": verdict.reason.value, "message": message})]
+    reported = evaluation.error is not None and evaluation.has_report
+    if derived.phase is Phase.FAILED and not reported:
+        message = derived.message or BY_REASON[derived.reason].meaning
+        return [_set("error", {"class": derived.reason.value, "message": message})]
     return []
 
 
-def _doubt(evaluation: Evaluation) -> str:
+def _explain_doubt(evaluation: Evaluation) -> str:
     if evaluation.suspect is None:
         return ""
-    suspect = Suspect.model_validate(evaluation.suspect)
+    suspect = SuspectAnswers.model_validate(evaluation.suspect)
     bad = suspect.empty + suspect.failed + suspect.swallowed_errors
     if not bad or bad < SUSPECT_SHARE * suspect.samples:
         return ""

@@ -18,14 +18,14 @@ LIVE_SECONDS: Final = 4 * PERIOD_SECONDS
 READY_SECONDS: Final = 3 * PERIOD_SECONDS
 
 
-def application(health: Health, render: Callable[[], bytes]) -> web.Application:
-    """The three routes; `render` gives the metrics."""
+def build_application(health: Health, render: Callable[[], bytes]) -> web.Application:
+    """Return an application with the three routes; `render` returns the metrics."""
 
     async def livez(request: web.Request) -> web.Response:
-        return _answer(health.clock() - health.beat_at, LIVE_SECONDS, "last beat of the loop")
+        return _respond(health.clock() - health.beat_at, LIVE_SECONDS, "last beat of the loop")
 
     async def readyz(request: web.Request) -> web.Response:
-        return _answer(health.clock() - health.good_at, READY_SECONDS, "last good pass")
+        return _respond(health.clock() - health.good_at, READY_SECONDS, "last good pass")
 
     async def metrics(request: web.Request) -> web.Response:
         return web.Response(body=render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -36,9 +36,9 @@ def application(health: Health, render: Callable[[], bytes]) -> web.Application:
 
 
 @asynccontextmanager
-async def serving(health: Health, render: Callable[[], bytes], port: int) -> AsyncIterator[None]:
-    """Serves them on all addresses, of both IP families where there are both."""
-    runner = web.AppRunner(application(health, render), access_log=None, shutdown_timeout=0.5)
+async def serve_probes(health: Health, render: Callable[[], bytes], port: int) -> AsyncIterator[None]:
+    """Serve the probes during the block, on all addresses, of both IP families where there are both."""
+    runner = web.AppRunner(build_application(health, render), access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     await web.TCPSite(runner, None, port).start()
     try:
@@ -47,6 +47,6 @@ async def serving(health: Health, render: Callable[[], bytes], port: int) -> Asy
         await runner.cleanup()
 
 
-def _answer(age: float, limit: float, what: str) -> web.Response:
-    said = f"{what}: {age:.1f} s ago" if age != float("inf") else f"{what}: never"
-    return web.Response(text=said + "\n", status=200 if age < limit else 503)
+def _respond(age: float, limit: float, what: str) -> web.Response:
+    text = f"{what}: {age:.1f} s ago" if age != float("inf") else f"{what}: never"
+    return web.Response(text=text + "\n", status=200 if age < limit else 503)

@@ -1,4 +1,4 @@
-"""Jobs that the cluster refused to take, by a policy, a quota or a webhook that is away. What to do about it, without I/O.
+"""Jobs that the cluster refused to take, by a policy, a quota or a webhook that is away, and the waits that follow. No I/O.
 
 One that is refused waits by itself, longer each time, and the next one has its turn. Where different specs are refused one after
 the other it is not them: then nothing is tried for a while, and after that one at a time, until a Job is taken.
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.spec import MUTABLE
-from lmms_eval_operator.action_failures import doubling
+from lmms_eval_operator.action_failures import compute_backoff
 
 FIRST_WAIT_SECONDS: Final = 10.0
 FIRST_PAUSE_SECONDS: Final = 30.0
@@ -21,7 +21,7 @@ SEVERAL_SPECS: Final = 3
 
 
 class Pause(NamedTuple):
-    """No Job is created before `until` (monotonic); `message` is told to the first of the queue."""
+    """No Job is created before `until` (monotonic); `message` is written into the first of the queue."""
 
     until: float
     message: str
@@ -41,46 +41,46 @@ class Refusals:
         """Whether it is not a single spec that is refused."""
         return len(self._specs) >= SEVERAL_SPECS
 
-    def refused(self, uid: str, *, spec: str, message: str, now: float) -> float:
-        """The Job of an evaluation with this digest of its spec was refused; how many seconds that one is to wait."""
+    def record_refusal(self, uid: str, *, spec: str, message: str, now: float) -> float:
+        """Record that the Job of an evaluation with this digest of its spec was refused; return the seconds that it waits."""
         self._counts[uid] = self._counts.get(uid, 0) + 1
         self._specs.add(spec)
         if self.one_at_a_time:
             self._pauses += 1
-            seconds = doubling(FIRST_PAUSE_SECONDS, self._pauses, LONGEST_SECONDS)
-            self.pause = Pause(now + seconds, _paused(len(self._specs), seconds, message))
-        return doubling(FIRST_WAIT_SECONDS, self._counts[uid], LONGEST_SECONDS)
+            seconds = compute_backoff(FIRST_PAUSE_SECONDS, self._pauses, LONGEST_SECONDS)
+            self.pause = Pause(now + seconds, _describe_pause(len(self._specs), seconds, message))
+        return compute_backoff(FIRST_WAIT_SECONDS, self._counts[uid], LONGEST_SECONDS)
 
-    def taken(self, uid: str) -> None:
-        """The cluster took a Job, this one's."""
+    def record_success(self, uid: str) -> None:
+        """Record that the cluster took the Job of this evaluation."""
         self._counts.pop(uid, None)
         self._specs.clear()
         self._pauses, self.pause = 0, None
 
-    def paused_in(self, now: float) -> float:
+    def seconds_until_unpaused(self, now: float) -> float:
         """For how many seconds nothing is to be tried."""
         return max(0.0, self.pause.until - now) if self.pause else 0.0
 
-    def keep(self, uids: Container[str]) -> None:
-        """Forgets those that are gone."""
+    def keep_only(self, uids: Container[str]) -> None:
+        """Forget all evaluations but these."""
         self._counts = {uid: count for uid, count in self._counts.items() if uid in uids}
 
 
-def _paused(specs: int, seconds: float, message: str) -> str:
+def _describe_pause(specs: int, seconds: float, message: str) -> str:
     many = f"the cluster refused the Jobs of {specs} different evaluations"
     return f"{many}; none is tried for {seconds:.0f} s. The last refusal: {message}"
 
 
-def digest(spec: Object) -> str:
-    """The same for two specs that make the same Job."""
+def digest_spec(spec: Object) -> str:
+    """Return a digest that is the same for two specs that make the same Job."""
     fixed = {name: value for name, value in spec.items() if name not in MUTABLE}
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
-def blames_the_object(error: errors.KubeError) -> bool:
-    """Whether the API server itself found fault with an object, field by field. What a policy denies is the cluster's affair."""
-    return isinstance(error, errors.Invalid) and "denied" not in error.message and any(map(_field, error.causes))
+def is_about_object(error: errors.KubeError) -> bool:
+    """Return whether the API server itself refused fields of the object, rather than a policy of the cluster."""
+    return isinstance(error, errors.Invalid) and "denied" not in error.message and any(map(_read_field, error.causes))
 
 
-def _field(cause: dict[str, str]) -> str:
+def _read_field(cause: dict[str, str]) -> str:
     return cause.get("field") or ""

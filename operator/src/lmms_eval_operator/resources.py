@@ -24,49 +24,49 @@ _FACTORS: Final = {
 }
 
 
-def container_resources(spec: EvaluationSpec, settings: Settings, *, gpus: int) -> Object:
-    """Requests and limits of the evaluator."""
-    wanted = _wanted(spec, settings)
+def build_container_resources(spec: EvaluationSpec, settings: Settings, *, gpus: int) -> Object:
+    """Return requests and limits of the evaluator."""
+    wanted = _merge_resources(spec, settings)
     requests: Object = {}
     limits: Object = {}
     for field, name in _NAMES.items():
         given = getattr(wanted, field)
         request = getattr(settings.default_requests, field) if given is None else given
         bound = given if field in _BOUNDED else None
-        limit = _no_less(getattr(settings.default_limits, field), request) if bound is None else bound
+        limit = _raise_limit(getattr(settings.default_limits, field), request) if bound is None else bound
         requests |= {} if request is None else {name: str(request)}
         limits |= {} if limit is None else {name: str(limit)}
     devices = {settings.gpu_resource: str(gpus)} if gpus else {}
     return {"requests": requests | devices, "limits": limits | devices}
 
 
-def shared_memory(spec: EvaluationSpec, settings: Settings) -> Object:
-    """The volume at /dev/shm."""
-    return {"medium": "Memory", **_size(_wanted(spec, settings).shared_memory)}
+def build_shared_memory_volume(spec: EvaluationSpec, settings: Settings) -> Object:
+    """Return the volume at /dev/shm."""
+    return {"medium": "Memory", **_build_size_limit(_merge_resources(spec, settings).shared_memory)}
 
 
-def own_volume(name: str, spec: EvaluationSpec, settings: Settings) -> Object:
-    """A volume on the node's disk that goes with the pod; who asks for disk may fill it with that."""
-    given = _wanted(spec, settings).ephemeral_storage
-    return _size(settings.volume_sizes.get(name) if given is None else given)
+def build_own_volume(name: str, spec: EvaluationSpec, settings: Settings) -> Object:
+    """Return a volume on the node's disk that goes with the pod, as large as the disk that is asked for."""
+    given = _merge_resources(spec, settings).ephemeral_storage
+    return _build_size_limit(settings.volume_sizes.get(name) if given is None else given)
 
 
-def _wanted(spec: EvaluationSpec, settings: Settings) -> Resources:
+def _merge_resources(spec: EvaluationSpec, settings: Settings) -> Resources:
     given = spec.resources.model_dump(exclude_none=True) if spec.resources else {}
     return settings.default_resources.model_copy(update=given)
 
 
-def _size(limit: str | int | None) -> Object:
+def _build_size_limit(limit: str | int | None) -> Object:
     return {} if limit is None else {"sizeLimit": str(limit)}
 
 
-def _no_less(limit: str | int | None, request: str | int | None) -> str | int | None:
+def _raise_limit(limit: str | int | None, request: str | int | None) -> str | int | None:
     if limit is None or request is None:
         return limit
-    return max(limit, request, key=_amount)
+    return max(limit, request, key=_parse_quantity)
 
 
-def _amount(quantity: str | int) -> Decimal:
-    """As a number; the schema bounds what a quantity looks like."""
+def _parse_quantity(quantity: str | int) -> Decimal:
+    """Return a quantity as a number; the schema bounds what it looks like."""
     number = str(quantity).rstrip("mkKMGTi")
     return Decimal(number) * _FACTORS.get(str(quantity).removeprefix(number), Decimal(1))

@@ -1,4 +1,4 @@
-"""Everything that can be set, from the environment; the chart renders it. Read once, by `main`."""
+"""The settings of the operator, from the environment; the chart renders it. Read once, by `main`."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.paths import include_path_problem
+from lmms_eval_core.paths import find_include_path_problem
 from lmms_eval_core.spec import Resources, Toleration, Volume
 
 PREFIX = "LMMS_EVAL_"
@@ -24,7 +24,7 @@ class InvalidSettings(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Store:
+class StoreReference:
     """Where reporters upload to; they get these words, and the Secret as environment."""
 
     url: str = ""
@@ -71,7 +71,7 @@ class Settings:
     reporter_service_account: str = "lmms-eval-reporter"
     """Account of evaluator pods. Only the reporter container gets a token of it."""
 
-    store: Store = field(default_factory=Store)
+    store: StoreReference = field(default_factory=StoreReference)
 
     cache_claim: str = ""
     """PersistentVolumeClaim for models and data sets (HF_HOME); empty: a new, empty directory for every run."""
@@ -136,71 +136,71 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
         """From `LMMS_EVAL_*`; an empty variable counts as unset. Raises InvalidSettings."""
-        read = _Reader(environment)
+        reader = _EnvironmentReader(environment)
         return cls(
-            namespace=read.text("NAMESPACE"),
-            evaluator_image=read.text("EVALUATOR_IMAGE"),
-            reporter_image=read.text("REPORTER_IMAGE"),
-            concurrency=read.number("CONCURRENCY", cls.concurrency, minimum=1),
-            image_pull_policy=read.text("IMAGE_PULL_POLICY", cls.image_pull_policy),
-            image_pull_secrets=read.json("IMAGE_PULL_SECRETS", tuple[str, ...], ()),
-            gpu_resource=read.text("GPU_RESOURCE", cls.gpu_resource),
-            reporter_service_account=read.text("REPORTER_SERVICE_ACCOUNT", cls.reporter_service_account),
-            store=Store(
-                url=read.text("STORE_URL", ""),
-                endpoint=read.text("STORE_ENDPOINT", ""),
-                region=read.text("STORE_REGION", ""),
-                secret=read.text("STORE_SECRET", ""),
-                ca_secret=read.text("STORE_CA_SECRET", ""),
+            namespace=reader.read_text("NAMESPACE"),
+            evaluator_image=reader.read_text("EVALUATOR_IMAGE"),
+            reporter_image=reader.read_text("REPORTER_IMAGE"),
+            concurrency=reader.read_number("CONCURRENCY", cls.concurrency, minimum=1),
+            image_pull_policy=reader.read_text("IMAGE_PULL_POLICY", cls.image_pull_policy),
+            image_pull_secrets=reader.read_json("IMAGE_PULL_SECRETS", tuple[str, ...], ()),
+            gpu_resource=reader.read_text("GPU_RESOURCE", cls.gpu_resource),
+            reporter_service_account=reader.read_text("REPORTER_SERVICE_ACCOUNT", cls.reporter_service_account),
+            store=StoreReference(
+                url=reader.read_text("STORE_URL", ""),
+                endpoint=reader.read_text("STORE_ENDPOINT", ""),
+                region=reader.read_text("STORE_REGION", ""),
+                secret=reader.read_text("STORE_SECRET", ""),
+                ca_secret=reader.read_text("STORE_CA_SECRET", ""),
             ),
-            cache_claim=read.text("CACHE_CLAIM", ""),
-            default_resources=read.json("DEFAULT_RESOURCES", Resources, Resources()),
-            default_requests=read.json("DEFAULT_REQUESTS", Resources, Resources()),
-            default_limits=read.json("DEFAULT_LIMITS", Resources, Resources()),
-            volume_sizes=read.json("VOLUME_SIZES", dict[str, str | int], {}),
-            reporter_resources=read.json("REPORTER_RESOURCES", dict[str, Any], REPORTER_RESOURCES),
-            pod_security=read.json("POD_SECURITY", dict[str, int], POD_SECURITY),
-            include_path=read.folder_of_tasks("INCLUDE_PATH"),
-            default_volumes=read.json("DEFAULT_VOLUMES", tuple[Volume, ...], ()),
-            default_env=read.json("DEFAULT_ENV", tuple[dict[str, Any], ...], ()),
-            default_node_selector=read.json("DEFAULT_NODE_SELECTOR", dict[str, str], {}),
-            default_tolerations=read.json("DEFAULT_TOLERATIONS", tuple[Toleration, ...], ()),
-            pod_labels=read.json("POD_LABELS", dict[str, str], {}),
-            pod_annotations=read.json("POD_ANNOTATIONS", dict[str, str], {}),
-            retry_backoff_seconds=read.number("RETRY_BACKOFF_SECONDS", cls.retry_backoff_seconds, minimum=0),
-            publish_timeout_seconds=read.number("PUBLISH_TIMEOUT_SECONDS", cls.publish_timeout_seconds, minimum=0),
-            job_ttl_seconds=read.number("JOB_TTL_SECONDS", cls.job_ttl_seconds, minimum=0),
-            max_finished=read.number("MAX_FINISHED", cls.max_finished, minimum=0),
-            probe_port=read.number("PROBE_PORT", cls.probe_port, minimum=1),
-            log_level=read.text("LOG_LEVEL", cls.log_level).upper(),
+            cache_claim=reader.read_text("CACHE_CLAIM", ""),
+            default_resources=reader.read_json("DEFAULT_RESOURCES", Resources, Resources()),
+            default_requests=reader.read_json("DEFAULT_REQUESTS", Resources, Resources()),
+            default_limits=reader.read_json("DEFAULT_LIMITS", Resources, Resources()),
+            volume_sizes=reader.read_json("VOLUME_SIZES", dict[str, str | int], {}),
+            reporter_resources=reader.read_json("REPORTER_RESOURCES", dict[str, Any], REPORTER_RESOURCES),
+            pod_security=reader.read_json("POD_SECURITY", dict[str, int], POD_SECURITY),
+            include_path=reader.read_task_folder("INCLUDE_PATH"),
+            default_volumes=reader.read_json("DEFAULT_VOLUMES", tuple[Volume, ...], ()),
+            default_env=reader.read_json("DEFAULT_ENV", tuple[dict[str, Any], ...], ()),
+            default_node_selector=reader.read_json("DEFAULT_NODE_SELECTOR", dict[str, str], {}),
+            default_tolerations=reader.read_json("DEFAULT_TOLERATIONS", tuple[Toleration, ...], ()),
+            pod_labels=reader.read_json("POD_LABELS", dict[str, str], {}),
+            pod_annotations=reader.read_json("POD_ANNOTATIONS", dict[str, str], {}),
+            retry_backoff_seconds=reader.read_number("RETRY_BACKOFF_SECONDS", cls.retry_backoff_seconds, minimum=0),
+            publish_timeout_seconds=reader.read_number("PUBLISH_TIMEOUT_SECONDS", cls.publish_timeout_seconds, minimum=0),
+            job_ttl_seconds=reader.read_number("JOB_TTL_SECONDS", cls.job_ttl_seconds, minimum=0),
+            max_finished=reader.read_number("MAX_FINISHED", cls.max_finished, minimum=0),
+            probe_port=reader.read_number("PROBE_PORT", cls.probe_port, minimum=1),
+            log_level=reader.read_text("LOG_LEVEL", cls.log_level).upper(),
         )
 
 
-class _Reader:
+class _EnvironmentReader:
     """Reads variables, and names the one that is wrong."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
 
-    def text(self, name: str, default: str | None = None) -> str:
+    def read_text(self, name: str, default: str | None = None) -> str:
         value = self._environment.get(PREFIX + name, "") or default
         if value is None:
             raise InvalidSettings(f"{PREFIX}{name} is not set; the chart sets it")
         return value
 
-    def number(self, name: str, default: int, *, minimum: int) -> int:
-        value = self.text(name, str(default))
+    def read_number(self, name: str, default: int, *, minimum: int) -> int:
+        value = self.read_text(name, str(default))
         if not value.isdecimal() or int(value) < minimum:
             raise InvalidSettings(f"{PREFIX}{name} must be a whole number of at least {minimum}, and is {value!r}")
         return int(value)
 
-    def folder_of_tasks(self, name: str) -> str:
-        path = self.text(name, "")
-        if path and (problem := include_path_problem(path)):
+    def read_task_folder(self, name: str) -> str:
+        path = self.read_text(name, "")
+        if path and (problem := find_include_path_problem(path)):
             raise InvalidSettings(f"{PREFIX}{name} {problem}")
         return path
 
-    def json(self, name: str, kind: Any, default: Any) -> Any:
+    def read_json(self, name: str, kind: Any, default: Any) -> Any:
         value = self._environment.get(PREFIX + name, "")
         if not value or value == "null":
             return default

@@ -15,7 +15,7 @@ version swaps again first.
 
 A start that the cluster refuses gives the slot back by the same rule: the status that tells of it is a change of the evaluation,
 so whoever claimed before it cannot go on; and the swap that hands the slot on tests the Lease as it was before that write, so it
-fails if anybody has claimed the slot again since (`View.given_back`).
+fails if anybody has claimed the slot again since (`View.returned_leases`).
 
 An attempt that has ended stays so, whatever is read in which order: its slot goes to the next one by a single swap.
 """
@@ -54,20 +54,20 @@ class Slot:
         """Who has it; None if it is free, or if its content names no attempt (a person's edit)."""
         return parse_holder(self.register.holder)
 
-    def holds(self, uid: str, attempt: int) -> bool:
-        """Whether this attempt has it."""
+    def is_held_by(self, uid: str, attempt: int) -> bool:
+        """Return whether this attempt has it."""
         holder = self.holder
         return holder is not None and (holder.uid, holder.attempt) == (uid, attempt)
 
 
 def parse_holder(text: str) -> Holder | None:
-    """`name/uid/attempt`, or None."""
+    """Parse `name/uid/attempt`; None for any other text."""
     parts = text.split("/")
     if len(parts) != 3 or not parts[2].isdecimal() or len(parts[2]) > MAX_DIGITS:
         return None
     return Holder(parts[0], parts[1], int(parts[2]))
 
 
-def labels(index: int) -> dict[str, str]:
-    """The labels of a slot's Lease."""
+def build_lease_labels(index: int) -> dict[str, str]:
+    """Return the labels of a slot's Lease."""
     return {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_SLOT: str(index)}

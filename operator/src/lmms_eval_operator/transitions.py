@@ -1,43 +1,43 @@
-"""From a status that was written to those who listen: one line in the log, an event, counters.
+"""Notifies listeners of each status that was written and moved an evaluation: a line in the log, an event, counters.
 
-`apply` calls for each write that succeeded; nothing here waits or fails. `events` and `metrics` listen.
+`apply` calls for each write that succeeded; nothing here waits or fails. `event_recorder` and `metrics` listen.
 """
 
 import logging
 from collections.abc import Callable
 
-from lmms_eval_operator import logs
 from lmms_eval_operator.objects import Evaluation
+from lmms_eval_operator.structured_log import log_fields
 
-# Hears of a status that was written: the evaluation before and after.
+# Called with the evaluation before and after a status was written.
 Listener = Callable[[Evaluation, Evaluation], None]
 
 log = logging.getLogger(__name__)
 
 
-def moved(before: Evaluation, after: Evaluation) -> bool:
-    """Whether it is somewhere else now. A message that changed alone, as the scheduler's does all the time, is no move."""
+def has_moved(before: Evaluation, after: Evaluation) -> bool:
+    """Return whether phase, reason or attempt changed. A message that changed alone, as the scheduler's does, is no move."""
     return (before.phase, before.reason, before.attempt) != (after.phase, after.reason, after.attempt)
 
 
-def tell(*listeners: Listener) -> Listener:
-    """One listener for all of them; they hear of moves alone."""
+def notify_listeners(*listeners: Listener) -> Listener:
+    """Return one listener for all of them; they are called for moves alone."""
 
-    def told(before: Evaluation, after: Evaluation) -> None:
-        if moved(before, after):
+    def notify(before: Evaluation, after: Evaluation) -> None:
+        if has_moved(before, after):
             for listener in listeners:
                 try:
                     listener(before, after)
                 except Exception:
-                    # The status is written: what tells of it must not make that a failure.
-                    log.exception("a move could not be told", extra=logs.keys(evaluation=after.name))
+                    # The status is written: a listener must not make that a failure.
+                    log.exception("a move could not be told", extra=log_fields(evaluation=after.name))
 
-    return told
+    return notify
 
 
 def log_move(before: Evaluation, after: Evaluation) -> None:
-    """The story of every evaluation, one line a step."""
-    keys = logs.keys(
+    """Log one line for each move of an evaluation."""
+    fields = log_fields(
         evaluation=after.name,
         attempt=after.attempt,
         phase=after.phase.value,
@@ -45,4 +45,4 @@ def log_move(before: Evaluation, after: Evaluation) -> None:
         sentence=after.message,
         before=before.reason,
     )
-    log.info("moved", extra=keys)
+    log.info("moved", extra=fields)

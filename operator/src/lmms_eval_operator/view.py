@@ -1,4 +1,4 @@
-"""What is known of the cluster, in memory: live evaluations, our Jobs and pods, the slots.
+"""The view: what is known of the cluster, in memory. Live evaluations, our Jobs and pods, the slots.
 
 It may be stale, but is never older than our own writes.
 
@@ -17,11 +17,11 @@ from lmms_eval_core.ordering import QueueKey, queue_key
 from lmms_eval_core.phases import Phase
 from lmms_eval_operator import objects
 from lmms_eval_operator.action_failures import ActionFailures
-from lmms_eval_operator.derive import in_queue, own_pod, shows
-from lmms_eval_operator.objects import Evaluation, Event, Job, Pod, ordinal
+from lmms_eval_operator.derive import derive_queued, find_own_pod, is_in_status
+from lmms_eval_operator.objects import AttemptJob, Evaluation, Event, Pod, parse_version
+from lmms_eval_operator.pod_wait import find_silent_uid, is_unreachable
 from lmms_eval_operator.refusals import Refusals
 from lmms_eval_operator.slots import Slot
-from lmms_eval_operator.waiting import silent, unreachable
 
 EVENTS_SECONDS: Final = 5.0
 LEFT_BEHIND_SECONDS: Final = 10.0
@@ -45,7 +45,7 @@ class Versioned(Protocol):
 Item = TypeVar("Item", bound=Versioned)
 
 
-class Collection(Generic[Item]):
+class VersionedCollection(Generic[Item]):
     """Objects by uid that never go back in time.
 
     A state older than the known one is ignored, and so is one of an object that was removed since.
@@ -57,7 +57,7 @@ class Collection(Generic[Item]):
         self._removed: dict[str, int] = {}
         self._listed_at = 0
         self.newest = 0
-        """The latest version that anything told of."""
+        """The latest version that was ever seen."""
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items.values())
@@ -73,10 +73,10 @@ class Collection(Generic[Item]):
         return self._items.get(uid)
 
     def put(self, item: Item) -> bool:
-        """Takes a state of an object, from wherever it comes; whether that was news."""
-        version = self._hear_of(item.version)
+        """Take a state of an object, from wherever it comes; return whether that was news."""
+        version = self._record_version(item.version)
         known = self._items.get(item.uid)
-        if version <= (ordinal(known.version) if known else self._gone_at(item.uid)):
+        if version <= (parse_version(known.version) if known else self._find_removed_at(item.uid)):
             return False
         if not self._wanted(item):
             return self.remove(item.uid, item.version)
@@ -84,33 +84,35 @@ class Collection(Generic[Item]):
         return True
 
     def remove(self, uid: str, version: str) -> bool:
-        """The object is gone, or not wanted any more, as of `version`; whether that was news."""
-        known, at = self._items.get(uid), self._hear_of(version)
-        if known is not None and ordinal(known.version) > at:
+        """Remove an object that is gone, or not wanted any more, as of `version`; return whether that was news."""
+        known, at = self._items.get(uid), self._record_version(version)
+        if known is not None and parse_version(known.version) > at:
             return False
         self._removed[uid] = max(at, self._removed.get(uid, 0))
         return self._drop(uid) is not None
 
     def forget(self, uid: str) -> None:
-        """The object was just found to be gone, in a way that tells no version."""
+        """Remove an object that was just found to be gone, without a version."""
         known = self._drop(uid)
         if known is not None:
-            self._removed[uid] = ordinal(known.version)
+            self._removed[uid] = parse_version(known.version)
 
     def replace(self, items: Iterable[Item], version: str, *, asked_at: int = 0) -> bool:
-        """A whole list as of `version`. What is known and missing in it is gone, unless it is younger than the list.
+        """Take a whole list as of `version`. What is known and missing in it is gone, unless it is younger than the list.
 
         A list that is older than what was known when it was asked for (`newest`) comes of another history: the API server's
-        storage was restored from a backup. Then it replaces whatever is known. Whether it did.
+        storage was restored from a backup. Then it replaces whatever is known. Return whether it did.
         """
-        restored = ordinal(version) < asked_at
+        restored = parse_version(version) < asked_at
         if restored:
             self._forget_history()
-        self._hear_of(version)
+        self._record_version(version)
         listed = {item.uid: item for item in items}
-        for uid in [known.uid for known in self if known.uid not in listed and ordinal(known.version) <= ordinal(version)]:
+        for uid in [
+            known.uid for known in self if known.uid not in listed and parse_version(known.version) <= parse_version(version)
+        ]:
             self._drop(uid)
-        self._listed_at = max(self._listed_at, ordinal(version))
+        self._listed_at = max(self._listed_at, parse_version(version))
         self._removed = {uid: at for uid, at in self._removed.items() if at > self._listed_at}
         for item in listed.values():
             if item.uid in self._items or item.uid in self._removed:
@@ -119,8 +121,8 @@ class Collection(Generic[Item]):
                 self._keep(item)
         return restored
 
-    def _hear_of(self, version: str) -> int:
-        at = ordinal(version)
+    def _record_version(self, version: str) -> int:
+        at = parse_version(version)
         self.newest = max(self.newest, at)
         return at
 
@@ -136,45 +138,45 @@ class Collection(Generic[Item]):
     def _drop(self, uid: str) -> Item | None:
         return self._items.pop(uid, None)
 
-    def _gone_at(self, uid: str) -> int:
+    def _find_removed_at(self, uid: str) -> int:
         # Not in the last list, hence gone by then.
         return max(self._listed_at, self._removed.get(uid, 0))
 
 
-class Evaluations(Collection[Evaluation]):
+class LiveEvaluations(VersionedCollection[Evaluation]):
     """Those that have not ended. Ten thousand may wait: nothing walks over all of them to see that there is nothing to do."""
 
     def __init__(self) -> None:
-        super().__init__(lambda item: not item.terminal)
-        self._restless: dict[str, Evaluation] = {}
+        super().__init__(lambda item: not item.is_terminal)
+        self._unsettled: dict[str, Evaluation] = {}
         self._begun: dict[str, Evaluation] = {}
         self._delayed: dict[str, Evaluation] = {}
         self._queue: list[tuple[QueueKey, Evaluation]] = []
 
-    def restless(self) -> list[Evaluation]:
-        """All but those that wait in the queue and show it."""
-        return list(self._restless.values())
+    def list_unsettled(self) -> list[Evaluation]:
+        """Return all but those that wait in the queue and whose status says so."""
+        return list(self._unsettled.values())
 
-    def begun(self) -> list[Evaluation]:
-        """Those that had at least one attempt."""
+    def list_begun(self) -> list[Evaluation]:
+        """Return those that had at least one attempt."""
         return list(self._begun.values())
 
-    def delayed(self) -> list[Evaluation]:
-        """Those whose next attempt is not to start before a time of its own."""
+    def list_delayed(self) -> list[Evaluation]:
+        """Return those whose next attempt is not to start before a time of its own."""
         return list(self._delayed.values())
 
-    def queue(self) -> Iterator[Evaluation]:
-        """Those that may start, in order."""
+    def iterate_queue(self) -> Iterator[Evaluation]:
+        """Yield those that may start, in order."""
         return (item for _, item in self._queue)
 
     def _keep(self, item: Evaluation) -> None:
         known = self._drop(item.uid)
         item = replace(item, first_seen=known.first_seen) if known else item
         super()._keep(item)
-        if item.startable:
-            insort(self._queue, (_key(item), item), key=itemgetter(0))
-        if item.phase is not Phase.QUEUED or item.unwanted or not shows(item, in_queue(item)):
-            self._restless[item.uid] = item
+        if item.is_startable:
+            insort(self._queue, (_make_queue_key(item), item), key=itemgetter(0))
+        if item.phase is not Phase.QUEUED or item.is_unwanted or not is_in_status(item, derive_queued(item)):
+            self._unsettled[item.uid] = item
         if item.attempt:
             self._begun[item.uid] = item
         if item.next_attempt_at:
@@ -183,23 +185,23 @@ class Evaluations(Collection[Evaluation]):
     def _drop(self, uid: str) -> Evaluation | None:
         known = super()._drop(uid)
         if known is not None:
-            self._restless.pop(uid, None)
+            self._unsettled.pop(uid, None)
             self._begun.pop(uid, None)
             self._delayed.pop(uid, None)
             self._leave_queue(known)
         return known
 
     def _leave_queue(self, item: Evaluation) -> None:
-        index = bisect_left(self._queue, _key(item), key=itemgetter(0))
+        index = bisect_left(self._queue, _make_queue_key(item), key=itemgetter(0))
         if index < len(self._queue) and self._queue[index][1].uid == item.uid:
             del self._queue[index]
 
 
-def _key(item: Evaluation) -> QueueKey:
+def _make_queue_key(item: Evaluation) -> QueueKey:
     return queue_key(item, first_seen=item.first_seen)
 
 
-class Notes(NamedTuple):
+class KnownEvents(NamedTuple):
     """Events of one pod or Job, and when they were read (monotonic)."""
 
     read_at: float
@@ -212,23 +214,23 @@ Sightings = dict[str, tuple[object, float]]
 
 @dataclass
 class View:
-    """The whole view."""
+    """Everything that is known of the cluster."""
 
     concurrency: int = 1
     """Slots that may be given out. Others, of a larger past, only run out."""
     steady_seconds: float = STEADY_SECONDS
     """How long an operator listens before it takes silence for a stall."""
-    evaluations: Evaluations = field(default_factory=Evaluations)
-    jobs: Collection[Job] = field(default_factory=Collection)
-    pods: Collection[Pod] = field(default_factory=Collection)
+    evaluations: LiveEvaluations = field(default_factory=LiveEvaluations)
+    jobs: VersionedCollection[AttemptJob] = field(default_factory=VersionedCollection)
+    pods: VersionedCollection[Pod] = field(default_factory=VersionedCollection)
     slots: dict[int, Slot] = field(default_factory=dict)
-    over: set[tuple[str, int]] = field(default_factory=set)
+    ended_attempts: set[tuple[str, int]] = field(default_factory=set)
     """Attempts (uid, number) in a slot that this process ended by a write that had not met another: that stays true."""
-    given_back: set[tuple[int, str]] = field(default_factory=set)
+    returned_leases: set[tuple[int, str]] = field(default_factory=set)
     """Leases (slot, version) whose attempt this process put back into the queue: true until somebody claims the slot again."""
     failures: ActionFailures = field(default_factory=ActionFailures)
     refusals: Refusals = field(default_factory=Refusals)
-    notes: dict[str, Notes] = field(default_factory=dict)
+    pod_events: dict[str, KnownEvents] = field(default_factory=dict)
     _silent_since: dict[str, float] = field(default_factory=dict)
     _steady_since: dict[str, float] = field(default_factory=dict)
     _left_behind_since: dict[str, float] = field(default_factory=dict)
@@ -237,146 +239,148 @@ class View:
     _delays: Sightings = field(default_factory=dict)
 
     def learn(self, resource: Resource, deleted: bool, item: Object) -> bool:
-        """Takes what an event tells; whether that was news."""
+        """Take the object of an event; return whether that was news."""
         match resource:
             case client.EVALUATIONS:
-                return _learn(self.evaluations, objects.evaluation(item), deleted)
+                return _put_or_remove(self.evaluations, objects.parse_evaluation(item), deleted)
             case client.JOBS:
-                return _learn(self.jobs, objects.job(item), deleted)
+                return _put_or_remove(self.jobs, objects.parse_job(item), deleted)
             case client.PODS:
-                return _learn(self.pods, objects.pod(item), deleted)
+                return _put_or_remove(self.pods, objects.parse_pod(item), deleted)
             case _:
                 return False
 
-    def job(self, uid: str, attempt: int) -> Job | None:
-        """The Job of an attempt."""
+    def find_job(self, uid: str, attempt: int) -> AttemptJob | None:
+        """Return the Job of an attempt."""
         return next((job for job in self.jobs if (job.evaluation_uid, job.attempt) == (uid, attempt)), None)
 
-    def current_job(self, evaluation: Evaluation) -> Job | None:
-        """The Job that a running evaluation's status names; not another one of the same name."""
+    def find_current_job(self, evaluation: Evaluation) -> AttemptJob | None:
+        """Return the Job that a running evaluation's status names; not another one of the same name."""
         return self.jobs.get(evaluation.job_uid)
 
-    def pods_of(self, uid: str, attempt: int) -> list[Pod]:
-        """The pods of an attempt."""
+    def list_pods(self, uid: str, attempt: int) -> list[Pod]:
+        """Return the pods of an attempt."""
         return [pod for pod in self.pods if (pod.evaluation_uid, pod.attempt) == (uid, attempt)]
 
-    def own_pod(self, evaluation: Evaluation) -> Pod | None:
-        """The pod that runs the current attempt of a running evaluation."""
-        return own_pod(evaluation, self.pods_of(evaluation.uid, evaluation.attempt))
+    def find_own_pod(self, evaluation: Evaluation) -> Pod | None:
+        """Return the pod that runs the current attempt of a running evaluation."""
+        return find_own_pod(evaluation, self.list_pods(evaluation.uid, evaluation.attempt))
 
-    def named(self, slot: int, uid: str, attempt: int) -> bool:
-        """Whether the slot's Lease names this attempt."""
-        return slot in self.slots and self.slots[slot].holds(uid, attempt)
+    def is_slot_held_by(self, slot: int, uid: str, attempt: int) -> bool:
+        """Return whether the slot's Lease names this attempt."""
+        return slot in self.slots and self.slots[slot].is_held_by(uid, attempt)
 
-    def in_its_slot(self, evaluation: Evaluation) -> bool:
-        """Whether the slot of a running evaluation is given to it."""
-        return evaluation.slot is not None and self.named(evaluation.slot, evaluation.uid, evaluation.attempt)
+    def is_in_its_slot(self, evaluation: Evaluation) -> bool:
+        """Return whether the slot of a running evaluation is given to it."""
+        return evaluation.slot is not None and self.is_slot_held_by(evaluation.slot, evaluation.uid, evaluation.attempt)
 
-    def starting(self, slot: Slot) -> tuple[Evaluation, Job] | None:
-        """The queued evaluation that the slot is held for and the Job of its next attempt, if that has no pod yet."""
-        evaluation = self.evaluations.get(slot.holder.uid) if slot.holder and not self.is_over(slot) else None
-        if evaluation is None or not evaluation.startable or not slot.holds(evaluation.uid, evaluation.attempt + 1):
+    def find_starting(self, slot: Slot) -> tuple[Evaluation, AttemptJob] | None:
+        """Return the queued evaluation that the slot is held for and the Job of its next attempt, if that has no pod yet."""
+        evaluation = self.evaluations.get(slot.holder.uid) if slot.holder and not self.has_ended_attempt(slot) else None
+        if evaluation is None or not evaluation.is_startable or not slot.is_held_by(evaluation.uid, evaluation.attempt + 1):
             return None
-        job = self.job(evaluation.uid, evaluation.attempt + 1)
-        return (evaluation, job) if job is not None and not self.pods_of(evaluation.uid, job.attempt) else None
+        job = self.find_job(evaluation.uid, evaluation.attempt + 1)
+        return (evaluation, job) if job is not None and not self.list_pods(evaluation.uid, job.attempt) else None
 
-    def is_over(self, slot: Slot) -> bool:
-        """Whether this process ended the attempt that the slot's Lease names, or put it back into the queue."""
-        if (slot.index, slot.register.resource_version) in self.given_back:
+    def has_ended_attempt(self, slot: Slot) -> bool:
+        """Return whether this process ended the attempt that the slot's Lease names, or put it back into the queue."""
+        if (slot.index, slot.register.resource_version) in self.returned_leases:
             return True
-        return slot.holder is not None and (slot.holder.uid, slot.holder.attempt) in self.over
+        return slot.holder is not None and (slot.holder.uid, slot.holder.attempt) in self.ended_attempts
 
-    def slots_of(self, evaluation: Evaluation, attempt: int) -> list[Slot]:
-        """The slots whose Lease names this attempt, lowest first."""
-        return [slot for _, slot in sorted(self.slots.items()) if slot.holds(evaluation.uid, attempt)]
+    def list_slots(self, evaluation: Evaluation, attempt: int) -> list[Slot]:
+        """Return the slots whose Lease names this attempt, lowest first."""
+        return [slot for _, slot in sorted(self.slots.items()) if slot.is_held_by(evaluation.uid, attempt)]
 
-    def note(self, now: float) -> None:
-        """Keeps since when attempts have been steady or silent, and what is of use still; call before each plan."""
-        running = [item for item in self.evaluations.restless() if item.job_uid]
+    def refresh(self, now: float) -> None:
+        """Update since when attempts have been steady or silent, and drop what is of no use any more; call before each plan."""
+        running = [item for item in self.evaluations.list_unsettled() if item.job_uid]
         holders = [slot.holder for slot in self.slots.values() if slot.holder]
-        self.over &= {(holder.uid, holder.attempt) for holder in holders}
-        self.given_back &= {(slot.index, slot.register.resource_version) for slot in self.slots.values()}
-        self.refusals.keep(self.evaluations)
+        self.ended_attempts &= {(holder.uid, holder.attempt) for holder in holders}
+        self.returned_leases &= {(slot.index, slot.register.resource_version) for slot in self.slots.values()}
+        self.refusals.keep_only(self.evaluations)
         self.failures.forget_old(now)
-        quiet = {silent(pod) for item in running if (pod := self.own_pod(item))}
-        quiet |= {job.uid for slot in self.slots.values() for _, job in filter(None, [self.starting(slot)])}
-        quiet -= {""}
-        self._silent_since = {uid: self._silent_since.get(uid, now) for uid in quiet}
-        steady = {item.uid for item in running if not any(map(unreachable, self.pods_of(item.uid, item.attempt)))}
+        silent = {find_silent_uid(pod) for item in running if (pod := self.find_own_pod(item))}
+        silent |= {job.uid for slot in self.slots.values() for _, job in filter(None, [self.find_starting(slot)])}
+        silent -= {""}
+        self._silent_since = {uid: self._silent_since.get(uid, now) for uid in silent}
+        steady = {item.uid for item in running if not any(map(is_unreachable, self.list_pods(item.uid, item.attempt)))}
         self._steady_since = {uid: self._steady_since.get(uid, now) for uid in steady}
-        self.notes = {uid: notes for uid, notes in self.notes.items() if uid in quiet}
-        self._progress = _seen(self._progress, ((item.uid, _progress(item)) for item in running), now)
-        self._delays = _seen(self._delays, ((item.uid, item.next_attempt_at) for item in self.evaluations.delayed()), now)
-        kept = (pod.uid for pod in self.pods if pod.kept_by)
+        self.pod_events = {uid: pod_events for uid, pod_events in self.pod_events.items() if uid in silent}
+        self._progress = _update_sightings(self._progress, ((item.uid, _make_progress_key(item)) for item in running), now)
+        self._delays = _update_sightings(
+            self._delays, ((item.uid, item.next_attempt_at) for item in self.evaluations.list_delayed()), now
+        )
+        kept = (pod.uid for pod in self.pods if pod.keeping_container)
         self._kept_since = {uid: self._kept_since.get(uid, now) for uid in kept}
-        self._left_behind_since = {uid: self._left_behind_since.get(uid, now) for uid in self._left_behind()}
+        self._left_behind_since = {uid: self._left_behind_since.get(uid, now) for uid in self._list_left_behind()}
 
-    def _left_behind(self) -> Iterator[str]:
-        """The uids of pods that may run for an evaluation that has ended or is gone."""
-        yield from (pod.uid for pod in self.pods if not pod.terminal and pod.evaluation_uid not in self.evaluations)
+    def _list_left_behind(self) -> Iterator[str]:
+        """Yield the uids of pods that may run for an evaluation that has ended or is gone."""
+        yield from (pod.uid for pod in self.pods if not pod.is_terminal and pod.evaluation_uid not in self.evaluations)
 
     def forget_times(self) -> None:
-        """Another operator has been at work: how long we see something says nothing any more of how long it has been so."""
+        """Forget since when things are as they are: another operator has been at work."""
         self._silent_since.clear()
         self._steady_since.clear()
         self._left_behind_since.clear()
         self._kept_since.clear()
         self._progress.clear()
         self._delays.clear()
-        self.notes.clear()
+        self.pod_events.clear()
         self.failures.clear()
 
-    def outage(self) -> None:
-        """The API server did not answer us, nor perhaps others: nobody has been heard of steadily."""
+    def record_outage(self) -> None:
+        """Record that the API server did not answer: no evaluation has been seen steadily since."""
         self._steady_since.clear()
 
-    def steady_in(self, uid: str, now: float) -> float:
-        """Seconds until node and API server have been there for so long that a running evaluation would have been heard of."""
+    def seconds_until_steady(self, uid: str, now: float) -> float:
+        """Seconds until node and API server have been there long enough for the progress of a running evaluation to arrive."""
         return max(0.0, self._steady_since.get(uid, now) + self.steady_seconds - now)
 
     def forget_history(self) -> None:
-        """The API server's storage was restored from a backup: what this process did or saw may never have been."""
-        self.over.clear()
-        self.given_back.clear()
+        """Forget what this process did or saw: the API server's storage was restored from a backup."""
+        self.ended_attempts.clear()
+        self.returned_leases.clear()
         self.forget_times()
 
-    def no_progress_for(self, evaluation: Evaluation, now: float) -> float:
-        """For how many seconds this process has seen no progress of a running evaluation.
+    def seconds_without_progress(self, evaluation: Evaluation, now: float) -> float:
+        """Seconds for which this process has seen no progress of a running evaluation.
 
         By its own clock: what a node writes into `progress.updatedAt` may be minutes off.
         """
         known = self._progress.get(evaluation.uid)
-        return now - known[1] if known and known[0] == _progress(evaluation) else 0.0
+        return now - known[1] if known and known[0] == _make_progress_key(evaluation) else 0.0
 
-    def delayed_for(self, evaluation: Evaluation, now: float) -> float:
-        """For how many seconds this process has seen an evaluation wait for this time of its next attempt."""
+    def seconds_delayed(self, evaluation: Evaluation, now: float) -> float:
+        """Seconds for which this process has seen an evaluation wait for this time of its next attempt."""
         known = self._delays.get(evaluation.uid)
         return now - known[1] if known and known[0] == evaluation.next_attempt_at else 0.0
 
-    def kept_on_for(self, uid: str, now: float) -> float:
-        """For how many seconds a pod whose evaluator has ended is left alone: its other containers may end by themselves."""
+    def seconds_until_stopped(self, uid: str, now: float) -> float:
+        """Seconds for which a pod whose evaluator has ended is left alone: its other containers may end by themselves."""
         return max(0.0, self._kept_since.get(uid, now) + KEPT_SECONDS - now)
 
     def is_left_behind(self, uid: str, now: float) -> bool:
-        """Whether a pod has outlived its evaluation for longer than ending it takes as a rule."""
+        """Return whether a pod has outlived its evaluation for longer than ending it usually takes."""
         return uid in self._left_behind_since and now - self._left_behind_since[uid] >= LEFT_BEHIND_SECONDS
 
-    def events_due_in(self, uid: str, now: float) -> float:
+    def seconds_until_events_due(self, uid: str, now: float) -> float:
         """Seconds until the events of a silent pod or Job should be read. Not at once: most are on their way in a moment."""
-        last = self.notes[uid].read_at if uid in self.notes else self._silent_since.get(uid, now)
+        last = self.pod_events[uid].read_at if uid in self.pod_events else self._silent_since.get(uid, now)
         return max(0.0, last + EVENTS_SECONDS - now)
 
 
-def _progress(evaluation: Evaluation) -> tuple[object, ...]:
+def _make_progress_key(evaluation: Evaluation) -> tuple[object, ...]:
     return evaluation.attempt, evaluation.reported_attempt, evaluation.stage, evaluation.progressed_at
 
 
-def _seen(known: Sightings, items: Iterable[tuple[str, object]], now: float) -> Sightings:
-    """What each is now; the time is kept where it has not changed."""
+def _update_sightings(known: Sightings, items: Iterable[tuple[str, object]], now: float) -> Sightings:
+    """Return what each is now; the time is kept where it has not changed."""
     return {uid: known[uid] if uid in known and known[uid][0] == value else (value, now) for uid, value in items}
 
 
-def _learn(collection: Collection[Item], item: Item | None, deleted: bool) -> bool:
+def _put_or_remove(collection: VersionedCollection[Item], item: Item | None, deleted: bool) -> bool:
     if item is None:
         return False
     return collection.remove(item.uid, item.version) if deleted else collection.put(item)

@@ -1,4 +1,4 @@
-"""kopf: events of evaluations, Jobs and pods into the view, and a wake-up for the reconciler. The only file that imports it.
+"""The watch by kopf: events of evaluations, Jobs and pods go to a sink. The only file that imports kopf.
 
 kopf runs in a thread of its own, as it ends every task of its event loop when it stops. It stops for good when a watch tells
 of an error, so it is started again, with a back-off; the reconciler's own lists bridge the gap. Only `on.event` is used: no
@@ -18,8 +18,8 @@ import kopf
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, PODS, Object, Resource
-from lmms_eval_operator import logs
 from lmms_eval_operator.observe import NOT_ENDED, OURS
+from lmms_eval_operator.structured_log import log_fields
 
 FIRST_BACKOFF: Final = 1.0
 LAST_BACKOFF: Final = 30.0
@@ -34,7 +34,7 @@ Sink = Callable[[Resource, bool, Object], None]
 log = logging.getLogger(__name__)
 
 
-class Watch:
+class KopfWatch:
     """Feeds `sink` from kopf's thread, in the event loop that called `start`."""
 
     def __init__(self, namespace: str, sink: Sink) -> None:
@@ -46,12 +46,12 @@ class Watch:
         self._stop_kopf: Callable[[], object] = lambda: None
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Start the thread."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
     async def stop(self, seconds: float) -> None:
-        """Asks kopf to stop and waits for it a little; a thread that lingers ends with the process."""
+        """Ask kopf to stop and wait `seconds` for it; a thread that lingers ends with the process."""
         self._stopping.set()
         self._stop_kopf()
         if self._thread.is_alive():
@@ -73,20 +73,20 @@ class Watch:
             backoff = FIRST_BACKOFF if time.monotonic() - began > LAST_BACKOFF else min(backoff * 2, LAST_BACKOFF)
             if self._stopping.wait(backoff):
                 return
-            log.info("watching again", extra=logs.keys(waited=backoff))
+            log.info("watching again", extra=log_fields(waited=backoff))
 
     async def _operate(self) -> None:
-        """kopf until `stop`, or until one of its tasks fails, which ends it; raises what that raised.
+        """Run kopf until `stop`, or until one of its tasks fails, which ends it; raises what that raised.
 
         `kopf.operator` would then wait for its watchers, which wait for credentials from a task that has ended already. And the
         stop flag is one of this loop: for one of threads, kopf parks a thread that keeps the process from ending.
         """
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        self._stop_kopf = lambda: _in_loop(loop, stop.set)
+        self._stop_kopf = lambda: _call_in_loop(loop, stop.set)
         if self._stopping.is_set():
             return
         tasks = await kopf.spawn_tasks(
-            registry=self._registry(), settings=_settings(), namespaces=[self._namespace], stop_flag=stop
+            registry=self._make_registry(), settings=_make_settings(), namespaces=[self._namespace], stop_flag=stop
         )
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         rest = asyncio.all_tasks() - {asyncio.current_task()}
@@ -97,24 +97,24 @@ class Watch:
         for task in done:
             task.result()
 
-    def _registry(self) -> kopf.OperatorRegistry:
+    def _make_registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry, id="login")(_login)
         for resource in WATCHED:
             kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=resource.plural)(
-                self._handler(resource)
+                self._make_handler(resource)
             )
         return registry
 
-    def _handler(self, resource: Resource) -> Callable[..., Any]:
+    def _make_handler(self, resource: Resource) -> Callable[..., Any]:
         async def on_event(event: kopf.RawEvent, **_: Any) -> None:
-            self._tell(resource, event["type"] == "DELETED", dict(event["object"]))
+            self._pass_on(resource, event["type"] == "DELETED", dict(event["object"]))
 
         return on_event
 
-    def _tell(self, resource: Resource, deleted: bool, item: Object) -> None:
+    def _pass_on(self, resource: Resource, deleted: bool, item: Object) -> None:
         if self._loop is not None:
-            _in_loop(self._loop, self._sink, resource, deleted, item)
+            _call_in_loop(self._loop, self._sink, resource, deleted, item)
 
 
 class Backoffs:
@@ -128,19 +128,19 @@ class Undiffed(kopf.DiffBaseStorage):
     """Keeps nothing to compare with: nobody here asks what has changed, and the copies are a fifth of kopf's work."""
 
     def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:
-        """Nothing of the object."""
+        """Return nothing of the object."""
         return kopf.BodyEssence()
 
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
-        """As if the object had never been seen."""
+        """Return None, as if the object had never been seen."""
         return None
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
-        """Nowhere."""
+        """Store nothing."""
 
 
-def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: Any) -> None:
-    """Calls in another thread's loop, if that is still open: at the end of the process the two close in no order."""
+def _call_in_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: Any) -> None:
+    """Call in another thread's loop, if that is still open: at the end of the process the two close in no order."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call, *arguments)
 
@@ -149,7 +149,7 @@ def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
     return kopf.login_with_kubeconfig(**kwargs) or kopf.login_with_service_account(**kwargs)
 
 
-def _settings() -> kopf.OperatorSettings:
+def _make_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
     settings.peering.standalone = True

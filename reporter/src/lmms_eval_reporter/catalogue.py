@@ -20,29 +20,29 @@ from lmms_eval_core.run import RUN_DIRECTORY
 from lmms_eval_core.store.errors import Misconfigured
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
-from lmms_eval_reporter.files import RunDirectory, UnsafeFile
-from lmms_eval_reporter.logs import Log
-from lmms_eval_reporter.patience import Patience
+from lmms_eval_reporter.reporter_log import ReporterLog
+from lmms_eval_reporter.retry import Backoff
+from lmms_eval_reporter.run_directory import RunDirectory, UnsafeFile
 
 ENV_NAMESPACE: Final = "LMMS_EVAL_NAMESPACE"
 ENV_CATALOGUE: Final = "LMMS_EVAL_CATALOGUE"
 
 # The store may be on its way up, as after an installation. The Job tries again besides.
-PATIENCE_SECONDS: Final = 600.0
-CANNOT: Final = 2
+STORE_WAIT_SECONDS: Final = 600.0
+EXIT_FAILED: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
-    """What to bring where."""
+class CatalogueUpload:
+    """Which run directory the catalogue is in, and the store and key that it is uploaded to."""
 
     directory: Path
     store: StoreSettings
     key: str
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "Errand":
-        """KeyError with the name of the variable that is not set."""
+    def from_environment(cls, environment: Mapping[str, str]) -> "CatalogueUpload":
+        """Read the environment; KeyError with the name of the variable that is not set."""
         return cls(
             directory=Path(environment.get(ENV_RUN_DIRECTORY, str(RUN_DIRECTORY))),
             store=StoreSettings.from_environment(environment),
@@ -50,42 +50,42 @@ class Errand:
         )
 
 
-async def bring(errand: Errand, log: Log) -> None:
-    """UnsafeFile and ValidationError for a file that is none, TimeoutError for a store that stays away."""
+async def upload_catalogue(upload: CatalogueUpload, log: ReporterLog) -> None:
+    """Upload the catalogue. UnsafeFile and ValidationError for a file that is none, TimeoutError if the store stays away."""
 
-    async def nobody_to_tell(error: Exception) -> None: ...
+    async def ignore_failure(error: Exception) -> None: ...
 
-    content = RunDirectory(errand.directory).read(CATALOGUE_FILE, max_bytes=MAX_CATALOGUE_BYTES)
+    content = RunDirectory(upload.directory).read(CATALOGUE_FILE, max_bytes=MAX_CATALOGUE_BYTES)
     catalogue = Catalogue.model_validate_json(content)
-    store, patience = ObjectStore(errand.store), Patience(log, nobody_to_tell)
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    store, backoff = ObjectStore(upload.store), Backoff(log, ignore_failure)
+    async with asyncio.timeout(STORE_WAIT_SECONDS):
         stored = catalogue.to_json().encode()
-        await patience.until_done(lambda: store.put(errand.key, stored), "upload of the catalogue")
-    log("stored", key=errand.key, tasks=len(catalogue.tasks), models=len(catalogue.models), bytes=len(stored))
+        await backoff.retry(lambda: store.put(upload.key, stored), "upload of the catalogue")
+    log("stored", key=upload.key, tasks=len(catalogue.tasks), models=len(catalogue.models), bytes=len(stored))
 
 
 def main() -> None:
-    """Exits 0 when the catalogue is stored."""
-    log = Log()
+    """Exit with 0 when the catalogue is stored."""
+    log = ReporterLog()
     try:
-        asyncio.run(bring(Errand.from_environment(os.environ), log))
+        asyncio.run(upload_catalogue(CatalogueUpload.from_environment(os.environ), log))
     except KeyError as error:
-        end(log, f"{error.args[0]} is not set")
+        fail(log, f"{error.args[0]} is not set")
     except ValidationError as error:
-        end(log, f"{CATALOGUE_FILE} is not a catalogue: {error.error_count()} errors in it")
+        fail(log, f"{CATALOGUE_FILE} is not a catalogue: {error.error_count()} errors in it")
     except (UnsafeFile, Misconfigured) as error:
-        end(log, str(error))
+        fail(log, str(error))
     except TimeoutError:
-        end(log, f"the store was away for {PATIENCE_SECONDS:g} seconds")
+        fail(log, f"the store was away for {STORE_WAIT_SECONDS:g} seconds")
     # Without the interpreter's shutdown, in which obstore's threads may abort the process (see core.store.objects).
     sys.stderr.flush()
     os._exit(0)
 
 
-def end(log: Log, error: str) -> NoReturn:
-    """Says why, and fails the container."""
+def fail(log: ReporterLog, error: str) -> NoReturn:
+    """Log the error, and end the container with `EXIT_FAILED`."""
     log("cannot bring the catalogue", error=error)
-    os._exit(CANNOT)
+    os._exit(EXIT_FAILED)
 
 
 if __name__ == "__main__":

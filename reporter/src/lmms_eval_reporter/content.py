@@ -18,13 +18,13 @@ from lmms_eval_reporter import texts
 LEVEL: Final = 3
 # Uncompressed bytes of a frame: a reader that knows where one begins need not read what is before it. It costs 3 % of space.
 FRAME_BYTES: Final = 4 * 1024 * 1024
-# Of a text file bytes that are no text, after its first megabyte, stay what they are.
+# Bytes of a text file that are no text, after its first megabyte, stay as they are.
 _EXACT: Final = "surrogateescape"
 
 
 @dataclass
 class Count:
-    """What went through so far."""
+    """How much has passed so far."""
 
     bytes: int = 0
     lines: int = 0
@@ -33,7 +33,7 @@ class Count:
 
 
 def counted(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
-    """The same pieces; counts bytes and ends of lines."""
+    """Yield the same pieces; count bytes and ends of lines."""
     for piece in pieces:
         count.bytes += len(piece)
         count.lines += piece.count(b"\n")
@@ -41,12 +41,12 @@ def counted(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
 
 
 def redacted(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """A log without secrets and control characters."""
-    return _in_lines(pieces, _clean)
+    """Yield a log without secrets and control characters."""
+    return _clean_lines(pieces, _clean)
 
 
-def _in_lines(pieces: Iterable[bytes], clean: Callable[[bytes], bytes]) -> Iterator[bytes]:
-    """It is looked at in whole lines, so that no secret is cut in two."""
+def _clean_lines(pieces: Iterable[bytes], clean: Callable[[bytes], bytes]) -> Iterator[bytes]:
+    """Apply `clean` to whole lines, so that no secret is cut in two."""
     rest = b""
     for piece in pieces:
         whole, newline, rest = (rest + piece).rpartition(b"\n")
@@ -58,16 +58,16 @@ def _in_lines(pieces: Iterable[bytes], clean: Callable[[bytes], bytes]) -> Itera
 
 
 def redacted_text(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """A file of a task without what looks like a secret; else byte for byte, and so what is no text."""
+    """Yield a task's own file without what looks like a secret; everything else, and what is no text, byte for byte."""
     stream = iter(pieces)
     first = next(stream, b"")
     if b"\0" in first or not _is_text(first):
         return chain([first], stream)
-    return _in_lines(chain([first], stream), lambda line: texts.redact(line.decode("utf-8", _EXACT)).encode("utf-8", _EXACT))
+    return _clean_lines(chain([first], stream), lambda line: texts.redact(line.decode("utf-8", _EXACT)).encode("utf-8", _EXACT))
 
 
 def normalised_lines(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
-    """Lines of JSON as every reader of JSON takes them; counts those that no reader could have taken."""
+    """Yield lines of JSON that every reader of JSON accepts; count those that no reader could have accepted."""
     lines = LineNormaliser()
     for piece in pieces:
         yield lines.feed(piece)
@@ -76,7 +76,7 @@ def normalised_lines(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
 
 
 def compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The pieces as zstd frames, one after the other: any reader of zstd takes them for one."""
+    """Yield the pieces as zstd frames, one after the other, which any reader of zstd joins."""
     compressor = zstandard.ZstdCompressor(level=LEVEL)
     frame, filled = compressor.compressobj(), 0
     for piece in pieces:
@@ -90,13 +90,13 @@ def compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 async def in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces, each made in a worker thread."""
+    """Yield the pieces, each made in a worker thread."""
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         yield piece
 
 
 def _is_text(beginning: bytes) -> bool:
-    """Whether a file that begins so is text: the last character may be cut."""
+    """Return whether a file that begins so is text: the last character may be cut."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         decoder.decode(beginning)

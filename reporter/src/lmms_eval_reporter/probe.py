@@ -16,7 +16,7 @@ DEFAULT_DIRECTORY: Final = "/run/lmms-eval"
 
 
 def main() -> int:
-    """0 when ready."""
+    """Return 0 when ready."""
     return 0 if Path(os.environ.get(ENV_RUN_DIRECTORY, DEFAULT_DIRECTORY), READY_FILE).exists() else 1
 
 

@@ -1,76 +1,117 @@
-"""Publishes how a run ended: files first, then `complete.json`, then the status in one write. It may be repeated whole."""
+"""Publishes a finished run: files first, then `complete.json`, then the status in one write. It may be repeated whole.
+
+`complete.json` says what an attempt had to report, so that a later attempt can report it without computing again.
+"""
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
+
+from pydantic import ValidationError
 
 from lmms_eval_core import layout, run
 from lmms_eval_core.kube.errors import KubeError
+from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.phases import Reason
-from lmms_eval_core.run import ProgressReport, RunInput, Stage
-from lmms_eval_core.status import Progress
-from lmms_eval_core.store.errors import StoreError
-from lmms_eval_reporter import report
-from lmms_eval_reporter.earlier import Completion
-from lmms_eval_reporter.files import RunDirectory, UnsafeFile
-from lmms_eval_reporter.inbox import Ending
-from lmms_eval_reporter.patience import Patience
-from lmms_eval_reporter.progress import said
-from lmms_eval_reporter.report import Fields
-from lmms_eval_reporter.status import StatusWriter
+from lmms_eval_core.run import ProgressReport, RunFile, RunInput, Stage
+from lmms_eval_core.status import EvaluationStatus, ProgressStatus
+from lmms_eval_core.store.errors import ObjectMissing, StoreError
+from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_reporter import status_fields
+from lmms_eval_reporter.retry import Backoff
+from lmms_eval_reporter.run_directory import RunDirectory, UnsafeFile
+from lmms_eval_reporter.run_files import FinishedRun
+from lmms_eval_reporter.status_fields import Fields
+from lmms_eval_reporter.status_progress import build_stage_progress
+from lmms_eval_reporter.status_writer import StatusWriter
 from lmms_eval_reporter.upload import Uploader
 
 LOG_TAIL_BYTES: Final = 64 * 1024
+MAX_COMPLETE_BYTES: Final = 256 * 1024
 # For a write that only informs: it must not keep the results waiting.
-MENTION_SECONDS: Final = 5.0
+INFORM_SECONDS: Final = 5.0
+
+
+class Completion(RunFile):
+    """The content of `complete.json`. `status` holds the fields that `build_results_fields` made."""
+
+    uid: str
+    attempt: int
+    reason: Reason
+    status: dict[str, Any]
 
 
 class Publisher:
-    """Publishes one attempt. Every method raises Over, and waits for everything else."""
+    """Publishes one attempt. Every method raises AttemptSuperseded; any other failure is waited out."""
 
-    def __init__(self, attempt: RunInput, *, status: StatusWriter, uploader: Uploader, patience: Patience) -> None:
+    def __init__(self, attempt: RunInput, *, status: StatusWriter, uploader: Uploader, backoff: Backoff) -> None:
         self._attempt = attempt
         self._status = status
         self._uploader = uploader
-        self._patience = patience
+        self._backoff = backoff
 
-    async def ending(self, directory: RunDirectory, ending: Ending, *, last: ProgressReport | None, evaluation: str) -> None:
-        """The ending of this attempt's own run. `last` is its progress, `evaluation` its object as YAML."""
-        reason = ending.outcome.reason
-        await self._mention(report.reached(last, now=datetime.now(UTC)))
-        await self._uploader.send(directory, ending.outcome, evaluation)
-        produced = report.wire(report.results_fields(self._attempt, ending, self._uploader.artifacts))
-        complete = Completion(uid=self._attempt.uid, attempt=self._attempt.attempt, reason=reason, status=produced)
-        await self._uploader.text(layout.COMPLETE_FILE, complete.to_json())
-        error = report.run_error(ending.outcome, log_tail(directory))
+    async def publish_run(
+        self, directory: RunDirectory, finished: FinishedRun, *, last: ProgressReport | None, evaluation: str
+    ) -> None:
+        """Publish this attempt's own run. `last` is its progress, `evaluation` its object as YAML."""
+        outcome = finished.outcome
+        await self._inform(status_fields.build_reached_progress(last, now=datetime.now(UTC)))
+        await self._uploader.send(directory, outcome, evaluation)
+        results = status_fields.build_results_fields(self._attempt, finished, self._uploader.artifacts)
+        produced = status_fields.to_wire_fields(results)
+        complete = Completion(uid=self._attempt.uid, attempt=self._attempt.attempt, reason=outcome.reason, status=produced)
+        await self._uploader.send_text(layout.COMPLETE_FILE, complete.to_json())
+        error = status_fields.build_run_error(outcome, read_log_tail(directory))
         fields = produced | ({"error": error.to_wire()} if error else {})
-        await self._write(fields, report.final_progress(last, succeeded=reason == Reason.SUCCEEDED, now=datetime.now(UTC)))
+        await self._write(fields, last, succeeded=outcome.reason == Reason.SUCCEEDED)
 
-    async def earlier(self, complete: Completion) -> None:
-        """The results of an earlier attempt, reported for this one."""
-        await self._write(complete.status, report.final_progress(None, succeeded=True, now=datetime.now(UTC)))
+    async def publish_earlier(self, complete: Completion) -> None:
+        """Report the results of an earlier attempt for this one."""
+        await self._write(complete.status, None, succeeded=True)
 
-    async def trouble(self, error: Exception, stage: Stage) -> None:
-        """Lets the status say that the store is waited for; that the API server is, it cannot say."""
+    async def report_failure(self, error: Exception, stage: Stage) -> None:
+        """Write into the status that the store is waited for; while the API server is away there is nothing to write to."""
         if isinstance(error, StoreError):
-            await self._mention(said(stage, "waiting for object store", now=datetime.now(UTC)))
+            await self._inform(build_stage_progress(stage, "waiting for object store", now=datetime.now(UTC)))
 
-    async def _write(self, fields: Fields, progress: Progress) -> None:
+    async def _write(self, fields: Fields, last: ProgressReport | None, *, succeeded: bool) -> None:
+        progress = status_fields.build_final_progress(last, succeeded=succeeded, now=datetime.now(UTC))
         everything = fields | {"progress": progress.to_wire()}
-        await self._patience.until_done(lambda: self._status.write(everything), "writing the status")
+        await self._backoff.retry(lambda: self._status.write(everything), "writing the status")
 
-    async def _mention(self, progress: Progress) -> None:
+    async def _inform(self, progress: ProgressStatus) -> None:
+        """Write progress once; a failure does not matter."""
         try:
-            async with asyncio.timeout(MENTION_SECONDS):
+            async with asyncio.timeout(INFORM_SECONDS):
                 await self._status.write({"progress": progress.to_wire()})
         except (KubeError, TimeoutError):
             return
 
 
-def log_tail(directory: RunDirectory) -> str:
-    """The end of the log, in whole lines; empty where there is none to read."""
+async def find_completed_attempt(store: ObjectStore, prefix: ArtifactPrefix) -> Completion | None:
+    """Return the last attempt, up to `prefix`'s own, that succeeded and is whole in the store; StoreError if it is away."""
+    for attempt in range(prefix.attempt, 0, -1):
+        completion = await _read_completion(store, prefix._replace(attempt=attempt).file(layout.COMPLETE_FILE))
+        # The prefix has a part of the uid only.
+        if completion is not None and completion.uid == prefix.uid and completion.reason == Reason.SUCCEEDED:
+            return completion
+    return None
+
+
+async def _read_completion(store: ObjectStore, key: str) -> Completion | None:
     try:
-        content = directory.tail(run.LOG_FILE, max_bytes=LOG_TAIL_BYTES)
+        completion = Completion.model_validate_json(await store.get(key, max_bytes=MAX_COMPLETE_BYTES))
+        EvaluationStatus.model_validate(completion.status)
+    except (ObjectMissing, ValidationError):
+        # Written by a version that meant something else: compute again.
+        return None
+    return completion
+
+
+def read_log_tail(directory: RunDirectory) -> str:
+    """Return the end of the log, in whole lines; empty where there is none to read."""
+    try:
+        content = directory.read_tail(run.LOG_FILE, max_bytes=LOG_TAIL_BYTES)
     except UnsafeFile:
         return ""
     text = content.decode("utf-8", "replace")

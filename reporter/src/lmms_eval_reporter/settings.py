@@ -23,7 +23,7 @@ class InvalidSettings(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class UploadLimits:
     """How much of a run is taken. The user's code fills the run directory: nothing in it is trusted to be small."""
 
     file_bytes: int = 20 * 1024 * MEGABYTE
@@ -67,7 +67,7 @@ class Settings:
     poll_seconds: float = 0.2
     """How often the run directory is looked at: one `stat` each time."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: UploadLimits = field(default_factory=UploadLimits)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -77,9 +77,9 @@ class Settings:
                 run=RunInput.model_validate_json(environment[ENV_RUN]),
                 store=StoreSettings.from_environment(environment),
                 directory=Path(environment.get(ENV_RUN_DIRECTORY, str(RUN_DIRECTORY))),
-                token_file=_path(environment.get(ENV_TOKEN_FILE)),
-                ca_file=_path(environment.get(ENV_CA_FILE)),
-                grace_seconds=_seconds(environment, ENV_GRACE_SECONDS, cls.grace_seconds),
+                token_file=_parse_path(environment.get(ENV_TOKEN_FILE)),
+                ca_file=_parse_path(environment.get(ENV_CA_FILE)),
+                grace_seconds=_parse_seconds(environment, ENV_GRACE_SECONDS, cls.grace_seconds),
             )
         except KeyError as error:
             raise InvalidSettings(f"{error.args[0]} is not set; {ENV_RUN} and {ENV_URL} are needed") from error
@@ -88,11 +88,11 @@ class Settings:
             raise InvalidSettings(f"{ENV_RUN} is not a run input: {error.error_count()} errors in it") from None
 
 
-def _path(text: str | None) -> Path | None:
+def _parse_path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
 
-def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+def _parse_seconds(environment: Mapping[str, str], name: str, default: float) -> float:
     try:
         seconds = float(environment.get(name, default))
     except ValueError as error:

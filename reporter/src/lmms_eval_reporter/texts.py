@@ -12,30 +12,30 @@ _ESCAPED: Final = "<>&\u2028\u2029"
 _LONGEST: Final = 6
 
 
-def wire_size(value: Any) -> int:
-    """Bytes of `value` in the API server's JSON."""
+def measure_wire_size(value: Any) -> int:
+    """Return the number of bytes of `value` in the API server's JSON."""
     text = json.dumps(value, ensure_ascii=False)
     return len(text.encode("utf-8", "replace")) + sum(text.count(character) * (_LONGEST - 1) for character in _ESCAPED)
 
 
 def clean(text: str) -> str:
-    """`text` as it may leave the pod. Halves of surrogate pairs, which JSON can carry and UTF-8 cannot, become `?`."""
+    """Return `text` as it may leave the pod. Halves of surrogate pairs, which JSON can carry and UTF-8 cannot, become `?`."""
     return redact(plain(text)).encode("utf-8", "replace").decode()
 
 
-def head(text: str, max_bytes: int) -> str:
-    """The beginning of `text`, cleaned, in at most `max_bytes` of JSON."""
+def clean_head(text: str, max_bytes: int) -> str:
+    """Return the beginning of `text`, cleaned, in at most `max_bytes` of JSON."""
     kept = clean(text)[:max_bytes]
-    while (excess := wire_size(kept) - max_bytes) > 0:
+    while (excess := measure_wire_size(kept) - max_bytes) > 0:
         kept = kept[: len(kept) - excess // _LONGEST - 1]
     return kept
 
 
-def tail(text: str, max_bytes: int) -> str:
-    """The last lines of `text`, cleaned, in at most `max_bytes` of JSON; of a bar that rewrote its line, the last state."""
+def clean_tail(text: str, max_bytes: int) -> str:
+    """Return the last lines of `text`, cleaned, in at most `max_bytes` of JSON; of a progress bar the last state."""
     lines = (line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n"))
     kept = clean("\n".join(lines).strip("\n"))[-max_bytes:]
     cut = False
-    while (excess := wire_size(kept) - max_bytes) > 0:
+    while (excess := measure_wire_size(kept) - max_bytes) > 0:
         kept, cut = kept[excess // _LONGEST + 1 :], True
     return kept.partition("\n")[2] or kept if cut else kept

@@ -1,6 +1,6 @@
 """Sends the files of an attempt to the object store, one after the other, each as often as it takes.
 
-A file that the user's code made unusable is left out and said; a store that is away is waited for (`patience`).
+A file that the user's code made unusable is left out, with a line in the log; a store that is away is waited for (`retry`).
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.run import Outcome
 from lmms_eval_core.status import ArtifactFile, Artifacts
 from lmms_eval_core.store.objects import ObjectStore
-from lmms_eval_reporter import report, texts
+from lmms_eval_reporter import status_fields, texts
 from lmms_eval_reporter.content import Count, counted, in_thread
-from lmms_eval_reporter.files import RunDirectory, UnsafeFile, pieces
-from lmms_eval_reporter.logs import Log
-from lmms_eval_reporter.patience import Patience
-from lmms_eval_reporter.settings import Limits
-from lmms_eval_reporter.sources import Source, sources, task_sources
+from lmms_eval_reporter.reporter_log import ReporterLog
+from lmms_eval_reporter.retry import Backoff
+from lmms_eval_reporter.run_directory import RunDirectory, UnsafeFile, read_pieces
+from lmms_eval_reporter.settings import UploadLimits
+from lmms_eval_reporter.sources import UploadSource, list_sources, list_task_sources
 
 PROBE: Final = ".writable"
 # Of what a run left below a folder.
@@ -29,11 +29,13 @@ MAX_SEEN: Final = 2 * run.MAX_SAMPLE_FILES
 class Uploader:
     """Collects what it stored; `artifacts` is the list for the status."""
 
-    def __init__(self, store: ObjectStore, prefix: ArtifactPrefix, *, limits: Limits, patience: Patience, log: Log) -> None:
+    def __init__(
+        self, store: ObjectStore, prefix: ArtifactPrefix, *, limits: UploadLimits, backoff: Backoff, log: ReporterLog
+    ) -> None:
         self._store = store
         self._prefix = prefix
         self._limits = limits
-        self._patience = patience
+        self._backoff = backoff
         self._log = log
         self._files: list[ArtifactFile] = []
         self._truncated = False
@@ -41,44 +43,46 @@ class Uploader:
     @property
     def artifacts(self) -> Artifacts:
         """What is stored by now."""
-        return report.artifacts(self._store.uri(self._prefix.path), self._files, truncated=self._truncated)
+        return status_fields.build_artifacts(self._store.uri(self._prefix.path), self._files, truncated=self._truncated)
 
     async def probe(self) -> None:
-        """Raises StoreError unless the store can be written."""
+        """Write and delete an empty object; StoreError where the store cannot be written."""
         key = self._prefix.file(PROBE)
         await self._store.put(key, b"")
         await self._store.delete([key])
 
     async def send(self, directory: RunDirectory, outcome: Outcome, evaluation: str) -> None:
-        """Everything that is stored of an attempt, but `complete.json`."""
-        await self.text(layout.EVALUATION_FILE, evaluation)
+        """Upload everything that is stored of an attempt, but `complete.json`."""
+        await self.send_text(layout.EVALUATION_FILE, evaluation)
         self._truncated |= len(outcome.samples) > self._limits.files
-        for source in sources(outcome, self._limits):
-            await self._file(directory, source)
-        await self._task_files(directory, outcome)
+        for source in list_sources(outcome, self._limits):
+            await self._send_file(directory, source)
+        await self._send_task_files(directory, outcome)
         message = texts.clean(outcome.message)
-        await self.text(layout.OUTCOME_FILE, outcome.model_copy(update={"message": message}).to_json())
+        await self.send_text(layout.OUTCOME_FILE, outcome.model_copy(update={"message": message}).to_json())
 
-    async def text(self, name: str, content: str) -> None:
-        """One file that is made here."""
+    async def send_text(self, name: str, content: str) -> None:
+        """Upload a file that is made here."""
         stored = content.encode("utf-8", "replace")
-        await self._patience.until_done(lambda: self._store.put(self._prefix.file(name), stored), f"upload of {name}")
+        await self._backoff.retry(lambda: self._store.put(self._prefix.file(name), stored), f"upload of {name}")
         self._files.append(ArtifactFile(name=name, bytes=len(stored)))
 
-    async def _task_files(self, directory: RunDirectory, outcome: Outcome) -> None:
+    async def _send_task_files(self, directory: RunDirectory, outcome: Outcome) -> None:
         found = [
-            path for folder in (run.OUTPUT_DIRECTORY, run.WORK_DIRECTORY) for path in islice(directory.below(folder), MAX_SEEN)
+            path
+            for folder in (run.OUTPUT_DIRECTORY, run.WORK_DIRECTORY)
+            for path in islice(directory.list_below(folder), MAX_SEEN)
         ]
         room, taken = self._limits.task_bytes, 0
-        for source in task_sources(outcome, found, self._limits):
+        for source in list_task_sources(outcome, found, self._limits):
             taken += 1
-            room -= await self._file(directory, source._replace(max_bytes=room))
+            room -= await self._send_file(directory, source._replace(max_bytes=room))
         self._truncated |= taken == self._limits.task_files < len(found)
 
-    async def _file(self, directory: RunDirectory, source: Source) -> int:
-        """Stores it; how many bytes were read of it."""
+    async def _send_file(self, directory: RunDirectory, source: UploadSource) -> int:
+        """Upload a file; return how many bytes were read of it."""
         try:
-            stored, read = await self._patience.until_done(lambda: self._once(directory, source), f"upload of {source.name}")
+            stored, read = await self._backoff.retry(lambda: self._try_to_send(directory, source), f"upload of {source.name}")
         except UnsafeFile as error:
             self._truncated = True
             self._log("file left out", file=source.name, error=str(error))
@@ -86,19 +90,19 @@ class Uploader:
         self._files.append(stored)
         return read
 
-    async def _once(self, directory: RunDirectory, source: Source) -> tuple[ArtifactFile, int]:
+    async def _try_to_send(self, directory: RunDirectory, source: UploadSource) -> tuple[ArtifactFile, int]:
         read, stored = Count(), Count()
-        with directory.open(source.path()) as stream:
-            _seek(stream, source)
-            form = await asyncio.to_thread(source.form, counted(pieces(stream, source.max_bytes), read), read)
-            await self._store.put(self._prefix.file(source.name), in_thread(counted(form, stored)))
+        with directory.open(source.find_path()) as stream:
+            _seek_to_kept_part(stream, source)
+            content = await asyncio.to_thread(source.convert, counted(read_pieces(stream, source.max_bytes), read), read)
+            await self._store.put(self._prefix.file(source.name), in_thread(counted(content, stored)))
         if read.omitted:
             self._truncated = True
             self._log("lines left out", file=source.name, lines=read.omitted)
         return ArtifactFile(name=source.name, bytes=stored.bytes, lines=read.lines), read.bytes
 
 
-def _seek(stream: BinaryIO, source: Source) -> None:
+def _seek_to_kept_part(stream: BinaryIO, source: UploadSource) -> None:
     excess = os.fstat(stream.fileno()).st_size - source.max_bytes
     if excess > 0 and not source.keep_end:
         raise UnsafeFile(f"{source.name} is larger than {source.max_bytes} bytes")

@@ -1,7 +1,7 @@
 """Where the log of an attempt is read: from the node of its pod while that exists, from the store when it has ended.
 
 The runner writes the same bytes to both, with marks from which a reader knows its offset in what is kept of a long log
-(`lmms_eval_core.log`): a node keeps the last 10 MiB, the store the last 64 MiB.
+(`lmms_eval_core.log_marks`): a node keeps the last 10 MiB, the store the last 64 MiB.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -14,7 +14,7 @@ from lmms_eval_core import layout, names
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import PODS, KubeClient, Object
 from lmms_eval_core.layout import ArtifactPrefix
-from lmms_eval_core.log import FIRST, MARK_WITHIN, PREFIX, offset_of
+from lmms_eval_core.log_marks import FIRST, MARK_WITHIN, PREFIX, find_offset
 from lmms_eval_core.store.errors import ObjectMissing
 
 BEGINNING: Final = (PREFIX + FIRST).encode()
@@ -37,7 +37,7 @@ async def open_stored_log(samples: SampleReader, prefix: ArtifactPrefix) -> LogS
         head = await _read_head(content, enough=lambda text: text.startswith(BEGINNING) or len(text) >= MARK_WITHIN)
     except ObjectMissing:
         return None
-    return LogSource(prepend(head, content), offset_of(head), is_final=True)
+    return LogSource(prepend(head, content), find_offset(head), is_final=True)
 
 
 class PodLogs:
@@ -56,10 +56,10 @@ class PodLogs:
         try:
             head = await _read_head(content, enough=lambda text: len(text) >= (len(BEGINNING) if tail is None else 1))
             if tail is None and not head.startswith(BEGINNING) and await self._has_mark(name):
-                head += await _read_head(content, enough=lambda text: offset_of(head + text) is not None)
+                head += await _read_head(content, enough=lambda text: find_offset(head + text) is not None)
         except (errors.NotFound, errors.Invalid):
             return None
-        return LogSource(prepend(head, content), offset_of(head) if tail is None else None, _has_ended(pod))
+        return LogSource(prepend(head, content), find_offset(head) if tail is None else None, _has_ended(pod))
 
     async def _find_pod(self, prefix: ArtifactPrefix) -> Object | None:
         selector = f"{names.LABEL_EVALUATION_UID}={prefix.uid},{names.LABEL_ATTEMPT}={prefix.attempt}"
@@ -69,7 +69,7 @@ class PodLogs:
     async def _has_mark(self, name: str) -> bool:
         """Whether the log has a mark now. A follower might wait long for the next mark of a log that lost its start."""
         async with aclosing(self._stream(name, follow=False, tail=None)) as content:
-            return offset_of(await _read_head(content, enough=lambda text: len(text) >= MARK_WITHIN)) is not None
+            return find_offset(await _read_head(content, enough=lambda text: len(text) >= MARK_WITHIN)) is not None
 
     async def _stream(self, name: str, *, follow: bool, tail: int | None) -> LogContent:
         stream = self._client.pod_log_stream(name, container=names.EVALUATOR_CONTAINER, follow=follow, tail_lines=tail)

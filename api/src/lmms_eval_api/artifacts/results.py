@@ -14,7 +14,7 @@ from lmms_eval_api.artifacts.stored_files import StoredFiles, list_sampled_tasks
 from lmms_eval_api.artifacts.worker import TooCostly, Worker
 from lmms_eval_core import layout
 from lmms_eval_core.json_text import normalised
-from lmms_eval_core.results import InvalidResults, parse_results
+from lmms_eval_core.results_file import InvalidResults, parse_results
 from lmms_eval_core.run import MAX_RESULTS_BYTES, MAX_SAMPLE_FILES
 from lmms_eval_core.store.errors import ObjectMissing, StoreError, TooLarge, Unreachable
 

@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from lmms_eval_core import layout
-from lmms_eval_core.json_text import parse_excess, parsed_line
-from lmms_eval_core.results import UNCERTAINTY, answer_texts
+from lmms_eval_core.json_text import parse_excess, parse_line
+from lmms_eval_core.results_file import UNCERTAINTY, list_answer_texts
 
 # The metric of a run that only predicts, which is a constant.
 NO_METRIC: Final = "bypass"
@@ -79,7 +79,7 @@ def is_empty(sample: Any) -> bool | None:
     """Whether all answers are white space: those that were scored, or the raw ones if there are none."""
     if not isinstance(sample, dict):
         return None
-    return not any(text.strip() for text in answer_texts(sample.get("filtered_resps", sample.get("resps"))))
+    return not any(text.strip() for text in list_answer_texts(sample.get("filtered_resps", sample.get("resps"))))
 
 
 def _read_score(value: Any, score_key: str) -> float | None:
@@ -91,7 +91,7 @@ def _read_score(value: Any, score_key: str) -> float | None:
 
 
 def _parse(line: bytes) -> Any:
-    return None if parse_excess(line) else parsed_line(line)
+    return None if parse_excess(line) else parse_line(line)
 
 
 def _read_map(of: dict[str, Any], key: str) -> dict[str, Any]:

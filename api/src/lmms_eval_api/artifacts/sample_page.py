@@ -10,7 +10,7 @@ from typing import Final
 
 from lmms_eval_api.artifacts.frames import Position, SampleLine
 from lmms_eval_api.artifacts.sample_filter import SamplePredicate
-from lmms_eval_core.json_text import normalised, number, parse_excess
+from lmms_eval_core.json_text import normalised, parse_excess, parse_number
 
 PAGE_BYTES: Final = 8 * 1024 * 1024
 # Half a second of parsing. A line has a cost, however short it is.
@@ -73,7 +73,7 @@ def render_line(line: SampleLine) -> bytes:
     text = normalised(line.text)
     try:
         # For bytes, Python would guess the encoding.
-        json.loads(text.decode(), parse_int=number)
+        json.loads(text.decode(), parse_int=parse_number)
     except ValueError:
         return _render_as_text(line.text)
     return text

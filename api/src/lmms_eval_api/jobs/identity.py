@@ -14,12 +14,12 @@ from pydantic_core import PydanticUndefined as Undefined
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.schema import Resource
+from lmms_eval_core.schema import ResourceModel
 from lmms_eval_core.spec import MUTABLE, EvaluationSpec, Volume
 from lmms_eval_core.wire import EvaluateRequest
 
 
-def _read_defaults(kind: type[Resource]) -> Object:
+def _read_defaults(kind: type[ResourceModel]) -> Object:
     defaults = {to_camel(name): field.default for name, field in kind.model_fields.items()}
     return {name: default for name, default in defaults.items() if default not in (None, Undefined)}
 

@@ -15,7 +15,7 @@ from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.ordering import QueueKey, Standing, queue_key, standing
 from lmms_eval_core.phases import Phase
-from lmms_eval_core.schema import read_moment
+from lmms_eval_core.schema import parse_moment
 from lmms_eval_core.wire import JobStatus
 
 STATUS_BY_PHASE = {phase.value: JobStatus(phase.value.lower()) for phase in Phase}
@@ -128,7 +128,7 @@ def read_labels(metadata: Object) -> dict[str, str]:
 
 
 def _read_unix_time(text: object) -> float:
-    moment = read_moment(text)
+    moment = parse_moment(text)
     return moment.timestamp() if moment is not None else 0.0
 
 

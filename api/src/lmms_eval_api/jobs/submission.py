@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from lmms_eval_api.jobs.identity import Identity, Sender, identify
 from lmms_eval_api.problems import FieldProblem, InvalidRequest
 from lmms_eval_core import names, spec, wire
-from lmms_eval_core.evaluation import manifest
+from lmms_eval_core.evaluation import build_manifest
 from lmms_eval_core.kube.client import Object
-from lmms_eval_core.schema import DNS_SUBDOMAIN, Resource, Scalar
+from lmms_eval_core.schema import DNS_SUBDOMAIN, ResourceModel, Scalar
 from lmms_eval_core.spec import (
     LABEL_VALUE,
     MODEL_ARG_NAME,
@@ -49,7 +49,7 @@ LABEL_FORM: Final = f"give at most {MAX_LABEL} letters, digits, dashes, dots and
 # Domains whose labels have a meaning for Kubernetes, or for us.
 RESERVED_DOMAINS: Final = ("kubernetes.io", "k8s.io", names.GROUP)
 # The resource's model of each part of a request.
-RESOURCE_MODELS: Final[dict[type[wire.Part], type[Resource]]] = {
+RESOURCE_MODELS: Final[dict[type[wire.RequestPart], type[ResourceModel]]] = {
     wire.EnvVar: spec.EnvVar,
     wire.Resources: spec.Resources,
     wire.SecretKeyRef: spec.SecretKeyRef,
@@ -75,7 +75,7 @@ def prepare_submission(request: EvaluateRequest, *, sender: Sender, namespace: s
     if found:
         raise InvalidRequest(found)
     own = identify(request, sender)
-    body = manifest(
+    body = build_manifest(
         name=own.name,
         namespace=namespace,
         spec=make_spec(request),
@@ -107,7 +107,7 @@ def make_spec(request: EvaluateRequest) -> EvaluationSpec:
 
 def _to_resource(value: Any) -> Any:
     """Return a part of a request as the resource has it."""
-    if isinstance(value, wire.Part):
+    if isinstance(value, wire.RequestPart):
         return RESOURCE_MODELS[type(value)].model_construct(
             **{name: _to_resource(part) for name, part in value if part is not None}
         )
@@ -189,7 +189,7 @@ def _iterate_scalars(value: Any) -> Iterator[Scalar]:
     """Yield all scalars in a field, the keys of maps too."""
     if isinstance(value, Scalar):
         yield value
-    elif isinstance(value, wire.Part):
+    elif isinstance(value, wire.RequestPart):
         yield from _iterate_scalars(dict(value))
     elif isinstance(value, list | dict):
         for part in [*value, *value.values()] if isinstance(value, dict) else value:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Response
 
 from lmms_eval_api.routes.dependencies import WARN_IF_BEHIND, EvaluationsOf
-from lmms_eval_core.schema import rfc3339
+from lmms_eval_core.schema import format_rfc3339
 from lmms_eval_core.wire import HealthResponse, QueueStatusResponse
 
 router = APIRouter(tags=["queue"], dependencies=WARN_IF_BEHIND)
@@ -24,4 +24,4 @@ async def get_queue(response: Response, evaluations: EvaluationsOf) -> Response:
 @router.get("/health")
 async def health(evaluations: EvaluationsOf) -> HealthResponse:
     """Whether jobs can be seen; kubelets ask /livez and /readyz."""
-    return HealthResponse(timestamp=rfc3339(datetime.now(UTC)), queue_size=evaluations.cache.queue_size)
+    return HealthResponse(timestamp=format_rfc3339(datetime.now(UTC)), queue_size=evaluations.cache.queue_size)

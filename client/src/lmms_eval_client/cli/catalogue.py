@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lmms_eval_client.cli.exits import Code, CommandFailed
+from lmms_eval_client.cli.exits import CliError, ExitCode
 from lmms_eval_client.cli.jobs import AsJson
 from lmms_eval_client.cli.screen import note, print_json, print_table, say
 from lmms_eval_client.cli.text import UNKNOWN
@@ -24,14 +24,14 @@ def tasks(
 ) -> None:
     """List tasks, groups and tags, one a line."""
     found = client.tasks(query)
-    _check(found)
+    _raise_error(found)
     listed = [task for task in found.tasks if isinstance(task, ListedTask)]
     if as_json:
         print_json([task.model_dump(mode="json") for task in listed])
     elif not listed:
         note("No tasks.")
     elif details:
-        print_table(("NAME", "KIND", "DATASET", "OUTPUT", "METRICS", "MEMBERS"), [_row(task) for task in listed])
+        print_table(("NAME", "KIND", "DATASET", "OUTPUT", "METRICS", "MEMBERS"), [_format_row(task) for task in listed])
     else:
         for task in listed:
             say(task.name)
@@ -40,7 +40,7 @@ def tasks(
 def models(client: Client, query: Query = None, *, as_json: AsJson = False) -> None:
     """List model adapters, one a line; those that the evaluator image cannot use with the reason."""
     found = client.models()
-    _check(found)
+    _raise_error(found)
     names = [name for name in found.models if isinstance(name, str) and (query or "") in name]
     if as_json:
         print_json({"models": names, "unavailable": {name: why for name, why in found.unavailable.items() if name in names}})
@@ -52,12 +52,12 @@ def models(client: Client, query: Query = None, *, as_json: AsJson = False) -> N
         note("No models.")
 
 
-def _check(found: TaskList | ModelList) -> None:
+def _raise_error(found: TaskList | ModelList) -> None:
     if found.error:
-        raise CommandFailed(found.error, Code.UNREACHABLE)
+        raise CliError(found.error, ExitCode.UNREACHABLE)
 
 
-def _row(task: ListedTask) -> list[str]:
+def _format_row(task: ListedTask) -> list[str]:
     more = f" +{len(task.members) - MAX_MEMBERS}" if len(task.members) > MAX_MEMBERS else ""
     members = ",".join(task.members[:MAX_MEMBERS]) + more
     cells = (task.kind, task.dataset, task.output_type, ",".join(task.metrics), members)

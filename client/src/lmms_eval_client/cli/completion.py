@@ -1,4 +1,4 @@
-"""What a shell offers for the arguments of `lmmeval`: jobs, tasks and models of the front end at LMMS_EVAL_URL.
+"""Completions that a shell offers for the arguments of `lmmeval`: jobs, tasks and models of the front end at LMMS_EVAL_URL.
 
 Without that there are none: a tunnel for each press of the tab key would take too long.
 """
@@ -17,23 +17,23 @@ SECONDS: Final = 2.0
 MAX_OFFERED: Final = 200
 
 
-def jobs(incomplete: str) -> list[str]:
-    """Ids of the newest jobs."""
-    return _offered(lambda client: (job.job_id for job in itertools.islice(client.jobs(), MAX_OFFERED)), incomplete)
+def complete_jobs(incomplete: str) -> list[str]:
+    """Return ids of the newest jobs."""
+    return _ask_front_end(lambda client: (job.job_id for job in itertools.islice(client.jobs(), MAX_OFFERED)), incomplete)
 
 
-def models(incomplete: str) -> list[str]:
-    """Model adapters."""
-    return _offered(lambda client: client.list_models(), incomplete)
+def complete_models(incomplete: str) -> list[str]:
+    """Return model adapters."""
+    return _ask_front_end(lambda client: client.list_models(), incomplete)
 
 
-def tasks(incomplete: str) -> list[str]:
-    """Tasks, groups and tags, after the last comma."""
+def complete_tasks(incomplete: str) -> list[str]:
+    """Return tasks, groups and tags, after the last comma."""
     before, comma, last = incomplete.rpartition(",")
-    return [before + comma + name for name in _offered(lambda client: client.list_tasks(last), last)]
+    return [before + comma + name for name in _ask_front_end(lambda client: client.list_tasks(last), last)]
 
 
-def _offered(ask: Callable[[Client], Iterable[str]], incomplete: str) -> list[str]:
+def _ask_front_end(ask: Callable[[Client], Iterable[str]], incomplete: str) -> list[str]:
     if not os.environ.get(ENV_URL):
         return []
     try:

@@ -19,7 +19,7 @@ from lmms_eval_client.errors import (
 )
 
 
-class Code(IntEnum):
+class ExitCode(IntEnum):
     """Exit codes. What concerns a job is what it ended as; docs/client.md has the same table."""
 
     COMPLETED = 0
@@ -32,53 +32,53 @@ class Code(IntEnum):
     INTERRUPTED = 130
 
 
-class CommandFailed(Exception):
+class CliError(Exception):
     """A command cannot go on; the text says what to do."""
 
-    def __init__(self, sentence: str, code: Code = Code.USAGE) -> None:
+    def __init__(self, sentence: str, code: ExitCode = ExitCode.USAGE) -> None:
         super().__init__(sentence)
         self.code = code
 
 
-def code_of(error: LmmsEvalError) -> Code:
-    """The exit code for an error of the client."""
+def find_exit_code(error: LmmsEvalError) -> ExitCode:
+    """Return the exit code for an error of the client."""
     match error:
         case JobFailed():
-            return Code.FAILED
+            return ExitCode.FAILED
         case JobCancelled():
-            return Code.CANCELLED
+            return ExitCode.CANCELLED
         case WaitTimedOut():
-            return Code.TIMED_OUT
+            return ExitCode.TIMED_OUT
         case NotAuthorized():
-            return Code.FORBIDDEN
+            return ExitCode.FORBIDDEN
         case ServerBusy():
-            return Code.UNREACHABLE
+            return ExitCode.UNREACHABLE
         case ServerRefused() if error.status_code < 500:
-            return Code.USAGE
-    return Code.UNREACHABLE
+            return ExitCode.USAGE
+    return ExitCode.UNREACHABLE
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Ends the command with a sentence and its code where something went wrong."""
+def exit_on_error() -> Iterator[None]:
+    """End the command with a sentence and its exit code where an error is raised."""
     try:
         yield
-    except CommandFailed as error:
-        _end(str(error), error.code)
+    except CliError as error:
+        _exit(str(error), error.code)
     except LmmsEvalError as error:
-        _end(sentence(error), code_of(error))
+        _exit(describe_error(error), find_exit_code(error))
     except KeyboardInterrupt:
-        _end("", Code.INTERRUPTED)
+        _exit("", ExitCode.INTERRUPTED)
 
 
-def sentence(error: LmmsEvalError) -> str:
-    """What a person reads."""
+def describe_error(error: LmmsEvalError) -> str:
+    """Return the sentence for an error that a person reads."""
     if isinstance(error, NotAuthorized):
         return f"{error.detail} Give a token by --token or LMMS_EVAL_TOKEN."
     return error.detail if isinstance(error, ServerRefused) else str(error)
 
 
-def _end(text: str, code: Code) -> None:
+def _exit(text: str, code: ExitCode) -> None:
     if text:
         print(f"lmmeval: {clean(text, lines=True)}", file=sys.stderr)
     raise typer.Exit(code)

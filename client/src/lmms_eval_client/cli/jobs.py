@@ -6,11 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from lmms_eval_client.cli import completion
-from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_client.cli.exits import CliError
 from lmms_eval_client.cli.follow import show_results
 from lmms_eval_client.cli.screen import note, print_json, print_table, say
 from lmms_eval_client.cli.submit import Job
-from lmms_eval_client.cli.text import UNKNOWN, age, clean, now, progress_text, state
+from lmms_eval_client.cli.text import UNKNOWN, clean, describe_state, format_age, format_progress, read_now
 from lmms_eval_client.client import Client
 from lmms_eval_client.errors import LmmsEvalError
 from lmms_eval_core.wire import JobInfo, JobStatus, JobSummary
@@ -23,7 +23,7 @@ Status = Annotated[
     list[JobStatus] | None, typer.Option("--status", metavar="STATUS", help="Only these; more than one may be given.")
 ]
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", metavar="KEY[=VALUE]", help="Only with this label.")]
-Jobs = Annotated[list[str], typer.Argument(help="Ids of jobs.", autocompletion=completion.jobs)]
+Jobs = Annotated[list[str], typer.Argument(help="Ids of jobs.", autocompletion=completion.complete_jobs)]
 
 
 def ls(
@@ -43,7 +43,7 @@ def ls(
     if as_json:
         print_json([job.model_dump(mode="json") for job in jobs])
     elif jobs:
-        print_table(COLUMNS, [row(job) for job in jobs])
+        print_table(COLUMNS, [format_row(job) for job in jobs])
     else:
         note("No jobs.")
 
@@ -54,7 +54,7 @@ def get(client: Client, job: Job, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    for name, value in described(found):
+    for name, value in describe_job(found):
         say(f"{name + ':':<10} {value}")
     if found.error:
         say(f"\n{found.error}")
@@ -73,7 +73,7 @@ def cancel(client: Client, jobs: Jobs) -> None:
             problems.append(error)
             note(f"{job}: {error}")
     if problems:
-        raise problems[0] if len(jobs) == 1 else CommandFailed(f"{len(problems)} of {len(jobs)} could not be cancelled.")
+        raise problems[0] if len(jobs) == 1 else CliError(f"{len(problems)} of {len(jobs)} could not be cancelled.")
 
 
 def update(
@@ -88,28 +88,32 @@ def update(
     wanted = {"priority": priority, "hold": hold, "ttl_seconds_after_finished": ttl}
     changes: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     if not changes:
-        raise CommandFailed("Say what to change: --priority, --hold, --release-hold or --ttl.")
-    say(f"{job}: {state(client.update(job, **changes))}")
+        raise CliError("Say what to change: --priority, --hold, --release-hold or --ttl.")
+    say(f"{job}: {describe_state(client.update(job, **changes))}")
 
 
-def row(job: JobSummary | JobInfo) -> list[str]:
-    """A job in the columns of a list."""
-    model, tasks = (job.model, job.tasks) if isinstance(job, JobSummary) else _asked(job.request)
+def format_row(job: JobSummary | JobInfo) -> list[str]:
+    """Return a job in the columns of a list."""
+    model, tasks = (job.model, job.tasks) if isinstance(job, JobSummary) else _read_request(job.request)
     more = f" +{len(tasks) - MAX_TASKS}" if len(tasks) > MAX_TASKS else ""
     cells = [job.job_id, job.status, job.reason or UNKNOWN, model, ",".join(tasks[:MAX_TASKS]) + more]
-    return [*cells, progress_text(job.progress), job.summary or UNKNOWN, age(job.created_at, now())]
+    return [*cells, format_progress(job.progress), job.summary or UNKNOWN, format_age(job.created_at, read_now())]
 
 
-def _asked(request: dict[str, Any]) -> tuple[str, list[str]]:
-    """Model and tasks of a request, which an older front end may have kept in any form."""
+def _read_request(request: dict[str, Any]) -> tuple[str, list[str]]:
+    """Return model and tasks of a request, which an older front end may have kept in any form."""
     tasks = request.get("tasks")
     return str(request.get("model") or UNKNOWN), [str(task) for task in tasks] if isinstance(tasks, list) else []
 
 
-def described(job: JobInfo) -> list[tuple[str, str]]:
-    """What a person wants to know of a job, under its headings."""
+def describe_job(job: JobInfo) -> list[tuple[str, str]]:
+    """Return headings and what a person wants to know of a job."""
     request = {name: value for name, value in job.request.items() if value not in (None, [], {})}
-    lines = [("Job", job.job_id), ("State", state(job)), ("Created", f"{job.created_at} ({age(job.created_at, now())} ago)")]
+    lines = [
+        ("Job", job.job_id),
+        ("State", describe_state(job)),
+        ("Created", f"{job.created_at} ({format_age(job.created_at, read_now())} ago)"),
+    ]
     lines += [(name, moment) for name, moment in (("Started", job.started_at), ("Ended", job.completed_at)) if moment]
     lines += [("Priority", f"{job.priority}{', on hold' if job.hold else ''}")] if job.priority or job.hold else []
     lines += [("Labels", ", ".join(f"{key}={value}" for key, value in job.labels.items()))] if job.labels else []

@@ -29,21 +29,21 @@ def logs(
     for line in client.stream_logs(job, attempt=attempt, follow=follow):
         say(line)
     if follow and attempt is None:
-        _later_attempts(client, job)
+        _print_later_attempts(client, job)
 
 
-def _later_attempts(client: Client, job_id: str) -> None:
-    """Goes on with the log of each attempt that follows."""
+def _print_later_attempts(client: Client, job_id: str) -> None:
+    """Go on with the log of each attempt that follows."""
     shown = client.job(job_id).attempt or 1
-    while (job := _next(client, job_id, shown)) and job.attempt:
+    while (job := _wait_for_next_attempt(client, job_id, shown)) and job.attempt:
         note(f"--- attempt {job.attempt}")
         shown = job.attempt
         for line in client.stream_logs(job_id, attempt=shown):
             say(line)
 
 
-def _next(client: Client, job_id: str, shown: int) -> JobInfo | None:
-    """The job as soon as it is in a later attempt; None when it has ended in this one."""
+def _wait_for_next_attempt(client: Client, job_id: str, shown: int) -> JobInfo | None:
+    """Return the job as soon as it is in a later attempt; None when it has ended in this one."""
     for job in client.events(job_id):
         if (job.attempt or 0) > shown:
             return job

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from lmms_eval_client.cli import catalogue, jobs, logs, queue, results, submit, unused
-from lmms_eval_client.cli.connection import connected
+from lmms_eval_client.cli.connection import connect_command
 
 HELP: Final = """Evaluate multimodal models with lmms-eval on Kubernetes.
 
@@ -44,13 +44,13 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (
 
 
 def main() -> None:
-    """Runs `lmmeval`, or `kubectl lmmeval`. One that is terminated takes its tunnel along."""
+    """Run `lmmeval`, or `kubectl lmmeval`. One that is terminated takes its tunnel along."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     app(prog_name="kubectl lmmeval" if Path(sys.argv[0]).name.startswith("kubectl") else "lmmeval")
 
 
 def complete_for_kubectl() -> None:
-    """What kubectl runs, as `kubectl_complete-lmmeval`, with the words after `kubectl lmmeval`: offers, then "no file names"."""
+    """Print completions, then "no file names": kubectl runs it as `kubectl_complete-lmmeval` with the words that were typed."""
     words = ["lmmeval", *sys.argv[1:]]
     asked = {"_LMMEVAL_COMPLETE": "complete_bash", "COMP_WORDS": shlex.join(words), "COMP_CWORD": str(len(words) - 1)}
     os.environ.update(asked)
@@ -76,24 +76,24 @@ class Command(TyperCommand):
     """A command that takes its flags with `_` or `-`, and says of one that it does not have how it was typed."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Puts the flags into the spelling that they are defined in."""
+        """Put the flags into the spelling that they are defined in."""
         defined = {
             name.replace("_", "-"): name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)
         }
         end = args.index("--") if "--" in args else len(args)
-        return super().parse_args(ctx, [*(_spelled(word, defined) for word in args[:end]), *args[end:]])
+        return super().parse_args(ctx, [*(_normalise_flag(word, defined) for word in args[:end]), *args[end:]])
 
 
-def _spelled(word: str, defined: dict[str, str]) -> str:
+def _normalise_flag(word: str, defined: dict[str, str]) -> str:
     name, equals, value = word.partition("=")
     if not name.startswith("--"):
         return word
-    if why := unused.refusal(name):
+    if why := unused.explain_refusal(name):
         raise typer.BadParameter(why)
     return f"{defined.get(name.replace('_', '-'), name)}{equals}{value}"
 
 
-def _application() -> typer.Typer:
+def _build_app() -> typer.Typer:
     spelling = {"help_option_names": ["-h", "--help"]}
     made = typer.Typer(
         help=HELP,
@@ -105,8 +105,8 @@ def _application() -> typer.Typer:
     )
     made.callback()(_start)
     for command in COMMANDS:
-        made.command(command.__name__, cls=Command)(connected(command))
+        made.command(command.__name__, cls=Command)(connect_command(command))
     return made
 
 
-app = _application()
+app = _build_app()

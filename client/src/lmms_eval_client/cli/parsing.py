@@ -16,16 +16,16 @@ EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 JSON = dict[str, Any]
 
 
-def model_args(text: str) -> JSON:
-    """`k=v,k=v` as lmms-eval reads it: true, false and numbers become what they look like; or a JSON object."""
+def parse_model_args(text: str) -> JSON:
+    """Parse `k=v,k=v` as lmms-eval reads it: true, false and numbers become what they look like; or a JSON object."""
     if text.lstrip().startswith("{"):
-        return _json_object(text)
-    pairs = (_pair(part, "--model_args", "pretrained=Qwen/Qwen2.5-VL-7B-Instruct") for part in split(text))
-    return {key: scalar(value) for key, value in pairs}
+        return _parse_json_object(text)
+    pairs = (_parse_pair(part, "--model_args", "pretrained=Qwen/Qwen2.5-VL-7B-Instruct") for part in split_list(text))
+    return {key: parse_scalar(value) for key, value in pairs}
 
 
-def split(text: str) -> list[str]:
-    """At the commas outside of quotes, braces and brackets, as lmms-eval does."""
+def split_list(text: str) -> list[str]:
+    """Split at the commas outside of quotes, braces and brackets, as lmms-eval does."""
     parts, start, depth, quote = [], 0, 0, ""
     for index, character in enumerate(text):
         if character in QUOTES and text[index - 1 : index] != "\\":
@@ -41,8 +41,8 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def scalar(text: str) -> bool | int | float | str:
-    """A value as lmms-eval takes it. nan and inf stay text: JSON has no number for them."""
+def parse_scalar(text: str) -> bool | int | float | str:
+    """Parse a value as lmms-eval does. nan and inf stay text: JSON has no number for them."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if text.isascii() and text.isdigit():
@@ -54,53 +54,53 @@ def scalar(text: str) -> bool | int | float | str:
     return number if math.isfinite(number) else text
 
 
-def number(text: str) -> int | float:
-    """A count, or a fraction."""
-    value = scalar(text)
+def parse_number(text: str) -> int | float:
+    """Parse a count, or a fraction."""
+    value = parse_scalar(text)
     if isinstance(value, bool | str):
         raise ValueError(f"{text} is no number")
     return value
 
 
-def limit(text: str) -> int | float | None:
-    """A count or a fraction; None for lmms-eval's -1, which is all documents."""
-    value = number(text)
+def parse_limit(text: str) -> int | float | None:
+    """Parse a count or a fraction; None for lmms-eval's -1, which is all documents."""
+    value = parse_number(text)
     return None if value == -1 else value
 
 
-def tasks(given: Iterable[str]) -> list[str]:
-    """Names separated by commas, the flag as often as one likes."""
-    return [name for text in given for name in split(text)]
+def parse_tasks(given: Iterable[str]) -> list[str]:
+    """Parse names separated by commas; the flag may be given several times."""
+    return [name for text in given for name in split_list(text)]
 
 
-def labels(given: Iterable[str]) -> dict[str, str]:
-    """KEY=VALUE."""
-    return dict(_pair(text, "this flag", "key=value") for text in given)
+def parse_labels(given: Iterable[str]) -> dict[str, str]:
+    """Parse KEY=VALUE."""
+    return dict(_parse_pair(text, "this flag", "key=value") for text in given)
 
 
-def secret_env(given: Iterable[str]) -> list[JSON]:
-    """NAME=SECRET/KEY."""
-    return [_reference(text) for text in given]
+def parse_secret_env(given: Iterable[str]) -> list[JSON]:
+    """Parse NAME=SECRET/KEY."""
+    return [_parse_reference(text) for text in given]
 
 
-def plain_env(given: Iterable[str]) -> list[JSON]:
-    """NAME=VALUE."""
-    return [{"name": name, "value": value} for name, value in (_pair(text, "--env-value", "NAME=value") for text in given)]
+def parse_plain_env(given: Iterable[str]) -> list[JSON]:
+    """Parse NAME=VALUE."""
+    return [{"name": name, "value": value} for name, value in (_parse_pair(text, "--env-value", "NAME=value") for text in given)]
 
 
-def volumes(given: Iterable[str]) -> list[JSON]:
-    """CLAIM:/PATH, with :rw at the end to write to it."""
-    return [_volume(text) for text in given]
+def parse_volumes(given: Iterable[str]) -> list[JSON]:
+    """Parse CLAIM:/PATH, with :rw at the end to write to it."""
+    return [_parse_volume(text) for text in given]
 
 
-def tolerations(given: Iterable[str]) -> list[JSON]:
-    """KEY, KEY=VALUE, each with :EFFECT at the end if wanted, as in `kubectl taint`."""
-    return [_toleration(text) for text in given]
+def parse_tolerations(given: Iterable[str]) -> list[JSON]:
+    """Parse KEY, KEY=VALUE, each with :EFFECT at the end if wanted, as in `kubectl taint`."""
+    return [_parse_toleration(text) for text in given]
 
 
-def problem(fields: JSON) -> str:
-    """What an evaluation cannot hold, as a sentence with the way out; empty where it can hold all."""
-    for name, value in _mapping(fields.get("model_args")).items():
+def find_problem(fields: JSON) -> str:
+    """Return what an evaluation cannot hold, as a sentence with the fix; empty where there is nothing."""
+    for name, value in _keep_mapping(fields.get("model_args")).items():
         if isinstance(value, list | dict):
             text = json.dumps(value, ensure_ascii=False, default=str)
             kind = KINDS[type(value)]
@@ -112,10 +112,10 @@ def problem(fields: JSON) -> str:
     return ""
 
 
-def warnings(fields: JSON) -> list[str]:
-    """What becomes something else on its way."""
+def list_warnings(fields: JSON) -> list[str]:
+    """Return a warning for each value that is changed on its way."""
     whole = [
-        name for name, value in _mapping(fields.get("model_args")).items() if isinstance(value, float) and value.is_integer()
+        name for name, value in _keep_mapping(fields.get("model_args")).items() if isinstance(value, float) and value.is_integer()
     ]
     return [
         f"model_args.{name} reaches the model as an integer: Kubernetes stores {fields['model_args'][name]} as a whole number."
@@ -124,15 +124,15 @@ def warnings(fields: JSON) -> list[str]:
 
 
 def is_secret(name: str, value: Any) -> bool:
-    """Whether the cluster takes a variable for a secret that somebody wrote down."""
+    """Return whether the cluster refuses a variable as a secret in plain text."""
     return value is not None and bool(re.search(SECRET_ENV, name)) and not re.fullmatch(SWITCH, str(value))
 
 
-def _mapping(value: Any) -> JSON:
+def _keep_mapping(value: Any) -> JSON:
     return value if isinstance(value, dict) else {}
 
 
-def _json_object(text: str) -> JSON:
+def _parse_json_object(text: str) -> JSON:
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -142,22 +142,22 @@ def _json_object(text: str) -> JSON:
     return value
 
 
-def _pair(text: str, flag: str, example: str) -> tuple[str, str]:
+def _parse_pair(text: str, flag: str, example: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ValueError(f"{flag} takes {example}, not {text}")
     return key.strip(), value
 
 
-def _reference(text: str) -> JSON:
-    name, reference = _pair(text, "--env", "NAME=secret/KEY")
+def _parse_reference(text: str) -> JSON:
+    name, reference = _parse_pair(text, "--env", "NAME=secret/KEY")
     secret, slash, key = reference.partition("/")
     if not (slash and secret and key):
         raise ValueError(f"--env takes NAME=secret/KEY, a reference to a key of a Secret; {name} as plain text: --env-value")
     return {"name": name, "secret_key_ref": {"name": secret, "key": key}}
 
 
-def _volume(text: str) -> JSON:
+def _parse_volume(text: str) -> JSON:
     claim, _, rest = text.partition(":")
     path, _, mode = rest.partition(":")
     if not claim or not path.startswith("/") or mode not in ("", "ro", "rw"):
@@ -165,7 +165,7 @@ def _volume(text: str) -> JSON:
     return {"claim_name": claim, "mount_path": path, "read_only": mode != "rw"}
 
 
-def _toleration(text: str) -> JSON:
+def _parse_toleration(text: str) -> JSON:
     pair, _, effect = text.rpartition(":") if text.endswith(tuple(f":{name}" for name in EFFECTS)) else (text, "", "")
     key, equals, value = pair.partition("=")
     wanted = {

@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lmms_eval_client.cli.exits import CommandFailed
-from lmms_eval_client.cli.follow import warn
+from lmms_eval_client.cli.exits import CliError
+from lmms_eval_client.cli.follow import print_warnings
 from lmms_eval_client.cli.jobs import AsJson
 from lmms_eval_client.cli.screen import note, print_json, print_table, say
 from lmms_eval_client.cli.submit import Job
-from lmms_eval_client.cli.text import csv_cell
+from lmms_eval_client.cli.text import to_csv_cell
 from lmms_eval_client.client import Client
 from lmms_eval_client.table import HEADINGS
 
@@ -31,7 +31,7 @@ def results(
     as_csv: Annotated[bool, typer.Option("--csv", help="The table as CSV, numbers unrounded.")] = False,
 ) -> None:
     """Print the results as lmms-eval does."""
-    warn(client.job(job))
+    print_warnings(client.job(job))
     found = client.results(job)
     if as_json:
         print_json(found.output)
@@ -55,14 +55,14 @@ def samples(
 ) -> None:
     """Print samples of a task: what was asked, what was answered, what was right."""
     if wrong and empty:
-        raise CommandFailed("Give --wrong or --empty, not both: an empty answer is a wrong one too.")
+        raise CliError("Give --wrong or --empty, not both: an empty answer is a wrong one too.")
     only: Literal["wrong", "empty"] | None = "wrong" if wrong else "empty" if empty else None
-    found = client.samples(job, task or _only_task(client, job), only=only, page_size=min(limit or 500, 500))
+    found = client.samples(job, task or _find_only_task(client, job), only=only, page_size=min(limit or 500, 500))
     for sample in itertools.islice(found, limit or None):
         if as_json or not sys.stdout.isatty():
             print(json.dumps(sample, ensure_ascii=True))
         else:
-            _show(sample)
+            _print_sample(sample)
 
 
 def files(
@@ -86,35 +86,35 @@ def files(
     elif output == Path("-"):
         sys.stdout.buffer.writelines(client.file(job, path))
     else:
-        _fetch(client.file(job, path), output or Path(path.rpartition("/")[2]), force=force)
+        _write_file(client.file(job, path), output or Path(path.rpartition("/")[2]), force=force)
 
 
-def _fetch(content: Iterator[bytes], target: Path, *, force: bool) -> None:
+def _write_file(content: Iterator[bytes], target: Path, *, force: bool) -> None:
     """Writes it beside `target` first: whoever finds that has the whole of it."""
     if target.exists() and not force:
-        raise CommandFailed(f"{target} is there already: give --force to write over it, or another --output.")
+        raise CliError(f"{target} is there already: give --force to write over it, or another --output.")
     part = target.with_name(f".{target.name}.part")
     try:
         with part.open("wb") as file:
             file.writelines(content)
         part.replace(target)
     except OSError as error:
-        raise CommandFailed(f"{target} cannot be written: {error.strerror}") from error
+        raise CliError(f"{target} cannot be written: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
     note(f"{target}: {target.stat().st_size} bytes")
 
 
-def _only_task(client: Client, job_id: str) -> str:
+def _find_only_task(client: Client, job_id: str) -> str:
     links = client.job(job_id).links
     tasks = sorted(links.samples) if links else []
     if len(tasks) != 1:
         known = f"it has {', '.join(tasks)}" if tasks else "it has no samples"
-        raise CommandFailed(f"Say of which task the samples of {job_id} shall be: {known}.")
+        raise CliError(f"Say of which task the samples of {job_id} shall be: {known}.")
     return tasks[0]
 
 
-def _show(sample: dict[str, Any]) -> None:
+def _print_sample(sample: dict[str, Any]) -> None:
     rest = [name for name in sample if name not in SHOWN_FIRST]
     for name in (*SHOWN_FIRST, *rest):
         if name in sample:
@@ -127,4 +127,4 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     columns = [column for column in (rows[0] if rows else {}) if column not in HEADINGS]
     writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({column: csv_cell(row.get(column)) for column in columns} for row in rows)
+    writer.writerows({column: to_csv_cell(row.get(column)) for column in columns} for row in rows)

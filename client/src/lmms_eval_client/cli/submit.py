@@ -10,8 +10,8 @@ import typer
 from pydantic import ValidationError
 
 from lmms_eval_client.cli import completion, files, flags, parsing
-from lmms_eval_client.cli.connection import with_parameters
-from lmms_eval_client.cli.exits import CommandFailed
+from lmms_eval_client.cli.connection import set_parameters
+from lmms_eval_client.cli.exits import CliError
 from lmms_eval_client.cli.follow import follow
 from lmms_eval_client.cli.screen import note, print_json, say
 from lmms_eval_client.client import Client
@@ -39,26 +39,26 @@ File = Annotated[
         "--filename", "-f", help="LMMEvaluations, or a configuration of lmms-eval; flags win over it.", rich_help_panel=PANEL
     ),
 ]
-Job = Annotated[str, typer.Argument(help="The job's id.", autocompletion=completion.jobs)]
+Job = Annotated[str, typer.Argument(help="The job's id.", autocompletion=completion.complete_jobs)]
 
 
-def asking(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives the command the flags of an evaluation; they arrive together as `given`."""
+def add_evaluation_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give the command the flags of an evaluation; they arrive together as `given`."""
 
     def run(client: Client, **arguments: Any) -> None:
-        given = {parameter.name: arguments.pop(parameter.name) for parameter in flags.parameters()}
-        for warning in flags.warnings(given):
+        given = {parameter.name: arguments.pop(parameter.name) for parameter in flags.list_parameters()}
+        for warning in flags.list_warnings(given):
             note(f"warning: {warning}")
-        command(client, given=flags.fields(given), **arguments)
+        command(client, given=flags.read_fields(given), **arguments)
 
     run.__doc__, run.__name__ = command.__doc__, command.__name__
     client, *own = inspect.signature(command, eval_str=True).parameters.values()
     own = [parameter for parameter in own if parameter.name != "given"]
-    with_parameters(run, [client, *own, *flags.parameters()])
+    set_parameters(run, [client, *own, *flags.list_parameters()])
     return run
 
 
-@asking
+@add_evaluation_flags
 def submit(
     client: Client,
     *,
@@ -70,13 +70,13 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Submit an evaluation. Its id goes to standard output."""
-    requests = [_request(merged(fields, given)) for fields in _of_file(filename)]
+    requests = [_make_request(merge_fields(fields, given)) for fields in _read_file(filename)]
     if len(requests) > 1 and given.get("name"):
-        raise CommandFailed("--name can be given to one evaluation only, and the file holds several.")
-    _ask(client, requests, wait=wait, wait_timeout=wait_timeout, dry_run=dry_run, as_json=as_json)
+        raise CliError("--name can be given to one evaluation only, and the file holds several.")
+    _submit_all(client, requests, wait=wait, wait_timeout=wait_timeout, dry_run=dry_run, as_json=as_json)
 
 
-@asking
+@add_evaluation_flags
 def rerun(
     client: Client,
     job: Job,
@@ -90,7 +90,9 @@ def rerun(
     """Submit a job's request again, changed by the flags that are given."""
     stored = client.job(job).request
     kept = {name: value for name, value in stored.items() if value is not None and name not in NOT_REPEATED}
-    _ask(client, [_request(merged(kept, given))], wait=wait, wait_timeout=wait_timeout, dry_run=dry_run, as_json=as_json)
+    _submit_all(
+        client, [_make_request(merge_fields(kept, given))], wait=wait, wait_timeout=wait_timeout, dry_run=dry_run, as_json=as_json
+    )
 
 
 def watch(client: Client, job: Job, *, wait_timeout: Timeout = None, as_json: AsJson = False) -> None:
@@ -98,57 +100,57 @@ def watch(client: Client, job: Job, *, wait_timeout: Timeout = None, as_json: As
     follow(client, job, timeout=wait_timeout, as_json=as_json)
 
 
-def _of_file(path: Path | None) -> list[JSON]:
+def _read_file(path: Path | None) -> list[JSON]:
     if path is None:
         return [{}]
     try:
-        found = files.read(path, os.environ)
+        found = files.read_file(path, os.environ)
     except ValueError as error:
-        raise CommandFailed(f"{error}.") from error
+        raise CliError(f"{error}.") from error
     for warning in found.warnings:
         note(f"warning: {warning}")
     return found.requests
 
 
-def merged(fields: JSON, given: JSON) -> JSON:
-    """`fields`, where what is `given` by flags wins: of the environment, variable by variable."""
+def merge_fields(fields: JSON, given: JSON) -> JSON:
+    """Return `fields`, where what is `given` by flags wins: of the environment, variable by variable."""
     if not given.get("env"):
         return fields | given
     names = {entry["name"] for entry in given["env"]}
     kept = fields.get("env")
-    others = [entry for entry in kept if _name_of(entry) not in names] if isinstance(kept, list) else []
+    others = [entry for entry in kept if _find_name(entry) not in names] if isinstance(kept, list) else []
     return fields | given | {"env": [*others, *given["env"]]}
 
 
-def _name_of(entry: Any) -> Any:
+def _find_name(entry: Any) -> Any:
     return entry.get("name") if isinstance(entry, dict) else None
 
 
-def _request(fields: JSON) -> EvaluateRequest:
+def _make_request(fields: JSON) -> EvaluateRequest:
     for name in ("model", "tasks"):
         if not fields.get(name):
-            raise CommandFailed(f"Say which {name} by --{name}, or give a file by -f.")
-    if problem := parsing.problem(fields):
-        raise CommandFailed(f"{problem}.")
-    for warning in parsing.warnings(fields):
+            raise CliError(f"Say which {name} by --{name}, or give a file by -f.")
+    if problem := parsing.find_problem(fields):
+        raise CliError(f"{problem}.")
+    for warning in parsing.list_warnings(fields):
         note(f"warning: {warning}")
     try:
         return EvaluateRequest.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise CommandFailed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+        raise CliError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
 
 
-def _ask(
+def _submit_all(
     client: Client, requests: list[EvaluateRequest], *, wait: bool, wait_timeout: float | None, dry_run: bool, as_json: bool
 ) -> None:
-    jobs = [_submitted(client, request, dry_run=dry_run, quiet=wait, as_json=as_json) for request in requests]
+    jobs = [_submit(client, request, dry_run=dry_run, quiet=wait, as_json=as_json) for request in requests]
     if wait and not dry_run:
         _follow_all(client, jobs, timeout=wait_timeout, as_json=as_json)
 
 
 def _follow_all(client: Client, jobs: list[str], *, timeout: float | None, as_json: bool) -> None:
-    """One after the other, as they run; the first that came to a bad end decides how the command ends."""
+    """Follow jobs one after the other, as they run; the first that ended badly decides how the command ends."""
     first: JobNotCompleted | None = None
     for job in jobs:
         try:
@@ -161,8 +163,8 @@ def _follow_all(client: Client, jobs: list[str], *, timeout: float | None, as_js
         raise first
 
 
-def _submitted(client: Client, request: EvaluateRequest, *, dry_run: bool, quiet: bool, as_json: bool) -> str:
-    """Submits it; its id. Standard output belongs to the results where they are waited for."""
+def _submit(client: Client, request: EvaluateRequest, *, dry_run: bool, quiet: bool, as_json: bool) -> str:
+    """Submit a request; return its id. Standard output belongs to the results where they are waited for."""
     answer = client.submit(request, dry_run=dry_run)
     for warning in answer.warnings:
         note(f"warning: {warning}")

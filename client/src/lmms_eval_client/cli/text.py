@@ -16,44 +16,44 @@ UNKNOWN: Final = "-"
 
 
 def clean(text: str, *, lines: bool = False) -> str:
-    """Text without control characters, on one line unless `lines`."""
+    """Return text without control characters, on one line unless `lines`."""
     return plain(text if lines else NEWLINES.sub(" ", text))
 
 
-def csv_cell(value: Any) -> Any:
-    """A value as a cell that no spreadsheet computes: a text that looks like a formula gets a quote in front. Numbers stay."""
+def to_csv_cell(value: Any) -> Any:
+    """Return a value as a cell that no spreadsheet computes: a text that looks like a formula gets a quote in front."""
     if not isinstance(value, str):
         return clean(json.dumps(value, ensure_ascii=False)) if isinstance(value, list | dict) else value
     text = clean(value)
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def age(moment: str | None, now: datetime) -> str:
-    """How long ago, in its largest unit or two: 42s, 5m10s, 3h, 12d."""
+def format_age(moment: str | None, now: datetime) -> str:
+    """Format how long ago a moment was, in its largest unit or two: 42s, 5m10s, 3h, 12d."""
     if not moment:
         return UNKNOWN
-    return duration((now - _parsed(moment)).total_seconds())
+    return format_duration((now - _parse_moment(moment)).total_seconds())
 
 
-def duration(seconds: float) -> str:
-    """A span of time, as kubectl writes it."""
+def format_duration(seconds: float) -> str:
+    """Format a span of time as kubectl does."""
     left = max(0, int(seconds))
     for size, unit in UNITS:
         if left >= size:
-            rest = _rest(left % size, size) if left < 10 * size else ""
+            rest = _format_rest(left % size, size) if left < 10 * size else ""
             return f"{left // size}{unit}{rest}"
     return "0s"
 
 
-def _rest(seconds: int, size: int) -> str:
+def _format_rest(seconds: int, size: int) -> str:
     smaller = [(below, unit) for below, unit in UNITS if below < size]
     if not smaller or seconds < smaller[0][0]:
         return ""
     return f"{seconds // smaller[0][0]}{smaller[0][1]}"
 
 
-def progress_text(progress: Progress | None) -> str:
-    """How far, as 12/32 38%."""
+def format_progress(progress: Progress | None) -> str:
+    """Format progress as 12/32 38%."""
     if progress is None or progress.completed is None:
         return UNKNOWN
     if progress.total is None:
@@ -62,23 +62,23 @@ def progress_text(progress: Progress | None) -> str:
     return f"{progress.completed}/{progress.total}{percent}"
 
 
-def state(job: JobInfo | JobSummary) -> str:
-    """What a job does, in a line: status, reason, and what is worth knowing of either."""
+def describe_state(job: JobInfo | JobSummary) -> str:
+    """Return the state of a job in one line: status, reason and details."""
     parts = [f"{job.status}{f' ({job.reason})' if job.reason else ''}"]
     if job.status is JobStatus.QUEUED and not job.hold and job.position_in_queue is not None:
         parts.append(f"{job.position_in_queue} before it")
     if job.status is JobStatus.RUNNING and job.progress and job.progress.completed is not None:
-        parts.append(progress_text(job.progress))
+        parts.append(format_progress(job.progress))
     if job.message and job.status is not JobStatus.COMPLETED:
         parts.append(clean(job.message))
     return ", ".join(parts)
 
 
-def now() -> datetime:
-    """The time, as ages are reckoned."""
+def read_now() -> datetime:
+    """Return the time that ages are relative to."""
     return datetime.now(UTC)
 
 
-def _parsed(moment: str) -> datetime:
+def _parse_moment(moment: str) -> datetime:
     parsed = datetime.fromisoformat(moment)
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

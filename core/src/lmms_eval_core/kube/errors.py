@@ -1,4 +1,4 @@
-"""What can go wrong when talking to the API server; callers react to the class, people read the message.
+"""The errors of calls to the API server; callers react to the class, people read the message.
 
 KubeError
   NotFound             404
@@ -25,7 +25,7 @@ class KubeError(Exception):
 
     @property
     def causes(self) -> list[dict[str, str]]:
-        """Field by field, what the API server refused."""
+        """What the API server refused, field by field."""
         causes: list[dict[str, str]] = self.status.get("details", {}).get("causes") or []
         return causes
 
@@ -70,8 +70,8 @@ class NotAdmitted(Unavailable):
     """An admission webhook did not answer: this write did not happen, others may."""
 
 
-def from_status(code: int, status: dict[str, Any], *, retry_after: float = 1.0) -> KubeError:
-    """The error for an HTTP status code and the API server's Status object."""
+def make_error(code: int, status: dict[str, Any], *, retry_after: float = 1.0) -> KubeError:
+    """Return the error for an HTTP status code and the API server's Status object."""
     message = str(status.get("message") or f"the API server answered {code}")
     reason = status.get("reason")
     if code == 429:

@@ -21,12 +21,12 @@ class Register(NamedTuple):
 
     @property
     def free(self) -> bool:
-        """Whether nobody holds it."""
+        """Whether it has no holder."""
         return not self.holder
 
 
 def parse(lease: Object) -> Register:
-    """The register in a Lease object."""
+    """Return the register in a Lease object."""
     metadata, spec = lease["metadata"], lease.get("spec", {})
     return Register(
         metadata["name"], spec.get("holderIdentity") or "", metadata["resourceVersion"], spec.get("leaseTransitions") or 0
@@ -34,7 +34,7 @@ def parse(lease: Object) -> Register:
 
 
 async def read(client: KubeClient, name: str, labels: dict[str, str]) -> Register:
-    """The register's content; it is created free if it was never used."""
+    """Read the register; it is created free if it was never used."""
     try:
         return parse(await client.get(LEASES, name))
     except errors.NotFound:
@@ -47,16 +47,16 @@ async def read(client: KubeClient, name: str, labels: dict[str, str]) -> Registe
 
 
 async def swap(client: KubeClient, register: Register, holder: str) -> Register:
-    """Writes `holder` ("" frees it); errors.Conflict if the register changed since it was read.
+    """Write `holder` ("" frees it); errors.Conflict if the register changed since it was read.
 
     It has another version afterwards, if the holder is the same, too: the API server writes nothing where nothing changes, and
-    whoever has read the register before must not be able to swap it any more.
+    a register that was read before must not be good for another swap.
     """
     return await write(client, register, {"/spec/holderIdentity": holder, "/spec/leaseTransitions": register.transitions + 1})
 
 
 async def write(client: KubeClient, register: Register, values: Mapping[str, Any]) -> Register:
-    """Writes values by their paths in the Lease; errors.Conflict if that changed since it was read."""
+    """Write values by their paths in the Lease; errors.Conflict if that changed since it was read."""
     test = {"op": "test", "path": "/metadata/resourceVersion", "value": register.resource_version}
     changes = [{"op": "add", "path": path, "value": value} for path, value in values.items()]
     return parse(await client.json_patch(LEASES, register.name, [test, *changes]))

@@ -1,6 +1,6 @@
-"""List, then watch, for as long as it takes: a collection of the API server mirrored into callbacks.
+"""Mirrors a collection of the API server into callbacks, by a list and then a watch.
 
-A list replaces everything, so objects that vanished unseen are told as deleted; 410 or any error means list again, with a
+A list replaces everything, so objects that vanished unseen are removed; 410 or any error means list again, with a
 jittered back-off. What a mirror keeps of each object is its `projection`, so that the list never stands in memory whole.
 """
 
@@ -17,22 +17,22 @@ from lmms_eval_core.kube.client import KubeClient, Object, Resource
 FIRST_BACKOFF = 0.2
 LAST_BACKOFF = 15.0
 # A long list is taken in by so many objects at a time: between them, the next page is asked for, and others are served.
-TURN = 50
+CHUNK = 50
 
 Kept = TypeVar("Kept")
 
 
 class Mirror(Protocol[Kept]):
-    """Who is told."""
+    """The callbacks of a reflector."""
 
     def replace(self, items: list[Kept]) -> None:
-        """The whole collection, as of now."""
+        """Take the whole collection, as of now."""
 
     def update(self, item: Kept) -> None:
-        """One object was added or changed."""
+        """Take one object that was added or changed."""
 
     def remove(self, item: Kept) -> None:
-        """One object is gone."""
+        """Remove one object."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Reflector(Generic[Kept]):
     clock: Callable[[], float] = time.monotonic
     log: Callable[[str], None] = lambda message: None
     restored: Callable[[], None] = lambda: None
-    """Told before a list of another history is taken in: versions that were known mean nothing any more."""
+    """Called before a list of another history is taken: versions that were known mean nothing any more."""
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     _last_contact: float = float("-inf")
     _watching: bool = False
@@ -67,7 +67,7 @@ class Reflector(Generic[Kept]):
         return self.clock() - self._last_contact
 
     def stale_for(self) -> float:
-        """Seconds since the last word of a watch that was lost: 0 while there is one, infinite before the first list."""
+        """Seconds since the last event of a watch that was lost: 0 while there is one, infinite before the first list."""
         return 0.0 if self._watching else self.age()
 
     def lost_for(self) -> float:
@@ -75,11 +75,11 @@ class Reflector(Generic[Kept]):
         return 0.0 if self._watching else self.clock() - self._lost
 
     def knows(self, version: int) -> bool:
-        """Whether the mirror has been told of all that happened up to this resourceVersion."""
+        """Return whether the mirror has everything that happened up to this resourceVersion."""
         return version <= self._version
 
     async def caught_up(self, version: int, *, timeout: float) -> bool:
-        """Waits until the mirror knows this resourceVersion; whether it does, in time."""
+        """Wait until the mirror knows this resourceVersion; return whether it does, in time."""
         if self.knows(version):
             return True
         try:
@@ -91,14 +91,14 @@ class Reflector(Generic[Kept]):
         return True
 
     async def run(self) -> None:
-        """Mirrors for ever."""
+        """Mirror until cancelled."""
         backoff = FIRST_BACKOFF
         while True:
             started = self.clock()
             try:
                 await self._list_and_watch()
             except errors.KubeError as error:
-                self._lose()
+                self._record_loss()
                 self.log(f"watch of {self.resource.plural} ended: {error.message}")
             if self.clock() - started > LAST_BACKOFF:
                 backoff = FIRST_BACKOFF
@@ -112,10 +112,10 @@ class Reflector(Generic[Kept]):
             # The server ends every watch after some minutes; the next one goes on where it ended.
             started = self.clock()
             async for event in self.client.watch(self.resource, resource_version=version, **selectors):
-                self._contact()
+                self._record_contact()
                 version = event.object["metadata"]["resourceVersion"]
-                self._tell(event.type, event.object)
-                self._told(version)
+                self._update_mirror(event.type, event.object)
+                self._record_version(version)
             if self.clock() - started < FIRST_BACKOFF:
                 raise errors.Unavailable("the API server ended the watch at once")
 
@@ -129,29 +129,29 @@ class Reflector(Generic[Kept]):
                 self.restored()
             for item in page.items:
                 items.append(self.projection(item))
-                if len(items) % TURN == 0:
+                if len(items) % CHUNK == 0:
                     await asyncio.sleep(0)
             version = page.resource_version
         self.mirror.replace(items)
-        self._told(version)
-        self._contact()
+        self._record_version(version)
+        self._record_contact()
         self.synced.set()
         self._watching = True
         return version
 
-    def _lose(self) -> None:
+    def _record_loss(self) -> None:
         if self._watching:
             self._watching, self._lost = False, self.clock()
 
-    def _contact(self) -> None:
+    def _record_contact(self) -> None:
         self._last_contact = self.clock()
 
-    def _told(self, version: str) -> None:
+    def _record_version(self, version: str) -> None:
         self._version = int(version)
         self._moved.set()
         self._moved = asyncio.Event()
 
-    def _tell(self, kind: str, item: Object) -> None:
+    def _update_mirror(self, kind: str, item: Object) -> None:
         if kind == "DELETED":
             self.mirror.remove(self.projection(item))
         elif kind != "BOOKMARK":

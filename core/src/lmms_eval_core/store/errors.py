@@ -1,4 +1,4 @@
-"""What can go wrong with the object store; callers react to the class, people read the message.
+"""The errors of the object store; callers react to the class, people read the message.
 
 StoreError
   Misconfigured    the settings do not describe a store
@@ -51,31 +51,29 @@ class ObjectMissing(StoreError):
 
 
 def explain(error: Exception, *, store: str, key: str, writing: bool) -> StoreError:
-    """Our error for one of obstore's. Nothing of its text is kept: it shows request signatures and addresses of credentials."""
+    """Return our error for one of obstore's. Its text is dropped: it shows request signatures and addresses of credentials."""
     text = str(error)
-    status, code = _first(HTTP_STATUS, text), _first(ERROR_CODE, text)
+    status, code = _find_first(HTTP_STATUS, text), _find_first(ERROR_CODE, text)
     if code in UNKNOWN_USER or status in ("401", "403") or isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        return Denied(
-            f"the object store {store} refused the credentials{_in_brackets(code)}: check its Secret and the rights on it"
-        )
+        return Denied(f"the object store {store} refused the credentials{_bracket(code)}: check its Secret and the rights on it")
     if isinstance(error, FileNotFoundError) or code in MISSING_BUCKET | MISSING_OBJECT:
-        return _missing(store, key, bucket=code in MISSING_BUCKET or (writing and code not in MISSING_OBJECT))
+        return _make_missing_error(store, key, bucket=code in MISSING_BUCKET or (writing and code not in MISSING_OBJECT))
     if status is None or status.startswith("5"):
         answer = f"answered {status}" if status else "does not answer"
-        return Unreachable(f"the object store {store} {answer}{_in_brackets(code)}: is it running, and is its address right?")
-    return StoreError(f"the object store {store} answered {status}{_in_brackets(code)} for {key}")
+        return Unreachable(f"the object store {store} {answer}{_bracket(code)}: is it running, and is its address right?")
+    return StoreError(f"the object store {store} answered {status}{_bracket(code)} for {key}")
 
 
-def _missing(store: str, key: str, *, bucket: bool) -> StoreError:
+def _make_missing_error(store: str, key: str, *, bucket: bool) -> StoreError:
     if bucket:
         return BucketMissing(f"the bucket of the object store {store} does not exist: create it, or correct the store's URL")
     return ObjectMissing(f"{key} is not in the object store {store}")
 
 
-def _first(pattern: re.Pattern[str], text: str) -> str | None:
+def _find_first(pattern: re.Pattern[str], text: str) -> str | None:
     found = pattern.search(text)
     return found.group(1) if found else None
 
 
-def _in_brackets(code: str | None) -> str:
+def _bracket(code: str | None) -> str:
     return f" ({code})" if code else ""

@@ -50,52 +50,55 @@ class ObjectStore:
         self._place = f"{settings.url} at {settings.endpoint}" if settings.endpoint else settings.url
         try:
             self._store = from_url(
-                settings.url, client_options=_client(settings), retry_config=_retry(settings), **_options(settings)
+                settings.url,
+                client_options=_build_client_options(settings),
+                retry_config=_build_retry_config(settings),
+                **_build_options(settings),
             )
         except (BaseError, ValueError, OSError) as error:
             raise Misconfigured(f"{settings.url!r} is not the URL of an object store, as s3://BUCKET/PREFIX") from error
 
     def uri(self, key: str) -> str:
-        """The key with its bucket, for a person and for other tools."""
+        """Return the key with its bucket, for a person and for other tools."""
         return f"{self._url}/{key}"
 
     async def put(self, key: str, content: bytes | AsyncIterator[bytes]) -> None:
-        """Writes an object, whole or not at all; an iterator is sent in parts, and an error of its own is raised as it is."""
-        with self._explained(key, writing=True):
+        """Write an object, whole or not at all; an iterator is sent in parts, and its own errors pass unchanged."""
+        with self._translate_errors(key, writing=True):
             await self._store.put_async(
                 key, content, use_multipart=not isinstance(content, bytes), chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
             )
 
     async def get(self, key: str, *, max_bytes: int) -> bytes:
-        """The whole of a small object; TooLarge if it is larger than `max_bytes`."""
-        with self._explained(key):
+        """Return the whole of a small object; TooLarge if it is larger than `max_bytes`."""
+        with self._translate_errors(key):
             result = await self._store.get_async(key)
             if result.meta["size"] > max_bytes:
                 raise TooLarge(f"{key} has {result.meta['size']} bytes, more than the {max_bytes} that are read at once")
             return bytes(await result.bytes_async())
 
     async def stream(self, key: str, *, start: int = 0) -> AsyncIterator[bytes]:
-        """The content of an object of any size from byte `start`, in pieces of about a megabyte; StoreError behind its end."""
-        with self._explained(key):
+        """Yield the content of an object from byte `start` in pieces of about a megabyte; StoreError behind its end."""
+        with self._translate_errors(key):
             result = await self._store.get_async(key, options={"range": {"offset": start}} if start else None)
             async for piece in result.stream(min_chunk_size=READ_BYTES):
                 yield bytes(piece)
 
     async def range(self, key: str, *, start: int, length: int) -> bytes:
-        """At most `length` bytes from `start`; none behind the end."""
+        """Return at most `length` bytes from `start`; none behind the end."""
         size = (await self.head(key)).size
         if start >= size or length <= 0:
             return b""
-        with self._explained(key):
+        with self._translate_errors(key):
             return bytes(await self._store.get_range_async(key, start=start, length=length))
 
     async def head(self, key: str) -> StoredObject:
-        """Size and time of one object."""
-        with self._explained(key):
-            return _stored(await self._store.head_async(key))
+        """Return size and time of one object."""
+        with self._translate_errors(key):
+            return _to_stored(await self._store.head_async(key))
 
     async def exists(self, key: str) -> bool:
-        """Whether the object is there."""
+        """Return whether the object is there."""
         try:
             await self.head(key)
         except ObjectMissing:
@@ -103,15 +106,15 @@ class ObjectStore:
         return True
 
     async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
-        """Objects below `prefix`, a path of whole segments: `a/b` lists `a/b/c`, never `a/bc`."""
-        with self._explained(prefix):
+        """Yield objects below `prefix`, a path of whole segments: `a/b` lists `a/b/c`, never `a/bc`."""
+        with self._translate_errors(prefix):
             async for page in self._store.list(prefix, chunk_size=1000):
                 for entry in page:
-                    yield _stored(entry)
+                    yield _to_stored(entry)
 
     async def folder(self, prefix: str) -> Folder:
-        """What lies directly below `prefix`, a path of whole segments; ten thousand folders take ten requests."""
-        with self._explained(prefix):
+        """Return what lies directly below `prefix`, a path of whole segments; ten thousand folders take ten requests."""
+        with self._translate_errors(prefix):
             found = await self._store.list_with_delimiter_async(prefix)
         return Folder(
             [path.rpartition("/")[2] for path in found["common_prefixes"]],
@@ -119,11 +122,11 @@ class ObjectStore:
         )
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Deletes; objects that are not there do not matter."""
+        """Delete objects; those that are not there do not matter."""
         if not keys:
             return
         try:
-            with self._explained(keys[0]):
+            with self._translate_errors(keys[0]):
                 await self._store.delete_async(list(keys))
         except ObjectMissing:
             # Some stores refuse a whole batch because of one that is gone already.
@@ -131,7 +134,7 @@ class ObjectStore:
                 await self.delete([key])
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Deletes everything below `prefix`, as `list` understands it; says how many objects that were."""
+        """Delete everything below `prefix`, as `list` understands it; return how many objects that were."""
         if not prefix.strip("/"):
             raise StoreError("refusing to delete everything: the prefix is empty")
         keys = [entry.key async for entry in self.list(prefix)]
@@ -140,7 +143,7 @@ class ObjectStore:
         return len(keys)
 
     @contextmanager
-    def _explained(self, key: str, *, writing: bool = False) -> Iterator[None]:
+    def _translate_errors(self, key: str, *, writing: bool = False) -> Iterator[None]:
         try:
             yield
         except (BaseError, FileNotFoundError) as error:
@@ -148,11 +151,11 @@ class ObjectStore:
             raise explain(error, store=self._place, key=key, writing=writing) from None
 
 
-def _stored(meta: Any) -> StoredObject:
+def _to_stored(meta: Any) -> StoredObject:
     return StoredObject(meta["path"], meta["size"], meta["last_modified"])
 
 
-def _client(settings: StoreSettings) -> "ClientConfig":
+def _build_client_options(settings: StoreSettings) -> "ClientConfig":
     options: ClientConfig = {
         "allow_http": settings.endpoint.startswith("http://"),
         "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
@@ -164,10 +167,10 @@ def _client(settings: StoreSettings) -> "ClientConfig":
     return options
 
 
-def _retry(settings: StoreSettings) -> "RetryConfig":
+def _build_retry_config(settings: StoreSettings) -> "RetryConfig":
     return {"max_retries": 3, "retry_timeout": timedelta(seconds=settings.retry_seconds)}
 
 
-def _options(settings: StoreSettings) -> dict[str, Any]:
+def _build_options(settings: StoreSettings) -> dict[str, Any]:
     given = {"endpoint": settings.endpoint, "region": settings.region}
     return {name: value for name, value in given.items() if value}

@@ -32,14 +32,14 @@ class StoreSettings:
     """Certificate authority of the endpoint, in PEM, added to the system's."""
 
     read_seconds: float = 20.0
-    """How long to wait for a sign of life within a request. Whole requests are not bounded: samples may be gigabytes."""
+    """How long to wait for data within a request. Whole requests are not bounded: samples may be gigabytes."""
 
     retry_seconds: float = 10.0
-    """How long one call tries again by itself before it raises; callers have their own, longer patience."""
+    """How long one call tries again by itself before it raises; callers have their own, longer retries."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "StoreSettings":
-        """The settings; KeyError where the URL is not set."""
+        """Read the settings; KeyError where the URL is not set."""
         ca_file = environment.get(ENV_CA_FILE)
         return cls(
             url=environment[ENV_URL].rstrip("/"),

@@ -10,22 +10,22 @@ from lmms_eval_core.catalogue import CATALOGUE_FILE, Catalogue
 from lmms_eval_core.names import ENV_INCLUDE_PATH, ENV_RUN_DIRECTORY
 from lmms_eval_core.run import RUN_DIRECTORY, write_atomically
 from lmms_eval_runner import warm_start
-from lmms_eval_runner.judge import PACKAGES, versions
+from lmms_eval_runner.environment import HARNESS_PACKAGES, read_package_versions
 
-from .models import known_models
-from .tasks import known_tasks
+from .models import list_known_models
+from .tasks import list_known_tasks
 
 # Adapters are tried in forks, which threads do not survive: this keeps libraries from starting theirs.
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def main() -> int:
-    """The exit code; what lmms-eval raises is not caught, and ends the Job's attempt with its traceback."""
+    """Write the catalogue; return the exit code. What lmms-eval raises ends the Job's attempt with its traceback."""
     os.environ.update(ONE_THREAD)
-    warm_start.take(warm_start.parse_yaml_in_c)
+    warm_start.apply_shortcuts(warm_start.parse_yaml_in_c)
     started = time.monotonic()
-    tasks = known_tasks(os.environ.get(ENV_INCLUDE_PATH, ""))
-    catalogue = Catalogue(versions=versions(PACKAGES), tasks=tasks, models=known_models())
+    tasks = list_known_tasks(os.environ.get(ENV_INCLUDE_PATH, ""))
+    catalogue = Catalogue(versions=read_package_versions(HARNESS_PACKAGES), tasks=tasks, models=list_known_models())
     write_atomically(Path(os.environ.get(ENV_RUN_DIRECTORY) or RUN_DIRECTORY) / CATALOGUE_FILE, catalogue.to_json())
     usable = sum(model.unavailable is None for model in catalogue.models)
     counts = f"{len(catalogue.tasks)} tasks, {len(catalogue.models)} models, {usable} of them usable"

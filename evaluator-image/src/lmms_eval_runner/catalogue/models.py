@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from lmms_eval_core.catalogue import KnownModel
 
-from .remote_code import needs_remote_code
-from .trial import Died, Raised, trial
+from .remote_code_scan import is_remote_code_needed
+from .trial import TrialDeath, TrialError, run_trial
 
 SECONDS_EACH: Final = 60.0
 SECONDS_ALL: Final = 900.0
@@ -20,27 +20,27 @@ _MAX_SENTENCE: Final = 300
 _LMMS_EVAL: Final = "lmms_eval"
 
 
-def known_models(*, clock: Callable[[], float] = time.monotonic) -> list[KnownModel]:
-    """As lmms-eval's own server lists them. What has no time left is listed untried."""
+def list_known_models(*, clock: Callable[[], float] = time.monotonic) -> list[KnownModel]:
+    """Return the models that lmms-eval's own server lists. What has no time left is listed untried."""
     from lmms_eval.models import get_model_manifest, list_available_models
 
     deadline, found = clock() + SECONDS_ALL, []
     for name in list_available_models():
         seconds = min(SECONDS_EACH, deadline - clock())
-        tried = trial(partial(_import, name), seconds=seconds) if seconds > 0 else []
+        tried = run_trial(partial(_import, name), seconds=seconds) if seconds > 0 else []
         manifest = get_model_manifest(name)
         known = KnownModel(
             name=name,
             aliases=sorted(manifest.aliases),
-            unavailable=sentence(tried),
-            needs_remote_code=needs_remote_code(manifest.chat_class_path or manifest.simple_class_path or ""),
+            unavailable=explain_unavailable(tried),
+            needs_remote_code=is_remote_code_needed(manifest.chat_class_path or manifest.simple_class_path or ""),
         )
         found.append(known)
     return found
 
 
 def _import(name: str) -> list[str]:
-    """Imports the adapter as an evaluation does; the packages that it asked for in vain. In a process of its own."""
+    """Import the adapter as an evaluation does; return the packages that it asked for in vain. Runs in a process of its own."""
     import lmms_eval.imports
     from lmms_eval.models import get_model
 
@@ -58,19 +58,19 @@ def _import(name: str) -> list[str]:
     return lacking
 
 
-def sentence(tried: list[str] | Raised | Died) -> str | None:
-    """Why the model cannot be used in this image; None where nothing speaks against it."""
+def explain_unavailable(tried: list[str] | TrialError | TrialDeath) -> str | None:
+    """Return why the model cannot be used in this image; None where nothing is known against it."""
     match tried:
-        case Died():
+        case TrialDeath():
             return f"Its import {tried.how}."
-        case Raised():
-            return _reason(tried)
+        case TrialError():
+            return _explain_error(tried)
         case []:
             return None
     return f"It asks for packages that this image lacks: {', '.join(sorted(set(tried)))}."
 
 
-def _reason(raised: Raised) -> str:
+def _explain_error(raised: TrialError) -> str:
     package = (raised.module or "").partition(".")[0]
     if raised.error == ModuleNotFoundError.__name__ and package == _LMMS_EVAL:
         return f"lmms-eval lists it, but has no module {raised.module}."

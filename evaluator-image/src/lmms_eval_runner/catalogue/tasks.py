@@ -11,8 +11,8 @@ _KINDS: Final = {"group": TaskKind.GROUP, "tag": TaskKind.TAG}
 _NO_FILE: Final = -1
 
 
-def known_tasks(include_path: str = "") -> list[KnownTask]:
-    """As `TaskManager` knows them, in its order; with those of a folder beside its own."""
+def list_known_tasks(include_path: str = "") -> list[KnownTask]:
+    """Return the tasks, groups and tags of `TaskManager` in its order, with those of a folder beside its own."""
     from lmms_eval.tasks import TaskManager
     from lmms_eval.utils import load_yaml_config
 
@@ -22,38 +22,38 @@ def known_tasks(include_path: str = "") -> list[KnownTask]:
         entry = manager.task_index[name]
         path = entry["yaml_path"]
         # "simple": functions that a file names are not imported.
-        found.append(known_task(name, entry, {} if path == _NO_FILE else load_yaml_config(path, mode="simple")))
+        found.append(describe_task(name, entry, {} if path == _NO_FILE else load_yaml_config(path, mode="simple")))
     return found
 
 
-def known_task(name: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> KnownTask:
-    """One of them, from its entry in the index and its own file."""
+def describe_task(name: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> KnownTask:
+    """Return one task, group or tag, from its entry in the index and its own file."""
     kind = _KINDS.get(entry["type"], TaskKind.TASK)
     if kind is not TaskKind.TASK:
-        return KnownTask(name=name, kind=kind, members=_members(config if kind is TaskKind.GROUP else entry))
+        return KnownTask(name=name, kind=kind, members=_list_members(config if kind is TaskKind.GROUP else entry))
     return KnownTask(
         name=name,
         kind=kind,
-        dataset=_text(config.get("dataset_path")),
-        output_type=_text(config.get("output_type")),
-        metrics=_names(item.get("metric") for item in config.get("metric_list") or [] if isinstance(item, dict)),
+        dataset=_keep_text(config.get("dataset_path")),
+        output_type=_keep_text(config.get("output_type")),
+        metrics=_sort_names(item.get("metric") for item in config.get("metric_list") or [] if isinstance(item, dict)),
     )
 
 
-def _members(entry: Mapping[str, Any]) -> list[str]:
-    """A group names its members, or defines them on the spot, nested groups among them."""
+def _list_members(entry: Mapping[str, Any]) -> list[str]:
+    """Return the members of a group, which names them or defines them in place, nested groups among them."""
     items = entry.get("task") or []
-    return _names(_name(item) if isinstance(item, dict) else item for item in items)
+    return _sort_names(_find_name(item) if isinstance(item, dict) else item for item in items)
 
 
-def _name(item: Mapping[str, Any]) -> Any:
+def _find_name(item: Mapping[str, Any]) -> Any:
     return item["task"] if isinstance(item.get("task"), str) else item.get("group")
 
 
-def _names(items: Any) -> list[str]:
-    """Once each and sorted: the index follows the order in which the disk lists files."""
+def _sort_names(items: Any) -> list[str]:
+    """Return each name once, sorted: the index follows the order in which the disk lists files."""
     return sorted({item for item in items if isinstance(item, str)})
 
 
-def _text(value: Any) -> str | None:
+def _keep_text(value: Any) -> str | None:
     return value if isinstance(value, str) else None

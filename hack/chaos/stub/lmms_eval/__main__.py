@@ -72,9 +72,9 @@ def evaluate(options: argparse.Namespace, behaviour: StubBehaviour) -> None:
     if missing:
         raise ValueError(f"Tasks not found: {', '.join(missing)}. Try `lmms-eval --tasks list`")
     meter = Meter(Path(os.environ["LMMS_EVAL_RUN_DIRECTORY"]), time.time)
-    meter.loading(exact_model_args=False)
+    meter.record_loading(exact_model_args=False)
     time.sleep(behaviour.seconds / 4)
-    meter.loaded()
+    meter.record_loaded()
     answers = list(generate_answers(meter, behaviour))
     if behaviour.ending is StubEnding.SILENT:
         sys.exit(0)
@@ -85,15 +85,15 @@ def evaluate(options: argparse.Namespace, behaviour: StubBehaviour) -> None:
 def generate_answers(meter: Meter, behaviour: StubBehaviour) -> Iterator[str]:
     """Yield the answers at equal intervals; halfway through, raise what the behaviour asks for."""
     bar = StubBar()
-    meter.moved(bar)
+    meter.read_bar(bar)
     for number in range(ANSWERS):
         time.sleep(behaviour.seconds / ANSWERS)
         if number == ANSWERS // 2:
             raise_configured_error(behaviour)
         yield generate_answer(number, behaviour.ending)
         bar.n += 1
-        meter.moved(bar)
-    meter.closing(bar)
+        meter.read_bar(bar)
+    meter.read_closing_bar(bar)
 
 
 def raise_configured_error(behaviour: StubBehaviour) -> None:

@@ -1,4 +1,4 @@
-"""Which finished evaluations have had their time. Pure.
+"""Which finished evaluations are to be deleted. Pure.
 
 Beside the other policies and not one of them: those look at the view, which holds nothing that has ended. `retention` keeps
 what this one looks at.
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase
-from lmms_eval_core.schema import read_moment
+from lmms_eval_core.schema import parse_moment
 
 # A client that waits for its job asks every few seconds.
 ASKED_SECONDS: Final = 600
@@ -19,7 +19,7 @@ ASKED_SECONDS: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An evaluation that has ended, and may have to go one day. `ended_at` in Unix seconds."""
+    """An evaluation that has ended, and may be deleted one day. `ended_at` in Unix seconds."""
 
     uid: str
     name: str
@@ -37,19 +37,19 @@ class Finished:
 
     @property
     def asked_until(self) -> float:
-        """How long a caller may take to learn how it ended, where there are no results."""
+        """Until when a caller may ask how it ended, where there are no results."""
         return self.ended_at + ASKED_SECONDS
 
 
 class Retained(NamedTuple):
     """What to delete now, the oldest first, and when the next one is due, in Unix seconds; infinite if none is."""
 
-    over: list[Finished]
+    expired: list[Finished]
     due_at: float
 
 
 def retain(finished: Collection[Finished], now: float, *, max_finished: int) -> Retained:
-    """Deletes what has outlived its own time, and of the rest that the front end created all but `max_finished`.
+    """Return what to delete: what has outlived its own time, and of the rest that the front end created all but `max_finished`.
 
     0 keeps all of them. Those that people or GitOps created go by their own time alone. Of the others those without results go
     first, but not before their callers have had time to ask how they ended: until then they do not count.
@@ -60,15 +60,15 @@ def retain(finished: Collection[Finished], now: float, *, max_finished: int) -> 
     surplus = sorted(counted, key=lambda item: (item.completed, item.ended_at, item.uid))[: max(0, len(counted) - max_finished)]
     asked = (item.asked_until for item in rest if item.from_api and not item.completed and item.asked_until > now)
     due_at = min(*(item.due_at for item in rest), *(asked if max_finished else ()), float("inf"), float("inf"))
-    return Retained(_oldest_first([*expired, *surplus]), due_at)
+    return Retained(_sort_by_end([*expired, *surplus]), due_at)
 
 
-def finished(item: Object) -> Finished | None:
-    """From the API server's JSON; None of what stays until somebody deletes it, and of what is being deleted."""
+def parse_finished(item: Object) -> Finished | None:
+    """Parse the API server's JSON; None for what stays until somebody deletes it, and for what is being deleted."""
     metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     labels = metadata.get("labels") or {}
     ttl, from_api = spec.get("ttlSecondsAfterFinished"), labels.get(names.LABEL_CREATED_BY) == names.CREATED_BY_API
-    ended_at = read_moment(status.get("completedAt"))
+    ended_at = parse_moment(status.get("completedAt"))
     if ended_at is None or "deletionTimestamp" in metadata or (ttl is None and not from_api):
         return None
     return Finished(
@@ -82,5 +82,5 @@ def finished(item: Object) -> Finished | None:
     )
 
 
-def _oldest_first(items: Iterable[Finished]) -> list[Finished]:
+def _sort_by_end(items: Iterable[Finished]) -> list[Finished]:
     return sorted(items, key=lambda item: (item.ended_at, item.uid))
