@@ -2,8 +2,8 @@
 
     LMMS_EVAL_URL=https://lmms-eval.example.com LMMS_EVAL_TOKEN=... python training_loop.py
 
-The checkpoints lie on a volume that the evaluations mount. A restarted loop submits nothing twice: a submission is known by its
-run and step.
+The checkpoints lie on a volume that the evaluations mount. A restarted loop submits nothing twice: a submission is
+known by its run and step.
 """
 
 import os
@@ -45,7 +45,11 @@ def main() -> None:
             if step % EVERY == 0:
                 submit(client, step)
         for job in client.jobs(labels=[f"run={RUN}"]):
-            print(job.labels["step"], job.status, job.summary if job.status is JobStatus.COMPLETED else job.message or job.reason)
+            print(
+                job.labels["step"],
+                job.status,
+                job.summary if job.status is JobStatus.COMPLETED else job.message or job.reason,
+            )
 
 
 def submit(client: Client, step: int) -> None:

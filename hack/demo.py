@@ -1,4 +1,6 @@
-"""`make demo`: a cluster, the chart, one evaluation by kubectl and one over HTTP, watched until their scores are there."""
+"""`make demo`: a cluster, the chart, one evaluation by kubectl and one over HTTP, watched until their
+scores are there.
+"""
 
 import base64
 import json

@@ -149,7 +149,13 @@ class Deployment(NamedTuple):
 
     def helm(self, *arguments: str) -> str:
         """Helm's output; CommandFailed when it fails."""
-        command = [cluster_answer("tool", "helm"), "--kubeconfig", self.kubectl.kubeconfig, "--namespace", self.namespace]
+        command = [
+            cluster_answer("tool", "helm"),
+            "--kubeconfig",
+            self.kubectl.kubeconfig,
+            "--namespace",
+            self.namespace,
+        ]
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
             raise CommandFailed(f"helm {' '.join(arguments)}: {done.stderr.strip()}")
@@ -165,7 +171,9 @@ class Deployment(NamedTuple):
             json.dump(values, file)
             file.flush()
             timeout = f"{INSTALL_SECONDS}s"
-            notes = self.helm("upgrade", "--install", self.release, str(CHART), "-f", file.name, "--wait", "--timeout", timeout)
+            notes = self.helm(
+                "upgrade", "--install", self.release, str(CHART), "-f", file.name, "--wait", "--timeout", timeout
+            )
         # Helm waits for the new pods alone; a port-forward may still find one that is about to end.
         wait_until(lambda: not self._replaced(), seconds=INSTALL_SECONDS, what="end of the pods that were replaced")
         return notes
@@ -184,7 +192,9 @@ class Deployment(NamedTuple):
     def _namespace(self) -> None:
         if self.kubectl.run("get", "namespace", self.namespace).returncode:
             self.kubectl("create", "namespace", self.namespace)
-        self.kubectl("label", "--overwrite", "namespace", self.namespace, "pod-security.kubernetes.io/enforce=restricted")
+        self.kubectl(
+            "label", "--overwrite", "namespace", self.namespace, "pod-security.kubernetes.io/enforce=restricted"
+        )
 
     def _owns_crd(self) -> bool:
         """Whether the CRD is ours to install: it belongs to the first release of a cluster."""

@@ -1,4 +1,5 @@
-"""Names the lines of Markdown that are too long: prose of more than 120 characters. Tables and code may be as long as they must.
+"""Names the lines of Markdown that are too long: prose of more than 120 characters. Tables and code may be as long as
+they must.
 
 `make check` runs it over every page; arguments name others.
 """
@@ -38,7 +39,10 @@ def main(arguments: list[str]) -> int:
     found = 0
     for path in sorted(map(Path, arguments) if arguments else pages(ROOT)):
         for number in long_lines(path.read_text()):
-            print(f"{os.path.relpath(path)}:{number}: more than {LIMIT} characters; wrap it, at the end of a sentence if you can")
+            print(
+                f"{os.path.relpath(path)}:{number}: more than {LIMIT} characters; wrap it, at the end of a "
+                f"sentence if you can"
+            )
             found += 1
     return min(found, 1)
 

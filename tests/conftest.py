@@ -19,8 +19,8 @@ pytest_plugins = [
     "volume_fixtures",
 ]
 
-# How long one example takes says more about the machine than about the code. Continuous integration judges a change by the same
-# examples every time; a developer's run looks for new ones.
+# How long one example takes says more about the machine than about the code. Continuous integration judges a change by
+# the same examples every time; a developer's run looks for new ones.
 ci = bool(os.environ.get("CI"))
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=ci)
 settings.load_profile("ours")
@@ -28,7 +28,10 @@ settings.load_profile("ours")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """The JUnit report names the namespace of a test that plays on a cluster. A failure there leaves nothing in the queue."""
+    """The JUnit report names the namespace of a test that plays on a cluster.
+
+    A failure there leaves nothing in the queue.
+    """
     given = getattr(item, "funcargs", {})
     release = given.get("release")
     namespace = release.namespace if release else given.get("namespace") or given.get("shared_namespace")

@@ -1,1 +1,3 @@
-"""What `make bench` measures, on the cluster of hack/cluster, with this checkout's chart installed in a namespace of its own."""
+"""What `make bench` measures, on the cluster of hack/cluster, with this checkout's chart installed in a namespace of
+its own.
+"""

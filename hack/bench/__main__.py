@@ -1,4 +1,6 @@
-"""`make bench`: installs this checkout into a namespace of its own, measures, prints a table, writes build/bench.json."""
+"""`make bench`: installs this checkout into a namespace of its own, measures, prints a table, writes
+build/bench.json.
+"""
 
 import argparse
 import json

@@ -1,7 +1,7 @@
 """The floor under a hand-off: the reads and writes that the operator does for one, sent back to back by a plain client.
 
-Same API server, same client, same bodies, in a namespace where no operator looks; what is left of the operator's own time is
-what it takes to hear of the pod's end and to decide.
+Same API server, same client, same bodies, in a namespace where no operator looks; what is left of the operator's own
+time is what it takes to hear of the pod's end and to decide.
 """
 
 import time
@@ -30,7 +30,9 @@ class BareHandOff:
     def __init__(self, namespace: SimulatedNamespace) -> None:
         self._namespace = namespace
         self._client = namespace.client
-        self._settings = Settings(namespace=self._client.namespace, evaluator_image="evaluator:1", reporter_image="reporter:1")
+        self._settings = Settings(
+            namespace=self._client.namespace, evaluator_image="evaluator:1", reporter_image="reporter:1"
+        )
         self._names: list[str] = []
 
     async def prepare(self) -> None:

@@ -1,4 +1,5 @@
-"""Runs inside the evaluator image, given to its Python as text: starts the runner as the container does, and prints seconds.
+"""Runs inside the evaluator image, given to its Python as text: starts the runner as the container does, and prints
+seconds.
 
 Nothing but the image is needed. What `start_up` makes rows of is one line of JSON, the last one.
 """
@@ -49,11 +50,20 @@ def marks(adapter: str, model_args: dict[str, Any], *, until: str, **environment
             "includePath": str(SMOKE / "tasks"),
             "limit": 1,
         }
-        run = {"namespace": "bench", "name": "start-up", "uid": "1", "attempt": 1, "publishTimeoutSeconds": 1, "harness": harness}
+        run = {
+            "namespace": "bench",
+            "name": "start-up",
+            "uid": "1",
+            "attempt": 1,
+            "publishTimeoutSeconds": 1,
+            "harness": harness,
+        }
         given = {"LMMS_EVAL_RUN": json.dumps(run), "LMMS_EVAL_RUN_DIRECTORY": folder, "HF_HOME": f"{folder}/hf"}
         began = time.time()
         runner = subprocess.Popen(
-            [sys.executable, "-m", "lmms_eval_runner"], env=os.environ | OFFLINE | given | environment, stdout=subprocess.DEVNULL
+            [sys.executable, "-m", "lmms_eval_runner"],
+            env=os.environ | OFFLINE | given | environment,
+            stdout=subprocess.DEVNULL,
         )
         try:
             noted = _wait(runner, Path(folder) / "marks.json", until)
@@ -76,7 +86,9 @@ def _wait(runner: subprocess.Popen[bytes], path: Path, moment: str) -> dict[str,
 
 
 def start_up() -> dict[str, dict[str, float]]:
-    """By adapter: from the start of the runner to the first answer (one document: the scoring begins), as it is and plain."""
+    """By adapter: from the start of the runner to the first answer (one document: the scoring begins), as it is and
+    plain.
+    """
     found = {}
     for adapter, model_args in ADAPTERS.items():
         seconds: dict[str, list[float]] = {"0": [], "1": []}
@@ -97,7 +109,8 @@ def weights() -> dict[str, float]:
         for _ in range(ROUNDS):
             for switch, measured in seconds.items():
                 _drop(model / "model.safetensors")
-                # Of another type than on the disk: on a CPU it would only be mapped into memory otherwise, and not read.
+                # Of another type than on the disk: on a CPU it would only be mapped into memory otherwise, and not
+                # read.
                 given = LLAVA | {"pretrained": str(model), "dtype": "float16"}
                 noted = marks("llava_hf", given, until="loadedAt", LMMS_EVAL_READ_AHEAD=switch)
                 measured.append(noted["loadedAt"] - noted["loadingAt"])

@@ -1,4 +1,6 @@
-"""How long the parts take to react: a submission until its Job is there, the end of a run until the next pod may start."""
+"""How long the parts take to react: a submission until its Job is there, the end of a run until the
+next pod may start.
+"""
 
 import asyncio
 import time
@@ -102,16 +104,23 @@ async def measure_hand_offs(http: httpx.AsyncClient, client: transport.Transport
     ends, starts_of = StateWatch(client, PODS, has_pod_ended), StateWatch(client, PODS, is_gate_open)
     watches = [asyncio.create_task(seen.run()) for seen in (ends, starts_of)]
     await asyncio.sleep(1)
-    queue = [(await http.post("/evaluate", json=BODY)).raise_for_status().json()["job_id"] for _ in range(HAND_OFFS + 1)]
+    queue = [
+        (await http.post("/evaluate", json=BODY)).raise_for_status().json()["job_id"] for _ in range(HAND_OFFS + 1)
+    ]
     starts = [await starts_of.wait_for(name) for name in queue]
     order = [name for _, name in sorted(zip(starts, queue, strict=True))]
     seconds = [
-        await starts_of.wait_for(later) - await ends.wait_for(earlier) for earlier, later in zip(order, order[1:], strict=False)
+        await starts_of.wait_for(later) - await ends.wait_for(earlier)
+        for earlier, later in zip(order, order[1:], strict=False)
     ]
     await http.delete(f"/jobs/{order[-1]}")
     for watch in watches:
         watch.cancel()
-    return [Row(f"pod of one terminal to gate of the next opened, p50 of {HAND_OFFS}", percentile(seconds, 0.5) * 1000, "ms")]
+    return [
+        Row(
+            f"pod of one terminal to gate of the next opened, p50 of {HAND_OFFS}", percentile(seconds, 0.5) * 1000, "ms"
+        )
+    ]
 
 
 async def _measure(release: Deployment, url: str) -> list[Row]:

@@ -1,4 +1,6 @@
-"""What our pod adds to a run: the evaluator container's life beside that of the bare command, in the same image, in turns."""
+"""What our pod adds to a run: the evaluator container's life beside that of the bare command, in the same image, in
+turns.
+"""
 
 import json
 from datetime import datetime
@@ -24,7 +26,13 @@ def read_container_seconds(pod: Object, container: str) -> float:
 
 def evaluation(name: str) -> Object:
     """The smoke evaluation over its whole task."""
-    spec = {"model": "llava_hf", "modelArgs": MODEL_ARGS, "tasks": ["smoke_vqa"], "includePath": f"{SMOKE}/tasks", "batchSize": 1}
+    spec = {
+        "model": "llava_hf",
+        "modelArgs": MODEL_ARGS,
+        "tasks": ["smoke_vqa"],
+        "includePath": f"{SMOKE}/tasks",
+        "batchSize": 1,
+    }
     return {"apiVersion": "lmms-eval.io/v1alpha1", "kind": "LMMEvaluation", "metadata": {"name": name}, "spec": spec}
 
 

@@ -66,8 +66,20 @@ def build_service_account() -> Object:
 
 def build_finished_status(name: str) -> Object:
     """Return the status of one that has run, the reporter's fields included."""
-    attempt = {"number": 1, "jobName": f"{name}-0a1b2c3d-a1", "node": "gpu-node-17", "startedAt": MOMENT, "endedAt": MOMENT}
-    condition = {"type": "Complete", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": MOMENT}
+    attempt = {
+        "number": 1,
+        "jobName": f"{name}-0a1b2c3d-a1",
+        "node": "gpu-node-17",
+        "startedAt": MOMENT,
+        "endedAt": MOMENT,
+    }
+    condition = {
+        "type": "Complete",
+        "status": "True",
+        "reason": "Succeeded",
+        "message": "",
+        "lastTransitionTime": MOMENT,
+    }
     return {
         "phase": "Completed",
         "reason": "Succeeded",
@@ -108,8 +120,8 @@ def build_published_status(name: str) -> Object:
 async def fill(kubectl: Kubectl, client: transport.Transport, size: int) -> None:
     """Create `size` evaluations that wait, and as many that have run. Leaves this checkout's CRD in the cluster.
 
-    They are created under a CRD of the same schema that takes a status along and has no rules: half of the writes, and the
-    rules are most of the cost of each.
+    They are created under a CRD of the same schema that takes a status along and has no rules: half of the writes, and
+    the rules are most of the cost of each.
     """
     await _apply(kubectl, client, seeding=True)
     ended = (f"ended-{number:0{DIGITS + 1}}" for number in range(size))
@@ -137,7 +149,9 @@ async def _apply(kubectl: Kubectl, client: transport.Transport, *, seeding: bool
 async def _takes_status(client: transport.Transport) -> bool | None:
     """Whether the CRD that is in force now takes a status at creation; None while it is not quite there."""
     try:
-        made = await client.create(EVALUATIONS, {**build_queued("probe"), "status": build_finished_status("probe")}, dry_run=True)
+        made = await client.create(
+            EVALUATIONS, {**build_queued("probe"), "status": build_finished_status("probe")}, dry_run=True
+        )
         await client.list(EVALUATIONS, field_selector=f"metadata.name={made['metadata']['name']}")
     except (errors.NotFound, errors.Throttled, errors.Unavailable):
         return None

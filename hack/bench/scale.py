@@ -69,7 +69,11 @@ class ScaleBench:
             rest, renewals = process.cpu_seconds() - rest, self._read_writes("leases") - renewals
             return [
                 Row(
-                    f"{size} queued: operator start to first claim", first, "s", 5.0, f"a bare list of them takes {listing:.2f} s"
+                    f"{size} queued: operator start to first claim",
+                    first,
+                    "s",
+                    5.0,
+                    f"a bare list of them takes {listing:.2f} s",
                 ),
                 Row(f"{size} queued: slowest hand-off while it starts", max(early) * 1000, "ms"),
                 Row(f"{size} queued: CPU until it is quiet", settled, "s"),

@@ -26,7 +26,10 @@ PERIOD_SECONDS = 0.02
 
 
 class SimulatedNamespace:
-    """The namespace. `reports` counts its own writes to evaluations; `swaps` the writes to the slot, which it only sees."""
+    """The namespace.
+
+    `reports` counts its own writes to evaluations; `swaps` the writes to the slot, which it only sees.
+    """
 
     def __init__(self, client: transport.Transport) -> None:
         self.client = client
@@ -54,11 +57,21 @@ class SimulatedNamespace:
         await self.client.create(SERVICE_ACCOUNTS, build_service_account())
 
     async def run_pod(self, name: str) -> None:
-        """Start the pod as scheduler and kubelet do; write every stage as the reporter does, and wait until it is shown."""
+        """Start the pod as scheduler and kubelet do; write every stage as the reporter does, and wait until it is
+        shown.
+        """
         pod = await self._find_pod(name)
         target = {"kind": "Node", "name": "a-node"}
-        await self.client.create(BINDINGS, {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": target})
-        container = {"name": names.EVALUATOR_CONTAINER, "image": "evaluator:1", "imageID": "", "ready": True, "restartCount": 0}
+        await self.client.create(
+            BINDINGS, {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": target}
+        )
+        container = {
+            "name": names.EVALUATOR_CONTAINER,
+            "image": "evaluator:1",
+            "imageID": "",
+            "ready": True,
+            "restartCount": 0,
+        }
         running = {**container, "state": {"running": {"startedAt": format_rfc3339(now_utc())}}}
         await self._patch(PODS, pod, {"phase": "Running", "containerStatuses": [running]})
         for stage in STAGES:

@@ -1,8 +1,8 @@
-"""From the start of the evaluator container to the first answer, and the loading of a model: in the image, with what we do for it
-and without, in turns.
+"""From the start of the evaluator container to the first answer, and the loading of a model: in the image, with what we
+do for it and without, in turns.
 
-Without is `LMMS_EVAL_WARM_START=0`: lmms-eval is started as it starts by itself. The bytecode of the standard library, which the
-image has in any case, is not taken away for it.
+Without is `LMMS_EVAL_WARM_START=0`: lmms-eval is started as it starts by itself. The bytecode of the standard library,
+which the image has in any case, is not taken away for it.
 """
 
 import json
@@ -22,7 +22,9 @@ POD = "bench-start-up"
 
 def measure(release: Deployment, image: str) -> list[Row]:
     """Runs the script in a pod of the image."""
-    release("create", "-f", "-", stdin=json.dumps(bare_pod(POD, image=image, command=["python", "-c", SCRIPT.read_text()])))
+    release(
+        "create", "-f", "-", stdin=json.dumps(bare_pod(POD, image=image, command=["python", "-c", SCRIPT.read_text()]))
+    )
 
     def ended() -> str | None:
         phase = release.json("get", "pod", POD)["status"]["phase"]
@@ -44,7 +46,11 @@ def rows(found: dict[str, Any]) -> list[Row]:
     return [
         *measured,
         Row(
-            "5 GB of weights from a cold page cache, loaded in", weights["ahead"], "s", weights["plain"], "no slower than without"
+            "5 GB of weights from a cold page cache, loaded in",
+            weights["ahead"],
+            "s",
+            weights["plain"],
+            "no slower than without",
         ),
         Row("the same without reading ahead", weights["plain"], "s"),
     ]

@@ -61,7 +61,9 @@ def with_buildah(image: str, report: Path, arguments: Sequence[str]) -> int:
     mounts = ["-v", f"{ROOT}:{SOURCE}:ro", "-v", f"{report.parent}:{REPORT}"]
     options = ["--isolation", "chroot", "--network", "host", "--user", "0", "--workingdir", SOURCE, *mounts]
     try:
-        return subprocess.run(["buildah", "run", *options, CONTAINER, "--", *inside(report, arguments)], check=False).returncode
+        return subprocess.run(
+            ["buildah", "run", *options, CONTAINER, "--", *inside(report, arguments)], check=False
+        ).returncode
     finally:
         subprocess.run(["buildah", "rm", CONTAINER], stdout=subprocess.DEVNULL, check=False)
 
@@ -72,7 +74,9 @@ def main() -> int:
     report.parent.mkdir(parents=True, exist_ok=True)
     install_pytest()
     image = json.loads((ROOT / "build" / "images.json").read_text())["evaluator"]
-    engine = shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    engine = (
+        shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    )
     return (with_docker if engine else with_buildah)(image, report, arguments)
 
 

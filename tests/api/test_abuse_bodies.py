@@ -153,7 +153,9 @@ def test_changes_that_mean_harm(front_end: FrontEnd, canary: str) -> None:
         job = session.post("/evaluate", json=VALID).raise_for_status().json()["job_id"]
         before = session.get(f"/jobs/{job}").json()
         for change in changes:
-            answer = session.patch(f"/jobs/{job}", content=text_of(change), headers={"Content-Type": "application/json"})
+            answer = session.patch(
+                f"/jobs/{job}", content=text_of(change), headers={"Content-Type": "application/json"}
+            )
             assert fine(answer), change
             answers.append(answer.status_code)
         after = session.get(f"/jobs/{job}").json()
@@ -210,13 +212,27 @@ def test_broken_bodies(front_end: FrontEnd, subtests: pytest.Subtests) -> None:
     with front_end.session() as session:
         for kind, (name, body) in itertools.product(KINDS, BROKEN.items()):
             with subtests.test(msg=f"{name} as {kind}"):
-                for method, path in (("POST", "/evaluate"), ("PATCH", "/jobs/a"), ("POST", "/merge"), ("GET", "/queue")):
+                for method, path in (
+                    ("POST", "/evaluate"),
+                    ("PATCH", "/jobs/a"),
+                    ("POST", "/merge"),
+                    ("GET", "/queue"),
+                ):
                     headers = {"Content-Type": kind} if kind else {}
                     assert fine(session.request(method, path, content=body, headers=headers))
         assert session.get("/queue").status_code == 200
 
 
-HEADERS = ("Idempotency-Key", "X-Request-ID", "Last-Event-ID", "If-None-Match", "Cookie", "Accept", "Host", "X-Forwarded-Proto")
+HEADERS = (
+    "Idempotency-Key",
+    "X-Request-ID",
+    "Last-Event-ID",
+    "If-None-Match",
+    "Cookie",
+    "Accept",
+    "Host",
+    "X-Forwarded-Proto",
+)
 
 
 def test_paths_queries_and_headers_that_mean_harm(front_end: FrontEnd, canary: str) -> None:
@@ -226,7 +242,12 @@ def test_paths_queries_and_headers_that_mean_harm(front_end: FrontEnd, canary: s
         for text in texts:
             safe = text[:2000].encode("utf-8", "surrogatepass")
             quoted = "".join(f"%{byte:02X}" for byte in safe)
-            for path in (f"/jobs/{quoted}", f"/jobs/{quoted}/samples/{quoted}", f"/jobs/{quoted}/logs", f"/jobs/{quoted}/events"):
+            for path in (
+                f"/jobs/{quoted}",
+                f"/jobs/{quoted}/samples/{quoted}",
+                f"/jobs/{quoted}/logs",
+                f"/jobs/{quoted}/events",
+            ):
                 assert fine(session.get(path))
             query = source.choice(
                 ["cursor", "label", "status", "model", "task", "limit", "include", "q", "filter", "dryRun", "x"]

@@ -1,4 +1,6 @@
-"""The whole OpenAPI document, tried by schemathesis on a real front end: no 5xx, no hang, every answer as documented."""
+"""The whole OpenAPI document, tried by schemathesis on a real front end: no 5xx, no hang, every answer
+as documented.
+"""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,7 +16,11 @@ from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.schemas import APIOperation
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.store.objects import ObjectStore
@@ -53,8 +59,14 @@ def path_parameters(operation: APIOperation[Any, Any, Any, Any]) -> st.SearchStr
     """Now and then jobs that there are; one that has ended where an answer would else last."""
     lasting = operation.path.endswith(("/events", "/logs"))
     known = st.sampled_from(["ended"] if lasting else ["ended", "queued"])
-    strange = st.text(min_size=1, max_size=70).filter(lambda text: "/" not in text and text.strip(".") and text != "queued")
-    parts = {"job_id": known | known | strange, "task": st.just("mme") | strange, "path": st.just("work/a.csv") | strange}
+    strange = st.text(min_size=1, max_size=70).filter(
+        lambda text: "/" not in text and text.strip(".") and text != "queued"
+    )
+    parts = {
+        "job_id": known | known | strange,
+        "task": st.just("mme") | strange,
+        "path": st.just("work/a.csv") | strange,
+    }
     return st.fixed_dictionaries({name: parts[name] for name in parts if f"{{{name}}}" in operation.path})
 
 
@@ -83,7 +95,11 @@ def hammer(
 ) -> None:
     @seed(SEED)
     @settings(
-        max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
     )
     @given(case=operation.as_strategy(mode), path=path_parameters(operation))
     def one(case: schemathesis.Case, path: dict[str, str]) -> None:

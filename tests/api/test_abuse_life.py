@@ -113,7 +113,10 @@ async def test_an_api_server_that_is_away_makes_no_answer_wrong(
                 await asyncio.sleep(0.02)
 
             reads = [lambda path=path: ask("GET", path) for path in (f"/jobs/{job}", "/queue", "/jobs", "/health")]
-            writes = [lambda: ask("POST", "/evaluate", json=REQUEST), lambda: ask("PATCH", f"/jobs/{job}", json={"priority": 1})]
+            writes = [
+                lambda: ask("POST", "/evaluate", json=REQUEST),
+                lambda: ask("PATCH", f"/jobs/{job}", json={"priority": 1}),
+            ]
             async with load(*reads, *writes):
                 await asyncio.sleep(0.5)
                 proxy.mode = "cut"
@@ -132,7 +135,9 @@ async def test_an_api_server_that_is_away_makes_no_answer_wrong(
                 before = seen["GET", 503] + seen["POST", 503]
                 await asyncio.sleep(1)
                 assert seen["GET", 503] + seen["POST", 503] - before <= len(writes)
-            assert min(seen["GET", 200], seen["GET", 503], seen["POST", 200], seen["POST", 503], seen["PATCH", 200]) > 0, seen
+            assert (
+                min(seen["GET", 200], seen["GET", 503], seen["POST", 200], seen["POST", 503], seen["PATCH", 200]) > 0
+            ), seen
             assert (await ours.post("/evaluate", json=REQUEST)).status_code == 200
         assert "Traceback" not in front_end.log.read_text()
         assert await asyncio.to_thread(front_end.stop) == 0

@@ -1,8 +1,8 @@
 """A secret is planted wherever one could come in; then all that comes out is searched for it.
 
-What a caller asks to be kept is kept: values of arguments, labels and plain variables are part of the evaluation, stored and
-shown with it, and in no log. What is a path is logged; an X-Request-ID that is harmless is given back and logged. Nothing else
-that is sent ever comes out again.
+What a caller asks to be kept is kept: values of arguments, labels and plain variables are part of the evaluation,
+stored and shown with it, and in no log. What is a path is logged; an X-Request-ID that is harmless is given back and
+logged. Nothing else that is sent ever comes out again.
 """
 
 import base64
@@ -42,7 +42,12 @@ class Out(NamedTuple):
 
     def search(self, planted: dict[str, str]) -> dict[str, set[str]]:
         """Those of the secrets that are somewhere, in any of the forms that text takes on its way, and where."""
-        texts = {"answers": "\n".join(self.answers), "log": self.log(), "metrics": self.metrics(), "objects": self.objects()}
+        texts = {
+            "answers": "\n".join(self.answers),
+            "log": self.log(),
+            "metrics": self.metrics(),
+            "objects": self.objects(),
+        }
         return leaks.found(planted, texts)
 
 
@@ -77,7 +82,10 @@ StartDoor = Callable[..., tuple[Planter, Out]]
 
 @pytest.fixture
 def start_door(start_front_end: StartFrontEnd, gateway: Gateway, kubectl: Kubectl, namespace: str) -> StartDoor:
-    """Starts a front end that logs all it can; who sends to it, and what comes out of it. Keywords are further settings."""
+    """Starts a front end that logs all it can; who sends to it, and what comes out of it.
+
+    Keywords are further settings.
+    """
 
     def stored() -> str:
         # With what hides by default: who set which field.
@@ -147,7 +155,9 @@ async def test_nothing_that_is_secret_comes_out(
             break
 
     for method, path in ROUTES:
-        body: dict[str, Any] = {"json": VALID} if method == "POST" else {"json": {"priority": 1}} if method == "PATCH" else {}
+        body: dict[str, Any] = (
+            {"json": VALID} if method == "POST" else {"json": {"priority": 1}} if method == "PATCH" else {}
+        )
         plant.send(method, path, **body)
         plant.send(method, path, token=plant.secret("wrong token"), **body)
         for user in ("user", ""):
@@ -165,9 +175,23 @@ async def test_nothing_that_is_secret_comes_out(
         plant.send(method, path, headers={"If-None-Match": f'"{plant.secret("etag")}"'}, **body)
         plant.send(method, path, headers={"User-Agent": plant.secret("user agent")}, **body)
         plant.send(method, path, headers={"Referer": f"https://a/?key={plant.secret('referer')}"}, **body)
-        for key in ("token", "access_token", "cursor", "limit", "include", "attempt", "filter", "dryRun", "label", "status", "q"):
+        for key in (
+            "token",
+            "access_token",
+            "cursor",
+            "limit",
+            "include",
+            "attempt",
+            "filter",
+            "dryRun",
+            "label",
+            "status",
+            "q",
+        ):
             plant.send(method, f"{path}?{key}={plant.secret(f'query {key}')}", **body)
-        plant.send(method, path, content=plant.secret("body that is no JSON"), headers={"Content-Type": "application/json"})
+        plant.send(
+            method, path, content=plant.secret("body that is no JSON"), headers={"Content-Type": "application/json"}
+        )
         plant.send(method, path, content=b'{"model": "%b' % plant.secret("half a body").encode())
         plant.send(method, path, json=plant.secret("text"))
         plant.send(method, path, json=[plant.secret("list")])
@@ -181,8 +205,13 @@ async def test_nothing_that_is_secret_comes_out(
         )
         assert answer.status_code == 422
     for field in ("unknown", "openai_api_key", "metadata", "spec"):
-        assert plant.send("POST", "/evaluate", json={**VALID, field: plant.secret(f"unknown {field}")}).status_code == 200
-        assert plant.send("POST", "/evaluate", json={**VALID, field: {"a": plant.secret(f"unknown {field}")}}).status_code == 200
+        assert (
+            plant.send("POST", "/evaluate", json={**VALID, field: plant.secret(f"unknown {field}")}).status_code == 200
+        )
+        assert (
+            plant.send("POST", "/evaluate", json={**VALID, field: {"a": plant.secret(f"unknown {field}")}}).status_code
+            == 200
+        )
     for field in (
         "num_gpus",
         "limit",

@@ -132,7 +132,9 @@ async def test_links_lead_back_below_the_prefix_whether_a_proxy_strips_it_or_not
         assert (await below.get(job["links"]["samples"]["more"])).json()["samples"] == CLEAN[:3]
 
 
-async def test_the_first_samples_can_be_had_with_it(session: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_first_samples_can_be_had_with_it(
+    session: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = (await session.get("/jobs/a?include=samples")).json()
     assert job["samples"] == {"mme": CLEAN[:10], "more": CLEAN[:3]} and job["output"]
     monkeypatch.setattr(job_details, "SAMPLES_BYTES", 10)
@@ -172,12 +174,17 @@ async def test_a_file_that_cannot_be_shown_is_read_once_and_keeps_nobody_from_th
     cache.learn(other)
     good = ArtifactPrefix("team", "b", "bbbbbbbb-uid", 2)
     await bucket.put(good.file(layout.RESULTS_FILE), json.dumps(RESULTS).encode())
-    await bucket.put(PREFIX.file(layout.RESULTS_FILE), b'{"results": {%s}}' % b",".join(b'"%d":{}' % n for n in range(600_000)))
+    await bucket.put(
+        PREFIX.file(layout.RESULTS_FILE), b'{"results": {%s}}' % b",".join(b'"%d":{}' % n for n in range(600_000))
+    )
     for _ in range(3):
         answer = await session.get("/jobs/a/results")
         assert (answer.status_code, "more than 500000 values" in answer.json()["detail"]) == (502, True)
         job = (await session.get("/jobs/a")).json()
-        assert (job["output"], job["warnings"]) == (None, ["output is null: the results file has more than 500000 values."])
+        assert (job["output"], job["warnings"]) == (
+            None,
+            ["output is null: the results file has more than 500000 values."],
+        )
     assert CountingStore.reads == 1
     assert (await session.get("/jobs/b")).json()["output"]
 
@@ -268,7 +275,9 @@ async def test_only_so_many_whole_files_at_once(cache: JobCache, session: httpx.
         assert [(answer.status_code, len(answer.text.splitlines())) for answer in answers] == [(200, len(SAMPLES))] * 2
 
 
-async def test_what_came_to_an_end_keeps_no_place(cache: JobCache, session: httpx.AsyncClient, bucket: CountingStore) -> None:
+async def test_what_came_to_an_end_keeps_no_place(
+    cache: JobCache, session: httpx.AsyncClient, bucket: CountingStore
+) -> None:
     async with session_of(cache, bucket, max_downloads=1) as bounded:
         for _ in range(3):
             assert (await bounded.get("/jobs/a/samples/mme", headers=LINES)).status_code == 200
@@ -351,7 +360,9 @@ async def test_without_a_store_it_says_so(cache: JobCache) -> None:
             assert (await session.get(path)).status_code == 501
 
 
-async def test_what_the_store_has_is_not_believed(session: httpx.AsyncClient, bucket: CountingStore, tmp_path: Path) -> None:
+async def test_what_the_store_has_is_not_believed(
+    session: httpx.AsyncClient, bucket: CountingStore, tmp_path: Path
+) -> None:
     await bucket.put(PREFIX.file(layout.RESULTS_FILE), b'{"results": ')
     await bucket.put(PREFIX.file(layout.sample_file("mme")), b"not compressed")
     assert (await session.get("/jobs/a")).json()["output"] is None

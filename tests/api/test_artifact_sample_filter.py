@@ -26,7 +26,10 @@ RESULTS: dict[str, Any] = {
         "odd": "no row",
         "group": {"alias": "group", " ": " "},
     },
-    "higher_is_better": {"asr": {"wer": False, "exact_match": True, "cer": False}, "mme": {"mme_perception_score": None}},
+    "higher_is_better": {
+        "asr": {"wer": False, "exact_match": True, "cer": False},
+        "mme": {"mme_perception_score": None},
+    },
     "configs": {"mme": {"score_key": "points"}, "asr": {"score_key": 3}},
 }
 
@@ -113,7 +116,9 @@ def test_a_better_number_makes_no_right_sample_wrong(sample: dict[str, float], n
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a,none", "b", "score_key"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a,none", "b", "score_key"]), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 

@@ -33,7 +33,9 @@ from lmms_eval_core.json_text import MAX_DEPTH, MAX_VALUES, normalised
 
 def packed(content: bytes, frame_bytes: int) -> bytes:
     compress = zstandard.ZstdCompressor().compress
-    return b"".join(compress(content[at : at + frame_bytes]) for at in range(0, len(content), frame_bytes)) or compress(b"")
+    return b"".join(compress(content[at : at + frame_bytes]) for at in range(0, len(content), frame_bytes)) or compress(
+        b""
+    )
 
 
 def cut(data: bytes, size: int) -> Iterator[bytes]:
@@ -82,7 +84,9 @@ def test_the_pages_together_are_the_file(numbers: list[int], frame: int, limit: 
     assert [json.loads(sample) for one in everything for sample in one.samples] == numbers
     assert all(len(one.samples) == limit for one in everything[:-1]) and (everything[-1].samples or not numbers)
     some = pages_of(file, limit, lambda line: None if line == b"0" else int(line) % divisor == 0)
-    assert [json.loads(sample) for one in some for sample in one.samples] == [n for n in numbers if n and n % divisor == 0]
+    assert [json.loads(sample) for one in some for sample in one.samples] == [
+        n for n in numbers if n and n % divisor == 0
+    ]
     assert sum(one.unjudged for one in some) == numbers.count(0)
 
 
@@ -173,7 +177,9 @@ def no_numbers(value: Any) -> Any:
 
 anything = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text() | st.sampled_from(["NaN", '"', "\\", "Infinity"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5) | st.just("NaN"), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5) | st.just("NaN"), inner, max_size=4)
+    ),
 )
 
 
@@ -217,7 +223,11 @@ def test_every_line_is_shown_as_json(line: bytes, sample: bytes) -> None:
     assert render_line(SampleLine(line, len(line), Position())) == sample
 
 
-@given(st.binary(max_size=30) | anything.map(lambda value: json.dumps(value).encode()) | st.text(max_size=20).map(str.encode))
+@given(
+    st.binary(max_size=30)
+    | anything.map(lambda value: json.dumps(value).encode())
+    | st.text(max_size=20).map(str.encode)
+)
 def test_whatever_is_shown_is_json(line: bytes) -> None:
     text = render_line(SampleLine(line, len(line), Position())).decode()
     json.loads(text, parse_constant=lambda name: pytest.fail(name))

@@ -43,7 +43,9 @@ def account(kubectl: Kubectl, namespace: str) -> Account:
             flags = [f"--verb={','.join(verbs)}", f"--resource={RESOURCE}", *named]
             kubectl("-n", namespace, "create", "role", name, *flags)
             kubectl("-n", namespace, "create", "rolebinding", name, f"--role={name}", f"--serviceaccount={home}:{name}")
-        return kubectl("-n", home, "create", "token", name, *(f"--{key}={value}" for key, value in token.items())).strip()
+        return kubectl(
+            "-n", home, "create", "token", name, *(f"--{key}={value}" for key, value in token.items())
+        ).strip()
 
     return make
 
@@ -188,7 +190,9 @@ async def test_streams_that_are_open_end_with_the_right_to_them(
     async with contextlib.AsyncExitStack() as stack:
         opened = {name: following(front_end, token) for name, token in tokens.items()}
         sessions = {name: await stack.enter_async_context(session) for name, session in opened.items()}
-        streams = {name: asyncio.create_task(severed(session, "/jobs/job/events")) for name, session in sessions.items()}
+        streams = {
+            name: asyncio.create_task(severed(session, "/jobs/job/events")) for name, session in sessions.items()
+        }
         await asyncio.sleep(0.5)
         assert not any(stream.done() for stream in streams.values())
         kubectl("-n", namespace, "delete", "rolebinding", "refused")

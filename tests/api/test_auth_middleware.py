@@ -19,7 +19,18 @@ from lmms_eval_core.kube.client import KubeClient, Object, Resource
 
 # Named again here: one that is opened by mistake must be found.
 OPEN = {"/livez", "/readyz"}
-KNOWN = {"/evaluate", "/jobs", "/jobs/{job_id}", "/queue", "/health", "/tasks", "/models", "/docs", "/redoc", "/openapi.json"}
+KNOWN = {
+    "/evaluate",
+    "/jobs",
+    "/jobs/{job_id}",
+    "/queue",
+    "/health",
+    "/tasks",
+    "/models",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "BREW")
 WRONG: tuple[list[tuple[bytes, bytes]], ...] = (
     [],
@@ -71,7 +82,13 @@ async def ask(app: FastAPI, method: str, target: str, headers: list[tuple[bytes,
     """The request as uvicorn gives it to the application, without a client that would tidy it up."""
     raw, _, query = target.partition("?")
     scope: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method}
-    scope |= {"scheme": "http", "path": unquote(raw), "raw_path": raw.encode(), "query_string": query.encode(), "root_path": ""}
+    scope |= {
+        "scheme": "http",
+        "path": unquote(raw),
+        "raw_path": raw.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+    }
     scope |= {"headers": headers, "client": ("192.0.2.1", 1), "server": ("front-end", 80), "state": {}}
     sent: list[Any] = []
 
@@ -100,9 +117,29 @@ def templates(app: FastAPI) -> set[str]:
 
 def spellings(template: str) -> Iterator[str]:
     path = re.sub(r"{\w+(:path)?}", "a", template)
-    yield from (path, f"/{path}", f"{path}/", f"{path}//", path.upper(), path.title(), f"/prefix{path}", f"/prefix/{path}")
-    yield from (f"/./{path}", f"/x/..{path}", f"/livez/..{path}", f"/livez{path}", f"/readyz/..%2f..{path}", f"/%2e{path}")
-    yield from (f"/{quote(path[1:], safe='')}", "".join(f"%{byte:02x}" for byte in path.encode()), path.replace("/", "%2F"))
+    yield from (
+        path,
+        f"/{path}",
+        f"{path}/",
+        f"{path}//",
+        path.upper(),
+        path.title(),
+        f"/prefix{path}",
+        f"/prefix/{path}",
+    )
+    yield from (
+        f"/./{path}",
+        f"/x/..{path}",
+        f"/livez/..{path}",
+        f"/livez{path}",
+        f"/readyz/..%2f..{path}",
+        f"/%2e{path}",
+    )
+    yield from (
+        f"/{quote(path[1:], safe='')}",
+        "".join(f"%{byte:02x}" for byte in path.encode()),
+        path.replace("/", "%2F"),
+    )
     yield from (f"{path}%00", f"{path};a=b", f"{path}.json", f"{path}%20", f"{path}?token=secret&access_token=secret")
     yield from (path.replace("/", "\\"), f"http://front-end{path}", f"*{path}", "", "*", f"{path}%0d%0aX-A:%20b")
 
@@ -118,7 +155,9 @@ async def test_nothing_but_the_probes_answers_a_stranger(app: FastAPI) -> None:
     for method, target in itertools.product(METHODS, sorted(targets)):
         answer = await ask(app, method, target, [])
         if is_open(target):
-            assert answer.status == (503 if method == "GET" and "ready" in unquote(target) else 200 if method == "GET" else 405)
+            assert answer.status == (
+                503 if method == "GET" and "ready" in unquote(target) else 200 if method == "GET" else 405
+            )
         else:
             assert answer.status == 401, f"{method} {target}: {answer.status}"
             assert [line.split()[0] for line in answer.headers["www-authenticate"]] == ["Bearer", "Basic"]

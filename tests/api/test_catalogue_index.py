@@ -82,7 +82,11 @@ def test_details_are_what_the_wire_says() -> None:
         "needs_remote_code": False,
     }
     assert tasks["versions"] == models["versions"] == {"lmms-eval": "0.7.3"}
-    assert {task.kind for task in TaskList.model_validate(tasks).tasks if not isinstance(task, str)} == {"task", "group", "tag"}
+    assert {task.kind for task in TaskList.model_validate(tasks).tasks if not isinstance(task, str)} == {
+        "task",
+        "group",
+        "tag",
+    }
     assert [model.available for model in ModelList.model_validate(models).models if not isinstance(model, str)][1:] == [
         True,
         False,
@@ -116,7 +120,10 @@ def test_nothing_is_said_of_what_is_known_or_of_somebody_elses(fields: dict[str,
     [
         (
             {"model": "qwen2_5_vll"},
-            ["The evaluator image knows no model 'qwen2_5_vll'. Did you mean qwen2_5_vl? GET /models lists those it knows."],
+            [
+                "The evaluator image knows no model 'qwen2_5_vll'. Did you mean qwen2_5_vl? GET /models lists "
+                "those it knows."
+            ],
         ),
         (
             {"model": "vllm", "include_path": "/data/tasks"},

@@ -150,7 +150,9 @@ async def test_a_front_end_lists_what_the_image_knows_from_the_moment_it_is_ther
         again = session.get("/tasks", headers={"If-None-Match": f'"other", W/{answer.headers["ETag"]}'})
         assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", answer.headers["ETag"])
         warned = session.post("/evaluate", json={"model": "llava_hf", "tasks": ["mme", "mmmmu"]}).json()["warnings"]
-        assert warned == ["The evaluator image knows no task 'mmmmu'. Did you mean mmmu? GET /tasks lists those it knows."]
+        assert warned == [
+            "The evaluator image knows no task 'mmmmu'. Did you mean mmmu? GET /tasks lists those it knows."
+        ]
     with ready.session("wrong") as stranger:
         assert [stranger.get(path).status_code for path in ("/tasks", "/models")] == [401, 401]
 

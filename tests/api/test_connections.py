@@ -1,4 +1,6 @@
-"""Slow clients, silent ones and such as are gone, at a real server on loopback; the application is a few lines of ASGI."""
+"""Slow clients, silent ones and such as are gone, at a real server on loopback; the application is a
+few lines of ASGI.
+"""
 
 import asyncio
 import socket
@@ -126,7 +128,10 @@ async def test_who_says_nothing_is_hung_up_on(server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "answer"),
-    [(b"GET / HTTP/1.1\r\nX-A: ", b""), (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n", b"HTTP/1.1 408 ")],
+    [
+        (b"GET / HTTP/1.1\r\nX-A: ", b""),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n", b"HTTP/1.1 408 "),
+    ],
     ids=["head", "body"],
 )
 async def test_a_trickle_gains_no_time(server: Server, sent: bytes, answer: bytes) -> None:
@@ -183,7 +188,9 @@ async def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc", b"GET / HTTP/1.1\r\nX-A: " + b"a" * 300_000],
     ids=["slow", "large"],
 )
-async def test_what_is_wrong_with_the_next_request_is_not_said_in_the_middle_of_an_answer(server: Server, late: bytes) -> None:
+async def test_what_is_wrong_with_the_next_request_is_not_said_in_the_middle_of_an_answer(
+    server: Server, late: bytes
+) -> None:
     client = await connect(server)
     await client.send(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n" + late)
     answer = await client.rest()
@@ -242,7 +249,11 @@ async def test_a_peer_that_is_gone_is_probed_for(server: Server, monkeypatch: py
 
 @pytest.mark.parametrize(
     "head",
-    [b"GET /" + b"a" * 2_000_000, b"GET / HTTP/1.1\r\nX-A: " + b"a" * 2_000_000, b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 300_000],
+    [
+        b"GET /" + b"a" * 2_000_000,
+        b"GET / HTTP/1.1\r\nX-A: " + b"a" * 2_000_000,
+        b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 300_000,
+    ],
     ids=["path", "field", "fields"],
 )
 async def test_heads_are_bounded(server: Server, head: bytes) -> None:

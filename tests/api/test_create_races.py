@@ -1,4 +1,6 @@
-"""Creating under a name that comes and goes, told by an API server that plays what a real one does once in a million times."""
+"""Creating under a name that comes and goes, told by an API server that plays what a real one does once in a million
+times.
+"""
 
 from collections.abc import Iterator
 from typing import cast
@@ -63,7 +65,9 @@ async def test_what_belongs_to_another_is_taken() -> None:
 async def test_a_lost_answer_is_asked_for_again_and_then_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lmms_eval_api.jobs.evaluations.BACKOFFS", (0.0, 0.0))
     lost = errors.Unavailable("no answer")
-    submitted = await evaluations(Script(lost, errors.Throttled("busy"), None, reads=iter([]))).submit(REQUEST, caller="me")
+    submitted = await evaluations(Script(lost, errors.Throttled("busy"), None, reads=iter([]))).submit(
+        REQUEST, caller="me"
+    )
     assert submitted.job.name == "mine"
     with pytest.raises(errors.Unavailable):
         await evaluations(Script(lost, lost, lost, reads=iter([]))).submit(REQUEST, caller="me")

@@ -35,7 +35,9 @@ async def test_a_job_is_followed_from_the_queue_to_its_end(front_end: FrontEnd, 
             first = next(events)
             assert (first.event, first.json()["position_in_queue"]) == ("state", 1)
             assert first.json() == {
-                key: value for key, value in session.get(f"/jobs/{name}").json().items() if key not in ("output", "samples")
+                key: value
+                for key, value in session.get(f"/jobs/{name}").json().items()
+                if key not in ("output", "samples")
             }
             session.delete(f"/jobs/{before}")
             assert next(events).json()["position_in_queue"] == 0

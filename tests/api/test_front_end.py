@@ -76,9 +76,16 @@ async def test_a_job_from_its_submission_to_its_scores(front_end: FrontEnd, clie
             "num_gpus": 1,
             "output_dir": None,
         }
-        assert (queued["result"], queued["error"], queued["started_at"], queued["position_in_queue"]) == (None, None, None, 0)
+        assert (queued["result"], queued["error"], queued["started_at"], queued["position_in_queue"]) == (
+            None,
+            None,
+            None,
+            0,
+        )
 
-        await set_status(client, name, phase="Running", reason="Evaluating", startedAt="2026-01-01T00:00:00Z", attempt=1)
+        await set_status(
+            client, name, phase="Running", reason="Evaluating", startedAt="2026-01-01T00:00:00Z", attempt=1
+        )
         running = job(session, name, status="running")
         assert (running["started_at"], running["position_in_queue"]) == ("2026-01-01T00:00:00Z", None)
         assert session.get("/queue").json()["running_job"] == name

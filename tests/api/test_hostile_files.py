@@ -1,4 +1,6 @@
-"""The worst that a run can leave in the store, asked for over HTTP: the front end answers others meanwhile, within its memory."""
+"""The worst that a run can leave in the store, asked for over HTTP: the front end answers others meanwhile, within its
+memory.
+"""
 
 import json
 import re
@@ -29,8 +31,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 MIB = 1024 * 1024
 # The chart's limit on the container, in which the worker process is too.
 LIMIT_BYTES = 512 * MIB
-# On two idle cores the longest probe was seen to take 61 ms, and 750 ms with the same work in the event loop's own process. On a
-# busy machine some take longer, for what else it does; none may wait for a whole piece of work.
+# On two idle cores the longest probe was seen to take 61 ms, and 750 ms with the same work in the event loop's own
+# process. On a busy machine some take longer, for what else it does; none may wait for a whole piece of work.
 QUICK_SECONDS, LONGEST_SECONDS = 0.1, 0.5
 SLOW_SHARE, SLOW_ALWAYS = 0.1, 2
 LINES = {"Accept": "application/x-ndjson"}
@@ -135,7 +137,9 @@ class Scene:
     client: Transport
     store: ObjectStore
 
-    async def complete(self, name: str, *, results: bytes = GOOD_RESULTS, samples: dict[str, bytes], log: bytes = b"") -> None:
+    async def complete(
+        self, name: str, *, results: bytes = GOOD_RESULTS, samples: dict[str, bytes], log: bytes = b""
+    ) -> None:
         with self.front_end.session() as session:
             session.post("/evaluate", json={"model": "llava_hf", "tasks": ["mme"], "name": name}).raise_for_status()
         uid = (await self.client.get(EVALUATIONS, name))["metadata"]["uid"]
@@ -231,7 +235,9 @@ async def test_the_last_lines_of_a_log(scene: Scene) -> None:
     [
         b'{"tasks": [' + b'{"name":"a","kind":"task"},' * 500_000 + b'{"name":"a","kind":"task"}], "models": []}',
         b"[" * 15 * MIB,
-        json.dumps({"tasks": [{"name": f"{'t' * 60}{n}", "kind": "task"} for n in range(15_000)], "models": []}).encode(),
+        json.dumps(
+            {"tasks": [{"name": f"{'t' * 60}{n}", "kind": "task"} for n in range(15_000)], "models": []}
+        ).encode(),
     ],
     ids=["entries", "deep", "large"],
 )

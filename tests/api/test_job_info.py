@@ -40,7 +40,13 @@ def test_the_five_states(phase: str, cancel: bool, status: str) -> None:
 
 
 def test_every_phase_has_a_state() -> None:
-    assert {shown(phase=phase.value).status for phase in Phase} == {"queued", "running", "completed", "failed", "cancelled"}
+    assert {shown(phase=phase.value).status for phase in Phase} == {
+        "queued",
+        "running",
+        "completed",
+        "failed",
+        "cancelled",
+    }
 
 
 def test_a_queued_one() -> None:
@@ -50,22 +56,38 @@ def test_a_queued_one() -> None:
 
 
 def test_a_running_one_shows_its_progress_in_the_words_of_the_wire() -> None:
-    progress = {"stage": "Evaluating", "completed": 3, "total": 8, "etaSeconds": 12, "updatedAt": "2026-01-01T00:01:00Z"}
-    info = shown(phase="Running", status={"reason": "Evaluating", "startedAt": "2026-01-01T00:00:30Z", "progress": progress})
+    progress = {
+        "stage": "Evaluating",
+        "completed": 3,
+        "total": 8,
+        "etaSeconds": 12,
+        "updatedAt": "2026-01-01T00:01:00Z",
+    }
+    info = shown(
+        phase="Running", status={"reason": "Evaluating", "startedAt": "2026-01-01T00:00:30Z", "progress": progress}
+    )
     assert info.progress is not None
-    assert (info.progress.stage, info.progress.eta_seconds, info.started_at) == ("Evaluating", 12, "2026-01-01T00:00:30Z")
+    assert (info.progress.stage, info.progress.eta_seconds, info.started_at) == (
+        "Evaluating",
+        12,
+        "2026-01-01T00:00:30Z",
+    )
 
 
 def test_a_completed_one_carries_its_scores_nulls_included() -> None:
     scores = {"mme": {"score,none": {"value": 0.5, "stderr": None}}}
-    info = shown(phase="Completed", status={"reason": "Succeeded", "completedAt": "2026-01-01T01:00:00Z", "scores": scores})
+    info = shown(
+        phase="Completed", status={"reason": "Succeeded", "completedAt": "2026-01-01T01:00:00Z", "scores": scores}
+    )
     assert json.loads(info.model_dump_json())["scores"] == scores
     assert (info.completed_at, info.error) == ("2026-01-01T01:00:00Z", None)
 
 
 def test_a_failed_one_says_why_to_a_client_that_prints_the_error_alone() -> None:
     error = {"class": "TaskNotFound", "message": "no such task", "logTail": "ValueError: Tasks not found: nope"}
-    info = shown(phase="Failed", status={"reason": "TaskNotFound", "message": "lmms-eval has no task 'nope'.", "error": error})
+    info = shown(
+        phase="Failed", status={"reason": "TaskNotFound", "message": "lmms-eval has no task 'nope'.", "error": error}
+    )
     assert info.error == (
         "TaskNotFound: lmms-eval has no task 'nope'.\nLast lines of the log:\nValueError: Tasks not found: nope"
     )
@@ -77,7 +99,11 @@ def test_an_error_without_a_sentence_is_still_one() -> None:
 
 def test_a_cancelled_one_in_the_queue_reads_like_any_cancelled_one() -> None:
     info = shown(cancel=True)
-    assert (info.status, info.reason, info.message) == ("cancelled", Reason.CANCELLED_BY_USER, "Cancelled before it started.")
+    assert (info.status, info.reason, info.message) == (
+        "cancelled",
+        Reason.CANCELLED_BY_USER,
+        "Cancelled before it started.",
+    )
 
 
 def test_the_request_is_repeated_as_it_was_sent() -> None:
@@ -174,7 +200,9 @@ ANNOTATIONS = st.dictionaries(
 
 @settings(max_examples=200)
 @given(spec=evaluations("spec"), status=evaluations("status"), annotations=ANNOTATIONS)
-def test_nothing_that_is_accepted_keeps_an_answer_from_others(spec: Object, status: Object, annotations: dict[str, str]) -> None:
+def test_nothing_that_is_accepted_keeps_an_answer_from_others(
+    spec: Object, status: Object, annotations: dict[str, str]
+) -> None:
     odd = evaluation_object("odd", annotations=annotations)
     odd |= {"spec": spec, "status": {"phase": "Queued", "reason": "WaitingForTurn", **status}}
     cache = JobCache()
@@ -229,11 +257,20 @@ def test_words_of_a_newer_release_do_not_make_a_reader_fail() -> None:
 
 
 def test_what_is_known_of_its_attempts_is_told_in_the_words_of_the_wire() -> None:
-    attempts = [{"number": 1, "jobName": "a-1", "exitCode": 69, "reason": "Unreachable"}, {"number": 2, "jobName": "a-2"}]
+    attempts = [
+        {"number": 1, "jobName": "a-1", "exitCode": 69, "reason": "Unreachable"},
+        {"number": 2, "jobName": "a-2"},
+    ]
     usage = {"gpuSeconds": 3.5, "versions": {"lmms-eval": "0.7.3"}}
-    info = shown(phase="Running", status={"attempt": 2, "attempts": attempts, "usage": usage, "summary": "mme 0.5"}, hold=True)
+    info = shown(
+        phase="Running", status={"attempt": 2, "attempts": attempts, "usage": usage, "summary": "mme 0.5"}, hold=True
+    )
     assert (info.attempt, [attempt.exit_code for attempt in info.attempts]) == (2, [69, None])
-    assert (info.usage, info.summary, info.hold) == ({"gpu_seconds": 3.5, "versions": {"lmms-eval": "0.7.3"}}, "mme 0.5", True)
+    assert (info.usage, info.summary, info.hold) == (
+        {"gpu_seconds": 3.5, "versions": {"lmms-eval": "0.7.3"}},
+        "mme 0.5",
+        True,
+    )
 
 
 DOUBT = "of 100 answers 3 are empty and 1 are error texts, and 0 errors were swallowed: look at the samples"
@@ -252,6 +289,7 @@ def test_results_that_are_suspect_are_said_to_be_in_a_sentence_and_in_numbers() 
 
 def test_a_few_bad_answers_of_a_clean_success_raise_no_doubt() -> None:
     info = shown(
-        phase="Completed", status={"suspect": COUNTS, "conditions": [{"type": "Complete", "status": "True", "message": ""}]}
+        phase="Completed",
+        status={"suspect": COUNTS, "conditions": [{"type": "Complete", "status": "True", "message": ""}]},
     )
     assert (info.warnings, info.suspect) == ([], None)

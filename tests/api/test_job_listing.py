@@ -1,4 +1,6 @@
-"""GET /jobs without HTTP: what a filter lets through, what a cursor means, and that paging neither repeats nor forgets."""
+"""GET /jobs without HTTP: what a filter lets through, what a cursor means, and that paging neither
+repeats nor forgets.
+"""
 
 import random
 from typing import Any
@@ -109,7 +111,11 @@ def test_what_is_no_cursor(text: str) -> None:
         decode_job_cursor(text)
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30), st.randoms(use_true_random=False), st.integers(1, 4))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30),
+    st.randoms(use_true_random=False),
+    st.integers(1, 4),
+)
 def test_pages_show_what_stays_exactly_once_whatever_comes_and_goes(
     jobs: list[tuple[int, bool]], shuffle: random.Random, limit: int
 ) -> None:

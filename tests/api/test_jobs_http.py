@@ -26,13 +26,18 @@ def listed(session: httpx.Client, **query: Any) -> list[str]:
 
 async def test_jobs_are_listed_page_by_page_and_filtered(front_end: FrontEnd, client: Transport) -> None:
     with front_end.session() as session:
-        made = [submit(session, name=f"job-{number}", labels={"team": "vision"} if number % 2 else None) for number in range(5)]
+        made = [
+            submit(session, name=f"job-{number}", labels={"team": "vision"} if number % 2 else None)
+            for number in range(5)
+        ]
         submit(session, name="other", model="vllm", tasks=["ai2d", "mme"], priority=3)
         first = session.get("/jobs", params={"limit": 4}).json()
         rest = session.get("/jobs", params={"limit": 4, "cursor": first["next_cursor"]}).json()
         assert sorted(job["job_id"] for job in first["jobs"] + rest["jobs"]) == sorted([*made, "other"])
         assert rest["next_cursor"] is None
-        assert listed(session, label="team=vision") == listed(session, label=["team", "team=vision"]) == ["job-1", "job-3"]
+        assert (
+            listed(session, label="team=vision") == listed(session, label=["team", "team=vision"]) == ["job-1", "job-3"]
+        )
         assert listed(session, model="vllm") == listed(session, task="ai2d") == ["other"]
         assert listed(session, status=["running", "failed"]) == []
         other = session.get("/jobs", params={"model": "vllm"}).json()["jobs"][0]
@@ -88,7 +93,9 @@ async def test_what_may_change_of_a_stored_job(front_end: FrontEnd, client: Tran
         assert (missing.status_code, missing.json()["detail"]) == (404, "Job nothing not found")
 
 
-async def test_a_running_job_is_left_alone_where_that_is_asked_for(start_front_end: StartFrontEnd, client: Transport) -> None:
+async def test_a_running_job_is_left_alone_where_that_is_asked_for(
+    start_front_end: StartFrontEnd, client: Transport
+) -> None:
     front_end = start_front_end(LMMS_EVAL_API_CANCEL_RUNNING="false")
     front_end.wait_until_ready()
     with front_end.session() as session:

@@ -37,7 +37,9 @@ def test_a_burst_then_a_rate_then_the_burst_again() -> None:
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.lists(st.floats(0, 2), max_size=200))
-def test_never_more_than_burst_and_rate_and_the_wait_is_enough(per_second: int, burst: int, pauses: list[float]) -> None:
+def test_never_more_than_burst_and_rate_and_the_wait_is_enough(
+    per_second: int, burst: int, pauses: list[float]
+) -> None:
     clock = Clock()
     rate = RateLimit(per_second, burst, clock=clock)
     for let_in, pause in enumerate(pauses, 1):
@@ -86,7 +88,9 @@ class Ask:
             raise AssertionError("no body is read")
 
         state = {"caller": caller} if caller else {}
-        await self.limits({"type": "http", "method": method, "path": path, "headers": [], "state": state}, receive, send)
+        await self.limits(
+            {"type": "http", "method": method, "path": path, "headers": [], "state": state}, receive, send
+        )
         return told["status"], dict(told["headers"]).get(b"retry-after", b"").decode()
 
 

@@ -1,4 +1,6 @@
-"""Logs over HTTP, through a real API server: from the node while it has them, from the store afterwards, byte for byte."""
+"""Logs over HTTP, through a real API server: from the node while it has them, from the store
+afterwards, byte for byte.
+"""
 
 import asyncio
 import json
@@ -65,7 +67,13 @@ class Scene:
 
     def pod_ended(self, attempt: int = 1) -> None:
         ended = {"terminated": {"exitCode": 0}}
-        container = {"name": names.EVALUATOR_CONTAINER, "image": "none", "imageID": "", "restartCount": 0, "ready": False}
+        container = {
+            "name": names.EVALUATOR_CONTAINER,
+            "image": "none",
+            "imageID": "",
+            "restartCount": 0,
+            "ready": False,
+        }
         status = {"phase": "Succeeded", "containerStatuses": [container | {"state": ended}]}
         patch = json.dumps({"status": status})
         self("patch", "pod", self.pod(attempt), "--subresource=status", "--type=merge", "-p", patch)
@@ -106,7 +114,9 @@ class Follower:
         self.error: httpx.HTTPError | None = None
         self._response: httpx.Response | None = None
         self._session = front_end.session()
-        self._thread = threading.Thread(target=self._read, args=(f"/jobs/{job}/logs", {"follow": "true", **query}), daemon=True)
+        self._thread = threading.Thread(
+            target=self._read, args=(f"/jobs/{job}/logs", {"follow": "true", **query}), daemon=True
+        )
         self._thread.start()
 
     def _read(self, path: str, query: dict[str, Any]) -> None:

@@ -1,4 +1,6 @@
-"""The API server goes away and comes back, behind a relay that the test can cut; the front end is a process, as in a pod."""
+"""The API server goes away and comes back, behind a relay that the test can cut; the front end is a process, as in a
+pod.
+"""
 
 import asyncio
 import time
@@ -29,7 +31,10 @@ REQUEST = {"model": "llava_hf", "tasks": ["mme"]}
 
 
 class Relay:
-    """TCP to the API server, on a loopback port that stays the same; `cut` resets every connection and takes no new one."""
+    """TCP to the API server, on a loopback port that stays the same.
+
+    `cut` resets every connection and takes no new one.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -203,7 +208,8 @@ async def test_many_who_ask_for_one_unknown_job_are_one_request(
     assert await evaluations.find("missing") is None
     assert asked == ["missing"]
     await client.create(
-        EVALUATIONS, {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": "here"}, "spec": REQUEST}
+        EVALUATIONS,
+        {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": "here"}, "spec": REQUEST},
     )
     found = await asyncio.gather(*(evaluations.find("here") for _ in range(50)))
     assert {job.name for job in found if job} == {"here"}

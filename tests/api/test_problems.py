@@ -5,7 +5,9 @@ import pytest
 from lmms_eval_api.problems import FieldProblem, list_field_problems, translate_field_path, translate_kube_error
 from lmms_eval_core.kube import errors
 
-POLICY = "lmmevaluations.lmms-eval.io \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: "
+POLICY = (
+    "lmmevaluations.lmms-eval.io \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: "
+)
 
 
 def refused(*causes: tuple[str, str]) -> errors.Invalid:
@@ -66,7 +68,9 @@ def test_a_refusal_without_causes_is_not_lost() -> None:
     ]
 
 
-RBAC = 'lmmevaluations.lmms-eval.io is forbidden: User "system:serviceaccount:a:b" cannot create resource "lmmevaluations"'
+RBAC = (
+    'lmmevaluations.lmms-eval.io is forbidden: User "system:serviceaccount:a:b" cannot create resource "lmmevaluations"'
+)
 
 
 @pytest.mark.parametrize(

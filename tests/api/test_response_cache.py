@@ -46,7 +46,9 @@ def app(backend: Backend, tmp_path: Path) -> FastAPI:
 
 @pytest.fixture
 async def session(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://front-end", headers=BEARER) as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://front-end", headers=BEARER
+    ) as client:
         yield client
 
 
@@ -84,7 +86,9 @@ async def test_who_may_see_nothing_is_told_nothing(session: httpx.AsyncClient) -
     assert (await session.get("/jobs/job-3", headers={"Authorization": "Bearer wrong"})).status_code == 401
 
 
-async def test_a_token_that_is_taken_away_reads_nothing_that_is_kept(session: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_a_token_that_is_taken_away_reads_nothing_that_is_kept(
+    session: httpx.AsyncClient, tmp_path: Path
+) -> None:
     assert (await session.get("/jobs/job-3")).status_code == 200
     (tmp_path / "tests").unlink()
     await asyncio.sleep(CHECK_SECONDS + 0.1)
@@ -93,7 +97,9 @@ async def test_a_token_that_is_taken_away_reads_nothing_that_is_kept(session: ht
 
 async def test_limits_hold_for_what_is_kept(tmp_path: Path, backend: Backend) -> None:
     app = offline(tmp_path, backend, requests_per_second=1)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://front-end", headers=BEARER) as session:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://front-end", headers=BEARER
+    ) as session:
         assert [(await session.get("/jobs/job-3")).status_code for _ in range(3)] == [200, 200, 429]
 
 
@@ -129,7 +135,9 @@ async def test_other_methods_and_conditions_are_the_routes_to_answer(session: ht
 
 
 async def test_a_value_is_kept_with_the_name_of_its_header(app: FastAPI) -> None:
-    """A request without a Host, whose X-Forwarded-Proto reads like one, is shown links to the address that it came to."""
+    """A request without a Host, whose X-Forwarded-Proto reads like one, is shown links to the address
+    that it came to.
+    """
     odd = [(b"x-forwarded-proto", b"front-end")]
     usual = [(b"host", b"front-end")]
     for first, second in ((odd, usual), (usual, odd)):
@@ -145,7 +153,14 @@ async def test_a_value_is_kept_with_the_name_of_its_header(app: FastAPI) -> None
 async def raw(app: FastAPI, path: str, headers: list[tuple[bytes, bytes]], server: str = "192.0.2.7") -> dict[str, Any]:
     """The answer to a request that no client would send."""
     scope: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.0", "method": "GET"}
-    scope |= {"scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "state": {}}
+    scope |= {
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "state": {},
+    }
     scope |= {"headers": [(b"authorization", b"Bearer secret"), *headers], "client": None, "server": (server, 8000)}
     sent: list[Any] = []
 
@@ -160,7 +175,9 @@ async def raw(app: FastAPI, path: str, headers: list[tuple[bytes, bytes]], serve
     return found
 
 
-async def test_what_changes_elsewhere_leaves_what_is_kept(session: httpx.AsyncClient, backend: Backend, made: list[str]) -> None:
+async def test_what_changes_elsewhere_leaves_what_is_kept(
+    session: httpx.AsyncClient, backend: Backend, made: list[str]
+) -> None:
     await session.get("/jobs/job-3")
     backend.evaluations.cache.learn(evaluation_object("job-5", priority=-1))
     assert (await session.get("/jobs/job-3")).json()["position_in_queue"] == 3
@@ -177,7 +194,9 @@ async def test_the_list_of_tasks_is_kept_until_there_is_another(tmp_path: Path, 
     catalogue = CatalogueReader(store, namespace="team", image="00")
     (tmp_path / "tokens").mkdir()
     app = offline(tmp_path / "tokens", replace(backend, catalogue=catalogue))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://front-end", headers=BEARER) as session:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://front-end", headers=BEARER
+    ) as session:
         for names in ([], ["mme"], ["mme", "mmmu"]):
             if names:
                 tasks = [KnownTask(name=name, kind=TaskKind.TASK) for name in names]
@@ -258,7 +277,9 @@ async def test_memory_is_bounded(app: FastAPI, session: httpx.AsyncClient, backe
     assert ("/jobs/large",) not in kept
 
 
-async def test_after_any_change_the_answer_is_the_one_that_a_route_makes(session: httpx.AsyncClient, backend: Backend) -> None:
+async def test_after_any_change_the_answer_is_the_one_that_a_route_makes(
+    session: httpx.AsyncClient, backend: Backend
+) -> None:
     cache, chance = backend.evaluations.cache, random.Random(7)
     for step in range(150):
         name = chance.choice(NAMES)

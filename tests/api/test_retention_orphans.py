@@ -1,4 +1,6 @@
-"""Which files may go: a table, and histories of evaluations, uploads and sweeps under clocks that are sometimes wrong."""
+"""Which files may go: a table, and histories of evaluations, uploads and sweeps under clocks that are
+sometimes wrong.
+"""
 
 import uuid
 from dataclasses import dataclass, field
@@ -55,7 +57,9 @@ MOMENT = st.integers(0, 1000)
 
 
 @given(st.sets(FOLDERS), st.sets(FOLDERS), st.dictionaries(FOLDERS, MOMENT), MOMENT)
-def test_nothing_goes_that_lives_or_is_young(folders: set[str], living: set[str], known: dict[str, float], now: int) -> None:
+def test_nothing_goes_that_lives_or_is_young(
+    folders: set[str], living: set[str], known: dict[str, float], now: int
+) -> None:
     remembered, due = plan_sweep(folders, living, known, now, grace=GRACE)
     assert not set(due) & living and not remembered.keys() & living
     assert set(due) <= remembered.keys() <= folders
@@ -89,7 +93,9 @@ class World:
         if everybody:
             self.store.add(everybody[which % len(everybody)])
 
-    def sweep(self, skew: float, between: list[tuple[str, int]], remembered: dict[str, float], *, breaks_after: int) -> None:
+    def sweep(
+        self, skew: float, between: list[tuple[str, int]], remembered: dict[str, float], *, breaks_after: int
+    ) -> None:
         """The store is listed, things happen, the evaluations are listed, things happen, files go; it may break off."""
         folders = set(self.store)
         for what, which in between:

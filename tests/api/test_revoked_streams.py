@@ -1,4 +1,6 @@
-"""Whoever follows events or a log is looked at again: the stream breaks off soon after the right to it, and not before."""
+"""Whoever follows events or a log is looked at again: the stream breaks off soon after the right to it,
+and not before.
+"""
 
 import asyncio
 import time
@@ -74,7 +76,9 @@ def forget(mood: Mood) -> None:
 
 @pytest.mark.parametrize("path", ["/jobs/a/events", "/jobs/a/logs"])
 @pytest.mark.parametrize(("change", "reason"), [(forget, "unauthenticated"), (refuse, "forbidden")])
-async def test_it_breaks_off_when_its_caller_has_lost_the_right(path: str, change: Callable[[Mood], None], reason: str) -> None:
+async def test_it_breaks_off_when_its_caller_has_lost_the_right(
+    path: str, change: Callable[[Mood], None], reason: str
+) -> None:
     mood, asked = Mood(), scope(path)
     answering = asyncio.create_task(_answer(mood, asked))
     await asyncio.sleep(5 * SOON)
@@ -114,7 +118,9 @@ async def test_one_whose_caller_hangs_up_is_not_left_behind() -> None:
         finally:
             ended.set()
 
-    answering = asyncio.create_task(Authentication(lasting, authenticator=Mood())(scope("/jobs/a/events"), nothing, ignored))
+    answering = asyncio.create_task(
+        Authentication(lasting, authenticator=Mood())(scope("/jobs/a/events"), nothing, ignored)
+    )
     await asyncio.sleep(2 * SOON)
     answering.cancel()
     await asyncio.wait({answering})

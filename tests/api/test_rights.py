@@ -44,7 +44,9 @@ def as_service_account(kubectl: Kubectl, namespace: str, kubeconfig: str, tmp_pa
     return str(path)
 
 
-def test_the_rights_are_enough(start_front_end: StartFrontEnd, as_service_account: str, kubectl: Kubectl, namespace: str) -> None:
+def test_the_rights_are_enough(
+    start_front_end: StartFrontEnd, as_service_account: str, kubectl: Kubectl, namespace: str
+) -> None:
     front_end = start_front_end(KUBECONFIG=as_service_account)
     front_end.wait_until_ready()
     with front_end.session() as session:
@@ -68,7 +70,9 @@ def test_they_are_enough_to_read_logs(
     with front_end.session() as session:
         name = session.post("/evaluate", json=REQUEST).raise_for_status().json()["job_id"]
         uid = kubectl("--namespace", namespace, "get", "lmmevaluation", name, "-o", "jsonpath={.metadata.uid}")
-        make_pod(kubectl, namespace, "a", stand_in_node.name, {names.LABEL_EVALUATION_UID: uid, names.LABEL_ATTEMPT: "1"})
+        make_pod(
+            kubectl, namespace, "a", stand_in_node.name, {names.LABEL_EVALUATION_UID: uid, names.LABEL_ATTEMPT: "1"}
+        )
         stand_in_node.logs["a"] = PodLog()
         stand_in_node.logs["a"].write(b"a log\n")
         assert session.get(f"/jobs/{name}/logs").text == "a log\n"
@@ -107,7 +111,12 @@ async def stored(store: ObjectStore, kubectl: Kubectl, namespace: str, name: str
 @pytest.fixture
 def policy(kubectl: Kubectl, namespace: str) -> Iterator[None]:
     """An administrator who refuses two models in this namespace, in two ways."""
-    creations = {"apiGroups": ["lmms-eval.io"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["lmmevaluations"]}
+    creations = {
+        "apiGroups": ["lmms-eval.io"],
+        "apiVersions": ["*"],
+        "operations": ["CREATE"],
+        "resources": ["lmmevaluations"],
+    }
     refuse = [
         {"expression": "object.spec.model != 'dear'", "message": "dear is too dear; use cheap"},
         {"expression": "object.spec.model != 'secret'", "message": "secret is not for you", "reason": "Forbidden"},
@@ -121,7 +130,12 @@ def policy(kubectl: Kubectl, namespace: str) -> Iterator[None]:
         "ValidatingAdmissionPolicyBinding": {"policyName": namespace, "validationActions": ["Deny"]},
     }
     for kind, spec in kinds.items():
-        body = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": namespace}, "spec": spec}
+        body = {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": kind,
+            "metadata": {"name": namespace},
+            "spec": spec,
+        }
         kubectl("apply", "-f", "-", stdin=json.dumps(body))
     yield
     for kind in kinds:

@@ -1,4 +1,6 @@
-"""The same requests to lmms-eval's own server and to ours: they differ as docs/compatibility.md says, and not otherwise."""
+"""The same requests to lmms-eval's own server and to ours: they differ as docs/compatibility.md says, and not
+otherwise.
+"""
 
 import json
 import re
@@ -74,7 +76,9 @@ def problem_details(ours: Answer, theirs: Answer) -> Pair:
 
 
 def input_not_repeated(ours: Answer, theirs: Answer) -> Pair:
-    detail = [{key: value for key, value in item.items() if key not in ("input", "ctx")} for item in theirs.body["detail"]]
+    detail = [
+        {key: value for key, value in item.items() if key not in ("input", "ctx")} for item in theirs.body["detail"]
+    ]
     return ours, theirs.with_body(detail=detail)
 
 
@@ -84,7 +88,9 @@ def further_keys(ours: Answer, theirs: Answer) -> Pair:
 
 
 def times(ours: Answer, theirs: Answer) -> Pair:
-    return _dated(ours, r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), _dated(theirs, r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?")
+    return _dated(ours, r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), _dated(
+        theirs, r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?"
+    )
 
 
 def _dated(answer: Answer, form: str) -> Answer:
@@ -125,7 +131,10 @@ def results(ours: Answer, theirs: Answer) -> Pair:
     ((folder, here),) = ours.body["result"].items()
     ((their_folder, there),) = theirs.body["result"].items()
     url = ours.body["links"]["self"]
-    assert (folder, here) == (their_folder, {"results": f"{url}/results", "samples": [f"{url}/samples/{RECORDED_TASK}"]})
+    assert (folder, here) == (
+        their_folder,
+        {"results": f"{url}/results", "samples": [f"{url}/samples/{RECORDED_TASK}"]},
+    )
     assert all(Path(path).is_file() for path in (there["results"], *there["samples"]))
     return ours.with_body(result=theirs.body["result"]), theirs
 
@@ -170,7 +179,10 @@ RULES: Final[dict[str, Rule]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One request, and the rows of the page that its answers differ by. `{name}` in the path is the id of a job of the scene."""
+    """One request, and the rows of the page that its answers differ by.
+
+    `{name}` in the path is the id of a job of the scene.
+    """
 
     method: str
     path: str
@@ -430,7 +442,9 @@ async def scene(
             theirs.submit(name, body)
             until(theirs, name, name)
         await tell(client, ours.jobs["failed"], phase="Running", reason="Evaluating", startedAt=AT)
-        await tell(client, ours.jobs["failed"], phase="Failed", reason="BadArguments", message="No such thing.", completedAt=AT)
+        await tell(
+            client, ours.jobs["failed"], phase="Failed", reason="BadArguments", message="No such thing.", completedAt=AT
+        )
         await publish(client, store, ours.jobs["completed"])
         with upstream_server.held():
             theirs.submit("running")
@@ -504,7 +518,9 @@ def replay(scene: Scene, case: Case) -> None:
             side.session.delete(f"/jobs/{job.body['job_id']}")
 
 
-def test_where_nobody_knows_the_tasks_both_say_why(front_end: FrontEnd, start_upstream_server: StartUpstreamServer) -> None:
+def test_where_nobody_knows_the_tasks_both_say_why(
+    front_end: FrontEnd, start_upstream_server: StartUpstreamServer
+) -> None:
     with both(front_end, start_upstream_server()) as scene:
         for case in (Case("GET", "/tasks", ("error-text",)), Case("GET", "/models", ("catalogue", "further-keys"))):
             scene.compare(case, (scene.ours.ask(case), scene.theirs.ask(case)))
@@ -517,7 +533,9 @@ def test_the_document_promises_what_that_of_the_original_does_and_asks_for_no_mo
     with both(front_end, start_upstream_server()) as scene:
         ours, theirs = (promises(side.session.get("/openapi.json").json()) for side in (scene.ours, scene.theirs))
     assert ours.keys() >= theirs.keys()
-    differ = {f"{route}: {part}" for route, parts in theirs.items() for part in parts if not kept(part, ours[route], parts)}
+    differ = {
+        f"{route}: {part}" for route, parts in theirs.items() for part in parts if not kept(part, ours[route], parts)
+    }
     asked = {f"{route}: {part}" for route, parts in theirs.items() for part in more(ours[route], parts)}
     told = [row[0].strip("`") for row in rows("What the OpenAPI documents say")]
     assert {line for line in differ | asked if not line.startswith(tuple(told))} == set()
@@ -558,7 +576,8 @@ def promises(document: dict[str, Any]) -> dict[str, Parts]:
 
 def parts_of(operation: dict[str, Any], schemas: dict[str, Any]) -> Parts:
     taken = {
-        f"takes {each['in']} {each['name']}": said(each["schema"], each["required"]) for each in operation.get("parameters", ())
+        f"takes {each['in']} {each['name']}": said(each["schema"], each["required"])
+        for each in operation.get("parameters", ())
     }
     body = {f"takes {name}": field for name, field in fields_of(operation.get("requestBody", {}), schemas).items()}
     codes = {f"answers {status}": Said() for status in operation["responses"]}
@@ -596,4 +615,6 @@ def test_what_cannot_be_replayed_has_a_test_that_exists(heading: str) -> None:
     """A table whose last column names tests."""
     for row in rows(heading):
         named = re.findall(r"(tests/\S+\.py)::(test_\w+)", row[-1])
-        assert named and all(re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.M) for file, name in named), row
+        assert named and all(
+            re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.M) for file, name in named
+        ), row

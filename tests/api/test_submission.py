@@ -113,7 +113,9 @@ def test_tasks_may_be_joined_by_commas() -> None:
     assert spec(tasks=["mme, mmmu_val", "", "ai2d,"])["tasks"] == ["mme", "mmmu_val", "ai2d"]
 
 
-@pytest.mark.parametrize(("value", "permitted"), [(True, True), ("True", True), ("true", True), (False, False), ("no", False)])
+@pytest.mark.parametrize(
+    ("value", "permitted"), [(True, True), ("True", True), ("true", True), (False, False), ("no", False)]
+)
 def test_remote_code_has_a_field_of_its_own(value: Any, permitted: bool) -> None:
     wanted = spec(model_args={"pretrained": "a/b", "trust_remote_code": value})
     assert wanted["modelArgs"] == {"pretrained": "a/b"}
@@ -230,7 +232,8 @@ json_values = st.recursive(
 @given(
     model=st.text(),
     tasks=st.lists(st.text(), max_size=3),
-    model_args=st.none() | st.dictionaries(st.text() | st.from_regex(r"[a-z_]{1,8}", fullmatch=True), json_values, max_size=3),
+    model_args=st.none()
+    | st.dictionaries(st.text() | st.from_regex(r"[a-z_]{1,8}", fullmatch=True), json_values, max_size=3),
     limit=st.none() | st.integers() | st.floats(),
     batch_size=st.none() | st.integers() | st.text(),
     unknown=json_values,

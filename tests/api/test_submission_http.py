@@ -1,4 +1,6 @@
-"""POST /evaluate beyond lmms-eval's own server: every field of the resource, dry runs, names, and keys that make a retry safe."""
+"""POST /evaluate beyond lmms-eval's own server: every field of the resource, dry runs, names, and keys that make a
+retry safe.
+"""
 
 import concurrent.futures
 import json
@@ -170,14 +172,18 @@ REFUSED: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
 ]
 
 
-def test_what_cannot_be_is_refused_under_the_names_of_the_request(front_end: FrontEnd, subtests: pytest.Subtests) -> None:
+def test_what_cannot_be_is_refused_under_the_names_of_the_request(
+    front_end: FrontEnd, subtests: pytest.Subtests
+) -> None:
     with front_end.session() as session:
         for fields, path, words in REFUSED:
             with subtests.test(fields=str(fields)[:80]):
                 answer = submit(session, **fields)
                 assert answer.status_code == 422, answer.text
                 said = {tuple(item["loc"]): item["msg"] for item in answer.json()["detail"]}
-                assert any(loc[: 1 + len(path)] == ("body", *path) and words in sentence for loc, sentence in said.items()), said
+                assert any(
+                    loc[: 1 + len(path)] == ("body", *path) and words in sentence for loc, sentence in said.items()
+                ), said
                 assert "planted" not in answer.text
         assert session.get("/queue").json()["queue_size"] == 0
     assert "planted" not in front_end.log.read_text()
@@ -206,7 +212,11 @@ def test_a_dry_run_checks_everything_and_stores_nothing(front_end: FrontEnd) -> 
         assert session.get("/queue").json()["queue_size"] == 1
         assert session.get("/jobs/rehearsal").status_code == 404
         wrong = session.post("/evaluate?dryRun=perhaps", json=SMALL)
-        assert (wrong.status_code, wrong.json()["detail"][0]["loc"], wrong.json()["errors"]) == (422, ["query", "dryRun"], [])
+        assert (wrong.status_code, wrong.json()["detail"][0]["loc"], wrong.json()["errors"]) == (
+            422,
+            ["query", "dryRun"],
+            [],
+        )
 
 
 def test_a_name_is_taken_once(front_end: FrontEnd) -> None:
@@ -255,7 +265,11 @@ async def test_a_key_outlives_nothing_but_its_job(front_end: FrontEnd, client: T
         stored = await client.get(EVALUATIONS, name)
         await client.delete(EVALUATIONS, name, uid=stored["metadata"]["uid"])
         again = submit(session, key, limit=9)
-        assert (again.status_code, again.json()["job_id"], "Idempotency-Replayed" in again.headers) == (200, name, False)
+        assert (again.status_code, again.json()["job_id"], "Idempotency-Replayed" in again.headers) == (
+            200,
+            name,
+            False,
+        )
         assert session.get(f"/jobs/{name}").json()["request"]["limit"] == 9
 
 
@@ -271,7 +285,9 @@ def test_a_key_sent_to_two_replicas_at_once_makes_one_job(front_end: FrontEnd, s
     other = start_front_end()
     other.wait_until_ready()
     with front_end.session() as here, other.session() as there, concurrent.futures.ThreadPoolExecutor(16) as pool:
-        sent = [(session, {"Idempotency-Key": f"key {number % 10}"}) for number in range(80) for session in (here, there)]
+        sent = [
+            (session, {"Idempotency-Key": f"key {number % 10}"}) for number in range(80) for session in (here, there)
+        ]
         answers = list(pool.map(lambda work: submit(*work), sent))
         assert {answer.status_code for answer in answers} == {200}
         assert len({answer.json()["job_id"] for answer in answers}) == 10
@@ -279,7 +295,9 @@ def test_a_key_sent_to_two_replicas_at_once_makes_one_job(front_end: FrontEnd, s
         assert here.get("/queue").json()["queue_size"] == 10
 
 
-async def test_whoever_takes_a_name_first_has_nothing_shown_for_the_callers_own(front_end: FrontEnd, client: Transport) -> None:
+async def test_whoever_takes_a_name_first_has_nothing_shown_for_the_callers_own(
+    front_end: FrontEnd, client: Transport
+) -> None:
     key = {"Idempotency-Key": "nightly"}
     with front_end.session() as session:
         name = session.post("/evaluate", json=SMALL, headers=key).raise_for_status().json()["job_id"]
@@ -291,6 +309,8 @@ async def test_whoever_takes_a_name_first_has_nothing_shown_for_the_callers_own(
             taken = {field: made[field] for field in ("apiVersion", "kind")} | {"metadata": metadata}
             await client.create(EVALUATIONS, taken | {"spec": made["spec"] | {"model": model}})
             answer = session.post("/evaluate", json=SMALL, headers=key)
-            assert (answer.status_code, "Idempotency-Replayed" in answer.headers) == (status, status == 200), answer.text
+            assert (answer.status_code, "Idempotency-Replayed" in answer.headers) == (status, status == 200), (
+                answer.text
+            )
             # What the annotation says of another model is not repeated.
             assert session.get(f"/jobs/{name}").json()["request"]["model"] == model

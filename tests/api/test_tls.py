@@ -145,7 +145,9 @@ async def test_a_certificate_is_renewed_under_load_and_no_request_notices(
         """One who keeps his connection, or makes one for each request."""
         trusted = trusting(authority, other)
         while not done.is_set():
-            async with httpx.AsyncClient(base_url=secure.url, headers=HEADERS, verify=trusted, trust_env=False) as session:
+            async with httpx.AsyncClient(
+                base_url=secure.url, headers=HEADERS, verify=trusted, trust_env=False
+            ) as session:
                 while not done.is_set():
                     answers.append((await session.get("/queue")).status_code)
                     if not keeps:

@@ -30,7 +30,9 @@ class Balanced(httpx.BaseTransport):
         replica = next(self._replicas)
         # A copy: the session keeps cookies by the address that it knows.
         url = request.url.copy_with(host=replica.host, port=replica.port)
-        return self._transport.handle_request(httpx.Request(request.method, url, headers=request.headers, stream=request.stream))
+        return self._transport.handle_request(
+            httpx.Request(request.method, url, headers=request.headers, stream=request.stream)
+        )
 
     def close(self) -> None:
         self._transport.close()
@@ -47,7 +49,9 @@ def replicas(start_front_end: StartFrontEnd) -> tuple[FrontEnd, FrontEnd]:
 @contextmanager
 def balanced(replicas: tuple[FrontEnd, FrontEnd]) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    with httpx.Client(transport=Balanced(*replicas), base_url="http://front-end", headers=headers, timeout=30) as session:
+    with httpx.Client(
+        transport=Balanced(*replicas), base_url="http://front-end", headers=headers, timeout=30
+    ) as session:
         yield session
 
 
@@ -92,7 +96,12 @@ def test_the_cookie_says_a_version_and_stays_with_the_front_end(replicas: tuple[
         answer = session.post("/evaluate", json=SMALL)
         cookie = answer.headers["Set-Cookie"]
         assert cookie.startswith(f"{COOKIE}=") and answer.cookies[COOKIE].isdigit()
-        assert {part.strip().lower() for part in cookie.split(";")[1:]} == {"httponly", "max-age=60", "path=/", "samesite=strict"}
+        assert {part.strip().lower() for part in cookie.split(";")[1:]} == {
+            "httponly",
+            "max-age=60",
+            "path=/",
+            "samesite=strict",
+        }
         for nonsense in ("x", "-1", "9" * 40, "1e9", ""):
             read = session.get("/queue", headers={"Cookie": f"{COOKIE}={nonsense}"})
             assert (read.status_code, read.elapsed.total_seconds() < 1) == (200, True)

@@ -20,11 +20,15 @@ async def end(client: Transport, name: str, phase: str, **status: object) -> Non
         await client.json_patch(EVALUATIONS, name, patch, subresource="status")
 
 
-async def test_its_client_submits_waits_and_cancels(front_end: FrontEnd, client: Transport, upstream: ModuleType) -> None:
+async def test_its_client_submits_waits_and_cancels(
+    front_end: FrontEnd, client: Transport, upstream: ModuleType
+) -> None:
     with upstream.EvalClient(front_end.url_with_token) as theirs:
         assert theirs.is_healthy()
         good, bad, waiting = (
-            theirs.evaluate(model="llava_hf", tasks=["mme"], model_args={"pretrained": "a/b"}, limit=8, device="cuda:0")["job_id"]
+            theirs.evaluate(
+                model="llava_hf", tasks=["mme"], model_args={"pretrained": "a/b"}, limit=8, device="cuda:0"
+            )["job_id"]
             for _ in range(3)
         )
         assert set(theirs.get_queue_status()["queued_jobs"]) == {good, bad, waiting}
@@ -67,13 +71,16 @@ async def test_fifty_wait_at_once(front_end: FrontEnd, client: Transport, upstre
         names = [answer["job_id"] for answer in sent]
         assert (await theirs.get_queue_status())["queued_jobs"] == names[::-1]
         waiting = asyncio.gather(
-            *(theirs.wait_for_job(name, poll_interval=0.5, timeout=60, verbose=False) for name in names), return_exceptions=True
+            *(theirs.wait_for_job(name, poll_interval=0.5, timeout=60, verbose=False) for name in names),
+            return_exceptions=True,
         )
         for number, name in enumerate(names):
             await end(client, name, "Failed" if number % 10 == 0 else "Completed", reason="Succeeded")
         ended = await waiting
     assert [number for number, result in enumerate(ended) if isinstance(result, RuntimeError)] == list(range(0, 50, 10))
-    assert [result["job_id"] for result in ended if isinstance(result, dict)] == [name for n, name in enumerate(names) if n % 10]
+    assert [result["job_id"] for result in ended if isinstance(result, dict)] == [
+        name for n, name in enumerate(names) if n % 10
+    ]
 
 
 async def test_its_client_waits_for_ever_on_a_cancelled_job_as_it_does_with_its_own_server(
@@ -108,7 +115,9 @@ def test_its_client_shows_why_no_checkpoint_is_merged(front_end: FrontEnd, upstr
         theirs.merge_checkpoint("/checkpoints/1")
 
 
-async def test_its_client_reads_what_it_wrote_on_whichever_replica(start_front_end: StartFrontEnd, upstream: ModuleType) -> None:
+async def test_its_client_reads_what_it_wrote_on_whichever_replica(
+    start_front_end: StartFrontEnd, upstream: ModuleType
+) -> None:
     """Cookies are kept by its HTTP client; nothing else is needed of it."""
     replicas = start_front_end(), start_front_end()
     for each in replicas:

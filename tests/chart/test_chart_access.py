@@ -80,7 +80,9 @@ def test_limits_are_those_of_the_program_until_they_are_changed(render: Render) 
 # https.
 
 
-@pytest.mark.parametrize(("values", "secret"), [({"api": {"tls": {"existingSecret": "own"}}}, "own"), (ISSUER, "lmms-eval-tls")])
+@pytest.mark.parametrize(
+    ("values", "secret"), [({"api": {"tls": {"existingSecret": "own"}}}, "own"), (ISSUER, "lmms-eval-tls")]
+)
 def test_with_a_certificate_all_is_https(render: Render, values: Object, secret: str) -> None:
     objects = render({**values, "api": {**values["api"], "ingress": {"enabled": True, "host": "a.example.com"}}})
     container = front_end(objects)
@@ -149,7 +151,9 @@ def test_values_that_contradict_themselves_are_refused(render: Render, values: O
         render(values)
 
 
-def test_the_smoke_test_trusts_the_certificate_of_the_secret_and_no_other(start_front_end: StartFrontEnd, tmp_path: Path) -> None:
+def test_the_smoke_test_trusts_the_certificate_of_the_secret_and_no_other(
+    start_front_end: StartFrontEnd, tmp_path: Path
+) -> None:
     leaf = trustme.CA().issue_cert("lmms-eval.example.com")
     served, other = tmp_path / "tls", tmp_path / "other.crt"
     served.mkdir()
@@ -202,7 +206,9 @@ def pods(objects: list[Object]) -> dict[str, Object]:
     operator = OperatorSettings.from_environment(
         {
             item["name"]: item.get("value", "a")
-            for item in one(objects, "Deployment", "lmms-eval-operator")["spec"]["template"]["spec"]["containers"][0]["env"]
+            for item in one(objects, "Deployment", "lmms-eval-operator")["spec"]["template"]["spec"]["containers"][0][
+                "env"
+            ]
         }
     )
     made = build_job(evaluation, attempt=1, slot=0, settings=operator)
@@ -256,7 +262,9 @@ def test_every_pod_that_writes_to_the_store_may_reach_it(render: Render) -> None
     known = pods(objects)
     for item in (item for item in objects if item["kind"] in ("Deployment", "Job")):
         name = item["metadata"]["name"].removeprefix("lmms-eval-")
-        containers = item["spec"]["template"]["spec"]["containers"] + item["spec"]["template"]["spec"].get("initContainers", [])
+        containers = item["spec"]["template"]["spec"]["containers"] + item["spec"]["template"]["spec"].get(
+            "initContainers", []
+        )
         uses = any("lmms-eval-store" in json.dumps(container) for container in containers)
         if uses and name not in ("s3", "operator"):
             assert may_reach(objects, known[name], known["s3"], "s3"), name
@@ -291,7 +299,8 @@ def test_evaluations_reach_everything_unless_they_are_restricted(render: Render)
     assert [port["port"] for port in dns["ports"]] == [53, 53]
     assert api_server == {"ports": [{"port": 443}], "to": [{"ipBlock": {"cidr": "10.96.0.1/32"}}]}
     assert (
-        store["ports"] == [{"port": 7070}] and store["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "s3"
+        store["ports"] == [{"port": 7070}]
+        and store["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "s3"
     )
     assert given == hub
 

@@ -1,4 +1,6 @@
-"""The Job that lists what the evaluator image knows: who runs in it, when it is made anew, and that nobody else does."""
+"""The Job that lists what the evaluator image knows: who runs in it, when it is made anew, and that
+nobody else does.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -58,7 +60,10 @@ def test_what_runs_lmms_eval_has_no_token_no_credentials_and_no_gpu(render: Rend
     (evaluator,), (reporter,) = spec["initContainers"], spec["containers"]
     assert "envFrom" not in evaluator and reporter["envFrom"] == [{"secretRef": {"name": "lmms-eval-store"}}]
     assert not any("STORE" in name or "AWS" in name for name in variables(evaluator))
-    assert {volume["name"]: set(volume) - {"name"} for volume in spec["volumes"]} == {"run": {"emptyDir"}, "tmp": {"emptyDir"}}
+    assert {volume["name"]: set(volume) - {"name"} for volume in spec["volumes"]} == {
+        "run": {"emptyDir"},
+        "tmp": {"emptyDir"},
+    }
     assert set(evaluator["resources"]["requests"]) == {"cpu", "memory"}
 
 

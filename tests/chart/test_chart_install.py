@@ -1,4 +1,6 @@
-"""The chart in a real API server: install, upgrade, uninstall; every pod under Pod Security `restricted`; kubeconform."""
+"""The chart in a real API server: install, upgrade, uninstall; every pod under Pod Security
+`restricted`; kubeconform.
+"""
 
 import base64
 import json
@@ -33,7 +35,10 @@ EVALUATION: Object = {
 
 @pytest.fixture
 def release(kubectl: Kubectl, crd: None) -> Iterator[Deployment]:
-    """A namespace of its own under `restricted`, where nothing is installed yet. No node: nothing that is installed runs."""
+    """A namespace of its own under `restricted`, where nothing is installed yet.
+
+    No node: nothing that is installed runs.
+    """
     made = Deployment(kubectl, namespaces.create(kubectl, **{"pod-security.kubernetes.io/enforce": "restricted"}))
     yield made
     # Cluster-wide objects go whatever the test left; the hook would need a node.
@@ -64,7 +69,9 @@ def test_the_cache_is_made_once_and_nobody_waits_for_it(release: Deployment) -> 
     before = release.json("get", "pvc", "lmms-eval-cache")["metadata"]["uid"]
     install(release, "--set", "operator.logLevel=debug")
     assert release.json("get", "pvc", "lmms-eval-cache")["metadata"]["uid"] == before
-    assert "lmms-eval-cache" not in re.findall(r"kind: PersistentVolumeClaim\nmetadata:\n  name: (\S+)", manifest(release))
+    assert "lmms-eval-cache" not in re.findall(
+        r"kind: PersistentVolumeClaim\nmetadata:\n  name: (\S+)", manifest(release)
+    )
 
 
 def test_another_image_lists_what_it_knows_and_the_same_one_does_not_again(release: Deployment) -> None:
@@ -126,7 +133,12 @@ def pods(objects: list[Object]) -> Iterator[Object]:
         if item["kind"] in ("Deployment", "Job", "Pod"):
             spec = item["spec"]["template"]["spec"] if item["kind"] != "Pod" else item["spec"]
             named = {"name": item["metadata"]["name"]}
-            yield {"apiVersion": "v1", "kind": "Pod", "metadata": named, "spec": {**spec, "serviceAccountName": "default"}}
+            yield {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": named,
+                "spec": {**spec, "serviceAccountName": "default"},
+            }
 
 
 def evaluators_job() -> Object:
@@ -134,19 +146,28 @@ def evaluators_job() -> Object:
     settings = Settings(
         namespace="a", evaluator_image="a", reporter_image="a", cache_claim="cache", reporter_service_account="default"
     )
-    evaluation = LMMEvaluation.model_validate({**EVALUATION, "metadata": {"name": "a", "namespace": "a", "uid": "0" * 36}})
+    evaluation = LMMEvaluation.model_validate(
+        {**EVALUATION, "metadata": {"name": "a", "namespace": "a", "uid": "0" * 36}}
+    )
     return build_job(evaluation, attempt=1, slot=0, settings=settings)
 
 
 def test_every_pod_is_accepted_under_restricted(release: Deployment, render: Render) -> None:
-    deployment.wait_until(lambda: release.json("get", "serviceaccounts")["items"], seconds=20, what="the default service account")
+    deployment.wait_until(
+        lambda: release.json("get", "serviceaccounts")["items"], seconds=20, what="the default service account"
+    )
     wanted = list(pods([*render(), evaluators_job()]))
     assert len(wanted) == 7
     release("create", "--dry-run=server", "-f", "-", stdin=listed(wanted))
 
 
 def test_restricted_refuses_what_is_not_locked_down(release: Deployment) -> None:
-    bare = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "image": "a"}]}}
+    bare = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "a"},
+        "spec": {"containers": [{"name": "a", "image": "a"}]},
+    }
     with pytest.raises(CommandFailed, match='violates PodSecurity "restricted'):
         release("create", "--dry-run=server", "-f", "-", stdin=json.dumps(bare))
 

@@ -1,4 +1,6 @@
-"""Metrics Service, alerts and dashboard: Prometheus' own checker runs the rules, Grafana's own model reads the dashboard."""
+"""Metrics Service, alerts and dashboard: Prometheus' own checker runs the rules, Grafana's own model reads the
+dashboard.
+"""
 
 import itertools
 import json
@@ -101,7 +103,10 @@ def test_a_field_that_grafana_does_not_know_would_be_found() -> None:
     wrong = json.loads(json.dumps(DASHBOARD))
     wrong["panels"][0]["fieldConfig"]["defaults"]["units"] = "s"
     wrong["panels"][0]["targets"][0]["query"] = "up"
-    assert list(lost(wrong, read_by_grafana(wrong))) == ["/panels/0/targets/0/query", "/panels/0/fieldConfig/defaults/units"]
+    assert list(lost(wrong, read_by_grafana(wrong))) == [
+        "/panels/0/targets/0/query",
+        "/panels/0/fieldConfig/defaults/units",
+    ]
 
 
 def read_by_grafana(dashboard: Object) -> Object:
@@ -155,7 +160,9 @@ def test_everything_asks_the_chosen_source_for_the_chosen_namespace() -> None:
 def test_legends_name_labels_that_the_expression_keeps() -> None:
     for panel in DASHBOARD["panels"]:
         for target in panel["targets"]:
-            kept = {label.strip() for labels in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in labels.split(",")}
+            kept = {
+                label.strip() for labels in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in labels.split(",")
+            }
             assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= kept
 
 
@@ -247,7 +254,9 @@ def test_nothing_but_a_service_is_installed_unless_it_is_asked_for(render: Rende
 
 @pytest.mark.integration
 @pytest.mark.parametrize(("component", "service_name"), [("operator", "operator"), ("api", "api-metrics")])
-def test_the_service_finds_the_port_and_the_monitor_the_service(render: Render, component: str, service_name: str) -> None:
+def test_the_service_finds_the_port_and_the_monitor_the_service(
+    render: Render, component: str, service_name: str
+) -> None:
     objects = render(ALL)
     service = one(objects, "Service", f"lmms-eval-{service_name}")
     template = one(objects, "Deployment", f"lmms-eval-{component}")["spec"]["template"]
@@ -257,9 +266,13 @@ def test_the_service_finds_the_port_and_the_monitor_the_service(render: Render, 
     monitor = one(objects, "ServiceMonitor", f"lmms-eval-{component}")["spec"]
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["namespaceSelector"] == {"matchNames": ["team-a"]}
-    assert [endpoint["port"] for endpoint in monitor["endpoints"]] == [port["name"] for port in service["spec"]["ports"]]
+    assert [endpoint["port"] for endpoint in monitor["endpoints"]] == [
+        port["name"] for port in service["spec"]["ports"]
+    ]
     others = [item for item in objects if item["kind"] == "Service" and item is not service]
-    assert not [item for item in others if monitor["selector"]["matchLabels"].items() <= item["metadata"]["labels"].items()]
+    assert not [
+        item for item in others if monitor["selector"]["matchLabels"].items() <= item["metadata"]["labels"].items()
+    ]
 
 
 @pytest.mark.integration
@@ -281,13 +294,24 @@ def test_labels_annotations_and_runbooks_can_be_given(render: Render) -> None:
             "metrics": {
                 "service": {"annotations": {"prometheus.io/scrape": "true"}},
                 "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "interval": "1m"},
-                "rules": {"enabled": True, "labels": {"release": "prometheus"}, "runbooks": "https://wiki.example.com/ops"},
-                "dashboard": {"enabled": True, "labels": {"dashboards": "yes"}, "annotations": {"grafana_folder": "GPUs"}},
+                "rules": {
+                    "enabled": True,
+                    "labels": {"release": "prometheus"},
+                    "runbooks": "https://wiki.example.com/ops",
+                },
+                "dashboard": {
+                    "enabled": True,
+                    "labels": {"dashboards": "yes"},
+                    "annotations": {"grafana_folder": "GPUs"},
+                },
             }
         }
     )
     assert one(objects, "Service", "lmms-eval-operator")["metadata"]["annotations"] == {"prometheus.io/scrape": "true"}
-    monitor, rule = one(objects, "ServiceMonitor", "lmms-eval-operator"), one(objects, "PrometheusRule", "lmms-eval-alerts")
+    monitor, rule = (
+        one(objects, "ServiceMonitor", "lmms-eval-operator"),
+        one(objects, "PrometheusRule", "lmms-eval-alerts"),
+    )
     assert monitor["metadata"]["labels"]["release"] == rule["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["spec"]["endpoints"][0]["interval"] == "1m"
     links = {alert["annotations"]["runbook_url"].partition("#")[0] for alert in rule["spec"]["groups"][0]["rules"]}

@@ -58,7 +58,12 @@ GUARDED: Object = {
     "networkPolicy": {"evaluations": {"restrictEgress": True}},
 }
 VARIANTS = {"default": {}, "everything": EVERYTHING, "external": EXTERNAL, "guarded": GUARDED}
-CLUSTER_WIDE = {"CustomResourceDefinition", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+CLUSTER_WIDE = {
+    "CustomResourceDefinition",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
 
 
 @pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
@@ -198,7 +203,10 @@ def test_the_operator_reads_every_variable_that_it_is_given(render: Render) -> N
     assert settings.default_requests.to_wire() == {"memory": "2Gi", "ephemeralStorage": "1Gi"}
     assert settings.default_limits.to_wire() == {"ephemeralStorage": "200Gi"}
     assert settings.volume_sizes == {"run": "20Gi", "tmp": "50Gi"}
-    assert settings.reporter_resources == OperatorSettings(namespace="", evaluator_image="", reporter_image="").reporter_resources
+    assert (
+        settings.reporter_resources
+        == OperatorSettings(namespace="", evaluator_image="", reporter_image="").reporter_resources
+    )
     assert settings.pod_security == {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
     assert settings.default_node_selector == {"gpu": "yes"}
     assert [item.key for item in settings.default_tolerations] == ["gpu"]
@@ -246,7 +254,10 @@ def test_what_brings_the_catalogue_reads_every_variable_that_it_is_given(render:
     assert set(variables) == variables.asked
 
 
-PRIVATE: Object = {**EXTERNAL, "store": {**EXTERNAL["store"], "endpoint": "https://s3.example.com", "caSecret": "authority"}}
+PRIVATE: Object = {
+    **EXTERNAL,
+    "store": {**EXTERNAL["store"], "endpoint": "https://s3.example.com", "caSecret": "authority"},
+}
 
 
 def test_a_private_authority_of_the_store_reaches_whoever_reads_and_writes_there(render: Render) -> None:
@@ -401,7 +412,10 @@ REFUSED = [
     ({"store": {"url": "http://bucket"}}, "at '/store/url': "),
     ({"store": {"embedded": {"enabled": False}}}, "store.url is needed where store.embedded.enabled is false"),
     ({"api": {"ingress": {"enabled": True}}}, "api.ingress.host is needed where api.ingress.enabled is true"),
-    ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.parentRefs is needed where api.httpRoute.enabled is true"),
+    (
+        {"api": {"httpRoute": {"enabled": True}}},
+        "api.httpRoute.parentRefs is needed where api.httpRoute.enabled is true",
+    ),
     ({"retention": {"maxFinished": -1}}, "at '/retention/maxFinished': minimum"),
     ({"retention": {"graceSeconds": 0}}, "at '/retention/graceSeconds': minimum"),
     ({"evaluators": {}}, "additional properties 'evaluators' not allowed"),

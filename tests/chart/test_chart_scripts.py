@@ -37,7 +37,9 @@ def pod(name: str, labels: Object = OURS, **spec: Any) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
 
 
-def test_uninstalling_ends_the_operator_and_stops_what_runs(guard: Callable[..., Any], render: Render, kubectl: Kubectl) -> None:
+def test_uninstalling_ends_the_operator_and_stops_what_runs(
+    guard: Callable[..., Any], render: Render, kubectl: Kubectl
+) -> None:
     guarded = guard({})
     objects = render(namespace=guarded.namespace)
     guarded.apply([item for item in objects if item["metadata"]["name"] == "lmms-eval-operator"])
@@ -46,7 +48,12 @@ def test_uninstalling_ends_the_operator_and_stops_what_runs(guard: Callable[...,
     here = ["-n", guarded.namespace]
 
     kubeconfig = guarded.kubeconfig("lmms-eval-uninstall")
-    told = {"NAMESPACE": guarded.namespace, "RELEASE": "lmms-eval", "OPERATOR": "lmms-eval-operator", "TIMEOUT_SECONDS": "30"}
+    told = {
+        "NAMESPACE": guarded.namespace,
+        "RELEASE": "lmms-eval",
+        "OPERATOR": "lmms-eval-operator",
+        "TIMEOUT_SECONDS": "30",
+    }
     done = run("stop.py", KUBECONFIG=kubeconfig, **told)
     assert (done.returncode, done.stdout.splitlines()) == (0, ["ending running"]), done.stderr
 
@@ -56,7 +63,9 @@ def test_uninstalling_ends_the_operator_and_stops_what_runs(guard: Callable[...,
     assert run("stop.py", KUBECONFIG=kubeconfig, **told).returncode == 0
 
 
-def test_the_pods_of_finished_evaluations_do_not_hold_up_the_uninstall(guard: Callable[..., Any], kubectl: Kubectl) -> None:
+def test_the_pods_of_finished_evaluations_do_not_hold_up_the_uninstall(
+    guard: Callable[..., Any], kubectl: Kubectl
+) -> None:
     guarded = guard({})
     spec = {"containers": [{"name": "a", "image": "a"}]}
     guarded.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "finished", "labels": OURS}, "spec": spec}])
@@ -77,7 +86,9 @@ def finishing(kubectl: Kubectl, namespace: str, status: Object) -> threading.Thr
 
     def finish() -> None:
         here = ["-n", namespace]
-        items = deployment.wait_until(lambda: kubectl.json(*here, "get", "lmme")["items"], seconds=30, what="an evaluation")
+        items = deployment.wait_until(
+            lambda: kubectl.json(*here, "get", "lmme")["items"], seconds=30, what="an evaluation"
+        )
         for patch in ({"phase": "Running", "reason": "Evaluating"}, status):
             name = items[0]["metadata"]["name"]
             text = json.dumps({"status": patch})

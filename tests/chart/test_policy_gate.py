@@ -1,4 +1,6 @@
-"""The policy on the scheduling gate, on a real API server: the operator opens it, others do not, and it changes nothing else."""
+"""The policy on the scheduling gate, on a real API server: the operator opens it, others do not, and it changes nothing
+else.
+"""
 
 import asyncio
 import secrets
@@ -104,7 +106,9 @@ async def test_the_operator_changes_nothing_else_of_a_pod(people: People, change
     name = await pod(people.administrator, OURS, THEIRS)
     with pytest.raises((errors.Forbidden, errors.Invalid)) as refused:
         await people.operator.json_patch(PODS, name, OTHERS[change])
-    assert "may change nothing but the scheduling gate" in str(refused.value) or isinstance(refused.value, errors.Invalid)
+    assert "may change nothing but the scheduling gate" in str(refused.value) or isinstance(
+        refused.value, errors.Invalid
+    )
     with pytest.raises(errors.KubeError):
         await people.operator.json_patch(PODS, name, [*OPEN, *OTHERS[change]])
     assert gates(await people.administrator.get(PODS, name)) == [OURS, THEIRS]

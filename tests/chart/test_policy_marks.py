@@ -18,7 +18,9 @@ from lmms_eval_core.kube.transport import Transport
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
-MARKS = [("labels", key) for key in names.FRONT_END_LABELS] + [("annotations", key) for key in names.FRONT_END_ANNOTATIONS]
+MARKS = [("labels", key) for key in names.FRONT_END_LABELS] + [
+    ("annotations", key) for key in names.FRONT_END_ANNOTATIONS
+]
 RESTORING = "velero"
 
 
@@ -69,7 +71,13 @@ def anybody(namespace: str) -> list[Object]:
     role = {"apiGroup": api, "kind": "ClusterRole", "name": "cluster-admin"}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": RESTORING}},
-        {"apiVersion": f"{api}/v1", "kind": "RoleBinding", "metadata": {"name": "a"}, "roleRef": role, "subjects": [subject]},
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "a"},
+            "roleRef": role,
+            "subjects": [subject],
+        },
     ]
 
 
@@ -88,7 +96,10 @@ async def in_force(client: Transport) -> None:
 async def test_a_copy_with_a_mark_is_refused_with_the_way_out(people: People, kind: str, key: str) -> None:
     with pytest.raises(errors.Forbidden) as refused:
         await people.administrator.create(EVALUATIONS, marked("copy", kind, key))
-    assert f"metadata.{kind}: {key} is written by the front end alone; leave it out, or let an account" in refused.value.message
+    assert (
+        f"metadata.{kind}: {key} is written by the front end alone; leave it out, or let an account"
+        in refused.value.message
+    )
 
 
 @pytest.mark.parametrize(("kind", "key"), MARKS)

@@ -99,11 +99,27 @@ BAD_ARGUMENTS = [
     ({"a": "\x7f"}, f"modelArgs.a is not possible; {NO_TEXT}"),
     *(
         ({name: "x"}, f"modelArgs.{name} {SECRET}")
-        for name in ("api_key", "apikey", "API_KEY", "token", "Token", "hf_token", "azure_api_key", "secret", "client_secret")
+        for name in (
+            "api_key",
+            "apikey",
+            "API_KEY",
+            "token",
+            "Token",
+            "hf_token",
+            "azure_api_key",
+            "secret",
+            "client_secret",
+        )
     ),
-    *(({name: "x"}, f"modelArgs.{name} {SECRET}") for name in ("password", "db_passwd", "aws_secret_access_key", "credentials")),
     *(
-        ({"base_url": address}, "modelArgs.base_url is an address with a login, which everybody could read here; use env with")
+        ({name: "x"}, f"modelArgs.{name} {SECRET}")
+        for name in ("password", "db_passwd", "aws_secret_access_key", "credentials")
+    ),
+    *(
+        (
+            {"base_url": address},
+            "modelArgs.base_url is an address with a login, which everybody could read here; use env with",
+        )
         for address in ("https://user:secret@host/v1", "https://token@host", "a,b=http://:secret@host")
     ),
     *(
@@ -115,9 +131,29 @@ BAD_ARGUMENTS = [
 ]
 GOOD_ARGUMENTS: list[Object] = [
     {},
-    {"pretrained": "Qwen/Qwen2.5-VL-7B-Instruct", "max_pixels": 1605632, "temperature": 0.7, "use_cache": True, "n": -1},
-    {"a": "x,y=z", "b": 'it\'s "quoted"', "c": "{'a': {'b': [1, 2]}}", "d": "ümläut 日本語", "e": "", "f": "$(X) `x` ; | &"},
-    {"image_token": "<image>", "video_key": "video", "tokenizer": "x", "max_new_tokens": 16, "input_key": "a", "secretary": "x"},
+    {
+        "pretrained": "Qwen/Qwen2.5-VL-7B-Instruct",
+        "max_pixels": 1605632,
+        "temperature": 0.7,
+        "use_cache": True,
+        "n": -1,
+    },
+    {
+        "a": "x,y=z",
+        "b": 'it\'s "quoted"',
+        "c": "{'a': {'b': [1, 2]}}",
+        "d": "ümläut 日本語",
+        "e": "",
+        "f": "$(X) `x` ; | &",
+    },
+    {
+        "image_token": "<image>",
+        "video_key": "video",
+        "tokenizer": "x",
+        "max_new_tokens": 16,
+        "input_key": "a",
+        "secretary": "x",
+    },
     {"base_url": "https://host/v1?mail=a@b", "pretrained": "hf://datasets/a/b@main"},
     {"a" * 128: "x" * 4096, "_a": 0},
     {"tensor_parallel_size": "64", "tp_size": 64, "data_parallel_size": "auto", "dp_size": "0008"},
@@ -215,7 +251,10 @@ STILL_REFUSED = [
     ),
     (asking(image="one.example.com/evaluator:v10"), "is not permitted here"),
     (asking(image="REGISTRY.example.com/team/x"), "is not permitted here"),
-    (with_secret("lmms-eval-token"), "env refers to the Secret lmms-eval-token, which is not permitted here; permitted: *"),
+    (
+        with_secret("lmms-eval-token"),
+        "env refers to the Secret lmms-eval-token, which is not permitted here; permitted: *",
+    ),
     (with_claim("dat"), "the volume claim dat is not permitted here; permitted: data-*, checkpoints"),
     (asking(priorityClassName="highest"), "this priorityClassName is not permitted here; permitted: low, high"),
     (asking(runtimeClassName="gvisor"), "this runtimeClassName is not permitted here; permitted: nvidia"),
@@ -229,7 +268,9 @@ async def test_what_the_administrator_permits(permissive: Transport, body: Objec
 
 
 @pytest.mark.parametrize(("body", "sentence"), STILL_REFUSED, ids=[sentence[:40] for _, sentence in STILL_REFUSED])
-async def test_what_a_permissive_administrator_does_not_permit(permissive: Transport, body: Object, sentence: str) -> None:
+async def test_what_a_permissive_administrator_does_not_permit(
+    permissive: Transport, body: Object, sentence: str
+) -> None:
     with pytest.raises(errors.Invalid) as refused:
         await permissive.create(EVALUATIONS, body, dry_run=True)
     assert sentence in refused.value.message
@@ -243,12 +284,16 @@ async def test_the_examples_are_permitted_by_default(default: Transport, example
     await default.create(EVALUATIONS, EXAMPLES[example], dry_run=True)
 
 
-async def test_policies_guard_their_own_namespace_alone(default: Transport, permissive: Transport, server: Transport) -> None:
+async def test_policies_guard_their_own_namespace_alone(
+    default: Transport, permissive: Transport, server: Transport
+) -> None:
     for body in (with_arguments(api_key="x"), asking(trustRemoteCode=True), with_claim("lmms-eval-s3")):
         await server.create(EVALUATIONS, body, dry_run=True)
 
 
-async def test_an_evaluation_from_before_the_policies_can_be_cancelled(guard: Callable[..., Any], kubeconfig: str) -> None:
+async def test_an_evaluation_from_before_the_policies_can_be_cancelled(
+    guard: Callable[..., Any], kubeconfig: str
+) -> None:
     guarded = guard({"policies": {"install": False}})
     server = await transport.connect(namespace=guarded.namespace, kubeconfig=kubeconfig)
     try:
@@ -257,7 +302,9 @@ async def test_an_evaluation_from_before_the_policies_can_be_cancelled(guard: Ca
         guard({}, namespace=guarded.namespace)
         await in_force(server, with_arguments(api_key="x"))
         await in_force(server, asking(trustRemoteCode=True))
-        changed = await server.json_patch(EVALUATIONS, "old", [{"op": "replace", "path": "/spec/cancel", "value": True}])
+        changed = await server.json_patch(
+            EVALUATIONS, "old", [{"op": "replace", "path": "/spec/cancel", "value": True}]
+        )
         assert changed["spec"]["cancel"] is True
     finally:
         await server.close()

@@ -26,7 +26,9 @@ MINE, OTHER = "mine", "other"
 JOB = {name: names.job_name(evaluation=name, uid="01234567-89ab", attempt=1) for name in (MINE, OTHER)}
 OTHER_PODS = [form.format(JOB[MINE]) for form in ("{}-abcdef", "{}-a.cde", "{}0-abcde", "x{}-abcde", "{}")]
 
-NOT_A_WRITER = "a status is written by the operator and by the evaluation's reporter alone; change spec instead, for example"
+NOT_A_WRITER = (
+    "a status is written by the operator and by the evaluation's reporter alone; change spec instead, for example"
+)
 NOT_ITS_OWN = "a reporter may write only the status of the evaluation that its own pod runs"
 NOT_RUNNING = "a reporter may write only while the evaluation is Running"
 
@@ -101,7 +103,13 @@ def intruder(namespace: str) -> list[Object]:
     role = {"apiGroup": api, "kind": "ClusterRole", "name": "cluster-admin"}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "intruder"}},
-        {"apiVersion": f"{api}/v1", "kind": "RoleBinding", "metadata": {"name": "a"}, "roleRef": role, "subjects": [subject]},
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "a"},
+            "roleRef": role,
+            "subjects": [subject],
+        },
     ]
 
 

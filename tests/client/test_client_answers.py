@@ -1,4 +1,6 @@
-"""Answers with what a run or an older front end may have put into them, without a server: read, or refused with a sentence."""
+"""Answers with what a run or an older front end may have put into them, without a server: read, or refused with a
+sentence.
+"""
 
 import io
 import json
@@ -12,7 +14,12 @@ import pytest
 from lmms_eval_client import AnswerUnreadable, Client, Results
 from lmms_eval_client.cli import queue, results
 
-JOB = {"job_id": "a", "status": "queued", "created_at": "2026-01-01T00:00:00Z", "request": {"model": "m", "tasks": ["t"]}}
+JOB = {
+    "job_id": "a",
+    "status": "queued",
+    "created_at": "2026-01-01T00:00:00Z",
+    "request": {"model": "m", "tasks": ["t"]},
+}
 DIGITS = b"9" * 5000
 DEEP = b"[" * 300 + b"]" * 300
 
@@ -22,7 +29,11 @@ def client(answers: dict[str, bytes | int]) -> Client:
 
     def answer(request: httpx.Request) -> httpx.Response:
         found = answers.get(request.url.path, json.dumps(JOB).encode())
-        return httpx.Response(found, json={"detail": "no"}) if isinstance(found, int) else httpx.Response(200, content=found)
+        return (
+            httpx.Response(found, json={"detail": "no"})
+            if isinstance(found, int)
+            else httpx.Response(200, content=found)
+        )
 
     return Client("http://lmms-eval", transport=httpx.MockTransport(answer))
 
@@ -57,7 +68,10 @@ def test_csv_holds_no_formula_and_no_control_character() -> None:
 
 
 def test_an_answer_of_brackets_is_refused_with_a_sentence() -> None:
-    with client({"/jobs/a": b'{"request": %s}' % DEEP}) as made, pytest.raises(AnswerUnreadable, match="nested deeper than"):
+    with (
+        client({"/jobs/a": b'{"request": %s}' % DEEP}) as made,
+        pytest.raises(AnswerUnreadable, match="nested deeper than"),
+    ):
         made.job("a")
     with client({"/jobs/a": b"[" * 100_000}) as made, pytest.raises(AnswerUnreadable):
         made.get_job("a")
@@ -76,7 +90,9 @@ def test_an_answer_of_brackets_is_refused_with_a_sentence() -> None:
 )
 def test_one_job_that_cannot_be_read_does_not_end_top(answer: bytes | int, row: str | None) -> None:
     waiting = {"queue_size": 3, "queued_jobs": ["a", "b", "c"]}
-    odd = answer.replace(b'"queued",', b'"queued", "reason": "WaitingForTurn",') if isinstance(answer, bytes) else answer
+    odd = (
+        answer.replace(b'"queued",', b'"queued", "reason": "WaitingForTurn",') if isinstance(answer, bytes) else answer
+    )
     answers = {"/queue": json.dumps(waiting).encode(), "/jobs": b'{"jobs": []}', "/jobs/b": odd}
     with client(answers) as made:
         headline, _, *rows = printed(queue.top, made, once=True).splitlines()

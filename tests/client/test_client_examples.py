@@ -1,5 +1,6 @@
-"""What docs and examples show is run: their Python against a front end, their commands as far as that goes without one, and their
-objects by the API server."""
+"""What docs and examples show is run: their Python against a front end, their commands as far as that goes without one,
+and their objects by the API server.
+"""
 
 import asyncio
 import contextlib
@@ -70,7 +71,11 @@ async def run_shell(script: str, *, folder: Path | None = None, **environment: s
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = ["bash", "-e", "-O", "expand_aliases", "-c", script]
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, env={"PATH": path, **environment}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *command,
+        cwd=folder,
+        env={"PATH": path, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     out, said = await asyncio.wait_for(process.communicate(), timeout=60)
     assert process.returncode == 0, said.decode()
@@ -85,7 +90,9 @@ async def test_the_guides_programs_run(front_end: FrontEnd, everything_completes
 async def test_the_readmes_program_runs_with_lmms_evals_own_client(
     front_end: FrontEnd, everything_completes: None, upstream_folder: Path
 ) -> None:
-    (block,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "lmms_eval.entrypoints" in block]
+    (block,) = [
+        block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "lmms_eval.entrypoints" in block
+    ]
     program = block.replace("http://ci:TOKEN@lmms-eval.example.com", front_end.url_with_token)
     assert "0.5" in await run_python(front_end, "-c", program, PYTHONPATH=str(upstream_folder))
 
@@ -111,7 +118,10 @@ async def test_the_training_loop_submits_each_checkpoint_once(
 
 async def test_a_training_goes_on_without_a_front_end(front_end: FrontEnd) -> None:
     front_end.stop()
-    program = "import training_loop as loop; client = loop.Client(retries=loop_retries); loop.submit(client, 1); print('trained')"
+    program = (
+        "import training_loop as loop; client = loop.Client(retries=loop_retries); loop.submit(client, 1); "
+        "print('trained')"
+    )
     program = program.replace("loop_retries", "__import__('lmms_eval_client').Retries(attempts=1)")
     said = await run_python(front_end, "-c", program, PYTHONPATH=str(EXAMPLES))
     assert said.startswith("step 1: not evaluated: No answer from ") and said.endswith("trained\n")
@@ -181,7 +191,9 @@ def test_the_gitops_folder_is_accepted(kubectl: Kubectl, namespace: str) -> None
     assert not any("ttlSecondsAfterFinished" in item["spec"] for item in objects)
 
 
-@pytest.mark.parametrize("file", sorted(path for path in EXAMPLES.rglob("*.yaml") if path.name != "kustomization.yaml"), ids=str)
+@pytest.mark.parametrize(
+    "file", sorted(path for path in EXAMPLES.rglob("*.yaml") if path.name != "kustomization.yaml"), ids=str
+)
 def test_every_example_can_be_submitted_by_the_command_line(file: Path) -> None:
     found = files.read_file(file, {})
     assert found.warnings == []

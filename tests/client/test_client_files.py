@@ -1,4 +1,6 @@
-"""Results, samples, logs and the catalogue, by client and command line, with a real object store behind the front end."""
+"""Results, samples, logs and the catalogue, by client and command line, with a real object store behind
+the front end.
+"""
 
 import csv
 import io
@@ -86,7 +88,9 @@ async def test_what_a_run_left_behind_is_read(place: Place, client: Transport) -
         list(place.ours.samples("job", "nope"))
 
 
-async def test_files_of_tasks_are_listed_and_fetched(place: Place, client: Transport, namespace: str, tmp_path: Path) -> None:
+async def test_files_of_tasks_are_listed_and_fetched(
+    place: Place, client: Transport, namespace: str, tmp_path: Path
+) -> None:
     await publish(client, place.store, "job")
     uid = (await client.get(EVALUATIONS, "job"))["metadata"]["uid"]
     stored = ArtifactPrefix(namespace, "job", uid, 1).file(layout.task_file("output/submissions/test.json"))
@@ -132,7 +136,9 @@ async def test_the_command_line_prints_it_plainly(place: Place, client: Transpor
     (row,) = csv.DictReader(io.StringIO(answer("results", "job", "--csv")))
     assert (row["Tasks"], row["Value"], row["Stderr"]) == ("mme", "0.5", "")
     assert [json.loads(line) for line in answer("samples", "job", "--limit", "0").splitlines()] == SAMPLES
-    assert [json.loads(line)["doc_id"] for line in answer("samples", "job", "mme", "--empty", "--limit", "2").splitlines()] == [
+    assert [
+        json.loads(line)["doc_id"] for line in answer("samples", "job", "mme", "--empty", "--limit", "2").splitlines()
+    ] == [
         0,
         2,
     ]
@@ -194,7 +200,14 @@ def test_the_catalogue_is_listed(place: Place) -> None:
     answer = place.command_line.answer
     assert answer("tasks") == "mme\nmmmu_val\n"
     assert answer("tasks", "mmmu") == "mmmu_val\n"
-    assert answer("tasks", "--details", "mme").splitlines()[1].split() == ["mme", "task", "lmms-lab/MME", "-", "score", "-"]
+    assert answer("tasks", "--details", "mme").splitlines()[1].split() == [
+        "mme",
+        "task",
+        "lmms-lab/MME",
+        "-",
+        "score",
+        "-",
+    ]
     assert answer("models") == "llava_hf\nvllm   (not usable: vllm is not installed.)\n"
     assert json.loads(answer("models", "--json", "vl"))["models"] == ["vllm"]
 
@@ -221,7 +234,11 @@ async def test_samples_are_laid_out_in_a_terminal(place: Place, client: Transpor
     terminal: Terminal = place.command_line.terminal("samples", "job", "--limit", "1")
     try:
         assert terminal.end() == 0
-        assert [line.split() for line in terminal.text.splitlines()[:3]] == [["doc_id", "0"], ["input", "What?"], ["target", "A"]]
+        assert [line.split() for line in terminal.text.splitlines()[:3]] == [
+            ["doc_id", "0"],
+            ["input", "What?"],
+            ["target", "A"],
+        ]
     finally:
         terminal.close()
 

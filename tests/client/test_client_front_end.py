@@ -30,7 +30,9 @@ from lmms_eval_core.kube.transport import Transport
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-REQUEST = EvaluateRequest(model="llava_hf", tasks=["mme"], model_args={"pretrained": "a/b"}, limit=8, labels={"run": "7"})
+REQUEST = EvaluateRequest(
+    model="llava_hf", tasks=["mme"], model_args={"pretrained": "a/b"}, limit=8, labels={"run": "7"}
+)
 
 
 @pytest.fixture
@@ -59,7 +61,9 @@ async def test_code_written_for_lmms_evals_client_runs(
     with EvalClient(front_end.url_with_token) as theirs:
         assert theirs.is_healthy() and theirs.health()["status"] == "healthy"
         good, bad, waiting = (
-            theirs.evaluate(model="llava_hf", tasks=["mme"], model_args={"pretrained": "a/b"}, limit=8, device="cuda:0")["job_id"]
+            theirs.evaluate(
+                model="llava_hf", tasks=["mme"], model_args={"pretrained": "a/b"}, limit=8, device="cuda:0"
+            )["job_id"]
             for _ in range(3)
         )
         assert set(theirs.get_queue_status()["queued_jobs"]) == {good, bad, waiting}
@@ -134,7 +138,9 @@ def test_a_job_is_held_moved_and_cancelled(ours: Client) -> None:
     assert caught.value.job.job_id == job
 
 
-async def test_events_tell_a_job_from_its_place_in_the_queue_to_its_scores(front_end: FrontEnd, client: Transport) -> None:
+async def test_events_tell_a_job_from_its_place_in_the_queue_to_its_scores(
+    front_end: FrontEnd, client: Transport
+) -> None:
     async with AsyncClient(front_end.url, token=TOKEN) as ours:
         job = (await ours.submit(REQUEST)).job_id
         seen = []

@@ -50,7 +50,14 @@ def client(script: Script, retries: Retries = AT_ONCE) -> Client:
 
 @pytest.mark.parametrize(
     "trouble",
-    [httpx.Response(429), httpx.Response(503), httpx.Response(502), httpx.ReadError, httpx.ConnectError, httpx.ReadTimeout],
+    [
+        httpx.Response(429),
+        httpx.Response(503),
+        httpx.Response(502),
+        httpx.ReadError,
+        httpx.ConnectError,
+        httpx.ReadTimeout,
+    ],
 )
 def test_what_may_be_repeated_is_repeated(trouble: Answer) -> None:
     script = Script(trouble, trouble, HEALTHY)
@@ -115,7 +122,10 @@ def test_wrong_fields_are_named() -> None:
 
 def test_patience_ends() -> None:
     script = Script(*[httpx.Response(503, json={"detail": "Away."})] * 3)
-    with client(script, Retries(attempts=3, first_pause=0, longest_pause=0)) as ours, pytest.raises(ServerBusy, match="Away."):
+    with (
+        client(script, Retries(attempts=3, first_pause=0, longest_pause=0)) as ours,
+        pytest.raises(ServerBusy, match="Away."),
+    ):
         ours.health()
     assert len(script.requests) == 3
 
@@ -136,7 +146,10 @@ def test_strange_answers_are_told(answer: httpx.Response, words: str) -> None:
 
 
 def test_an_answer_of_another_kind_is_told() -> None:
-    with client(Script(httpx.Response(200, json={"no": "job"}))) as ours, pytest.raises(AnswerUnreadable, match="JobInfo"):
+    with (
+        client(Script(httpx.Response(200, json={"no": "job"}))) as ours,
+        pytest.raises(AnswerUnreadable, match="JobInfo"),
+    ):
         ours.job("a")
 
 
@@ -149,7 +162,9 @@ def test_the_pause_doubles_with_jitter_up_to_its_bound() -> None:
     assert pauses(1.0) == [1.0, 2.0, 4.0, 5.0, 5.0, None]
 
 
-@pytest.mark.parametrize(("header", "pause"), [("7", 8.0), ("", 1.0), ("soon", 1.0), ("-1", 1.0), ("120", 121.0), ("121", None)])
+@pytest.mark.parametrize(
+    ("header", "pause"), [("7", 8.0), ("", 1.0), ("soon", 1.0), ("-1", 1.0), ("120", 121.0), ("121", None)]
+)
 def test_retry_after_is_honoured_within_reason(header: str, pause: float | None) -> None:
     answer = httpx.Response(429, headers={"Retry-After": header})
     retries = Retries(first_pause=1.0, random=lambda: 1.0)
@@ -167,7 +182,9 @@ def test_retry_after_is_honoured_within_reason(header: str, pause: float | None)
         (httpx.Response(400), True, False),
     ],
 )
-def test_what_must_not_happen_twice_is_sent_again_only_if_it_did_not_happen(outcome: Any, repeatable: bool, again: bool) -> None:
+def test_what_must_not_happen_twice_is_sent_again_only_if_it_did_not_happen(
+    outcome: Any, repeatable: bool, again: bool
+) -> None:
     assert can_repeat(outcome, repeatable=repeatable) is again
 
 

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_client import AnswerUnreadable, AsyncClient, Client, JobFailed, NotFound, Retries, ServerUnreachable, WaitTimedOut
+from lmms_eval_client import (
+    AnswerUnreadable,
+    AsyncClient,
+    Client,
+    JobFailed,
+    NotFound,
+    Retries,
+    ServerUnreachable,
+    WaitTimedOut,
+)
 from lmms_eval_client.feeds import EventFeed, LogFeed
 
 SOON = Retries(first_pause=0.01, longest_pause=0.02, stream_attempts=3)
@@ -67,7 +76,10 @@ def header(head: str, name: str) -> str | None:
 
 
 BROKEN_EVENTS = (
-    EVENTS + chunk(event("queued", 1, position_in_queue=1)) + chunk(": keep-alive\n\n") + chunk("event: state\nid: 2\ndata: {"),
+    EVENTS
+    + chunk(event("queued", 1, position_in_queue=1))
+    + chunk(": keep-alive\n\n")
+    + chunk("event: state\nid: 2\ndata: {"),
     EVENTS + chunk(event("running", 3)[:40]),
     EVENTS + chunk(event("running", 3)) + END,
     EVENTS + chunk(event("failed", 4, error="It broke.") + "event: end\ndata: {}\n\n") + END,
@@ -108,7 +120,10 @@ def test_a_log_whose_beginning_is_not_kept_goes_on_where_it_says() -> None:
     later = LOG.replace("X-Log-Attempt: 2", "X-Log-Attempt: 2\r\nX-Log-Offset: 1000")
     with serving(later + chunk("eins\nzw"), LOG + chunk("zwei\n") + END) as (server, client):
         assert list(client.stream_logs("a", follow=False, offset=7)) == ["eins", "zwei"]
-    assert [head.split(" ")[1] for head in server.heads] == ["/jobs/a/logs?offset=7", "/jobs/a/logs?attempt=2&offset=1005"]
+    assert [head.split(" ")[1] for head in server.heads] == [
+        "/jobs/a/logs?offset=7",
+        "/jobs/a/logs?attempt=2&offset=1005",
+    ]
 
 
 def test_patience_with_a_stream_that_brings_nothing_ends() -> None:
@@ -161,11 +176,16 @@ def test_a_log_is_the_same_however_it_is_cut(lines: list[str], data: st.DataObje
 
 @given(st.data())
 def test_events_are_the_same_however_they_are_cut(data: st.DataObject) -> None:
-    rest = (event("queued", 1, message="ä\u2028b") + ":\r\n\r\n" + event("running", 2) + "event: end\ndata: {}\n\n").encode()
+    rest = (
+        event("queued", 1, message="ä\u2028b") + ":\r\n\r\n" + event("running", 2) + "event: end\ndata: {}\n\n"
+    ).encode()
     feed, read = EventFeed("a"), []
     feed.start_connection(httpx.Response(200, headers={"Content-Type": "text/event-stream"}))
     while rest:
         size = data.draw(st.integers(1, len(rest)))
         read += feed.read(rest[:size])
         rest = rest[size:]
-    assert ([(job.status, job.message) for job in read], feed.ended) == ([("queued", "ä\u2028b"), ("running", None)], True)
+    assert ([(job.status, job.message) for job in read], feed.ended) == (
+        [("queued", "ä\u2028b"), ("running", None)],
+        True,
+    )

@@ -6,7 +6,15 @@ import httpx
 import pytest
 
 import lmms_eval_client as package
-from lmms_eval_client import AsyncClient, Client, JobNotCompleted, LmmsEvalError, ServerRefused, ServerUnreachable, WaitTimedOut
+from lmms_eval_client import (
+    AsyncClient,
+    Client,
+    JobNotCompleted,
+    LmmsEvalError,
+    ServerRefused,
+    ServerUnreachable,
+    WaitTimedOut,
+)
 from lmms_eval_client import errors as tree
 
 PUBLIC = [

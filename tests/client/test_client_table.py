@@ -44,10 +44,21 @@ GROUPS = {
 # The last but one is what lmms-eval writes as NaN, and the front end as null.
 ODD = {
     "results": {
-        "vqav2_test": {"alias": "vqav2_test", "submission": None, "submission,none": None, "submission_stderr,none": []},
+        "vqav2_test": {
+            "alias": "vqav2_test",
+            "submission": None,
+            "submission,none": None,
+            "submission_stderr,none": [],
+        },
         "empty": {"alias": "empty", "rows,none": [], "parts,none": {}},
         "007": {"text,none": "a|b\nc", "number,none": "12", "list,none": [1, 0.5], "yes,none": True},
-        "日本語": {"large,none": 1523.4, "small,none": 1e-05, "below,none": -0.00001, "nothing,none": None, "blank,none": ""},
+        "日本語": {
+            "large,none": 1523.4,
+            "small,none": 1e-05,
+            "below,none": -0.00001,
+            "nothing,none": None,
+            "blank,none": "",
+        },
     },
     "n-shot": {},
 }
@@ -58,7 +69,9 @@ def printed(upstream_folder: Path) -> Iterator[Printed]:
     """What lmms-eval prints for a results file."""
     command = [sys.executable, str(ROOT / "tests" / "support" / "upstream_table.py")]
     environment = {**bare_environment(), "PYTHONPATH": str(upstream_folder)}
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin is not None and process.stdout is not None
         stdin, stdout = process.stdin, process.stdout
 
@@ -70,7 +83,9 @@ def printed(upstream_folder: Path) -> Iterator[Printed]:
         yield ask
 
 
-@pytest.mark.parametrize("output", [FLAT, GROUPS, ODD, {"results": {}, "n-shot": {}}], ids=["flat", "groups", "odd", "none"])
+@pytest.mark.parametrize(
+    "output", [FLAT, GROUPS, ODD, {"results": {}, "n-shot": {}}], ids=["flat", "groups", "odd", "none"]
+)
 def test_it_is_what_lmms_eval_prints(output: dict[str, Any], printed: Printed) -> None:
     assert Results(output).table() + "\n\n" == printed(output)
     assert str(Results(output)) == Results(output).table()
@@ -130,7 +145,12 @@ def test_without_results_there_is_no_table(output: dict[str, Any]) -> None:
 
 
 def test_a_file_that_lmms_eval_could_not_print_does_no_harm() -> None:
-    lacking = {"results": {"t": None, "u": {"a,f": None}}, "n-shot": None, "higher_is_better": {"u": None}, "throughput": []}
+    lacking = {
+        "results": {"t": None, "u": {"a,f": None}},
+        "n-shot": None,
+        "higher_is_better": {"u": None},
+        "throughput": [],
+    }
     (row,) = Results(lacking).rows()
     assert (row["Metric"], row["Value"], row["n-shot"]) == ("a", None, " ")
     assert Results(lacking).table().count("\n") == 2

@@ -1,4 +1,6 @@
-"""How `lmmeval` comes onto a machine: as the README installs it, as a plug-in of kubectl, and with completion for each shell."""
+"""How `lmmeval` comes onto a machine: as the README installs it, as a plug-in of kubectl, and with completion for each
+shell.
+"""
 
 import os
 import re
@@ -76,11 +78,21 @@ def test_help_is_framed_in_a_terminal(without_server: CommandLine) -> None:
 @pytest.fixture(scope="module")
 def as_the_readme_says(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` of an environment that holds what the README's command installs, and nothing else."""
-    (packages,) = re.findall(r"^    pip install (\./core '\./client\[cli\]')", (ROOT / "README.md").read_text(), re.MULTILINE)
+    (packages,) = re.findall(
+        r"^    pip install (\./core '\./client\[cli\]')", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
     folder = tmp_path_factory.mktemp("readme") / "venv"
     uv = [sys.executable, "-m", "uv"]
     subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-    install = [*uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *packages.replace("'", "").split()]
+    install = [
+        *uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(folder / "bin" / "python"),
+        *packages.replace("'", "").split(),
+    ]
     subprocess.run(install, cwd=ROOT, check=True)
     return folder / "bin"
 

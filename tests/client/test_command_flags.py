@@ -1,4 +1,6 @@
-"""The flags of `lmmeval submit` beside those of the released lmms-eval, read from its source: none is missing without a word."""
+"""The flags of `lmmeval submit` beside those of the released lmms-eval, read from its source: none is missing without a
+word.
+"""
 
 import ast
 import re
@@ -21,7 +23,8 @@ def flags_of_lmms_eval(folder: Path) -> list[list[str]]:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
     added = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "add_argument"]
     return [
-        [name.value for name in call.args if isinstance(name, ast.Constant) and isinstance(name.value, str)] for call in added
+        [name.value for name in call.args if isinstance(name, ast.Constant) and isinstance(name.value, str)]
+        for call in added
     ]
 
 
@@ -38,7 +41,10 @@ def explained() -> dict[str, str]:
 
 
 def test_every_flag_of_lmms_eval_is_taken_or_the_guide_says_why_not(upstream_folder: Path) -> None:
-    theirs, ours = flags_of_lmms_eval(upstream_folder), {option.replace("_", "-"): name for option, name in our_flags().items()}
+    theirs, ours = (
+        flags_of_lmms_eval(upstream_folder),
+        {option.replace("_", "-"): name for option, name in our_flags().items()},
+    )
     assert len(theirs) > 40
     missing = []
     for spellings in theirs:

@@ -14,7 +14,17 @@ from lmms_eval_core.kube.transport import Transport
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-SUBMIT = ("submit", "--model", "llava_hf", "--model_args", "pretrained=a/b,max_pixels=9", "--tasks", "mme", "--limit", "8")
+SUBMIT = (
+    "submit",
+    "--model",
+    "llava_hf",
+    "--model_args",
+    "pretrained=a/b,max_pixels=9",
+    "--tasks",
+    "mme",
+    "--limit",
+    "8",
+)
 
 
 def words(process: "subprocess.Popen[str]", text: str) -> str:
@@ -38,7 +48,13 @@ async def test_a_submission_prints_its_id_and_nothing_else(command_line: Command
     document = await client.get(EVALUATIONS, job)
     spec = document["spec"]
     assert spec["modelArgs"] == {"pretrained": "a/b", "max_pixels": 9}
-    assert (spec["tasks"], spec["limit"], spec["batchSize"], spec["numFewshot"], spec["gpus"]) == (["mme"], 8, "2", 0, 0)
+    assert (spec["tasks"], spec["limit"], spec["batchSize"], spec["numFewshot"], spec["gpus"]) == (
+        ["mme"],
+        8,
+        "2",
+        0,
+        0,
+    )
     assert (spec["priority"], spec["hold"], spec["retries"], spec["logSamples"]) == (3, True, 1, False)
     assert spec["env"] == [{"name": "HF_TOKEN", "secretKeyRef": {"name": "lmms-eval-env-hub", "key": "token"}}]
     assert (spec["resources"], document["metadata"]["labels"]["run"]) == ({"cpu": "4"}, "7")
@@ -96,7 +112,8 @@ def test_a_dry_run_stores_nothing(command_line: CommandLine) -> None:
 def test_a_file_is_submitted_and_flags_win_over_it(command_line: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(
-        "- {model: llava_hf, model_args: pretrained=a/b, tasks: 'mme,mmmu_val', limit: 4}\n- {model: vllm, tasks: mme}\n"
+        "- {model: llava_hf, model_args: pretrained=a/b, tasks: 'mme,mmmu_val', limit: 4}\n- {model: vllm, tasks: "
+        "mme}\n"
     )
     jobs = command_line.answer("submit", "-f", str(file), "--limit", "2").split()
     requests = [json.loads(command_line.answer("get", job, "--json"))["request"] for job in jobs]
@@ -111,7 +128,9 @@ async def test_several_are_waited_for_and_the_first_failure_decides(
 ) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(
-        "".join(f"- {{model: llava_hf, model_args: pretrained=a/b, tasks: mme, name: {name}}}\n" for name in ("one", "two"))
+        "".join(
+            f"- {{model: llava_hf, model_args: pretrained=a/b, tasks: mme, name: {name}}}\n" for name in ("one", "two")
+        )
     )
     process = command_line.start("submit", "-f", str(file), "--wait")
     words(process, "one: queued (WaitingForTurn)")
@@ -143,7 +162,10 @@ async def test_jobs_are_listed_in_columns(command_line: CommandLine, client: Tra
         ["one", "completed"]
     ]
     assert [job["job_id"] for job in json.loads(command_line.answer("ls", "--label", "for=two", "--json"))] == ["two"]
-    assert [line.split()[:2] for line in command_line.answer("queue").splitlines()[1:]] == [["0", "two"], ["on", "hold"]]
+    assert [line.split()[:2] for line in command_line.answer("queue").splitlines()[1:]] == [
+        ["0", "two"],
+        ["on", "hold"],
+    ]
     assert json.loads(command_line.answer("queue", "--json"))["completed_jobs"] == 1
     top = command_line.answer("top").splitlines()
     assert top[0] == "0 running, 2 queued, 1 completed, 0 failed" and len(top) == 5
@@ -154,7 +176,12 @@ async def test_a_job_is_described(command_line: CommandLine, client: Transport) 
     command_line.answer(*SUBMIT, "--name", "job", "--label", "run=7", "--priority", "2")
     await fail(client, "job")
     text = command_line.answer("get", "job")
-    for line in ("State:     failed (TaskNotFound)", "Priority:  2", "Labels:    run=7", "lmms-eval has no task 'nope'."):
+    for line in (
+        "State:     failed (TaskNotFound)",
+        "Priority:  2",
+        "Labels:    run=7",
+        "lmms-eval has no task 'nope'.",
+    ):
         assert line in text
 
 

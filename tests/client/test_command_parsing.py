@@ -143,7 +143,9 @@ def test_an_evaluation_becomes_the_request_that_asks_for_it() -> None:
         request = EvaluateRequest.model_validate(fields)
         spec = LMMEvaluation.model_validate(document).spec
         assert (request.name, request.num_gpus, request.model_args) == ("qwen2-5-vl-7b", spec.gpus, spec.model_args)
-        assert request.env and request.env[0].secret_key_ref and request.env[0].secret_key_ref.name == "lmms-eval-env-hub"
+        assert (
+            request.env and request.env[0].secret_key_ref and request.env[0].secret_key_ref.name == "lmms-eval-env-hub"
+        )
         assert request.resources and request.resources.shared_memory == "8Gi"
         assert not request.model_extra
 
@@ -306,7 +308,9 @@ def said(*arguments: str) -> str:
 @pytest.mark.parametrize("spelling", ["--log_samples_suffix", "--log-samples-suffix"])
 def test_a_flag_without_effect_is_taken_with_the_reason(spelling: str) -> None:
     answer = said(spelling, "x", "--verbosity=DEBUG", "--wandb_args", "project=p", "-c", "/cache")
-    assert "warning: --log_samples_suffix has no effect here: names files: here they are found by job and task." in answer
+    assert (
+        "warning: --log_samples_suffix has no effect here: names files: here they are found by job and task." in answer
+    )
     assert "warning: --verbosity has no effect here" in answer and "warning: --wandb_args has no effect here" in answer
     assert "Say which tasks by --tasks" in answer
 

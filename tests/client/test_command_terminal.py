@@ -48,7 +48,9 @@ async def test_a_list_is_coloured_by_state(in_terminal: Start, command_line: Com
     assert "\x1b" not in command_line.answer("ls")
 
 
-async def test_top_goes_on_until_it_is_interrupted(in_terminal: Start, command_line: CommandLine, client: Transport) -> None:
+async def test_top_goes_on_until_it_is_interrupted(
+    in_terminal: Start, command_line: CommandLine, client: Transport
+) -> None:
     terminal = in_terminal("top", "--interval", "0.2")
     terminal.read("0 running, 0 queued")
     command_line.answer(*SUBMIT, "--name", "job")

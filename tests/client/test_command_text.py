@@ -47,13 +47,19 @@ def test_progress() -> None:
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"status": "queued", "reason": "WaitingForTurn", "position_in_queue": 3}, "queued (WaitingForTurn), 3 before it"),
+        (
+            {"status": "queued", "reason": "WaitingForTurn", "position_in_queue": 3},
+            "queued (WaitingForTurn), 3 before it",
+        ),
         ({"status": "queued", "reason": "OnHold", "position_in_queue": 3, "hold": True}, "queued (OnHold)"),
         (
             {"status": "running", "reason": "Unschedulable", "message": "0/1 nodes\nare available"},
             "running (Unschedulable), 0/1 nodes are available",
         ),
-        ({"status": "running", "reason": "Evaluating", "progress": {"completed": 1, "total": 2}}, "running (Evaluating), 1/2"),
+        (
+            {"status": "running", "reason": "Evaluating", "progress": {"completed": 1, "total": 2}},
+            "running (Evaluating), 1/2",
+        ),
         ({"status": "completed", "reason": "Succeeded", "message": "Well."}, "completed (Succeeded)"),
     ],
 )
@@ -91,7 +97,9 @@ def test_what_would_steer_a_terminal_is_taken_out() -> None:
 
 @given(st.text())
 def test_nothing_that_steers_a_terminal_is_left(text: str) -> None:
-    assert not {character for character in clean(text, lines=True) if character < " " and character not in "\t\n"} & set(text)
+    assert not {
+        character for character in clean(text, lines=True) if character < " " and character not in "\t\n"
+    } & set(text)
 
 
 @pytest.mark.parametrize(

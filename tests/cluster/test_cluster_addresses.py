@@ -35,7 +35,11 @@ def test_no_candidate_overlaps_the_networks_inside_the_cluster() -> None:
 
 
 def test_routes_are_read_and_the_default_is_none_of_them() -> None:
-    routes = [{"dst": "default", "gateway": "10.1.1.1"}, {"dst": "10.208.89.0/24"}, {"dst": "10.1.1.2", "type": "local"}]
+    routes = [
+        {"dst": "default", "gateway": "10.1.1.1"},
+        {"dst": "10.208.89.0/24"},
+        {"dst": "10.1.1.2", "type": "local"},
+    ]
     assert network.parse_routes(json.dumps(routes)) == [
         ipaddress.IPv4Network("10.208.89.0/24"),
         ipaddress.IPv4Network("10.1.1.2/32"),

@@ -88,7 +88,9 @@ def test_every_tool_has_its_module_with_pinned_sums() -> None:
 
 @pytest.mark.skipif(not shutil.which("go"), reason="needs Go")
 @pytest.mark.timeout(60)
-def test_a_program_is_built_once_and_a_failed_build_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_program_is_built_once_and_a_failed_build_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     folder = module(tmp_path / "tools" / "hello")
     monkeypatch.setitem(binaries.CATALOGUE, "hello", binaries.Tool("hello", ".", 0.1))
     cache = binaries.Binaries(tmp_path / "cache", tmp_path / "tools")

@@ -18,7 +18,9 @@ def test_a_full_name_is_taken_apart_and_put_together() -> None:
     assert images.parse("localhost/lmms-eval/api:dev").host == "localhost"
 
 
-@pytest.mark.parametrize("name", ["operator", "operator:dev", "lmms-eval/operator:dev", "localhost/lmms-eval/operator", "a b"])
+@pytest.mark.parametrize(
+    "name", ["operator", "operator:dev", "lmms-eval/operator:dev", "localhost/lmms-eval/operator", "a b"]
+)
 def test_a_short_name_is_refused_with_the_way_to_write_it(name: str) -> None:
     with pytest.raises(ClusterError, match="localhost/lmms-eval/operator:dev"):
         images.parse(name)
@@ -33,7 +35,11 @@ def test_snapshots_are_named_as_the_image_specification_chains_digests() -> None
 
 def test_the_folder_of_a_snapshot_is_read_from_its_mount() -> None:
     lowest = {"Type": "bind", "Source": "/snapshots/1/fs", "Options": ["rw", "rbind"]}
-    higher = {"Type": "overlay", "Source": "overlay", "Options": ["upperdir=/snapshots/2/fs", "lowerdir=/snapshots/1/fs"]}
+    higher = {
+        "Type": "overlay",
+        "Source": "overlay",
+        "Options": ["upperdir=/snapshots/2/fs", "lowerdir=/snapshots/1/fs"],
+    }
     assert images.writable_folder(lowest) == Path("/snapshots/1/fs")
     assert images.writable_folder(higher) == Path("/snapshots/2/fs")
 

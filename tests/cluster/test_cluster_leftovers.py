@@ -1,4 +1,6 @@
-"""What belongs to a cluster is told from what does not: mounts by their path, processes by their mark, files by their folder."""
+"""What belongs to a cluster is told from what does not: mounts by their path, processes by their mark, files by their
+folder.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,5 @@
-"""Clusters of the local provider, lived through: brought up, killed in every way, brought up again, taken away without a trace.
+"""Clusters of the local provider, lived through: brought up, killed in every way, brought up again, taken away without
+a trace.
 
 Their names are the tests' own: whatever cluster a person uses on this machine is not touched.
 """
@@ -70,7 +71,9 @@ class Machine:
 
 
 def tool(name: str) -> str:
-    return subprocess.run([sys.executable, str(PROGRAM), "tool", name], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, str(PROGRAM), "tool", name], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -110,7 +113,9 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def pod(image: str, *, name: str, restart: str = "Never") -> dict[str, object]:
-    """A pod under the restricted profile that asks for a GPU, writes to a volume and finds the API server by its name."""
+    """A pod under the restricted profile that asks for a GPU, writes to a volume and finds the API
+    server by its name.
+    """
     locked = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     container = {
         "name": "probe",

@@ -31,7 +31,9 @@ async def store(server: Transport, name: str, status: Object, **spec: Any) -> No
     body = evaluation(("spec", "model"), "qwen2_5_vl")
     await server.create(EVALUATIONS, {**body, "metadata": {"name": name}, "spec": {**body["spec"], **spec}})
     if status:
-        await server.json_patch(EVALUATIONS, name, [{"op": "add", "path": "/status", "value": status}], subresource="status")
+        await server.json_patch(
+            EVALUATIONS, name, [{"op": "add", "path": "/status", "value": status}], subresource="status"
+        )
 
 
 @pytest.mark.integration
@@ -68,7 +70,10 @@ class TestOnTheServer:
         await store(client, "qwen2-5-vl-7b-step-12000", BUSY)
         await store(client, "qwen2-5-vl-7b-step-6000", {"phase": "Running", "reason": "Publishing"})
         await client.json_patch(
-            EVALUATIONS, "qwen2-5-vl-7b-step-6000", [{"op": "add", "path": "/status", "value": DONE}], subresource="status"
+            EVALUATIONS,
+            "qwen2-5-vl-7b-step-6000",
+            [{"op": "add", "path": "/status", "value": DONE}],
+            subresource="status",
         )
         head, busy, done = kubectl("-n", client.namespace, "get", "lmme").splitlines()
         assert head.split() == ["NAME", "PHASE", "REASON", "MODEL", "PROGRESS", "SCORE", "AGE"]

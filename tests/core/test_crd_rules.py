@@ -35,12 +35,23 @@ DOTTED, NOT_DOTTED = ["/..", "/a/../etc", "/a/..", "/./a"], ["/a..b", "/.hidden"
 WRITTEN_BY_RUNS = ["/cache", "/dev", "/proc", "/run", "/sys", "/tmp", "/var/run"]
 QUANTITY = "give a quantity, for example 4, 500m or 16Gi"
 BAD_QUANTITIES, GOOD_QUANTITIES = ["-1", -1, "1.", "4 Gi", "4GB", "lots", ""], [0, 4, "4", "0.5", "500m", "16Gi", "2T"]
-LABEL_KEY, BAD_KEYS, GOOD_KEYS = "give a label key, for example nvidia.com/gpu", ["-a", "a b", "A/b"], ["a", "nvidia.com/gpu"]
+LABEL_KEY, BAD_KEYS, GOOD_KEYS = (
+    "give a label key, for example nvidia.com/gpu",
+    ["-a", "a b", "A/b"],
+    ["a", "nvidia.com/gpu"],
+)
 LABEL_VALUE = "give a label value: letters, digits, dashes, dots and underscores"
 BAD_LABELS, GOOD_LABELS = ["-a", "a b", "a/b"], ["", "a", "NVIDIA-A100-SXM4-80GB"]
 RESERVED = "mountPath is inside a directory of the evaluator itself; use a path of your own, as /data or /mnt/NAME"
 LOGINS = ["https://user:secret@host/", "http://:secret@host", "https://token@host/v1", "x https://user:se@cret@host"]
-NO_LOGINS = ["https://host/v1?mail=a@b", "https://host/@a", "hf://datasets/a/b@main", "http://host#a@b", "a@b", "a://b c@d"]
+NO_LOGINS = [
+    "https://host/v1?mail=a@b",
+    "https://host/@a",
+    "hf://datasets/a/b@main",
+    "http://host#a@b",
+    "a@b",
+    "a://b c@d",
+]
 STEERS = "this variable steers the harness, the loader or the launcher and is set by the pod; leave it out"
 
 
@@ -83,7 +94,14 @@ ON_CREATION = [
         "spec.genKwargs",
         "a secret does not belong in genKwargs, which everybody could read; use env with secretKeyRef",
         ["api_key=x", "a=1,API_KEY=x", "a=1, token = x", "openai_api_key=x", "password=", "my_secret=x"],
-        ["temperature=0,top_p=0.9", "until=password:", "max_new_tokens=16,image_token=x", "stop=api_key", "", "secretary=x"],
+        [
+            "temperature=0,top_p=0.9",
+            "until=password:",
+            "max_new_tokens=16,image_token=x",
+            "stop=api_key",
+            "",
+            "secretary=x",
+        ],
     ),
     Rule(
         "spec.genKwargs",
@@ -176,10 +194,21 @@ ON_CREATION = [
         "spec.env.[]",
         STEERS,
         variables(
-            *("LD_PRELOAD", "PYTHONPATH", "LMMS_EVAL_RUN", "LMMS_EVAL_PLUGINS", "PATH", "WORLD_SIZE", "HF_HOME", "HOME"),
+            *(
+                "LD_PRELOAD",
+                "PYTHONPATH",
+                "LMMS_EVAL_RUN",
+                "LMMS_EVAL_PLUGINS",
+                "PATH",
+                "WORLD_SIZE",
+                "HF_HOME",
+                "HOME",
+            ),
             *PRIVATE_CACHES,
         ),
-        variables("OPENAI_API_BASE", "HF_HUB_OFFLINE", "HTTPS_PROXY", "SMOKE_SLEEP_SECONDS", "LMMS_EVAL_USE_CACHE", "MY_PATH"),
+        variables(
+            "OPENAI_API_BASE", "HF_HUB_OFFLINE", "HTTPS_PROXY", "SMOKE_SLEEP_SECONDS", "LMMS_EVAL_USE_CACHE", "MY_PATH"
+        ),
     ),
     Rule(
         "spec.env.[].name",
@@ -244,7 +273,9 @@ BEFORE_AND_AFTER: dict[str, tuple[Any, Any]] = {
     "stallTimeoutSeconds": (1, 2),
     "trustRemoteCode": (True, False),
 }
-DEFAULTS = {name: node["default"] for name, node in schema()["properties"]["spec"]["properties"].items() if "default" in node}
+DEFAULTS = {
+    name: node["default"] for name, node in schema()["properties"]["spec"]["properties"].items() if "default" in node
+}
 FIXED = "cannot be changed after creation; delete the evaluation, or create another one with a new name"
 CANCEL = ("spec.cancel", "cancel cannot be taken back; create a new evaluation instead")
 WAY_TO = {
@@ -332,8 +363,16 @@ class TestOnTheServer:
 
     async def test_the_fields_for_steering_can_change(self, server: Transport) -> None:
         await server.create(EVALUATIONS, named("steered"))
-        for field, value in (("priority", 5), ("hold", True), ("ttlSecondsAfterFinished", 60), ("hold", False), ("cancel", True)):
-            changed = await server.json_patch(EVALUATIONS, "steered", [{"op": "add", "path": f"/spec/{field}", "value": value}])
+        for field, value in (
+            ("priority", 5),
+            ("hold", True),
+            ("ttlSecondsAfterFinished", 60),
+            ("hold", False),
+            ("cancel", True),
+        ):
+            changed = await server.json_patch(
+                EVALUATIONS, "steered", [{"op": "add", "path": f"/spec/{field}", "value": value}]
+            )
             assert changed["spec"][field] == value
 
     @pytest.mark.parametrize(
@@ -374,4 +413,6 @@ async def write_phase(server: Transport, name: str, phase: Phase) -> None:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_refused_label_key_is_named(server: Transport) -> None:
     with pytest.raises(errors.Invalid, match="no key: give label keys, for example"):
-        await server.create(EVALUATIONS, evaluation(("spec", "nodeSelector"), {"good": "a", "no key": "b"}), dry_run=True)
+        await server.create(
+            EVALUATIONS, evaluation(("spec", "nodeSelector"), {"good": "a", "no key": "b"}), dry_run=True
+        )

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_core.harness_files import InvalidPath, find_model_folder, find_results_date_id, find_samples_task, split_path
+from lmms_eval_core.harness_files import (
+    InvalidPath,
+    find_model_folder,
+    find_results_date_id,
+    find_samples_task,
+    split_path,
+)
 
 FOLDER_OF = {"loggers/evaluation_tracker.py": "_get_model_name", "utils.py": "sanitize_model_name"}
 
@@ -95,7 +101,9 @@ def test_samples_are_those_of_the_same_run(path: str, task: str | None) -> None:
     assert find_samples_task(path, results=RESULTS) == task
 
 
-@pytest.mark.parametrize("path", ["", "/etc/passwd", "a/../b", "a//b", "./a", "a\0b", "x/" * 16 + "x", "x" * 5000, "\ud800"])
+@pytest.mark.parametrize(
+    "path", ["", "/etc/passwd", "a/../b", "a//b", "./a", "a\0b", "x/" * 16 + "x", "x" * 5000, "\ud800"]
+)
 def test_a_path_that_is_none_says_so(path: str) -> None:
     with pytest.raises(InvalidPath):
         split_path(path)

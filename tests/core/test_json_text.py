@@ -77,12 +77,17 @@ def test_the_worst_lines_take_seconds_at_most(line: bytes) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from([b"{}", b'{"a": NaN}', b'"x', b"", b"[" * 200]), max_size=8), st.integers(1, 50), st.booleans())
+@given(
+    st.lists(st.sampled_from([b"{}", b'{"a": NaN}', b'"x', b"", b"[" * 200]), max_size=8),
+    st.integers(1, 50),
+    st.booleans(),
+)
 def test_pieces_make_no_difference(lines: list[bytes], size: int, ended: bool) -> None:
     text = b"\n".join(lines) + b"\n" * ended
     cut, whole = LineNormaliser(), LineNormaliser()
     assert (
-        b"".join(cut.feed(text[n : n + size]) for n in range(0, len(text), size)) + cut.rest() == whole.feed(text) + whole.rest()
+        b"".join(cut.feed(text[n : n + size]) for n in range(0, len(text), size)) + cut.rest()
+        == whole.feed(text) + whole.rest()
     )
     assert cut.omitted == whole.omitted == lines.count(b"[" * 200)
 
@@ -90,7 +95,9 @@ def test_pieces_make_no_difference(lines: list[bytes], size: int, ended: bool) -
 def test_a_line_that_nobody_could_read_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_text, "MAX_LINE_BYTES", 100)
     lines = LineNormaliser()
-    made = [lines.feed(piece) for piece in (b"1\n" + b"x" * 90, b"x" * 90, b"x\n2\n", b"[" * 99 + b"]" * 99)] + [lines.rest()]
+    made = [lines.feed(piece) for piece in (b"1\n" + b"x" * 90, b"x" * 90, b"x\n2\n", b"[" * 99 + b"]" * 99)] + [
+        lines.rest()
+    ]
     first, long, second, last = b"".join(made).split(b"\n")
     assert (first, second) == (b"1", b"2")
     assert "longer than" in json.loads(long)["omitted"] and "longer than" in json.loads(last)["omitted"]

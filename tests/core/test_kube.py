@@ -53,7 +53,9 @@ async def test_errors_say_what_happened(client: Transport) -> None:
 
 async def test_a_state_that_changed_is_not_deleted(client: Transport) -> None:
     looked_at = (await client.create(EVALUATIONS, evaluation("a")))["metadata"]
-    newer = await client.json_patch(EVALUATIONS, "a", [{"op": "add", "path": "/spec/ttlSecondsAfterFinished", "value": 5}])
+    newer = await client.json_patch(
+        EVALUATIONS, "a", [{"op": "add", "path": "/spec/ttlSecondsAfterFinished", "value": 5}]
+    )
     state = {"uid": looked_at["uid"], "resource_version": looked_at["resourceVersion"]}
     with pytest.raises(errors.Conflict):
         await client.delete(EVALUATIONS, "a", **state)
@@ -73,11 +75,16 @@ async def test_pages_are_the_list_in_pieces(client: Transport, monkeypatch: pyte
 
 async def test_a_failed_test_operation_is_a_conflict_and_a_refused_value_is_not(client: Transport) -> None:
     await client.create(EVALUATIONS, evaluation("a"))
-    stale = [{"op": "test", "path": "/status/phase", "value": "Running"}, {"op": "add", "path": "/status/message", "value": "x"}]
+    stale = [
+        {"op": "test", "path": "/status/phase", "value": "Running"},
+        {"op": "add", "path": "/status/message", "value": "x"},
+    ]
     with pytest.raises(errors.Conflict):
         await client.json_patch(EVALUATIONS, "a", stale, subresource="status")
     with pytest.raises(errors.Invalid, match="phase"):
-        await client.json_patch(EVALUATIONS, "a", [{"op": "add", "path": "/status/phase", "value": "Odd"}], subresource="status")
+        await client.json_patch(
+            EVALUATIONS, "a", [{"op": "add", "path": "/status/phase", "value": "Odd"}], subresource="status"
+        )
 
 
 async def test_replacing_an_old_version_is_a_conflict(client: Transport) -> None:

@@ -46,7 +46,10 @@ def test_a_client_certificate_is_presented(tmp_path: Path) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("someone")
     certificate, key = issued.cert_chain_pems[0].bytes(), issued.private_key_pem.bytes()
-    user = {f"client-{kind}-data": base64.b64encode(data).decode() for kind, data in (("certificate", certificate), ("key", key))}
+    user = {
+        f"client-{kind}-data": base64.b64encode(data).decode()
+        for kind, data in (("certificate", certificate), ("key", key))
+    }
     assert load_kubeconfig(kubeconfig(tmp_path / "config", user=user)).token() == ""
     other = base64.b64encode(authority.issue_cert("other").private_key_pem.bytes()).decode()
     with pytest.raises(ConfigurationError, match="cannot be used with its key"):
@@ -77,7 +80,11 @@ def test_what_is_wrong_with_a_kubeconfig_is_said_with_its_name(tmp_path: Path) -
     file = tmp_path / "config"
     with pytest.raises(ConfigurationError, match=rf"{file} cannot be read"):
         load_kubeconfig(str(file))
-    for text, reason in (("a: [", "is no kubeconfig"), ("- a", "is no kubeconfig"), ("current-context: x", "there is no 'x'")):
+    for text, reason in (
+        ("a: [", "is no kubeconfig"),
+        ("- a", "is no kubeconfig"),
+        ("current-context: x", "there is no 'x'"),
+    ):
         file.write_text(text)
         with pytest.raises(ConfigurationError, match=rf"{file}.*{reason}"):
             load_kubeconfig(str(file))

@@ -144,7 +144,11 @@ async def test_a_list_of_another_history_is_taken_for_what_it_is() -> None:
     reflector.log = told.append
     running = asyncio.create_task(reflector.run())
     await script.silent.wait()
-    assert [line for line in told if "ended" not in line] == ["restored"] and reflector.knows(90) and not reflector.knows(91)
+    assert (
+        [line for line in told if "ended" not in line] == ["restored"]
+        and reflector.knows(90)
+        and not reflector.knows(91)
+    )
     running.cancel()
 
 
@@ -182,7 +186,9 @@ async def test_an_expired_version_lists_again_and_forgets_what_vanished() -> Non
 async def test_a_reader_waits_until_the_mirror_has_been_told() -> None:
     mirror = Names()
     bookmark = WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "107"}})
-    reflector = Reflector(cast(KubeClient, Script([WatchEvent("ADDED", item("a", 103)), bookmark])), EVALUATIONS, mirror, name)
+    reflector = Reflector(
+        cast(KubeClient, Script([WatchEvent("ADDED", item("a", 103)), bookmark])), EVALUATIONS, mirror, name
+    )
     assert not await reflector.caught_up(100, timeout=0.01)
     waiting = [asyncio.create_task(reflector.caught_up(version, timeout=5)) for version in (0, 100, 103, 107)]
     never = asyncio.create_task(reflector.caught_up(10**9, timeout=0.05))

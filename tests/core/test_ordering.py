@@ -21,7 +21,11 @@ def test_higher_priority_first_then_older_then_uid() -> None:
     assert sort_queue([twin, other, old, urgent]) == [urgent, old, other, twin]
 
 
-@given(st.lists(st.builds(Waiting, uid=st.uuids().map(str), priority=st.integers(-100, 100)), unique_by=lambda item: item.uid))
+@given(
+    st.lists(
+        st.builds(Waiting, uid=st.uuids().map(str), priority=st.integers(-100, 100)), unique_by=lambda item: item.uid
+    )
+)
 def test_the_order_does_not_depend_on_where_it_starts(items: list[Waiting]) -> None:
     assert sort_queue(items) == sort_queue(reversed(items))
 

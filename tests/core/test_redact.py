@@ -83,7 +83,10 @@ def test_what_turns_the_text_around_it_goes_and_marks_of_writing_stay() -> None:
         ("as it is", "as it is"),
         ("  a\n\tb\r\nc  ", "a  b  c"),
         ("\x1b[31mred\x1b[0m \x1b]0;title\x07end", "red end"),
-        ("gnirts \u202edesrever\u202c, \u2066hidden\u2069 \u200bno\u00adthing\ufeff", "gnirts desrever, hidden nothing"),
+        (
+            "gnirts \u202edesrever\u202c, \u2066hidden\u2069 \u200bno\u00adthing\ufeff",
+            "gnirts desrever, hidden nothing",
+        ),
         ("line\u2028paragraph\u2029end", "line paragraph end"),
         ("lone \ud800 half", "lone  half"),
         ("ümläut 日本語 🙂", "ümläut 日本語 🙂"),

@@ -22,7 +22,9 @@ RESULTS = {
 
 def test_scores_keep_filter_names_and_say_where_there_is_no_number() -> None:
     table = results_file.build_score_table(RESULTS, max_bytes=10_000)
-    wire = {task: {name: metric.model_dump() for name, metric in metrics.items()} for task, metrics in table.scores.items()}
+    wire = {
+        task: {name: metric.model_dump() for name, metric in metrics.items()} for task, metrics in table.scores.items()
+    }
     assert wire == {
         "tiny_vqa": {"tiny_acc,none": {"value": 0.25, "stderr": 0.0902}},
         "suite": {"score,strict": {"value": None, "stderr": None}},
@@ -109,7 +111,10 @@ def test_a_bool_is_a_number(value: bool, number: float) -> None:
 
 
 def test_the_numbers_of_a_mapping_stand_under_their_names() -> None:
-    row = {"bleu,none": {"1": 0.4, "4": 0.1, "by": {"split": 3, "note": "x"}, "pass": True}, "bleu_stderr,none": {"4": 0.02}}
+    row = {
+        "bleu,none": {"1": 0.4, "4": 0.1, "by": {"split": 3, "note": "x"}, "pass": True},
+        "bleu_stderr,none": {"4": 0.02},
+    }
     scores = results_file.build_score_table({"results": {"t": row}}).scores["t"]
     assert {name: (metric.value, metric.stderr) for name, metric in scores.items()} == {
         "bleu.1,none": (0.4, None),

@@ -46,8 +46,12 @@ async def test_what_is_put_comes_back(store: ObjectStore) -> None:
     await store.put("a/small.json", b"{}")
     await store.put("a/large.bin", pieces(20))
     assert await store.get("a/small.json", max_bytes=10) == b"{}"
-    assert [len(piece) async for piece in store.stream("a/large.bin")] and (await store.head("a/large.bin")).size == 20 * MEGABYTE
-    assert b"".join([piece async for piece in store.stream("a/large.bin")]) == b"".join([piece async for piece in pieces(20)])
+    assert [len(piece) async for piece in store.stream("a/large.bin")] and (
+        await store.head("a/large.bin")
+    ).size == 20 * MEGABYTE
+    assert b"".join([piece async for piece in store.stream("a/large.bin")]) == b"".join(
+        [piece async for piece in pieces(20)]
+    )
     assert store.uri("a/small.json") == "s3://artifacts/team/a/small.json"
 
 
@@ -211,6 +215,10 @@ asyncio.run(main())
 
 def test_memory_stays_small_whatever_the_size(gateway: Any) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", MEMORY], env=os.environ | gateway.environment(), stdout=subprocess.PIPE, check=True, timeout=100
+        [sys.executable, "-c", MEMORY],
+        env=os.environ | gateway.environment(),
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=100,
     )
     assert int(done.stdout) < 80, f"{done.stdout.decode()} MiB for an object of 300"

@@ -18,7 +18,9 @@ def test_what_the_dockerfile_copies_is_an_input(name: str) -> None:
     services = {"operator", "api", "reporter"} - {name}
     copied = {source for source in copied_sources(image.dockerfile) if source.split("/")[0] not in services}
     inputs = {*image.inputs, *(entry.partition("/")[0] for entry in image.inputs)}
-    covered = {source for source in copied if any(source == entry or source.startswith(f"{entry}/") for entry in inputs)}
+    covered = {
+        source for source in copied if any(source == entry or source.startswith(f"{entry}/") for entry in inputs)
+    }
     assert covered == copied
 
 

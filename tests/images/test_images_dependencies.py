@@ -31,5 +31,9 @@ def test_the_lock_of_an_image_names_what_its_code_imports(member: str) -> None:
         if name not in sys.stdlib_module_names and not name.startswith("lmms_eval_")
     }
     assert foreign
-    missing = {name for name in foreign if not locked & {re.sub(r"[-_.]+", "-", found).lower() for found in distributions[name]}}
+    missing = {
+        name
+        for name in foreign
+        if not locked & {re.sub(r"[-_.]+", "-", found).lower() for found in distributions[name]}
+    }
     assert not missing

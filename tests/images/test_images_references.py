@@ -29,6 +29,8 @@ def test_tags_of_people_and_other_repositories_are_left_alone() -> None:
 
 def test_the_record_keeps_what_is_still_there(tmp_path: Path) -> None:
     path = tmp_path / "build" / "images.json"
-    record_images(path, {"operator": name("a"), "api": "localhost/lmms-eval/api:1", "s3": "localhost/lmms-eval/s3:1"}, [])
+    record_images(
+        path, {"operator": name("a"), "api": "localhost/lmms-eval/api:1", "s3": "localhost/lmms-eval/s3:1"}, []
+    )
     record_images(path, {"operator": name("b")}, [name("b"), "localhost/lmms-eval/api:1"])
     assert json.loads(path.read_text()) == {"api": "localhost/lmms-eval/api:1", "operator": name("b")}

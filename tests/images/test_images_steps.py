@@ -28,7 +28,8 @@ def test_everything_is_in_the_log_and_slow_steps_are_told(
 ) -> None:
     monkeypatch.setattr(steps, "_SLOW", -1.0)
     steps.run_build(
-        [sys.executable, "-c", "print('STEP 1/2: FROM scratch'); print('STEP 2/2: COPY a b')"], tmp_path / "log" / "x.log"
+        [sys.executable, "-c", "print('STEP 1/2: FROM scratch'); print('STEP 2/2: COPY a b')"],
+        tmp_path / "log" / "x.log",
     )
     assert "0 s for 1/2: FROM scratch" in capsys.readouterr().err
     assert (tmp_path / "log" / "x.log").read_text().splitlines() == ["STEP 1/2: FROM scratch", "STEP 2/2: COPY a b"]

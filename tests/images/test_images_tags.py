@@ -20,7 +20,9 @@ def tag(tree: Path, *extra: str) -> str:
     return compute_tag(tree, ["Dockerfile", "src"], extra)
 
 
-def test_twelve_digits_that_do_not_depend_on_where_or_when(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_twelve_digits_that_do_not_depend_on_where_or_when(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "copy"
     (elsewhere / "src").mkdir(parents=True)
     (elsewhere / "src" / "a.py").write_text("a = 1\n")

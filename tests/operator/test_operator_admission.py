@@ -1,4 +1,6 @@
-"""Policies of the cluster that refuse Jobs, on a real API server: what it says, and that nobody's evaluation fails by it."""
+"""Policies of the cluster that refuse Jobs, on a real API server: what it says, and that nobody's evaluation fails by
+it.
+"""
 
 import asyncio
 import json
@@ -47,12 +49,16 @@ def webhook(namespace: str) -> list[Object]:
         "timeoutSeconds": 1,
     }
     metadata = {"name": f"{namespace}.away"}
-    return [{"apiVersion": ADMISSION, "kind": "ValidatingWebhookConfiguration", "metadata": metadata, "webhooks": [entry]}]
+    return [
+        {"apiVersion": ADMISSION, "kind": "ValidatingWebhookConfiguration", "metadata": metadata, "webhooks": [entry]}
+    ]
 
 
 def quota(namespace: str) -> list[Object]:
     metadata = {"name": "few", "namespace": namespace}
-    return [{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {"count/jobs.batch": "0"}}}]
+    return [
+        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {"count/jobs.batch": "0"}}}
+    ]
 
 
 @pytest.fixture
@@ -106,7 +112,9 @@ async def test_a_quota_and_a_webhook_that_is_away_are_told_and_the_queue_goes_on
     assert told in (await place.status("a"))["message"]
     await operator.work()
     assert await place.holder() == ""
-    await asyncio.to_thread(kubectl, "-n", place.client.namespace, "delete", items[0]["kind"], items[0]["metadata"]["name"])
+    await asyncio.to_thread(
+        kubectl, "-n", place.client.namespace, "delete", items[0]["kind"], items[0]["metadata"]["name"]
+    )
 
     async def starts() -> bool:
         return (await place.where("a"))[0] == "Running"
@@ -114,7 +122,9 @@ async def test_a_quota_and_a_webhook_that_is_away_are_told_and_the_queue_goes_on
     await until(operator, starts, seconds=30)
 
 
-async def test_one_whose_pod_exceeds_a_quota_lets_the_next_one_go(place: Namespace, applied: Any, kubectl: Kubectl) -> None:
+async def test_one_whose_pod_exceeds_a_quota_lets_the_next_one_go(
+    place: Namespace, applied: Any, kubectl: Kubectl
+) -> None:
     name, metadata = "memory", {"name": "memory", "namespace": place.client.namespace}
     hard = {"hard": {"requests.memory": "2Gi"}}
     applied([{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": hard}])

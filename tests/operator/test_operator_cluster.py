@@ -72,7 +72,9 @@ async def test_a_completed_evaluation_tells_its_story(place: Namespace) -> None:
     assert (status["reason"], status["slot"], status["attempt"]) == ("Succeeded", 0, 1)
     assert [(entry["type"], entry["status"]) for entry in status["conditions"]] == [("Complete", "True")]
     assert status["conditions"][0]["observedGeneration"] == status["observedGeneration"] == 1
-    assert status["scores"] and status["attempts"][0]["exitCode"] == 0 and status["attempts"][0]["reason"] == "Succeeded"
+    assert (
+        status["scores"] and status["attempts"][0]["exitCode"] == 0 and status["attempts"][0]["reason"] == "Succeeded"
+    )
     assert status["completedAt"] >= status["startedAt"]
     await operator.work()
     assert await place.holder() == ""
@@ -86,13 +88,23 @@ async def test_a_failure_names_the_culprit_and_the_queue_goes_on(place: Namespac
     operator = place.operator()
     await running(place, operator, "a")
     error = {"class": "TaskNotFound", "message": "there is no task nonsense", "logTail": "..."}
-    patch = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in (("error", error), ("reportedAttempt", 1))]
+    patch = [
+        {"op": "add", "path": f"/status/{key}", "value": value}
+        for key, value in (("error", error), ("reportedAttempt", 1))
+    ]
     await place.client.json_patch(EVALUATIONS, "a", patch, subresource="status")
     await place.end_pod("a", 65)
     await until(operator, phase(place, "a", "Failed"))
     status = await place.status("a")
-    assert (status["reason"], status["message"], status["error"]) == ("TaskNotFound", "there is no task nonsense", error)
-    assert [(entry["type"], entry["status"]) for entry in status["conditions"]] == [("Complete", "False"), ("Failed", "True")]
+    assert (status["reason"], status["message"], status["error"]) == (
+        "TaskNotFound",
+        "there is no task nonsense",
+        error,
+    )
+    assert [(entry["type"], entry["status"]) for entry in status["conditions"]] == [
+        ("Complete", "False"),
+        ("Failed", "True"),
+    ]
     await completed(place, operator, "b")
 
 
@@ -170,7 +182,9 @@ async def _gone_or_going(place: Namespace, pod: str) -> bool:
 
 
 @pytest.mark.parametrize("cancel", [False, True])
-async def test_a_run_that_a_release_without_gates_started_goes_on_after_an_upgrade(place: Namespace, cancel: bool) -> None:
+async def test_a_run_that_a_release_without_gates_started_goes_on_after_an_upgrade(
+    place: Namespace, cancel: bool
+) -> None:
     await place.submit("a", priority=1)
     await place.submit("b")
     operator = place.operator()
@@ -234,7 +248,11 @@ async def test_cancel_while_running_waits_for_the_pod_to_end(place: Namespace) -
     await place.ends(pod, 143)
     await until(operator, phase(place, "a", "Cancelled"))
     status = await place.status("a")
-    assert (status["reason"], status["cancelledBy"], status["message"]) == ("CancelledByUser", "ann", "cancelled by ann")
+    assert (status["reason"], status["cancelledBy"], status["message"]) == (
+        "CancelledByUser",
+        "ann",
+        "cancelled by ann",
+    )
     await operator.work()
     assert await place.holder() == ""
 
@@ -394,13 +412,25 @@ async def test_why_a_pod_waits(place: Namespace) -> None:
     await place.submit("a")
     operator = place.operator()
     pod = await running(place, operator, "a")
-    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no GPU"}
+    unschedulable = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes: no GPU",
+    }
     await place.pod_status(pod, conditions=[unschedulable])
     await until(operator, lambda: _reason(place, "a", "Unschedulable"))
     assert (await place.status("a"))["message"] == "0/1 nodes: no GPU"
     await place.bind("a")
     waiting = {"waiting": {"reason": "ErrImagePull", "message": "no such host"}}
-    container = {"name": "evaluator", "image": "evaluator:1", "imageID": "", "ready": False, "restartCount": 0, "state": waiting}
+    container = {
+        "name": "evaluator",
+        "image": "evaluator:1",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": waiting,
+    }
     await place.pod_status(pod, containerStatuses=[container])
     await until(operator, lambda: _reason(place, "a", "ImagePullError"))
     status = await place.status("a")

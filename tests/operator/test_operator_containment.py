@@ -1,4 +1,6 @@
-"""What is wrong with one object is that object's affair: the loop goes on, the others have their turn, and it is told."""
+"""What is wrong with one object is that object's affair: the loop goes on, the others have their turn,
+and it is told.
+"""
 
 import importlib
 import json
@@ -36,7 +38,9 @@ def status(cluster: Cluster, name: str) -> Object:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spec=evaluations("spec"), known=evaluations("status"), annotations=ANNOTATIONS)
-def test_nothing_that_is_accepted_holds_up_another_evaluation(spec: Object, known: Object, annotations: dict[str, str]) -> None:
+def test_nothing_that_is_accepted_holds_up_another_evaluation(
+    spec: Object, known: Object, annotations: dict[str, str]
+) -> None:
     cluster = Cluster()
     odd = submit(cluster, "odd")
     odd |= {"spec": spec, "status": {"phase": "Queued", "reason": "WaitingForTurn", **known}}
@@ -102,7 +106,9 @@ def test_a_defect_of_a_policy_is_told_backed_off_and_over_when_it_is_over(monkey
     assert status(cluster, "good")["phase"] == "Completed"
     odd = status(cluster, "odd")
     assert odd["phase"] == "Running"
-    assert odd["message"] == "the operator could not decide what to do with it and tries again: ValueError: out of reach"
+    assert (
+        odd["message"] == "the operator could not decide what to do with it and tries again: ValueError: out of reach"
+    )
     assert told == [("TellDefect", "defect")], "it was tried once in this time"
     cluster.now += 6
     live(cluster, operator, 2, seconds=0)
@@ -170,7 +176,11 @@ def test_failures_are_counted_by_action_and_cause() -> None:
 
 def test_a_policy_that_fails_over_one_thing_goes_on_with_the_next() -> None:
     run = running("a")
-    kinds: list[list[Any]] = [[run, queued("b")], [job_of(run), job_of(run, attempt=2)], [working(run), pod_of(run, attempt=2)]]
+    kinds: list[list[Any]] = [
+        [run, queued("b")],
+        [job_of(run), job_of(run, attempt=2)],
+        [working(run), pod_of(run, attempt=2)],
+    ]
     for first, second in [*kinds, [slot(0, run), slot(1)], [slot(0), slot(1)]]:
 
         def fails(subject: Any, broken: Any = first) -> list[LookAgain]:

@@ -98,7 +98,9 @@ async def deleted_while_it_runs(scene: Scene) -> None:
 
 async def refused_by_a_policy_after_a_poison_pill(scene: Scene) -> None:
     await scene.refuse_jobs(True)
-    await scene.submit("pill", priority=1, modelArgs={"tensor_parallel_size": "9" * 4096, "data_parallel_size": "9" * 4096})
+    await scene.submit(
+        "pill", priority=1, modelArgs={"tensor_parallel_size": "9" * 4096, "data_parallel_size": "9" * 4096}
+    )
     await scene.submit("good")
     await scene.shows("good", "JobRefused")
     await scene.refuse_jobs(False)

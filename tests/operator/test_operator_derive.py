@@ -26,7 +26,9 @@ A = running("a")
 Events = tuple[Event, ...] | None
 
 
-def where(evaluation: Evaluation, job: AttemptJob | None, *pods: Pod, events: Events = None) -> tuple[Phase, Reason, str]:
+def where(
+    evaluation: Evaluation, job: AttemptJob | None, *pods: Pod, events: Events = None
+) -> tuple[Phase, Reason, str]:
     derived = derive(evaluation, job, pods, events)
     return derived.phase, derived.reason, derived.message
 
@@ -51,12 +53,22 @@ def waits(reason: str, message: str = "", image: str = "img:1") -> ContainerStat
             ("Unschedulable", "0/3 nodes"),
         ),
         (
-            (pod_of(A, conditions=conditions(PodScheduled=("False", "Unschedulable", 'persistentvolumeclaim "x" not found'))),),
+            (
+                pod_of(
+                    A,
+                    conditions=conditions(
+                        PodScheduled=("False", "Unschedulable", 'persistentvolumeclaim "x" not found')
+                    ),
+                ),
+            ),
             ("VolumePending", 'persistentvolumeclaim "x" not found'),
         ),
         ((pod_of(A, node="n1", conditions=conditions(PodScheduled="True")),), ("Starting", "")),
         ((pod_of(A, conditions=conditions(PodScheduled="True")),), ("Starting", "")),
-        ((pod_of(A, node="n1", evaluator=waits("PodInitializing"), reporter=waits("ContainerCreating")),), ("Starting", "")),
+        (
+            (pod_of(A, node="n1", evaluator=waits("PodInitializing"), reporter=waits("ContainerCreating")),),
+            ("Starting", ""),
+        ),
         (
             (pod_of(A, node="n1", evaluator=waits("ErrImagePull", "no such host")),),
             ("ImagePullError", "cannot pull image img:1: no such host"),
@@ -83,7 +95,10 @@ def waits(reason: str, message: str = "", image: str = "img:1") -> ContainerStat
             (pod_of(A, node="n1", evaluator=waits("CreateContainerConfigError", 'secret "x" not found')),),
             ("Starting", 'container evaluator: secret "x" not found'),
         ),
-        ((pod_of(A, node="n1", reporter=waits("CrashLoopBackOff")),), ("Starting", "container reporter: CrashLoopBackOff")),
+        (
+            (pod_of(A, node="n1", reporter=waits("CrashLoopBackOff")),),
+            ("Starting", "container reporter: CrashLoopBackOff"),
+        ),
         ((working(A),), ("Starting", "")),
         ((working(A, evaluator=ContainerState(exit_code=0)),), ("Publishing", "")),
         ((working(A, deleting=True),), ("Starting", "the pod is being deleted")),
@@ -123,7 +138,10 @@ def test_a_silent_node_is_said_and_keeps_the_slot(pod: Pod) -> None:
     ("events", "expected"),
     [
         ((), ("Starting", NODE_WAITS)),
-        ((Event("Scheduled", "to n1", "1"), Event("Pulling", "Pulling image x", "2")), ("PullingImage", "Pulling image x")),
+        (
+            (Event("Scheduled", "to n1", "1"), Event("Pulling", "Pulling image x", "2")),
+            ("PullingImage", "Pulling image x"),
+        ),
         (
             (Event("Pulling", "Pulling image x", "1"), Event("Pulled", "done", "2")),
             ("Starting", NODE_WAITS),
@@ -171,7 +189,11 @@ def test_the_evaluators_image_is_pulled_once_the_reporter_has_started() -> None:
             "waiting for container wait-for-it, which is not part of the evaluation, to end",
         ),
         (
-            (pod_of(A, node="n1", foreign=(ForeignContainer("istio-init", waits("CrashLoopBackOff", "no"), init=True),)),),
+            (
+                pod_of(
+                    A, node="n1", foreign=(ForeignContainer("istio-init", waits("CrashLoopBackOff", "no"), init=True),)
+                ),
+            ),
             None,
             "container istio-init: no",
         ),
@@ -208,7 +230,9 @@ def test_of_an_attempt_from_before_the_gate_the_pod_without_one_counts() -> None
 def test_a_container_of_somebody_else_that_keeps_the_pod_is_named() -> None:
     reason, message = why(A, working(A, evaluator=ContainerState(exit_code=0), reporter=RUNS, foreign=(WEBHOOKS,)))
     assert reason == "Publishing"
-    assert message == "container istio-proxy, which is not part of the evaluation, keeps the pod alive and is being ended"
+    assert (
+        message == "container istio-proxy, which is not part of the evaluation, keeps the pod alive and is being ended"
+    )
 
 
 def test_a_container_of_somebody_else_troubles_nobody_once_the_evaluator_runs() -> None:
@@ -249,7 +273,11 @@ def test_a_readiness_gate_of_somebody_else_is_no_silent_node() -> None:
 def test_a_kill_without_a_limit_is_the_nodes_distress_and_tried_again() -> None:
     run = running("a", retries=1)
     derived = derive(run, job_of(run), [ended(run, 137, ended_as="OOMKilled", memory_limited=False)])
-    assert (derived.phase, derived.reason, derived.attempt_reason) == (Phase.QUEUED, Reason.RETRYING, Reason.NODE_OUT_OF_MEMORY)
+    assert (derived.phase, derived.reason, derived.attempt_reason) == (
+        Phase.QUEUED,
+        Reason.RETRYING,
+        Reason.NODE_OUT_OF_MEMORY,
+    )
     assert "no limit of its own on node n1; set spec.resources.memory" in derived.message
     derived = derive(run, job_of(run), [ended(run, 137, ended_as="OOMKilled")])
     assert (derived.phase, derived.reason) == (Phase.FAILED, Reason.OUT_OF_MEMORY)
@@ -280,7 +308,10 @@ def test_an_unwanted_attempt_is_cancelling_until_its_pod_is_gone(wanted: dict[st
     unbound = gated(evaluation, deleting=True)
     assert where(evaluation, job_of(evaluation), unbound)[:2] == (Phase.CANCELLED, Reason.CANCELLED_BY_USER)
     assert where(evaluation, None, ended(evaluation, 143))[:2] == (Phase.CANCELLED, Reason.CANCELLED_BY_USER)
-    assert where(evaluation, job_of(evaluation), ended(evaluation, 65))[:2] == (Phase.CANCELLED, Reason.CANCELLED_BY_USER)
+    assert where(evaluation, job_of(evaluation), ended(evaluation, 65))[:2] == (
+        Phase.CANCELLED,
+        Reason.CANCELLED_BY_USER,
+    )
 
 
 def test_who_cancelled_is_said() -> None:
@@ -306,14 +337,38 @@ DISRUPTED = "DisruptionTarget"
         (ended(A, 137, ended_as="OOMKilled"), "OutOfMemory", "out of memory"),
         (ended(A, 0), "ResultsMissing", "published no scores"),
         (ended(A, None), "Interrupted", "signal"),
-        (ended(A, None, reason="UnexpectedAdmissionError", message="no healthy devices"), "Interrupted", "no healthy devices"),
+        (
+            ended(A, None, reason="UnexpectedAdmissionError", message="no healthy devices"),
+            "Interrupted",
+            "no healthy devices",
+        ),
         (ended(A, 137, reason="Evicted", message="disk use exceeds"), "Evicted", "disk use exceeds"),
-        (ended(A, 143, conditions=conditions(DisruptionTarget=("True", "PreemptionByScheduler", "by x"))), "Preempted", "by x"),
-        (ended(A, 143, conditions=conditions(DisruptionTarget=("True", "EvictionByEvictionAPI", "drain"))), "Preempted", "drain"),
+        (
+            ended(A, 143, conditions=conditions(DisruptionTarget=("True", "PreemptionByScheduler", "by x"))),
+            "Preempted",
+            "by x",
+        ),
+        (
+            ended(A, 143, conditions=conditions(DisruptionTarget=("True", "EvictionByEvictionAPI", "drain"))),
+            "Preempted",
+            "drain",
+        ),
         (ended(A, 143, reason="Terminated", message="node shutdown"), "Preempted", "node shutdown"),
-        (ended(A, None, conditions=conditions(DisruptionTarget=("True", "DeletionByTaintManager", "gone"))), "NodeLost", "gone"),
-        (ended(A, None, conditions=conditions(DisruptionTarget=("True", "DeletionByPodGC", "gone"))), "NodeLost", "gone"),
-        (ended(A, 143, deleting=True, conditions=conditions(DisruptionTarget="False")), "PodDeleted", "pod was deleted"),
+        (
+            ended(A, None, conditions=conditions(DisruptionTarget=("True", "DeletionByTaintManager", "gone"))),
+            "NodeLost",
+            "gone",
+        ),
+        (
+            ended(A, None, conditions=conditions(DisruptionTarget=("True", "DeletionByPodGC", "gone"))),
+            "NodeLost",
+            "gone",
+        ),
+        (
+            ended(A, 143, deleting=True, conditions=conditions(DisruptionTarget="False")),
+            "PodDeleted",
+            "pod was deleted",
+        ),
         (ended(A, 65, deleting=True), "TaskNotFound", "task"),
     ],
 )
@@ -371,7 +426,10 @@ def test_the_reporter_names_the_culprit() -> None:
 def test_what_the_cluster_did_is_told_in_its_own_words() -> None:
     evaluation = running("a", stage="Evaluating", error={"class": "Interrupted", "message": "asked to end"})
     deleted = ended(evaluation, 75, deleting=True)
-    assert where(evaluation, job_of(evaluation), deleted)[1:] == ("PodDeleted", f"{POD_DELETED} (exit code 75) on node n1")
+    assert where(evaluation, job_of(evaluation), deleted)[1:] == (
+        "PodDeleted",
+        f"{POD_DELETED} (exit code 75) on node n1",
+    )
     assert where(evaluation, job_of(evaluation), ended(evaluation, 75))[1:] == ("Interrupted", "asked to end")
 
 
@@ -395,7 +453,11 @@ def test_the_class_of_a_failure_decides_whether_it_is_tried_again(ending: Any) -
         (None, (), Reason.JOB_DELETED),
         (job_of(R, spent=True), (), Reason.POD_DELETED),
         (job_of(R), (ended(R, 0),), Reason.RESULTS_MISSING),
-        (job_of(R), (ended(R, 137, reason="Evicted", message="The node was low on resource: memory."),), Reason.EVICTED),
+        (
+            job_of(R),
+            (ended(R, 137, reason="Evicted", message="The node was low on resource: memory."),),
+            Reason.EVICTED,
+        ),
         (job_of(R), (ended(R, None, reason="NodeLost"),), Reason.NODE_LOST),
         (job_of(R), (ended(R, 143, deleting=True),), Reason.POD_DELETED),
     ],
@@ -477,7 +539,11 @@ def test_the_users_timers_end_an_evaluation_for_good(timer: Reason, while_it_sto
     timers = {"timeout_seconds": 60, "stall_timeout_seconds": 30, "stopped_for": timer}
     evaluation = running("a", retries=2, **timers)
     job = job_of(evaluation)
-    assert where(evaluation, job, working(evaluation)) == (Phase.RUNNING, while_it_stops, f"{told}: waiting for the pod to end")
+    assert where(evaluation, job, working(evaluation)) == (
+        Phase.RUNNING,
+        while_it_stops,
+        f"{told}: waiting for the pod to end",
+    )
     for pods in ((), (ended(evaluation, 75),), (ended(evaluation, 137),)):
         assert where(evaluation, job, *pods) == (Phase.FAILED, timer, told)
     assert where(evaluation, job, ended(evaluation, 65))[1] is Reason.TASK_NOT_FOUND

@@ -1,4 +1,6 @@
-"""Electors on a real API server, with a hurried timing: who leads, and that the other takes over, whatever is the matter."""
+"""Electors on a real API server, with a hurried timing: who leads, and that the other takes over, whatever is the
+matter.
+"""
 
 import asyncio
 import time
@@ -96,7 +98,9 @@ async def test_who_leaves_gives_the_lease_back_and_the_other_leads_at_once(
     assert (await client.get(LEASES, names.OPERATOR_LEASE))["spec"]["holderIdentity"] == ""
 
 
-async def test_a_main_loop_that_hangs_leads_no_longer_than_its_term_and_may_stand_again(main: Callable[[str], Main]) -> None:
+async def test_a_main_loop_that_hangs_leads_no_longer_than_its_term_and_may_stand_again(
+    main: Callable[[str], Main],
+) -> None:
     async with AsyncExitStack() as stack:
         first, second = await two(stack, main)
         first.alive = False
@@ -139,11 +143,15 @@ async def test_alone_it_is_elected_again_as_soon_as_the_api_server_is_back(
             await seen(lambda: not only.is_leading)
             await asyncio.sleep(HURRIED.lease)
             between.open()
-            assert await seen(lambda: only.is_leading) < HURRIED.lease, "nobody else was elected: there is nothing to wait for"
+            assert await seen(lambda: only.is_leading) < HURRIED.lease, (
+                "nobody else was elected: there is nothing to wait for"
+            )
             assert only.won == 2
 
 
-async def test_what_people_do_to_the_lease_ends_well(main: Callable[[str], Main], kubectl: Kubectl, client: Transport) -> None:
+async def test_what_people_do_to_the_lease_ends_well(
+    main: Callable[[str], Main], kubectl: Kubectl, client: Transport
+) -> None:
     async with AsyncExitStack() as stack:
         first, second = await two(stack, main)
         here = ("-n", client.namespace)

@@ -1,4 +1,6 @@
-"""What an event says and is called; the queue that writes it; and how `kubectl describe` shows it on a real API server."""
+"""What an event says and is called; the queue that writes it; and how `kubectl describe` shows it on a
+real API server.
+"""
 
 import asyncio
 import itertools
@@ -95,7 +97,9 @@ def test_a_name_is_that_of_a_move_whoever_tells_and_whenever() -> None:
 
 
 def test_what_a_person_should_look_at_is_a_warning() -> None:
-    assert {reason for phase, reason in [*PLACES, *ENDINGS] if is_alarming(running(phase=phase, reason=reason.value))} == {
+    assert {
+        reason for phase, reason in [*PLACES, *ENDINGS] if is_alarming(running(phase=phase, reason=reason.value))
+    } == {
         *event_recorder.ALARMING,
         *(reason for phase, reason in ENDINGS if phase is Phase.FAILED),
     }
@@ -108,7 +112,9 @@ def test_an_action_names_what_the_operator_did() -> None:
     assert {name_action(running(), running(phase=phase)) for phase in TERMINAL} == {"Finish"}
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(-5, "0s"), (59.9, "59s"), (60, "1m0s"), (3599, "59m59s"), (7620, "2h7m")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-5, "0s"), (59.9, "59s"), (60, "1m0s"), (3599, "59m59s"), (7620, "2h7m")]
+)
 def test_durations_read_as_in_kubectl(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
@@ -166,7 +172,9 @@ class Bench:
         self.results: list[str] = []
         self.server = Answers(*answers)
         client: Any = self.server
-        self.recorder = EventRecorder(client, instance="me", clock=lambda: self.now, time=now_utc, count=self.results.append)
+        self.recorder = EventRecorder(
+            client, instance="me", clock=lambda: self.now, time=now_utc, count=self.results.append
+        )
 
     async def settle(self, *expected: str) -> None:
         writer = asyncio.create_task(self.recorder.run())
@@ -237,7 +245,11 @@ async def telling(place: Namespace, client: KubeClient | None = None) -> AsyncIt
     """An operator that writes events, and how they fared."""
     results: list[str] = []
     recorder = EventRecorder(
-        client or place.client, instance="operator-0", clock=asyncio.get_running_loop().time, time=now_utc, count=results.append
+        client or place.client,
+        instance="operator-0",
+        clock=asyncio.get_running_loop().time,
+        time=now_utc,
+        count=results.append,
     )
     operator = compose_reconciler(place.client, place.settings, recorder.record_move)
     operator.relist_seconds = 0

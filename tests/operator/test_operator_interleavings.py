@@ -1,4 +1,6 @@
-"""Two operators and the orders of events that would give a slot away twice, spelt out: the properties find these but rarely."""
+"""Two operators and the orders of events that would give a slot away twice, spelt out: the properties find these but
+rarely.
+"""
 
 from collections.abc import Callable
 
@@ -43,7 +45,11 @@ def opened(cluster: Cluster) -> list[str]:
     """The evaluations of which a pod may get a node, or has one."""
     pods = (pod for pod in cluster.objects[PODS].values() if not pod["spec"]["schedulingGates"])
     return sorted(
-        {pod["metadata"]["labels"][names.LABEL_EVALUATION] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+        {
+            pod["metadata"]["labels"][names.LABEL_EVALUATION]
+            for pod in pods
+            if "deletionTimestamp" not in pod["metadata"]
+        }
     )
 
 

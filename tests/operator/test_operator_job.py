@@ -85,7 +85,9 @@ def test_the_same_attempt_always_gives_the_same_job() -> None:
 
 def test_the_pod_obeys_the_restricted_standard() -> None:
     spec = pod()
-    assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"] == {
+        "type": "RuntimeDefault"
+    }
     for container in (*spec["containers"], *spec["initContainers"]):
         context = container["securityContext"]
         assert context == {
@@ -139,8 +141,14 @@ def test_every_argument_arrives_unchanged_though_the_kubelet_expands_variables(t
 
 
 def test_remote_code_is_an_argument_of_the_model() -> None:
-    assert (given(evaluator()).trust_remote_code, given(evaluator(trustRemoteCode=True)).trust_remote_code) == (False, True)
-    assert given(evaluator(trustRemoteCode=True, modelArgs={"a": 1})).harness.model_args == {"a": 1, "trust_remote_code": True}
+    assert (given(evaluator()).trust_remote_code, given(evaluator(trustRemoteCode=True)).trust_remote_code) == (
+        False,
+        True,
+    )
+    assert given(evaluator(trustRemoteCode=True, modelArgs={"a": 1})).harness.model_args == {
+        "a": 1,
+        "trust_remote_code": True,
+    }
     assert given(evaluator(trustRemoteCode=True)).harness.model_args == {"trust_remote_code": True}
     assert given(evaluator()).harness.model_args == {}
 
@@ -148,12 +156,18 @@ def test_remote_code_is_an_argument_of_the_model() -> None:
 def test_arguments_beyond_what_linux_hands_to_a_process_are_refused() -> None:
     with pytest.raises(CannotRun, match="KiB"):
         manifest(
-            tasks=[f"{'t' * 250}{index}" for index in range(256)], systemInstruction="s" * 16000, modelArgs={"x": "y" * 50_000}
+            tasks=[f"{'t' * 250}{index}" for index in range(256)],
+            systemInstruction="s" * 16000,
+            modelArgs={"x": "y" * 50_000},
         )
 
 
 def test_env_has_defaults_then_the_users_and_the_pods_own_wins() -> None:
-    defaults = ({"name": "HTTPS_PROXY", "value": "p"}, {"name": "MODE", "value": "default"}, {"name": "HF_HOME", "value": "x"})
+    defaults = (
+        {"name": "HTTPS_PROXY", "value": "p"},
+        {"name": "MODE", "value": "default"},
+        {"name": "HF_HOME", "value": "x"},
+    )
     settings = Settings(namespace="team", evaluator_image="e", reporter_image="r", default_env=defaults)
     spec = {"env": [{"name": "MODE", "value": "user"}, {"name": "KEY", "secretKeyRef": {"name": "s", "key": "k"}}]}
     container = evaluator(settings, **spec)
@@ -169,7 +183,13 @@ def test_only_models_and_data_sets_are_shared_and_what_is_code_is_the_pods_own()
     shared = {name for name, value in found.items() if str(value).startswith(CACHE_DIRECTORY)}
     assert shared == {"HF_HOME"}
     assert all(found[name].startswith("/tmp/.cache") for name in PRIVATE_CACHES)
-    code = ("HF_MODULES_CACHE", "TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "VLLM_CACHE_ROOT")
+    code = (
+        "HF_MODULES_CACHE",
+        "TORCH_EXTENSIONS_DIR",
+        "TRITON_CACHE_DIR",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "VLLM_CACHE_ROOT",
+    )
     assert set(code) < set(PRIVATE_CACHES)
 
 
@@ -238,7 +258,9 @@ def test_a_run_that_asks_for_nothing_is_bounded_and_placed_by_the_release() -> N
         (2, "0.5", "2"),
     ],
 )
-def test_a_cpu_limit_is_the_releases_and_no_less_than_is_asked_for(asked: Any, limit: str | None, expected: str | None) -> None:
+def test_a_cpu_limit_is_the_releases_and_no_less_than_is_asked_for(
+    asked: Any, limit: str | None, expected: str | None
+) -> None:
     settings = replace(SETTINGS, default_limits=Resources(cpu=limit))
     resources = evaluator(settings, gpus=0, **({"resources": {"cpu": asked}} if asked else {}))["resources"]
     assert resources["limits"].get("cpu") == expected
@@ -246,7 +268,8 @@ def test_a_cpu_limit_is_the_releases_and_no_less_than_is_asked_for(asked: Any, l
 
 
 @pytest.mark.parametrize(
-    ("asked", "limit", "larger"), [("1Gi", "900M", "1Gi"), ("1Gi", "2G", "2G"), ("3Ti", "1T", "3Ti"), ("5k", "1Ki", "5k")]
+    ("asked", "limit", "larger"),
+    [("1Gi", "900M", "1Gi"), ("1Gi", "2G", "2G"), ("3Ti", "1T", "3Ti"), ("5k", "1Ki", "5k")],
 )
 def test_quantities_are_compared_as_amounts(asked: str, limit: str, larger: str) -> None:
     settings = replace(SETTINGS, default_requests=Resources(memory=asked), default_limits=Resources(memory=limit))
@@ -305,9 +328,22 @@ def test_the_release_may_bring_tasks_and_volumes_for_evaluations_that_name_none(
 
 def test_volumes_of_the_user_and_the_cache() -> None:
     settings = Settings(namespace="team", evaluator_image="e", reporter_image="r", cache_claim="cache")
-    spec = {"volumes": [{"claimName": "c", "mountPath": "/data"}, {"claimName": "c", "mountPath": "/out", "readOnly": False}]}
-    claims = [volume["persistentVolumeClaim"] for volume in pod(settings, **spec)["volumes"] if "persistentVolumeClaim" in volume]
-    assert claims == [{"claimName": "cache"}, {"claimName": "c", "readOnly": True}, {"claimName": "c", "readOnly": False}]
+    spec = {
+        "volumes": [
+            {"claimName": "c", "mountPath": "/data"},
+            {"claimName": "c", "mountPath": "/out", "readOnly": False},
+        ]
+    }
+    claims = [
+        volume["persistentVolumeClaim"]
+        for volume in pod(settings, **spec)["volumes"]
+        if "persistentVolumeClaim" in volume
+    ]
+    assert claims == [
+        {"claimName": "cache"},
+        {"claimName": "c", "readOnly": True},
+        {"claimName": "c", "readOnly": False},
+    ]
     assert evaluator(settings, **spec)["volumeMounts"][-2:] == [
         {"name": "user-0", "mountPath": "/data", "readOnly": True},
         {"name": "user-1", "mountPath": "/out", "readOnly": False},
@@ -333,8 +369,14 @@ def test_placement() -> None:
     )
     assert spec["nodeSelector"] == {"gpu": "yes", "zone": "b"}
     assert spec["tolerations"] == [{"key": "gpu", "operator": "Exists"}, {"key": "x", "value": "y"}]
-    assert (spec["priorityClassName"], spec["runtimeClassName"], spec["imagePullSecrets"]) == ("p", "r", [{"name": "pull"}])
-    assert not {"nodeSelector", "tolerations", "priorityClassName", "runtimeClassName", "imagePullSecrets"} & pod().keys()
+    assert (spec["priorityClassName"], spec["runtimeClassName"], spec["imagePullSecrets"]) == (
+        "p",
+        "r",
+        [{"name": "pull"}],
+    )
+    assert (
+        not {"nodeSelector", "tolerations", "priorityClassName", "runtimeClassName", "imagePullSecrets"} & pod().keys()
+    )
 
 
 @pytest.mark.parametrize(
@@ -392,7 +434,10 @@ def test_the_manifest_is_json() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"tensor_parallel_size": "9" * 4096}, "modelArgs.tensor_parallel_size must be at most 64, as a pod gets no more GPUs"),
+        (
+            {"tensor_parallel_size": "9" * 4096},
+            "modelArgs.tensor_parallel_size must be at most 64, as a pod gets no more GPUs",
+        ),
         ({"dp_size": 65}, "modelArgs.dp_size must be at most 64, as a pod gets no more GPUs, and is 65"),
         ({"tp_size": "0" * 9 + "100"}, "modelArgs.tp_size must be at most 64"),
         ({"tp_size": 16, "dp_size": 16}, "modelArgs ask for 16 x 16 GPUs"),

@@ -1,4 +1,6 @@
-"""What each metric counts, that labels are bounded, and what a scrape of a real operator holds after a few evaluations."""
+"""What each metric counts, that labels are bounded, and what a scrape of a real operator holds after a
+few evaluations.
+"""
 
 import asyncio
 import itertools
@@ -244,13 +246,17 @@ def test_the_page_for_operators_lists_every_metric_with_its_labels() -> None:
         )
         for family in families
     }
-    told = {name: ", ".join(sorted(labels.split(", "))) for name, labels in documented() if not name.startswith(FRONT_END)}
+    told = {
+        name: ", ".join(sorted(labels.split(", "))) for name, labels in documented() if not name.startswith(FRONT_END)
+    }
     assert told == there
 
 
 @pytest.mark.integration
 @pytest.mark.timeout(120)
-async def test_a_scrape_of_a_real_operator_tells_what_happened(place: Namespace, kubeconfig: str, tmp_path: Path) -> None:
+async def test_a_scrape_of_a_real_operator_tells_what_happened(
+    place: Namespace, kubeconfig: str, tmp_path: Path
+) -> None:
     async with operator(place, kubeconfig, tmp_path) as process:
         await place.submit("a")
         await complete(place, "a")
@@ -271,7 +277,9 @@ async def test_a_scrape_of_a_real_operator_tells_what_happened(place: Namespace,
         await becomes(all_told)
         status, text = await process.get("metrics")
         story = [
-            (entry["evaluation"], entry["before"], entry["reason"]) for entry in process.events() if entry["event"] == "moved"
+            (entry["evaluation"], entry["before"], entry["reason"])
+            for entry in process.events()
+            if entry["event"] == "moved"
         ]
     seen = Scrape(text)
     assert status == 200
@@ -294,7 +302,9 @@ async def test_a_scrape_of_a_real_operator_tells_what_happened(place: Namespace,
 
 @pytest.mark.integration
 @pytest.mark.timeout(120)
-async def test_of_two_operators_the_leader_alone_tells_of_the_queue(place: Namespace, kubeconfig: str, tmp_path: Path) -> None:
+async def test_of_two_operators_the_leader_alone_tells_of_the_queue(
+    place: Namespace, kubeconfig: str, tmp_path: Path
+) -> None:
     await place.submit("h", hold=True)
     async with operator(place, kubeconfig, tmp_path) as one, operator(place, kubeconfig, tmp_path) as other:
         for process in (one, other):

@@ -39,7 +39,13 @@ def pod(**parts: Any) -> objects.Pod:
 
 def test_a_bare_evaluation_is_queued() -> None:
     found = objects.parse_evaluation({"metadata": METADATA, "spec": {}})
-    assert (found.phase, found.priority, found.attempt, found.job_uid, found.reported) == (Phase.QUEUED, 0, 0, "", frozenset())
+    assert (found.phase, found.priority, found.attempt, found.job_uid, found.reported) == (
+        Phase.QUEUED,
+        0,
+        0,
+        "",
+        frozenset(),
+    )
     assert found.is_startable and not found.is_terminal and not found.is_unwanted and not found.is_published
 
 
@@ -65,7 +71,13 @@ def test_an_evaluation_in_full() -> None:
     found = objects.parse_evaluation(
         {"metadata": metadata, "spec": {"priority": 5, "hold": True, "cancel": True}, "status": status}
     )
-    assert (found.priority, found.hold, found.cancel, found.deleting, found.cancelled_by) == (5, True, True, True, "ann")
+    assert (found.priority, found.hold, found.cancel, found.deleting, found.cancelled_by) == (
+        5,
+        True,
+        True,
+        True,
+        "ann",
+    )
     assert (found.attempt, found.slot, found.job_uid, found.node, found.stage) == (2, 1, "j", "n1", "Evaluating")
     assert (found.pod_uid, found.stopped_for) == ("p", "Stalled")
     assert found.is_published and found.has_report and found.is_unwanted
@@ -80,7 +92,12 @@ def test_a_job_in_full() -> None:
 
 def test_our_gate_is_found_among_others() -> None:
     ours, others = {"name": "lmms-eval.io/attempt"}, {"name": "kueue.x-k8s.io/topology"}
-    assert [pod(spec={"schedulingGates": gates}).gate for gates in ([ours], [others, ours], [others], [])] == [0, 1, None, None]
+    assert [pod(spec={"schedulingGates": gates}).gate for gates in ([ours], [others, ours], [others], [])] == [
+        0,
+        1,
+        None,
+        None,
+    ]
     assert job(spec={"template": {"spec": {"schedulingGates": [ours]}}}).gated
 
 
@@ -135,7 +152,13 @@ def test_a_pod_in_full() -> None:
             "initContainerStatuses": [{"name": "reporter", "image": "r", "state": {"running": {"startedAt": "x"}}}],
         },
     )
-    assert (found.phase, found.node, found.deleting, found.reason, found.message) == ("Running", "n1", True, "Evicted", "disk")
+    assert (found.phase, found.node, found.deleting, found.reason, found.message) == (
+        "Running",
+        "n1",
+        True,
+        "Evicted",
+        "disk",
+    )
     assert found.condition("Ready") == PodCondition("False", "r", "m") and found.condition("Other") is None
     assert found.evaluator == ContainerState(image="e", waiting="ErrImagePull", message="no")
     assert found.reporter == ContainerState(image="r", running=True)
@@ -158,7 +181,10 @@ def test_what_keeps_a_pod_whose_evaluator_has_ended() -> None:
     runs, over = {"running": {"startedAt": "x"}}, {"terminated": {"exitCode": 0}}
     sidecars = [{"name": "reporter", "state": runs}, {"name": "native", "state": runs}]
     ours, theirs = {"name": "evaluator", "state": over}, {"name": "istio-proxy", "state": runs}
-    assert pod(status={"containerStatuses": [ours, theirs], "initContainerStatuses": sidecars}).keeping_container == "istio-proxy"
+    assert (
+        pod(status={"containerStatuses": [ours, theirs], "initContainerStatuses": sidecars}).keeping_container
+        == "istio-proxy"
+    )
     assert pod(status={"containerStatuses": [ours], "initContainerStatuses": sidecars}).keeping_container == ""
     assert pod(status={"phase": "Failed", "containerStatuses": [ours, theirs]}).keeping_container == ""
     assert pod(status={"containerStatuses": [{"name": "evaluator", "state": runs}, theirs]}).keeping_container == ""

@@ -41,7 +41,12 @@ def stored(evaluation: Evaluation, **status: Any) -> Object:
     if evaluation.next_attempt_at:
         fields |= {"nextAttemptAt": evaluation.next_attempt_at}
     return {
-        "metadata": {"uid": evaluation.uid, "name": evaluation.name, "resourceVersion": evaluation.version, "generation": 1},
+        "metadata": {
+            "uid": evaluation.uid,
+            "name": evaluation.name,
+            "resourceVersion": evaluation.version,
+            "generation": 1,
+        },
         "spec": {},
         "status": fields | status,
     }
@@ -68,7 +73,9 @@ def every_patch() -> list[tuple[Evaluation, list[dict[str, Any]]]]:
         (r, patches.build_retry(r, AGAIN, NOW, LATER)),
         (
             retrying("a"),
-            patches.build_running(retrying("a"), job_of(retrying("a"), attempt=2), pod_of(retrying("a"), attempt=2), NOW),
+            patches.build_running(
+                retrying("a"), job_of(retrying("a"), attempt=2), pod_of(retrying("a"), attempt=2), NOW
+            ),
         ),
         (
             retrying("a", cancel=True),
@@ -95,7 +102,9 @@ def test_every_patch_has_a_precondition_in_front(evaluation: Evaluation, patch: 
 
 def test_a_start_clears_what_an_earlier_reporter_said_and_keeps_earlier_attempts() -> None:
     old = tuple({"number": number, "jobName": "x"} for number in range(1, 6))
-    evaluation = queued("a", attempt=5, attempts=old, reported=frozenset({"scores", "error"}), started_at="2026-01-01T00:00:00Z")
+    evaluation = queued(
+        "a", attempt=5, attempts=old, reported=frozenset({"scores", "error"}), started_at="2026-01-01T00:00:00Z"
+    )
     job = job_of(evaluation, attempt=6, slot=3, processes=4)
     status = after(
         evaluation,
@@ -110,7 +119,10 @@ def test_a_start_clears_what_an_earlier_reporter_said_and_keeps_earlier_attempts
     assert status["attempts"][-1] == {"number": 6, "jobName": job.name, "startedAt": NOW, "processes": 4}
     assert not {"scores", "error"} & status.keys()
     first = queued("a")
-    assert after(first, patches.build_running(first, job_of(first, attempt=1), pod_of(first, attempt=1), NOW))["startedAt"] == NOW
+    assert (
+        after(first, patches.build_running(first, job_of(first, attempt=1), pod_of(first, attempt=1), NOW))["startedAt"]
+        == NOW
+    )
 
 
 def test_start_and_end_fail_if_anything_changed_since_the_look() -> None:
@@ -161,7 +173,11 @@ def test_a_retry_keeps_what_was_reported_but_for_its_progress() -> None:
     evaluation = running("a", stage="Evaluating", error=error)
     progress = {"stage": "Evaluating", "updatedAt": NOW}
     status = after(
-        evaluation, patches.build_retry(evaluation, AGAIN, NOW, LATER), error=error, progress=progress, reportedAttempt=1
+        evaluation,
+        patches.build_retry(evaluation, AGAIN, NOW, LATER),
+        error=error,
+        progress=progress,
+        reportedAttempt=1,
     )
     assert (status["phase"], status["reason"], status["nextAttemptAt"]) == ("Queued", "Retrying", LATER)
     assert (status["attempts"][0]["reason"], status["attempts"][0]["message"]) == ("GPUError", "a CUDA fault")
@@ -239,14 +255,16 @@ def test_why_a_run_is_to_end_is_written_beside_the_reporters_writes_but_not_of_a
 
 def test_a_retry_forgets_pod_and_why_it_was_stopped() -> None:
     evaluation = running("a", stopped_for=Reason.INTERRUPTED)
-    status = after(evaluation, patches.build_retry(evaluation, AGAIN, NOW, LATER), podUID="a-pod-1", stoppedFor="Interrupted")
+    status = after(
+        evaluation, patches.build_retry(evaluation, AGAIN, NOW, LATER), podUID="a-pod-1", stoppedFor="Interrupted"
+    )
     assert not {"podUID", "stoppedFor"} & status.keys()
 
 
 def test_a_job_that_is_done_is_handed_to_kubernetes() -> None:
     assert (
-        apply_patch({"metadata": {"uid": "a-job-1"}, "spec": {}}, patches.build_expire_job(job_of(running("a")), 60))["spec"][
-            "ttlSecondsAfterFinished"
-        ]
+        apply_patch({"metadata": {"uid": "a-job-1"}, "spec": {}}, patches.build_expire_job(job_of(running("a")), 60))[
+            "spec"
+        ]["ttlSecondsAfterFinished"]
         == 60
     )

@@ -1,8 +1,10 @@
-"""A leader that is paused (SIGSTOP) for longer than its lease, between any two of its writes, does no harm when it wakes.
+"""A leader that is paused (SIGSTOP) for longer than its lease, between any two of its writes, does no harm when it
+wakes.
 
-Two real operator processes. The leader is stopped while one of its writes is under way, and the other one takes over, ends what
-runs and starts what waits; then the leader wakes. The write is done only now, which is the worst; with LMMS_EVAL_SWEEP_EVERY=1
-also cases in which it was done before, or never. Likewise for each write of a start that somebody cancels meanwhile.
+Two real operator processes. The leader is stopped while one of its writes is under way, and the other one takes over,
+ends what runs and starts what waits; then the leader wakes. The write is done only now, which is the worst; with
+LMMS_EVAL_SWEEP_EVERY=1 also cases in which it was done before, or never. Likewise for each write of a start that
+somebody cancels meanwhile.
 """
 
 import asyncio
@@ -36,7 +38,9 @@ CASE_SECONDS = 90.0
 
 
 class Case(NamedTuple):
-    """The leader is paused at its write number `at`; what becomes of that, and whether the first evaluation is cancelled then."""
+    """The leader is paused at its write number `at`; what becomes of that, and whether the first evaluation is
+    cancelled then.
+    """
 
     at: int
     fate: str

@@ -4,7 +4,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from operator_objects import conditions, ended, gated, job_of, moment, pod_of, queued, retrying, running, slot, working, world
+from operator_objects import (
+    conditions,
+    ended,
+    gated,
+    job_of,
+    moment,
+    pod_of,
+    queued,
+    retrying,
+    running,
+    slot,
+    working,
+    world,
+)
 
 from lmms_eval_core.ordering import queue_key
 from lmms_eval_core.phases import Phase, Reason
@@ -86,7 +99,9 @@ def test_slots_beyond_the_concurrency_are_not_given_out() -> None:
     assert "Claim" not in names(view)
 
 
-@pytest.mark.parametrize("pod", [working(running("gone"), deleting=True), pod_of(running("gone")), gated(running("gone"))])
+@pytest.mark.parametrize(
+    "pod", [working(running("gone"), deleting=True), pod_of(running("gone")), gated(running("gone"))]
+)
 def test_a_slot_is_busy_while_a_pod_that_names_it_has_not_ended(pod: Pod) -> None:
     assert "Claim" not in names(world(A, pod))
     assert "Claim" in names(world(A, replace(pod, slot=1)))
@@ -132,7 +147,9 @@ def test_why_a_job_gets_no_pod_is_told_while_its_evaluation_waits() -> None:
 
 def test_one_whose_pod_the_cluster_refuses_gives_its_slot_back() -> None:
     view = world(A, slot(0, A, attempt=1, claimed_at=A.version), job_of(A, attempt=1), now=50.0)
-    view.pod_events["a-job-1"] = KnownEvents(55.0, (Event("FailedCreate", "forbidden: quota", "1"), Event("Other", "", "2")))
+    view.pod_events["a-job-1"] = KnownEvents(
+        55.0, (Event("FailedCreate", "forbidden: quota", "1"), Event("Other", "", "2"))
+    )
     view.refresh(55.0)
     assert PutBack(view.slots[0], A, "forbidden: quota") in does(view, 55.0)
 
@@ -183,7 +200,11 @@ def test_a_queued_evaluation_is_cancelled_at_once() -> None:
 
 @pytest.mark.parametrize("make", [working, gated])
 def test_a_running_evaluation_is_stopped_by_deleting_its_pod(make: Any) -> None:
-    for evaluation in (running("a", cancel=True), running("a", deleting=True), running("a", stopped_for=Reason.STALLED)):
+    for evaluation in (
+        running("a", cancel=True),
+        running("a", deleting=True),
+        running("a", stopped_for=Reason.STALLED),
+    ):
         job, pod, second = job_of(evaluation), make(evaluation), gated(evaluation, uid="second")
         ends = [action for action in does(world(evaluation, HELD, job, pod, second)) if isinstance(action, EndPod)]
         assert ends == [EndPod(evaluation, pod)]
@@ -344,7 +365,9 @@ def test_events_are_read_of_what_stays_silent_and_again_after_a_while() -> None:
 
 def test_a_pod_that_somebody_elses_container_keeps_is_ended_after_a_moment() -> None:
     runs = ContainerState(running=True)
-    kept = working(RUNNING, evaluator=ContainerState(exit_code=0), foreign=(ForeignContainer("istio-proxy", runs, init=False),))
+    kept = working(
+        RUNNING, evaluator=ContainerState(exit_code=0), foreign=(ForeignContainer("istio-proxy", runs, init=False),)
+    )
     known = running("a", attempts=({"number": 1, "node": "n1"},))
     view = world(known, HELD, job_of(RUNNING), kept, now=50.0)
     report, wait = does(view, 50.0)
@@ -416,7 +439,12 @@ def test_a_slot_of_an_attempt_that_its_evaluation_left_behind_is_released() -> N
     second = running("a", attempt=2, slot=1)
     old = slot(0, RUNNING, attempt=1)
     view = world(
-        second, old, slot(1, second), job_of(second, slot=1), job_of(second, attempt=1, spent=True), working(second, slot=1)
+        second,
+        old,
+        slot(1, second),
+        job_of(second, slot=1),
+        job_of(second, attempt=1, spent=True),
+        working(second, slot=1),
     )
     assert Release(old) in does(view)
 

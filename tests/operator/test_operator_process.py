@@ -39,7 +39,11 @@ async def test_events_drive_the_queue_and_sigterm_ends_it_in_two_seconds(
 
 def rights() -> list[dict[str, list[str]]]:
     """The Role that operator/README.md asks for."""
-    rows = [line.split("|")[1:4] for line in (ROOT / "operator" / "README.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [
+        line.split("|")[1:4]
+        for line in (ROOT / "operator" / "README.md").read_text().splitlines()
+        if line.startswith("| ")
+    ]
     cells = [[cell.strip() for cell in row] for row in rows[1:]]
     return [
         {"apiGroups": ["" if group == "(core)" else group], "resources": [resource], "verbs": verbs.split(", ")}
@@ -50,9 +54,22 @@ def rights() -> list[dict[str, list[str]]]:
 def as_service_account(kubectl: Kubectl, namespace: str, folder: Path) -> str:
     """A kubeconfig of an account that has these rights in the namespace and no others."""
     kubectl("-n", namespace, "create", "serviceaccount", "operator")
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "operator"}, "rules": rights()}
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "operator"},
+        "rules": rights(),
+    }
     kubectl("-n", namespace, "create", "-f", "-", stdin=json.dumps(role))
-    kubectl("-n", namespace, "create", "rolebinding", "operator", "--role=operator", f"--serviceaccount={namespace}:operator")
+    kubectl(
+        "-n",
+        namespace,
+        "create",
+        "rolebinding",
+        "operator",
+        "--role=operator",
+        f"--serviceaccount={namespace}:operator",
+    )
     token = kubectl("-n", namespace, "create", "token", "operator").strip()
     config = yaml.safe_load(kubectl("config", "view", "--raw", "--minify", "--flatten"))
     config["users"][0]["user"] = {"token": token}

@@ -1,7 +1,8 @@
 """The promises of the queue under every interleaving that hypothesis can think of.
 
-Two operators at once, each stepped from one call to the next, so that both can sleep between any two writes; watches that are
-late, repeat and lose events; crashes; users who change their minds; Jobs and pods deleted behind the operator's back.
+Two operators at once, each stepped from one call to the next, so that both can sleep between any two writes; watches
+that are late, repeat and lose events; crashes; users who change their minds; Jobs and pods deleted behind the
+operator's back.
 """
 
 import random
@@ -63,7 +64,9 @@ class Queue(RuleBasedStateMachine):
     def submit(self, priority: int, hold: bool, retries: int, timers: dict[str, int]) -> None:
         self.submitted += 1
         spec = {**USER, "priority": priority, "hold": hold, "retries": retries, **timers}
-        self.cluster.create(EVALUATIONS, {"metadata": {"name": f"e{self.submitted}", "namespace": "test"}, "spec": spec})
+        self.cluster.create(
+            EVALUATIONS, {"metadata": {"name": f"e{self.submitted}", "namespace": "test"}, "spec": spec}
+        )
 
     @rule(data=st.data(), change=st.sampled_from(EDITS))
     def somebody_edits(self, data: st.DataObject, change: dict[str, Any]) -> None:
@@ -113,7 +116,9 @@ class Queue(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_run_gets_on(self, data: st.DataObject) -> None:
         if (pod := self._one(data, PODS)) and bound(pod):
-            self.cluster.report(pod, {"progress": {"stage": "Evaluating", "updatedAt": format_rfc3339(self.cluster.time())}})
+            self.cluster.report(
+                pod, {"progress": {"stage": "Evaluating", "updatedAt": format_rfc3339(self.cluster.time())}}
+            )
 
     @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 65, 71, 137]), publishes=st.booleans())
     def a_pod_ends(self, data: st.DataObject, exit_code: int, publishes: bool) -> None:

@@ -61,7 +61,9 @@ async def test_it_waits_for_the_period_and_wakes_at_once() -> None:
     task.cancel()
 
 
-async def test_an_api_server_that_fails_is_asked_again_later_and_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_api_server_that_fails_is_asked_again_later_and_for_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(reconcile, "FIRST_BACKOFF", 0.01)
     observer = Refusing(errors.Unavailable("away"), errors.Throttled("slow down", retry_after=0.1))
     loop = reconciler(observer)
@@ -233,7 +235,9 @@ def test_a_pass_that_finds_no_end_gives_way(monkeypatch: pytest.MonkeyPatch) -> 
     assert ended.value.value == 0.0
 
 
-def test_missing_settings_are_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_settings_are_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("LMMS_EVAL_NAMESPACE", raising=False)
     assert main.main() == 2
     assert "LMMS_EVAL_NAMESPACE is not set" in capsys.readouterr().err

@@ -18,14 +18,23 @@ from lmms_eval_operator.refusals import Refusals
 # As a real API server says it, and the class that the client makes of it.
 DENIED = "ValidatingAdmissionPolicy 'no-jobs' with binding 'b' denied request: no team label"
 POLICY = errors.make_error(
-    422, {"message": f'jobs.batch "x" is forbidden: {DENIED}', "details": {"name": "x", "causes": [{"message": DENIED}]}}
+    422,
+    {"message": f'jobs.batch "x" is forbidden: {DENIED}', "details": {"name": "x", "causes": [{"message": DENIED}]}},
 )
 WEBHOOK = errors.make_error(400, {"message": 'admission webhook "kyverno.svc" denied the request: no team label'})
 GATEKEEPER = errors.make_error(403, {"message": 'admission webhook "gatekeeper.sh" denied the request: no team label'})
-QUOTA = errors.make_error(403, {"message": 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs.batch=1'})
-AWAY = errors.make_error(500, {"message": 'Internal error occurred: failed calling webhook "a.b": connect: connection refused'})
+QUOTA = errors.make_error(
+    403, {"message": 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs.batch=1'}
+)
+AWAY = errors.make_error(
+    500, {"message": 'Internal error occurred: failed calling webhook "a.b": connect: connection refused'}
+)
 OWN = errors.make_error(
-    422, {"message": 'Job.batch "x" is invalid: spec.template: too bad', "details": {"causes": [{"field": "spec.template"}]}}
+    422,
+    {
+        "message": 'Job.batch "x" is invalid: spec.template: too bad',
+        "details": {"causes": [{"field": "spec.template"}]},
+    },
 )
 
 
@@ -86,7 +95,9 @@ def test_several_different_specs_pause_the_queue_and_the_first_in_it_says_so() -
     assert cluster.offered == ["e0", "e1", "e2"]
     first, second = status(cluster, "e3"), status(cluster, "e4")
     assert (first["phase"], first["reason"]) == ("Queued", "QueuePaused")
-    assert first["message"].startswith("the cluster refused the Jobs of 3 different evaluations; none is tried for 30 s.")
+    assert first["message"].startswith(
+        "the cluster refused the Jobs of 3 different evaluations; none is tried for 30 s."
+    )
     assert POLICY.message in first["message"]
     assert second["reason"] == "WaitingForTurn"
     live(cluster, operator, 31, seconds=1)
@@ -227,7 +238,15 @@ def test_what_does_not_end_in_a_slot_is_named_to_the_first_in_the_queue() -> Non
 
 def test_what_is_known_of_those_that_are_gone_is_forgotten() -> None:
     refusals = Refusals()
-    assert [refusals.record_refusal("a", spec="s", message="no", now=0) for _ in range(7)] == [10, 20, 40, 80, 160, 300, 300]
+    assert [refusals.record_refusal("a", spec="s", message="no", now=0) for _ in range(7)] == [
+        10,
+        20,
+        40,
+        80,
+        160,
+        300,
+        300,
+    ]
     refusals.keep_only(set())
     assert refusals.record_refusal("a", spec="s", message="no", now=0) == 10
     assert refusals.pause is None

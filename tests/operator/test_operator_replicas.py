@@ -1,4 +1,6 @@
-"""Two whole operators on a real API server: whatever becomes of the one that leads, the other goes on, and never do both."""
+"""Two whole operators on a real API server: whatever becomes of the one that leads, the other goes on, and never do
+both.
+"""
 
 import asyncio
 import contextlib

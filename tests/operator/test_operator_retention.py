@@ -29,7 +29,9 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-async def ended(client: KubeClient, name: str, *, ago: float = 0, labels: dict[str, str] | None = None, **spec: Any) -> Object:
+async def ended(
+    client: KubeClient, name: str, *, ago: float = 0, labels: dict[str, str] | None = None, **spec: Any
+) -> Object:
     """An evaluation that ended some seconds ago."""
     await created(client, name, labels=labels, **spec)
     return await end(client, name, ago=ago)
@@ -115,7 +117,9 @@ async def test_cancelled_ones_do_not_push_out_results(client: transport.Transpor
         assert await there(client) == {"done-1", "done-2", "just-cancelled"}
 
 
-async def test_a_time_to_live_is_kept_to_seconds_even_when_it_is_set_long_after_the_end(client: transport.Transport) -> None:
+async def test_a_time_to_live_is_kept_to_seconds_even_when_it_is_set_long_after_the_end(
+    client: transport.Transport,
+) -> None:
     async with running(client):
         await ended(client, "short", ttlSecondsAfterFinished=3)
         await ended(client, "long", ttlSecondsAfterFinished=3600)
@@ -189,7 +193,9 @@ async def test_only_the_leader_deletes_and_soon_after_it_was_elected(client: tra
         await becomes(client, set(), seconds=7)
 
 
-async def test_an_api_server_in_trouble_is_waited_out(client: transport.Transport, kubeconfig: str, tmp_path: Path) -> None:
+async def test_an_api_server_in_trouble_is_waited_out(
+    client: transport.Transport, kubeconfig: str, tmp_path: Path
+) -> None:
     async with proxy(kubeconfig, tmp_path) as (between, through):
         far = await transport.connect(namespace=client.namespace, kubeconfig=through)
         async with running(far):
@@ -249,7 +255,13 @@ async def test_many_finished_ones_cost_little_memory(client: transport.Transport
     size = len(json.dumps(await client.get(EVALUATIONS, "e-0")))
     command = [sys.executable, "-c", MEMORY, client.namespace]
     done = await asyncio.to_thread(
-        subprocess.run, command, env={"KUBECONFIG": kubeconfig}, stdout=subprocess.PIPE, text=True, check=True, timeout=60
+        subprocess.run,
+        command,
+        env={"KUBECONFIG": kubeconfig},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
     )
     grown, known = map(int, done.stdout.split())
     assert known == count

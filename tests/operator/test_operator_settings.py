@@ -49,9 +49,14 @@ def test_everything_can_be_set() -> None:
         LOG_LEVEL="debug",
     )
     assert (settings.concurrency, settings.image_pull_secrets, settings.gpu_resource) == (2, ("a", "b"), "amd.com/gpu")
-    assert settings.store == StoreReference(url="s3://b/p", endpoint="http://s3", region="eu", secret="sec", ca_secret="ca")
+    assert settings.store == StoreReference(
+        url="s3://b/p", endpoint="http://s3", region="eu", secret="sec", ca_secret="ca"
+    )
     assert (settings.default_requests.memory, settings.default_limits.cpu) == ("2Gi", 8)
-    assert (settings.volume_sizes, settings.reporter_resources) == ({"run": "1Gi", "tmp": "2Gi"}, {"limits": {"cpu": "1"}})
+    assert (settings.volume_sizes, settings.reporter_resources) == (
+        {"run": "1Gi", "tmp": "2Gi"},
+        {"limits": {"cpu": "1"}},
+    )
     assert (settings.pod_security, settings.include_path) == ({}, "/data/tasks")
     assert [(volume.claim_name, volume.mount_path, volume.read_only) for volume in settings.default_volumes] == [
         ("a", "/data", True)

@@ -92,7 +92,9 @@ def test_versions_are_compared_as_numbers() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 20), st.booleans()), max_size=30), st.randoms())
-def test_in_whatever_order_events_come_the_newest_state_stands(history: list[tuple[str, int, bool]], random: Any) -> None:
+def test_in_whatever_order_events_come_the_newest_state_stands(
+    history: list[tuple[str, int, bool]], random: Any
+) -> None:
     """Each object's versions are unique, as the API server's are."""
     truth: dict[str, tuple[int, bool]] = {}
     unique = {(uid, version): deleted for uid, version, deleted in history}
@@ -128,7 +130,9 @@ def test_the_queue_is_always_in_everybodys_order_and_only_those_at_rest_are_not_
             evaluations.put(queued(name, version=str(version), **change))
     assert list(evaluations.iterate_queue()) == sort_queue(item for item in evaluations if item.is_startable)
     at_rest = [item for item in evaluations if item not in evaluations.list_unsettled()]
-    assert all(item.phase is Phase.QUEUED and not item.cancel and is_in_status(item, derive_queued(item)) for item in at_rest)
+    assert all(
+        item.phase is Phase.QUEUED and not item.cancel and is_in_status(item, derive_queued(item)) for item in at_rest
+    )
     assert set(evaluations.list_unsettled()) <= set(evaluations)
 
 
@@ -182,8 +186,15 @@ def test_a_list_is_not_older_for_what_came_while_it_was_on_its_way() -> None:
 
 
 def created(name: str, version: int, *, uid: str, second: int = 0, **spec: Any) -> Any:
-    metadata = {"name": name, "uid": uid, "resourceVersion": str(version), "creationTimestamp": f"2026-01-01T00:00:0{second}Z"}
-    return parse_evaluation({"metadata": metadata, "spec": spec, "status": {"phase": "Queued", "reason": "WaitingForTurn"}})
+    metadata = {
+        "name": name,
+        "uid": uid,
+        "resourceVersion": str(version),
+        "creationTimestamp": f"2026-01-01T00:00:0{second}Z",
+    }
+    return parse_evaluation(
+        {"metadata": metadata, "spec": spec, "status": {"phase": "Queued", "reason": "WaitingForTurn"}}
+    )
 
 
 def in_line(evaluations: LiveEvaluations) -> list[str]:

@@ -16,13 +16,21 @@ from lmms_eval_core.catalogue import CATALOGUE_FILE, MAX_CATALOGUE_BYTES, Catalo
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
 
-CATALOGUE = {"versions": {"torch": "2"}, "tasks": [{"name": "mme", "kind": "task", "later": 1}], "models": [{"name": "vllm"}]}
+CATALOGUE = {
+    "versions": {"torch": "2"},
+    "tasks": [{"name": "mme", "kind": "task", "later": 1}],
+    "models": [{"name": "vllm"}],
+}
 KEY = "team/.lmms-eval-catalogue-0123abcd.json"
 NOWHERE = {"LMMS_EVAL_STORE_URL": "s3://artifacts", "LMMS_EVAL_STORE_ENDPOINT": "http://127.0.0.1:9"}
 
 
 def bring(directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = {"LMMS_EVAL_RUN_DIRECTORY": str(directory), "LMMS_EVAL_NAMESPACE": "team", "LMMS_EVAL_CATALOGUE": "0123abcd"}
+    variables = {
+        "LMMS_EVAL_RUN_DIRECTORY": str(directory),
+        "LMMS_EVAL_NAMESPACE": "team",
+        "LMMS_EVAL_CATALOGUE": "0123abcd",
+    }
     command = [sys.executable, "-m", "lmms_eval_reporter.catalogue"]
     variables = {"PATH": os.environ["PATH"], **variables, **environment}
     return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)

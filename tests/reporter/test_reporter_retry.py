@@ -36,7 +36,9 @@ async def test_what_is_away_is_waited_for_and_said_once() -> None:
 
     backoff = Backoff(ReporterLog(stream), record_failure, first_seconds=0.01)
     assert (
-        await backoff.retry(failing(Unreachable("store away"), Unreachable("store away"), Unavailable("no answer")), "it")
+        await backoff.retry(
+            failing(Unreachable("store away"), Unreachable("store away"), Unavailable("no answer")), "it"
+        )
         == "done"
     )
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]

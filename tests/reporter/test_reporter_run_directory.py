@@ -113,7 +113,9 @@ def test_a_version_changes_with_every_content(directory: RunDirectory, root: Pat
 
 
 @settings(deadline=None)
-@given(st.text(max_size=200) | st.lists(st.sampled_from(["..", ".", "", "a", "output", "~"]), max_size=20).map("/".join))
+@given(
+    st.text(max_size=200) | st.lists(st.sampled_from(["..", ".", "", "a", "output", "~"]), max_size=20).map("/".join)
+)
 def test_accepted_paths_never_climb(path: str) -> None:
     try:
         names = split_path(path)
@@ -130,7 +132,14 @@ def test_everything_below_a_folder_is_listed_but_what_links_lead_to(directory: R
     (root / "output" / "away").symlink_to(root.parent)
     os.mkfifo(root / "output" / "pipe")
     found = list(directory.list_below("output"))
-    assert found == ["output/a.txt", "output/away", "output/pipe", "output/b/a.csv", "output/b/z.csv", "output/m/r.json"]
+    assert found == [
+        "output/a.txt",
+        "output/away",
+        "output/pipe",
+        "output/b/a.csv",
+        "output/b/z.csv",
+        "output/m/r.json",
+    ]
     for path in ("output/away", "output/pipe"):
         with pytest.raises(UnsafeFile), directory.open(path):
             pass

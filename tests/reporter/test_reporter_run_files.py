@@ -68,7 +68,9 @@ def test_a_failure_needs_none(directory: RunDirectory) -> None:
         ({**GOOD, "results": "output/m/20261123_070004_results.json"}, "cannot be opened"),
     ],
 )
-def test_what_cannot_be_used_is_not_tried_again_and_has_a_sentence(directory: RunDirectory, outcome: Any, message: str) -> None:
+def test_what_cannot_be_used_is_not_tried_again_and_has_a_sentence(
+    directory: RunDirectory, outcome: Any, message: str
+) -> None:
     folder = directory.path / "output" / "m"
     (folder / "20261123_070001_results.json").mkdir()
     (folder / "20261123_070002_results.json").write_text("[]")
@@ -91,7 +93,9 @@ def test_progress_that_cannot_be_read_is_none(directory: RunDirectory) -> None:
     for content in ("", "{", '{"stage": "Dancing"}', " " * 2_000_000):
         (directory.path / "progress.json").write_text(content)
         assert read_progress(directory) is None
-    (directory.path / "progress.json").write_text('{"stage": "Scoring", "stageStartedAt": 1, "updatedAt": 2, "extra": [1]}')
+    (directory.path / "progress.json").write_text(
+        '{"stage": "Scoring", "stageStartedAt": 1, "updatedAt": 2, "extra": [1]}'
+    )
     assert read_progress(directory) is not None
 
 
@@ -154,7 +158,9 @@ def test_a_model_folder_may_have_any_character(directory: RunDirectory, space: s
 
 def test_the_longest_outcome_of_the_runner_is_read(directory: RunDirectory) -> None:
     folder = "m" * 255
-    samples = {f"{n:0230d}": f"output/{folder}/20261123_070000_samples_{n:0225d}.jsonl" for n in range(MAX_SAMPLE_FILES)}
+    samples = {
+        f"{n:0230d}": f"output/{folder}/20261123_070000_samples_{n:0225d}.jsonl" for n in range(MAX_SAMPLE_FILES)
+    }
     leave(directory, Outcome(reason=Reason.SUCCEEDED, exit_code=0, results=GOOD["results"], samples=samples).to_json())
     finished = read_finished_run(directory)
     assert finished is not None and finished.outcome.reason == Reason.SUCCEEDED, finished

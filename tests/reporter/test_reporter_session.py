@@ -34,7 +34,9 @@ class Stored:
         self.uri = self._store.uri(self._prefix.path)
 
     async def names(self) -> list[str]:
-        return sorted([entry.key.removeprefix(self._prefix.path) async for entry in self._store.list(self._prefix.path)])
+        return sorted(
+            [entry.key.removeprefix(self._prefix.path) async for entry in self._store.list(self._prefix.path)]
+        )
 
     async def complete(self) -> bool:
         return "complete.json" in await self.names()
@@ -82,7 +84,14 @@ async def test_a_run_from_ready_to_published(
     assert "error" not in status and "truncated" not in status
     assert status["phase"] == "Running" and status["reason"] == "Starting"
 
-    names = ["complete.json", "evaluation.yaml", "log.txt.zst", "outcome.json", "results.json", "samples/tiny_vqa.jsonl.zst"]
+    names = [
+        "complete.json",
+        "evaluation.yaml",
+        "log.txt.zst",
+        "outcome.json",
+        "results.json",
+        "samples/tiny_vqa.jsonl.zst",
+    ]
     assert await stored.names() == names
     assert status["artifacts"]["uri"] == stored.uri
     assert {file["name"]: file.get("lines") for file in status["artifacts"]["files"]} == {
@@ -312,7 +321,9 @@ async def test_a_hostile_run_directory_gives_nothing_away(
     os.mkfifo(output / f"{stamp}_samples_fifo.jsonl")
     (files.path / "log.txt").unlink()
     (files.path / "log.txt").symlink_to(tmp_path / "token")
-    samples = {name: f"output/m/{stamp}_samples_{name}.jsonl" for name in ("link", "hard", "fifo", "nothing", "..:..:x")}
+    samples = {
+        name: f"output/m/{stamp}_samples_{name}.jsonl" for name in ("link", "hard", "fifo", "nothing", "..:..:x")
+    }
     samples |= {
         "up": "output/../../token",
         "absolute": str(tmp_path / "token"),
@@ -344,14 +355,20 @@ async def test_a_run_that_says_far_too_much_still_fits_into_a_status(
     tasks = {f"{n}{odd[: n % 300]}": {f"{odd[: n % 500]},none": n / 7, "acc_stderr,none": "N/A"} for n in range(3000)}
     results = json.dumps({"results": tasks | {"\ud800": {"acc,none": 10**400}}, "groups": tasks})
     named = {
-        f"{n}{odd[:50].replace('/', '')}": f"20261123_070000_samples_{n}{odd[:50].replace('/', '')}.jsonl" for n in range(400)
+        f"{n}{odd[:50].replace('/', '')}": f"20261123_070000_samples_{n}{odd[:50].replace('/', '')}.jsonl"
+        for n in range(400)
     }
     samples = {task: files.write_output(name, "{}\n") for task, name in named.items()}
     (files.path / "log.txt").write_text(odd)
     files.write_outcome(
-        "Succeeded", 0, results=files.write_output("20261123_070000_results.json", results), samples=samples,
-        versions={f"{n}{odd[:900]}": odd[:900] for n in range(60)}, answers={"samples": 10**30}, timings={"totalSeconds": 1e308},
-    )  # fmt: skip
+        "Succeeded",
+        0,
+        results=files.write_output("20261123_070000_results.json", results),
+        samples=samples,
+        versions={f"{n}{odd[:900]}": odd[:900] for n in range(60)},
+        answers={"samples": 10**30},
+        timings={"totalSeconds": 1e308},
+    )
     await files.wait_for_file("published", 60)
     status = await evaluation.read_status()
     assert status["truncated"] is True and len(status["scores"]) > 20 and len(status["artifacts"]["files"]) > 20
@@ -361,7 +378,10 @@ async def test_a_run_that_says_far_too_much_still_fits_into_a_status(
 async def test_the_rights_of_the_chart_are_enough(
     reporter: Make, evaluation: Evaluation, files: RunFiles, link: Link, kubectl: Any, namespace: str, tmp_path: Path
 ) -> None:
-    rights = "--verb=get --resource=lmmevaluations.lmms-eval.io", "--verb=get,patch --resource=lmmevaluations.lmms-eval.io/status"
+    rights = (
+        "--verb=get --resource=lmmevaluations.lmms-eval.io",
+        "--verb=get,patch --resource=lmmevaluations.lmms-eval.io/status",
+    )
     kubectl("-n", namespace, "create", "serviceaccount", "reporter")
     for number, right in enumerate(rights):
         kubectl("-n", namespace, "create", "role", f"reporter-{number}", *right.split())

@@ -47,14 +47,20 @@ def test_what_is_stored_is_json_for_every_reader() -> None:
     results, samples, _ = list_sources(outcome({"mme": f"output/{STAMP}_samples_mme.jsonl"}), UploadLimits())
     count = Count()
     assert (
-        b"".join(results.convert([b'{"results": {"t": {"m,no', b'ne": NaN}}}'], count)) == b'{"results": {"t": {"m,none": null}}}'
+        b"".join(results.convert([b'{"results": {"t": {"m,no', b'ne": NaN}}}'], count))
+        == b'{"results": {"t": {"m,none": null}}}'
     )
     lines = [
         b'{"a": "NaN \\" Infinity", "b": -Infi',
         b"nity}\n" + b"[" * 200 + b"]" * 200 + b"\n",
         b'{"n": ' + b"9" * 5000 + b"}",
     ]
-    stored = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(b"".join(samples.convert(lines, count)))).read().splitlines()
+    stored = (
+        zstandard.ZstdDecompressor()
+        .stream_reader(io.BytesIO(b"".join(samples.convert(lines, count))))
+        .read()
+        .splitlines()
+    )
     assert stored[0] == b'{"a": "NaN \\" Infinity", "b": null}'
     assert json.loads(stored[1]) == {"omitted": "this line is nested deeper than 100 levels"}
     assert stored[2] == b'{"n": null}'

@@ -38,7 +38,9 @@ def child_of(pid: int) -> int:
 
 def test_a_request_to_end_before_python_runs_ends_process_1() -> None:
     namespace = ["unshare", "--pid", "--fork", "--kill-child"]
-    outer = subprocess.Popen([*namespace, *entry_point(), sys.executable, "-c", START], env=os.environ | {"LMMS_EVAL_RUN": ""})
+    outer = subprocess.Popen(
+        [*namespace, *entry_point(), sys.executable, "-c", START], env=os.environ | {"LMMS_EVAL_RUN": ""}
+    )
     try:
         process_1 = child_of(outer.pid)
         while not Path(f"/proc/{process_1}/exe").resolve().name.startswith("python"):

@@ -20,7 +20,9 @@ REPORTERS_SHARE = MAX_STATUS_BYTES - 10 * 1024
 
 def attempt(**changes: Any) -> RunInput:
     harness = HarnessArguments(model="llava_hf", tasks=["tiny"])
-    return RunInput(namespace="ns", name="nightly", uid="0f4c6a1e", attempt=1, harness=harness, gpus=2, image="img:1", **changes)
+    return RunInput(
+        namespace="ns", name="nightly", uid="0f4c6a1e", attempt=1, harness=harness, gpus=2, image="img:1", **changes
+    )
 
 
 def succeeded(**changes: Any) -> Outcome:
@@ -33,7 +35,9 @@ def everything(finished: FinishedRun, files: list[ArtifactFile] | None = None, l
     fields = status_fields.to_wire_fields(status_fields.build_results_fields(attempt(), finished, stored))
     error = status_fields.build_run_error(finished.outcome, log)
     progress = status_fields.build_final_progress(None, succeeded=error is None, now=NOW)
-    return fields | {"reportedAttempt": 1, "progress": progress.to_wire()} | ({"error": error.to_wire()} if error else {})
+    return (
+        fields | {"reportedAttempt": 1, "progress": progress.to_wire()} | ({"error": error.to_wire()} if error else {})
+    )
 
 
 def test_a_success_is_reported_whole() -> None:
@@ -69,7 +73,9 @@ def test_a_success_is_reported_whole() -> None:
 
 def test_a_failure_says_what_and_shows_the_end_of_the_log() -> None:
     outcome = Outcome(reason=Reason.TASK_NOT_FOUND, exit_code=65, message="there is no task 'tinny' (token=abcdefgh)")
-    fields = everything(FinishedRun(outcome), log="a\n\x1b[31mValueError: Tasks not found\x1b[0m\nwith hf_abcdefghijklmnopqrst\n")
+    fields = everything(
+        FinishedRun(outcome), log="a\n\x1b[31mValueError: Tasks not found\x1b[0m\nwith hf_abcdefghijklmnopqrst\n"
+    )
     assert fields["error"] == {
         "class": "TaskNotFound",
         "message": "there is no task 'tinny' (token=[REDACTED])",
@@ -102,8 +108,18 @@ def test_tokens_come_from_the_first_count_that_lmms_eval_has(
         (None, True, "100%", 100),
         (None, False, "Starting", None),
         (ProgressReport(stage=Stage.LOADING_MODEL, stage_started_at=0, updated_at=0), False, "LoadingModel", None),
-        (ProgressReport(stage=Stage.EVALUATING, completed=7, total=24, stage_started_at=0, updated_at=0), False, "7/24 29%", 29),
-        (ProgressReport(stage=Stage.SCORING, completed=24, total=24, stage_started_at=0, updated_at=0), True, "24/24 100%", 100),
+        (
+            ProgressReport(stage=Stage.EVALUATING, completed=7, total=24, stage_started_at=0, updated_at=0),
+            False,
+            "7/24 29%",
+            29,
+        ),
+        (
+            ProgressReport(stage=Stage.SCORING, completed=24, total=24, stage_started_at=0, updated_at=0),
+            True,
+            "24/24 100%",
+            100,
+        ),
     ],
 )
 def test_the_progress_that_stays(last: ProgressReport | None, success: bool, text: str, percent: int | None) -> None:
@@ -112,13 +128,17 @@ def test_the_progress_that_stays(last: ProgressReport | None, success: bool, tex
 
 
 def test_seconds_that_overflow_are_left_out() -> None:
-    usage = status_fields.build_usage(attempt(), succeeded(timings=Timings(total_seconds=1.7e308, load_seconds=float("inf"))), {})
+    usage = status_fields.build_usage(
+        attempt(), succeeded(timings=Timings(total_seconds=1.7e308, load_seconds=float("inf"))), {}
+    )
     assert (usage.total_seconds, usage.gpu_seconds, usage.load_seconds) == (1.7e308, None, None)
 
 
 def test_many_tasks_and_files_are_cut_and_said() -> None:
     results = {
-        "results": {f"a_task_with_a_rather_long_name_{n}": {"acc,none": n / 7, "acc_stderr,none": 0.1} for n in range(2000)}
+        "results": {
+            f"a_task_with_a_rather_long_name_{n}": {"acc,none": n / 7, "acc_stderr,none": 0.1} for n in range(2000)
+        }
     }
     files = [ArtifactFile(name=f"samples/task_{n}.jsonl.zst", bytes=10**9, lines=10**6) for n in range(2000)]
     fields = everything(FinishedRun(succeeded(), results), files)
@@ -130,7 +150,9 @@ def test_many_tasks_and_files_are_cut_and_said() -> None:
 
 
 def test_what_was_asked_for_is_in_the_scores_whatever_is_cut() -> None:
-    rows = {f"a_task_with_a_rather_long_name_{n}": {"acc,none": 0.5} for n in range(2000)} | {"tiny": {"acc,none": 0.25}}
+    rows = {f"a_task_with_a_rather_long_name_{n}": {"acc,none": 0.5} for n in range(2000)} | {
+        "tiny": {"acc,none": 0.25}
+    }
     fields = everything(FinishedRun(succeeded(), {"results": rows}))
     assert fields["scores"]["tiny"]["acc,none"]["value"] == 0.25
     assert fields["summary"].startswith("tiny 0.25")
@@ -140,7 +162,8 @@ def test_what_was_asked_for_is_in_the_scores_whatever_is_cut() -> None:
 def test_the_worst_texts_leave_the_operator_its_share(fill: str) -> None:
     long = fill * 20_000
     results = {
-        "results": {f"{n}{long}": {f"{long},none": 0.5} for n in range(50)} | {fill * 9 + str(n): {"m,f": 1} for n in range(2000)}
+        "results": {f"{n}{long}": {f"{long},none": 0.5} for n in range(50)}
+        | {fill * 9 + str(n): {"m,f": 1} for n in range(2000)}
     }
     outcome = Outcome(
         reason=Reason.ALL_ANSWERS_FAILED,
@@ -157,11 +180,15 @@ def test_the_worst_texts_leave_the_operator_its_share(fill: str) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.just("acc,none"), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.just("acc,none"), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 RESULTS = st.dictionaries(st.sampled_from(["usage", "efficiency", "throughput", "groups", "n-samples"]), JSON).flatmap(
-    lambda rest: st.builds(lambda rows: {**rest, "results": rows}, st.dictionaries(st.text(max_size=8), JSON, max_size=5))
+    lambda rest: st.builds(
+        lambda rows: {**rest, "results": rows}, st.dictionaries(st.text(max_size=8), JSON, max_size=5)
+    )
 )
 OUTCOMES = st.builds(
     Outcome,
@@ -178,7 +205,9 @@ OUTCOMES = st.builds(
 
 @settings(max_examples=150, deadline=None)
 @given(OUTCOMES, RESULTS | st.none())
-def test_whatever_a_run_says_becomes_a_status_that_the_schema_takes(outcome: Outcome, results: dict[str, Any] | None) -> None:
+def test_whatever_a_run_says_becomes_a_status_that_the_schema_takes(
+    outcome: Outcome, results: dict[str, Any] | None
+) -> None:
     fields = everything(FinishedRun(outcome, results), log=outcome.message)
     encoded = json.dumps(fields, allow_nan=False)
     EvaluationStatus.model_validate(json.loads(encoded))

@@ -36,7 +36,9 @@ def test_text_and_percent(given_: ProgressReport, text: str, percent: int | None
 
 
 def test_the_wire_form() -> None:
-    full = ProgressReport(completed=1, total=4, rate=0.5, eta_seconds=6, stage=Stage.EVALUATING, stage_started_at=0, updated_at=0)
+    full = ProgressReport(
+        completed=1, total=4, rate=0.5, eta_seconds=6, stage=Stage.EVALUATING, stage_started_at=0, updated_at=0
+    )
     assert build_progress(full, now=NOW).to_wire() == {
         "stage": "Evaluating",
         "completed": 1,

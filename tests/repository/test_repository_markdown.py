@@ -30,7 +30,9 @@ def test_prose_is_told_from_tables_and_code(text: str, expected: list[int]) -> N
 def test_a_long_line_fails_the_check_and_is_named(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"fine\n{LONG}\n")
-    done = subprocess.run([sys.executable, markdown_lines.__file__, str(page)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, markdown_lines.__file__, str(page)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert "page.md:2: more than 120 characters" in done.stdout
 

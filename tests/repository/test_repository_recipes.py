@@ -30,7 +30,9 @@ def recipes() -> Iterator[Recipe]:
         title, _, text = section.partition("\n")
         (pattern,) = re.findall(r"Pattern: `([^`]+)`", text)
         steps = re.findall(r"^\d+\. .*(?:\n {2,}.*)*", text, re.MULTILINE)
-        yield Recipe(title, re.compile(pattern), frozenset(PATH.findall(text)), frozenset(PATH.findall("\n".join(steps))))
+        yield Recipe(
+            title, re.compile(pattern), frozenset(PATH.findall(text)), frozenset(PATH.findall("\n".join(steps)))
+        )
 
 
 def texts() -> Iterator[tuple[str, str]]:

@@ -86,7 +86,15 @@ def test_several_processes_get_a_launcher() -> None:
         "--main_process_port",
         "29500",
     ]
-    assert launched == ["python", "-m", "accelerate.commands.launch", *place, "-m", "lmms_eval_runner.warm_start", *BARE]
+    assert launched == [
+        "python",
+        "-m",
+        "accelerate.commands.launch",
+        *place,
+        "-m",
+        "lmms_eval_runner.warm_start",
+        *BARE,
+    ]
     # Else accelerate would obey one on the cache volume.
     assert json.loads(LAUNCH_FILE.read_text())["compute_environment"] == "LOCAL_MACHINE"
 
@@ -96,13 +104,16 @@ def test_model_args_look_as_on_any_command_line() -> None:
     assert text == "pretrained=org/m,use_flash=True,max_pixels=12544,scale=0.5"
 
 
-@pytest.mark.parametrize("value", ["org/model-1.5", "cuda:0", "/mnt/ckpt/run_1", True, False, 0, 7, 0.5, -0.5, "v1.2.3"])
+@pytest.mark.parametrize(
+    "value", ["org/model-1.5", "cuda:0", "/mnt/ckpt/run_1", True, False, 0, 7, 0.5, -0.5, "v1.2.3"]
+)
 def test_ordinary_values_read_back(value: Scalar) -> None:
     assert is_parsed_exactly({"x": value})
 
 
 @pytest.mark.parametrize(
-    "value", ["a,b", "a=b", '"q"', "{'a': 1}", "[1]", "é", "", " x", "007", "1e5", "nan", "true", "False", "1_0", -1, "x\ny"]
+    "value",
+    ["a,b", "a=b", '"q"', "{'a': 1}", "[1]", "é", "", " x", "007", "1e5", "nan", "true", "False", "1_0", -1, "x\ny"],
 )
 def test_values_that_the_parser_would_change_are_known(value: Scalar) -> None:
     assert not is_parsed_exactly({"x": value})

@@ -20,8 +20,16 @@ SECRET = "zq81-hidden-value"
 @pytest.mark.parametrize(
     ("error", "reason", "words"),
     [
-        (RecursionError(f"in a line with {SECRET}"), Reason.EVALUATION_ERROR, f"RecursionError: in a line with {HIDDEN}"),
-        (OSError(28, "No space left on device", f"{RUN_DIRECTORY}/output"), Reason.DISK_FULL, "No space left on device"),
+        (
+            RecursionError(f"in a line with {SECRET}"),
+            Reason.EVALUATION_ERROR,
+            f"RecursionError: in a line with {HIDDEN}",
+        ),
+        (
+            OSError(28, "No space left on device", f"{RUN_DIRECTORY}/output"),
+            Reason.DISK_FULL,
+            "No space left on device",
+        ),
         (OSError(122, "Disk quota exceeded"), Reason.DISK_FULL, "Disk quota exceeded"),
         (OSError(5, "Input/output error", "/tmp/\udcff"), Reason.EVALUATION_ERROR, "Input/output error"),
     ],
@@ -40,7 +48,9 @@ def test_an_error_of_the_runner_is_an_outcome(
     monkeypatch.setattr(module, "_prepare", fail)
     harness = HarnessArguments(model="dummy", tasks=["t"])
     run = RunInput(namespace="ns", name="e", uid="u", attempt=1, harness=harness, secret_env=["JUDGE"])
-    outcome = module.run_attempt(run, directory=tmp_path, environ={"JUDGE": SECRET}, mirror=io.BytesIO(), stop=StopRequest())
+    outcome = module.run_attempt(
+        run, directory=tmp_path, environ={"JUDGE": SECRET}, mirror=io.BytesIO(), stop=StopRequest()
+    )
     assert outcome.reason is reason and not BY_REASON[outcome.reason].retry
     assert words in outcome.message and outcome.to_json()
     said = capsys.readouterr().err

@@ -19,7 +19,10 @@ from lmms_eval_runner.catalogue.remote_code_scan import is_remote_code_requested
         ("class A:\n    def load(self, trust_remote_code=True): ...", False),
         ("import vllm\nclass A:\n    def __init__(self, trust_remote_code=True): ...", False),
         ("from sglang.srt import Engine\nclass A:\n    def __init__(self, trust_remote_code=True): ...", False),
-        ("LLM, _ = optional_import('vllm', 'LLM')\nclass A:\n    def __init__(self, trust_remote_code=True): ...", False),
+        (
+            "LLM, _ = optional_import('vllm', 'LLM')\nclass A:\n    def __init__(self, trust_remote_code=True): ...",
+            False,
+        ),
         ("import vllm\nAutoConfig.from_pretrained(path, trust_remote_code=True)", True),
         ("# trust_remote_code=True", False),
     ],

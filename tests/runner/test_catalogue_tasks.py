@@ -24,15 +24,26 @@ def task(**fields: Any) -> KnownTask:
         ({"type": "python_task", "yaml_path": "/t.yaml"}, {"class": FUNCTION}, task()),
         (
             TASK,
-            {"dataset_path": "org/set", "output_type": "generate_until", "metric_list": [{"metric": "b"}, {"metric": "a"}]},
+            {
+                "dataset_path": "org/set",
+                "output_type": "generate_until",
+                "metric_list": [{"metric": "b"}, {"metric": "a"}],
+            },
             task(dataset="org/set", output_type="generate_until", metrics=["a", "b"]),
         ),
-        (TASK, {"dataset_path": FUNCTION, "output_type": None, "metric_list": [None, {"metric": FUNCTION}, {}]}, task()),
+        (
+            TASK,
+            {"dataset_path": FUNCTION, "output_type": None, "metric_list": [None, {"metric": FUNCTION}, {}]},
+            task(),
+        ),
         (TASK, {"metric_list": None, "task": "x", "tag": ["a"]}, task()),
         (TAG, {}, KnownTask(name="x", kind=TaskKind.TAG, members=["a", "b"])),
         (
             GROUP,
-            {"group": "x", "task": ["c", {"task": "a", "num_fewshot": 5}, {"group": "b", "task": ["d"]}, {"task": ["e"]}]},
+            {
+                "group": "x",
+                "task": ["c", {"task": "a", "num_fewshot": 5}, {"group": "b", "task": ["d"]}, {"task": ["e"]}],
+            },
             KnownTask(name="x", kind=TaskKind.GROUP, members=["a", "b", "c"]),
         ),
     ],

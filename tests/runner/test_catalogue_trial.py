@@ -62,7 +62,10 @@ def hangs() -> list[str]:
         (returns, ["a", "b"]),
         (returns_nothing, []),
         (chatters, []),
-        (lacks_a_package, TrialError("ModuleNotFoundError", "No module named 'surely_nobody_has'", "surely_nobody_has")),
+        (
+            lacks_a_package,
+            TrialError("ModuleNotFoundError", "No module named 'surely_nobody_has'", "surely_nobody_has"),
+        ),
         (raises_a_book, TrialError("ValueError", "x" * 2000)),
         (exits, TrialError("SystemExit", "3")),
         (exits_at_once, TrialDeath("ended the process with exit code 3")),
@@ -117,7 +120,10 @@ def test_what_a_function_imports_is_gone_with_it() -> None:
             TrialError("ModuleNotFoundError", "", "lmms_eval.models.simple.bagel_umm"),
             "lmms-eval lists it, but has no module lmms_eval.models.simple.bagel_umm.",
         ),
-        (TrialError("ModuleNotFoundError", "no module\n  at all"), "Its import fails: ModuleNotFoundError: no module at all"),
+        (
+            TrialError("ModuleNotFoundError", "no module\n  at all"),
+            "Its import fails: ModuleNotFoundError: no module at all",
+        ),
         (TrialError("AttributeError", "x" * 2000), "Its import fails: AttributeError: " + "x" * 266),
         (TrialDeath("ended the process with signal 11"), "Its import ended the process with signal 11."),
         (TrialDeath("did not end within 60 seconds"), "Its import did not end within 60 seconds."),

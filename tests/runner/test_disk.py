@@ -105,7 +105,9 @@ def test_a_full_volume_leaves_its_evidence(tmp_path: Path, volume: str) -> None:
         "TMPDIR": str(tmp_path / "tmp"),
     }
     script = IN_A_NAMESPACE.format(size="4m", place=place, run=tmp_path / "run", kept=kept, python=sys.executable)
-    done = subprocess.run(["unshare", "-m", "sh", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 74, done.stderr
     outcome = Outcome.model_validate_json((kept / "outcome.json").read_text())
     assert outcome.reason is Reason.DISK_FULL

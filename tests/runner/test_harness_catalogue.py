@@ -15,7 +15,8 @@ from lmms_eval_core.catalogue import CATALOGUE_FILE, MAX_CATALOGUE_BYTES, Catalo
 
 pytestmark = [pytest.mark.harness, pytest.mark.timeout(300)]
 
-# Its functions for GET /tasks and GET /models. The module itself would need a web framework, which the image has no use for.
+# Its functions for GET /tasks and GET /models. The module itself would need a web framework, which the image has no use
+# for.
 UPSTREAM = """
 import ast, asyncio, importlib.util, json
 from pathlib import Path

@@ -69,7 +69,8 @@ choose, alphabet = random.Random(0), "ab01.,='\\"{}[] eE+-_\\\\\\nétrueTRUEnaif
 counted = 0
 for _ in range(50_000):
     text = "".join(choose.choices(alphabet, k=choose.randint(0, 6)))
-    value = choose.choice([text, choose.randint(-9, 99), choose.uniform(-9, 9) * 10 ** choose.randint(-30, 30), True, False])
+    number = choose.uniform(-9, 9) * 10 ** choose.randint(-30, 30)
+    value = choose.choice([text, choose.randint(-9, 99), number, True, False])
     if is_parsed_exactly({"x": value, "y": value}):
         counted += 1
         back = simple_parse_args_string(format_model_args({"x": value, "y": value}))

@@ -1,4 +1,5 @@
-"""Code that comes with a checkpoint does not run unless it is permitted, whoever asks for it: the effect, in the real libraries.
+"""Code that comes with a checkpoint does not run unless it is permitted, whoever asks for it: the effect, in the real
+libraries.
 
 The checkpoint's code leaves a mark when it is imported.
 """

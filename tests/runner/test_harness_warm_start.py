@@ -19,7 +19,8 @@ from lmms_eval_runner import warm_start
 
 import yaml
 plain = yaml.full_load
-warm_start.apply_shortcuts(warm_start.parse_yaml_in_c, warm_start.import_late, warm_start.import_without_collecting_garbage)
+shortcuts = (warm_start.parse_yaml_in_c, warm_start.import_late, warm_start.import_without_collecting_garbage)
+warm_start.apply_shortcuts(*shortcuts)
 said = {}
 
 import lmms_eval, lmms_eval.utils, lmms_eval.api.registry as registry
@@ -40,7 +41,8 @@ said["same index"] = index(fast) == index(plain)
 yaml.full_load = fast
 yaml.add_constructor("!function", lambda loader, node: (loader.name, node.value))
 files = sorted((Path(lmms_eval.__file__).parent / "tasks").rglob("*.yaml"))
-said["files"], said["other files"] = len(files), [str(path) for path in files if parsed(fast, path) != parsed(plain, path)]
+said["files"] = len(files)
+said["other files"] = [str(path) for path in files if parsed(fast, path) != parsed(plain, path)]
 
 # What nobody has used is not there.
 late = sorted({entry.module for entry in warm_start.LATE.values()})
@@ -66,8 +68,10 @@ said["evaluate"] = registry.hf_evaluate.load is importlib.import_module("evaluat
 from transformers.generation import candidate_generator
 from transformers.loss import loss_for_object_detection
 import torch
-said["roc_curve"] = [list(map(float, part))[1:] for part in candidate_generator.roc_curve([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.2])[:2]]
-said["assignment"] = [list(map(int, part)) for part in loss_for_object_detection.linear_sum_assignment([[4, 1], [2, 8]])]
+curve = candidate_generator.roc_curve([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.2])
+said["roc_curve"] = [list(map(float, part))[1:] for part in curve[:2]]
+assignment = loss_for_object_detection.linear_sum_assignment([[4, 1], [2, 8]])
+said["assignment"] = [list(map(int, part)) for part in assignment]
 said["tensor"] = torch.distributed.tensor.DTensor.__module__
 said["compiled"] = float(torch.compile(lambda x: x + 1, backend="eager")(torch.ones(())))
 print(json.dumps(said))

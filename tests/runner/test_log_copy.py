@@ -136,7 +136,12 @@ def test_a_full_disk_ends_nothing(tmp_path: Path) -> None:
         ({"JUDGE": 'a"b\\c d/e'}, ["JUDGE"], "x " + repr({"k": 'a"b\\c d/e'}), "x {'k': '" + HIDDEN + "'}"),
         ({"JUDGE": "zq81-ü-value"}, ["JUDGE"], "x zq81-\\u00fc-value", f"x {HIDDEN}"),
         ({"JUDGE": "zq81-?>~-value"}, ["JUDGE"], b64encode(b"zq81-?>~-value").decode(), f"{HIDDEN}U="),
-        ({"JUDGE": "zq81-?>~-value"}, ["JUDGE"], urlsafe_b64encode(b"user:zq81-?>~-value").decode(), f"dXNlcjp{HIDDEN}Q=="),
+        (
+            {"JUDGE": "zq81-?>~-value"},
+            ["JUDGE"],
+            urlsafe_b64encode(b"user:zq81-?>~-value").decode(),
+            f"dXNlcjp{HIDDEN}Q==",
+        ),
         ({"CERT": "first line\nsecond line"}, ["CERT"], "second line", HIDDEN),
         ({"HOME": "/home/me"}, [], "/home/me", "/home/me"),
         ({"JUDGE": "short"}, ["JUDGE"], "a short one", "a short one"),

@@ -52,7 +52,9 @@ def test_the_way_of_a_run(tmp_path: Path) -> None:
     meter.read_bar(bar("Postprocessing", total=8))
     assert report(tmp_path).stage is Stage.SCORING
     assert (report(tmp_path).completed, report(tmp_path).total) == (8, 8)
-    assert marks(tmp_path) == Marks(exact_model_args=True, loading_at=1000, loaded_at=1020, answering_at=1025, scoring_at=1029)
+    assert marks(tmp_path) == Marks(
+        exact_model_args=True, loading_at=1000, loaded_at=1020, answering_at=1025, scoring_at=1029
+    )
 
 
 def test_weights_tell_that_a_model_loads(tmp_path: Path) -> None:
@@ -131,7 +133,11 @@ def test_a_directory_that_is_gone_ends_nothing(tmp_path: Path) -> None:
 numbers = st.one_of(st.integers(-5, 50), st.floats(), st.none(), st.just("x"))
 
 
-@given(st.lists(st.tuples(st.sampled_from(["Model Responding", "Postprocessing", "Loading weights", "x"]), numbers, numbers)))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["Model Responding", "Postprocessing", "Loading weights", "x"]), numbers, numbers)
+    )
+)
 def test_whatever_bars_say_the_report_makes_sense(moves: list[tuple[str, float, float | None]]) -> None:
     meter = Meter(Path("/nonexistent"), Clock())
     last = Stage.STARTING

@@ -64,13 +64,33 @@ def test_real_logs(name: str, reason: Reason, culprit: str) -> None:
     [
         (Reason.OUT_OF_MEMORY, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB.", ANSWERING),
         (Reason.OUT_OF_MEMORY, "RuntimeError: CUDA error: out of memory", MAKING_THE_ADAPTER),
-        (Reason.OUT_OF_MEMORY, "RuntimeError: DataLoader worker is killed: out of shared memory. Raise the limit.", ANSWERING),
+        (
+            Reason.OUT_OF_MEMORY,
+            "RuntimeError: DataLoader worker is killed: out of shared memory. Raise the limit.",
+            ANSWERING,
+        ),
         (Reason.OUT_OF_MEMORY, "OSError: [Errno 12] Cannot allocate memory", LOADING_THE_DATA),
         (Reason.OUT_OF_MEMORY, "ValueError: No available memory for the cache blocks.", MAKING_THE_ADAPTER),
-        (Reason.ACCESS_DENIED, "OSError: You are trying to access a gated repo.\nMake sure to have access", MAKING_THE_ADAPTER),
-        (Reason.ACCESS_DENIED, "datasets.exceptions.DatasetNotFoundError: Dataset 'o/g' is a gated dataset", LOADING_THE_DATA),
-        (Reason.ACCESS_DENIED, "OSError: There was a specific error\n401 Client Error: Unauthorized for url", MAKING_THE_ADAPTER),
-        (Reason.ACCESS_DENIED, "huggingface_hub.errors.HfHubHTTPError: 401 Client Error: Unauthorized", LOADING_THE_DATA),
+        (
+            Reason.ACCESS_DENIED,
+            "OSError: You are trying to access a gated repo.\nMake sure to have access",
+            MAKING_THE_ADAPTER,
+        ),
+        (
+            Reason.ACCESS_DENIED,
+            "datasets.exceptions.DatasetNotFoundError: Dataset 'o/g' is a gated dataset",
+            LOADING_THE_DATA,
+        ),
+        (
+            Reason.ACCESS_DENIED,
+            "OSError: There was a specific error\n401 Client Error: Unauthorized for url",
+            MAKING_THE_ADAPTER,
+        ),
+        (
+            Reason.ACCESS_DENIED,
+            "huggingface_hub.errors.HfHubHTTPError: 401 Client Error: Unauthorized",
+            LOADING_THE_DATA,
+        ),
         (Reason.ACCESS_DENIED, "openai.AuthenticationError: Error code: 401 - {'error': 'no'}", ANSWERING),
         (
             Reason.MODEL_UNAVAILABLE,
@@ -82,19 +102,51 @@ def test_real_logs(name: str, reason: Reason, culprit: str) -> None:
             "OSError: It looks like the config file at '/m' is not a valid JSON file.",
             MAKING_THE_ADAPTER,
         ),
-        (Reason.MODEL_UNAVAILABLE, "safetensors_rust.SafetensorError: Error while deserializing header", MAKING_THE_ADAPTER),
-        (Reason.MODEL_UNAVAILABLE, "OSError: Error no file named model.safetensors found in directory /m.", MAKING_THE_ADAPTER),
-        (Reason.MODEL_UNAVAILABLE, "RuntimeError: Error(s) in loading state_dict for Linear:\n\tsize", MAKING_THE_ADAPTER),
-        (Reason.MODEL_UNAVAILABLE, "FileNotFoundError: [Errno 2] No such file or directory: '/m/x.bin'", MAKING_THE_ADAPTER),
-        (Reason.DATASET_UNAVAILABLE, "datasets.exceptions.DatasetNotFoundError: Dataset 'o/d' doesn't exist", LOADING_THE_DATA),
+        (
+            Reason.MODEL_UNAVAILABLE,
+            "safetensors_rust.SafetensorError: Error while deserializing header",
+            MAKING_THE_ADAPTER,
+        ),
+        (
+            Reason.MODEL_UNAVAILABLE,
+            "OSError: Error no file named model.safetensors found in directory /m.",
+            MAKING_THE_ADAPTER,
+        ),
+        (
+            Reason.MODEL_UNAVAILABLE,
+            "RuntimeError: Error(s) in loading state_dict for Linear:\n\tsize",
+            MAKING_THE_ADAPTER,
+        ),
+        (
+            Reason.MODEL_UNAVAILABLE,
+            "FileNotFoundError: [Errno 2] No such file or directory: '/m/x.bin'",
+            MAKING_THE_ADAPTER,
+        ),
+        (
+            Reason.DATASET_UNAVAILABLE,
+            "datasets.exceptions.DatasetNotFoundError: Dataset 'o/d' doesn't exist",
+            LOADING_THE_DATA,
+        ),
         (Reason.DATASET_UNAVAILABLE, "FileNotFoundError: Unable to find '/nope/x.parquet'", LOADING_THE_DATA),
         (Reason.DATASET_UNAVAILABLE, "ValueError: Unknown split \"tst\". Should be one of ['test'].", LOADING_THE_DATA),
-        (Reason.UNREACHABLE, "ConnectionError: Couldn't reach 'o/n' on the Hub (LocalEntryNotFoundError)", LOADING_THE_DATA),
-        (Reason.UNREACHABLE, "OSError: We couldn't connect to 'https://huggingface.co' to load the files", MAKING_THE_ADAPTER),
+        (
+            Reason.UNREACHABLE,
+            "ConnectionError: Couldn't reach 'o/n' on the Hub (LocalEntryNotFoundError)",
+            LOADING_THE_DATA,
+        ),
+        (
+            Reason.UNREACHABLE,
+            "OSError: We couldn't connect to 'https://huggingface.co' to load the files",
+            MAKING_THE_ADAPTER,
+        ),
         (Reason.UNREACHABLE, "openai.APIConnectionError: Connection error.", ANSWERING),
         (Reason.GPU_ERROR, "RuntimeError: CUDA error: device-side assert triggered", ANSWERING),
         (Reason.GPU_ERROR, "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp", ANSWERING),
-        (Reason.BAD_ARGUMENTS, "TypeError: Llava.__init__() got an unexpected keyword argument 'fo'", MAKING_THE_ADAPTER),
+        (
+            Reason.BAD_ARGUMENTS,
+            "TypeError: Llava.__init__() got an unexpected keyword argument 'fo'",
+            MAKING_THE_ADAPTER,
+        ),
         (Reason.BAD_ARGUMENTS, "ValueError: batch_size must be 1", MAKING_THE_ADAPTER),
         (Reason.BAD_ARGUMENTS, "ModuleNotFoundError: No module named 'librosa'", LOOKING_UP_THE_ADAPTER),
         (Reason.BAD_ARGUMENTS, "ValueError: --offset must be >= 0", COMMAND_LINE),
@@ -118,8 +170,18 @@ POD = ("/run/lmms-eval", "/cache", "/tmp", "/dev/shm", "/data/out")
             Reason.DISK_FULL,
             "at /cache was full; free space in",
         ),
-        ("OSError: [Errno 28] No space left on device", ("/tmp",), Reason.DISK_FULL, "/tmp was full; raise spec.resources.eph"),
-        ("OSError: [Errno 28] No space left on device: '/data/out/x'", ("/tmp",), Reason.DISK_FULL, "/data/out was full; free"),
+        (
+            "OSError: [Errno 28] No space left on device",
+            ("/tmp",),
+            Reason.DISK_FULL,
+            "/tmp was full; raise spec.resources.eph",
+        ),
+        (
+            "OSError: [Errno 28] No space left on device: '/data/out/x'",
+            ("/tmp",),
+            Reason.DISK_FULL,
+            "/data/out was full; free",
+        ),
         (
             "RuntimeError: Data processing error: IO Error: No space left on device (os error 28)",
             (),
@@ -127,8 +189,18 @@ POD = ("/run/lmms-eval", "/cache", "/tmp", "/dev/shm", "/data/out")
             "a volume",
         ),
         ("OSError: [Errno 122] Disk quota exceeded: '/cache/x'", (), Reason.DISK_FULL, "/cache"),
-        ("OSError: [Errno 28] No space left on device: '/dev/shm/x'", (), Reason.OUT_OF_MEMORY, "spec.resources.sharedMemory"),
-        ("OSError: [Errno 28] No space left on device", ("/dev/shm",), Reason.OUT_OF_MEMORY, "spec.resources.sharedMemory"),
+        (
+            "OSError: [Errno 28] No space left on device: '/dev/shm/x'",
+            (),
+            Reason.OUT_OF_MEMORY,
+            "spec.resources.sharedMemory",
+        ),
+        (
+            "OSError: [Errno 28] No space left on device",
+            ("/dev/shm",),
+            Reason.OUT_OF_MEMORY,
+            "spec.resources.sharedMemory",
+        ),
         (
             "RuntimeError: unable to write to file </torch_19_42>: No space left on device (28)",
             (),
@@ -170,7 +242,10 @@ def test_an_end_without_a_word_is_told_by_what_was_full(code: int, full: FullVol
     ("text", "words"),
     [
         ("openai.RateLimitError: Error code: 429 - {'error': {'code': 'insufficient_quota'}}", "quota"),
-        ("httpx.ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed", "SSL_CERT_FILE"),
+        (
+            "httpx.ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed",
+            "SSL_CERT_FILE",
+        ),
         ("requests.exceptions.MissingSchema: Invalid URL 'judge:1': No scheme supplied.", "spec.modelArgs"),
         ("httpx.UnsupportedProtocol: Request URL is missing an 'http://' or 'https://' protocol.", "spec.modelArgs"),
         ("AssertionError: Torch not compiled with CUDA enabled", "spec.image"),
@@ -217,7 +292,10 @@ def test_the_root_cause_may_be_another_process() -> None:
 
 def test_what_comes_after_the_end_does_not_count() -> None:
     first = raised("ZeroDivisionError: division by zero", ANSWERING)
-    end = ["2026-11-23 07:00:00 | ERROR    | lmms_eval.__main__:cli_evaluate:614 - Error during evaluation: division by zero."]
+    end = [
+        "2026-11-23 07:00:00 | ERROR    | lmms_eval.__main__:cli_evaluate:614 - Error during evaluation: division "
+        "by zero."
+    ]
     noise = raised("torch.distributed.DistBackendError: NCCL communicator was aborted", [])
     assert explain_failure(log(first, end, noise)).reason is Reason.EVALUATION_ERROR
 
@@ -231,7 +309,11 @@ def test_what_comes_after_the_end_does_not_count() -> None:
         (Evidence(1, ["  traceback : Signal 9 (SIGKILL) received by PID 77"]), Reason.INTERRUPTED, "SIGKILL"),
         (Evidence(-9, [], memory_kills=1), Reason.OUT_OF_MEMORY, "spec.resources.memory"),
         (Evidence(2, ["usage: x", "x: error: argument --seed: a is not an integer"]), Reason.BAD_ARGUMENTS, "--seed"),
-        (Evidence(1, ["/opt/venv/bin/python: No module named lmms_eval", ""]), Reason.EVALUATION_ERROR, "No module named"),
+        (
+            Evidence(1, ["/opt/venv/bin/python: No module named lmms_eval", ""]),
+            Reason.EVALUATION_ERROR,
+            "No module named",
+        ),
         (Evidence(0, []), Reason.EVALUATION_ERROR, "exit code 0"),
         (
             Evidence(0, ["… - Could not save results aggregated", "… - OSError(28, 'No space left on device')"]),

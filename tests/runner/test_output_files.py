@@ -57,7 +57,9 @@ def test_what_tasks_write_is_not_taken_for_lmms_evals_own(tmp_path: Path) -> Non
     write(tmp_path, *tasks)
     assert find_output_files(run(pretrained="org/m"), tmp_path) == OutputFiles(None, {})
     write(tmp_path, own, samples)
-    assert find_output_files(run(pretrained="org/m"), tmp_path) == OutputFiles(f"output/{own}", {"mme": f"output/{samples}"})
+    assert find_output_files(run(pretrained="org/m"), tmp_path) == OutputFiles(
+        f"output/{own}", {"mme": f"output/{samples}"}
+    )
 
 
 def test_the_models_folder_comes_before_a_tasks(tmp_path: Path) -> None:
@@ -133,7 +135,14 @@ def test_the_harness_has_the_name_of_a_user() -> None:
 
 
 def test_the_harness_is_nobody_elses_rank() -> None:
-    outer = {"RANK": "3", "WORLD_SIZE": "4", "SLURM_JOB_ID": "7", "PMI_RANK": "1", "LMMS_EVAL_RUN": "{}", "HF_TOKEN": "x"}
+    outer = {
+        "RANK": "3",
+        "WORLD_SIZE": "4",
+        "SLURM_JOB_ID": "7",
+        "PMI_RANK": "1",
+        "LMMS_EVAL_RUN": "{}",
+        "HF_TOKEN": "x",
+    }
     inner = build_harness_environment(outer, run_directory=Path("/run/lmms-eval"))
     assert not set(inner) & (set(outer) - {"HF_TOKEN"})
     assert inner["HF_TOKEN"] == "x"

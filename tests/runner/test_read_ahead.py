@@ -35,7 +35,12 @@ SHARDS = ("model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"
 
 def test_the_shards_of_an_index_in_the_order_of_the_loader(tmp_path: Path) -> None:
     folder = model(
-        tmp_path, *SHARDS, "consolidated.safetensors", "pytorch_model.bin", index="model.safetensors.index.json", shards=SHARDS
+        tmp_path,
+        *SHARDS,
+        "consolidated.safetensors",
+        "pytorch_model.bin",
+        index="model.safetensors.index.json",
+        shards=SHARDS,
     )
     assert names(find_weight_files({"pretrained": str(folder)}, {})) == sorted(SHARDS)
 
@@ -58,7 +63,8 @@ def test_shards_that_are_missing_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("revision", "commit"), [({}, "abc"), ({"revision": "v2"}, "def"), ({"revision": "def"}, "def"), ({"revision": "v3"}, None)]
+    ("revision", "commit"),
+    [({}, "abc"), ({"revision": "v2"}, "def"), ({"revision": "def"}, "def"), ({"revision": "v3"}, None)],
 )
 @pytest.mark.parametrize(
     ("environ", "cache"),
@@ -83,7 +89,9 @@ def test_the_snapshot_in_the_cache_of_the_hub(
     assert [path.parent.name for path in found] == ([commit] if commit else [])
 
 
-@pytest.mark.parametrize("model_args", [{}, {"model_version": "gpt-4o"}, {"pretrained": ""}, {"pretrained": "/no/such/folder"}])
+@pytest.mark.parametrize(
+    "model_args", [{}, {"model_version": "gpt-4o"}, {"pretrained": ""}, {"pretrained": "/no/such/folder"}]
+)
 def test_a_model_that_is_not_here(tmp_path: Path, model_args: dict[str, str]) -> None:
     assert find_weight_files(model_args, {"HF_HOME": str(tmp_path)}) == []
 
@@ -101,7 +109,11 @@ def weights(tmp_path: Path) -> Path:
 
 
 def read(
-    folder: Path, *, wanted: Callable[[], bool] = lambda: True, available: Callable[[], int] = lambda: PLENTY, seconds: float = 5
+    folder: Path,
+    *,
+    wanted: Callable[[], bool] = lambda: True,
+    available: Callable[[], int] = lambda: PLENTY,
+    seconds: float = 5,
 ) -> ReadAhead:
     """What was read when nothing more came."""
     with ReadAhead({"pretrained": str(folder)}, {}, wanted=wanted, available=available) as ahead:
@@ -190,10 +202,14 @@ MEMINFO = f"MemTotal: {64 * GIB // 1024} kB\nMemAvailable: {48 * GIB // 1024} kB
         ({}, 48),
     ],
 )
-def test_the_memory_below_the_limit_of_the_container(tmp_path: Path, files: dict[str, int | str], available: int) -> None:
+def test_the_memory_below_the_limit_of_the_container(
+    tmp_path: Path, files: dict[str, int | str], available: int
+) -> None:
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        text = str(content * GIB) if isinstance(content, int) else content.format(*(number * GIB for number in range(5)))
+        text = (
+            str(content * GIB) if isinstance(content, int) else content.format(*(number * GIB for number in range(5)))
+        )
         (tmp_path / name).write_text(f"{text}\n")
     meminfo = tmp_path / "meminfo"
     meminfo.write_text(MEMINFO)

@@ -51,10 +51,16 @@ def test_a_secret_of_digits_costs_no_number(tmp_path: Path) -> None:
     assert cleaned(tmp_path, '{"a": 0.1234567, "b": "1234567"}', {"1234567"}) == f'{{"a": 0.1234567, "b": "{HIDDEN}"}}'
 
 
-@given(st.text(min_size=6).filter(lambda text: len(text.strip().splitlines()) == 1 and len(text.strip()) >= 6), st.text())
-def test_no_secret_survives_and_all_stays_json(tmp_path_factory: pytest.TempPathFactory, secret: str, around: str) -> None:
+@given(
+    st.text(min_size=6).filter(lambda text: len(text.strip().splitlines()) == 1 and len(text.strip()) >= 6), st.text()
+)
+def test_no_secret_survives_and_all_stays_json(
+    tmp_path_factory: pytest.TempPathFactory, secret: str, around: str
+) -> None:
     value = secret.strip()
-    text = cleaned(tmp_path_factory.mktemp("run"), json.dumps([around + value + around]), find_secrets({"A": secret}, ["A"]))
+    text = cleaned(
+        tmp_path_factory.mktemp("run"), json.dumps([around + value + around]), find_secrets({"A": secret}, ["A"])
+    )
     (shown,) = json.loads(text)
     assert value not in shown or value in HIDDEN * 3
 

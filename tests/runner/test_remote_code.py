@@ -25,7 +25,8 @@ def load_custom_generate(repository):
     get_cached_module_file(repository, module_file="custom_generate/generate.py")
     return get_class_in_module("generate", "own.generate")
 def get_class_in_module(class_name, module_path, **more): return "class"
-def get_class_from_dynamic_module(reference, repository): return get_cached_module_file(repository, "own.py", token=None)
+def get_class_from_dynamic_module(reference, repository):
+    return get_cached_module_file(repository, "own.py", token=None)
 """,
     "transformers/auto.py": """
 from transformers.dynamic_module_utils import get_class_from_dynamic_module, get_class_in_module
@@ -122,16 +123,21 @@ def test_what_is_no_code_is_let_through(libraries: Path) -> None:
 def test_a_look_for_a_models_own_generate_is_no_code_until_there_is_one(libraries: Path) -> None:
     load = "from transformers.dynamic_module_utils import load_custom_generate as load"
     assert python(libraries, f"{BEGIN}\n{load}; load('org/model')").endswith("OSError: it has none")
-    assert python(libraries, f"{BEGIN}\n{load}; load('own/generate')").endswith("__main__ wanted to run generate of own.generate")
+    assert python(libraries, f"{BEGIN}\n{load}; load('own/generate')").endswith(
+        "__main__ wanted to run generate of own.generate"
+    )
 
 
-@pytest.mark.parametrize(("trusted", "expected"), [("0", "[False, False, False, False]"), ("1", "[True, True, True, True]")])
+@pytest.mark.parametrize(
+    ("trusted", "expected"), [("0", "[False, False, False, False]"), ("1", "[True, True, True, True]")]
+)
 def test_engines_are_told_to_trust_nothing(libraries: Path, trusted: str, expected: str) -> None:
     script = """
 from vllm.engine.arg_utils import AsyncEngineArgs, EngineArgs
 from sglang.srt.server_args import ServerArgs
 made = EngineArgs(model="m", trust_remote_code=True)
-print([made.trust_remote_code, made.seen, AsyncEngineArgs("m", True).trust_remote_code, ServerArgs(True).trust_remote_code])
+others = [AsyncEngineArgs("m", True).trust_remote_code, ServerArgs(True).trust_remote_code]
+print([made.trust_remote_code, made.seen, *others])
 """
     assert python(libraries, f"{BEGIN}\n{script}", trusted=trusted) == expected
 

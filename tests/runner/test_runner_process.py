@@ -1,4 +1,6 @@
-"""The runner from start to exit code: what counts as success, the handshake, the end by a signal, nothing left behind."""
+"""The runner from start to exit code: what counts as success, the handshake, the end by a signal,
+nothing left behind.
+"""
 
 import json
 import os
@@ -91,7 +93,9 @@ def test_half_a_results_file_is_no_success(tmp_path: Path) -> None:
 
 
 def test_the_submission_file_of_a_task_is_not_taken_for_the_results(tmp_path: Path) -> None:
-    submission = "(output / 'submissions').mkdir(); (output / 'submissions' / 'mmbench_en_dev_results.json').write_text('[]')"
+    submission = (
+        "(output / 'submissions').mkdir(); (output / 'submissions' / 'mmbench_en_dev_results.json').write_text('[]')"
+    )
     runner = RunnerProcess(tmp_path, f"{submission}; {SUCCESS}")
     runner.publish()
     assert runner.wait() == 0
@@ -140,7 +144,9 @@ def told_in_the_end(runner: RunnerProcess) -> float:
     """Gigabytes, as the log tells."""
     runner.ask_to_end()
     runner.wait()
-    (found,) = re.findall(r"^lmms-eval-runner: ([\d.]+) GB of weights were read ahead in [\d.]+ s$", runner.log, re.MULTILINE)
+    (found,) = re.findall(
+        r"^lmms-eval-runner: ([\d.]+) GB of weights were read ahead in [\d.]+ s$", runner.log, re.MULTILINE
+    )
     return float(found)
 
 
@@ -218,7 +224,8 @@ def test_an_answer_that_is_a_secret_is_hidden_before_anybody_reads_it(tmp_path: 
 
 def test_a_request_to_end_ends_everything_quickly(tmp_path: Path) -> None:
     grandchild = (
-        "child = subprocess.Popen(['sleep', '600'], start_new_session=True); print('pids', os.getpid(), child.pid, flush=True)"
+        "child = subprocess.Popen(['sleep', '600'], start_new_session=True); print('pids', os.getpid(), "
+        "child.pid, flush=True)"
     )
     runner = RunnerProcess(tmp_path, f"{STUBBORN}{grandchild}; time.sleep(600)")
     pids = [int(word) for word in runner.until("log.txt", "pids").split("pids ")[1].split()[:2]]
@@ -231,7 +238,9 @@ def test_a_request_to_end_ends_everything_quickly(tmp_path: Path) -> None:
 
 
 def test_what_the_harness_leaves_behind_is_ended(tmp_path: Path) -> None:
-    daemon = "subprocess.run(['setsid', '-f', 'sh', '-c', 'echo $$ > \"$0\"; exec sleep 600', str(output / 'daemon.txt')])"
+    daemon = (
+        "subprocess.run(['setsid', '-f', 'sh', '-c', 'echo $$ > \"$0\"; exec sleep 600', str(output / 'daemon.txt')])"
+    )
     runner = RunnerProcess(tmp_path, f"{daemon}; time.sleep(0.5); {SUCCESS}")
     runner.outcome()
     assert not alive(int((runner.directory / "output" / "daemon.txt").read_text()))

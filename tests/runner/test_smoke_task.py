@@ -56,7 +56,9 @@ def test_the_answer_names_what_the_picture_shows(seed: int) -> None:
         assert options[question.answer] in {str(part) for part in question.scene}
 
 
-@pytest.mark.parametrize(("answer", "score"), [("A", 1.0), (" a.", 1.0), ("AB", 1.0), ("B", 0.0), ("", 0.0), ("BA", 0.0)])
+@pytest.mark.parametrize(
+    ("answer", "score"), [("A", 1.0), (" a.", 1.0), ("AB", 1.0), ("B", 0.0), ("", 0.0), ("BA", 0.0)]
+)
 def test_an_answer_counts_by_its_first_letter(answer: str, score: float) -> None:
     assert load().process_results(document(0), [answer]) == {"smoke_accuracy": score}
 

@@ -49,7 +49,7 @@ def test_unrelated_exceptions_are_chains_of_their_own() -> None:
 2026-11-23 07:00:00 | INFO     | x - y
 (EngineCore_0 pid=77) ERROR 11-23 07:00:01 [core.py:7] Traceback (most recent call last):
 (EngineCore_0 pid=77) ERROR 11-23 07:00:01 [core.py:7]   File "/c.py", line 1, in load
-(EngineCore_0 pid=77) ERROR 11-23 07:00:01 [core.py:7] torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB.
+(EngineCore_0 pid=77) ERROR 11-23 07:00:01 [core.py:7] torch.OutOfMemoryError: CUDA out of memory. Tried 20 GiB.
 """.splitlines()
     (first,), (second,) = parse_exception_chains(log)
     assert first.text == "ValueError: first\nsecond line"

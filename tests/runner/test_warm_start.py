@@ -80,14 +80,18 @@ print("importer is imported")
 """
 
 
-def late_import(tmp_path: Path, importer: str, use: str = "", *, functions: tuple[str, ...] = (), before: str = "") -> str:
+def late_import(
+    tmp_path: Path, importer: str, use: str = "", *, functions: tuple[str, ...] = (), before: str = ""
+) -> str:
     """What is printed when `importer` is imported late and then used."""
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").touch()
     (tmp_path / "package" / "heavy.py").write_text(HEAVY)
     (tmp_path / "package" / "other.py").write_text("from package.heavy import CONSTANT")
     (tmp_path / "importer.py").write_text(importer)
-    done = in_a_process(LATE_IMPORT.format(functions=functions, before=before) + use, environment={"PYTHONPATH": str(tmp_path)})
+    done = in_a_process(
+        LATE_IMPORT.format(functions=functions, before=before) + use, environment={"PYTHONPATH": str(tmp_path)}
+    )
     return done.stdout + done.stderr
 
 
@@ -115,14 +119,16 @@ def test_a_function_is_imported_when_it_is_called(tmp_path: Path) -> None:
 
 def test_others_import_the_real_one(tmp_path: Path) -> None:
     use = (
-        "import package.heavy; from package.heavy import double; print(double is package.heavy.double, importer.double is double)"
+        "import package.heavy; from package.heavy import double; print(double is package.heavy.double, "
+        "importer.double is double)"
     )
     printed = late_import(tmp_path, "from package.heavy import double", use, functions=("double",))
     assert printed.splitlines() == ["importer is imported", "heavy is executed", "True False"]
 
 
 @pytest.mark.parametrize(
-    "importer", ["from package.heavy import double, CONSTANT", "import package.heavy as h\nh.double(1)", "import package.other"]
+    "importer",
+    ["from package.heavy import double, CONSTANT", "import package.heavy as h\nh.double(1)", "import package.other"],
 )
 def test_what_is_needed_at_once_is_there_at_once(tmp_path: Path, importer: str) -> None:
     printed = late_import(tmp_path, importer, "print('package.heavy' in sys.modules)", functions=("double",))
@@ -216,6 +222,8 @@ def test_another_lmms_eval_is_started_as_ever_and_the_log_says_why(tmp_path: Pat
 
 def in_a_process(script: str, *, stdin: str = "", environment: dict[str, str] | None = None) -> Any:
     given = os.environ | (environment or {})
-    done = subprocess.run([sys.executable, "-c", script], input=stdin, env=given, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=stdin, env=given, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done

@@ -1,4 +1,6 @@
-"""What the tests of abuse share: how much of it, harmful texts, a job that has ended with files, what an answer must never be."""
+"""What the tests of abuse share: how much of it, harmful texts, a job that has ended with files, what an answer must
+never be.
+"""
 
 import json
 import os
@@ -44,7 +46,12 @@ def commands(canary: str) -> list[str]:
 async def ended_job(client: Transport, store: ObjectStore, name: str) -> None:
     """A completed job whose files are in the store, as operator and reporter leave it."""
     metadata = {"name": name, "namespace": client.namespace}
-    body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": {"model": "a", "tasks": ["mme"]}}
+    body = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": metadata,
+        "spec": {"model": "a", "tasks": ["mme"]},
+    }
     uid = (await client.create(EVALUATIONS, body))["metadata"]["uid"]
     prefix = ArtifactPrefix(client.namespace, name, uid, 1)
     files = {
@@ -56,6 +63,11 @@ async def ended_job(client: Transport, store: ObjectStore, name: str) -> None:
         await store.put(prefix.file(file), data)
     listed = [{"name": file, "bytes": len(data)} for file, data in files.items()]
     artifacts = {"uri": f"s3://artifacts/{prefix.path}", "files": listed}
-    for status in ({"phase": "Running", "attempt": 1}, {"phase": "Completed", "reason": "Succeeded", "artifacts": artifacts}):
-        patch: list[dict[str, Any]] = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in status.items()]
+    for status in (
+        {"phase": "Running", "attempt": 1},
+        {"phase": "Completed", "reason": "Succeeded", "artifacts": artifacts},
+    ):
+        patch: list[dict[str, Any]] = [
+            {"op": "add", "path": f"/status/{key}", "value": value} for key, value in status.items()
+        ]
         await client.json_patch(EVALUATIONS, name, patch, subresource="status")

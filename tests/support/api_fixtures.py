@@ -35,13 +35,18 @@ class FrontEnd:
 
     def session(self, token: str = TOKEN) -> httpx.Client:
         """A client with a token."""
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False)
+        return httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
+        )
 
     @contextmanager
     def followed(self, name: str, last: str = "") -> Iterator[Iterator[httpx_sse.ServerSentEvent]]:
         """The events of a job, for one who has seen those until `last`."""
         headers = {"Last-Event-ID": last} if last else {}
-        with self.session() as session, httpx_sse.connect_sse(session, "GET", f"/jobs/{name}/events", headers=headers) as source:
+        with (
+            self.session() as session,
+            httpx_sse.connect_sse(session, "GET", f"/jobs/{name}/events", headers=headers) as source,
+        ):
             assert source.response.headers["X-Accel-Buffering"] == "no"
             yield source.iter_sse()
 

@@ -31,8 +31,12 @@ def offline_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
     return Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), archive, 60)
 
 
-def offline(tokens: Path, backend: Backend | None = None, client: KubeClient = NO_CLIENT, **settings: object) -> FastAPI:
-    """The application with these settings, and one token in the directory `tokens`, or with a `client` that knows callers."""
+def offline(
+    tokens: Path, backend: Backend | None = None, client: KubeClient = NO_CLIENT, **settings: object
+) -> FastAPI:
+    """The application with these settings, and one token in the directory `tokens`, or with a `client` that knows
+    callers.
+    """
     (tokens / "tests").write_text(TOKEN)
     chosen = ApiSettings(tokens=tokens, **settings)  # type: ignore[arg-type]  # the settings check themselves
     return make_application(chosen, backend or offline_backend(), auth.make_authenticator(chosen, client))

@@ -13,7 +13,15 @@ from lmms_eval_core.status import RESULTS_SUSPECT
 from lmms_eval_core.store.objects import ObjectStore
 
 SCORES = {"mme": {"score,none": {"value": 0.5, "stderr": None}}}
-PROGRESS = {"stage": "Evaluating", "completed": 8, "total": 32, "percent": 25, "rate": 1.5, "etaSeconds": 16, "text": "8/32 25%"}
+PROGRESS = {
+    "stage": "Evaluating",
+    "completed": 8,
+    "total": 32,
+    "percent": 25,
+    "rate": 1.5,
+    "etaSeconds": 16,
+    "text": "8/32 25%",
+}
 DOUBT = "of 7 answers 4 are empty"
 UPDATED = "2026-01-01T00:00:00Z"
 
@@ -27,7 +35,12 @@ async def move(client: Transport, name: str, phase: str, **status: Any) -> None:
 
 async def run(client: Transport, name: str, **status: Any) -> None:
     """Has it generate answers, a quarter of them done."""
-    wanted = {"reason": "Evaluating", "startedAt": UPDATED, "attempt": 1, "progress": {**PROGRESS, "updatedAt": UPDATED}}
+    wanted = {
+        "reason": "Evaluating",
+        "startedAt": UPDATED,
+        "attempt": 1,
+        "progress": {**PROGRESS, "updatedAt": UPDATED},
+    }
     await move(client, name, "Running", **(wanted | status))
 
 
@@ -47,7 +60,9 @@ async def doubt(client: Transport, name: str) -> None:
 async def fail(client: Transport, name: str) -> None:
     """Has it end without."""
     await run(client, name)
-    await move(client, name, "Failed", reason="TaskNotFound", completedAt=UPDATED, message="lmms-eval has no task 'nope'.")
+    await move(
+        client, name, "Failed", reason="TaskNotFound", completedAt=UPDATED, message="lmms-eval has no task 'nope'."
+    )
 
 
 RESULTS = {
@@ -56,7 +71,13 @@ RESULTS = {
     "higher_is_better": {"mme": {"score": True}},
 }
 SAMPLES = [
-    {"doc_id": number, "input": "What?", "target": "A", "filtered_resps": "A" if number % 2 else "", "score": float(number % 2)}
+    {
+        "doc_id": number,
+        "input": "What?",
+        "target": "A",
+        "filtered_resps": "A" if number % 2 else "",
+        "score": float(number % 2),
+    }
     for number in range(7)
 ]
 LOG = "lmms-eval-runner: attempt 1\n" + "".join(f"line {number}\n" for number in range(100))

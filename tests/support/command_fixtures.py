@@ -35,7 +35,12 @@ class CommandLine:
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs to its end on a pipe."""
         return subprocess.run(
-            [*self.command, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=self.seconds
+            [*self.command, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=self.seconds,
         )
 
     def answer(self, *arguments: str) -> str:

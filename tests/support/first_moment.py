@@ -1,4 +1,6 @@
-"""Whether a program that is process 1 asks for SIGTERM before it imports anything that takes time: else the kernel drops it."""
+"""Whether a program that is process 1 asks for SIGTERM before it imports anything that takes time: else the kernel
+drops it.
+"""
 
 import subprocess
 import sys

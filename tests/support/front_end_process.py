@@ -1,7 +1,7 @@
 """Front ends as processes of their own that begin where the imports end.
 
-They are forked from a server process that has imported the front end's code and nothing else has happened in: imports are
-most of a start, and there are hundreds of starts. What a start imports is tested by those of the images.
+They are forked from a server process that has imported the front end's code and nothing else has happened in: imports
+are most of a start, and there are hundreds of starts. What a start imports is tested by those of the images.
 """
 
 import multiprocessing

@@ -33,7 +33,9 @@ class Gateway:
         """Runs it, and waits until it accepts connections."""
         keys = {"ROOT_ACCESS_KEY": self.access_key, "ROOT_SECRET_KEY": self.secret_key}
         command = [self._program, "--quiet", "--port", f"127.0.0.1:{self._port}", "posix", str(self._folder)]
-        self._process = subprocess.Popen(command, env=os.environ | keys, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, env=os.environ | keys, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 20
         while not _accepts(self._port):
             assert self._process.poll() is None, "the S3 gateway ended"

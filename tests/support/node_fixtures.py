@@ -1,4 +1,5 @@
-"""A node of a control plane that has none: it keeps the logs of pods and hands them to the real API server as a kubelet does.
+"""A node of a control plane that has none: it keeps the logs of pods and hands them to the real API server as a kubelet
+does.
 
 Its certificate is signed by the cluster, as a kubelet's is. It runs no containers: tests write the logs, and end them.
 """

@@ -1,4 +1,6 @@
-"""The operator's parts on a real API server without a node: the Job controller is real, and the tests play the kubelet."""
+"""The operator's parts on a real API server without a node: the Job controller is real, and the tests
+play the kubelet.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -58,16 +60,21 @@ class Namespace:
         self.client = client
         self._kubectl = kubectl
         self.settings = Settings(
-            namespace=client.namespace, evaluator_image="evaluator:1", reporter_image="reporter:1", retry_backoff_seconds=1
+            namespace=client.namespace,
+            evaluator_image="evaluator:1",
+            reporter_image="reporter:1",
+            retry_backoff_seconds=1,
         )
-        # What the operators' time of day is ahead: a test lets an hour pass when it is ready for it, on a busy machine too.
+        # What the operators' time of day is ahead: a test lets an hour pass when it is ready for it, on a busy machine
+        # too.
         self.passed = timedelta()
 
     @property
     def node(self) -> str:
         """A node that there is not: its pods are ours to end.
 
-        The control plane removes them once it has known for 40 s that there is none of this name, hence one for each test.
+        The control plane removes them once it has known for 40 s that there is none of this name, hence one for each
+        test.
         """
         return f"node-of-{self.client.namespace}"
 
@@ -77,7 +84,9 @@ class Namespace:
 
     def operator(self, client: Any = None) -> Reconciler:
         """A fresh operator that knows nothing; it lists on every pass instead of watching."""
-        reconciler = compose_reconciler(client or self.client, self.settings, time_of_day=lambda: now_utc() + self.passed)
+        reconciler = compose_reconciler(
+            client or self.client, self.settings, time_of_day=lambda: now_utc() + self.passed
+        )
         reconciler.relist_seconds = 0
         return reconciler
 
@@ -156,12 +165,22 @@ class Namespace:
                 await asyncio.sleep(0.02)
 
     async def another_pod(self, name: str) -> str:
-        """The Job controller makes a second pod of a Job: the answer to its first try was lost, or a webhook took its time."""
+        """The Job controller makes a second pod of a Job: the answer to its first try was lost, or a webhook took its
+        time.
+        """
         (job,) = await self.jobs(name)
         metadata, template = job["metadata"], job["spec"]["template"]
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"], "controller": True}
+        owner = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+            "controller": True,
+        }
         own = {"name": f"{metadata['name']}-late", "ownerReferences": [owner], **template["metadata"]}
-        made = await self.client.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": own, "spec": template["spec"]})
+        made = await self.client.create(
+            PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": own, "spec": template["spec"]}
+        )
         return str(made["metadata"]["name"])
 
     async def bind(self, name: str) -> str:
@@ -172,7 +191,12 @@ class Namespace:
 
     async def bind_pod(self, pod: str) -> None:
         """The same of a pod by name."""
-        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": self.node}}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": pod},
+            "target": {"kind": "Node", "name": self.node},
+        }
         await self.client.create(Resource("", "v1", f"pods/{pod}/binding"), body)
 
     async def pod_status(self, pod: str, **status: Any) -> None:
@@ -190,7 +214,9 @@ class Namespace:
         )
 
     async def vanish(self, pod: str) -> None:
-        """Somebody takes the pod away by force, whatever runs in it; where a Job still holds it, it stays as a deleted one."""
+        """Somebody takes the pod away by force, whatever runs in it; where a Job still holds it, it stays as a deleted
+        one.
+        """
         arguments = ["-n", self.client.namespace, "delete", "pod", pod, "--force", "--grace-period=0", "--wait=false"]
         await asyncio.to_thread(self._kubectl, *arguments)
 

@@ -1,4 +1,6 @@
-"""A proxy in front of the API server through which one operator alone talks: it sees what that writes, and can be shut."""
+"""A proxy in front of the API server through which one operator alone talks: it sees what that writes,
+and can be shut.
+"""
 
 import asyncio
 

@@ -1,7 +1,9 @@
-"""A model of the API server, the Job controller and the kubelet, for the operator's property tests: many interleavings a second.
+"""A model of the API server, the Job controller and the kubelet, for the operator's property tests: many interleavings
+a second.
 
-The API half implements `KubeClient` in memory. Everything else happens only when a test says so, in whatever order it likes, so
-that the operator meets stale watches, slow controllers and its own double. The real API server is in the integration tests.
+The API half implements `KubeClient` in memory. Everything else happens only when a test says so, in whatever order it
+likes, so that the operator meets stale watches, slow controllers and its own double. The real API server is in the
+integration tests.
 """
 
 import types
@@ -15,7 +17,18 @@ from jsonschema import Draft4Validator
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
-from lmms_eval_core.kube.client import EVALUATIONS, EVENTS, JOBS, LEASES, PODS, Object, ObjectList, Patch, Resource, WatchEvent
+from lmms_eval_core.kube.client import (
+    EVALUATIONS,
+    EVENTS,
+    JOBS,
+    LEASES,
+    PODS,
+    Object,
+    ObjectList,
+    Patch,
+    Resource,
+    WatchEvent,
+)
 from lmms_eval_core.phases import Phase, can_follow
 from lmms_eval_operator.apply import Executor
 from lmms_eval_operator.observe import Observer
@@ -51,7 +64,8 @@ class Cluster:
     writes: int = 0
     version: int = 100
     made: int = 0
-    # Jobs of which the controller may still create a pod from its cache, though they are gone: a webhook may take its time.
+    # Jobs of which the controller may still create a pod from its cache, though they are gone: a webhook may take its
+    # time.
     ghosts: list[Object] = field(default_factory=list)
     # What the cluster's policies say to a Job; None lets it pass.
     refuses: Callable[[Object], errors.KubeError | None] = lambda job: None
@@ -69,7 +83,11 @@ class Cluster:
         return copied(self.objects[resource][name])
 
     def list(self, resource: Resource, labels: str, fields: str) -> ObjectList:
-        found = [item for item in self.objects[resource].values() if _selected(item, labels) and _field_selected(item, fields)]
+        found = [
+            item
+            for item in self.objects[resource].values()
+            if _selected(item, labels) and _field_selected(item, fields)
+        ]
         return ObjectList(copied(found), str(self.version))
 
     def create(self, resource: Resource, body: Object) -> Object:
@@ -107,7 +125,9 @@ class Cluster:
         if after == self.get(resource, name):
             # The API server, too, writes nothing then, and the version stays.
             return after
-        if resource is EVALUATIONS and not can_follow(Phase(before["status"]["phase"]), Phase(after["status"]["phase"])):
+        if resource is EVALUATIONS and not can_follow(
+            Phase(before["status"]["phase"]), Phase(after["status"]["phase"])
+        ):
             raise AssertionError(f"{name}: {before['status']} became {after['status']}")
         if resource is EVALUATIONS and (wrong := next(STATUS.iter_errors(after["status"]), None)):
             raise errors.Invalid(
@@ -171,7 +191,9 @@ class Cluster:
                 self.remove(PODS, pod["metadata"]["name"])
 
     def _controlled(self, pod: Object) -> bool:
-        """Whether its Job is there and has not ended: the controller's finalizer keeps a deleted pod until it has seen it."""
+        """Whether its Job is there and has not ended: the controller's finalizer keeps a deleted pod until it has seen
+        it.
+        """
         owner = next((job for job in self.objects[JOBS].values() if job in _owners(pod, self.objects[JOBS])), None)
         return owner is not None and not owner.get("status")
 
@@ -252,7 +274,9 @@ class Client:
         await pause()
         return self._cluster.list(resource, label_selector, field_selector)
 
-    async def pages(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> AsyncIterator[ObjectList]:
+    async def pages(
+        self, resource: Resource, *, label_selector: str = "", field_selector: str = ""
+    ) -> AsyncIterator[ObjectList]:
         await pause()
         yield self._cluster.list(resource, label_selector, field_selector)
 
@@ -303,7 +327,9 @@ class Operator:
         self.view = View(concurrency=concurrency)
         self.client, clock = Client(cluster), lambda: cluster.now
         executor = Executor(self.client, self.view, SETTINGS, time=cluster.time, clock=clock)
-        self.reconciler = Reconciler(self.view, Observer(self.client, self.view), executor, clock, cluster.time, Health(clock))
+        self.reconciler = Reconciler(
+            self.view, Observer(self.client, self.view), executor, clock, cluster.time, Health(clock)
+        )
         self.terms = self.term = 1
         self.reconciler.term = lambda: self.term
         self.read = len(cluster.log)
@@ -383,7 +409,9 @@ def _selected(item: Object, selector: str) -> bool:
 
 def _field_selected(item: Object, selector: str) -> bool:
     return all(
-        item.get("status", {}).get("phase") != part.split("!=")[1] for part in selector.split(",") if "status.phase" in part
+        item.get("status", {}).get("phase") != part.split("!=")[1]
+        for part in selector.split(",")
+        if "status.phase" in part
     )
 
 
@@ -406,7 +434,9 @@ def live(cluster: Cluster, operator: Operator, rounds: int = 1, *, seconds: floa
 
 
 def start(cluster: Cluster, operator: Operator) -> None:
-    """A start as far as it goes: the operator makes a Job, its controller a pod, and the operator opens that one's gate."""
+    """A start as far as it goes: the operator makes a Job, its controller a pod, and the operator opens that one's
+    gate.
+    """
     for _ in range(2):
         operator.pass_to_the_end()
         cluster.work()

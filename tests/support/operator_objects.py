@@ -1,4 +1,6 @@
-"""Builders of what the operator sees, so that a test reads like a sentence: `world(running("a"), job_of(...), pod_of(...))`."""
+"""Builders of what the operator sees, so that a test reads like a sentence: `world(running("a"), job_of(...),
+pod_of(...))`.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -41,7 +43,13 @@ def job_of(evaluation: Evaluation, *, attempt: int = 0, slot: int = 0, **changes
     name = names.job_name(evaluation=evaluation.name, uid=evaluation.uid, attempt=number)
     uid = evaluation.job_uid if not attempt else f"{evaluation.name}-job-{attempt}"
     job = AttemptJob(
-        uid=uid, name=name, version="20", evaluation_uid=evaluation.uid, evaluation=evaluation.name, attempt=number, slot=slot
+        uid=uid,
+        name=name,
+        version="20",
+        evaluation_uid=evaluation.uid,
+        evaluation=evaluation.name,
+        attempt=number,
+        slot=slot,
     )
     return replace(job, **changes)
 
@@ -62,13 +70,17 @@ def gated(evaluation: Evaluation, *, attempt: int = 0, **changes: Any) -> Pod:
 
 def working(evaluation: Evaluation, **changes: Any) -> Pod:
     """A pod whose evaluator runs."""
-    return pod_of(evaluation, **({"phase": "Running", "node": "n1", "evaluator": ContainerState(running=True)} | changes))
+    return pod_of(
+        evaluation, **({"phase": "Running", "node": "n1", "evaluator": ContainerState(running=True)} | changes)
+    )
 
 
 def ended(evaluation: Evaluation, exit_code: int | None, *, ended_as: str = "", **changes: Any) -> Pod:
     """A pod whose containers have ended; without an exit code nothing is known of the evaluator."""
     container = (
-        None if exit_code is None else ContainerState(exit_code=exit_code, ended_as=ended_as, ended_at="2026-01-01T01:00:00Z")
+        None
+        if exit_code is None
+        else ContainerState(exit_code=exit_code, ended_as=ended_as, ended_at="2026-01-01T01:00:00Z")
     )
     phase = "Failed" if exit_code != 0 else "Succeeded"
     return pod_of(evaluation, **({"phase": phase, "node": "n1", "evaluator": container} | changes))
@@ -76,10 +88,14 @@ def ended(evaluation: Evaluation, exit_code: int | None, *, ended_as: str = "", 
 
 def conditions(**statuses: tuple[str, str, str] | str) -> dict[str, PodCondition]:
     """`Ready="False"`, or `PodScheduled=("False", "Unschedulable", "why")`."""
-    return {kind: PodCondition(*((status,) if isinstance(status, str) else status)) for kind, status in statuses.items()}
+    return {
+        kind: PodCondition(*((status,) if isinstance(status, str) else status)) for kind, status in statuses.items()
+    }
 
 
-def retrying(name: str = "a", *, attempt: int = 1, next_attempt_at: str = "2026-01-01T12:00:10Z", **changes: Any) -> Evaluation:
+def retrying(
+    name: str = "a", *, attempt: int = 1, next_attempt_at: str = "2026-01-01T12:00:10Z", **changes: Any
+) -> Evaluation:
     """Waits between two attempts."""
     last = {"number": attempt, "jobName": f"{name}-job", "reason": "Interrupted", "message": "stopped"}
     message = f"attempt {attempt} of 3 ended as Interrupted: stopped"
@@ -92,7 +108,9 @@ def moment(seconds: float = 0.0) -> Now:
     return Now(seconds, TODAY + timedelta(seconds=seconds))
 
 
-def slot(index: int = 0, holder: Evaluation | None = None, *, attempt: int = 0, claimed_at: str = "", content: str = "") -> Slot:
+def slot(
+    index: int = 0, holder: Evaluation | None = None, *, attempt: int = 0, claimed_at: str = "", content: str = ""
+) -> Slot:
     """A slot: free, or held by an attempt."""
     if holder is not None:
         content = str(Holder(holder.name, holder.uid, attempt or holder.attempt))

@@ -1,4 +1,6 @@
-"""An HTTP proxy in front of the API server, whose behaviour a test changes while it runs: outages without touching the server."""
+"""An HTTP proxy in front of the API server, whose behaviour a test changes while it runs: outages without touching the
+server.
+"""
 
 import asyncio
 import contextlib
@@ -21,7 +23,10 @@ HOP_BY_HOP = {"transfer-encoding", "content-length", "connection", "content-enco
 
 
 class Proxy:
-    """`mode` is how it treats requests, those that are under way included. Unless it is `going`, it says nothing at all."""
+    """`mode` is how it treats requests, those that are under way included.
+
+    Unless it is `going`, it says nothing at all.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, upstream: str) -> None:
         self._session = session
@@ -38,7 +43,9 @@ class Proxy:
         if self.mode == "cut":
             self.cut(request)
         if self.mode == "500":
-            return web.json_response({"kind": "Status", "status": "Failure", "code": 500, "message": "injected"}, status=500)
+            return web.json_response(
+                {"kind": "Status", "status": "Failure", "code": 500, "message": "injected"}, status=500
+            )
         return await self.forward(request)
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
@@ -53,7 +60,9 @@ class Proxy:
                     abort_unread(answer)
             return response
 
-    async def _pass_on(self, request: web.Request, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+    async def _pass_on(
+        self, request: web.Request, answer: aiohttp.ClientResponse, response: web.StreamResponse
+    ) -> None:
         await response.prepare(request)
         async for chunk in answer.content.iter_any():
             if self.mode == "error event" and "watch" in request.query:

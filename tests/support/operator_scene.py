@@ -1,4 +1,5 @@
-"""Scenarios about evaluations on a real API server: the test plays people, scheduler, kubelet and reporter, to some operator.
+"""Scenarios about evaluations on a real API server: the test plays people, scheduler, kubelet and reporter, to some
+operator.
 
 `Watcher` sees every state in between, `Scene.wrong` says which promises were broken.
 """
@@ -44,7 +45,10 @@ class Scenario:
 
 
 class Watcher:
-    """What is there, as the watches tell it, and what must never have been there. `tell` hears of it like kopf's sink."""
+    """What is there, as the watches tell it, and what must never have been there.
+
+    `tell` hears of it like kopf's sink.
+    """
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
@@ -149,7 +153,12 @@ async def policy_against_jobs(client: KubeClient) -> AsyncIterator[None]:
     for kind, spec in specs.items():
         plural = {"Policy": "policies", "PolicyBinding": "policybindings"}[kind]
         resource = Resource(ADMISSION, "v1", f"validatingadmission{plural}", namespaced=False)
-        body = {"apiVersion": f"{ADMISSION}/v1", "kind": f"ValidatingAdmission{kind}", "metadata": {"name": name}, "spec": spec}
+        body = {
+            "apiVersion": f"{ADMISSION}/v1",
+            "kind": f"ValidatingAdmission{kind}",
+            "metadata": {"name": name},
+            "spec": spec,
+        }
         made.append((resource, await client.create(resource, body)))
     try:
         yield
@@ -219,13 +228,19 @@ class Scene:
 
     def _wrong_jobs(self, ends: dict[str, End]) -> list[str]:
         made = {attempt: uids for attempt, uids in self._watcher.made.items() if attempt[0].startswith(self._prefix)}
-        twice = [f"{name} has {len(uids)} Jobs of attempt {number}" for (name, number), uids in made.items() if len(uids) > 1]
+        twice = [
+            f"{name} has {len(uids)} Jobs of attempt {number}" for (name, number), uids in made.items() if len(uids) > 1
+        ]
         pods = {attempt: uids for attempt, uids in self._watcher.opened.items() if attempt[0].startswith(self._prefix)}
         twice += [
-            f"{name} has {len(uids)} open pods of attempt {number}" for (name, number), uids in pods.items() if len(uids) > 1
+            f"{name} has {len(uids)} open pods of attempt {number}"
+            for (name, number), uids in pods.items()
+            if len(uids) > 1
         ]
         counts = {name: sum(of == self._prefix + name for of, _ in made) for name in ends}
-        many = [f"{name} had {counts[name]} attempts" for name, end in ends.items() if end and counts[name] != len(end[2])]
+        many = [
+            f"{name} had {counts[name]} attempts" for name, end in ends.items() if end and counts[name] != len(end[2])
+        ]
         return [*twice, *many]
 
     def _evaluations(self) -> dict[str, Object]:
@@ -262,7 +277,9 @@ class Scene:
     async def refuse_jobs(self, refused: bool) -> None:
         """The policy of `policy_against_jobs` refuses all Jobs from now on, or takes them again."""
         self._refusing = refused
-        patch = [{"op": "add", "path": f"/metadata/labels/{REFUSING.replace('/', '~1')}", "value": str(refused).lower()}]
+        patch = [
+            {"op": "add", "path": f"/metadata/labels/{REFUSING.replace('/', '~1')}", "value": str(refused).lower()}
+        ]
         await self._place.client.json_patch(NAMESPACES, self._place.client.namespace, patch)
         await self._place.until_jobs_are_refused(refused)
 
@@ -317,7 +334,12 @@ class Scene:
 
     async def _bind(self, pod: str, *, node: str) -> None:
         """To a node of its own: the garbage collector ends the pods of a node that it has missed for long."""
-        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": node}}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": pod},
+            "target": {"kind": "Node", "name": node},
+        }
         await self._place.client.create(Resource("", "v1", f"pods/{pod}/binding"), body)
 
     def _status(self, name: str) -> Object:

@@ -1,7 +1,7 @@
 """A namespace on which scenarios are played with operators of this process, through a proxy that counts their writes.
 
-An operator that is killed loses its event loop's task and its connection; the next one starts at once and knows nothing. They
-hear of events from the scene's watcher, which the faults do not touch.
+An operator that is killed loses its event loop's task and its connection; the next one starts at once and knows
+nothing. They hear of events from the scene's watcher, which the faults do not touch.
 """
 
 import asyncio

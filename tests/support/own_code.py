@@ -30,7 +30,9 @@ def checkpoint(folder: Path) -> Path:
     tokenizer = {**own, "AutoTokenizer": [own["AutoTokenizer"], None]}
     (folder / FILE).write_text(_SOURCE)
     (folder / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": tokenizer}))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "OwnTokenizer", "auto_map": tokenizer}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "OwnTokenizer", "auto_map": tokenizer})
+    )
     (folder / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": "Own", "auto_map": own}))
     (folder / "processor_config.json").write_text(json.dumps({"processor_class": "OwnProcessor", "auto_map": own}))
     return folder

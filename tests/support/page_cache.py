@@ -1,4 +1,7 @@
-"""How much of a file is in the page cache. Asked of mincore(2), which reads nothing; a read that does not wait starts one."""
+"""How much of a file is in the page cache.
+
+Asked of mincore(2), which reads nothing; a read that does not wait starts one.
+"""
 
 import ctypes
 import mmap

@@ -36,5 +36,7 @@ def program(name: str) -> str:
 
 
 def bare_environment() -> dict[str, str]:
-    """What a program needs that is not to see our environment; with the mark by which `make test` ends what was left."""
+    """What a program needs that is not to see our environment; with the mark by which `make test` ends
+    what was left.
+    """
     return {name: os.environ[name] for name in ("PATH", MARK) if name in os.environ}

@@ -37,7 +37,9 @@ Object = dict[str, Any]
 
 
 def slow(seconds: int = 5) -> list[Object]:
-    """Environment of a run that takes `seconds` for each document: a test meets it in the middle, however busy the machine is."""
+    """Environment of a run that takes `seconds` for each document: a test meets it in the middle, however busy the
+    machine is.
+    """
     return [{"name": "SMOKE_SLEEP_SECONDS", "value": str(seconds)}]
 
 
@@ -63,7 +65,8 @@ def smoke(name: str, **spec: Any) -> Object:
 class Release(NamedTuple):
     """The chart under test.
 
-    `api` is the API server, for what is looked at several times a second: a kubectl each time would take a processor for itself.
+    `api` is the API server, for what is looked at several times a second: a kubectl each time would take a processor
+    for itself.
     """
 
     deployment: Deployment
@@ -182,7 +185,9 @@ def pod_watch(release: Release) -> Iterator[PodWatch]:
 @pytest.fixture(scope="session")
 def images() -> dict[str, str]:
     """Our images on a cluster with a node, as its pods call them; `make test` has brought them there before."""
-    images: dict[str, str] = json.loads(provided.provided(provided.IMAGES, "a cluster with a node and our images", "system"))
+    images: dict[str, str] = json.loads(
+        provided.provided(provided.IMAGES, "a cluster with a node and our images", "system")
+    )
     return images
 
 

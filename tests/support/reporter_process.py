@@ -1,4 +1,6 @@
-"""The reporter as its own process, for tests on a real API server and a real S3 server: its run directory, and a link to cut."""
+"""The reporter as its own process, for tests on a real API server and a real S3 server: its run directory, and a link
+to cut.
+"""
 
 import asyncio
 import json
@@ -35,7 +37,7 @@ async def eventually(check: Callable[[], Awaitable[Result | None]], seconds: flo
 
 
 class Link:
-    """A TCP relay in front of the API server: `cut` is an outage as its clients see it, without one for everybody else."""
+    """A TCP relay in front of the API server: `cut` is an outage for its clients, and for nobody else."""
 
     def __init__(self, kubeconfig: Path, copy: Path) -> None:
         content = yaml.safe_load(kubeconfig.read_text())
@@ -141,7 +143,13 @@ class Evaluation:
         """What the operator tells the pod."""
         harness = HarnessArguments(model="llava_hf", tasks=["tiny_vqa"])
         return RunInput(
-            namespace=namespace, name=self.name, uid=self.uid, attempt=attempt, harness=harness, gpus=1, image="evaluator:1"
+            namespace=namespace,
+            name=self.name,
+            uid=self.uid,
+            attempt=attempt,
+            harness=harness,
+            gpus=1,
+            image="evaluator:1",
         )
 
 
@@ -179,7 +187,11 @@ class RunFiles:
             "Succeeded",
             0,
             results=self.write_output("20261123_070000_results.json", json.dumps(results)),
-            samples={"tiny_vqa": self.write_output("20261123_070000_samples_tiny_vqa.jsonl", '{"doc_id": 0}\n{"doc_id": 1}\n')},
+            samples={
+                "tiny_vqa": self.write_output(
+                    "20261123_070000_samples_tiny_vqa.jsonl", '{"doc_id": 0}\n{"doc_id": 1}\n'
+                )
+            },
             **fields,
         )
 

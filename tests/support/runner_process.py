@@ -21,7 +21,8 @@ output = pathlib.Path(next(word for word in sys.argv if word.startswith("--outpu
 
 def results(**fields):
     (output / "model").mkdir(exist_ok=True)
-    (output / "model" / "20261123_070000_results.json").write_text(json.dumps({"results": {"t": {"score,none": 1}}, **fields}))
+    content = {"results": {"t": {"score,none": 1}}, **fields}
+    (output / "model" / "20261123_070000_results.json").write_text(json.dumps(content))
 
 def sample(answer):
     with (output / "model" / "20261123_070000_samples_t.jsonl").open("a") as file:

@@ -1,7 +1,8 @@
-"""How the workers of pytest-xdist divide the tests of the system tier: test by test, but for files whose tests belong together.
+"""How the workers of pytest-xdist divide the tests of the system tier: test by test, but for files whose tests belong
+together.
 
-xdist's own mark for that, `xdist_group`, has no effect with pytest 9.2: it is written into the id of a test, which can no
-longer be changed.
+xdist's own mark for that, `xdist_group`, has no effect with pytest 9.2: it is written into the id of a test, which can
+no longer be changed.
 """
 
 from pathlib import Path

@@ -60,7 +60,9 @@ def _values(node: Schema, path: tuple[str, ...]) -> st.SearchStrategy[Any]:
 
 def _objects(node: Schema, path: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     if isinstance(node.get("additionalProperties"), dict):
-        return st.dictionaries(_texts({"maxLength": 8}), _values(node["additionalProperties"], (*path, "{}")), max_size=2)
+        return st.dictionaries(
+            _texts({"maxLength": 8}), _values(node["additionalProperties"], (*path, "{}")), max_size=2
+        )
     fields = {name: _values(child, (*path, name)) for name, child in node.get("properties", {}).items()}
     required = set(node.get("required", ()))
     return st.fixed_dictionaries(

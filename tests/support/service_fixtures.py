@@ -1,4 +1,6 @@
-"""What is seen of the front end's Service from inside the cluster, where each new connection may go to another replica."""
+"""What is seen of the front end's Service from inside the cluster, where each new connection may go to
+another replica.
+"""
 
 import contextlib
 import json
@@ -73,7 +75,9 @@ class Inside(NamedTuple):
 
     @contextlib.contextmanager
     def running(self, name: str, program: str, *arguments: str, **more: Any) -> Iterator[None]:
-        """A pod with a program in Python, for as long as the block lasts; keywords are further fields of its container."""
+        """A pod with a program in Python, for as long as the block lasts; keywords are further fields
+        of its container.
+        """
         kubectl = self.release.deployment
         pod = deployment.bare_pod(name, image=self.image, command=["python", "-c", program, *arguments])
         reference = {"secretKeyRef": {"name": f"{kubectl.release}-token", "key": "token"}}
@@ -103,7 +107,9 @@ class Inside(NamedTuple):
 
     @contextlib.contextmanager
     def polled(self, path: str) -> Iterator[Callable[[], list[Told]]]:
-        """Asks the Service once a second, whoever else is away; call what it gives for the answers, once all is well again."""
+        """Asks the Service once a second, whoever else is away; call what it gives for the answers, once all is well
+        again.
+        """
         kubectl, name = self.release.deployment, "poller"
 
         def answers() -> list[Told]:

@@ -1,4 +1,6 @@
-"""lmms-eval's own client and server as released, without its dependencies: what both need besides is in the test environment."""
+"""lmms-eval's own client and server as released, without its dependencies: what both need besides is in the test
+environment.
+"""
 
 import importlib
 import os
@@ -56,7 +58,10 @@ class UpstreamServer:
         os.kill(evaluations[0], signal.SIGSTOP)
 
     def _children(self) -> list[int]:
-        return [int(child) for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+        return [
+            int(child)
+            for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
     def _has_started(self, child: int) -> bool:
         # Stopped before it is a program of its own, it would stop the server, which waits for that.

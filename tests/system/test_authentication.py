@@ -18,13 +18,22 @@ RULES = [{"apiGroups": ["lmms-eval.io"], "resources": ["lmmevaluations"], "verbs
 
 @pytest.fixture
 def trust(release: Release) -> Iterator[ssl.SSLContext]:
-    """https with a given certificate, and accounts instead of a token; as it was before, afterwards. What a caller trusts."""
+    """https with a given certificate, and accounts instead of a token; as it was before, afterwards.
+
+    What a caller trusts.
+    """
     authority, kubectl = trustme.CA(), release.deployment
     service = f"{kubectl.release}-api"
     issued = authority.issue_cert(service, f"{service}.{kubectl.namespace}.svc", "localhost", "127.0.0.1")
     chain = "".join(blob.bytes().decode() for blob in issued.cert_chain_pems)
     files = {"tls.crt": chain, "tls.key": issued.private_key_pem.bytes().decode()}
-    body = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": SECRET}, "stringData": files}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": SECRET},
+        "stringData": files,
+    }
     kubectl("apply", "-f", "-", stdin=json.dumps(body))
     kubectl.install(release.values | {"api": {"auth": "kubernetes", "tls": {"existingSecret": SECRET}}})
     context = ssl.create_default_context()
@@ -58,4 +67,6 @@ def test_accounts_come_in_as_far_as_their_role_goes(release: Release, trust: ssl
             assert http.get("/queue", headers={"Authorization": "Bearer nobody"}).status_code == 401
     release.deployment("delete", "lmmevaluation", name)
     # Its pod has an account of its own, and asks by https.
-    assert "Phase:          Succeeded" in release.deployment.helm("test", release.deployment.release, "--timeout", "300s")
+    assert "Phase:          Succeeded" in release.deployment.helm(
+        "test", release.deployment.release, "--timeout", "300s"
+    )

@@ -7,7 +7,9 @@ pytestmark = pytest.mark.system
 
 
 def test_helm_test_runs_a_real_evaluation(release: Release) -> None:
-    assert "Phase:          Succeeded" in release.deployment.helm("test", release.deployment.release, "--timeout", "300s")
+    assert "Phase:          Succeeded" in release.deployment.helm(
+        "test", release.deployment.release, "--timeout", "300s"
+    )
 
 
 def test_an_upgrade_keeps_token_store_and_a_running_evaluation(release: Release) -> None:

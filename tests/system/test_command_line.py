@@ -1,4 +1,6 @@
-"""`lmmeval` against the installed chart, by kubeconfig alone: what a newcomer does after helm install, and what CI does."""
+"""`lmmeval` against the installed chart, by kubeconfig alone: what a newcomer does after helm install, and what CI
+does.
+"""
 
 import json
 import os
@@ -131,7 +133,9 @@ def test_a_plug_in_of_kubectl_does_the_same(lmmeval: CommandLine, tmp_path: Path
     plug_in.write_text('#!/bin/sh\nexec "$PYTHON" -m lmms_eval_client.cli "$@"\n')
     plug_in.chmod(0o755)
     environment = lmmeval.environment | {"PYTHON": lmmeval.command[0]}
-    done = subprocess.run(["kubectl", "lmmeval", "queue", "--json"], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["kubectl", "lmmeval", "queue", "--json"], env=environment, capture_output=True, text=True, check=True
+    )
     assert "queue_size" in json.loads(done.stdout)
 
 

@@ -1,4 +1,5 @@
-"""Each reason for waiting and each row of the table of endings, brought about on a real node by what brings it about in life.
+"""Each reason for waiting and each row of the table of endings, brought about on a real node by what brings it about in
+life.
 
 Faults of a GPU are played: the task raises what CUDA would.
 """
@@ -39,7 +40,8 @@ class Model(http.server.BaseHTTPRequestHandler):
         Model.asked += 1
         message = {"role": "assistant", "content": "A" * (Model.asked % 2)}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
-        body = json.dumps({"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}).encode()
+        completion = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+        body = json.dumps(completion).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -76,7 +78,9 @@ def holder(release: Release) -> str:
         ("ImagePullError", NO_REGISTRY, {"image": f"{NO_REGISTRY}/evaluator:1"}),
     ],
 )
-def test_what_waits_says_why_and_can_be_cancelled(release: Release, reason: str, told: str, spec: dict[str, Any]) -> None:
+def test_what_waits_says_why_and_can_be_cancelled(
+    release: Release, reason: str, told: str, spec: dict[str, Any]
+) -> None:
     name = release.apply(smoke(f"waits-{reason.lower()}", **spec))
     status = release.wait(name, lambda status: status["reason"] == reason, what=reason, seconds=180)
     assert told in status["message"]
@@ -110,7 +114,12 @@ def test_a_slow_pull_is_told_and_can_be_cancelled(release: Release) -> None:
 @pytest.fixture
 def key(release: Release) -> None:
     """A key for a hosted model."""
-    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": KEY_SECRET}, "stringData": {"key": "no-real-key-at-all"}}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": KEY_SECRET},
+        "stringData": {"key": "no-real-key-at-all"},
+    }
     release.deployment("apply", "-f", "-", stdin=json.dumps(body))
 
 
@@ -150,12 +159,16 @@ def tongue_tied(release: Release, images: dict[str, str]) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("key")
-def test_answers_that_look_like_failures_are_no_clean_success(release: Release, tongue_tied: str, http: httpx.Client) -> None:
+def test_answers_that_look_like_failures_are_no_clean_success(
+    release: Release, tongue_tied: str, http: httpx.Client
+) -> None:
     endpoint = {"model_version": "m", "base_url": tongue_tied, "max_retries": 1}
     name = release.apply(smoke("suspect", model="openai", modelArgs=endpoint, env=[KEY]))
     status = release.finish(name)
     assert status["phase"] == "Completed", status
-    (doubt,) = [said["message"] for said in status["conditions"] if (said["type"], said["status"]) == (RESULTS_SUSPECT, "True")]
+    (doubt,) = [
+        said["message"] for said in status["conditions"] if (said["type"], said["status"]) == (RESULTS_SUSPECT, "True")
+    ]
     told = http.get(f"/jobs/{name}").raise_for_status().json()
     assert (told["status"], told["warnings"]) == ("completed", [f"The results are suspect: {doubt}."])
     assert told["suspect"] == {"samples": 4, "empty": 2, "failed": 0, "swallowed_errors": 0}
@@ -174,7 +187,11 @@ def test_an_attempt_that_others_end_is_retried(release: Release, reason: str, co
     status = release.evaluating(name)
     pod = release.running_pod(name)
     places = {"pod": pod, "job": status["jobName"], "namespace": release.deployment.namespace}
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": places["namespace"]}}
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": places["namespace"]},
+    }
     release.deployment(*(part.format(**places) for part in command), stdin=json.dumps(eviction))
     status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=90)
     assert status["message"].startswith(f"attempt 1 of 2 ended as {reason}: "), status
@@ -199,7 +216,9 @@ def test_a_run_that_ends_well_without_scores_is_tried_again(release: Release) ->
     release.evaluating(name)
     pod = release.running_pod(name)
     state = cluster_from(os.environ, control_plane_only=False).state
-    (reporter,) = [found for found in list_containers(state, release.deployment.namespace, "reporter") if found.pod == pod]
+    (reporter,) = [
+        found for found in list_containers(state, release.deployment.namespace, "reporter") if found.pod == pod
+    ]
     os.kill(reporter.pid, signal.SIGSTOP)
     release.deployment("exec", pod, "-c", "evaluator", "--", "touch", f"/run/lmms-eval/{PUBLISHED_FILE}")
     status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=180)
@@ -246,7 +265,9 @@ class TestALostNode:
 
     @pytest.fixture(autouse=True)
     def returned(self, release: Release) -> Iterator[None]:
-        """The node comes back after the test, and with it operator, front end and store: those who come next find them ready."""
+        """The node comes back after the test, and with it operator, front end and store: those who come next find them
+        ready.
+        """
         yield
         deployment.program("cluster", "start", "kubelet")
         deployment.program("cluster", "up", "--gpus", "1")
@@ -256,7 +277,9 @@ class TestALostNode:
         """The status once the node is known to be silent."""
         release.evaluating(name)
         deployment.program("cluster", "stop", "kubelet")
-        return release.wait(name, lambda status: status["reason"] == "NodeUnreachable", what="NodeUnreachable", seconds=180)
+        return release.wait(
+            name, lambda status: status["reason"] == "NodeUnreachable", what="NodeUnreachable", seconds=180
+        )
 
     def test_the_run_is_tried_again_once_the_node_is_taken_out_of_the_cluster(self, release: Release) -> None:
         name = release.apply(smoke("node-lost", env=slow(), limit=None, retries=1))
@@ -265,11 +288,13 @@ class TestALostNode:
         # What an operator of the cluster does, or the cloud. (With a second node, the pod's own time-out would do.)
         release.deployment("delete", "node", "--all")
         deployment.wait_until(lambda: not release.pods(name), seconds=180, what="end of the lost node's pod")
-        # Our operators were on that node, too: with their pods their tokens went, and whoever comes next has to carry on.
+        # Our operators were on that node, too: with their pods their tokens went, and whoever comes next has to carry
+        # on.
         deployment.program("cluster", "start", "kubelet")
         deployment.program("cluster", "up", "--gpus", "1")
         lost = release.wait(name, lambda status: "reason" in status["attempts"][0], what="at its next attempt")
-        # Whether an operator with a token was left to see the pod's last state, which names the node, is a matter of luck.
+        # Whether an operator with a token was left to see the pod's last state, which names the node, is a matter of
+        # luck.
         assert lost["attempts"][0]["reason"] in ("NodeLost", "PodDeleted"), lost
         release.evaluating(name)
         cancelled(release, name)

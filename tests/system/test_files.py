@@ -42,7 +42,9 @@ def submit(http: httpx.Client, **fields: Any) -> str:
     return str(answer.json()["job_id"])
 
 
-def test_a_log_is_one_text_from_the_first_byte_in_the_pod_to_the_last_in_the_store(http: httpx.Client, release: Release) -> None:
+def test_a_log_is_one_text_from_the_first_byte_in_the_pod_to_the_last_in_the_store(
+    http: httpx.Client, release: Release
+) -> None:
     job = submit(http)
     follower = Follower(http, job)
     deadline = time.monotonic() + 300
@@ -76,7 +78,9 @@ def test_results_and_samples_are_the_files_of_lmms_eval(http: httpx.Client, rele
     assert (info["status"], info["warnings"]) == ("completed", [])
     results = http.get(info["links"]["results"]).json()
     assert results == info["output"] and results["results"][TASK]
-    assert info["result"] == {"models__llava": {"results": info["links"]["results"], "samples": [info["links"]["samples"][TASK]]}}
+    assert info["result"] == {
+        "models__llava": {"results": info["links"]["results"], "samples": [info["links"]["samples"][TASK]]}
+    }
     samples: list[Any] = []
     cursor = None
     while cursor is not None or not samples:

@@ -44,7 +44,13 @@ def test_a_queued_job_is_cancelled_over_http(http: httpx.Client) -> None:
 
 
 def test_it_is_closed_without_the_token(http: httpx.Client) -> None:
-    for method, path in (("POST", "/evaluate"), ("GET", "/queue"), ("GET", "/jobs/x"), ("DELETE", "/jobs/x"), ("GET", "/docs")):
+    for method, path in (
+        ("POST", "/evaluate"),
+        ("GET", "/queue"),
+        ("GET", "/jobs/x"),
+        ("DELETE", "/jobs/x"),
+        ("GET", "/docs"),
+    ):
         answer = httpx.request(method, str(http.base_url.join(path)), headers={"Authorization": "Bearer wrong"})
         assert answer.status_code == 401, (path, answer.text)
 

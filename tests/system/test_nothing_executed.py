@@ -39,7 +39,11 @@ def request(canary: str) -> dict[str, Any]:
         "include_path": f"{MOUNT}/{FOLDER}",
         "gen_kwargs": f"until={texts[0]}",
         "system_instruction": HEADERS.join(texts),
-        "env": [*slow(10), {"name": "CANARY", "value": canary}, {"name": "HARMFUL", "value": HEADERS.join(texts)[:4096]}],
+        "env": [
+            *slow(10),
+            {"name": "CANARY", "value": canary},
+            {"name": "HARMFUL", "value": HEADERS.join(texts)[:4096]},
+        ],
         "volumes": [{**VOLUME, "read_only": False}],
         "limit": 2,
         "num_gpus": 0,
@@ -50,7 +54,9 @@ def running(release: Release, job: str) -> list[str]:
     return [pod["metadata"]["name"] for pod in release.pods(job) if pod["status"]["phase"] == "Running"]
 
 
-def test_what_is_sent_reaches_the_model_and_is_not_executed(http: httpx.Client, release: Release, in_volume: InVolume) -> None:
+def test_what_is_sent_reaches_the_model_and_is_not_executed(
+    http: httpx.Client, release: Release, in_volume: InVolume
+) -> None:
     in_volume(COPY, FOLDER=FOLDER)
     name = f"executed-{secrets.token_hex(4)}"
     body = request(f"{MOUNT}/{name} /tmp/{name}")
@@ -68,6 +74,8 @@ def test_what_is_sent_reaches_the_model_and_is_not_executed(http: httpx.Client, 
     assert shlex.quote(f"--gen_kwargs={body['gen_kwargs']}") in http.get(f"/jobs/{job}/logs").text
     made = json.loads(in_volume(LIST))
     assert {"control", FOLDER} <= set(made) and name not in made
-    for pod in release.deployment("get", "pods", "-l", "app.kubernetes.io/component in (api,operator)", "-o", "name").split():
+    for pod in release.deployment(
+        "get", "pods", "-l", "app.kubernetes.io/component in (api,operator)", "-o", "name"
+    ).split():
         listed = json.loads(release.deployment("exec", pod, "--", "python", "-c", LOOK))
         assert "control" in listed and name not in listed

@@ -1,4 +1,5 @@
-"""The API server or the object store goes away for two minutes at the end of a run; the results are published afterwards.
+"""The API server or the object store goes away for two minutes at the end of a run; the results are published
+afterwards.
 
 Operator and front end do not need each other.
 """

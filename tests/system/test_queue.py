@@ -15,7 +15,9 @@ def test_evaluations_submitted_at_once_never_overlap_and_failures_name_their_cul
     release: Release, pod_watch: PodWatch
 ) -> None:
     wrong_task = release.apply(smoke("wrong-task", tasks=["no_such_task"]))
-    wrong_model = release.apply(smoke("wrong-model", modelArgs={"pretrained": f"{SMOKE}/models/missing", "device_map": "cpu"}))
+    wrong_model = release.apply(
+        smoke("wrong-model", modelArgs={"pretrained": f"{SMOKE}/models/missing", "device_map": "cpu"})
+    )
     crash = release.apply(smoke("crash", env=[{"name": "SMOKE_RAISE_AT", "value": "2"}]))
     killed = release.apply(smoke("killed", env=[{"name": "SMOKE_KILL_AT", "value": "2"}], retries=0))
     good = release.apply(smoke("good", priority=-1))

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.system
 
 BARE = """
 import json, pathlib, subprocess, sys
-subprocess.run([sys.executable, "-m", "lmms_eval", *sys.argv[1:], "--output_path", "/tmp/out"], check=True, stdout=sys.stderr)
+command = [sys.executable, "-m", "lmms_eval", *sys.argv[1:], "--output_path", "/tmp/out"]
+subprocess.run(command, check=True, stdout=sys.stderr)
 (results,) = pathlib.Path("/tmp/out").rglob("*_results.json")
 print("RESULTS " + json.dumps(json.loads(results.read_text())["results"]))
 """

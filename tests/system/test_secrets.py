@@ -1,7 +1,8 @@
-"""Secrets are planted in a release on a real node wherever one could come in; then all that comes out is searched for them.
+"""Secrets are planted in a release on a real node wherever one could come in; then all that comes out is searched for
+them.
 
-A task and a model print, log, raise, answer and score the secret of their environment, beside a word that may be seen: where
-that word is, the secret would have been.
+A task and a model print, log, raise, answer and score the secret of their environment, beside a word that may be seen:
+where that word is, the secret would have been.
 """
 
 import contextlib
@@ -38,14 +39,23 @@ SLIPS = [
     *((slip, f"GET /jobs/{ANSWERS}/logs") for slip in ("stdout", "stderr", "logged")),
     *((slip, f"GET /jobs/{ANSWERS}/samples/planted") for slip in ("question", "target", "answered", "scored")),
     *((slip, "store: planted.jsonl.zst") for slip in ("question", "target", "answered", "scored")),
-    *(("aggregated", place) for place in (f"GET /jobs/{ANSWERS}/results", f"lmmeval results {ANSWERS}", "store: results.json")),
+    *(
+        ("aggregated", place)
+        for place in (f"GET /jobs/{ANSWERS}/results", f"lmmeval results {ANSWERS}", "store: results.json")
+    ),
     *(("raised", f"kubectl get {kind}") for kind in ("lmmevaluations.lmms-eval.io", "events")),
     *(("raised", place) for place in (f"GET /jobs/{RAISES}", "log of evaluator/evaluator", "store: outcome.json")),
 ]
 # Where the word has to be, besides all answers and all that `lmmeval` prints.
 KEPT = {
-    *(f"kubectl get {kind}" for kind in ("lmmevaluations.lmms-eval.io", "jobs.batch", "pods", "events", "events.events.k8s.io")),
-    *(f"store: {name}" for name in ("evaluation.yaml", "log.txt.zst", "outcome.json", "planted.jsonl.zst", "results.json")),
+    *(
+        f"kubectl get {kind}"
+        for kind in ("lmmevaluations.lmms-eval.io", "jobs.batch", "pods", "events", "events.events.k8s.io")
+    ),
+    *(
+        f"store: {name}"
+        for name in ("evaluation.yaml", "log.txt.zst", "outcome.json", "planted.jsonl.zst", "results.json")
+    ),
     "log of evaluator/evaluator",
 }
 # Where it has no place, and what is there instead.
@@ -63,7 +73,8 @@ INSTEAD = {
     "refusals over HTTP": "with a secret_key_ref to that Secret",
     "store: complete.json": RAISES,
 }
-# What an evaluation has nothing to do with, and what other tests left: pods without a component are none of the product's runs.
+# What an evaluation has nothing to do with, and what other tests left: pods without a component are none of the
+# product's runs.
 ELSEWHERE = ("kubectl get", "store:", "log of s3", "log of catalogue", "log of None")
 FILL = f"""
 import json, os, pathlib
@@ -120,7 +131,9 @@ def store_secret(release: Release, name: str, content: dict[str, str], *, kind: 
 def planted_run(name: str, beside: str, *, hold: bool = False, **env: str) -> dict[str, Any]:
     variables = [{"name": key, "value": value} for key, value in {"BESIDE": beside, **env}.items()]
     references = {"PLANTED": "planted", "HF_TOKEN": "token"}
-    variables += [{"name": key, "secretKeyRef": {"name": RUN_SECRET, "key": place}} for key, place in references.items()]
+    variables += [
+        {"name": key, "secretKeyRef": {"name": RUN_SECRET, "key": place}} for key, place in references.items()
+    ]
     volumes = [{"claimName": CLAIM, "mountPath": MOUNT}]
     spec = {"modelArgs": None, "tasks": ["planted"], "includePath": MOUNT, "volumes": volumes, "env": variables}
     return smoke(name, model="dummy", gpus=0, hold=hold, **spec)
@@ -158,7 +171,10 @@ def planted(release: Release, task: None, locked: Locked) -> Planted:
 @contextlib.contextmanager
 def https(release: Release, locked: Locked) -> Iterator[httpx.Client]:
     """The front end behind its certificate."""
-    options: dict[str, Any] = {"headers": {"Authorization": f"Bearer {release.deployment.token()}"}, "verify": locked.trust}
+    options: dict[str, Any] = {
+        "headers": {"Authorization": f"Bearer {release.deployment.token()}"},
+        "verify": locked.trust,
+    }
     with (
         release.deployment.port_forward(f"{release.deployment.release}-api", 443) as url,
         httpx.Client(base_url=url.replace("http:", "https:"), timeout=60, **options) as http,
@@ -228,7 +244,9 @@ def objects(release: Release) -> dict[str, str]:
     kinds = release.deployment("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
     told = ("get", "-o", "json", "--show-managed-fields")
     return {
-        f"kubectl get {kind}": release.deployment(*told, kind) for kind in kinds if kind not in ("secrets", "pods.metrics.k8s.io")
+        f"kubectl get {kind}": release.deployment(*told, kind)
+        for kind in kinds
+        if kind not in ("secrets", "pods.metrics.k8s.io")
     }
 
 
@@ -238,7 +256,9 @@ def logs(release: Release) -> dict[str, str]:
     for pod in release.deployment.json("get", "pods")["items"]:
         for container in [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]:
             place = f"log of {pod['metadata']['labels'].get('app.kubernetes.io/component')}/{container['name']}"
-            out[place] = out.get(place, "") + release.deployment("logs", pod["metadata"]["name"], "-c", container["name"])
+            out[place] = out.get(place, "") + release.deployment(
+                "logs", pod["metadata"]["name"], "-c", container["name"]
+            )
     return out
 
 
@@ -246,16 +266,23 @@ def metrics(release: Release) -> dict[str, str]:
     """Of every pod of operator and front end."""
     out: dict[str, str] = {}
     for component, port in (("operator", 8080), ("api", 9090)):
-        names = release.deployment("get", "pods", "-l", f"app.kubernetes.io/component={component}", "-o", "name").split()
+        names = release.deployment(
+            "get", "pods", "-l", f"app.kubernetes.io/component={component}", "-o", "name"
+        ).split()
         for name in names:
-            path = f"/api/v1/namespaces/{release.deployment.namespace}/{name.replace('pod/', 'pods/')}:{port}/proxy/metrics"
-            out[f"metrics of {component}"] = out.get(f"metrics of {component}", "") + release.deployment("get", "--raw", path)
+            pod = name.replace("pod/", "pods/")
+            path = f"/api/v1/namespaces/{release.deployment.namespace}/{pod}:{port}/proxy/metrics"
+            out[f"metrics of {component}"] = out.get(f"metrics of {component}", "") + release.deployment(
+                "get", "--raw", path
+            )
     return out
 
 
 def files(release: Release, keys: dict[str, str]) -> dict[str, str]:
     """Every object of the store, unpacked."""
-    identity = {name: b64decode(keys[f"AWS_{name.upper()}"]).decode() for name in ("access_key_id", "secret_access_key")}
+    identity = {
+        name: b64decode(keys[f"AWS_{name.upper()}"]).decode() for name in ("access_key_id", "secret_access_key")
+    }
     bucket = release.status(ANSWERS)["artifacts"]["uri"].removeprefix("s3://").partition("/")[0]
     out: dict[str, str] = {}
     with release.deployment.port_forward(f"{release.deployment.release}-s3", 7070) as endpoint:

@@ -63,12 +63,16 @@ async def test_submit_and_wait(address: str, upstream: ModuleType, release: Rele
 
 async def test_a_failure_is_an_error_that_says_why(address: str, upstream: ModuleType) -> None:
     with upstream.EvalClient(address) as theirs:
-        name = theirs.evaluate(model=MODEL, tasks=["no_such_task"], model_args=MODEL_ARGS, limit=1, num_gpus=1)["job_id"]
+        name = theirs.evaluate(model=MODEL, tasks=["no_such_task"], model_args=MODEL_ARGS, limit=1, num_gpus=1)[
+            "job_id"
+        ]
         with pytest.raises(RuntimeError, match="Job failed: TaskNotFound: "):
             await asyncio.to_thread(theirs.wait_for_job, name, poll_interval=1, timeout=RUN_SECONDS)
 
 
-async def test_a_wait_times_out_and_a_running_job_is_cancelled(address: str, upstream: ModuleType, release: Release) -> None:
+async def test_a_wait_times_out_and_a_running_job_is_cancelled(
+    address: str, upstream: ModuleType, release: Release
+) -> None:
     name = await submitted(address, upstream, env=slow())
     waiting = await submitted(address, upstream)
     with upstream.EvalClient(address) as theirs:

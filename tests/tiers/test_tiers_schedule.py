@@ -102,7 +102,9 @@ def test_parts_of_a_stage_run_at_once_and_stages_one_after_the_other(tmp_path: P
     a, b = str(tmp_path / "a"), str(tmp_path / "b")
 
     def stages(preparation: TierPreparation) -> Stages:
-        together = [PytestRun(name, [sys.executable, "-c", meet, *paths], {}) for name, paths in (("a", [a, b]), ("b", [b, a]))]
+        together = [
+            PytestRun(name, [sys.executable, "-c", meet, *paths], {}) for name, paths in (("a", [a, b]), ("b", [b, a]))
+        ]
         return [together, [PytestRun("after", [sys.executable, "-c", after, a, b], {})]]
 
     (outcome,), _ = run(Tier("meeting", "", 1, stages))
@@ -129,7 +131,9 @@ def test_a_failure_names_its_test_its_log_and_its_namespace(tmp_path: Path, caps
 
 def test_a_part_that_dies_is_a_failure_with_the_end_of_its_log(capsys: pytest.CaptureFixture[str]) -> None:
     die = "import os, signal; print('last words', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
-    (outcome,), _ = run(Tier("dying", "", 1, lambda preparation: [[PytestRun("dying", [sys.executable, "-c", die], {})]]))
+    (outcome,), _ = run(
+        Tier("dying", "", 1, lambda preparation: [[PytestRun("dying", [sys.executable, "-c", die], {})]])
+    )
     assert outcome.count("failed") == 1
     print_failures(outcome)
     assert "last words" in capsys.readouterr().out
@@ -141,7 +145,9 @@ def test_a_preparation_that_fails_makes_a_tier_missing_and_no_other() -> None:
         return []
 
     passes = [sys.executable, "-c", ""]
-    outcomes, _ = run(Tier("bad", "", 2, fails), Tier("good", "", 2, lambda preparation: [[PytestRun("good", passes, {})]]))
+    outcomes, _ = run(
+        Tier("bad", "", 2, fails), Tier("good", "", 2, lambda preparation: [[PytestRun("good", passes, {})]])
+    )
     assert "failed" in outcomes[0].missing and not outcomes[1].missing
     assert outcomes[1].parts[0].exit_code == 0
     assert outcomes[0].is_good(allow_missing=True, selected=False) and not outcomes[0].is_good(
@@ -161,7 +167,9 @@ def test_of_selected_tests_a_tier_may_have_none(tmp_path: Path) -> None:
     arguments = pytest_of(PASSES, tmp_path / "tests")
     tests = Tier("tests", "", 1, lambda preparation: [[preparation.pytest("tests")]])
     (outcome,), _ = run(tests, arguments=[*arguments, "-k", "no_such_test"])
-    assert outcome.is_good(allow_missing=False, selected=True) and not outcome.is_good(allow_missing=False, selected=False)
+    assert outcome.is_good(allow_missing=False, selected=True) and not outcome.is_good(
+        allow_missing=False, selected=False
+    )
 
 
 def sleeper(root: Path) -> "subprocess.Popen[bytes]":
@@ -187,7 +195,8 @@ def test_what_a_killed_run_left_is_ended_and_nothing_else(tmp_path: Path) -> Non
 
 def test_what_runs_is_interrupted_at_the_end_and_nothing_starts_afterwards(tmp_path: Path) -> None:
     program = (
-        "import time\nprint('up', flush=True)\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('tidied up')\n"
+        "import time\nprint('up', flush=True)\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    "
+        "print('tidied up')\n"
     )
     running, log, codes = Processes(tmp_path), tmp_path / "log", []
     thread = threading.Thread(target=lambda: codes.append(running.run([sys.executable, "-c", program], log=log)))
@@ -240,7 +249,9 @@ def test_namespaces_of_tests_go_when_no_run_can_be_using_them_and_what_serves_th
     stamps = {name: (now - timedelta(minutes=age)).strftime("%Y-%m-%dT%H:%M:%SZ") for name, age in ages.items()}
     items = [{"metadata": {"name": name, "creationTimestamp": stamp}} for name, stamp in stamps.items()]
     assert leftovers.old(items, now) == ["test-old"]
-    policies = [{"kind": "ValidatingAdmissionPolicy", "metadata": {"name": f"{name}.lmms-eval.status"}} for name in ages]
+    policies = [
+        {"kind": "ValidatingAdmissionPolicy", "metadata": {"name": f"{name}.lmms-eval.status"}} for name in ages
+    ]
     assert leftovers.serving(policies, ["test-old"]) == ["validatingadmissionpolicy/test-old.lmms-eval.status"]
 
 

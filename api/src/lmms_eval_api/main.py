@@ -133,7 +133,9 @@ def make_sweep_settings(settings: ApiSettings) -> SweepSettings:
     )
 
 
-def make_server_config(settings: ApiSettings, app: ASGIApp, make_ssl_context: tls.ContextFactory | None) -> uvicorn.Config:
+def make_server_config(
+    settings: ApiSettings, app: ASGIApp, make_ssl_context: tls.ContextFactory | None
+) -> uvicorn.Config:
     """Return how uvicorn listens: proxy headers are not trusted, and requests are in our own log."""
     return uvicorn.Config(
         app,

@@ -33,7 +33,9 @@ def call(method: str, path: str, body: Any = None) -> dict[str, Any]:
 
 
 def make_tls_context() -> ssl.SSLContext | None:
-    """Return a context that trusts the front end's own certificate alone, which may be made out to another name of its."""
+    """Return a context that trusts the front end's own certificate alone, which may be made out to
+    another name of its.
+    """
     if not os.environ.get("CERTIFICATE"):
         return None
     context = ssl.create_default_context(cafile=os.environ["CERTIFICATE"])
@@ -47,7 +49,11 @@ def wait_until_finished(job: str, deadline: float) -> dict[str, Any]:
     shown = ""
     while True:
         state = call("GET", f"/jobs/{job}")
-        line = f"{state['status']}: {state.get('reason') or ''} {(state.get('progress') or {}).get('text') or ''}".rstrip(" :")
+        line = (
+            f"{state['status']}: {state.get('reason') or ''} {(state.get('progress') or {}).get('text') or ''}".rstrip(
+                " :"
+            )
+        )
         if line != shown:
             print(line, flush=True)
             shown = line
@@ -67,7 +73,9 @@ def main() -> int:
         print(f"the front end answered {error.code}: {error.read().decode(errors='replace')}")
         return 1
     if state["status"] != "completed" or not state.get("scores"):
-        print(f"no scores: {state['status']}: {state.get('error') or state.get('message') or state.get('reason') or ''}")
+        print(
+            f"no scores: {state['status']}: {state.get('error') or state.get('message') or state.get('reason') or ''}"
+        )
         return 1
     print(json.dumps(state["scores"], indent=2))
     return 0

@@ -1,7 +1,9 @@
-"""Before the release is deleted: ends the operator, then the pods of running evaluations, and waits until they are gone.
+"""Before the release is deleted: ends the operator, then the pods of running evaluations, and waits until they are
+gone.
 
-Runs in the operator's image as a pre-delete hook; environment: NAMESPACE, RELEASE, OPERATOR (its Deployment), TIMEOUT_SECONDS.
-The reporters still have their rights and their store, so that logs and finished results arrive. Evaluations stay.
+Runs in the operator's image as a pre-delete hook; environment: NAMESPACE, RELEASE, OPERATOR (its Deployment),
+TIMEOUT_SECONDS. The reporters still have their rights and their store, so that logs and finished results arrive.
+Evaluations stay.
 """
 
 import asyncio
@@ -29,7 +31,9 @@ async def wait_until_gone(client: KubeClient, selector: str, deadline: float) ->
 
 
 def is_active(pod: Object) -> bool:
-    """Return whether the pod holds anything: one that has ended stays for its logs, and one behind the gate has not begun."""
+    """Return whether the pod holds anything: one that has ended stays for its logs, and one behind the gate has not
+    begun.
+    """
     gated = {"name": names.SCHEDULING_GATE} in pod["spec"].get("schedulingGates", [])
     return not gated and pod["status"].get("phase") not in ("Succeeded", "Failed")
 

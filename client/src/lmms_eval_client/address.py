@@ -1,4 +1,7 @@
-"""Where the server is and what opens it: arguments, then the URL's own user and password, then the environment. Pure."""
+"""Where the server is and what opens it: arguments, then the URL's own user and password, then the environment.
+
+Pure.
+"""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple

@@ -22,7 +22,9 @@ USER_AGENT: Final = f"lmms-eval-client/{version('lmms-eval-client')}"
 class BaseClient:
     """Address, time-outs and retries of a client, without connections."""
 
-    def __init__(self, base_url: str | None, timeout: httpx.Timeout | float | None, token: str | None, retries: Retries) -> None:
+    def __init__(
+        self, base_url: str | None, timeout: httpx.Timeout | float | None, token: str | None, retries: Retries
+    ) -> None:
         self._address = find_address(base_url, token, os.environ)
         self._timeout = httpx.Timeout(timeout)
         self._retries = retries
@@ -59,7 +61,9 @@ class BaseClient:
     def _choose_timeout(self, call: Call[Any], longest: float | None) -> httpx.Timeout:
         reads = [seconds for seconds in (call.read_timeout or self._timeout.read, longest) if seconds is not None]
         timeout = self._timeout
-        return httpx.Timeout(connect=timeout.connect, write=timeout.write, pool=timeout.pool, read=min(reads, default=None))
+        return httpx.Timeout(
+            connect=timeout.connect, write=timeout.write, pool=timeout.pool, read=min(reads, default=None)
+        )
 
     def _find_pause(self, call: Call[Any], outcome: CallOutcome, attempt: int) -> float | None:
         """Return the seconds before the call is made again; None if the outcome is final."""
@@ -81,7 +85,11 @@ class BaseClient:
         raise self._make_error(outcome)
 
     def _make_error(self, outcome: CallOutcome) -> Exception:
-        return make_refusal(outcome) if isinstance(outcome, httpx.Response) else make_unreachable_error(outcome, self.base_url)
+        return (
+            make_refusal(outcome)
+            if isinstance(outcome, httpx.Response)
+            else make_unreachable_error(outcome, self.base_url)
+        )
 
 
 BROKEN_STREAM: Final = "the connection was closed in the middle of a stream"

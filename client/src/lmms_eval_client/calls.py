@@ -32,7 +32,8 @@ T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Reader = Callable[[httpx.Response], T]
 
-# The server sends something every 15 s on a stream of events; a log may be silent for long, and is resumed where it was.
+# The server sends something every 15 s on a stream of events; a log may be silent for long, and is resumed where it
+# was.
 EVENTS_SILENCE_SECONDS: Final = 45.0
 LOG_SILENCE_SECONDS: Final = 300.0
 
@@ -102,7 +103,9 @@ def models(read: Reader[T]) -> Call[T]:
     return Call("GET", "/models", read)
 
 
-def evaluate(fields: Mapping[str, Any], read: Reader[T], *, dry_run: bool = False, idempotency_key: str | None = None) -> Call[T]:
+def evaluate(
+    fields: Mapping[str, Any], read: Reader[T], *, dry_run: bool = False, idempotency_key: str | None = None
+) -> Call[T]:
     """POST /evaluate, with a key of its own: the same job answers however often it has to be sent."""
     headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
     params = {"dryRun": "true"} if dry_run else {}
@@ -158,7 +161,9 @@ def events(job_id: str, last_event_id: str) -> Call[None]:
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     if last_event_id:
         headers["Last-Event-ID"] = last_event_id
-    return Call("GET", f"{_find_job_path(job_id)}/events", _read_nothing, headers=headers, read_timeout=EVENTS_SILENCE_SECONDS)
+    return Call(
+        "GET", f"{_find_job_path(job_id)}/events", _read_nothing, headers=headers, read_timeout=EVENTS_SILENCE_SECONDS
+    )
 
 
 def logs(job_id: str, params: Mapping[str, Any]) -> Call[None]:

@@ -1,4 +1,7 @@
-"""The client for programs without an event loop. `aio` is its twin; what they ask and understand is in `calls` and `feeds`."""
+"""The client for programs without an event loop.
+
+`aio` is its twin; what they ask and understand is in `calls` and `feeds`.
+"""
 
 import ssl
 import time
@@ -34,11 +37,10 @@ T = TypeVar("T")
 class Client(UpstreamMethods, BaseClient):
     """A front end of lmms-eval on Kubernetes; also lmms-eval's own `EvalClient`, whose methods are in `upstream`.
 
-    base_url: the server; LMMS_EVAL_URL, then http://localhost:8000, where it is not given. User and password in it are sent.
-    timeout: seconds for each step of one request; None waits for ever.
-    token: of the front end; before user and password of the URL, which come before LMMS_EVAL_TOKEN.
-    retries: how patient it is with a server that is away or busy.
-    verify, transport: as in httpx. Proxies and SSL_CERT_FILE of the environment apply.
+    base_url: the server; LMMS_EVAL_URL, then http://localhost:8000, where it is not given. User and password in it are
+    sent. timeout: seconds for each step of one request; None waits for ever. token: of the front end; before user and
+    password of the URL, which come before LMMS_EVAL_TOKEN. retries: how patient it is with a server that is away or
+    busy. verify, transport: as in httpx. Proxies and SSL_CERT_FILE of the environment apply.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class Client(UpstreamMethods, BaseClient):
         """Closes the connections."""
         self._http.close()
 
-    def submit(self, request: EvaluateRequest, *, dry_run: bool = False, idempotency_key: str | None = None) -> JobSubmitResponse:
+    def submit(
+        self, request: EvaluateRequest, *, dry_run: bool = False, idempotency_key: str | None = None
+    ) -> JobSubmitResponse:
         """Submits an evaluation, which is stored when this returns. `dry_run` has all of it checked and stores nothing.
 
         Sent again with the same `idempotency_key`, it is the same job; without one, every call makes a job of its own.
@@ -75,7 +79,9 @@ class Client(UpstreamMethods, BaseClient):
         """State, progress and results of a job; with `samples` the first ones of each task."""
         return self._send(calls.job(job_id, calls.read_job, samples=samples))
 
-    def wait(self, job_id: str, *, timeout: float | None = None, on_change: Callable[[JobInfo], object] | None = None) -> JobInfo:
+    def wait(
+        self, job_id: str, *, timeout: float | None = None, on_change: Callable[[JobInfo], object] | None = None
+    ) -> JobInfo:
         """Waits for the results. JobFailed, JobCancelled, or WaitTimedOut (up to 15 s late) after `timeout` seconds."""
         for state in self.events(job_id, timeout=timeout):
             if on_change:
@@ -121,7 +127,9 @@ class Client(UpstreamMethods, BaseClient):
         """The state of a job now and after every change, until it has ended; a broken connection is taken up again."""
         return self._follow(EventFeed(job_id), WaitDeadline(job_id, timeout, time.monotonic()))
 
-    def stream_logs(self, job_id: str, *, attempt: int | None = None, follow: bool = True, offset: int = 0) -> Iterator[str]:
+    def stream_logs(
+        self, job_id: str, *, attempt: int | None = None, follow: bool = True, offset: int = 0
+    ) -> Iterator[str]:
         """The lines of an attempt's log, of the last one if none is named; `follow` waits for more until its end.
 
         `offset` skips that many bytes. A broken connection is taken up again where it was.

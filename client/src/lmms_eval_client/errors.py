@@ -13,8 +13,8 @@
     │   └── JobCancelled
     └── WaitTimedOut           the wait ended, the job goes on                  also TimeoutError
 
-The second bases are what lmms-eval's own client raises: code that catches those keeps working. There a cancelled job ends no wait
-at all; here it does, as the RuntimeError that callers of `wait_for_job` are prepared for.
+The second bases are what lmms-eval's own client raises: code that catches those keeps working. There a cancelled job
+ends no wait at all; here it does, as the RuntimeError that callers of `wait_for_job` are prepared for.
 """
 
 from typing import Any

@@ -131,7 +131,9 @@ class LogFeed:
         return calls.logs(self._job_id, params)
 
     def start_connection(self, response: httpx.Response) -> None:
-        """Read which attempt's log it is, as a later one has another; and where it begins, as not all of it may be kept."""
+        """Read which attempt's log it is, as a later one has another; and where it begins, as not all of it may be
+        kept.
+        """
         self._lines = _LineCutter()
         self.attempt = _parse_number(response.headers.get(ATTEMPT_HEADER), self.attempt)
         self.offset = _parse_number(response.headers.get(OFFSET_HEADER), self.offset)
@@ -149,7 +151,10 @@ class LogFeed:
 
 
 class FileFeed:
-    """The bytes of a file. It never changes: a new connection begins at its start, and what has been read is skipped."""
+    """The bytes of a file.
+
+    It never changes: a new connection begins at its start, and what has been read is skipped.
+    """
 
     def __init__(self, job_id: str, path: str) -> None:
         self.ended = False

@@ -1,4 +1,7 @@
-"""A table in Markdown as pytablewriter lays it out, with which lmms-eval prints. Pure; `table` says what stands in it."""
+"""A table in Markdown as pytablewriter lays it out, with which lmms-eval prints.
+
+Pure; `table` says what stands in it.
+"""
 
 import re
 import unicodedata
@@ -48,7 +51,9 @@ def to_text(value: Any) -> str:
 
 
 def _format_column(heading: str, values: Sequence[Any]) -> list[str]:
-    """Align numbers to the right, with as many decimals as the most exact one needs; beside words, integers stay integers."""
+    """Align numbers to the right, with as many decimals as the most exact one needs; beside words, integers stay
+    integers.
+    """
     cells = list(_make_cells(values))
     words = any(cell.kind in WORDS for cell in cells)
     right = not words and any(cell.kind in NUMBERS for cell in cells)

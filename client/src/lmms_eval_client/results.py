@@ -1,4 +1,6 @@
-"""The results of a job: lmms-eval's own results file, its scores as typed objects, and the table that lmms-eval prints."""
+"""The results of a job: lmms-eval's own results file, its scores as typed objects, and the table that
+lmms-eval prints.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +12,10 @@ from lmms_eval_core.status import Metric
 
 @dataclass(frozen=True)
 class Results:
-    """`output` is the results file, whole; `scores` the numbers in it: scores["mme"]["mme_perception_score,none"].value."""
+    """`output` is the results file, whole.
+
+    `scores` the numbers in it: scores["mme"]["mme_perception_score,none"].value.
+    """
 
     output: dict[str, Any] = field(repr=False)
 

@@ -20,10 +20,9 @@ class Retries:
 
     The pause doubles from `first_pause` to `longest_pause` seconds, half of it at random.
 
-    attempts: of one request, the first included; 1 means no retry.
-    stream_attempts: connections in a row that brought nothing, of a stream of events or of a log; what follows an evaluation for
-    hours must outlive an update of the server.
-    longest_retry_after: a server that asks for a longer pause, in seconds, is not asked again.
+    attempts: of one request, the first included; 1 means no retry. stream_attempts: connections in a row that brought
+    nothing, of a stream of events or of a log; what follows an evaluation for hours must outlive an update of the
+    server. longest_retry_after: a server that asks for a longer pause, in seconds, is not asked again.
     """
 
     attempts: int = 6

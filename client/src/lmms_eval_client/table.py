@@ -1,4 +1,5 @@
-"""The tables that lmms-eval prints at the end of a run, from its results file, to the character: its `make_table`. Pure.
+"""The tables that lmms-eval prints at the end of a run, from its results file, to the character: its `make_table`.
+Pure.
 
 Columns that only its --baseline fills are left out: no evaluation here has one.
 """
@@ -67,7 +68,11 @@ def _make_rows(output: Row, task: str, metrics: Row) -> Iterator[Row]:
         if key == "alias" or value in ([], {}) or metric.endswith(tuple(BESIDE)) or metric.startswith("paired_"):
             continue
         row = [metrics.get("alias", task), name, shots, metric, DIRECTIONS.get(directions.get(metric), "")]
-        row += [None if value == "" else value, "±", *(_to_number(metrics.get(f"{metric}{ending},{name}")) for ending in BESIDE)]
+        row += [
+            None if value == "" else value,
+            "±",
+            *(_to_number(metrics.get(f"{metric}{ending},{name}")) for ending in BESIDE),
+        ]
         yield dict(zip(COLUMNS, row, strict=True))
 
 

@@ -18,8 +18,12 @@ T = TypeVar("T")
 
 def _make_evaluate_call(fields: dict[str, Any]) -> Call[JSON]:
     """Return the submission in the arguments of `evaluate`."""
-    own = {name: value for name, value in fields.items() if name not in ("self", "beyond", "dry_run", "idempotency_key")}
-    return calls.evaluate(own | fields["beyond"], read_json, dry_run=fields["dry_run"], idempotency_key=fields["idempotency_key"])
+    own = {
+        name: value for name, value in fields.items() if name not in ("self", "beyond", "dry_run", "idempotency_key")
+    }
+    return calls.evaluate(
+        own | fields["beyond"], read_json, dry_run=fields["dry_run"], idempotency_key=fields["idempotency_key"]
+    )
 
 
 class UpstreamMethods(ABC):
@@ -82,8 +86,13 @@ class UpstreamMethods(ABC):
         """Cancels a job, queued or running."""
         return self._send(calls.cancel(job_id, read_json))
 
-    def wait_for_job(self, job_id: str, poll_interval: float = 5.0, timeout: float | None = None, verbose: bool = True) -> JSON:
-        """Asks for the job every `poll_interval` seconds until it is completed. JobFailed, JobCancelled, WaitTimedOut."""
+    def wait_for_job(
+        self, job_id: str, poll_interval: float = 5.0, timeout: float | None = None, verbose: bool = True
+    ) -> JSON:
+        """Asks for the job every `poll_interval` seconds until it is completed.
+
+        JobFailed, JobCancelled, WaitTimedOut.
+        """
         deadline = WaitDeadline(job_id, timeout, time.monotonic())
         while not check_answer(job := self.get_job(job_id), verbose=verbose):
             deadline.check(time.monotonic())
@@ -95,7 +104,10 @@ class UpstreamMethods(ABC):
         return self._send(calls.queue(read_json))
 
     def merge_checkpoint(
-        self, checkpoint_path: str, output_path: str | None = None, checkpoint_type: Literal["regular", "ema"] = "regular"
+        self,
+        checkpoint_path: str,
+        output_path: str | None = None,
+        checkpoint_type: Literal["regular", "ema"] = "regular",
     ) -> JSON:
         """Merges a sharded checkpoint, where the server can."""
         return self._send(calls.merge(checkpoint_path, output_path, checkpoint_type))
@@ -173,7 +185,10 @@ class AsyncUpstreamMethods(ABC):
         return await self._send(calls.queue(read_json))
 
     async def merge_checkpoint(
-        self, checkpoint_path: str, output_path: str | None = None, checkpoint_type: Literal["regular", "ema"] = "regular"
+        self,
+        checkpoint_path: str,
+        output_path: str | None = None,
+        checkpoint_type: Literal["regular", "ema"] = "regular",
     ) -> JSON:
         """As `Client.merge_checkpoint`."""
         return await self._send(calls.merge(checkpoint_path, output_path, checkpoint_type))

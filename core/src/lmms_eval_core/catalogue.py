@@ -37,8 +37,8 @@ class KnownTask(RunFile):
 class KnownModel(RunFile):
     """A model adapter. `unavailable` is a sentence that says why this image cannot run it, where that is known.
 
-    `needs_remote_code`: it asks for the code of its checkpoint by itself, and runs one that brings code only where that is
-    permitted (`spec.trustRemoteCode`).
+    `needs_remote_code`: it asks for the code of its checkpoint by itself, and runs one that brings code only where that
+    is permitted (`spec.trustRemoteCode`).
     """
 
     name: str = Field(min_length=1)

@@ -116,7 +116,9 @@ def build_spec_schema() -> Schema:
     schema = build_structural_schema(spec.EvaluationSpec)
     fixed = [name for name in schema["properties"] if name not in spec.MUTABLE | spec.NOT_COMPARED_IN_SCHEMA]
     cancel = cel(
-        "!oldSelf.cancel || self.cancel", "cancel cannot be taken back; create a new evaluation instead", field_path=".cancel"
+        "!oldSelf.cancel || self.cancel",
+        "cancel cannot be taken back; create a new evaluation instead",
+        field_path=".cancel",
     )
     schema["x-kubernetes-validations"] = [cancel, *spec.NO_SECRETS, *(_make_immutable(name) for name in fixed)]
     return schema
@@ -200,7 +202,9 @@ def _compute_digest(version: Schema) -> str:
 
 
 def build_model_args_rules() -> dict[str, Any]:
-    """Return what the chart's admission policy needs to know of `modelArgs`, whose free scalars a schema's rules cannot reach."""
+    """Return what the chart's admission policy needs to know of `modelArgs`, whose free scalars a schema's rules cannot
+    reach.
+    """
     return {
         "namePattern": spec.MODEL_ARG_NAME,
         "secretPattern": spec.SECRET_NAME,

@@ -1,7 +1,8 @@
-"""The one table of failure classes, and of all other ends of an attempt: reason, exit code of the runner, whether to retry.
+"""The one table of failure classes, and of all other ends of an attempt: reason, exit code of the runner, whether to
+retry.
 
-Read by the runner (which code to exit with), the operator (what a code means, whether another attempt follows), the reporter,
-metrics and events, and by the tests that compare docs/guide.md with it.
+Read by the runner (which code to exit with), the operator (what a code means, whether another attempt follows), the
+reporter, metrics and events, and by the tests that compare docs/guide.md with it.
 """
 
 from typing import Final, NamedTuple
@@ -10,7 +11,10 @@ from lmms_eval_core.phases import Reason
 
 
 class Ending(NamedTuple):
-    """How an attempt can end. `exit_code` is None for what only the cluster can tell; `retry`: another attempt can help."""
+    """How an attempt can end.
+
+    `exit_code` is None for what only the cluster can tell; `retry`: another attempt can help.
+    """
 
     reason: Reason
     exit_code: int | None
@@ -38,7 +42,9 @@ ENDINGS: Final = (
     Ending(Reason.POD_DELETED, None, True, "the pod was deleted by somebody else"),
     Ending(Reason.JOB_DELETED, None, True, "the Job was deleted by somebody else"),
     Ending(Reason.EVICTED, None, True, "the pod was evicted; no further attempt if it was for its own disk use"),
-    Ending(Reason.NODE_OUT_OF_MEMORY, None, True, "the node ran out of memory, and the run had reached no limit of its own"),
+    Ending(
+        Reason.NODE_OUT_OF_MEMORY, None, True, "the node ran out of memory, and the run had reached no limit of its own"
+    ),
     Ending(Reason.RESULTS_MISSING, None, True, "the run ended well, but its scores never arrived"),
     Ending(Reason.DEADLINE_EXCEEDED, None, False, "spec.timeoutSeconds passed"),
     Ending(Reason.STALLED, None, False, "no progress for spec.stallTimeoutSeconds"),

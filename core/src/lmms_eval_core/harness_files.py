@@ -2,8 +2,8 @@
 
 lmms-eval writes `<model folder>/<date id>_results.json` and beside it `<date id>_samples_<task>.jsonl` for each task,
 once, at the end (`loggers/evaluation_tracker.py`, 0.7.3). Tasks write into the same output folder under names of their
-own, such as `submissions/mmbench_en_dev_results.json`. The runner finds the files by these rules, and the reporter takes
-no others.
+own, such as `submissions/mmbench_en_dev_results.json`. The runner finds the files by these rules, and the reporter
+takes no others.
 """
 
 import re
@@ -39,7 +39,8 @@ class InvalidPath(ValueError):
 
 
 def split_path(path: str) -> list[str]:
-    """Return the names in a relative path. InvalidPath for one that is absolute, climbs, is empty, too long, or no UTF-8.
+    """Return the names in a relative path. InvalidPath for one that is absolute, climbs, is empty, too long, or no
+    UTF-8.
 
     Any other character is a good one: model folders are named after checkpoints, which may have spaces of every kind.
     """
@@ -52,13 +53,19 @@ def split_path(path: str) -> list[str]:
 
 
 def find_results_date_id(path: str) -> str | None:
-    """Return the date id in `path`, relative to the run directory, if lmms-eval writes its results there. InvalidPath."""
+    """Return the date id in `path`, relative to the run directory, if lmms-eval writes its results there.
+
+    InvalidPath.
+    """
     found = _RESULTS.fullmatch(_find_name_in_output(path))
     return found["date_id"] if found else None
 
 
 def find_samples_task(path: str, *, results: str) -> str | None:
-    """Return the task whose samples `path` holds, if lmms-eval wrote it together with the file `results`. InvalidPath."""
+    """Return the task whose samples `path` holds, if lmms-eval wrote it together with the file `results`.
+
+    InvalidPath.
+    """
     found = _SAMPLES.fullmatch(_find_name_in_output(path))
     beside = path.rpartition("/")[0] == results.rpartition("/")[0]
     return found["task"] if found and beside and found["date_id"] == find_results_date_id(results) else None

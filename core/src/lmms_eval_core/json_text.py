@@ -16,8 +16,8 @@ MAX_DIGITS: Final = 1000
 # Of one document or line: so many values take about 120 MB when they are parsed.
 MAX_VALUES: Final = 500_000
 
-# One string of JSON, with its quotes; it ends with its line at the latest. Nothing here looks back: a pattern that does takes
-# minutes for a megabyte of escapes. Strings are matched to be stepped over: a word in an answer is no number.
+# One string of JSON, with its quotes; it ends with its line at the latest. Nothing here looks back: a pattern that does
+# takes minutes for a megabyte of escapes. Strings are matched to be stepped over: a word in an answer is no number.
 STRING: Final = rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+(?:"|\\?(?=\n)|\\?\Z)'
 _LONG_NUMBER: Final = rb"(?<![0-9.eE+\-])-?[0-9]{%d,}+(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+" % (MAX_DIGITS + 1)
 _TOKENS: Final = re.compile(STRING + rb"|-?\b(?:NaN|Infinity)\b|" + _LONG_NUMBER)
@@ -55,7 +55,9 @@ def measure_shape(text: bytes) -> JsonShape:
 
 
 def parse_excess(text: bytes) -> str:
-    """Return why `text` is too much to be parsed, whether it is JSON or not, as the end of a sentence; empty if it is not."""
+    """Return why `text` is too much to be parsed, whether it is JSON or not, as the end of a sentence; empty if it is
+    not.
+    """
     brackets = _count_brackets(text)
     if brackets <= MAX_DEPTH and text.count(b",") + brackets < MAX_VALUES:
         return ""

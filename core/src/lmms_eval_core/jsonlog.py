@@ -13,7 +13,8 @@ import msgspec
 COMMON: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "color_message"}
 
 _quick: Final = msgspec.json.Encoder(enc_hook=str).encode
-# For what the quick one refuses, or writes as it is: the other escapes every character beyond ASCII, and halves of pairs.
+# For what the quick one refuses, or writes as it is: the other escapes every character beyond ASCII, and halves of
+# pairs.
 _careful: Final = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
@@ -37,7 +38,8 @@ def configure(level: str) -> None:
 def write(logger: logging.Logger, level: int, event: str, facts: dict[str, Any]) -> None:
     """Write the line of `logger.log(level, event, extra=facts)` without the record in between.
 
-    For the one event of each request: a record, its handlers and their locks cost several times what the line itself does.
+    For the one event of each request: a record, its handlers and their locks cost several times what the line itself
+    does.
     """
     if logger.isEnabledFor(level):
         line = _format_line(time.time(), level, logger.name, event, facts)
@@ -49,7 +51,12 @@ def write(logger: logging.Logger, level: int, event: str, facts: dict[str, Any])
 
 
 def _format_line(seconds: float, level: int, logger: str, event: str, facts: dict[str, Any]) -> str:
-    head = {"time": _format_moment(seconds), "level": logging.getLevelName(level).lower(), "logger": logger, "event": event}
+    head = {
+        "time": _format_moment(seconds),
+        "level": logging.getLevelName(level).lower(),
+        "logger": logger,
+        "event": event,
+    }
     record = head | facts
     try:
         line = _quick(record)

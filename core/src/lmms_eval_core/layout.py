@@ -1,7 +1,7 @@
 """Names of the artifacts in the object store: one prefix per attempt, the same files in each.
 
-Keys are relative to the store, whose URL may itself have a path. Each begins with a namespace, whose installation owns what
-lies below it; several installations may share a store, but not a namespace's folder in it.
+Keys are relative to the store, whose URL may itself have a path. Each begins with a namespace, whose installation owns
+what lies below it; several installations may share a store, but not a namespace's folder in it.
 """
 
 import re
@@ -13,7 +13,8 @@ LOG_FILE: Final = "log.txt.zst"
 OUTCOME_FILE: Final = "outcome.json"
 # Folder of the files that tasks wrote themselves.
 TASK_FILES: Final = "files/"
-# Of a namespace's folder: who deletes there (one file for each installation), and what has lost its evaluation since when.
+# Of a namespace's folder: who deletes there (one file for each installation), and what has lost its evaluation since
+# when.
 OWNER_FILES: Final = ".lmms-eval-owner-"
 ORPHANS_FILE: Final = ".lmms-eval-orphans.json"
 # And what its evaluator images know, one file for each image.

@@ -1,7 +1,8 @@
 """Lines of the runner in a log that tell an offset: the first line, and marks. Pure.
 
-A node keeps the last 10 MiB of a container's log, the store the last 64 MiB: by the marks, a reader of what is left knows its
-offset in the whole log, and can go on in the one where it left the other. Runner and front end agree on them here.
+A node keeps the last 10 MiB of a container's log, the store the last 64 MiB: by the marks, a reader of what is left
+knows its offset in the whole log, and can go on in the one where it left the other. Runner and front end agree on them
+here.
 """
 
 import re

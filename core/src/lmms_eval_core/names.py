@@ -1,4 +1,4 @@
-"""Names that several parts must spell alike: API group, labels, environment variables, objects made for an evaluation."""
+"""Names that several parts must spell alike: API group, labels, environment variables, objects of an evaluation."""
 
 from typing import Final
 

@@ -1,7 +1,9 @@
-"""The order of the queue: priority, then age, then uid. The operator starts by it, the front end counts positions by it.
+"""The order of the queue: priority, then age, then uid. The operator starts by it, the front end counts positions by
+it.
 
-Kubernetes keeps the age to the second. Within one, a watch knows more: the resourceVersion at which an object was first seen
-grows with every creation, whoever created it. After a restart it is that of the object's last change, if it had any.
+Kubernetes keeps the age to the second. Within one, a watch knows more: the resourceVersion at which an object was first
+seen grows with every creation, whoever created it. After a restart it is that of the object's last change, if it had
+any.
 """
 
 from collections.abc import Iterable
@@ -35,7 +37,10 @@ class QueueKey(NamedTuple):
 
 
 class Standing(IntEnum):
-    """What keeps a queued evaluation from its turn. The operator skips all but the first: others do not wait for those."""
+    """What keeps a queued evaluation from its turn.
+
+    The operator skips all but the first: others do not wait for those.
+    """
 
     MAY_START = 0
     DELAYED = 1
@@ -48,7 +53,10 @@ def standing(*, held: bool, delayed: bool) -> Standing:
 
 
 def queue_key(item: Queueable, *, first_seen: int = 0) -> QueueKey:
-    """Return the sort key of a queued evaluation; `first_seen` is the first resourceVersion that was seen of it, 0 if unknown."""
+    """Return the sort key of a queued evaluation.
+
+    `first_seen` is the first resourceVersion that was seen of it, 0 if unknown.
+    """
     return QueueKey(-item.priority, item.created_at, first_seen, item.uid)
 
 

@@ -18,8 +18,9 @@ WRITTEN_BY_RUNS: Final = rf"^/({_WRITTEN_BY_RUNS})(/|$)"
 RESERVED_MOUNTS: Final = rf"^/({_WRITTEN_BY_RUNS}|bin|boot|etc|lib|lib32|lib64|opt|root|sbin|usr)(/|$)"
 DOT_SEGMENT: Final = r"/[.][.]?(/|$)"
 
-# Where libraries keep code, compiled or not, settings that they obey, and tokens: variable and folder below PRIVATE_CACHE. Some
-# would be below HF_HOME otherwise, on the cache volume, where a later evaluation would run what an earlier one has left.
+# Where libraries keep code, compiled or not, settings that they obey, and tokens: variable and folder below
+# PRIVATE_CACHE. Some would be below HF_HOME otherwise, on the cache volume, where a later evaluation would run what an
+# earlier one has left.
 PRIVATE_CACHES: Final = {
     "XDG_CACHE_HOME": "",
     "HF_MODULES_CACHE": "huggingface/modules",

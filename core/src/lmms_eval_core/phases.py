@@ -1,4 +1,5 @@
-"""Phases, reasons, and which phase may follow which (the drawing below). The operator derives them; all parts show them.
+"""Phases, reasons, and which phase may follow which (the drawing below). The operator derives them; all parts show
+them.
 
 Queued --start--> Running --results published--> Completed
   |  ^               |  '--deterministic failure, or retries used up--> Failed

@@ -1,4 +1,5 @@
-"""Removes from texts what must not leave a pod: control sequences of terminals, and values that look like secrets. Pure.
+"""Removes from texts what must not leave a pod: control sequences of terminals, and values that look like secrets.
+Pure.
 
 The runner knows the values of the Secrets and hides them in the log and in messages; the reporter, which knows none,
 applies the patterns once more to everything it sends.
@@ -19,7 +20,8 @@ _ESCAPES = re.compile(
 # The last ones turn the direction of the text around them, as of a table's other columns.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
-# By Unicode category: line ends and other controls become spaces; marks of direction, of no width, and halves of pairs go.
+# By Unicode category: line ends and other controls become spaces; marks of direction, of no width, and halves of pairs
+# go.
 _SHOWN: Final = {"Cc": " ", "Zl": " ", "Zp": " ", "Cf": "", "Cs": "", "Co": "", "Cn": ""}
 
 _VALUE = r"[A-Za-z0-9_./+=~@%^&*!$-]{6,}"
@@ -56,12 +58,14 @@ def plain(text: str) -> str:
 def to_one_line(text: str, limit: int) -> str:
     """Return `text` as a status shows it to a person: one line of at most `limit` characters.
 
-    Terminal sequences, control characters and marks that hide or reorder what stands beside them are taken out. Doing it again
-    changes nothing.
+    Terminal sequences, control characters and marks that hide or reorder what stands beside them are taken out. Doing
+    it again changes nothing.
     """
     if len(text) <= limit and text.isascii() and text.isprintable():
         return text.strip(" ")
-    shown = (_SHOWN.get(unicodedata.category(character), character) for character in _ESCAPES.sub("", text[: 4 * limit]))
+    shown = (
+        _SHOWN.get(unicodedata.category(character), character) for character in _ESCAPES.sub("", text[: 4 * limit])
+    )
     return "".join(shown)[:limit].strip(" ")
 
 

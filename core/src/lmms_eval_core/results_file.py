@@ -34,7 +34,10 @@ class ScoreTable(NamedTuple):
 
 
 def parse_results(content: bytes) -> dict[str, Any]:
-    """Return the results file; InvalidResults unless it is an object with a `results` object in it, within the bounds."""
+    """Return the results file.
+
+    InvalidResults unless it is an object with a `results` object in it, within the bounds.
+    """
     check_bounds(content)
     try:
         parsed = json.loads(content.decode(), parse_int=parse_number)
@@ -54,7 +57,11 @@ def check_bounds(content: bytes) -> None:
 
 
 def build_score_table(
-    results: dict[str, Any], *, max_bytes: int | None = None, asked: Sequence[str] = (), max_tasks: int | None = MAX_TASKS
+    results: dict[str, Any],
+    *,
+    max_bytes: int | None = None,
+    asked: Sequence[str] = (),
+    max_tasks: int | None = MAX_TASKS,
 ) -> ScoreTable:
     """Return scores per task and group, those that are `asked` for by name or pattern first, in `max_bytes` of JSON."""
     scores: Scores = {}
@@ -71,7 +78,9 @@ def build_score_table(
 
 
 def summarise(results: dict[str, Any], scores: Scores) -> str:
-    """Return one short line for the Score column: a number of each group where there is one, else of the first tasks."""
+    """Return one short line for the Score column: a number of each group where there is one, else of
+    the first tasks.
+    """
     listed = results.get("groups")
     groups = [task for task in listed if task in scores] if isinstance(listed, dict) else []
     parts = [f"{task} {format_score(_find_first_number(scores[task]))}" for task in (groups or scores)]
@@ -127,7 +136,9 @@ def _read_metrics(row: dict[str, Any]) -> dict[str, Metric]:
         parts = dict(islice(_find_numbers(value), MAX_PARTS)) if isinstance(value, dict) else {}
         if parts:
             errors = dict(islice(_find_numbers(stderr), MAX_PARTS))
-            metrics |= {f"{metric}{path},{name}": Metric(value=part, stderr=errors.get(path)) for path, part in parts.items()}
+            metrics |= {
+                f"{metric}{path},{name}": Metric(value=part, stderr=errors.get(path)) for path, part in parts.items()
+            }
         else:
             metrics[key] = Metric(value=_to_finite(value), stderr=_to_finite(stderr))
     return metrics

@@ -1,9 +1,9 @@
 """The run directory: the files by which operator, runner and reporter exchange what concerns one attempt.
 
 The operator puts `RunInput` into the environment of the pod's containers. The runner writes `progress.json`, `log.txt`,
-`output/`, `work/` and `outcome.json`; the reporter reads them and writes `published` when everything has arrived. A runner
-that finds `published` when it starts exits 0 at once, without the harness: an earlier attempt had finished, and the reporter
-published that.
+`output/`, `work/` and `outcome.json`; the reporter reads them and writes `published` when everything has arrived. A
+runner that finds `published` when it starts exits 0 at once, without the harness: an earlier attempt had finished, and
+the reporter published that.
 """
 
 import hashlib
@@ -35,7 +35,8 @@ MAX_JSON_BYTES: Final = 1024 * 1024
 # The outcome names the files of samples: so many, of 800 bytes each with their folder, fit.
 MAX_OUTCOME_BYTES: Final = 4 * 1024 * 1024
 MAX_SAMPLE_FILES: Final = 4000
-# Of the files that tasks write themselves, such as submissions to a test server. Runner and reporter take the same ones.
+# Of the files that tasks write themselves, such as submissions to a test server. Runner and reporter take the same
+# ones.
 MAX_TASK_FILES: Final = 200
 MAX_TASK_BYTES: Final = 2 * 1024 * 1024 * 1024
 # Parsed by the reporter too, whose memory is small: parsed JSON takes about ten times its text.
@@ -80,8 +81,8 @@ class HarnessArguments(RunFile):
 class RunInput(RunFile):
     """What to run, and for which evaluation. `processes` above 1 means data parallel, by `accelerate launch`.
 
-    `trust_remote_code` lets the model run code of its own. `secret_env` names the environment variables whose values come
-    from Secrets; the runner hides those values in the log.
+    `trust_remote_code` lets the model run code of its own. `secret_env` names the environment variables whose values
+    come from Secrets; the runner hides those values in the log.
     """
 
     namespace: str

@@ -1,4 +1,5 @@
-"""Building blocks of the resource models: the base class, scalar types with their bounds, CEL rules, owners of status fields.
+"""Building blocks of the resource models: the base class, scalar types with their bounds, CEL rules, owners of status
+fields.
 
 `crd` turns them into the structural schema; `evaluation` is written with them.
 """
@@ -62,7 +63,9 @@ def absolute_path(*rules: dict[str, str]) -> Any:
 
 
 def by_key(field: str) -> Any:
-    """Return a list field whose entries differ in `field`: one given twice is refused, and their order has no meaning."""
+    """Return a list field whose entries differ in `field`: one given twice is refused, and their order
+    has no meaning.
+    """
     return Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [field]})
 
 
@@ -79,13 +82,20 @@ def int_or_string(pattern: str, message: str, *, max_length: int, minimum: int =
 
 Quantity = Annotated[
     str | int,
-    int_or_string(r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", "give a quantity, for example 4, 500m or 16Gi", max_length=32),
+    int_or_string(
+        r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", "give a quantity, for example 4, 500m or 16Gi", max_length=32
+    ),
 ]
 
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 ObjectName = Annotated[
-    str, text(DNS_SUBDOMAIN, "give the name of a Kubernetes object: lower-case letters, digits, dashes and dots", max_length=253)
+    str,
+    text(
+        DNS_SUBDOMAIN,
+        "give the name of a Kubernetes object: lower-case letters, digits, dashes and dots",
+        max_length=253,
+    ),
 ]
 AbsolutePath = Annotated[str, absolute_path()]
 

@@ -34,8 +34,8 @@ MODEL_ARG_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 MAX_MODEL_ARG = 4096
 # No pod gets more, and no argument may ask for more.
 MAX_GPUS = 64
-# Arguments from which the operator counts GPUs and processes, so that admission bounds them: the size of one replica, then how
-# many there are. Of several spellings the first counts.
+# Arguments from which the operator counts GPUs and processes, so that admission bounds them: the size of one replica,
+# then how many there are. Of several spellings the first counts.
 TENSOR_PARALLEL = ("tensor_parallel_size", "tp_size")
 DATA_PARALLEL = ("data_parallel_size", "dp_size")
 # A number as text that is at most MAX_GPUS.
@@ -91,7 +91,12 @@ class SecretKeyRef(ResourceModel):
 
     name: ObjectName = Field(description="The Secret; the administrator allows names by prefix.")
     key: Annotated[
-        str, text(r"^[-._a-zA-Z0-9]+$", "give a key of the Secret: letters, digits, dashes, dots and underscores", max_length=253)
+        str,
+        text(
+            r"^[-._a-zA-Z0-9]+$",
+            "give a key of the Secret: letters, digits, dashes, dots and underscores",
+            max_length=253,
+        ),
     ]
 
 
@@ -117,7 +122,8 @@ class EnvVar(ResourceModel):
     )
 
     name: Annotated[
-        str, text(r"^[A-Za-z_][A-Za-z0-9_]*$", "give letters, digits and underscores, the first no digit", max_length=128)
+        str,
+        text(r"^[A-Za-z_][A-Za-z0-9_]*$", "give letters, digits and underscores, the first no digit", max_length=128),
     ]
     value: Annotated[str, Field(max_length=4096)] | None = None
     secret_key_ref: SecretKeyRef | None = None
@@ -131,7 +137,8 @@ class Volume(ResourceModel):
             cel(f"!{matches(DOT_SEGMENT, 'self.mountPath')}", f"mountPath {NO_DOT_SEGMENT}"),
             cel(
                 f"!{matches(RESERVED_MOUNTS, 'self.mountPath')}",
-                "mountPath is inside a directory of the evaluator itself; use a path of your own, as /data or /mnt/NAME",
+                "mountPath is inside a directory of the evaluator itself; use a path of your own, as /data or "
+                "/mnt/NAME",
             ),
         )
     )
@@ -173,9 +180,10 @@ class Toleration(ResourceModel):
     key: LabelKey | None = None
     operator: Annotated[str, WithJsonSchema({"type": "string", "enum": ["Exists", "Equal"]})] | None = None
     value: LabelValue | None = None
-    effect: Annotated[str, WithJsonSchema({"type": "string", "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]})] | None = (
-        None
-    )
+    effect: (
+        Annotated[str, WithJsonSchema({"type": "string", "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]})]
+        | None
+    ) = None
     toleration_seconds: int | None = None
 
 
@@ -210,7 +218,9 @@ NO_SECRETS = (
 )
 _NO_LABEL_KEYS = f"self.filter(key, key.size() > 316 || !{matches(LABEL_KEY, 'key')})"
 NODE_SELECTOR_KEYS = cel(
-    f"{_NO_LABEL_KEYS}.size() == 0", "give label keys, for example nvidia.com/gpu.product", naming=f"{_NO_LABEL_KEYS}[0]"
+    f"{_NO_LABEL_KEYS}.size() == 0",
+    "give label keys, for example nvidia.com/gpu.product",
+    naming=f"{_NO_LABEL_KEYS}[0]",
 )
 
 MUTABLE = frozenset({"priority", "hold", "cancel", "ttlSecondsAfterFinished"})
@@ -240,7 +250,10 @@ class EvaluationSpec(ResourceModel):
         Annotated[
             int | str,
             int_or_string(
-                r"^(auto(:[0-9]+)?|[1-9][0-9]*)$", "give a number of at least 1, auto, or auto:N", max_length=32, minimum=1
+                r"^(auto(:[0-9]+)?|[1-9][0-9]*)$",
+                "give a number of at least 1, auto, or auto:N",
+                max_length=32,
+                minimum=1,
             ),
         ]
         | None
@@ -262,7 +275,9 @@ class EvaluationSpec(ResourceModel):
         | None
     ) = Field(default=None, description="One seed, or up to four separated by commas; None sets none (--seed).")
     repeats: Annotated[int, Field(ge=1, le=1000)] | None = Field(default=None, description="--repeats")
-    system_instruction: Annotated[str, Field(max_length=16384)] | None = Field(default=None, description="--system_instruction")
+    system_instruction: Annotated[str, Field(max_length=16384)] | None = Field(
+        default=None, description="--system_instruction"
+    )
     apply_chat_template: bool | None = Field(default=None, description="--apply_chat_template")
     fewshot_as_multiturn: bool | None = Field(default=None, description="--fewshot_as_multiturn")
     reasoning_tags: Annotated[str, Field(max_length=1024)] | None = Field(default=None, description="--reasoning_tags")
@@ -278,7 +293,8 @@ class EvaluationSpec(ResourceModel):
     gpus: Annotated[int, Field(ge=0, le=MAX_GPUS)] = Field(default=1, description="GPUs of the pod; 0 runs on the CPU.")
     processes: Annotated[int, Field(ge=1, le=MAX_GPUS)] | None = Field(
         default=None,
-        description="Processes that share the GPUs, each with a copy of the model. Unset: one for each GPU, or one in all where"
+        description="Processes that share the GPUs, each with a copy of the model. Unset: one for each GPU, or "
+        "one in all where"
         " modelArgs spread the model over them; status.attempts says how many.",
     )
     resources: Resources | None = None
@@ -309,7 +325,8 @@ class EvaluationSpec(ResourceModel):
     cancel: bool = Field(default=False, description="Cancels it, queued or running. Can only be set, not taken back.")
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = Field(
         default=None,
-        description="Deletes the object this long after it ended. Mutable. Not with GitOps: it would come back and run again.",
+        description="Deletes the object this long after it ended. Mutable. Not with GitOps: it would come back "
+        "and run again.",
     )
     retries: Annotated[int, Field(ge=0, le=10)] = Field(
         default=2, description="Further attempts after a failure of the infrastructure."

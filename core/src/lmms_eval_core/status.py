@@ -1,4 +1,7 @@
-"""`status` of an LMMEvaluation. Every field names its owner: the operator's patches and the admission policy follow that."""
+"""`status` of an LMMEvaluation.
+
+Every field names its owner: the operator's patches and the admission policy follow that.
+"""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -120,7 +123,9 @@ class RunError(ResourceModel):
 
     class_: Text = Field(alias="class", description="The reason word of the failure.")
     message: Annotated[str, Field(max_length=2048)]
-    log_tail: Annotated[str, Field(max_length=MAX_ERROR_BYTES)] = Field(default="", description="Last lines of the log.")
+    log_tail: Annotated[str, Field(max_length=MAX_ERROR_BYTES)] = Field(
+        default="", description="Last lines of the log."
+    )
 
 
 def name_owners(owner: Owner, *also: Owner) -> dict[str, Any]:
@@ -145,12 +150,17 @@ class EvaluationStatus(ResourceModel):
         default=None,
         json_schema_extra={**OPERATOR, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    attempt: Number | None = Field(default=None, description="Number of the last attempt, from 1.", json_schema_extra=OPERATOR)
+    attempt: Number | None = Field(
+        default=None, description="Number of the last attempt, from 1.", json_schema_extra=OPERATOR
+    )
     slot: Number | None = Field(default=None, json_schema_extra=OPERATOR)
     job_name: Text | None = Field(default=None, json_schema_extra=OPERATOR)
     job_uid: Text | None = Field(default=None, alias="jobUID", json_schema_extra=OPERATOR)
     pod_uid: Text | None = Field(
-        default=None, alias="podUID", description="The one pod of this attempt that may get a node.", json_schema_extra=OPERATOR
+        default=None,
+        alias="podUID",
+        description="The one pod of this attempt that may get a node.",
+        json_schema_extra=OPERATOR,
     )
     stopped_for: Reason | None = Field(
         default=None, description="Why the operator ends the running attempt.", json_schema_extra=OPERATOR
@@ -161,7 +171,9 @@ class EvaluationStatus(ResourceModel):
     next_attempt_at: Timestamp | None = Field(
         default=None, description="While Retrying: the next attempt starts no earlier.", json_schema_extra=OPERATOR
     )
-    started_at: Timestamp | None = Field(default=None, description="When the first attempt started.", json_schema_extra=OPERATOR)
+    started_at: Timestamp | None = Field(
+        default=None, description="When the first attempt started.", json_schema_extra=OPERATOR
+    )
     completed_at: Timestamp | None = Field(default=None, json_schema_extra=OPERATOR)
     cancelled_by: Text | None = Field(default=None, json_schema_extra=OPERATOR)
 

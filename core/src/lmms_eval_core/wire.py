@@ -1,7 +1,9 @@
-"""HTTP requests and answers of the front end, in the words of lmms-eval's own server; converters to the resource live in the api.
+"""HTTP requests and answers of the front end, in the words of lmms-eval's own server; converters to the resource live
+in the api.
 
-Field names, defaults and coercions are upstream's (`lmms_eval/entrypoints/protocol.py`, 0.7.3). What is added is optional and
-named as in `spec`, in snake_case. Bounds are the resource's: the API server checks them, for HTTP and kubectl alike.
+Field names, defaults and coercions are upstream's (`lmms_eval/entrypoints/protocol.py`, 0.7.3). What is added is
+optional and named as in `spec`, in snake_case. Bounds are the resource's: the API server checks them, for HTTP and
+kubectl alike.
 """
 
 from enum import StrEnum
@@ -73,7 +75,9 @@ class Toleration(RequestPart):
 def copy_spec_field(field: str, default: Any = None) -> Any:
     """A field beyond upstream's that the resource has too, with the description from there."""
     described = EvaluationSpec.model_fields[field].description
-    return Field(default=default, description=f"Beyond upstream: {described}" if described else "Beyond upstream; as in spec.")
+    return Field(
+        default=default, description=f"Beyond upstream: {described}" if described else "Beyond upstream; as in spec."
+    )
 
 
 class EvaluateRequest(BaseModel):
@@ -124,8 +128,12 @@ class EvaluateRequest(BaseModel):
     stall_timeout_seconds: int | None = copy_spec_field("stall_timeout_seconds")
     trust_remote_code: bool = copy_spec_field("trust_remote_code", False)
 
-    name: str | None = Field(default=None, description="Beyond upstream: the job's id, a DNS label; one is made when unset.")
-    labels: dict[str, str] | None = Field(default=None, description="Beyond upstream: labels of the job, to find it by.")
+    name: str | None = Field(
+        default=None, description="Beyond upstream: the job's id, a DNS label; one is made when unset."
+    )
+    labels: dict[str, str] | None = Field(
+        default=None, description="Beyond upstream: labels of the job, to find it by."
+    )
 
 
 class ResponseModel(BaseModel):
@@ -245,12 +253,15 @@ class JobInfo(ResponseModel):
     summary: str | None = Field(default=None, description="Beyond upstream: the scores in one short line.")
     usage: dict[str, Any] | None = Field(default=None, description="Beyond upstream: seconds, tokens, versions.")
     suspect: Suspect | None = Field(
-        default=None, description="Beyond upstream: counts, where `warnings` says that the scores are doubtful; else null."
+        default=None,
+        description="Beyond upstream: counts, where `warnings` says that the scores are doubtful; else null.",
     )
     links: Links | None = Field(default=None, description="Beyond upstream: where the rest is.")
     output: dict[str, Any] | None = Field(default=None, description="Beyond upstream: the results file of lmms-eval.")
     samples: dict[str, list[Any]] | None = Field(default=None, description="Beyond upstream: with include=samples.")
-    warnings: list[str] = Field(default_factory=list, description="Beyond upstream: what is doubtful or missing, and why.")
+    warnings: list[str] = Field(
+        default_factory=list, description="Beyond upstream: what is doubtful or missing, and why."
+    )
 
 
 class JobSummary(BaseModel):
@@ -285,7 +296,9 @@ class SamplePage(BaseModel):
 
     samples: list[Any]
     next_cursor: str | None = None
-    unjudged: int | None = Field(default=None, description="With filter=wrong: samples passed over, as no metric has a number.")
+    unjudged: int | None = Field(
+        default=None, description="With filter=wrong: samples passed over, as no metric has a number."
+    )
 
 
 class QueueStatusResponse(ResponseModel):
@@ -328,7 +341,9 @@ class TaskList(BaseModel):
 
     tasks: list[str] | list[ListedTask]
     error: str | None = Field(default=None, description="Why there is no list.")
-    versions: dict[str, str] | None = Field(default=None, description="Beyond upstream, with details: of the image's packages.")
+    versions: dict[str, str] | None = Field(
+        default=None, description="Beyond upstream, with details: of the image's packages."
+    )
 
 
 class ListedModel(BaseModel):
@@ -346,9 +361,14 @@ class ModelList(BaseModel):
 
     models: list[str] | list[ListedModel]
     error: str | None = Field(default=None, description="Why there is no list.")
-    unavailable: dict[str, str] = Field(default_factory=dict, description="Beyond upstream: which the image cannot use, and why.")
+    unavailable: dict[str, str] = Field(
+        default_factory=dict, description="Beyond upstream: which the image cannot use, and why."
+    )
     needs_remote_code: list[str] = Field(
         default_factory=list,
-        description="Beyond upstream: which ask by themselves for code that a checkpoint brings; that needs trust_remote_code.",
+        description="Beyond upstream: which ask by themselves for code that a checkpoint brings; that needs "
+        "trust_remote_code.",
     )
-    versions: dict[str, str] | None = Field(default=None, description="Beyond upstream, with details: of the image's packages.")
+    versions: dict[str, str] | None = Field(
+        default=None, description="Beyond upstream, with details: of the image's packages."
+    )

@@ -1,7 +1,7 @@
 """`python -m lmms_eval_runner`, the command of the evaluator container: handles SIGTERM from here on.
 
-What `main` imports takes a while, and the kernel drops every signal that process 1 has not asked for: a pod that is deleted
-in that while would live on, with its GPU, until its grace has passed.
+What `main` imports takes a while, and the kernel drops every signal that process 1 has not asked for: a pod that is
+deleted in that while would live on, with its GPU, until its grace has passed.
 """
 
 import os

@@ -38,7 +38,9 @@ def count_answers(files: Iterable[Path], *, swallowed: int) -> CountedAnswers:
 
 def count_without_samples(*, total: int, swallowed: int, gave_up: int) -> CountedAnswers:
     """Estimate, by the log alone, how many of `total` answers failed that were not kept."""
-    return CountedAnswers(AnswerCounts(samples=total, failed=min(total, swallowed + gave_up), swallowed_errors=swallowed))
+    return CountedAnswers(
+        AnswerCounts(samples=total, failed=min(total, swallowed + gave_up), swallowed_errors=swallowed)
+    )
 
 
 def _find_answer(sample: Any) -> Any:

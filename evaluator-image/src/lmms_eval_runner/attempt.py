@@ -1,4 +1,6 @@
-"""One attempt, from its input to its outcome: prepares the run directory, runs the harness in it, has the outcome decided."""
+"""One attempt, from its input to its outcome: prepares the run directory, runs the harness in it, has the outcome
+decided.
+"""
 
 import os
 import shlex
@@ -45,10 +47,13 @@ RESERVE_FILE: Final = ".reserve"
 RESERVE_BYTES: Final = 2 * 1024 * 1024
 
 
-def run_attempt(run: RunInput, *, directory: Path, environ: Mapping[str, str], mirror: BinaryIO, stop: StopRequest) -> Outcome:
+def run_attempt(
+    run: RunInput, *, directory: Path, environ: Mapping[str, str], mirror: BinaryIO, stop: StopRequest
+) -> Outcome:
     """Run `run` in `directory`. What the harness prints goes to `log.txt` and to `mirror`, without secrets.
 
-    An unexpected error of the runner is an outcome too: without one the attempt would count as interrupted, and be repeated.
+    An unexpected error of the runner is an outcome too: without one the attempt would count as interrupted, and be
+    repeated.
     """
     try:
         return _run_attempt(run, directory=directory, environ=environ, mirror=mirror, stop=stop)
@@ -62,11 +67,16 @@ def run_attempt(run: RunInput, *, directory: Path, environ: Mapping[str, str], m
 
 
 def _clean(text: str, redact: Redactor) -> str:
-    """Return `text` as it may leave the pod. Bytes of file names that are no UTF-8 become `?`: no JSON can hold them."""
+    """Return `text` as it may leave the pod.
+
+    Bytes of file names that are no UTF-8 become `?`: no JSON can hold them.
+    """
     return redact(plain(text)).encode("utf-8", "replace").decode()
 
 
-def _run_attempt(run: RunInput, *, directory: Path, environ: Mapping[str, str], mirror: BinaryIO, stop: StopRequest) -> Outcome:
+def _run_attempt(
+    run: RunInput, *, directory: Path, environ: Mapping[str, str], mirror: BinaryIO, stop: StopRequest
+) -> Outcome:
     _prepare(run, directory)
     if refusal := find_refusal(run):
         return add_versions(refusal)
@@ -75,7 +85,9 @@ def _run_attempt(run: RunInput, *, directory: Path, environ: Mapping[str, str], 
         secrets = find_secrets(environ, run.secret_env)
         redact = Redactor(secrets)
         log = LogCopy(raw, (log_file, mirror), redact=redact, clock=time.monotonic, on_line=watch.read_line)
-        outcome = _run_harness(run, directory, environ=environ, secrets=secrets, raw=raw, log=log, watch=watch, stop=stop)
+        outcome = _run_harness(
+            run, directory, environ=environ, secrets=secrets, raw=raw, log=log, watch=watch, stop=stop
+        )
         outcome.message = _clean(outcome.message, redact)
         log.add_line(f"{outcome.reason}: {outcome.message}" if outcome.message else outcome.reason)
     return outcome

@@ -1,4 +1,6 @@
-"""Reads from the kernel how much of this container's memory may still be filled, and how often a process was killed for it."""
+"""Reads from the kernel how much of this container's memory may still be filled, and how often a process was killed for
+it.
+"""
 
 from pathlib import Path
 from typing import Final, NamedTuple

@@ -45,7 +45,9 @@ NONE_SEEN: Final = FullVolumes()
 
 
 class DiskWatch:
-    """Looks at the writable volumes from time to time, in a thread: an NFS server that is away may not hold up the run."""
+    """Looks at the writable volumes from time to time, in a thread: an NFS server that is away may not
+    hold up the run.
+    """
 
     def __init__(self, mount_points: Iterable[str]) -> None:
         self._mount_points = tuple(mount_points)

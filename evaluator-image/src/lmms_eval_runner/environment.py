@@ -35,8 +35,12 @@ USER_NAME: Final = "lmms-eval"
 _LAUNCH_PREFIXES: Final = ("SLURM_", "PMI_", "PMIX_", "OMPI_", "MPI_", "TORCHELASTIC_", "ACCELERATE_")
 
 
-def build_harness_environment(environ: Mapping[str, str], *, run_directory: Path, trusted: bool = False) -> dict[str, str]:
-    """Return lmms-eval's environment: `progress` finds the run directory by it, and `remote_code` whether it is `trusted`."""
+def build_harness_environment(
+    environ: Mapping[str, str], *, run_directory: Path, trusted: bool = False
+) -> dict[str, str]:
+    """Return lmms-eval's environment: `progress` finds the run directory by it, and `remote_code` whether it is
+    `trusted`.
+    """
     inherited = {name: value for name, value in environ.items() if not _is_of_launch(name)}
     return inherited | {
         "PYTHONUNBUFFERED": "1",
@@ -44,7 +48,8 @@ def build_harness_environment(environ: Mapping[str, str], *, run_directory: Path
         "TQDM_MININTERVAL": environ.get("TQDM_MININTERVAL", "2"),
         ENV_RUN_DIRECTORY: str(run_directory),
         ENV_TRUSTED: "1" if trusted else "0",
-        # The pod's user has no entry in /etc/passwd, without which `getpass.getuser` and what asks it (torch, trackers) fails.
+        # The pod's user has no entry in /etc/passwd, without which `getpass.getuser` and what asks it (torch, trackers)
+        # fails.
         "USER": environ.get("USER") or USER_NAME,
         "LOGNAME": environ.get("LOGNAME") or USER_NAME,
     }

@@ -1,4 +1,5 @@
-"""The table from exceptions of the harness to failure classes: which text, raised where, means what. `outcome` applies it.
+"""The table from exceptions of the harness to failure classes: which text, raised where, means what. `outcome` applies
+it.
 
 The first rule that fits decides, so the order matters: what is certain comes before what is only likely.
 """
@@ -36,7 +37,9 @@ def _is_in_adapter_lookup(chain: ExceptionChain) -> bool:
 
 
 def _is_in_dataset(chain: ExceptionChain) -> bool:
-    return _has_frame(chain, "download", "lmms_eval/api/task.py") or _has_frame(chain, "load_dataset", "datasets/load.py")
+    return _has_frame(chain, "download", "lmms_eval/api/task.py") or _has_frame(
+        chain, "load_dataset", "datasets/load.py"
+    )
 
 
 def _is_in_command_line(chain: ExceptionChain) -> bool:
@@ -53,7 +56,8 @@ def _make_rule(reason: Reason, pattern: str, sentence: str, where: Where = _is_a
 
 
 DISK_FULL: Final = (
-    r"No space left on device|\[Errno 28\]|ENOSPC|os error 28\b|Disk quota exceeded|\[Errno 122\]|database or disk is full"
+    r"No space left on device|\[Errno 28\]|ENOSPC|os error 28\b|Disk quota exceeded|\[Errno "
+    r"122\]|database or disk is full"
 )
 _NOT_ON_THE_HUB = (
     r"RepositoryNotFoundError|not a valid model identifier|DatasetNotFoundError|(?<!Local)EntryNotFoundError"
@@ -99,7 +103,8 @@ RULES: Final = (
     ),
     _make_rule(
         Reason.OUT_OF_MEMORY,
-        r"out of shared memory|insufficient shared memory|allocate shared memory|shared memory segment|</torch_|/dev/shm/",
+        r"out of shared memory|insufficient shared memory|allocate shared memory|shared memory "
+        r"segment|</torch_|/dev/shm/",
         "/dev/shm is too small, raise spec.resources.sharedMemory: {text}",
     ),
     # Below any other exception: a library that cannot write its cache says that there is no model.
@@ -131,7 +136,8 @@ RULES: Final = (
     _make_rule(Reason.MODEL_UNAVAILABLE, _NOT_ON_THE_HUB, "the model is missing: {text}"),
     _make_rule(
         Reason.ACCESS_DENIED,
-        r"\b40[13] (?:Client Error|Unauthorized|Forbidden)|Error code: 40[13]|AuthenticationError|PermissionDeniedError",
+        r"\b40[13] (?:Client Error|Unauthorized|Forbidden)|Error code: "
+        r"40[13]|AuthenticationError|PermissionDeniedError",
         "access denied, check the credentials in spec.env: {text}",
     ),
     _make_rule(
@@ -140,7 +146,9 @@ RULES: Final = (
         "the data set is not in the cache, and the hub is switched off here: {text}",
         _is_in_dataset,
     ),
-    _make_rule(Reason.MODEL_UNAVAILABLE, _OFFLINE, "the model is not in the cache, and the hub is switched off here: {text}"),
+    _make_rule(
+        Reason.MODEL_UNAVAILABLE, _OFFLINE, "the model is not in the cache, and the hub is switched off here: {text}"
+    ),
     _make_rule(
         Reason.BAD_ARGUMENTS,
         r"not compiled with CUDA",
@@ -155,7 +163,8 @@ RULES: Final = (
     _make_rule(
         Reason.MODEL_UNAVAILABLE,
         _REPO_NAME,
-        "the model '{culprit}' is neither a folder in this pod nor a name on the hub; check spec.modelArgs and spec.volumes",
+        "the model '{culprit}' is neither a folder in this pod nor a name on the hub; check spec.modelArgs and "
+        "spec.volumes",
         _is_in_adapter,
     ),
     # Another attempt would find the same: these are no outages, whatever the library calls them.
@@ -176,7 +185,9 @@ RULES: Final = (
         "the address of an endpoint is none, check spec.modelArgs and spec.env: {text}",
     ),
     _make_rule(Reason.UNREACHABLE, _NETWORK, "a hub, judge or model endpoint could not be reached: {text}"),
-    _make_rule(Reason.MODEL_UNAVAILABLE, _MISSING_FILE, "the model needs a file that is missing: {culprit}", _is_in_adapter),
+    _make_rule(
+        Reason.MODEL_UNAVAILABLE, _MISSING_FILE, "the model needs a file that is missing: {culprit}", _is_in_adapter
+    ),
     _make_rule(Reason.MODEL_UNAVAILABLE, _BROKEN_MODEL, "the model could not be loaded: {text}", _is_in_adapter),
     _make_rule(
         Reason.BAD_ARGUMENTS,
@@ -188,11 +199,14 @@ RULES: Final = (
 
 # Where an exception of any kind came from says enough, once no rule above knew its text.
 _REFUSALS = (
-    r"^(?:TypeError|ValueError|AssertionError|NotImplementedError|KeyError|AttributeError|ImportError|ModuleNotFoundError)\b"
+    r"^(?:TypeError|ValueError|AssertionError|NotImplementedError|KeyError|AttributeError|ImportError"
+    r"|ModuleNotFoundError)\b"
 )
 LAST_RULES: Final = (
     _make_rule(Reason.DATASET_UNAVAILABLE, r"", "the data set could not be loaded: {text}", _is_in_dataset),
-    _make_rule(Reason.BAD_ARGUMENTS, r"", "the model adapter cannot be used in this image: {text}", _is_in_adapter_lookup),
+    _make_rule(
+        Reason.BAD_ARGUMENTS, r"", "the model adapter cannot be used in this image: {text}", _is_in_adapter_lookup
+    ),
     _make_rule(Reason.BAD_ARGUMENTS, _REFUSALS, "the model adapter refused its arguments: {text}", _is_in_adapter),
     _make_rule(Reason.MODEL_UNAVAILABLE, r"^OSError\b", "the model could not be loaded: {text}", _is_in_adapter),
     _make_rule(Reason.BAD_ARGUMENTS, r"^ValueError\b", "lmms-eval refused an argument: {text}", _is_in_command_line),

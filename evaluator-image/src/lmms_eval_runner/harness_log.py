@@ -1,8 +1,9 @@
 """Copies what the harness prints into `log.txt` and to our own output, line by line, without secrets and colours.
 
-The harness writes into memory that it takes for a file: it never waits for a reader, no volume that is full cuts its last
-words, and nobody else finds the raw text. Memory of what is copied is freed at once. Both copies are the same bytes, with a mark
-of their place from time to time (`lmms_eval_core.log_marks`), so that a reader may change between them.
+The harness writes into memory that it takes for a file: it never waits for a reader, no volume that is full cuts its
+last words, and nobody else finds the raw text. Memory of what is copied is freed at once. Both copies are the same
+bytes, with a mark of their place from time to time (`lmms_eval_core.log_marks`), so that a reader may change between
+them.
 """
 
 import ctypes
@@ -84,7 +85,10 @@ class LogFile:
 
 
 class LogCopy:
-    """Copies what the harness writes into `raw`, a file descriptor of ours, to `sinks`; `on_line` gets every line as well."""
+    """Copies what the harness writes into `raw`, a file descriptor of ours, to `sinks`.
+
+    `on_line` gets every line as well.
+    """
 
     def __init__(
         self,
@@ -129,10 +133,15 @@ class LogCopy:
             skipped = size - self._offset - MAX_BACKLOG // 2
             self._offset += skipped
             self._copy(self._reader.finish())
-            self.add_line(f"{skipped} bytes of the log are missing here: lmms-eval wrote faster than they could be read")
+            self.add_line(
+                f"{skipped} bytes of the log are missing here: lmms-eval wrote faster than they could be read"
+            )
 
     def _free_copied(self) -> None:
-        """Free the memory of what is copied. Where the kernel cannot, the log stays in memory until the end of the run."""
+        """Free the memory of what is copied.
+
+        Where the kernel cannot, the log stays in memory until the end of the run.
+        """
         start, length = ctypes.c_int64(0), ctypes.c_int64(self._offset)
         if self._offset:
             ctypes.CDLL(None).fallocate(self._raw, _PUNCH_HOLE_AND_KEEP_SIZE, start, length)

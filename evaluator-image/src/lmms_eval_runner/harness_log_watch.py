@@ -14,12 +14,17 @@ ENDED_BY_EXCEPTION: Final = "Error during evaluation: "
 _FINISHED = re.compile(r", gen_kwargs: \(.*\), limit: .*, offset: .*, num_fewshot: .*, batch_size: ")
 _RAISED = re.compile(r"\| ERROR +\| lmms_eval\.__main__:.* - " + re.escape(ENDED_BY_EXCEPTION))
 _SWALLOWED = re.compile(r"\| ERROR +\| lmms_eval\.models\.[\w.]+:\w+:\d+ - Error (?P<text>.*)$")
-_GAVE_UP = re.compile(r"\| ERROR +\| lmms_eval\.models\.[\w.]+:\w+:\d+ - All \d+ attempts failed\. Last error: (?P<text>.*)$")
+_GAVE_UP = re.compile(
+    r"\| ERROR +\| lmms_eval\.models\.[\w.]+:\w+:\d+ - All \d+ attempts failed\. Last error: (?P<text>.*)$"
+)
 _AROUND = re.compile(r"^in generating: | in generating$")
 
 
 class HarnessLogWatch:
-    """What the log has told so far. `lines` keeps the beginnings of the last ones, `example` the first swallowed error."""
+    """What the log has told so far.
+
+    `lines` keeps the beginnings of the last ones, `example` the first swallowed error.
+    """
 
     def __init__(self) -> None:
         self.lines: deque[str] = deque(maxlen=MAX_LINES)

@@ -35,7 +35,10 @@ class HarnessProcess:
         self.pid = self._process.pid
 
     def poll(self) -> int | None:
-        """Return the exit code, negative for a death by signal, or None while it runs. All other children are reaped too."""
+        """Return the exit code, negative for a death by signal, or None while it runs.
+
+        All other children are reaped too.
+        """
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -86,7 +89,10 @@ def _read_parents() -> dict[int, int]:
 
 
 def _read_stat(process: Path) -> list[str]:
-    """Return state, parent and the rest; nothing for a process that is gone. The name before them may hold any character."""
+    """Return state, parent and the rest; nothing for a process that is gone.
+
+    The name before them may hold any character.
+    """
     try:
         return (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:

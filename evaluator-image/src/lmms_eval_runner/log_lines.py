@@ -5,7 +5,8 @@
 
 from typing import Final
 
-# A line is cut here before it is searched for secrets, and again, shorter, after: what a cut leaves of a secret is gone.
+# A line is cut here before it is searched for secrets, and again, shorter, after: what a cut leaves of a secret is
+# gone.
 MAX_READ: Final = 64 * 1024
 MAX_SHOWN: Final = 56 * 1024
 BAR_SECONDS: Final = 30.0

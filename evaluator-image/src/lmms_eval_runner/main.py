@@ -1,7 +1,8 @@
-"""The first process of the evaluator container: runs one attempt, writes its outcome, waits until that has left the pod.
+"""The first process of the evaluator container: runs one attempt, writes its outcome, waits until that has left the
+pod.
 
-Its input is `RunInput` in the environment; its answer is `outcome.json` and the exit code (`lmms_eval_core.failures`). The pod
-must not end before the reporter has acknowledged by the file `published` that it needs nothing more.
+Its input is `RunInput` in the environment; its answer is `outcome.json` and the exit code (`lmms_eval_core.failures`).
+The pod must not end before the reporter has acknowledged by the file `published` that it needs nothing more.
 """
 
 import os
@@ -59,7 +60,9 @@ def main() -> int:
 
 
 def is_published(directory: Path) -> bool:
-    """Return whether the reporter needs nothing more of this pod; before the start it means that there is nothing to run."""
+    """Return whether the reporter needs nothing more of this pod; before the start it means that there is nothing to
+    run.
+    """
     return (directory / PUBLISHED_FILE).exists()
 
 
@@ -104,5 +107,11 @@ def _make_publishing_report(directory: Path) -> ProgressReport:
     except (OSError, ValueError):
         last = ProgressReport(stage_started_at=now, updated_at=now)
     return last.model_copy(
-        update={"stage": Stage.PUBLISHING, "stage_started_at": now, "updated_at": now, "rate": None, "eta_seconds": None}
+        update={
+            "stage": Stage.PUBLISHING,
+            "stage_started_at": now,
+            "updated_at": now,
+            "rate": None,
+            "eta_seconds": None,
+        }
     )

@@ -1,6 +1,8 @@
-"""Turns what happens inside the harness into `progress.json` and `marks.json`. Knows nothing of lmms-eval; `progress` feeds it.
+"""Turns what happens inside the harness into `progress.json` and `marks.json`. Knows nothing of lmms-eval; `progress`
+feeds it.
 
-`marks.json` is for the runner alone: the moments that the timings are made of, and whether the exact model arguments arrived.
+`marks.json` is for the runner alone: the moments that the timings are made of, and whether the exact model arguments
+arrived.
 """
 
 import os
@@ -116,7 +118,10 @@ class Meter:
             self._write()
 
     def _is_busy(self) -> bool:
-        """Return whether a bar is under way; others inside it are of its parts. One that was never closed ends when full."""
+        """Return whether a bar is under way; others inside it are of its parts.
+
+        One that was never closed ends when full.
+        """
         full = self.report.total is not None and self.report.completed == self.report.total
         return self._bar is not None and not full
 

@@ -9,8 +9,8 @@ The first of these that applies decides:
     the log has a traceback                        what `failure_rules` says of it
     nothing else is known                          by exit code, signal and full volumes
 
-lmms-eval exits with 0 when an evaluation raised: its exit code alone never means success. What a class means, its exit code
-and whether it is tried again stand in `lmms_eval_core.failures`.
+lmms-eval exits with 0 when an evaluation raised: its exit code alone never means success. What a class means, its exit
+code and whether it is tried again stand in `lmms_eval_core.failures`.
 """
 
 import errno
@@ -66,10 +66,11 @@ class RunArtifacts(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What explains a run without results. `exit_code` is negative for a death by signal; `lines` are the end of the log.
+    """What explains a run without results. `exit_code` is negative for a death by signal; `lines` are the end of the
+    log.
 
-    `full` are those of `mount_points` whose volumes had no room left. `model` and `endpoint` are what the model arguments
-    say; the messages of lmms-eval often leave them out.
+    `full` are those of `mount_points` whose volumes had no room left. `model` and `endpoint` are what the model
+    arguments say; the messages of lmms-eval often leave them out.
     """
 
     exit_code: int
@@ -153,7 +154,9 @@ def _judge_results(artifacts: RunArtifacts, marks: Marks, answers: CountedAnswer
         )
     if answers.counts.has_only_failures:
         example = answers.example or artifacts.watch.example
-        return explain_failed_answers(example, answers.counts.samples, endpoint=find_model_arg(model_args, _ENDPOINT_KEYS))
+        return explain_failed_answers(
+            example, answers.counts.samples, endpoint=find_model_arg(model_args, _ENDPOINT_KEYS)
+        )
     return make_outcome(Reason.SUCCEEDED, _describe_late_failure(artifacts))
 
 
@@ -169,7 +172,9 @@ def _count_answers(artifacts: RunArtifacts, files: OutputFiles, results: dict[st
     watch = artifacts.watch
     if files.samples:
         return count_answers((artifacts.directory / path for path in files.samples.values()), swallowed=watch.swallowed)
-    return count_without_samples(total=count_expected_answers(results), swallowed=watch.swallowed, gave_up=watch.gave_up)
+    return count_without_samples(
+        total=count_expected_answers(results), swallowed=watch.swallowed, gave_up=watch.gave_up
+    )
 
 
 def _collect_evidence(artifacts: RunArtifacts) -> Evidence:
@@ -207,7 +212,9 @@ def explain_full_volume(text: str, mount_points: Sequence[str], full: FullVolume
     if not volumes:
         return make_outcome(Reason.DISK_FULL, f"a volume was full: {text}")
     if volumes[0] == SHARED_MEMORY:
-        return make_outcome(Reason.OUT_OF_MEMORY, f"{SHARED_MEMORY} is too small, {suggest_remedy(SHARED_MEMORY)}: {text}")
+        return make_outcome(
+            Reason.OUT_OF_MEMORY, f"{SHARED_MEMORY} is too small, {suggest_remedy(SHARED_MEMORY)}: {text}"
+        )
     remedy = suggest_remedy(volumes[0])
     return make_outcome(Reason.DISK_FULL, f"the volume at {' and '.join(volumes)} was full; {remedy}: {text}")
 
@@ -295,7 +302,9 @@ def _name_signal(number: int) -> str:
 
 
 def find_save_failure(lines: Sequence[str]) -> str:
-    """Return why lmms-eval could not save results or samples, which it logs and does not raise; empty where it could."""
+    """Return why lmms-eval could not save results or samples, which it logs and does not raise; empty
+    where it could.
+    """
     number = next((number for number, line in enumerate(lines) if _NOT_SAVED.search(line)), None)
     if number is None:
         return ""

@@ -1,4 +1,6 @@
-"""Finds what lmms-eval wrote, by the rules of `lmms_eval_core.harness_files`: its results file and the samples of each task."""
+"""Finds what lmms-eval wrote, by the rules of `lmms_eval_core.harness_files`: its results file and the samples of each
+task.
+"""
 
 import os
 import shutil
@@ -22,7 +24,9 @@ from .arguments import format_model_args
 
 
 class OutputFiles(NamedTuple):
-    """Paths relative to the run directory: the results file, and the samples of each task, of `MAX_SAMPLE_FILES` at most."""
+    """Paths relative to the run directory: the results file, and the samples of each task, of `MAX_SAMPLE_FILES` at
+    most.
+    """
 
     results: str | None
     samples: dict[str, str]
@@ -37,7 +41,8 @@ def empty_folder(directory: Path) -> None:
 def find_output_files(run: RunInput, directory: Path) -> OutputFiles:
     """Return what lmms-eval wrote of `run` below the run directory `directory`; links are not followed."""
     files = list(_list_harness_files(directory))
-    # The model's folder before any other: another version of lmms-eval may name it differently, a task may have its own.
+    # The model's folder before any other: another version of lmms-eval may name it differently, a task may have its
+    # own.
     expected = find_model_folder(format_model_args(run.harness.model_args)) or OUTPUT_DIRECTORY
     candidates = [path for path in files if find_results_date_id(path)]
     results = max(candidates, key=lambda path: (path.split("/")[-2] == expected, path.split("/")[-1]), default=None)
@@ -48,14 +53,18 @@ def find_output_files(run: RunInput, directory: Path) -> OutputFiles:
 
 
 def list_task_files(files: OutputFiles, directory: Path) -> list[str]:
-    """Return the files that tasks wrote themselves: all others below output and work folder, `MAX_TASK_FILES` at most."""
+    """Return the files that tasks wrote themselves: all others below output and work folder,
+    `MAX_TASK_FILES` at most.
+    """
     own = {files.results, *files.samples.values()}
     found = (path for folder in (OUTPUT_DIRECTORY, WORK_DIRECTORY) for path in _list_below(directory, folder))
     return list(islice((path for path in found if path not in own), MAX_TASK_FILES))
 
 
 def _list_below(directory: Path, folder: str) -> Iterator[str]:
-    """Yield regular files below a folder of the run directory, sorted within each, that a path can name to the reporter."""
+    """Yield regular files below a folder of the run directory, sorted within each, that a path can name to the
+    reporter.
+    """
     for parent, folders, names in os.walk(directory / folder):
         folders.sort()
         for name in sorted(names):

@@ -23,7 +23,10 @@ from .meter import Meter
 
 
 def install() -> list[object]:
-    """Install the hand-over and the watch of progress bars; called once by lmms-eval. Return the adapters to register: none."""
+    """Install the hand-over and the watch of progress bars; called once by lmms-eval.
+
+    Return the adapters to register: none.
+    """
     directory = os.environ.get(ENV_RUN_DIRECTORY)
     run = _read_run(Path(directory)) if directory else None
     if directory and run:
@@ -70,13 +73,17 @@ def _hand_over_model_args(run: RunInput, meter: Meter | None) -> None:
 
 
 def _select_model_args(adapter: type, run: RunInput) -> dict[str, Scalar]:
-    """Return the model arguments, without the permission to run the model's code if the adapter knows no such argument."""
+    """Return the model arguments, without the permission to run the model's code if the adapter knows
+    no such argument.
+    """
     drop = run.trust_remote_code and not has_argument(adapter, REMOTE_CODE_ARG)
     return {name: value for name, value in run.harness.model_args.items() if not (drop and name == REMOTE_CODE_ARG)}
 
 
 def has_argument(adapter: type, argument: str) -> bool:
-    """Return whether a constructor names the argument: the adapter's own, or one that its own hands everything on to."""
+    """Return whether a constructor names the argument: the adapter's own, or one that its own hands
+    everything on to.
+    """
     for cls in adapter.__mro__:
         if "__init__" in vars(cls):
             parameters = inspect.signature(vars(cls)["__init__"]).parameters

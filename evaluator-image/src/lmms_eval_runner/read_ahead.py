@@ -1,7 +1,9 @@
-"""Reads the weights of the model into the page cache while the harness still imports Python, so that loading finds them there.
+"""Reads the weights of the model into the page cache while the harness still imports Python, so that loading finds them
+there.
 
-Nothing depends on it: what it does not find, cannot read or has no memory for is read by the harness itself, as ever. Plain
-reads, since they alone say when they are done: after `posix_fadvise(WILLNEED)` a part is still missing, and nothing can stop it.
+Nothing depends on it: what it does not find, cannot read or has no memory for is read by the harness itself, as ever.
+Plain reads, since they alone say when they are done: after `posix_fadvise(WILLNEED)` a part is still missing, and
+nothing can stop it.
 """
 
 import ctypes
@@ -26,8 +28,8 @@ CHUNK: Final = 8 * 1024 * 1024
 # What `from_pretrained` reads of a model: the first that is there, whole or in the parts that an index names.
 _WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
 
-# No library wraps ioprio_set(2): its number, by machine, "this thread", and the last place among those that the disk serves. Not
-# "idle", which may wait for seconds: by then the harness waits for the same page.
+# No library wraps ioprio_set(2): its number, by machine, "this thread", and the last place among those that the disk
+# serves. Not "idle", which may wait for seconds: by then the harness waits for the same page.
 _IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30}
 _THIS_THREAD: Final = (1, 0)
 _LAST: Final = 2 << 13 | 7
@@ -55,7 +57,9 @@ class ReadAhead:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         # Not waited for: it may hang on a disk that is away, and ends with the process.
         self._stopped = True
 
@@ -86,8 +90,8 @@ class ReadAhead:
 def find_weight_files(model_args: Mapping[str, Scalar], environ: Mapping[str, str]) -> list[Path]:
     """Return the files of the model's weights in the order in which transformers loads them.
 
-    There are none where the model is not on this disk, or `LMMS_EVAL_READ_AHEAD=0` asks for it. Raises OSError or ValueError
-    for an index that cannot be read.
+    There are none where the model is not on this disk, or `LMMS_EVAL_READ_AHEAD=0` asks for it. Raises OSError or
+    ValueError for an index that cannot be read.
     """
     model = find_model_arg(model_args, MODEL_KEYS)
     if not model or environ.get(ENV_READ_AHEAD) == "0":

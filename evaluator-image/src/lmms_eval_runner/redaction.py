@@ -1,7 +1,8 @@
 """Finds the secrets of a run in its environment, and hides them in the files that it wrote.
 
-A model's answer, or the error in its place, may hold a secret. In JSON they are hidden only inside strings: a secret of digits
-must not cost a number. A file without secrets stays as it is, byte for byte. The log is redacted by `lmms_eval_core.redact`.
+A model's answer, or the error in its place, may hold a secret. In JSON they are hidden only inside strings: a secret of
+digits must not cost a number. A file without secrets stays as it is, byte for byte. The log is redacted by
+`lmms_eval_core.redact`.
 """
 
 import json
@@ -26,14 +27,18 @@ _STRING: Final = re.compile(STRING)
 
 
 def find_secrets(environ: Mapping[str, str], names: Iterable[str]) -> set[str]:
-    """Return the values of the variables `names`, and of those named like a secret, in all forms that a text may hold."""
+    """Return the values of the variables `names`, and of those named like a secret, in all forms that a
+    text may hold.
+    """
     chosen = set(names) | {name for name in environ if _SECRET_NAME.search(name)}
     forms = {form for name in chosen for form in _list_forms(environ.get(name, "").strip())}
     return {form for form in forms if len(form) >= MIN_LENGTH}
 
 
 def _list_forms(value: str) -> Iterator[str]:
-    """Yield the value line by line, since logs are read by lines; and in Base64, which knows no lines, as a whole too."""
+    """Yield the value line by line, since logs are read by lines; and in Base64, which knows no lines,
+    as a whole too.
+    """
     lines = [line.strip() for line in value.splitlines()]
     for line in lines:
         yield from (line, repr(line)[1:-1], json.dumps(line)[1:-1], json.dumps(line, ensure_ascii=False)[1:-1])
@@ -77,7 +82,10 @@ def _find_unescaped(secret: str) -> bytes:
 
 
 def _clean_string(string: bytes, known: re.Pattern[str]) -> bytes:
-    """Clean one string of JSON. Its text is searched: what begins with a secret's first letter may be the end of an escape."""
+    """Clean one string of JSON.
+
+    Its text is searched: what begins with a secret's first letter may be the end of an escape.
+    """
     try:
         text = json.loads(string.decode(errors="replace"), strict=False)
     except ValueError:

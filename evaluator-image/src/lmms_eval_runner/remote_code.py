@@ -1,8 +1,9 @@
 """Keeps libraries from running code that comes with a model, unless `spec.trustRemoteCode` permits it.
 
-Adapters pass `trust_remote_code=True` by themselves, so that the argument decides nothing. A `.pth` file of the image has every
-Python process of the container, workers of engines too, call `guard`: it waits for the libraries that load such code, and
-replaces the functions by which they do. A guard against checkpoints and no boundary: code that runs can undo it.
+Adapters pass `trust_remote_code=True` by themselves, so that the argument decides nothing. A `.pth` file of the image
+has every Python process of the container, workers of engines too, call `guard`: it waits for the libraries that load
+such code, and replaces the functions by which they do. A guard against checkpoints and no boundary: code that runs can
+undo it.
 
 Every start of Python pays for what is imported here, so that this is little.
 """
@@ -29,7 +30,10 @@ _MAX_NAME = 300
 
 
 class RemoteCodeRefused(Exception):
-    """The message says who wanted to run which code. `failure_rules` knows the class by its name and adds how to permit it."""
+    """The message says who wanted to run which code.
+
+    `failure_rules` knows the class by its name and adds how to permit it.
+    """
 
 
 def guard() -> None:
@@ -56,8 +60,9 @@ def _name_attention_kernel(implementation: object = "", *args: object, **kwargs:
     return f"the kernel {implementation}" if "/" in str(implementation or "") else ""
 
 
-# By module, what loads code of a repository or a checkpoint: the lowest functions, which are looked up when they are called, or
-# imported from there by modules that come later. They say what they were asked for; nothing where it is no code.
+# By module, what loads code of a repository or a checkpoint: the lowest functions, which are looked up when they are
+# called, or imported from there by modules that come later. They say what they were asked for; nothing where it is no
+# code.
 _REFUSED: "Mapping[str, Mapping[str, Named]]" = {
     "transformers.dynamic_module_utils": {"get_cached_module_file": _name_file, "get_class_in_module": _name_class},
     "transformers.integrations.hub_kernels": {
@@ -73,8 +78,8 @@ _REFUSED: "Mapping[str, Mapping[str, Named]]" = {
     },
     "kernels.load": {"get_kernel_with_resolver": _name_kernel},
 }
-# Engines ask for it in their own arguments, with True as the adapters' default, and have classes of their own for most models
-# that bring code: with False they take those.
+# Engines ask for it in their own arguments, with True as the adapters' default, and have classes of their own for most
+# models that bring code: with False they take those.
 _ENGINE_ARGUMENTS = {"vllm.engine.arg_utils": "EngineArgs", "sglang.srt.server_args": "ServerArgs"}
 
 

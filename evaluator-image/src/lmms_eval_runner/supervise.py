@@ -16,7 +16,9 @@ LINGER_SECONDS: Final = 60.0
 
 
 class StopRequest:
-    """Whether the cluster has asked us to end, by SIGTERM, or a person at a terminal by SIGINT: `made` is polled by the loops."""
+    """Whether the cluster has asked us to end, by SIGTERM, or a person at a terminal by SIGINT: `made` is polled by the
+    loops.
+    """
 
     def __init__(self) -> None:
         self.made = False

@@ -1,8 +1,8 @@
 """`python -m lmms_eval_runner.warm_start ARGUMENTS`: lmms-eval itself, unmodified, with less to do before it begins.
 
-What is put off here is done when somebody asks for it, and what is done faster gives the same: lmms-eval computes what it
-always does. A mechanism that does not fit what is installed steps aside, with a line in the log. `LMMS_EVAL_WARM_START=0`
-leaves all of them out.
+What is put off here is done when somebody asks for it, and what is done faster gives the same: lmms-eval computes what
+it always does. A mechanism that does not fit what is installed steps aside, with a line in the log.
+`LMMS_EVAL_WARM_START=0` leaves all of them out.
 """
 
 import atexit
@@ -43,14 +43,19 @@ def apply_shortcuts(*shortcuts: Callable[[], None]) -> None:
 
 
 def parse_yaml_in_c() -> None:
-    """Has `yaml.full_load` use libyaml: a quarter of the time for the two thousand files that lmms-eval reads of its tasks."""
+    """Has `yaml.full_load` use libyaml: a quarter of the time for the two thousand files that lmms-eval reads of its
+    tasks.
+    """
     import yaml
 
     def of_full_loader(table: str) -> property:
         return property(lambda loader: getattr(yaml.FullLoader, table))
 
     class Loader(yaml.CFullLoader):
-        """libyaml's parser. Tags and types are those of the loader in Python, to which lmms-eval adds its own all the time."""
+        """libyaml's parser.
+
+        Tags and types are those of the loader in Python, to which lmms-eval adds its own all the time.
+        """
 
         yaml_constructors = of_full_loader("yaml_constructors")
         yaml_multi_constructors = of_full_loader("yaml_multi_constructors")
@@ -106,8 +111,8 @@ class LateImport(NamedTuple):
     functions: tuple[str, ...] = ()
 
 
-# By the module that imports it. What stays away: most of scipy and sklearn, transformers' pipelines, and for an adapter that uses
-# no transformers sympy and torch's compiler.
+# By the module that imports it. What stays away: most of scipy and sklearn, transformers' pipelines, and for an adapter
+# that uses no transformers sympy and torch's compiler.
 LATE: Final = {
     "lmms_eval.api.registry": LateImport("evaluate"),
     "transformers.generation.candidate_generator": LateImport("sklearn.metrics", ("roc_curve",)),
@@ -125,7 +130,9 @@ def import_late() -> None:
 
 
 class _LateFinder(MetaPathFinder):
-    """Finds those modules where they are, and has a placeholder stand in for what they import while they are executed."""
+    """Finds those modules where they are, and has a placeholder stand in for what they import while
+    they are executed.
+    """
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         late = LATE.get(name)

@@ -53,11 +53,15 @@ async def _of_one_size(
         found = [
             # The API server forgets what it has read of a resource when its CRD changes, as it has just done.
             Row(f"{size} queued: front end, start to ready after a change of the CRD", after_crd_change, "s"),
-            Row(f"{size} queued: front end, start to ready", ours.ready_seconds, "s", READY_SECONDS if largest else None),
+            Row(
+                f"{size} queued: front end, start to ready", ours.ready_seconds, "s", READY_SECONDS if largest else None
+            ),
             Row(f"{size} queued: front end, memory when it is ready", ready, "MiB", READY_MIB if largest else None),
         ]
         if "reads" in parts:
-            found += await asyncio.to_thread(reads.measure, size, MeasuredServer(ours, mine), MeasuredServer(original, theirs))
+            found += await asyncio.to_thread(
+                reads.measure, size, MeasuredServer(ours, mine), MeasuredServer(original, theirs)
+            )
         if "streams" in parts:
             found += await streams.measure(size, ours, mine)
         if "mixed" in parts:
@@ -113,7 +117,9 @@ def main() -> int:
     """0 when every target holds."""
     options = argparse.ArgumentParser(prog="python -m bench.front_end", description=__doc__)
     options.add_argument("sizes", metavar="SIZE", type=int, nargs="*", help=f"jobs that wait; {SIZES}")
-    options.add_argument("--only", metavar="PART", choices=PARTS, nargs="+", default=PARTS, help=f"of {', '.join(PARTS)}")
+    options.add_argument(
+        "--only", metavar="PART", choices=PARTS, nargs="+", default=PARTS, help=f"of {', '.join(PARTS)}"
+    )
     chosen = options.parse_args()
     measured = measure(chosen.sizes or SIZES, chosen.only)
     return rows.report(measured, ROOT / "build" / "bench-front-end.json")

@@ -1,7 +1,7 @@
 """The limit of a read: a bare uvicorn application that gives bytes out of a dict. `python bare_server.py PORT FILE`.
 
-uvicorn is set up as `lmms_eval_api.main` does, where that makes a difference to what one answer costs. The file has the answer to
-each path, its headers as pairs and its body (JSON, text in latin-1, so that every byte is itself).
+uvicorn is set up as `lmms_eval_api.main` does, where that makes a difference to what one answer costs. The file has the
+answer to each path, its headers as pairs and its body (JSON, text in latin-1, so that every byte is itself).
 """
 
 import json
@@ -18,7 +18,10 @@ class BareApplication:
 
     def __init__(self, file: Path) -> None:
         self._answers = {
-            path: ([(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers], body.encode("latin-1"))
+            path: (
+                [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+                body.encode("latin-1"),
+            )
             for path, (headers, body) in json.loads(file.read_text()).items()
         }
 

@@ -26,7 +26,10 @@ def need_wrk() -> None:
 def per_second(
     server: BenchServer, paths: Sequence[str], *, body: str | None = None, headers: Mapping[str, str] | None = None
 ) -> float:
-    """Answers of 2xx a second, each to one of the paths by chance; CommandFailed if there is another answer among them."""
+    """Answers of 2xx a second, each to one of the paths by chance.
+
+    CommandFailed if there is another answer among them.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_post(body) if body is not None else _get(paths))
         script.flush()

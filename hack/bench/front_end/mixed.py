@@ -1,4 +1,6 @@
-"""Minutes of what a busy day asks, at a fixed pace whatever the answers take: the slowest hundredth, and every error."""
+"""Minutes of what a busy day asks, at a fixed pace whatever the answers take: the slowest hundredth,
+and every error.
+"""
 
 import asyncio
 import os
@@ -27,10 +29,17 @@ async def measure(size: int, server: BenchServer, jobs: Sequence[str], *, second
     load = _Load(server, jobs)
     await load.run(seconds)
     found = [
-        Row(f"{size} queued, mixed load: {kind}, p99 of {len(load.times[kind])}", percentile(load.times[kind], 0.99) * 1000, "ms")
+        Row(
+            f"{size} queued, mixed load: {kind}, p99 of {len(load.times[kind])}",
+            percentile(load.times[kind], 0.99) * 1000,
+            "ms",
+        )
         for kind in SHARES
     ]
-    return [*found, Row(f"{size} queued, mixed load: errors in {seconds:.0f} s at {PER_SECOND}/s", float(load.errors), "", 0.0)]
+    return [
+        *found,
+        Row(f"{size} queued, mixed load: errors in {seconds:.0f} s at {PER_SECOND}/s", float(load.errors), "", 0.0),
+    ]
 
 
 class _Load:

@@ -1,7 +1,8 @@
 """What callers ask most: one job, any of all that wait, and the queue.
 
-Ours stands beside two others, in turns: the original, and the limit, which is a bare uvicorn application that gives the same
-bytes without looking at anything. Ours keeps responses until they change; the limit's are recorded from it, which makes them.
+Ours stands beside two others, in turns: the original, and the limit, which is a bare uvicorn application that gives the
+same bytes without looking at anything. Ours keeps responses until they change; the limit's are recorded from it, which
+makes them.
 """
 
 import statistics
@@ -20,7 +21,8 @@ TARGET: Final = 20.0
 TARGET_SIZE: Final = 10_000
 # Of the limit. What authentication, limits, metrics and a line of log cost is in the rest.
 SHARE: Final = 0.35
-# A share at ten thousand jobs is to be that at a hundred; medians of three rounds on a shared machine differ by up to a tenth.
+# A share at ten thousand jobs is to be that at a hundred; medians of three rounds on a shared machine differ by up to a
+# tenth.
 NOISE: Final = 0.1
 SHARE_OF_LIMIT: Final = "as a share of the limit"
 
@@ -43,7 +45,9 @@ class MeasuredServer(NamedTuple):
 def measure(size: int, ours: MeasuredServer, original: MeasuredServer) -> list[Row]:
     """Answers a second with `size` jobs queued."""
     with servers.limit(ours.server, [one for path in PATHS for one in ours.paths(path)]) as limit:
-        return [row for path in PATHS for row in _compared(size, path, ours, original, MeasuredServer(limit, ours.jobs))]
+        return [
+            row for path in PATHS for row in _compared(size, path, ours, original, MeasuredServer(limit, ours.jobs))
+        ]
 
 
 def _compared(size: int, path: str, ours: MeasuredServer, original: MeasuredServer, limit: MeasuredServer) -> list[Row]:
@@ -55,8 +59,17 @@ def _compared(size: int, path: str, ours: MeasuredServer, original: MeasuredServ
     name = _name(size, path)
     return [
         Row(name, rate, "1/s"),
-        Row(f"{name}, as a multiple of lmms-eval's server", ratio, "x", target, f"which answers {floor:.0f} a second", more=True),
-        Row(f"{name}, {SHARE_OF_LIMIT}", share, "", SHARE, f"a bare uvicorn application: {most:.0f} a second", more=True),
+        Row(
+            f"{name}, as a multiple of lmms-eval's server",
+            ratio,
+            "x",
+            target,
+            f"which answers {floor:.0f} a second",
+            more=True,
+        ),
+        Row(
+            f"{name}, {SHARE_OF_LIMIT}", share, "", SHARE, f"a bare uvicorn application: {most:.0f} a second", more=True
+        ),
     ]
 
 

@@ -31,7 +31,8 @@ from lmms_eval.entrypoints.http_server import launch_server
 from lmms_eval.entrypoints.server_args import ServerArgs
 launch_server(ServerArgs(host="127.0.0.1", port=int(sys.argv[2])))
 """
-# Its first job runs as long as the measurement: the original starts it as `python -m lmms_eval`, which is not to load the cores.
+# Its first job runs as long as the measurement: the original starts it as `python -m lmms_eval`, which is not to load
+# the cores.
 ENDLESS: Final = """
 import sys, time
 if sys.orig_argv[1:3] == ["-m", "lmms_eval"]:
@@ -55,7 +56,9 @@ class BenchServer(NamedTuple):
 
 @contextlib.contextmanager
 def ours(*, kubeconfig: str, namespace: str, **more: str) -> Iterator[BenchServer]:
-    """The front end, started as the image starts it, with a token and `more` settings, and without limits of rates, for wrk."""
+    """The front end, started as the image starts it, with a token and `more` settings, and without limits of rates, for
+    wrk.
+    """
     with tempfile.TemporaryDirectory() as folder:
         token = "a-token-of-the-benchmark"
         Path(folder, "bench").write_text(token)
@@ -70,7 +73,9 @@ def ours(*, kubeconfig: str, namespace: str, **more: str) -> Iterator[BenchServe
             **more,
         }
         url = f"http://127.0.0.1:{OUR_PORT}"
-        with run_process(_pinned(find_program("lmms-eval-api")), settings, log=LOGS / f"front-end-{namespace}.log") as process:
+        with run_process(
+            _pinned(find_program("lmms-eval-api")), settings, log=LOGS / f"front-end-{namespace}.log"
+        ) as process:
             seconds = _ready(process, f"{url}/readyz")
             yield BenchServer(url, process, {"Authorization": f"Bearer {token}"}, seconds)
 
@@ -109,7 +114,9 @@ def _recorded(server: BenchServer, paths: Sequence[str]) -> dict[str, tuple[list
 
 
 def _pinned(*command: str) -> list[str]:
-    """One core for each server, as for a pod with a limit of one; where there is but one core, nothing can be kept apart."""
+    """One core for each server, as for a pod with a limit of one; where there is but one core, nothing can be kept
+    apart.
+    """
     return ["taskset", "-c", str(SERVING_CORE), *command] if (os.cpu_count() or 1) > 1 else list(command)
 
 

@@ -71,10 +71,16 @@ async def _all_heard(streams: Sequence[Stream]) -> None:
             await stream.news.wait()
 
 
-async def _open(server: BenchServer, name: str, gate: asyncio.Semaphore) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _open(
+    server: BenchServer, name: str, gate: asyncio.Semaphore
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Plain sockets: a client for HTTP would take more memory here than the server does there."""
     host, port = server.url.removeprefix("http://").split(":")
-    fields = [f"GET /jobs/{name}/events HTTP/1.1", f"Host: {host}", *(f"{key}: {value}" for key, value in server.headers.items())]
+    fields = [
+        f"GET /jobs/{name}/events HTTP/1.1",
+        f"Host: {host}",
+        *(f"{key}: {value}" for key, value in server.headers.items()),
+    ]
     async with gate:
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write("\r\n".join([*fields, "", ""]).encode())

@@ -1,4 +1,6 @@
-"""POST /evaluate, stored when it answers: beside bare creates of the same, and beside the original, which stores nothing."""
+"""POST /evaluate, stored when it answers: beside bare creates of the same, and beside the original, which stores
+nothing.
+"""
 
 import asyncio
 import itertools

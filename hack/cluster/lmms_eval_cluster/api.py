@@ -56,7 +56,9 @@ class Api:
         return json.loads(text) if text.startswith(b"{") else text.decode()
 
 
-def wait_for(what: str, condition: Callable[[], bool], *, alive: Callable[[], None] = lambda: None, seconds: float = 60) -> None:
+def wait_for(
+    what: str, condition: Callable[[], bool], *, alive: Callable[[], None] = lambda: None, seconds: float = 60
+) -> None:
     """Wait until a condition holds; `alive` raises when waiting has become pointless.
 
     Raises ClusterError after `seconds`.

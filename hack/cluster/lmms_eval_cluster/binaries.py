@@ -24,15 +24,17 @@ GO_NEEDED = (1, 26)
 STRIPPED = "-s -w"
 # A compiler lives for seconds: up to this much memory each, collecting its garbage would be a third of its time.
 COMPILER = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
-# Installed programs that do as well as the pinned ones, from these versions on. kubectl and the API server may be one minor
-# version apart.
+# Installed programs that do as well as the pinned ones, from these versions on. kubectl and the API server may be one
+# minor version apart.
 INSTALLED = {"kubectl": (1, 35), "helm": (4, 0), "kind": (0, 20)}
 VERSION_OF = {"kubectl": ("version", "--client"), "helm": ("version", "--short"), "kind": ("version",)}
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A program to build: the module folder that pins it, its package there, the usual time (cold), linker flags, build tags."""
+    """A program to build: the module folder that pins it, its package there, the usual time (cold), linker flags, build
+    tags.
+    """
 
     module: str
     package: str
@@ -112,7 +114,9 @@ class Binaries:
             raise ClusterError(f"There is no tool {name!r}: choose one of {', '.join(sorted(CATALOGUE))}.")
         tool = CATALOGUE[name]
         self._version = self._version or go_version()
-        key = content_key(self._tools / tool.module, [self._version, tool.package, tool.ldflags, *filter(None, [tool.tags])])
+        key = content_key(
+            self._tools / tool.module, [self._version, tool.package, tool.ldflags, *filter(None, [tool.tags])]
+        )
         return self._cache / name / key / name
 
     @contextmanager
@@ -131,7 +135,9 @@ class Binaries:
         for leftover in self._cache.glob(f".building-{module}-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         usual = duration(60 * sum(CATALOGUE[name].minutes for name in places))
-        say(f"Building {', '.join(places)} from source ({position}; usually {usual} on two cores, then never again) ...")
+        say(
+            f"Building {', '.join(places)} from source ({position}; usually {usual} on two cores, then never again) ..."
+        )
         with tempfile.TemporaryDirectory(prefix=f".building-{module}-", dir=self._cache) as scratch:
             tools = [CATALOGUE[name] for name in places]
             compile_programs(self._tools / module, tools, Path(scratch))
@@ -163,7 +169,9 @@ def go_version() -> str:
         )
     text = subprocess.run(["go", "version"], check=True, capture_output=True, text=True).stdout.strip()
     if parse_go_version(text) < GO_NEEDED:
-        raise ClusterError(f"Go {needed} or newer is needed to build the cluster's programs; the `go` on the PATH is: {text}.")
+        raise ClusterError(
+            f"Go {needed} or newer is needed to build the cluster's programs; the `go` on the PATH is: {text}."
+        )
     return text
 
 
@@ -183,7 +191,9 @@ def parse_go_version(text: str) -> tuple[int, int]:
 def compile_programs(folder: Path, tools: list[Tool], target: Path) -> None:
     """Run one `go build` of the programs of one module into a folder, with a line of progress every few seconds."""
     packages, flags = [tool.package for tool in tools], ["-tags", tools[0].tags]
-    environment = os.environ | COMPILER | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
+    environment = (
+        os.environ | COMPILER | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
+    )
     listing = ["go", "list", "-deps", *flags, *packages]
     listed = subprocess.run(listing, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     total = len(listed.stdout.split())

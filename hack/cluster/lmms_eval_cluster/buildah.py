@@ -42,7 +42,9 @@ def find(name: str) -> Image:
     try:
         image = json.loads(call("buildah", "inspect", "--type", "image", name))
     except ClusterError as error:
-        raise ClusterError(f"There is no image {name} in buildah's store: build it first, under that very name.") from error
+        raise ClusterError(
+            f"There is no image {name} in buildah's store: build it first, under that very name."
+        ) from error
     return Image(image["FromImageID"], image["Config"].encode())
 
 

@@ -69,13 +69,16 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def choose(cluster: Cluster, environ: Mapping[str, str]) -> Provider:
-    """Take the cluster that is named, else kind where Docker runs, else this machine, unless one of the two is asked for.
+    """Take the cluster that is named, else kind where Docker runs, else this machine, unless one of the two is asked
+    for.
 
     Raises ClusterError if none is possible.
     """
     asked = environ.get("LMMS_EVAL_CLUSTER_PROVIDER", "")
     if asked not in ("", "kind", "local"):
-        raise ClusterError(f"LMMS_EVAL_CLUSTER_PROVIDER={asked!r} is no provider: say kind or local, or leave it unset.")
+        raise ClusterError(
+            f"LMMS_EVAL_CLUSTER_PROVIDER={asked!r} is no provider: say kind or local, or leave it unset."
+        )
     if kubeconfig := environ.get("LMMS_EVAL_KUBECONFIG"):
         return ExistingProvider(cluster, Path(kubeconfig), environ.get("LMMS_EVAL_REGISTRY", ""))
     if asked != "local" and kind.available():
@@ -89,7 +92,9 @@ def choose(cluster: Cluster, environ: Mapping[str, str]) -> Provider:
 
 def parser() -> argparse.ArgumentParser:
     """Describe the commands and their options."""
-    top = argparse.ArgumentParser(prog="hack/cluster", description="A real Kubernetes cluster for the demo and the tests.")
+    top = argparse.ArgumentParser(
+        prog="hack/cluster", description="A real Kubernetes cluster for the demo and the tests."
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     control_plane = argparse.ArgumentParser(add_help=False)
     control_plane.add_argument(
@@ -100,7 +105,9 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, parents=[control_plane])
 
     up = command("up", "bring the cluster up unless it is; what a dead one left is taken away first")
-    up.add_argument("--gpus", type=int, metavar="N", help="how many GPUs the node claims to have (default: 1 if it is new)")
+    up.add_argument(
+        "--gpus", type=int, metavar="N", help="how many GPUs the node claims to have (default: 1 if it is new)"
+    )
     command("down", "take the cluster away: processes, mounts, namespaces, state")
     command("status", "show what runs; exit status 1 if the cluster is not whole")
     command("kubeconfig", "print the path of the cluster's kubeconfig")

@@ -9,7 +9,16 @@ Command = Sequence[object]
 PROVISIONER = "lmms-eval.io/local-folder"
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
 NODE_SIDE = ("containerd", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "provisioner")
-BUILT = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "provisioner")
+BUILT = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "coredns",
+    "provisioner",
+)
 
 
 def expected(cluster: Cluster) -> tuple[str, ...]:

@@ -36,10 +36,11 @@ def containerd(cluster: Cluster) -> str:
     """
     state = cluster.state
     cri = 'plugins."io.containerd.grpc.v1.cri"'
+    unused = ("aufs", "btrfs", "devmapper", "zfs")
     return f"""version = 2
 root = "{state}/containerd/root"
 state = "{state}/containerd/state"
-disabled_plugins = [{", ".join(f'"io.containerd.snapshotter.v1.{name}"' for name in ("aufs", "btrfs", "devmapper", "zfs"))}]
+disabled_plugins = [{", ".join(f'"io.containerd.snapshotter.v1.{name}"' for name in unused)}]
 [grpc]
 address = "{cluster.containerd_socket}"
 [plugins."io.containerd.internal.v1.opt"]

@@ -1,4 +1,6 @@
-"""The existing provider: a cluster that somebody else runs; it is used, and never brought up, changed or down from here."""
+"""The existing provider: a cluster that somebody else runs; it is used, and never brought up, changed or down from
+here.
+"""
 
 from pathlib import Path
 
@@ -21,7 +23,9 @@ class ExistingProvider:
         """Check that the cluster answers and say what will be touched; its GPUs are those it has."""
         del gpus
         self._kubectl("get", "--raw", "/readyz")
-        say(f"Using the cluster that LMMS_EVAL_KUBECONFIG names ({self._kubectl('config', 'current-context').strip()}).")
+        say(
+            f"Using the cluster that LMMS_EVAL_KUBECONFIG names ({self._kubectl('config', 'current-context').strip()})."
+        )
         say("Touched are the namespaces that the demo and the tests make for themselves, and the chart's own")
         say("resource definition and admission policies; nodes and everything else stay as they are.")
 
@@ -45,7 +49,9 @@ class ExistingProvider:
         Raises ClusterError if no registry is named.
         """
         if not self._registry:
-            raise ClusterError("Set LMMS_EVAL_REGISTRY to a registry that you can push to and the cluster can pull from.")
+            raise ClusterError(
+                "Set LMMS_EVAL_REGISTRY to a registry that you can push to and the cluster can pull from."
+            )
         return [self._push(name) for name in names]
 
     def _push(self, name: str) -> str:

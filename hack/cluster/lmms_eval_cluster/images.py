@@ -47,7 +47,9 @@ def parse(text: str) -> Reference:
     """
     match = re.fullmatch(r"(localhost|[^/]*[.:][^/]*)/([a-z0-9][a-z0-9._/-]*):([\w.-]+)", text)
     if not match:
-        raise ClusterError(f"{text!r} is no full image name: write host, path and tag, as in localhost/lmms-eval/operator:dev.")
+        raise ClusterError(
+            f"{text!r} is no full image name: write host, path and tag, as in localhost/lmms-eval/operator:dev."
+        )
     return Reference(*match.groups())
 
 

@@ -32,7 +32,9 @@ class LocalProvider:
         self._binaries = Binaries(cluster.cache)
 
     def up(self, *, gpus: int | None) -> None:
-        """Bring the cluster up unless it is; its node then has `gpus` GPUs (one, if it is new and none are asked for)."""
+        """Bring the cluster up unless it is; its node then has `gpus` GPUs (one, if it is new and none
+        are asked for).
+        """
         if not self._whole():
             prerequisites.ensure(control_plane_only=self._cluster.control_plane_only)
             binaries = self._binaries.paths(components.needed_binaries(self._cluster))

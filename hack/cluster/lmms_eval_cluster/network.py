@@ -1,8 +1,8 @@
 """The cluster's network: a namespace of its own, and one veth pair between it and the host.
 
 Everything of the cluster lives in the namespace, so the host's routes and packet filters stay as they are. No way leads
-from it to other machines: a pod that tries is told so at once, and need not wait for a timeout. Services have a route, as
-the API server calls webhooks by them; where their packets go is decided after it.
+from it to other machines: a pod that tries is told so at once, and need not wait for a timeout. Services have a route,
+as the API server calls webhooks by them; where their packets go is decided after it.
 """
 
 import hashlib
@@ -69,7 +69,9 @@ def parse_routes(text: str) -> list[Network]:
 
 def create(cluster: Cluster) -> Addresses:
     """Make the namespace and the pair, with addresses, and return them."""
-    addresses = Addresses(choose(cluster.name, parse_routes(call("ip", "-json", "-4", "route", "show", "table", "all"))))
+    addresses = Addresses(
+        choose(cluster.name, parse_routes(call("ip", "-json", "-4", "route", "show", "table", "all")))
+    )
     call("ip", "netns", "add", cluster.identity)
     call("ip", "link", "add", cluster.identity, "type", "veth", "peer", "name", "eth0", "netns", cluster.identity)
     call("ip", "address", "add", f"{addresses.host}/24", "dev", cluster.identity)

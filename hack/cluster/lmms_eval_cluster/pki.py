@@ -26,7 +26,13 @@ def create(cluster: Cluster, node_address: str) -> None:
     authority = ["-subj", "/CN=lmms-eval-cluster", "-keyout", folder / "ca.key", "-out", folder / "ca.crt"]
     call("openssl", "req", "-x509", *CURVE, *VALID, *authority)
     call("openssl", "genrsa", "-out", folder / "service-accounts.key", "2048")
-    names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
+    names = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ]
     addresses = ["127.0.0.1", node_address, FIRST_SERVICE]
     _issue(folder, "kube-apiserver", ("kubernetes", "kube-apiserver"), names, addresses)
     _issue(folder, "kubelet", ("system:nodes", f"system:node:{NODE}"), [NODE], [node_address])
@@ -37,14 +43,28 @@ def create(cluster: Cluster, node_address: str) -> None:
     write_kubeconfig(cluster, "admin", node_address, cluster.kubeconfig)
 
 
-def _issue(folder: Path, name: str, subject: tuple[str, str], names: Sequence[str] = (), addresses: Sequence[str] = ()) -> None:
+def _issue(
+    folder: Path, name: str, subject: tuple[str, str], names: Sequence[str] = (), addresses: Sequence[str] = ()
+) -> None:
     """Sign a certificate for a subject (organization, common name), for use as a client and as a server."""
     organization, common = subject
     alternatives = ",".join([*(f"DNS:{name}" for name in names), *(f"IP:{address}" for address in addresses)])
     options = ["-subj", f"/O={organization}/CN={common}", "-addext", "extendedKeyUsage=clientAuth,serverAuth"]
     options += ["-addext", f"subjectAltName={alternatives}"] if alternatives else []
     files = ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt"]
-    call("openssl", "req", "-x509", "-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", *CURVE, *VALID, *options, *files)
+    call(
+        "openssl",
+        "req",
+        "-x509",
+        "-CA",
+        folder / "ca.crt",
+        "-CAkey",
+        folder / "ca.key",
+        *CURVE,
+        *VALID,
+        *options,
+        *files,
+    )
 
 
 def write_kubeconfig(cluster: Cluster, identity: str, address: str, path: Path) -> None:

@@ -1,4 +1,6 @@
-"""What the local provider takes from the distribution: found by the programs themselves, installed with apt where missing."""
+"""What the local provider takes from the distribution: found by the programs themselves, installed with apt where
+missing.
+"""
 
 import fcntl
 import os
@@ -25,7 +27,8 @@ PACKAGES = {
     "debootstrap": "debootstrap",
 }
 CONTROL_PLANE = ("ip", "nsenter", "openssl")
-# hack/images takes it too, and may run at the same time: apt itself does not wait for another one that updates its lists.
+# hack/images takes it too, and may run at the same time: apt itself does not wait for another one that updates its
+# lists.
 APT_LOCK = Path("/run/lmms-eval-apt.lock")
 NETWORK_PLUGINS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 
@@ -62,7 +65,9 @@ def network_plugins() -> Path | None:
 
 def _install(packages: list[str]) -> None:
     if not shutil.which("apt-get"):
-        raise ClusterError(f"Install {', '.join(packages)} (Debian's names): there is no apt-get here that could do it.")
+        raise ClusterError(
+            f"Install {', '.join(packages)} (Debian's names): there is no apt-get here that could do it."
+        )
     install = ["install", "--yes", "--no-install-recommends", *packages]
     if not _apt(*install):
         return
@@ -74,5 +79,7 @@ def _install(packages: list[str]) -> None:
 def _apt(*arguments: str) -> str:
     """Run apt-get and return why it failed; nothing if it did not."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(["apt-get", "--quiet", *arguments], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["apt-get", "--quiet", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
     return done.stderr.strip() or "no reason given" if done.returncode else ""

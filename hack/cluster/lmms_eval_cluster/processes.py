@@ -1,7 +1,7 @@
 """The processes of a cluster: started so that they outlive the caller, found again by a mark in their environment.
 
-The mark is inherited by what they start (containerd's shims), and is true whatever was killed, in whatever order: no file
-of process ids can be stale, and no process of somebody else can be taken for ours.
+The mark is inherited by what they start (containerd's shims), and is true whatever was killed, in whatever order: no
+file of process ids can be stale, and no process of somebody else can be taken for ours.
 """
 
 import os
@@ -24,7 +24,12 @@ BECOMING_SECONDS = 0.5
 
 def start(cluster: Cluster, component: str, command: Sequence[object]) -> None:
     """Start a process in the cluster's network, in a session of its own, with its log below the state."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(cluster.state), OWNER: str(cluster.state), COMPONENT: component}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(cluster.state),
+        OWNER: str(cluster.state),
+        COMPONENT: component,
+    }
     with (cluster.logs / f"{component}.log").open("ab") as log:
         subprocess.Popen(
             inside(cluster.netns, command),
@@ -99,7 +104,8 @@ def require(cluster: Cluster, components: Iterable[str]) -> None:
     for component in sorted(wanted):
         if component not in living:
             raise ClusterError(
-                f"{component} ended unexpectedly; the end of {cluster.logs}/{component}.log:\n{tail(cluster, component)}"
+                f"{component} ended unexpectedly; the end of "
+                f"{cluster.logs}/{component}.log:\n{tail(cluster, component)}"
             )
 
 

@@ -82,6 +82,8 @@ def cluster_from(environ: Mapping[str, str], *, control_plane_only: bool) -> Clu
     if control_plane_only:
         name += "-control-plane"
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?", name):
-        raise ClusterError(f"LMMS_EVAL_CLUSTER={name!r} is no cluster name: use up to 50 lower-case letters, digits and dashes.")
+        raise ClusterError(
+            f"LMMS_EVAL_CLUSTER={name!r} is no cluster name: use up to 50 lower-case letters, digits and dashes."
+        )
     base = environ.get("LMMS_EVAL_CLUSTER_STATE") or "/var/lib/lmms-eval-cluster"
     return Cluster(name, Path(base).resolve() / name, cache_folder(environ), control_plane_only)

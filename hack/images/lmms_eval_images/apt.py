@@ -11,7 +11,8 @@ from typing import NamedTuple
 from .console import ImageError, say
 
 SUITE = "bookworm"
-# hack/cluster takes it too, and may run at the same time: apt itself does not wait for another one that updates its lists.
+# hack/cluster takes it too, and may run at the same time: apt itself does not wait for another one that updates its
+# lists.
 LOCK = Path("/run/lmms-eval-apt.lock")
 
 
@@ -42,7 +43,13 @@ def ensure(programs: Mapping[str, str]) -> None:
 
 def sources() -> list[AptSource]:
     """List where this machine gets Debian's `SUITE` and its updates from; empty where it does not."""
-    command = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(COMPONENT) $(SITE) $(RELEASE)", "Created-By: Packages"]
+    command = [
+        "apt-get",
+        "indextargets",
+        "--format",
+        "$(ORIGIN) $(COMPONENT) $(SITE) $(RELEASE)",
+        "Created-By: Packages",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:

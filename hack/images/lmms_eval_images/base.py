@@ -88,6 +88,8 @@ def _run(*command: object) -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     # A folder of this machine; in the new system it does not exist.
     environment.pop("TMPDIR", None)
-    done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode:
         raise ImageError(f"`{' '.join(words)}` failed; its last words:\n{done.stdout[-2000:]}")

@@ -58,7 +58,9 @@ class Docker:
     def build(self, image: ImageDefinition, reference: str, stands_on: str, log: Path) -> None:
         """Build with BuildKit."""
         proxies = [word for name in _PROXIES if name in os.environ for word in ("--build-arg", name)]
-        steps.run_build(["docker", "build", "--progress", "plain", *proxies, *_build_arguments(image, reference, stands_on)], log)
+        steps.run_build(
+            ["docker", "build", "--progress", "plain", *proxies, *_build_arguments(image, reference, stands_on)], log
+        )
 
     def remove(self, reference: str) -> None:
         """Untag; BuildKit collects its own garbage."""
@@ -127,7 +129,10 @@ def find_certificates(environ: Mapping[str, str]) -> Path | None:
 
 
 def _is_docker_running() -> bool:
-    return bool(shutil.which("docker")) and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    return (
+        bool(shutil.which("docker"))
+        and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def _run(*command: str) -> str:

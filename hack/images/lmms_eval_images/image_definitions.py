@@ -18,9 +18,10 @@ _BUILD_TOOLS = (".dockerignore", "hack/images/requirements-build.lock", "hack/im
 class ImageDefinition:
     """An image: its Dockerfile and the files it is made of (names below the root; folders count whole).
 
-    `usual` is the seconds of a build from nothing on two cores. `context` gives the folder that the build sees, `version`
-    a word for what is in it besides the inputs; `on_base` tells whether the image stands on the base image, and
-    `stands_on` names one of ours that it stands on instead. What is not `shipped` is for tests, and built when it is named.
+    `usual` is the seconds of a build from nothing on two cores. `context` gives the folder that the build sees,
+    `version` a word for what is in it besides the inputs; `on_base` tells whether the image stands on the base image,
+    and `stands_on` names one of ours that it stands on instead. What is not `shipped` is for tests, and built when it
+    is named.
     """
 
     name: str
@@ -42,7 +43,9 @@ class ImageDefinition:
 
 @functools.cache
 def find_gateway_folder() -> Path:
-    """Return the folder that holds the S3 gateway alone, as hack/cluster pins it; it is built first if missing (1 min 30 s)."""
+    """Return the folder that holds the S3 gateway alone, as hack/cluster pins it; it is built first if missing (1 min
+    30 s).
+    """
     command = [sys.executable, str(_CLUSTER), "tool", "versitygw"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -67,7 +70,13 @@ def _define_service(name: str) -> ImageDefinition:
 def _define_gateway() -> ImageDefinition:
     dockerfile = "hack/images/s3.Dockerfile"
     return ImageDefinition(
-        "s3", dockerfile, (dockerfile,), usual=2, on_base=False, context=find_gateway_folder, version=read_gateway_version
+        "s3",
+        dockerfile,
+        (dockerfile,),
+        usual=2,
+        on_base=False,
+        context=find_gateway_folder,
+        version=read_gateway_version,
     )
 
 
@@ -94,7 +103,13 @@ IMAGES = {
         _define_service("reporter"),
         ImageDefinition("evaluator", "evaluator-image/Dockerfile", _EVALUATOR_INPUTS, usual=300),
         ImageDefinition(
-            "stub", "hack/chaos/stub/Dockerfile", _STUB_INPUTS, usual=5, on_base=False, stands_on="reporter", shipped=False
+            "stub",
+            "hack/chaos/stub/Dockerfile",
+            _STUB_INPUTS,
+            usual=5,
+            on_base=False,
+            stands_on="reporter",
+            shipped=False,
         ),
     )
 }

@@ -32,7 +32,9 @@ def write(root: Path, *, upgrade: bool) -> None:
 
 
 def service_requirements(member: dict[str, Any], core: dict[str, Any]) -> list[str]:
-    """List what a member needs from the index: its own requirements, and those of core with the extras that it names."""
+    """List what a member needs from the index: its own requirements, and those of core with the extras
+    that it names.
+    """
     own = [requirement for requirement in member["project"]["dependencies"] if not requirement.startswith(_CORE)]
     of_core = list(core["project"]["dependencies"])
     for requirement in member["project"]["dependencies"]:
@@ -52,7 +54,10 @@ def _service(root: Path, name: str) -> Lock:
     source = f"{name}/pyproject.toml and core/pyproject.toml"
     # The versions that the tests ran with are the versions that ship.
     return Lock(
-        f"{name}/requirements.lock", source, "\n".join(service_requirements(member, core)), ("-c", "requirements-dev.lock")
+        f"{name}/requirements.lock",
+        source,
+        "\n".join(service_requirements(member, core)),
+        ("-c", "requirements-dev.lock"),
     )
 
 

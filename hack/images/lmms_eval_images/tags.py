@@ -16,7 +16,8 @@ _TAG = re.compile(r"[0-9a-f]{12}")
 
 
 def compute_tag(root: Path, inputs: Iterable[str], extra: Iterable[str]) -> str:
-    """Hash the files and folders `inputs` below `root` (names, executable bits, bytes) and some more words: 12 hex digits.
+    """Hash the files and folders `inputs` below `root` (names, executable bits, bytes) and some more words: 12 hex
+    digits.
 
     Raises ImageError for an input that is not there.
     """
@@ -33,7 +34,9 @@ def _list_files(root: Path, inputs: Iterable[str]) -> Iterator[Path]:
     for name in sorted(inputs):
         path = root / name
         if not path.exists():
-            raise ImageError(f"{name} is missing, and an image is made of it: restore it, or make it with `hack/images lock`.")
+            raise ImageError(
+                f"{name} is missing, and an image is made of it: restore it, or make it with `hack/images lock`."
+            )
         if path.is_file():
             yield path
         else:

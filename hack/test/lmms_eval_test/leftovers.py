@@ -11,7 +11,12 @@ LABEL = "lmms-eval.io/test"
 # No test takes so long: what is older belongs to no run, whoever else runs tests on this cluster.
 OLD = timedelta(hours=1)
 # Their names begin with their namespace's.
-CLUSTER_WIDE = ("validatingadmissionpolicies", "validatingadmissionpolicybindings", "clusterroles", "clusterrolebindings")
+CLUSTER_WIDE = (
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
+    "clusterroles",
+    "clusterrolebindings",
+)
 
 
 def remove(preparation: TierPreparation, kubectl: list[str]) -> None:
@@ -21,12 +26,16 @@ def remove(preparation: TierPreparation, kubectl: list[str]) -> None:
     if gone := old(namespaces, datetime.now(UTC)):
         others = json.loads("\n".join(preparation.answer(*read, ",".join(CLUSTER_WIDE))))["items"]
         preparation.run(*kubectl, "delete", "--ignore-not-found", "--wait=false", *serving(others, gone))
-        preparation.run(*kubectl, "delete", "--ignore-not-found", "--wait=false", *(f"namespace/{name}" for name in gone))
+        preparation.run(
+            *kubectl, "delete", "--ignore-not-found", "--wait=false", *(f"namespace/{name}" for name in gone)
+        )
 
 
 def old(namespaces: list[dict[str, Any]], now: datetime) -> list[str]:
     """List the names of those that no running test can have made."""
-    made = {item["metadata"]["name"]: datetime.fromisoformat(item["metadata"]["creationTimestamp"]) for item in namespaces}
+    made = {
+        item["metadata"]["name"]: datetime.fromisoformat(item["metadata"]["creationTimestamp"]) for item in namespaces
+    }
     return [name for name, moment in made.items() if now - moment > OLD]
 
 

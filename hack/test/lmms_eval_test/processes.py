@@ -1,4 +1,6 @@
-"""The processes of one `make test`: found by a mark in their environment, so that a run that was killed leaves none behind."""
+"""The processes of one `make test`: found by a mark in their environment, so that a run that was killed leaves none
+behind.
+"""
 
 import os
 import signal
@@ -30,7 +32,9 @@ class Processes:
         self._ended = False
         self._lock = threading.Lock()
 
-    def run(self, command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None, echo: bool = False) -> int:
+    def run(
+        self, command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None, echo: bool = False
+    ) -> int:
         """Run a program to its end in the checkout; its exit code, or -1 after `end`.
 
         Its output is appended to `log`, and with `echo` goes to the terminal as well.
@@ -52,7 +56,9 @@ class Processes:
             self._running.discard(process)
         return code
 
-    def _start(self, command: Sequence[str], environment: dict[str, str], output: BinaryIO) -> "subprocess.Popen[bytes] | None":
+    def _start(
+        self, command: Sequence[str], environment: dict[str, str], output: BinaryIO
+    ) -> "subprocess.Popen[bytes] | None":
         with self._lock:
             if self._ended:
                 return None
@@ -69,7 +75,10 @@ class Processes:
             return process
 
     def end(self) -> None:
-        """Interrupt what runs, so that tests take away what they made; kill what does not end in time. Nothing starts after."""
+        """Interrupt what runs, so that tests take away what they made; kill what does not end in time.
+
+        Nothing starts after.
+        """
         with self._lock:
             self._ended = True
             running = list(self._running)

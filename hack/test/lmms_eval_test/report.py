@@ -61,13 +61,21 @@ class TierOutcome:
         return [case for part in self.parts for case in part.cases]
 
     def is_good(self, *, allow_missing: bool, selected: bool) -> bool:
-        """Say whether all that should have run did, and passed; of tests that were `selected`, some tiers may have none."""
+        """Say whether all that should have run did, and passed; of tests that were `selected`, some tiers may have
+        none.
+        """
         if self.missing:
             return allow_missing
         codes = {0, NOTHING_SELECTED} if selected else {0}
         ran = selected or self.count("passed") > 0
         ended = all(part.exit_code in codes for part in self.parts)
-        return ended and ran and not self.wrong and not self.count("failed") and (allow_missing or not self.count("skipped"))
+        return (
+            ended
+            and ran
+            and not self.wrong
+            and not self.count("failed")
+            and (allow_missing or not self.count("skipped"))
+        )
 
     def row(self) -> str:
         """Give its line of the table."""
@@ -116,7 +124,9 @@ def print_failures(outcome: TierOutcome) -> None:
 def _account(log: Path) -> str:
     """Give pytest's account of the failures in a log, or its last lines."""
     text = log.read_text(errors="replace") if log.exists() else ""
-    found = re.search(r"^=+ (ERRORS|FAILURES) =+\n.*?(?=^=+ short test summary info =+$|\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.search(
+        r"^=+ (ERRORS|FAILURES) =+\n.*?(?=^=+ short test summary info =+$|\Z)", text, re.MULTILINE | re.DOTALL
+    )
     return found[0] if found else "\n".join(text.splitlines()[-LAST_LINES:])
 
 
@@ -137,5 +147,7 @@ def print_summary(outcomes: Sequence[TierOutcome], seconds: float) -> None:
         print(outcome.row())
     if any(outcome.missing for outcome in outcomes):
         print("Set LMMS_EVAL_TEST_ALLOW_MISSING=1 to accept tiers that cannot run on this machine.")
-    passed, failed, skipped = (sum(outcome.count(key) for outcome in outcomes) for key in ("passed", "failed", "skipped"))
+    passed, failed, skipped = (
+        sum(outcome.count(key) for outcome in outcomes) for key in ("passed", "failed", "skipped")
+    )
     print(f"\n{passed} passed, {failed} failed, {skipped} skipped in {seconds:.0f} s", flush=True)

@@ -1,6 +1,7 @@
 """Which tier runs when: all are prepared at once, and each runs as soon as the machine has processors for it.
 
-From empty caches one preparation compiles while another downloads; where two need the same thing, one waits for its lock.
+From empty caches one preparation compiles while another downloads; where two need the same thing, one waits for its
+lock.
 """
 
 import functools

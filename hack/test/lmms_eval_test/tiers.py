@@ -24,7 +24,8 @@ def unit(preparation: TierPreparation) -> Stages:
     """Everything that needs nothing; the parts of the operator that decide must be covered, branch by branch."""
     if preparation.arguments:
         return [[preparation.pytest("unit", *UNIT)]]
-    # The first two compute, the others mostly wait for processes. Measuring the coverage of all would cost half as much again.
+    # The first two compute, the others mostly wait for processes. Measuring the coverage of all would cost half as much
+    # again.
     covered = preparation.pytest("unit-operator", *UNIT, "tests/operator", under=["-m", "coverage", "run"])
     front_end = preparation.pytest("unit-front-end", *UNIT, "tests/api", "tests/core")
     ours = ("operator", "api", "core")
@@ -59,9 +60,11 @@ def integration(preparation: TierPreparation) -> Stages:
 
     if preparation.arguments:
         return [[part("integration")]]
-    # Each test has a namespace of its own, and only tests of the chart touch what is the cluster's. The sweep mostly waits.
+    # Each test has a namespace of its own, and only tests of the chart touch what is the cluster's. The sweep mostly
+    # waits.
     sweep = "tests/operator/test_operator_crash_sweep.py"
-    # How soon a leader hands over, how many requests pass, how soon a probe is answered: measured when nothing else computes.
+    # How soon a leader hands over, how many requests pass, how soon a probe is answered: measured when nothing else
+    # computes.
     measuring = (
         "tests/operator/test_operator_replicas.py",
         "tests/api/test_abuse_life.py",
@@ -105,7 +108,9 @@ def system(preparation: TierPreparation) -> Stages:
     ]
 
 
-def _node(preparation: TierPreparation, cluster: dict[str, str], images: dict[str, str], *, gpus: int) -> dict[str, str]:
+def _node(
+    preparation: TierPreparation, cluster: dict[str, str], images: dict[str, str], *, gpus: int
+) -> dict[str, str]:
     """Bring up a cluster with a node; the environment of tests on it."""
     preparation.run(*CLUSTER, "up", "--gpus", str(gpus), environment=cluster)
     loaded = preparation.answer(*CLUSTER, "load", *images.values(), environment=cluster)

@@ -1,6 +1,7 @@
 """The failures of single actions: each is tried again after a wait of its own, so that it holds up no other.
 
-`reconcile` records it and tries again, `plan.finish` keeps the sentence in the message of the evaluation that it is about.
+`reconcile` records it and tries again, `plan.finish` keeps the sentence in the message of the evaluation that it is
+about.
 """
 
 from typing import Final, NamedTuple

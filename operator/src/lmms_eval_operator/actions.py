@@ -1,4 +1,7 @@
-"""What `plan` may ask for: each action is one write (or one look), with all that its precondition needs. `apply` does them."""
+"""What `plan` may ask for: each action is one write (or one look), with all that its precondition needs.
+
+`apply` does them.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -27,7 +30,9 @@ class CreateJob:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """Give up a start whose pod the cluster refuses, for `cause`: the evaluation waits, and the slot goes to the next one."""
+    """Give up a start whose pod the cluster refuses, for `cause`: the evaluation waits, and the slot goes to the next
+    one.
+    """
 
     slot: Slot
     evaluation: Evaluation
@@ -36,7 +41,9 @@ class PutBack:
 
 @dataclass(frozen=True, slots=True)
 class MarkRunning:
-    """Start, step 3: the status says Running, with the uids of Job and pod, if the evaluation is as it was at the claim."""
+    """Start, step 3: the status says Running, with the uids of Job and pod, if the evaluation is as it was at the
+    claim.
+    """
 
     evaluation: Evaluation
     job: AttemptJob
@@ -53,7 +60,9 @@ class OpenGate:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Write into the status why a running attempt is to end: a timer of its user, or its slot is not its own (Interrupted)."""
+    """Write into the status why a running attempt is to end: a timer of its user, or its slot is not its own
+    (Interrupted).
+    """
 
     evaluation: Evaluation
     reason: Reason

@@ -1,4 +1,5 @@
-"""Actions to API calls, each write with its precondition. The answer goes into the view at once, so the next plan knows of it.
+"""Actions to API calls, each write with its precondition. The answer goes into the view at once, so the next plan knows
+of it.
 
 A precondition that fails is a Conflict: `plan` looked at something old, and nothing was done. `reconcile` then calls
 `look_again`.
@@ -151,7 +152,10 @@ class Executor:
                 await self._requeue(found, action.slot, "Job", error.message)
 
     async def _read_startable(self, expected: objects.Evaluation) -> Object:
-        """Return the live evaluation. Raises Conflict if its next attempt is not the expected one, or is not to start."""
+        """Return the live evaluation.
+
+        Raises Conflict if its next attempt is not the expected one, or is not to start.
+        """
         found = await self._client.get(EVALUATIONS, expected.name)
         evaluation = objects.parse_evaluation(found)
         self._view.evaluations.put(evaluation)
@@ -182,7 +186,9 @@ class Executor:
         await self._requeue(await self._read_startable(action.evaluation), action.slot, "pod", action.cause)
 
     async def _requeue(self, found: Object, slot: Slot, what: str, cause: str) -> None:
-        """Write that the cluster does not take Job or pod: the evaluation stays queued, and its slot goes to the next one."""
+        """Write that the cluster does not take Job or pod: the evaluation stays queued, and its slot goes to the next
+        one.
+        """
         evaluation = objects.parse_evaluation(found)
         wait = self._view.refusals.record_refusal(
             evaluation.uid, spec=digest_spec(found["spec"]), message=cause, now=self._clock()
@@ -204,7 +210,9 @@ class Executor:
         await self._end_before_start(evaluation, Derived(Phase.FAILED, Reason.INVALID_SPEC, message))
 
     async def _end_before_start(self, evaluation: objects.Evaluation, derived: Derived) -> None:
-        """End an evaluation before its next attempt, which may have a slot and a Job by now, and cannot start any more."""
+        """End an evaluation before its next attempt, which may have a slot and a Job by now, and cannot
+        start any more.
+        """
         await self._write_end(evaluation, derived)
         self._view.ended_attempts.add((evaluation.uid, evaluation.attempt + 1))
 
@@ -218,7 +226,9 @@ class Executor:
             await self.refuse(action.evaluation, f"its start cannot be written into its status: {error.message}")
 
     async def _open_gate(self, action: OpenGate) -> None:
-        opened = objects.parse_pod(await self._client.json_patch(PODS, action.pod.name, patches.build_open_gate(action.pod)))
+        opened = objects.parse_pod(
+            await self._client.json_patch(PODS, action.pod.name, patches.build_open_gate(action.pod))
+        )
         if opened is not None:
             self._view.pods.put(opened)
 
@@ -280,12 +290,16 @@ class Executor:
         self._view.ended_attempts.add((evaluation.uid, evaluation.attempt))
 
     async def _write_end(self, evaluation: objects.Evaluation, derived: Derived) -> None:
-        """Write the end of an evaluation or of its attempt; without foreign texts if the API server finds those invalid."""
+        """Write the end of an evaluation or of its attempt; without foreign texts if the API server finds those
+        invalid.
+        """
         try:
             await self._write_status(evaluation, self._build_end_patch(evaluation, derived))
         except errors.Invalid as error:
             log.error("an end was refused", extra=log_fields(evaluation=evaluation.name, cause=error.message))
-            await self._write_status(evaluation, self._build_end_patch(*patches.drop_foreign_texts(evaluation, derived)))
+            await self._write_status(
+                evaluation, self._build_end_patch(*patches.drop_foreign_texts(evaluation, derived))
+            )
 
     def _build_end_patch(self, evaluation: objects.Evaluation, derived: Derived) -> Patch:
         now = self._time()

@@ -1,6 +1,7 @@
 """The two clocks of a decision, read once a round and passed in: policies read no clock themselves.
 
-The time of day is the API server's: it stamps objects by it, and all replicas share it, whatever the clocks of their nodes say.
+The time of day is the API server's: it stamps objects by it, and all replicas share it, whatever the clocks of their
+nodes say.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,9 @@ TOLERATED_SECONDS: Final = 2.0
 
 
 class ServerClock:
-    """The time of day by the API server; that of `own`, the node's, as far as they agree and until there was an answer."""
+    """The time of day by the API server; that of `own`, the node's, as far as they agree and until
+    there was an answer.
+    """
 
     def __init__(self, own: Callable[[], datetime]) -> None:
         self._own = own

@@ -13,8 +13,8 @@
                            else a timer of the user ──▶ Failed
                            else by class: back to Queued for another attempt, or Failed
 
-The class of a failure (`lmms_eval_core.failures`) decides first whether another attempt follows: what would fail again is
-never tried again.
+The class of a failure (`lmms_eval_core.failures`) decides first whether another attempt follows: what would fail again
+is never tried again.
 """
 
 from collections.abc import Sequence
@@ -110,7 +110,9 @@ def is_in_status(evaluation: Evaluation, derived: Derived) -> bool:
     return same and (not derived.facts.node or derived.facts.node == evaluation.node)
 
 
-def derive(evaluation: Evaluation, job: AttemptJob | None, pods: Sequence[Pod], events: Sequence[Event] | None = None) -> Derived:
+def derive(
+    evaluation: Evaluation, job: AttemptJob | None, pods: Sequence[Pod], events: Sequence[Event] | None = None
+) -> Derived:
     """Return where the current attempt is. `job` is the Job of `evaluation.job_uid`, `pods` are those of the attempt.
 
     `events` are those of the pod; None as long as they have not had to be read.
@@ -156,7 +158,10 @@ def _derive_without_pod(evaluation: Evaluation, job: AttemptJob | None) -> Deriv
 def explain_missing_pod(job: AttemptJob) -> str:
     """Return why the next attempt of an evaluation, whose Job is there, has no pod that could start."""
     if job.suspended:
-        return "the Job was suspended by somebody else; it goes on when that lifts the suspension, or cancel the evaluation"
+        return (
+            "the Job was suspended by somebody else; it goes on when that lifts the suspension, or cancel the "
+            "evaluation"
+        )
     return "waiting for the Job controller to create the pod"
 
 
@@ -172,7 +177,9 @@ def _derive_ended(evaluation: Evaluation, job: AttemptJob | None, pod: Pod) -> D
     if evaluator is not None and evaluator.ended_as == "OOMKilled":
         return _end(evaluation, *_explain_memory_kill(pod), facts)
     if code == 0:
-        return _end(evaluation, Reason.RESULTS_MISSING, "the run ended with exit code 0, but published no scores", facts)
+        return _end(
+            evaluation, Reason.RESULTS_MISSING, "the run ended with exit code 0, but published no scores", facts
+        )
     if code in BY_EXIT_CODE and code != BY_REASON[Reason.INTERRUPTED].exit_code:
         return _end_by_runner(evaluation, find_by_exit_code(code).reason, facts)
     reason, message = _explain_disruption(evaluation, job, pod)
@@ -192,7 +199,10 @@ def _explain_memory_kill(pod: Pod) -> tuple[Reason, str]:
     if pod.memory_limited:
         return Reason.OUT_OF_MEMORY, "the container was killed by the kernel: out of memory"
     advice = "set spec.resources.memory, so that the scheduler finds a node that has as much"
-    return Reason.NODE_OUT_OF_MEMORY, f"{BY_REASON[Reason.NODE_OUT_OF_MEMORY].meaning}{_format_node(pod.node)}; {advice}"
+    return (
+        Reason.NODE_OUT_OF_MEMORY,
+        f"{BY_REASON[Reason.NODE_OUT_OF_MEMORY].meaning}{_format_node(pod.node)}; {advice}",
+    )
 
 
 def _explain_disruption(evaluation: Evaluation, job: AttemptJob | None, pod: Pod) -> tuple[Reason, str]:
@@ -225,7 +235,9 @@ def _end_by_runner(evaluation: Evaluation, reason: Reason, facts: AttemptFacts) 
     return _fail(evaluation, reason, _find_message(evaluation, reason, BY_REASON[reason].meaning), facts)
 
 
-def _end(evaluation: Evaluation, reason: Reason, message: str, facts: AttemptFacts, *, own_fault: bool = False) -> Derived:
+def _end(
+    evaluation: Evaluation, reason: Reason, message: str, facts: AttemptFacts, *, own_fault: bool = False
+) -> Derived:
     """Return the end of an attempt about which the runner reported nothing final."""
     if evaluation.is_published:
         return Derived(Phase.COMPLETED, Reason.SUCCEEDED, "", facts)
@@ -252,7 +264,9 @@ def is_retried(evaluation: Evaluation, reason: Reason) -> bool:
 
 
 def compute_next_attempt_at(evaluation: Evaluation, *, first_seconds: int, now: datetime) -> str:
-    """Return the earliest start of the attempt after the running one: the wait doubles each time, as a Job's own back-off."""
+    """Return the earliest start of the attempt after the running one: the wait doubles each time, as a Job's own
+    back-off.
+    """
     wait = compute_backoff(first_seconds, evaluation.attempt, LONGEST_WAIT_SECONDS)
     return format_rfc3339(now + timedelta(seconds=wait))
 
@@ -275,7 +289,9 @@ def _retry(evaluation: Evaluation, reason: Reason, message: str, facts: AttemptF
 
 def derive_cancelled(evaluation: Evaluation, facts: AttemptFacts | None = None) -> Derived:
     """Return the end of an evaluation that is not wanted any more, started or not."""
-    return Derived(Phase.CANCELLED, Reason.CANCELLED_BY_USER, _explain_cancellation(evaluation), facts or AttemptFacts())
+    return Derived(
+        Phase.CANCELLED, Reason.CANCELLED_BY_USER, _explain_cancellation(evaluation), facts or AttemptFacts()
+    )
 
 
 def _explain_cancellation(evaluation: Evaluation) -> str:

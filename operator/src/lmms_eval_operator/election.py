@@ -1,15 +1,15 @@
 """The rules of the election of a leader, pure. `elector` follows them, on a Lease.
 
-Replicas agree through one record that is only ever written by compare-and-swap. Each measures time on its own monotonic clock
-and nowhere else; the times in the record are for people.
+Replicas agree through one record that is only ever written by compare-and-swap. Each measures time on its own monotonic
+clock and nowhere else; the times in the record are for people.
 
     leader   sends a write at s, and it is done ─▶ leads until s + 7 s, then stands down of itself
     others   see that write at t, later than s  ─▶ may write, on that very version, from t + 10 s on
 
-Hence two never lead at once, however late requests, answers and processes are, while no clock runs faster than 10 : 7 against
-another. Two things are outside: a write that was under way when the term ended, and a Lease that a person deleted, which
-counts as given up (its leader finds out when it renews). Both meet the preconditions of every write: who leads decides how much
-replicas disturb each other, never whether a write is safe.
+Hence two never lead at once, however late requests, answers and processes are, while no clock runs faster than 10 : 7
+against another. Two things are outside: a write that was under way when the term ended, and a Lease that a person
+deleted, which counts as given up (its leader finds out when it renews). Both meet the preconditions of every write: who
+leads decides how much replicas disturb each other, never whether a write is safe.
 """
 
 from enum import Enum
@@ -19,7 +19,10 @@ from lmms_eval_core.kube.lease import Register
 
 
 class Timing(NamedTuple):
-    """Seconds. After SIGKILL another leads within lease + 2 x retry, after SIGTERM within retry, and what two calls take."""
+    """Seconds.
+
+    After SIGKILL another leads within lease + 2 x retry, after SIGTERM within retry, and what two calls take.
+    """
 
     lease: float = 10.0
     """How long others leave a record alone that does not change. A takeover is promised within 15 s."""
@@ -31,7 +34,10 @@ class Timing(NamedTuple):
     """From one renewal to the next; it may miss two."""
 
     retry: float = 1.0
-    """From one look at the record to the next, and from one failed call to the next. The promise after SIGTERM is 2 s."""
+    """From one look at the record to the next, and from one failed call to the next.
+
+    The promise after SIGTERM is 2 s.
+    """
 
     @property
     def call(self) -> float:
@@ -78,14 +84,19 @@ class Candidacy(NamedTuple):
         return self.record.holder == self.me
 
     def decide(self, now: float, *, alive: bool) -> Step:
-        """Return what to do. `alive`: whether the loop that acts for the leader turns; otherwise it keeps and gets no lease."""
+        """Return what to do.
+
+        `alive`: whether the loop that acts for the leader turns; otherwise it keeps and gets no lease.
+        """
         if self.elected and not self.is_leading(now):
             return Step.STAND_DOWN
         if self.record == UNREAD or not alive:
             return Step.WAIT
         if self.elected:
             return Step.RENEW
-        return Step.ACQUIRE if self.is_holder or self.record.free or now - self.since >= self.timing.lease else Step.WAIT
+        return (
+            Step.ACQUIRE if self.is_holder or self.record.free or now - self.since >= self.timing.lease else Step.WAIT
+        )
 
     def after_read(self, record: Register, now: float) -> "Candidacy":
         """Return the candidacy after a read of the record."""
@@ -96,7 +107,9 @@ class Candidacy(NamedTuple):
     def after_write(self, record: Register, *, sent_at: float) -> "Candidacy":
         """Return the candidacy after a write of ours, begun at `sent_at`: the others may have seen it since then."""
         term = self.term if self.elected else self.term + 1
-        return self._replace(record=record, since=sent_at, term=term, elected=True, until=sent_at + self.timing.deadline)
+        return self._replace(
+            record=record, since=sent_at, term=term, elected=True, until=sent_at + self.timing.deadline
+        )
 
     def after_standing_down(self) -> "Candidacy":
         """Return the candidacy after standing down: a candidate again."""

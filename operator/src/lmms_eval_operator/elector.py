@@ -1,6 +1,7 @@
 """Stands for election on a Lease, in a thread with an event loop and a connection of its own: `election` says how.
 
-A main loop that is busy therefore loses no lease, and one that hangs keeps none: its heartbeat is asked for before each write.
+A main loop that is busy therefore loses no lease, and one that hangs keeps none: its heartbeat is asked for before each
+write.
 """
 
 import asyncio
@@ -28,7 +29,8 @@ log = logging.getLogger(__name__)
 
 
 class Elector:
-    """One candidate. `connect` makes a client in the calling event loop, `alive` is whether the main loop has a recent heartbeat.
+    """One candidate. `connect` makes a client in the calling event loop, `alive` is whether the main loop has a recent
+    heartbeat.
 
     `on_elected` is called at each election. All three are called in the elector's own thread.
     """
@@ -129,7 +131,13 @@ class Elector:
     def _stand_down(self) -> None:
         known, self._known = self._known, self._known.after_standing_down()
         taken = "" if known.is_holder else known.record.holder
-        cause = "another leads" if not known.is_holder else "no renewal succeeded" if self._alive() else "the main loop is dead"
+        cause = (
+            "another leads"
+            if not known.is_holder
+            else "no renewal succeeded"
+            if self._alive()
+            else "the main loop is dead"
+        )
         log.warning("stood down", extra=log_fields(cause=cause, leader=taken, term=known.term))
 
     def _log_failure(self, error: Exception) -> None:
@@ -146,7 +154,9 @@ class Elector:
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._release(self._client)
         except (errors.KubeError, TimeoutError) as error:
-            log.warning("the lease runs out instead of being given back", extra=log_fields(cause=str(error) or "time-out"))
+            log.warning(
+                "the lease runs out instead of being given back", extra=log_fields(cause=str(error) or "time-out")
+            )
         finally:
             await self._client.close()
 

@@ -1,10 +1,10 @@
 """Records events on the LMMEvaluation, for `kubectl describe`: one for each move, written in the background.
 
-An `EventRecorder` listens (`transitions`) and puts events into a bounded queue; `run` writes them. Neither a slow API server
-nor one that is away holds up the reconciler or costs memory: what does not fit is dropped and counted.
+An `EventRecorder` listens (`transitions`) and puts events into a bounded queue; `run` writes them. Neither a slow API
+server nor one that is away holds up the reconciler or costs memory: what does not fit is dropped and counted.
 
-They are core/v1 events, as `kubectl describe` sorts by lastTimestamp and counts by count, which the newer kind has not. Their
-names follow from the move: one that is recorded again, by us or by another operator, raises a count.
+They are core/v1 events, as `kubectl describe` sorts by lastTimestamp and counts by count, which the newer kind has not.
+Their names follow from the move: one that is recorded again, by us or by another operator, raises a count.
 """
 
 import asyncio
@@ -81,7 +81,11 @@ class QueuedEvent:
     @property
     def keys(self) -> dict[str, object]:
         """Fields for log lines."""
-        return {"evaluation": self.body["involvedObject"]["name"], "reason": self.body["reason"], "event_name": self.name}
+        return {
+            "evaluation": self.body["involvedObject"]["name"],
+            "reason": self.body["reason"],
+            "event_name": self.name,
+        }
 
 
 class EventRecorder:
@@ -168,7 +172,9 @@ class EventRecorder:
 
 
 class EventAllowance:
-    """How many events each evaluation may still cause: one that flaps between two reasons must not flood the API server."""
+    """How many events each evaluation may still cause: one that flaps between two reasons must not flood the API
+    server.
+    """
 
     def __init__(self, clock: Callable[[], float], remembered: int = REMEMBERED) -> None:
         self._clock = clock

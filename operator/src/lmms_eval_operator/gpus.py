@@ -1,13 +1,13 @@
 """How many GPUs a pod asks for, and how many processes share them. Pure arithmetic over the spec; `job` uses it.
 
-lmms-eval's own server starts `accelerate launch` with as many processes as GPUs were asked for. That suits adapters that
-hold one copy of the model per process, and only those. `spec.processes` says it; where it does not:
+lmms-eval's own server starts `accelerate launch` with as many processes as GPUs were asked for. That suits adapters
+that hold one copy of the model per process, and only those. `spec.processes` says it; where it does not:
 
-    what modelArgs say                                    processes      why
-    data_parallel_size D > 1                              T x D          vLLM's adapter wants the world to be exactly that large
-    tensor_parallel_size (tp_size) T > 1                  1              vLLM and SGLang start their workers by themselves
-    device_map auto, balanced, ...; parallelize true      1              one process spreads the model over all GPUs
-    anything else                                         gpus           data parallel, as upstream
+    what modelArgs say                                 processes   why
+    data_parallel_size D > 1                           T x D       vLLM's adapter wants the world to be that large
+    tensor_parallel_size (tp_size) T > 1               1           vLLM and SGLang start their workers themselves
+    device_map auto, balanced, ...; parallelize true   1           one process spreads the model over all GPUs
+    anything else                                      gpus        data parallel, as upstream
 """
 
 import re
@@ -39,7 +39,9 @@ def plan_launch(spec: EvaluationSpec) -> Launch:
     arguments = spec.model_args or {}
     tensor, data = _read_size(arguments, TENSOR_PARALLEL), _read_size(arguments, DATA_PARALLEL)
     if tensor * data > MAX_GPUS:
-        raise CannotRun(f"modelArgs ask for {tensor} x {data} GPUs (tensor x data parallel size); a pod gets at most {MAX_GPUS}")
+        raise CannotRun(
+            f"modelArgs ask for {tensor} x {data} GPUs (tensor x data parallel size); a pod gets at most {MAX_GPUS}"
+        )
     gpus = max(spec.gpus, tensor * data) if tensor * data > 1 else spec.gpus
     if spec.processes is not None:
         return Launch(gpus, _check_processes(spec.processes, gpus))
@@ -53,7 +55,9 @@ def plan_launch(spec: EvaluationSpec) -> Launch:
 def _check_processes(processes: int, gpus: int) -> int:
     # Each takes the GPU of its own number, so that one too many finds none.
     if processes > max(1, gpus):
-        raise CannotRun(f"spec.processes is {processes}, and the pod gets {gpus} GPUs: a process needs one of its own at least")
+        raise CannotRun(
+            f"spec.processes is {processes}, and the pod gets {gpus} GPUs: a process needs one of its own at least"
+        )
     return processes
 
 
@@ -69,7 +73,9 @@ def _read_size(arguments: Mapping[str, Scalar], spellings: tuple[str, ...]) -> i
 def _parse_size(name: str, digits: str) -> int:
     # Python refuses to read numbers of thousands of digits, with an exception of its own.
     if not re.fullmatch(PARALLEL_SIZE, digits):
-        raise CannotRun(f"modelArgs.{name} must be at most {MAX_GPUS}, as a pod gets no more GPUs, and is {digits[:20]}")
+        raise CannotRun(
+            f"modelArgs.{name} must be at most {MAX_GPUS}, as a pod gets no more GPUs, and is {digits[:20]}"
+        )
     return int(digits)
 
 

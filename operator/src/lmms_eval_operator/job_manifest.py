@@ -1,7 +1,7 @@
 """From an evaluation to the Job of one attempt: pure, so that the same attempt always gives the same Job.
 
-The pod has two containers. `evaluator` runs the user's model without token and credentials; `reporter`, a native sidecar
-from our own image, has both, starts first and ends last. They share the run directory and nothing else.
+The pod has two containers. `evaluator` runs the user's model without token and credentials; `reporter`, a native
+sidecar from our own image, has both, starts first and ends last. They share the run directory and nothing else.
 """
 
 from collections.abc import Mapping
@@ -149,7 +149,12 @@ def _build_evaluator(spec: EvaluationSpec, given: RunInput, settings: Settings) 
         **list_private_caches(),
     }
     environment = {item["name"]: item for item in (*settings.default_env, *map(_build_user_variable, spec.env or ()))}
-    mounts = [("run", str(RUN_DIRECTORY)), ("cache", CACHE_DIRECTORY), ("tmp", TEMPORARY_DIRECTORY), ("dshm", "/dev/shm")]
+    mounts = [
+        ("run", str(RUN_DIRECTORY)),
+        ("cache", CACHE_DIRECTORY),
+        ("tmp", TEMPORARY_DIRECTORY),
+        ("dshm", "/dev/shm"),
+    ]
     return {
         "name": names.EVALUATOR_CONTAINER,
         "image": given.image,
@@ -201,7 +206,9 @@ def _build_reporter(given: RunInput, settings: Settings) -> Object:
 def _dump_run_input(given: RunInput) -> str:
     text = given.to_json()
     if len(text.encode()) > MAX_RUN_INPUT:
-        raise CannotRun(f"the arguments are longer than {MAX_RUN_INPUT // 1024} KiB in all: shorten them, or use a task group")
+        raise CannotRun(
+            f"the arguments are longer than {MAX_RUN_INPUT // 1024} KiB in all: shorten them, or use a task group"
+        )
     return text
 
 

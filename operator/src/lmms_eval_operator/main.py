@@ -1,4 +1,5 @@
-"""Composition root: settings, client, view, kopf's thread, the elector's, the reconciler and the probes; signals, exit status.
+"""Composition root: settings, client, view, kopf's thread, the elector's, the reconciler and the probes; signals, exit
+status.
 
 The watch runs in every replica; the reconciler writes in the one that was elected.
 """
@@ -72,14 +73,18 @@ async def serve(settings: Settings) -> int:
     reconciler.on_pass, reconciler.on_failure = metrics.record_pass, metrics.record_failure
     watch = KopfWatch(settings.namespace, make_sink(reconciler, metrics.record_watch_event))
     elector = make_elector(reconciler, settings)
-    retention = Retention(client, max_finished=settings.max_finished, time=clock.now, leads=lambda: reconciler.term() > 0)
+    retention = Retention(
+        client, max_finished=settings.max_finished, time=clock.now, leads=lambda: reconciler.term() > 0
+    )
     try:
         async with (
             probes.serve_probes(reconciler.health, metrics.render, settings.probe_port),
             elector.stand_for_election() as campaign,
         ):
             log.info("serving", extra=log_fields(namespace=settings.namespace, slots=settings.concurrency))
-            await run_until(stopping, reconciler.run(), start_watching(watch, retention, reconciler), recorder.run(), campaign)
+            await run_until(
+                stopping, reconciler.run(), start_watching(watch, retention, reconciler), recorder.run(), campaign
+            )
     finally:
         await watch.stop(STOP_SECONDS)
         await client.close()
@@ -88,7 +93,8 @@ async def serve(settings: Settings) -> int:
 
 
 async def start_watching(watch: KopfWatch, retention: Retention, reconciler: Reconciler) -> None:
-    """Watch once the first list has succeeded: kopf looks for its resources once, and the CRD may be younger than we are.
+    """Watch once the first list has succeeded: kopf looks for its resources once, and the CRD may be younger than we
+    are.
 
     Retention begins then as well: it lists as many, and nothing waits for it.
     """
@@ -129,7 +135,9 @@ def compose_reconciler(
     """Put the parts that decide together; the tests do it the same way."""
     view = view or View(concurrency=settings.concurrency)
     clock = time.monotonic
-    executor = Executor(client, view, settings, time=time_of_day, clock=clock, on_status_written=notify_listeners(*listeners))
+    executor = Executor(
+        client, view, settings, time=time_of_day, clock=clock, on_status_written=notify_listeners(*listeners)
+    )
     return Reconciler(view, Observer(client, view), executor, clock, time_of_day, Health(clock))
 
 
@@ -142,7 +150,8 @@ def make_elector(reconciler: Reconciler, settings: Settings) -> Elector:
         loop.call_soon_threadsafe(reconciler.wake.set)
 
     elector = Elector(
-        # A name of this very process: the pod's alone would let a container that was started again take itself for the old one.
+        # A name of this very process: the pod's alone would let a container that was started again take itself for the
+        # old one.
         f"{socket.gethostname()}_{secrets.token_hex(4)}",
         partial(connect, namespace=settings.namespace),
         alive=lambda: health.clock() - health.beat_at < probes.LIVE_SECONDS,

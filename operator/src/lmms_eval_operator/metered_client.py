@@ -64,7 +64,9 @@ class MeteredClient:
     ) -> None:
         """See `KubeClient`."""
         with self._timed(resource, "delete"):
-            await self._client.delete(resource, name, uid=uid, resource_version=resource_version, propagation=propagation)
+            await self._client.delete(
+                resource, name, uid=uid, resource_version=resource_version, propagation=propagation
+            )
 
     def watch(
         self, resource: Resource, *, resource_version: str, label_selector: str = "", field_selector: str = ""

@@ -1,8 +1,9 @@
-"""What Prometheus reads at /metrics: how the queue does and how this process does. docs/operations.md lists the metrics.
+"""What Prometheus reads at /metrics: how the queue does and how this process does. docs/operations.md lists the
+metrics.
 
-Labels are bounded: phases, reasons, verbs; never the name of an evaluation, a model or a task. Counters and histograms tell
-of what this process did since it started; the gauges of queue and slots are told by the leader alone, so that they can be
-summed over the replicas.
+Labels are bounded: phases, reasons, verbs; never the name of an evaluation, a model or a task. Counters and histograms
+tell of what this process did since it started; the gauges of queue and slots are told by the leader alone, so that they
+can be summed over the replicas.
 """
 
 from collections import Counter as Count
@@ -50,12 +51,27 @@ RUNNING: Final = (
 PLACES: Final = [*((Phase.QUEUED, reason) for reason in QUEUED), *((Phase.RUNNING, reason) for reason in RUNNING)]
 WRITES: Final = frozenset({"create", "replace", "patch", "delete"})
 MINUTE, HOUR, DAY = 60, 3600, 86400
-WAITS: Final = (1, 5, 15, MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, DAY, 3 * DAY)
+WAITS: Final = (
+    1,
+    5,
+    15,
+    MINUTE,
+    5 * MINUTE,
+    15 * MINUTE,
+    30 * MINUTE,
+    HOUR,
+    2 * HOUR,
+    4 * HOUR,
+    8 * HOUR,
+    DAY,
+    3 * DAY,
+)
 RUNS: Final = (15, MINUTE, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, DAY)
 PASSES: Final = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
 REQUESTS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
 
-# A second series beside each counter and histogram, for when it was made, that nobody asks for. The library gives it no types.
+# A second series beside each counter and histogram, for when it was made, that nobody asks for. The library gives it no
+# types.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -69,7 +85,9 @@ class QueueGauges(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Count once. Ten thousand evaluations cost about a millisecond."""
         leading = self._leading()
-        yield GaugeMetricFamily("lmmseval_leader", "Whether this replica works the queue (1) or stands by (0).", value=leading)
+        yield GaugeMetricFamily(
+            "lmmseval_leader", "Whether this replica works the queue (1) or stands by (0).", value=leading
+        )
         evaluations = GaugeMetricFamily(
             "lmmseval_evaluations", "Evaluations that have not ended, by where they are.", labels=("phase", "reason")
         )
@@ -104,22 +122,33 @@ class OperatorMetrics:
         self._add_process_metrics()
 
     def _add_build_info(self) -> None:
-        build = Gauge("lmmseval_build_info", "1, labelled with the version of the operator.", ["version"], registry=self.registry)
+        build = Gauge(
+            "lmmseval_build_info", "1, labelled with the version of the operator.", ["version"], registry=self.registry
+        )
         build.labels(version("lmms-eval-operator")).set(1)
 
     def _add_evaluation_metrics(self) -> None:
         into = self.registry
         self._waited = Histogram(
-            "lmmseval_queue_wait_seconds", "From the creation of an evaluation to its first start.", buckets=WAITS, registry=into
+            "lmmseval_queue_wait_seconds",
+            "From the creation of an evaluation to its first start.",
+            buckets=WAITS,
+            registry=into,
         )
         self._ran = Histogram(
-            "lmmseval_run_seconds", "From the first start of an evaluation to its end.", ["outcome"], buckets=RUNS, registry=into
+            "lmmseval_run_seconds",
+            "From the first start of an evaluation to its end.",
+            ["outcome"],
+            buckets=RUNS,
+            registry=into,
         )
         self._attempts = Counter("lmmseval_attempts_total", "Attempts that were started.", registry=into)
         self._retries = Counter(
             "lmmseval_retries_total", "Attempts that ended and are followed by another one.", ["reason"], registry=into
         )
-        self._finished = Counter("lmmseval_finished_total", "Evaluations that ended.", ["outcome", "reason"], registry=into)
+        self._finished = Counter(
+            "lmmseval_finished_total", "Evaluations that ended.", ["outcome", "reason"], registry=into
+        )
         # Known from the start, so that the first one is an increase.
         for ending in ENDINGS:
             self._finished.labels(find_outcome(ending.reason), ending.reason.value)
@@ -131,10 +160,18 @@ class OperatorMetrics:
     def _add_process_metrics(self) -> None:
         into = self.registry
         self._passes = Histogram(
-            "lmmseval_reconcile_seconds", "Passes of the loop: look, plan, apply.", ["result"], buckets=PASSES, registry=into
+            "lmmseval_reconcile_seconds",
+            "Passes of the loop: look, plan, apply.",
+            ["result"],
+            buckets=PASSES,
+            registry=into,
         )
         self._requests = Histogram(
-            "lmmseval_request_seconds", "Requests to the API server.", ["verb", "result"], buckets=REQUESTS, registry=into
+            "lmmseval_request_seconds",
+            "Requests to the API server.",
+            ["verb", "result"],
+            buckets=REQUESTS,
+            registry=into,
         )
         self._writes = Counter(
             "lmmseval_writes_total", "Writes to the API server.", ["resource", "verb", "result"], registry=into
@@ -150,7 +187,9 @@ class OperatorMetrics:
             for cause in ("refused", "defect"):
                 self._failures.labels(action, cause)
         self._events = Counter("lmmseval_events_total", "Kubernetes events on evaluations.", ["result"], registry=into)
-        self._heard = Gauge("lmmseval_watch_last_event_timestamp_seconds", "When a watch last told of a change.", registry=into)
+        self._heard = Gauge(
+            "lmmseval_watch_last_event_timestamp_seconds", "When a watch last told of a change.", registry=into
+        )
         self._moved = Gauge(
             "lmmseval_last_move_timestamp_seconds",
             "When this process last moved an evaluation, which a watch then tells of.",
@@ -203,7 +242,9 @@ class OperatorMetrics:
 
 def find_outcome(reason: Reason) -> str:
     """Return the phase in which an evaluation ends for this reason."""
-    return {Reason.SUCCEEDED: Phase.COMPLETED, Reason.CANCELLED_BY_USER: Phase.CANCELLED}.get(reason, Phase.FAILED).value
+    return {Reason.SUCCEEDED: Phase.COMPLETED, Reason.CANCELLED_BY_USER: Phase.CANCELLED}.get(
+        reason, Phase.FAILED
+    ).value
 
 
 def find_retry_cause(evaluation: Evaluation) -> str:
@@ -212,5 +253,7 @@ def find_retry_cause(evaluation: Evaluation) -> str:
 
 
 def keep_known_reason(reason: str) -> str:
-    """Return the reason if it is in the table of endings, else Unknown: labels are bounded whatever the status holds."""
+    """Return the reason if it is in the table of endings, else Unknown: labels are bounded whatever the
+    status holds.
+    """
     return reason if reason in BY_REASON else "Unknown"

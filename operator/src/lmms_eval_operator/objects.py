@@ -179,7 +179,9 @@ class Pod:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it holds no GPU, now or later: evaluator and reporter have ended, or it was deleted before it had a node."""
+        """Whether it holds no GPU, now or later: evaluator and reporter have ended, or it was deleted before it had a
+        node.
+        """
         if self.phase in ("Succeeded", "Failed"):
             return True
         # The API server binds no pod that is being deleted.
@@ -187,7 +189,9 @@ class Pod:
 
     @property
     def keeping_container(self) -> str:
-        """The container that is not ours and keeps the pod, and the reporter in it, though the evaluator has ended; else ""."""
+        """The container that is not ours and keeps the pod, and the reporter in it, though the evaluator has ended;
+        else "".
+        """
         if self.is_terminal or not _has_ended(self.evaluator):
             return ""
         return next((name for name, container, init in self.foreign if container.running and not init), "")
@@ -221,7 +225,9 @@ def parse_evaluation(item: Object) -> Evaluation:
         hold=bool(spec.get("hold")),
         cancel=bool(spec.get("cancel")),
         deleting="deletionTimestamp" in metadata,
-        cancelled_by=to_one_line((metadata.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""), MAX_CANCELLED_BY),
+        cancelled_by=to_one_line(
+            (metadata.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""), MAX_CANCELLED_BY
+        ),
         phase=Phase(status.get("phase") or Phase.QUEUED),
         reason=status.get("reason") or "",
         message=status.get("message") or "",
@@ -304,7 +310,12 @@ def parse_pod(item: Object) -> Pod | None:
 
 def parse_event(item: Object) -> Event:
     """Parse the API server's JSON."""
-    at = item.get("lastTimestamp") or item.get("eventTime") or (item.get("metadata") or {}).get("creationTimestamp") or ""
+    at = (
+        item.get("lastTimestamp")
+        or item.get("eventTime")
+        or (item.get("metadata") or {}).get("creationTimestamp")
+        or ""
+    )
     return Event(item.get("reason") or "", item.get("message") or "", at)
 
 
@@ -336,7 +347,9 @@ def _find_gate(spec: Object) -> int | None:
 def _is_spent(status: Object) -> bool:
     conditions = {entry["type"] for entry in status.get("conditions") or () if entry.get("status") == "True"}
     uncounted = status.get("uncountedTerminatedPods") or {}
-    return bool(conditions & SPENT_CONDITIONS or status.get("failed") or status.get("succeeded") or any(uncounted.values()))
+    return bool(
+        conditions & SPENT_CONDITIONS or status.get("failed") or status.get("succeeded") or any(uncounted.values())
+    )
 
 
 def _parse_condition(entry: Object) -> PodCondition:
@@ -362,7 +375,9 @@ def _has_ended(container: ContainerState | None) -> bool:
 
 def _has_memory_limit(spec: Object) -> bool:
     """Return whether the evaluator's memory is limited, by us or by the namespace's defaults."""
-    own: Object = next((entry for entry in spec.get("containers") or () if entry.get("name") == names.EVALUATOR_CONTAINER), {})
+    own: Object = next(
+        (entry for entry in spec.get("containers") or () if entry.get("name") == names.EVALUATOR_CONTAINER), {}
+    )
     return "memory" in ((own.get("resources") or {}).get("limits") or {})
 
 

@@ -1,7 +1,7 @@
 """Reads the cluster into the view: everything by lists, or one attempt by a live look.
 
-Lists go to the API server's storage, so what they say was true at that moment; `reconcile` calls for them, `apply` for the
-looks.
+Lists go to the API server's storage, so what they say was true at that moment; `reconcile` calls for them, `apply` for
+the looks.
 """
 
 import logging
@@ -50,10 +50,14 @@ class Observer:
         await self.read_slots(make=make_slots)
         asked_at = view.pods.newest
         pods = await self._client.list(PODS, label_selector=OURS)
-        restored = view.pods.replace(_parse_all(objects.parse_pod, pods.items), pods.resource_version, asked_at=asked_at)
+        restored = view.pods.replace(
+            _parse_all(objects.parse_pod, pods.items), pods.resource_version, asked_at=asked_at
+        )
         asked_at = view.jobs.newest
         jobs = await self._client.list(JOBS, label_selector=OURS)
-        restored |= view.jobs.replace(_parse_all(objects.parse_job, jobs.items), jobs.resource_version, asked_at=asked_at)
+        restored |= view.jobs.replace(
+            _parse_all(objects.parse_job, jobs.items), jobs.resource_version, asked_at=asked_at
+        )
         if evaluations or restored:
             restored |= await self._read_evaluations()
         if restored:
@@ -76,7 +80,9 @@ class Observer:
         for index in set(range(self._view.concurrency)) - registers.keys() if make else ():
             registers[index] = await lease.read(self._client, names.slot_lease_name(index), build_lease_labels(index))
         known = self._view.slots
-        self._view.slots = {index: _merge_slot(known.get(index), Slot(index, register)) for index, register in registers.items()}
+        self._view.slots = {
+            index: _merge_slot(known.get(index), Slot(index, register)) for index, register in registers.items()
+        }
 
     async def read_attempt(self, name: str, uid: str, number: int) -> LiveAttempt:
         """Read one attempt live, into the view too."""
@@ -126,7 +132,10 @@ class Observer:
 
 
 def _parse_all(parse: Callable[[Object], Item | None], items: Iterable[Object]) -> list[Item]:
-    """Return those that are ours. One that cannot be read is left out: what is done about it fails when it is read live."""
+    """Return those that are ours.
+
+    One that cannot be read is left out: what is done about it fails when it is read live.
+    """
     found: list[Item] = []
     for item in items:
         try:

@@ -1,8 +1,8 @@
 """The JSON Patches that the operator sends, each with its precondition in front. Pure.
 
-Two kinds of precondition on an evaluation. What must be true of the whole object (start, end) tests its resourceVersion.
-What only shows where a running attempt is tests uid, phase, attempt and jobUID, which the reporter, who writes every few
-seconds, cannot change. It may be out of date for a moment; the next look corrects it.
+Two kinds of precondition on an evaluation. What must be true of the whole object (start, end) tests its
+resourceVersion. What only shows where a running attempt is tests uid, phase, attempt and jobUID, which the reporter,
+who writes every few seconds, cannot change. It may be out of date for a moment; the next look corrects it.
 """
 
 from dataclasses import replace
@@ -42,7 +42,10 @@ def build_running(evaluation: Evaluation, job: AttemptJob, pod: Pod, now: str) -
 
 
 def build_report(evaluation: Evaluation, derived: Derived) -> list[Operation]:
-    """Build the report of where an evaluation is. Of a queued one, which people and we alone change, the whole is tested."""
+    """Build the report of where an evaluation is.
+
+    Of a queued one, which people and we alone change, the whole is tested.
+    """
     where = _set_where(evaluation, derived.phase, derived.reason, derived.message)
     if evaluation.phase is Phase.QUEUED:
         return [*_test_unchanged(evaluation), *where]
@@ -64,7 +67,10 @@ def build_end(evaluation: Evaluation, derived: Derived, now: str) -> list[Operat
 
 
 def build_retry(evaluation: Evaluation, derived: Derived, now: str, next_attempt_at: str) -> list[Operation]:
-    """Build the end of an attempt that another one follows. What it reported stays until that starts, but for its progress."""
+    """Build the end of an attempt that another one follows.
+
+    What it reported stays until that starts, but for its progress.
+    """
     held = {"podUID": evaluation.pod_uid, "stoppedFor": evaluation.stopped_for}
     gone = ["jobName", "jobUID", "slot", *(name for name in held if held[name]), *({"progress"} & evaluation.reported)]
     return [
@@ -85,13 +91,17 @@ def drop_foreign_texts(evaluation: Evaluation, derived: Derived) -> tuple[Evalua
 
 
 def build_put_back(evaluation: Evaluation, derived: Derived, next_attempt_at: str) -> list[Operation]:
-    """Build the way back into the queue, before the next attempt was started: a start that is under way finds a change."""
+    """Build the way back into the queue, before the next attempt was started: a start that is under way
+    finds a change.
+    """
     where = _set_where(evaluation, derived.phase, derived.reason, derived.message)
     return [*_test_unchanged(evaluation), *where, _set("nextAttemptAt", next_attempt_at)]
 
 
 def build_conditions(evaluation: Evaluation, derived: Derived, now: str) -> list[Object]:
-    """Build the conditions: Complete is True if there are results, else False; Failed and ResultsSuspect appear where true."""
+    """Build the conditions: Complete is True if there are results, else False; Failed and ResultsSuspect appear where
+    true.
+    """
     found = [("Complete", derived.phase is Phase.COMPLETED, derived.reason.value, derived.message)]
     if derived.phase is Phase.FAILED:
         found.append(("Failed", True, derived.reason.value, derived.message))
@@ -127,7 +137,10 @@ def build_stop(evaluation: Evaluation, reason: Reason) -> list[Operation]:
 
 def build_expire_job(job: AttemptJob, seconds: int) -> list[Operation]:
     """Build what hands a Job that is done to Kubernetes' own clean-up."""
-    return [_make_operation("test", "/metadata/uid", job.uid), _make_operation("add", "/spec/ttlSecondsAfterFinished", seconds)]
+    return [
+        _make_operation("test", "/metadata/uid", job.uid),
+        _make_operation("add", "/spec/ttlSecondsAfterFinished", seconds),
+    ]
 
 
 def _make_operation(operation: str, path: str, value: Any) -> Operation:

@@ -12,7 +12,14 @@ from lmms_eval_core.run import Stage
 from lmms_eval_operator.objects import ContainerState, Evaluation, Event, Pod
 
 IMAGE_ERRORS: Final = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+    }
 )
 CREATING: Final = frozenset({"ContainerCreating", "PodInitializing", ""})
 VOLUME_EVENTS: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
@@ -29,12 +36,18 @@ class Wait(NamedTuple):
 
 
 def explain_wait(evaluation: Evaluation, pod: Pod, events: Sequence[Event] | None) -> Wait:
-    """Return why `pod`, which has not ended, is where it is. `events` are None as long as they have not had to be read."""
+    """Return why `pod`, which has not ended, is where it is.
+
+    `events` are None as long as they have not had to be read.
+    """
     if is_unreachable(pod):
-        return Wait(Reason.NODE_UNREACHABLE, f"node {pod.node} does not answer; its slot stays taken until the pod is gone")
+        return Wait(
+            Reason.NODE_UNREACHABLE, f"node {pod.node} does not answer; its slot stays taken until the pod is gone"
+        )
     if pod.keeping_container:
         message = (
-            f"container {pod.keeping_container}, which is not part of the evaluation, keeps the pod alive and is being ended"
+            f"container {pod.keeping_container}, which is not part of the evaluation, keeps the pod alive "
+            f"and is being ended"
         )
         return Wait(Reason.PUBLISHING, message)
     if pod.deleting:
@@ -54,18 +67,22 @@ def find_silent_uid(pod: Pod) -> str:
     """Return the uid of a pod that is being created, about which only events can say more; else ""."""
     started = pod.evaluator is not None and (pod.evaluator.running or pod.evaluator.has_ended)
     unseen = not pod.node and pod.gate is None and pod.condition("PodScheduled") is None
-    creating = (bool(pod.node) or unseen) and not pod.is_terminal and not started and next(_find_failures(pod), None) is None
+    creating = (
+        (bool(pod.node) or unseen) and not pod.is_terminal and not started and next(_find_failures(pod), None) is None
+    )
     return pod.uid if creating else ""
 
 
 def is_unreachable(pod: Pod) -> bool:
     """Return whether the node's kubelet is silent.
 
-    Of a silent node's pod the control plane sets Ready to False, while ContainersReady, which the kubelet owns, stays True. So
-    does a kubelet that waits for a readiness gate of somebody else, but it says so.
+    Of a silent node's pod the control plane sets Ready to False, while ContainersReady, which the kubelet owns, stays
+    True. So does a kubelet that waits for a readiness gate of somebody else, but it says so.
     """
     ready, containers = pod.condition("Ready"), pod.condition("ContainersReady")
-    find_silent_uid = ready is not None and ready.status == "False" and containers is not None and containers.status == "True"
+    find_silent_uid = (
+        ready is not None and ready.status == "False" and containers is not None and containers.status == "True"
+    )
     return (find_silent_uid and ready is not None and ready.reason != READINESS_GATE) or pod.reason == "NodeLost"
 
 
@@ -78,7 +95,9 @@ def _read_stage(evaluation: Evaluation) -> Reason:
 def _explain_unscheduled(pod: Pod, events: Sequence[Event] | None) -> Wait:
     scheduled = pod.condition("PodScheduled")
     if scheduled is None:
-        return Wait(Reason.STARTING, "" if events is None else "waiting for the scheduler, which has not looked at the pod yet")
+        return Wait(
+            Reason.STARTING, "" if events is None else "waiting for the scheduler, which has not looked at the pod yet"
+        )
     if scheduled.status == "True":
         return Wait(Reason.STARTING)
     if scheduled.reason == "SchedulingGated":
@@ -106,7 +125,9 @@ def _explain_failure(name: str, container: ContainerState) -> Wait:
 
 
 def _explain_creating(pod: Pod, events: Sequence[Event] | None) -> Wait:
-    """Return why a pod on a node has no running containers; "" until its events had to be read, as most start in a moment."""
+    """Return why a pod on a node has no running containers; "" until its events had to be read, as most start in a
+    moment.
+    """
     if events is None:
         return Wait(Reason.STARTING)
     if pod.reporter is not None and pod.reporter.running and not pod.reporter.started:
@@ -124,4 +145,6 @@ def _explain_creating(pod: Pod, events: Sequence[Event] | None) -> Wait:
 def _explain_reporter(events: Sequence[Event]) -> str:
     """Return why the reporter is not ready: before the evaluation can be read and the store written."""
     probe = next((event.message for event in reversed(events) if event.reason == "Unhealthy"), "")
-    return f"waiting for the reporter, which makes sure that results can be stored{': ' + probe if probe else ''}"[:MAX_MESSAGE]
+    return f"waiting for the reporter, which makes sure that results can be stored{': ' + probe if probe else ''}"[
+        :MAX_MESSAGE
+    ]

@@ -1,12 +1,12 @@
 """The loop: look, plan, apply, until there is nothing to do; then wait for an event or for time to pass.
 
-While another replica leads it only keeps the view, by a list now and then beside the watch, and writes nothing. Each term of
-its own begins with a fresh list.
+While another replica leads it only keeps the view, by a list now and then beside the watch, and writes nothing. Each
+term of its own begins with a fresh list.
 
 An API server that is away is backed off from, and then asked for fresh lists, because the write that failed may have
-happened. What fails about one object, refused or by a defect of ours, concerns that object alone: it is logged, counted,
-written into its evaluation's message and tried again after a wait of its own (`action_failures`). A defect that is about no
-object ends the process, and the next one carries on from what the API server holds.
+happened. What fails about one object, refused or by a defect of ours, concerns that object alone: it is logged,
+counted, written into its evaluation's message and tried again after a wait of its own (`action_failures`). A defect
+that is about no object ends the process, and the next one carries on from what the API server holds.
 """
 
 import asyncio
@@ -39,8 +39,9 @@ from lmms_eval_operator.view import View
 
 PERIOD_SECONDS: Final = 15.0
 RELIST_SECONDS: Final = 60.0
-# Ten thousand evaluations are seconds of work, here and in the API server: a list that takes longer than this is made rarer in
-# proportion. The watch tells of all of them; the list is for what it may have missed, and every start looks at its own live.
+# Ten thousand evaluations are seconds of work, here and in the API server: a list that takes longer than this is made
+# rarer in proportion. The watch tells of all of them; the list is for what it may have missed, and every start looks at
+# its own live.
 QUICK_LIST_SECONDS: Final = 0.5
 RAREST: Final = 10.0
 # Most replicas are elected or not within a fraction of a second; to list before that would be to list twice.
@@ -49,7 +50,8 @@ FIRST_BACKOFF: Final = 0.5
 LAST_BACKOFF: Final = 5.0
 # A pass that goes on for longer lets the others have their turn; far more than a start and an end take.
 MAX_ROUNDS: Final = 100
-# How often one action may meet something new in a pass before it has to wait for the next pass, and how soon that comes.
+# How often one action may meet something new in a pass before it has to wait for the next pass, and how soon that
+# comes.
 MAX_CONFLICTS: Final = 3
 CONFLICT_SECONDS: Final = 5.0
 
@@ -141,7 +143,9 @@ class Reconciler:
             self.view.refresh(now.monotonic)
             actions = plan(self.view, now)
             ready = [
-                action for action in actions if is_due(self.view, action, now) and conflicts[identify(action)] < MAX_CONFLICTS
+                action
+                for action in actions
+                if is_due(self.view, action, now) and conflicts[identify(action)] < MAX_CONFLICTS
             ]
             if not ready:
                 return min([CONFLICT_SECONDS if conflicts else PERIOD_SECONDS, *self._list_waits(actions, now)])
@@ -169,7 +173,10 @@ class Reconciler:
         self.listed.set()
 
     async def _apply_all(self, actions: Sequence[Action], term: int, conflicts: Counter[str]) -> None:
-        """Apply all actions of one plan, while the term lasts. One that fails holds up no other: each has its precondition."""
+        """Apply all actions of one plan, while the term lasts.
+
+        One that fails holds up no other: each has its precondition.
+        """
         for action in actions:
             if self.term() != term:
                 return
@@ -220,12 +227,14 @@ class Reconciler:
         self._backoff = min(self._backoff * 2, LAST_BACKOFF)
         self._listed_at = self._evaluations_due_at = float("-inf")
         self.view.record_outage()
-        log.warning("the API server refused or did not answer", extra=log_fields(cause=error.message, wait=round(wait, 1)))
+        log.warning(
+            "the API server refused or did not answer", extra=log_fields(cause=error.message, wait=round(wait, 1))
+        )
         return wait
 
     async def _sleep(self, seconds: float) -> None:
-        # While backing off, events are no reason to hurry: they are what a struggling API server sends in plenty. Being elected
-        # is one, since the election itself takes an API server that answers.
+        # While backing off, events are no reason to hurry: they are what a struggling API server sends in plenty. Being
+        # elected is one, since the election itself takes an API server that answers.
         await _wait_for(self.elected if self._backoff > FIRST_BACKOFF else self.wake, seconds)
 
 

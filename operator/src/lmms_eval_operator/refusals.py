@@ -1,7 +1,9 @@
-"""Jobs that the cluster refused to take, by a policy, a quota or a webhook that is away, and the waits that follow. No I/O.
+"""Jobs that the cluster refused to take, by a policy, a quota or a webhook that is away, and the waits that follow. No
+I/O.
 
-One that is refused waits by itself, longer each time, and the next one has its turn. Where different specs are refused one after
-the other it is not them: then nothing is tried for a while, and after that one at a time, until a Job is taken.
+One that is refused waits by itself, longer each time, and the next one has its turn. Where different specs are refused
+one after the other it is not them: then nothing is tried for a while, and after that one at a time, until a Job is
+taken.
 """
 
 import hashlib
@@ -42,7 +44,9 @@ class Refusals:
         return len(self._specs) >= SEVERAL_SPECS
 
     def record_refusal(self, uid: str, *, spec: str, message: str, now: float) -> float:
-        """Record that the Job of an evaluation with this digest of its spec was refused; return the seconds that it waits."""
+        """Record that the Job of an evaluation with this digest of its spec was refused; return the seconds that it
+        waits.
+        """
         self._counts[uid] = self._counts.get(uid, 0) + 1
         self._specs.add(spec)
         if self.one_at_a_time:

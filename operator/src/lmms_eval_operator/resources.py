@@ -1,4 +1,5 @@
-"""Requests and limits of the evaluator container, and sizes of the pod's own volumes: the spec's word, else the release's. Pure.
+"""Requests and limits of the evaluator container, and sizes of the pod's own volumes: the spec's word, else the
+release's. Pure.
 
     of                                    request                              limit
     what spec or release give             as given                             the same, but for cpu

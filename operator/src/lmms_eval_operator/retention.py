@@ -1,9 +1,9 @@
 """Deletes finished evaluations whose time is over, beside the reconciler: `plan.retain` says which.
 
 It keeps a mirror of its own of the finished ones, by the API server's selector: ten thousand that stay for ever cost it
-nothing, a `ttlSecondsAfterFinished` that is changed long after the end is seen at once, and between two dates nothing is asked.
-(kopf watches a resource once for a process, and leaves the finished ones out.) Only the leader deletes, for the sake of peace:
-each delete names the uid and the version that was looked at, so that a late one does no harm.
+nothing, a `ttlSecondsAfterFinished` that is changed long after the end is seen at once, and between two dates nothing
+is asked. (kopf watches a resource once for a process, and leaves the finished ones out.) Only the leader deletes, for
+the sake of peace: each delete names the uid and the version that was looked at, so that a late one does no harm.
 """
 
 import asyncio
@@ -105,12 +105,16 @@ class Retention:
         except errors.NotFound:
             pass
         else:
-            log.info("deleted", extra=log_fields(evaluation=item.name, reason=_name_reason(item, self._time().timestamp())))
+            log.info(
+                "deleted", extra=log_fields(evaluation=item.name, reason=_name_reason(item, self._time().timestamp()))
+            )
         self._known.pop(item.uid, None)
 
 
 def trim_finished(item: Object) -> Object:
-    """Return the little of an evaluation that `plan.retain.parse_finished` reads: ten thousand whole ones would be 150 MB."""
+    """Return the little of an evaluation that `plan.retain.parse_finished` reads: ten thousand whole ones would be 150
+    MB.
+    """
     return {
         "metadata": {key: item["metadata"][key] for key in KEPT if key in item["metadata"]},
         "spec": {"ttlSecondsAfterFinished": item["spec"].get("ttlSecondsAfterFinished")},

@@ -37,7 +37,9 @@ class StoreReference:
     """Region of the bucket."""
 
     secret: str = ""
-    """Secret whose keys become the reporter's environment (AWS_ACCESS_KEY_ID, ...); empty if the platform gives credentials."""
+    """Secret whose keys become the reporter's environment (AWS_ACCESS_KEY_ID, ...); empty if the platform gives
+    credentials.
+    """
 
     ca_secret: str = ""
     """Secret whose key ca.crt is the authority of the endpoint's certificate; empty if the system's authorities do."""
@@ -125,7 +127,9 @@ class Settings:
     """How long the Job and pod of a finished evaluation stay, for `kubectl logs`."""
 
     max_finished: int = 100
-    """Finished evaluations of the front end that stay, as `max_completed_jobs` of lmms-eval's own server; 0 keeps all."""
+    """Finished evaluations of the front end that stay, as `max_completed_jobs` of lmms-eval's own
+    server; 0 keeps all.
+    """
 
     probe_port: int = 8080
     """GET /livez and /readyz."""
@@ -168,7 +172,9 @@ class Settings:
             pod_labels=reader.read_json("POD_LABELS", dict[str, str], {}),
             pod_annotations=reader.read_json("POD_ANNOTATIONS", dict[str, str], {}),
             retry_backoff_seconds=reader.read_number("RETRY_BACKOFF_SECONDS", cls.retry_backoff_seconds, minimum=0),
-            publish_timeout_seconds=reader.read_number("PUBLISH_TIMEOUT_SECONDS", cls.publish_timeout_seconds, minimum=0),
+            publish_timeout_seconds=reader.read_number(
+                "PUBLISH_TIMEOUT_SECONDS", cls.publish_timeout_seconds, minimum=0
+            ),
             job_ttl_seconds=reader.read_number("JOB_TTL_SECONDS", cls.job_ttl_seconds, minimum=0),
             max_finished=reader.read_number("MAX_FINISHED", cls.max_finished, minimum=0),
             probe_port=reader.read_number("PROBE_PORT", cls.probe_port, minimum=1),

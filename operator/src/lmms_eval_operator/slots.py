@@ -1,21 +1,21 @@
 """Slots: how many evaluations may hold GPUs at once. Each is a Lease whose holder names the attempt that has it.
 
-A Lease is swapped with its resourceVersion (`core.kube.lease`), so two operators cannot both take it. It has no time-out: it
-is held until the attempt is known to be over.
+A Lease is swapped with its resourceVersion (`core.kube.lease`), so two operators cannot both take it. It has no
+time-out: it is held until the attempt is known to be over.
 
 Why a slot cannot go to two attempts, though a Lease and an evaluation are two objects and no write covers both:
 
-    who starts:    read evaluation at version v ─▶ swap Lease to it ─▶ status Running, which tests v
-    who releases:  read Lease at version l ─▶ read evaluation: on hold, cancelled or over ─▶ swap Lease free, which tests l
+    start:    read evaluation at version v ─▶ swap Lease to it ─▶ status Running, which tests v
+    release:  read Lease at version l ─▶ read evaluation: on hold, cancelled or over ─▶ swap Lease free, which tests l
 
-If the release reads the Lease after the start's swap, it reads the evaluation later still: it finds v, which is startable,
-and does not release, or it finds a change, and then either the start's test of v fails or the start was already done and it
-does not release. If it read the Lease before, its own swap fails. `Slot.claimed_at` is that v; a start that knows another
-version swaps again first.
+If the release reads the Lease after the start's swap, it reads the evaluation later still: it finds v, which is
+startable, and does not release, or it finds a change, and then either the start's test of v fails or the start was
+already done and it does not release. If it read the Lease before, its own swap fails. `Slot.claimed_at` is that v; a
+start that knows another version swaps again first.
 
-A start that the cluster refuses gives the slot back by the same rule: the status that tells of it is a change of the evaluation,
-so whoever claimed before it cannot go on; and the swap that hands the slot on tests the Lease as it was before that write, so it
-fails if anybody has claimed the slot again since (`View.returned_leases`).
+A start that the cluster refuses gives the slot back by the same rule: the status that tells of it is a change of the
+evaluation, so whoever claimed before it cannot go on; and the swap that hands the slot on tests the Lease as it was
+before that write, so it fails if anybody has claimed the slot again since (`View.returned_leases`).
 
 An attempt that has ended stays so, whatever is read in which order: its slot goes to the next one by a single swap.
 """
@@ -43,7 +43,9 @@ class Holder(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One slot as last read or written, and the version of the holder's evaluation that our last swap knew ("" for none)."""
+    """One slot as last read or written, and the version of the holder's evaluation that our last swap knew ("" for
+    none).
+    """
 
     index: int
     register: Register

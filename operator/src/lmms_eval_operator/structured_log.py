@@ -7,7 +7,8 @@ from lmms_eval_core import jsonlog
 
 
 def log_fields(**fields: Any) -> dict[str, Any]:
-    """Return `extra=` of a log call: evaluation, job, pod, slot, attempt, phase, reason, action, leader; `cause` is an error.
+    """Return `extra=` of a log call: evaluation, job, pod, slot, attempt, phase, reason, action, leader; `cause` is an
+    error.
 
     Empty ones are left out.
     """

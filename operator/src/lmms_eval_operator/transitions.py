@@ -16,7 +16,10 @@ log = logging.getLogger(__name__)
 
 
 def has_moved(before: Evaluation, after: Evaluation) -> bool:
-    """Return whether phase, reason or attempt changed. A message that changed alone, as the scheduler's does, is no move."""
+    """Return whether phase, reason or attempt changed.
+
+    A message that changed alone, as the scheduler's does, is no move.
+    """
     return (before.phase, before.reason, before.attempt) != (after.phase, after.reason, after.attempt)
 
 

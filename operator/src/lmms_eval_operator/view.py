@@ -98,10 +98,11 @@ class VersionedCollection(Generic[Item]):
             self._removed[uid] = parse_version(known.version)
 
     def replace(self, items: Iterable[Item], version: str, *, asked_at: int = 0) -> bool:
-        """Take a whole list as of `version`. What is known and missing in it is gone, unless it is younger than the list.
+        """Take a whole list as of `version`. What is known and missing in it is gone, unless it is younger than the
+        list.
 
-        A list that is older than what was known when it was asked for (`newest`) comes of another history: the API server's
-        storage was restored from a backup. Then it replaces whatever is known. Return whether it did.
+        A list that is older than what was known when it was asked for (`newest`) comes of another history: the API
+        server's storage was restored from a backup. Then it replaces whatever is known. Return whether it did.
         """
         restored = parse_version(version) < asked_at
         if restored:
@@ -109,7 +110,9 @@ class VersionedCollection(Generic[Item]):
         self._record_version(version)
         listed = {item.uid: item for item in items}
         for uid in [
-            known.uid for known in self if known.uid not in listed and parse_version(known.version) <= parse_version(version)
+            known.uid
+            for known in self
+            if known.uid not in listed and parse_version(known.version) <= parse_version(version)
         ]:
             self._drop(uid)
         self._listed_at = max(self._listed_at, parse_version(version))
@@ -144,7 +147,10 @@ class VersionedCollection(Generic[Item]):
 
 
 class LiveEvaluations(VersionedCollection[Evaluation]):
-    """Those that have not ended. Ten thousand may wait: nothing walks over all of them to see that there is nothing to do."""
+    """Those that have not ended.
+
+    Ten thousand may wait: nothing walks over all of them to see that there is nothing to do.
+    """
 
     def __init__(self) -> None:
         super().__init__(lambda item: not item.is_terminal)
@@ -227,7 +233,9 @@ class View:
     ended_attempts: set[tuple[str, int]] = field(default_factory=set)
     """Attempts (uid, number) in a slot that this process ended by a write that had not met another: that stays true."""
     returned_leases: set[tuple[int, str]] = field(default_factory=set)
-    """Leases (slot, version) whose attempt this process put back into the queue: true until somebody claims the slot again."""
+    """Leases (slot, version) whose attempt this process put back into the queue: true until somebody claims the slot
+    again.
+    """
     failures: ActionFailures = field(default_factory=ActionFailures)
     refusals: Refusals = field(default_factory=Refusals)
     pod_events: dict[str, KnownEvents] = field(default_factory=dict)
@@ -275,9 +283,15 @@ class View:
         return evaluation.slot is not None and self.is_slot_held_by(evaluation.slot, evaluation.uid, evaluation.attempt)
 
     def find_starting(self, slot: Slot) -> tuple[Evaluation, AttemptJob] | None:
-        """Return the queued evaluation that the slot is held for and the Job of its next attempt, if that has no pod yet."""
+        """Return the queued evaluation that the slot is held for and the Job of its next attempt, if that has no pod
+        yet.
+        """
         evaluation = self.evaluations.get(slot.holder.uid) if slot.holder and not self.has_ended_attempt(slot) else None
-        if evaluation is None or not evaluation.is_startable or not slot.is_held_by(evaluation.uid, evaluation.attempt + 1):
+        if (
+            evaluation is None
+            or not evaluation.is_startable
+            or not slot.is_held_by(evaluation.uid, evaluation.attempt + 1)
+        ):
             return None
         job = self.find_job(evaluation.uid, evaluation.attempt + 1)
         return (evaluation, job) if job is not None and not self.list_pods(evaluation.uid, job.attempt) else None
@@ -293,7 +307,9 @@ class View:
         return [slot for _, slot in sorted(self.slots.items()) if slot.is_held_by(evaluation.uid, attempt)]
 
     def refresh(self, now: float) -> None:
-        """Update since when attempts have been steady or silent, and drop what is of no use any more; call before each plan."""
+        """Update since when attempts have been steady or silent, and drop what is of no use any more; call before each
+        plan.
+        """
         running = [item for item in self.evaluations.list_unsettled() if item.job_uid]
         holders = [slot.holder for slot in self.slots.values() if slot.holder]
         self.ended_attempts &= {(holder.uid, holder.attempt) for holder in holders}
@@ -307,7 +323,9 @@ class View:
         steady = {item.uid for item in running if not any(map(is_unreachable, self.list_pods(item.uid, item.attempt)))}
         self._steady_since = {uid: self._steady_since.get(uid, now) for uid in steady}
         self.pod_events = {uid: pod_events for uid, pod_events in self.pod_events.items() if uid in silent}
-        self._progress = _update_sightings(self._progress, ((item.uid, _make_progress_key(item)) for item in running), now)
+        self._progress = _update_sightings(
+            self._progress, ((item.uid, _make_progress_key(item)) for item in running), now
+        )
         self._delays = _update_sightings(
             self._delays, ((item.uid, item.next_attempt_at) for item in self.evaluations.list_delayed()), now
         )
@@ -335,7 +353,9 @@ class View:
         self._steady_since.clear()
 
     def seconds_until_steady(self, uid: str, now: float) -> float:
-        """Seconds until node and API server have been there long enough for the progress of a running evaluation to arrive."""
+        """Seconds until node and API server have been there long enough for the progress of a running evaluation to
+        arrive.
+        """
         return max(0.0, self._steady_since.get(uid, now) + self.steady_seconds - now)
 
     def forget_history(self) -> None:
@@ -358,7 +378,9 @@ class View:
         return now - known[1] if known and known[0] == evaluation.next_attempt_at else 0.0
 
     def seconds_until_stopped(self, uid: str, now: float) -> float:
-        """Seconds for which a pod whose evaluator has ended is left alone: its other containers may end by themselves."""
+        """Seconds for which a pod whose evaluator has ended is left alone: its other containers may end
+        by themselves.
+        """
         return max(0.0, self._kept_since.get(uid, now) + KEPT_SECONDS - now)
 
     def is_left_behind(self, uid: str, now: float) -> bool:
@@ -366,7 +388,10 @@ class View:
         return uid in self._left_behind_since and now - self._left_behind_since[uid] >= LEFT_BEHIND_SECONDS
 
     def seconds_until_events_due(self, uid: str, now: float) -> float:
-        """Seconds until the events of a silent pod or Job should be read. Not at once: most are on their way in a moment."""
+        """Seconds until the events of a silent pod or Job should be read.
+
+        Not at once: most are on their way in a moment.
+        """
         last = self.pod_events[uid].read_at if uid in self.pod_events else self._silent_since.get(uid, now)
         return max(0.0, last + EVENTS_SECONDS - now)
 

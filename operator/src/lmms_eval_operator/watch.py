@@ -1,8 +1,8 @@
 """The watch by kopf: events of evaluations, Jobs and pods go to a sink. The only file that imports kopf.
 
-kopf runs in a thread of its own, as it ends every task of its event loop when it stops. It stops for good when a watch tells
-of an error, so it is started again, with a back-off; the reconciler's own lists bridge the gap. Only `on.event` is used: no
-annotations, no finalizers, nothing decided here.
+kopf runs in a thread of its own, as it ends every task of its event loop when it stops. It stops for good when a watch
+tells of an error, so it is started again, with a back-off; the reconciler's own lists bridge the gap. Only `on.event`
+is used: no annotations, no finalizers, nothing decided here.
 """
 
 import asyncio
@@ -78,8 +78,9 @@ class KopfWatch:
     async def _operate(self) -> None:
         """Run kopf until `stop`, or until one of its tasks fails, which ends it; raises what that raised.
 
-        `kopf.operator` would then wait for its watchers, which wait for credentials from a task that has ended already. And the
-        stop flag is one of this loop: for one of threads, kopf parks a thread that keeps the process from ending.
+        `kopf.operator` would then wait for its watchers, which wait for credentials from a task that has ended already.
+        And the stop flag is one of this loop: for one of threads, kopf parks a thread that keeps the process from
+        ending.
         """
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         self._stop_kopf = lambda: _call_in_loop(loop, stop.set)

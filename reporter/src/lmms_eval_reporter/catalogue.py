@@ -1,4 +1,5 @@
-"""`python -m lmms_eval_reporter.catalogue`, second container of the catalogue's Job: from the run directory to the store.
+"""`python -m lmms_eval_reporter.catalogue`, second container of the catalogue's Job: from the run directory to the
+store.
 
 Without a token and without the API server, unlike `main`. What it finds was written by another image, and is checked.
 """
@@ -51,7 +52,10 @@ class CatalogueUpload:
 
 
 async def upload_catalogue(upload: CatalogueUpload, log: ReporterLog) -> None:
-    """Upload the catalogue. UnsafeFile and ValidationError for a file that is none, TimeoutError if the store stays away."""
+    """Upload the catalogue.
+
+    UnsafeFile and ValidationError for a file that is none, TimeoutError if the store stays away.
+    """
 
     async def ignore_failure(error: Exception) -> None: ...
 

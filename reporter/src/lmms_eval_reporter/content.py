@@ -1,4 +1,5 @@
-"""What is uploaded of a file, as chains of generators: read, count, redact or normalise, compress. Pure but for the reading.
+"""What is uploaded of a file, as chains of generators: read, count, redact or normalise, compress. Pure but for the
+reading.
 
 A piece is about a megabyte, so memory does not grow with the file; `in_thread` keeps the event loop free meanwhile.
 """
@@ -16,7 +17,8 @@ from lmms_eval_core.json_text import LineNormaliser
 from lmms_eval_reporter import texts
 
 LEVEL: Final = 3
-# Uncompressed bytes of a frame: a reader that knows where one begins need not read what is before it. It costs 3 % of space.
+# Uncompressed bytes of a frame: a reader that knows where one begins need not read what is before it. It costs 3 % of
+# space.
 FRAME_BYTES: Final = 4 * 1024 * 1024
 # Bytes of a text file that are no text, after its first megabyte, stay as they are.
 _EXACT: Final = "surrogateescape"
@@ -63,7 +65,9 @@ def redacted_text(pieces: Iterable[bytes]) -> Iterator[bytes]:
     first = next(stream, b"")
     if b"\0" in first or not _is_text(first):
         return chain([first], stream)
-    return _clean_lines(chain([first], stream), lambda line: texts.redact(line.decode("utf-8", _EXACT)).encode("utf-8", _EXACT))
+    return _clean_lines(
+        chain([first], stream), lambda line: texts.redact(line.decode("utf-8", _EXACT)).encode("utf-8", _EXACT)
+    )
 
 
 def normalised_lines(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:

@@ -18,12 +18,17 @@ CANNOT_START: Final = 2
 
 
 async def serve(settings: Settings, log: ReporterLog) -> None:
-    """Run until SIGTERM and the publication that may follow it; Misconfigured if the store's settings describe no store."""
+    """Run until SIGTERM and the publication that may follow it.
+
+    Misconfigured if the store's settings describe no store.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     store = ObjectStore(settings.store)
-    client = await transport.connect(namespace=settings.run.namespace, token_file=settings.token_file, ca_file=settings.ca_file)
+    client = await transport.connect(
+        namespace=settings.run.namespace, token_file=settings.token_file, ca_file=settings.ca_file
+    )
     try:
         await Session(settings, store=store, client=client, stop=stop, log=log).run()
     finally:
@@ -31,7 +36,10 @@ async def serve(settings: Settings, log: ReporterLog) -> None:
 
 
 def main() -> None:
-    """Run the reporter; called by the image's entry point, `start`. Exits 0 after SIGTERM, 2 for settings that are invalid."""
+    """Run the reporter; called by the image's entry point, `start`.
+
+    Exits 0 after SIGTERM, 2 for settings that are invalid.
+    """
     try:
         settings = Settings.from_environment(os.environ)
         log = ReporterLog(evaluation=f"{settings.run.namespace}/{settings.run.name}", attempt=settings.run.attempt)

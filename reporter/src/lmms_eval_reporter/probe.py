@@ -1,4 +1,5 @@
-"""The startup probe: `python -m lmms_eval_reporter.probe` succeeds once the reporter has said that the evaluator may start.
+"""The startup probe: `python -m lmms_eval_reporter.probe` succeeds once the reporter has said that the evaluator may
+start.
 
 It runs every second while a pod starts, so it imports next to nothing; a test keeps its default equal to core's.
 """

@@ -59,7 +59,9 @@ class Publisher:
         await self._uploader.send(directory, outcome, evaluation)
         results = status_fields.build_results_fields(self._attempt, finished, self._uploader.artifacts)
         produced = status_fields.to_wire_fields(results)
-        complete = Completion(uid=self._attempt.uid, attempt=self._attempt.attempt, reason=outcome.reason, status=produced)
+        complete = Completion(
+            uid=self._attempt.uid, attempt=self._attempt.attempt, reason=outcome.reason, status=produced
+        )
         await self._uploader.send_text(layout.COMPLETE_FILE, complete.to_json())
         error = status_fields.build_run_error(outcome, read_log_tail(directory))
         fields = produced | ({"error": error.to_wire()} if error else {})
@@ -70,7 +72,9 @@ class Publisher:
         await self._write(complete.status, None, succeeded=True)
 
     async def report_failure(self, error: Exception, stage: Stage) -> None:
-        """Write into the status that the store is waited for; while the API server is away there is nothing to write to."""
+        """Write into the status that the store is waited for; while the API server is away there is nothing to write
+        to.
+        """
         if isinstance(error, StoreError):
             await self._inform(build_stage_progress(stage, "waiting for object store", now=datetime.now(UTC)))
 
@@ -89,7 +93,10 @@ class Publisher:
 
 
 async def find_completed_attempt(store: ObjectStore, prefix: ArtifactPrefix) -> Completion | None:
-    """Return the last attempt, up to `prefix`'s own, that succeeded and is whole in the store; StoreError if it is away."""
+    """Return the last attempt, up to `prefix`'s own, that succeeded and is whole in the store.
+
+    StoreError if it is away.
+    """
     for attempt in range(prefix.attempt, 0, -1):
         completion = await _read_completion(store, prefix._replace(attempt=attempt).file(layout.COMPLETE_FILE))
         # The prefix has a part of the uid only.

@@ -1,4 +1,6 @@
-"""Repeats what fails while the store or the API server is away, until it works or the time that SIGTERM leaves is over."""
+"""Repeats what fails while the store or the API server is away, until it works or the time that SIGTERM
+leaves is over.
+"""
 
 import asyncio
 import random
@@ -18,17 +20,27 @@ Result = TypeVar("Result")
 
 
 class Backoff:
-    """Repeats an operation with growing waits. `on_failure` is called with each error that differs from the one before."""
+    """Repeats an operation with growing waits.
+
+    `on_failure` is called with each error that differs from the one before.
+    """
 
     def __init__(
-        self, log: ReporterLog, on_failure: Callable[[Exception], Awaitable[None]], *, first_seconds: float = FIRST_SECONDS
+        self,
+        log: ReporterLog,
+        on_failure: Callable[[Exception], Awaitable[None]],
+        *,
+        first_seconds: float = FIRST_SECONDS,
     ) -> None:
         self._log = log
         self._on_failure = on_failure
         self._first_seconds = first_seconds
 
     async def retry(self, operation: Callable[[], Awaitable[Result]], step: str) -> Result:
-        """Return the result of the first call that raises neither StoreError nor KubeError. `step` is its name in the log."""
+        """Return the result of the first call that raises neither StoreError nor KubeError.
+
+        `step` is its name in the log.
+        """
         delay, reported = self._first_seconds, ""
         while True:
             try:

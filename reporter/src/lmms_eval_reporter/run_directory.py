@@ -1,4 +1,5 @@
-"""Opens files of the run directory, which the user's code fills: regular files beneath it alone, through no link, never blocking.
+"""Opens files of the run directory, which the user's code fills: regular files beneath it alone, through no link, never
+blocking.
 
 Every component of a path is opened by itself, relative to its parent, so that nothing can be swapped under us.
 """
@@ -69,7 +70,9 @@ class RunDirectory:
             os.close(handle)
 
     def list_below(self, folder: str) -> Iterator[str]:
-        """Yield the paths of all but folders below `folder`, sorted within each; nothing where there is no such folder."""
+        """Yield the paths of all but folders below `folder`, sorted within each; nothing where there is
+        no such folder.
+        """
         try:
             handle = os.open(folder, _DIRECTORY, dir_fd=self._root)
         except OSError:

@@ -25,7 +25,13 @@ class RunDirectoryWatch:
     """The watch of one run. `last` is the newest progress that was read."""
 
     def __init__(
-        self, directory: RunDirectory, status: StatusWriter, settings: Settings, *, stop: asyncio.Event, log: ReporterLog
+        self,
+        directory: RunDirectory,
+        status: StatusWriter,
+        settings: Settings,
+        *,
+        stop: asyncio.Event,
+        log: ReporterLog,
     ) -> None:
         self._directory = directory
         self._status = status

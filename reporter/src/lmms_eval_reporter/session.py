@@ -1,9 +1,9 @@
-"""The life of a reporter: make sure that publishing will be possible, watch the run, publish, acknowledge, wait for SIGTERM.
+"""The life of a reporter: make sure that publishing will be possible, watch the run, publish, acknowledge, wait for
+SIGTERM.
 
-evaluation read, store written --> an earlier attempt is complete in the store? --yes--> its status --> `published`, ready
-                                      |no
-                                    ready --> progress --> outcome --> files --> status --> `published`
-the attempt is superseded (deleted, replaced, ended) at any point: `published` and ready, so that nothing waits for us
+evaluation read, store written --> an earlier attempt is complete in the store? --yes--> its status --> `published`,
+ready |no ready --> progress --> outcome --> files --> status --> `published` the attempt is superseded (deleted,
+replaced, ended) at any point: `published` and ready, so that nothing waits for us
 """
 
 import asyncio
@@ -98,7 +98,9 @@ class Session:
 
     def _limit_publishing(self) -> AbstractAsyncContextManager[None]:
         self._stage = Stage.PUBLISHING
-        return time_limit(self._settings.run.publish_timeout_seconds, stop=self._stop, grace=self._settings.grace_seconds)
+        return time_limit(
+            self._settings.run.publish_timeout_seconds, stop=self._stop, grace=self._settings.grace_seconds
+        )
 
     async def _report_failure(self, error: Exception) -> None:
         await self._publisher.report_failure(error, self._stage)
@@ -125,5 +127,10 @@ class Session:
 def dump_evaluation(evaluation: Object) -> str:
     """Return the evaluation as YAML that can be applied again: the spec, and little of the metadata."""
     metadata = {name: value for name, value in evaluation["metadata"].items() if name in KEPT_METADATA}
-    kept = {"apiVersion": evaluation["apiVersion"], "kind": evaluation["kind"], "metadata": metadata, "spec": evaluation["spec"]}
+    kept = {
+        "apiVersion": evaluation["apiVersion"],
+        "kind": evaluation["kind"],
+        "metadata": metadata,
+        "spec": evaluation["spec"],
+    }
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)

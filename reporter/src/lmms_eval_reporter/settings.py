@@ -1,4 +1,7 @@
-"""What the reporter is told by its environment. The operator fills it in when it makes the pod; `main` reads it once."""
+"""What the reporter is told by its environment.
+
+The operator fills it in when it makes the pod; `main` reads it once.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""Which files of the run directory go to the store, under which names and in which form. Pure; `upload` opens and sends them."""
+"""Which files of the run directory go to the store, under which names and in which form.
+
+Pure; `upload` opens and sends them.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -32,14 +35,18 @@ class UploadSource(NamedTuple):
 def list_sources(outcome: Outcome, limits: UploadLimits) -> Iterator[UploadSource]:
     """Yield results, samples and log; paths are as the runner, or whoever pretends to be it, gave them."""
     if outcome.results is not None:
-        yield UploadSource(layout.RESULTS_FILE, partial(find_results_path, outcome), _convert_results, run.MAX_RESULTS_BYTES)
+        yield UploadSource(
+            layout.RESULTS_FILE, partial(find_results_path, outcome), _convert_results, run.MAX_RESULTS_BYTES
+        )
     for name, task in _name_samples(outcome, limits.files):
         yield UploadSource(name, partial(find_samples_path, outcome, task), _convert_samples, limits.file_bytes)
     yield UploadSource(layout.LOG_FILE, lambda: run.LOG_FILE, _convert_log, limits.log_bytes, keep_end=True)
 
 
 def list_task_sources(outcome: Outcome, paths: Iterable[str], limits: UploadLimits) -> Iterator[UploadSource]:
-    """Yield the files that tasks wrote themselves: what of `paths`, relative to the run directory, is not lmms-eval's own."""
+    """Yield the files that tasks wrote themselves: what of `paths`, relative to the run directory, is not lmms-eval's
+    own.
+    """
     own = {outcome.results, *outcome.samples.values()}
     taken: set[str] = set()
     for path in islice((path for path in paths if path not in own), limits.task_files):

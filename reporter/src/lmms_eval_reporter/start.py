@@ -1,8 +1,8 @@
 """The first code of the container, ahead of `main`: handles SIGTERM from here on.
 
-What `main` imports takes a second or more, and the kernel drops every signal that process 1 has not asked for: a pod that is
-deleted in that second would live on, with its GPU, until its grace has passed. While Python itself starts the signal is
-blocked, by the image's entry point, and so kept.
+What `main` imports takes a second or more, and the kernel drops every signal that process 1 has not asked for: a pod
+that is deleted in that second would live on, with its GPU, until its grace has passed. While Python itself starts the
+signal is blocked, by the image's entry point, and so kept.
 """
 
 import os

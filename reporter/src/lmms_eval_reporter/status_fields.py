@@ -21,7 +21,13 @@ from lmms_eval_core.status import (
 )
 from lmms_eval_reporter import texts
 from lmms_eval_reporter.run_files import FinishedRun
-from lmms_eval_reporter.status_progress import MAX_COUNT, build_progress, build_stage_progress, count_or_none, number_or_none
+from lmms_eval_reporter.status_progress import (
+    MAX_COUNT,
+    build_progress,
+    build_stage_progress,
+    count_or_none,
+    number_or_none,
+)
 
 Fields = dict[str, Any]
 
@@ -66,7 +72,9 @@ def build_run_error(outcome: Outcome, log: str) -> RunError | None:
 
 def build_reached_progress(last: ProgressReport | None, *, now: datetime) -> ProgressStatus:
     """Return how far the run had come when it ended; its results are being published."""
-    progress = build_progress(last, now=now) if last else build_stage_progress(Stage.STARTING, Stage.STARTING.value, now=now)
+    progress = (
+        build_progress(last, now=now) if last else build_stage_progress(Stage.STARTING, Stage.STARTING.value, now=now)
+    )
     return progress.model_copy(update={"stage": Stage.PUBLISHING.value, "eta_seconds": None})
 
 
@@ -141,7 +149,9 @@ def _build_omitted(tasks: Sequence[str]) -> OmittedScores:
 
 def _clean_names(scores: Scores) -> Scores:
     return {
-        texts.clean_head(task, NAME_BYTES): {texts.clean_head(name, NAME_BYTES): metric for name, metric in metrics.items()}
+        texts.clean_head(task, NAME_BYTES): {
+            texts.clean_head(name, NAME_BYTES): metric for name, metric in metrics.items()
+        }
         for task, metrics in scores.items()
     }
 

@@ -1,4 +1,7 @@
-"""From `progress.json` to `status.progress`, and when it is worth a write. Pure; `run_directory_watch` reads and writes."""
+"""From `progress.json` to `status.progress`, and when it is worth a write.
+
+Pure; `run_directory_watch` reads and writes.
+"""
 
 import math
 from datetime import datetime

@@ -1,7 +1,7 @@
 """Writes the reporter's fields of the status, for its own attempt alone, and tells when that attempt is superseded.
 
-A write carries its precondition (uid, attempt, phase) as `test` operations: a reporter of an older attempt changes nothing,
-with or without the admission policy.
+A write carries its precondition (uid, attempt, phase) as `test` operations: a reporter of an older attempt changes
+nothing, with or without the admission policy.
 """
 
 from typing import Any
@@ -41,7 +41,8 @@ class StatusWriter:
         except NotFound as error:
             raise AttemptSuperseded("the evaluation was deleted") from error
         except (Conflict, Invalid, Forbidden):
-            # The attempt is superseded, or somebody else wrote at the same moment, or a policy or right is missing: look.
+            # The attempt is superseded, or somebody else wrote at the same moment, or a policy or right is missing:
+            # look.
             await self.read_evaluation()
             raise
 

@@ -19,7 +19,10 @@ def measure_wire_size(value: Any) -> int:
 
 
 def clean(text: str) -> str:
-    """Return `text` as it may leave the pod. Halves of surrogate pairs, which JSON can carry and UTF-8 cannot, become `?`."""
+    """Return `text` as it may leave the pod.
+
+    Halves of surrogate pairs, which JSON can carry and UTF-8 cannot, become `?`.
+    """
     return redact(plain(text)).encode("utf-8", "replace").decode()
 
 

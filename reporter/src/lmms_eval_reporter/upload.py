@@ -1,6 +1,7 @@
 """Sends the files of an attempt to the object store, one after the other, each as often as it takes.
 
-A file that the user's code made unusable is left out, with a line in the log; a store that is away is waited for (`retry`).
+A file that the user's code made unusable is left out, with a line in the log; a store that is away is waited for
+(`retry`).
 """
 
 import asyncio
@@ -82,7 +83,9 @@ class Uploader:
     async def _send_file(self, directory: RunDirectory, source: UploadSource) -> int:
         """Upload a file; return how many bytes were read of it."""
         try:
-            stored, read = await self._backoff.retry(lambda: self._try_to_send(directory, source), f"upload of {source.name}")
+            stored, read = await self._backoff.retry(
+                lambda: self._try_to_send(directory, source), f"upload of {source.name}"
+            )
         except UnsafeFile as error:
             self._truncated = True
             self._log("file left out", file=source.name, error=str(error))
@@ -94,7 +97,9 @@ class Uploader:
         read, stored = Count(), Count()
         with directory.open(source.find_path()) as stream:
             _seek_to_kept_part(stream, source)
-            content = await asyncio.to_thread(source.convert, counted(read_pieces(stream, source.max_bytes), read), read)
+            content = await asyncio.to_thread(
+                source.convert, counted(read_pieces(stream, source.max_bytes), read), read
+            )
             await self._store.put(self._prefix.file(source.name), in_thread(counted(content, stored)))
         if read.omitted:
             self._truncated = True

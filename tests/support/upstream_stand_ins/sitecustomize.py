@@ -1,7 +1,8 @@
-"""What lmms-eval's own server starts or loads, and cannot without torch; the server itself is as released. See upstream_fixtures.
+"""What lmms-eval's own server starts or loads, and cannot without torch; the server itself is as released. See
+upstream_fixtures.
 
-Its evaluation process, `python -m lmms_eval`: one of RECORDED_TASK leaves the files of a run of lmms-eval 0.7.3 and ends well.
-Its index of tasks: the names in TASKS, where that is set.
+Its evaluation process, `python -m lmms_eval`: one of RECORDED_TASK leaves the files of a run of lmms-eval 0.7.3 and
+ends well. Its index of tasks: the names in TASKS, where that is set.
 """
 
 import os

@@ -39,7 +39,8 @@ def make_authenticator(settings: ApiSettings, client: KubeClient | None = None) 
     tokens = TokenFiles(settings.tokens)
     if not tokens.names:
         raise SettingsError(
-            f"There is no token in {settings.tokens}: mount a Secret there with one token a key, or name another directory "
+            f"There is no token in {settings.tokens}: mount a Secret there with one token a key, or name another "
+            f"directory "
             "in LMMS_EVAL_API_TOKENS; LMMS_EVAL_API_AUTH=none lets everybody in"
         )
     return tokens

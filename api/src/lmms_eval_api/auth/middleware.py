@@ -21,7 +21,9 @@ OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 
 # Between two authorizations of the caller of an open stream.
 REAUTHORIZE_SECONDS: Final = 10.0
-CANNOT_ASK: Final = "The front end may not ask who you are: bind the ClusterRole system:auth-delegator to its service account."
+CANNOT_ASK: Final = (
+    "The front end may not ask who you are: bind the ClusterRole system:auth-delegator to its service account."
+)
 UNDECIDED: Final = "The API server cannot be asked who you are and what you may do; nothing was done. Try again."
 
 

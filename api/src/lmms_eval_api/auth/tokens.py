@@ -20,7 +20,8 @@ from lmms_eval_api.auth.secret_files import compute_signature, list_files
 
 CHECK_SECONDS: Final = 1.0
 INSTRUCTIONS: Final = (
-    "Send a token of this front end, as 'Authorization: Bearer TOKEN' or as the password of HTTP Basic (http://user:TOKEN@host)."
+    "Send a token of this front end, as 'Authorization: Bearer TOKEN' or as the password of "
+    "HTTP Basic (http://user:TOKEN@host)."
 )
 
 log = logging.getLogger(__name__)

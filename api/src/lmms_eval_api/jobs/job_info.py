@@ -195,7 +195,9 @@ def make_request(spec: Object) -> dict[str, Any]:
 def _convert_names(part: Any) -> Any:
     """Return a part of the resource in the words of a request."""
     if isinstance(part, dict):
-        return {_to_snake(key): _keep_scalars(item) if key in MAPS else _convert_names(item) for key, item in part.items()}
+        return {
+            _to_snake(key): _keep_scalars(item) if key in MAPS else _convert_names(item) for key, item in part.items()
+        }
     return [_convert_names(item) for item in part] if isinstance(part, list) else part
 
 

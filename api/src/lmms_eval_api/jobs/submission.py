@@ -36,7 +36,8 @@ MAX_NAMED: Final = 40
 # The largest integer that JSON and the API server carry unchanged.
 MAX_INTEGER: Final = 2**63 - 1
 SECRET_ADVICE: Final = (
-    "arguments are stored and shown. Put it into a Kubernetes Secret, and name in env the variable that the adapter reads, "
+    "arguments are stored and shown. Put it into a Kubernetes Secret, and name in env the variable that the "
+    "adapter reads, "
     "with a secret_key_ref to that Secret."
 )
 SECRET_SENT: Final = f"A secret must not be sent in {{place}}: {SECRET_ADVICE}"
@@ -45,7 +46,9 @@ LOGIN_SENT: Final = f"An address with a login must not be sent in {{place}}: {SE
 MAX_LABEL: Final = 63
 MAX_LABEL_PREFIX: Final = 253
 MAX_LABEL_KEY: Final = MAX_LABEL_PREFIX + 1 + MAX_LABEL
-LABEL_FORM: Final = f"give at most {MAX_LABEL} letters, digits, dashes, dots and underscores, with a letter or digit at both ends"
+LABEL_FORM: Final = (
+    f"give at most {MAX_LABEL} letters, digits, dashes, dots and underscores, with a letter or digit at both ends"
+)
 # Domains whose labels have a meaning for Kubernetes, or for us.
 RESERVED_DOMAINS: Final = ("kubernetes.io", "k8s.io", names.GROUP)
 # The resource's model of each part of a request.

@@ -27,7 +27,10 @@ async def list_tasks(backend: BackendOf, q: Search = "", details: Details = Fals
 
 @router.get("/models", response_model=ModelList)
 async def list_models(backend: BackendOf, q: Search = "", details: Details = False, known: Known = "") -> Response:
-    """Model ids, sorted; `unavailable` names those that the image cannot use. While there is no list, `error` says why."""
+    """Model ids, sorted.
+
+    `unavailable` names those that the image cannot use. While there is no list, `error` says why.
+    """
     return make_conditional_response(backend.catalogue.list_models(q=q, details=details), known)
 
 

@@ -36,7 +36,9 @@ LastEventId = Annotated[
 async def job_events(
     job_id: str, request: Request, backend: BackendOf, up_to_date: UpToDate, last_event_id: LastEventId = None
 ) -> EventStream:
-    """The job as in GET /jobs/{job_id}, at once and after every change of it or of its place in the queue, until it has ended."""
+    """The job as in GET /jobs/{job_id}, at once and after every change of it or of its place in the queue, until it has
+    ended.
+    """
     job = await find_job(job_id, backend.evaluations, up_to_date)
     viewer = make_viewer(read_base_url(request), last_event_id)
 

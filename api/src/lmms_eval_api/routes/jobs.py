@@ -37,7 +37,8 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x20-\x7e]+$",
-        description="Your name for this submission: sent again with the same body, it is the same job, while that is kept.",
+        description="Your name for this submission: sent again with the same body, it is the same job, while that "
+        "is kept.",
     ),
 ]
 Included = Annotated[Sequence[str], Query(description="`samples`: also the first ten samples of each task.")]

@@ -28,7 +28,8 @@ HEADERS: Final[Mapping[str, Any]] = {
     ATTEMPT: {"description": "Of which attempt this is.", "schema": {"type": "integer"}},
     OFFSET: {
         "description": (
-            "At which byte of the attempt's log the answer begins: at `offset`, or behind it where what is before is not "
+            "At which byte of the attempt's log the answer begins: at `offset`, or behind it where what is before "
+            "is not "
             "kept any more. Missing with `tail`, and where nobody can tell."
         ),
         "schema": {"type": "integer"},
@@ -75,7 +76,8 @@ async def job_logs(
     backend: BackendOf,
     up_to_date: UpToDate,
 ) -> Response:
-    """What lmms-eval prints, without secrets, colours and moving bars: from the pod, and from the object store afterwards.
+    """What lmms-eval prints, without secrets, colours and moving bars: from the pod, and from the object store
+    afterwards.
 
     An answer that breaks off is not the end of the log: ask again, with the number of bytes that you have as `offset`.
     """

@@ -13,5 +13,6 @@ async def merge() -> None:
     """Not offered: what is merged is on a disk that this front end does not have."""
     raise HTTPException(
         501,
-        "This front end merges no checkpoints: merge where you train, and give a job the result as model_args.pretrained.",
+        "This front end merges no checkpoints: merge where you train, and give a job the result as "
+        "model_args.pretrained.",
     )

@@ -13,7 +13,9 @@ router = APIRouter(tags=["queue"], dependencies=WARN_IF_BEHIND)
 
 @router.get("/queue", response_model=QueueStatusResponse)
 async def get_queue(response: Response, evaluations: EvaluationsOf) -> Response:
-    """The queued jobs in the order in which they start; those that wait for their next attempt or are on hold are last."""
+    """The queued jobs in the order in which they start; those that wait for their next attempt or are
+    on hold are last.
+    """
     return Response(
         evaluations.cache.get_overview().response_body,
         media_type="application/json",

@@ -48,9 +48,11 @@ class SamplesQuery(BaseModel):
     filter: Filter | None = Field(
         default=None,
         description=(
-            "`wrong`: for the sample, some metric of the task is below 1, or above 0 where `higher_is_better` is false. "
+            "`wrong`: for the sample, some metric of the task is below 1, or above 0 where `higher_is_better` is "
+            "false. "
             "The metrics are those of the results file; a sample's number for one is the value of that name, or in an "
-            "object the value under the task's `score_key`, else under `score`. Samples without any such number are left "
+            "object the value under the task's `score_key`, else under `score`. Samples without any such number "
+            "are left "
             "out, and counted in `unjudged`. `empty`: nothing but white space in `filtered_resps`, or in `resps` where "
             "that is missing."
         ),
@@ -72,7 +74,9 @@ async def job_samples(
     up_to_date: UpToDate,
     accept: Accept = "",
 ) -> Response:
-    """The samples of a task, in the order and with the fields of lmms-eval's file; a number that is none (NaN) is null."""
+    """The samples of a task, in the order and with the fields of lmms-eval's file; a number that is
+    none (NaN) is null.
+    """
     job = await find_job(job_id, backend.evaluations, up_to_date)
     files = require_files(job, what="samples")
     samples = backend.archive.samples

@@ -17,7 +17,9 @@ from lmms_eval_api.server.metrics import ApiMetrics
 from lmms_eval_api.server.response_cache import ResponseCache
 from lmms_eval_api.settings import ApiSettings
 
-DESCRIPTION: Final = "The HTTP server of lmms-eval, on Kubernetes: its routes, words and clients, with jobs that outlive it."
+DESCRIPTION: Final = (
+    "The HTTP server of lmms-eval, on Kubernetes: its routes, words and clients, with jobs that outlive it."
+)
 SECURITY_SCHEMES: Final = {
     "token": {"type": "http", "scheme": "bearer", "description": "A token of this front end, or of the cluster."},
     "password": {"type": "http", "scheme": "basic", "description": "The same token as password, with any user name."},

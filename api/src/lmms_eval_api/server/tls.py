@@ -36,7 +36,8 @@ class Certificate:
             self._newest = self._read()
         except (OSError, ValueError) as error:
             raise SettingsError(
-                f"There is no certificate in {directory}: mount a Secret of type kubernetes.io/tls there, with tls.crt and "
+                f"There is no certificate in {directory}: mount a Secret of type kubernetes.io/tls there, with "
+                f"tls.crt and "
                 f"its tls.key in PEM, or unset LMMS_EVAL_API_TLS for plain HTTP ({error})"
             ) from error
 

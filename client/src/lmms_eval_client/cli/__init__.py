@@ -1,1 +1,3 @@
-"""The command line: `lmmeval`, and as a plug-in `kubectl lmmeval`. Everything it does it does by `lmms_eval_client.Client`."""
+"""The command line: `lmmeval`, and as a plug-in `kubectl lmmeval`. Everything it does it does by
+`lmms_eval_client.Client`.
+"""

@@ -43,7 +43,9 @@ def models(client: Client, query: Query = None, *, as_json: AsJson = False) -> N
     _raise_error(found)
     names = [name for name in found.models if isinstance(name, str) and (query or "") in name]
     if as_json:
-        print_json({"models": names, "unavailable": {name: why for name, why in found.unavailable.items() if name in names}})
+        print_json(
+            {"models": names, "unavailable": {name: why for name, why in found.unavailable.items() if name in names}}
+        )
         return
     for name in names:
         why = found.unavailable.get(name)

@@ -1,4 +1,5 @@
-"""Completions that a shell offers for the arguments of `lmmeval`: jobs, tasks and models of the front end at LMMS_EVAL_URL.
+"""Completions that a shell offers for the arguments of `lmmeval`: jobs, tasks and models of the front end at
+LMMS_EVAL_URL.
 
 Without that there are none: a tunnel for each press of the tab key would take too long.
 """
@@ -19,7 +20,9 @@ MAX_OFFERED: Final = 200
 
 def complete_jobs(incomplete: str) -> list[str]:
     """Return ids of the newest jobs."""
-    return _ask_front_end(lambda client: (job.job_id for job in itertools.islice(client.jobs(), MAX_OFFERED)), incomplete)
+    return _ask_front_end(
+        lambda client: (job.job_id for job in itertools.islice(client.jobs(), MAX_OFFERED)), incomplete
+    )
 
 
 def complete_models(incomplete: str) -> list[str]:

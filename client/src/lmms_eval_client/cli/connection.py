@@ -27,7 +27,9 @@ def _make_flag(*names: str, help: str) -> Any:
 
 FLAGS: Final = {
     "url": _make_flag("--url", help="The front end's address; else LMMS_EVAL_URL, else found by kubectl."),
-    "token": _make_flag("--token", help="Its token; else LMMS_EVAL_TOKEN, else read from the release's Secret by kubectl."),
+    "token": _make_flag(
+        "--token", help="Its token; else LMMS_EVAL_TOKEN, else read from the release's Secret by kubectl."
+    ),
     "context": _make_flag("--context", help="kubectl's context."),
     "namespace": _make_flag("--namespace", "-n", help="The release's namespace."),
     "kubeconfig": _make_flag("--kubeconfig", help="kubectl's configuration file."),
@@ -45,7 +47,10 @@ def connect_command(command: Callable[..., None]) -> Callable[..., None]:
             command(client, **arguments)
 
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default="", annotation=kind) for name, kind in FLAGS.items()]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default="", annotation=kind)
+        for name, kind in FLAGS.items()
+    ]
     return set_parameters(run, [*own, *added])
 
 

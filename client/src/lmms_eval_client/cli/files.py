@@ -37,7 +37,10 @@ class FileContent(NamedTuple):
 
 
 def read_file(path: Path, environ: Mapping[str, str]) -> FileContent:
-    """Return what is in a file; a ValueError says what is wrong. `environ` is for `${NAME}` in lmms-eval's configurations."""
+    """Return what is in a file; a ValueError says what is wrong.
+
+    `environ` is for `${NAME}` in lmms-eval's configurations.
+    """
     try:
         documents = list(yaml.safe_load_all(path.read_text()))
     except OSError as error:
@@ -106,7 +109,10 @@ def _convert_env(variables: JSON, environ: Mapping[str, str], warnings: list[str
 
 
 def _expand_variables(name: str, value: str, environ: Mapping[str, str]) -> str:
-    """Return the value with variables of this machine expanded. A secret's is unchanged: it is refused, and must not be read."""
+    """Return the value with variables of this machine expanded.
+
+    A secret's is unchanged: it is refused, and must not be read.
+    """
 
     def replacement(match: re.Match[str]) -> str:
         wanted = match["plain"] or match["braced"]
@@ -116,7 +122,9 @@ def _expand_variables(name: str, value: str, environ: Mapping[str, str]) -> str:
             )
         if wanted in environ or match["default"] is not None:
             return environ.get(wanted) or match["default"] or ""
-        raise ValueError(f"env.{name} wants ${{{wanted}}}, which is not set here: set it, or write ${{{wanted}:-DEFAULT}}")
+        raise ValueError(
+            f"env.{name} wants ${{{wanted}}}, which is not set here: set it, or write ${{{wanted}:-DEFAULT}}"
+        )
 
     return value if parsing.is_secret(name, value) else VARIABLE.sub(replacement, value)
 

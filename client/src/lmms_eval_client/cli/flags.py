@@ -79,9 +79,13 @@ WRITTEN: Final = (
     EvaluationFlag(
         "device", Text, ("--device",), "cpu: without GPU. Where else it runs is the cluster's choice.", HARNESS, "NAME"
     ),
-    EvaluationFlag("output_dir", Text, ("--output_path",), "Taken and not used: results are in the store.", HARNESS, "PATH"),
+    EvaluationFlag(
+        "output_dir", Text, ("--output_path",), "Taken and not used: results are in the store.", HARNESS, "PATH"
+    ),
     EvaluationFlag("num_gpus", Number, ("--gpus", "--num_gpus"), "1 unless given; 0 runs on the CPU.", POD, "N"),
-    EvaluationFlag("env", Texts, ("--env",), "A variable, from a Secret.", POD, "NAME=SECRET/KEY", parsing.parse_secret_env),
+    EvaluationFlag(
+        "env", Texts, ("--env",), "A variable, from a Secret.", POD, "NAME=SECRET/KEY", parsing.parse_secret_env
+    ),
     EvaluationFlag(
         "env_value", Texts, ("--env-value",), "A variable, as plain text.", POD, "NAME=VALUE", parsing.parse_plain_env
     ),
@@ -95,12 +99,27 @@ WRITTEN: Final = (
         parsing.parse_volumes,
     ),
     EvaluationFlag(
-        "node_selector", Texts, ("--node-selector",), "A label that the node has.", POD, "KEY=VALUE", parsing.parse_labels
+        "node_selector",
+        Texts,
+        ("--node-selector",),
+        "A label that the node has.",
+        POD,
+        "KEY=VALUE",
+        parsing.parse_labels,
     ),
     EvaluationFlag(
-        "tolerations", Texts, ("--toleration",), "A taint to bear.", POD, "KEY[=VALUE][:EFFECT]", parsing.parse_tolerations
+        "tolerations",
+        Texts,
+        ("--toleration",),
+        "A taint to bear.",
+        POD,
+        "KEY[=VALUE][:EFFECT]",
+        parsing.parse_tolerations,
     ),
-    *(EvaluationFlag(name, Text, (f"--{name}",), "As 4, 500m or 16Gi.", POD, "QUANTITY") for name in Resources.model_fields),
+    *(
+        EvaluationFlag(name, Text, (f"--{name}",), "As 4, 500m or 16Gi.", POD, "QUANTITY")
+        for name in Resources.model_fields
+    ),
     EvaluationFlag("name", Text, ("--name",), "The job's id; one is made where it is not given.", QUEUE, "NAME"),
     EvaluationFlag("labels", Texts, ("--label", "-l"), "To find it by.", QUEUE, "KEY=VALUE", parsing.parse_labels),
 )
@@ -131,7 +150,9 @@ def _make_flag(name: str) -> EvaluationFlag:
     """The flag of a field beyond lmms-eval's server, with the field's own description."""
     field = EvaluateRequest.model_fields[name]
     panel = QUEUE if name in QUEUE_FIELDS else POD if name in POD_FIELDS else HARNESS
-    kind, metavar = next((made for plain, made in KINDS.items() if field.annotation in (plain, plain | None)), (Text, "TEXT"))
+    kind, metavar = next(
+        (made for plain, made in KINDS.items() if field.annotation in (plain, plain | None)), (Text, "TEXT")
+    )
     return EvaluationFlag(
         name,
         kind,
@@ -144,7 +165,11 @@ def _make_flag(name: str) -> EvaluationFlag:
 
 FLAGS: Final = (
     *WRITTEN,
-    *(_make_flag(name) for name in EvaluateRequest.model_fields if name not in {flag.name for flag in WRITTEN} | {"resources"}),
+    *(
+        _make_flag(name)
+        for name in EvaluateRequest.model_fields
+        if name not in {flag.name for flag in WRITTEN} | {"resources"}
+    ),
 )
 
 

@@ -1,4 +1,7 @@
-"""Waiting for a job in front of a person: a bar in a terminal, a line for each change in a pipe. All on standard error."""
+"""Waiting for a job in front of a person: a bar in a terminal, a line for each change in a pipe.
+
+All on standard error.
+"""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -73,7 +76,12 @@ class _LineDisplay:
 
 
 def _make_bar() -> Progress:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[pace]}"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[pace]}"),
+    )
     # Its place is left to the results.
     return Progress(*columns, console=Console(stderr=True, highlight=False), transient=True)
 

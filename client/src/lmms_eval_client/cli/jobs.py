@@ -38,7 +38,9 @@ def ls(
 ) -> None:
     """List jobs, newest first."""
     page = min(limit or 500, 500)
-    found = client.jobs(status=[one.value for one in status or ()], model=model, task=task, labels=label or (), page_size=page)
+    found = client.jobs(
+        status=[one.value for one in status or ()], model=model, task=task, labels=label or (), page_size=page
+    )
     jobs = list(itertools.islice(found, limit or None))
     if as_json:
         print_json([job.model_dump(mode="json") for job in jobs])
@@ -121,6 +123,9 @@ def describe_job(job: JobInfo) -> list[tuple[str, str]]:
     for attempt in job.attempts:
         where = f" on {attempt.node}" if attempt.node else ""
         lines.append(
-            (f"Attempt {attempt.number}", f"{attempt.reason or 'runs'}{where}{f': {attempt.message}' if attempt.message else ''}")
+            (
+                f"Attempt {attempt.number}",
+                f"{attempt.reason or 'runs'}{where}{f': {attempt.message}' if attempt.message else ''}",
+            )
         )
     return [(name, clean(value)) for name, value in lines]

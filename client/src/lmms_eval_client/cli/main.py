@@ -17,10 +17,11 @@ from lmms_eval_client.cli.connection import connect_command
 
 HELP: Final = """Evaluate multimodal models with lmms-eval on Kubernetes.
 
-The front end is that of --url or LMMS_EVAL_URL; without either it is found by kubectl, in the namespace of your kubeconfig or of
---namespace, and its token is read from there.
+The front end is that of --url or LMMS_EVAL_URL; without either it is found by kubectl, in the namespace of your
+kubeconfig or of --namespace, and its token is read from there.
 
-Exit codes: 0 completed, 1 failed, 2 wrong usage or refused, 3 cancelled, 4 waited long enough, 5 no answer, 6 not allowed.
+Exit codes: 0 completed, 1 failed, 2 wrong usage or refused, 3 cancelled, 4 waited long enough, 5 no answer,
+6 not allowed.
 """
 # As kubectl reads it, a directive of its library for completions.
 NO_FILE_NAMES: Final = ":4"
@@ -50,7 +51,9 @@ def main() -> None:
 
 
 def complete_for_kubectl() -> None:
-    """Print completions, then "no file names": kubectl runs it as `kubectl_complete-lmmeval` with the words that were typed."""
+    """Print completions, then "no file names": kubectl runs it as `kubectl_complete-lmmeval` with the words that were
+    typed.
+    """
     words = ["lmmeval", *sys.argv[1:]]
     asked = {"_LMMEVAL_COMPLETE": "complete_bash", "COMP_WORDS": shlex.join(words), "COMP_CWORD": str(len(words) - 1)}
     os.environ.update(asked)
@@ -67,7 +70,9 @@ def _show_version(wanted: bool) -> None:
 
 
 def _start(
-    show: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+    show: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """What comes before every command."""
 
@@ -78,7 +83,9 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the flags into the spelling that they are defined in."""
         defined = {
-            name.replace("_", "-"): name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)
+            name.replace("_", "-"): name
+            for parameter in self.params
+            for name in (*parameter.opts, *parameter.secondary_opts)
         }
         end = args.index("--") if "--" in args else len(args)
         return super().parse_args(ctx, [*(_normalise_flag(word, defined) for word in args[:end]), *args[end:]])

@@ -85,7 +85,10 @@ def parse_secret_env(given: Iterable[str]) -> list[JSON]:
 
 def parse_plain_env(given: Iterable[str]) -> list[JSON]:
     """Parse NAME=VALUE."""
-    return [{"name": name, "value": value} for name, value in (_parse_pair(text, "--env-value", "NAME=value") for text in given)]
+    return [
+        {"name": name, "value": value}
+        for name, value in (_parse_pair(text, "--env-value", "NAME=value") for text in given)
+    ]
 
 
 def parse_volumes(given: Iterable[str]) -> list[JSON]:
@@ -104,21 +107,29 @@ def find_problem(fields: JSON) -> str:
         if isinstance(value, list | dict):
             text = json.dumps(value, ensure_ascii=False, default=str)
             kind = KINDS[type(value)]
-            return f"model_args.{name} is a {kind}, and arguments of a model are scalars: give it as JSON text, {text!r}"
+            return (
+                f"model_args.{name} is a {kind}, and arguments of a model are scalars: give it as JSON text, {text!r}"
+            )
     entries = fields.get("env")
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and is_secret(str(entry.get("name")), entry.get("value")):
-            return f"{entry['name']} is a secret by its name, and is named, never written: --env {entry['name']}=SECRET/KEY"
+            return (
+                f"{entry['name']} is a secret by its name, and is named, never written: --env "
+                f"{entry['name']}=SECRET/KEY"
+            )
     return ""
 
 
 def list_warnings(fields: JSON) -> list[str]:
     """Return a warning for each value that is changed on its way."""
     whole = [
-        name for name, value in _keep_mapping(fields.get("model_args")).items() if isinstance(value, float) and value.is_integer()
+        name
+        for name, value in _keep_mapping(fields.get("model_args")).items()
+        if isinstance(value, float) and value.is_integer()
     ]
     return [
-        f"model_args.{name} reaches the model as an integer: Kubernetes stores {fields['model_args'][name]} as a whole number."
+        f"model_args.{name} reaches the model as an integer: Kubernetes stores {fields['model_args'][name]} as a "
+        f"whole number."
         for name in whole
     ]
 
@@ -153,7 +164,9 @@ def _parse_reference(text: str) -> JSON:
     name, reference = _parse_pair(text, "--env", "NAME=secret/KEY")
     secret, slash, key = reference.partition("/")
     if not (slash and secret and key):
-        raise ValueError(f"--env takes NAME=secret/KEY, a reference to a key of a Secret; {name} as plain text: --env-value")
+        raise ValueError(
+            f"--env takes NAME=secret/KEY, a reference to a key of a Secret; {name} as plain text: --env-value"
+        )
     return {"name": name, "secret_key_ref": {"name": secret, "key": key}}
 
 

@@ -53,7 +53,9 @@ def top(
             except LmmsEvalError as error:
                 # The next look may be answered; until then the last one stays.
                 headline = f"no answer: {clean(describe_error(error))}"
-            live.update(Group(Text(headline, style="bold"), build_table(COLUMNS, rows, width=live.console.width)), refresh=True)
+            live.update(
+                Group(Text(headline, style="bold"), build_table(COLUMNS, rows, width=live.console.width)), refresh=True
+            )
             time.sleep(interval)
 
 
@@ -70,7 +72,10 @@ def _read_queue(client: Client) -> tuple[str, list[list[str]]]:
 
 
 def _read_queued_row(client: Client, job_id: str) -> list[str] | None:
-    """The row of a job that waits; None if it does so no more. One that cannot be read must not cost the others their rows."""
+    """The row of a job that waits.
+
+    None if it does so no more. One that cannot be read must not cost the others their rows.
+    """
     try:
         job = client.job(job_id)
     except NotFound:
@@ -86,7 +91,8 @@ def _sort_jobs(client: Client) -> list[JobSummary]:
     """Running ones first, then the queue; what is on hold is last."""
     jobs = list(client.jobs(status=("running", "queued"), page_size=500))
     return sorted(
-        jobs, key=lambda job: (job.status is not JobStatus.RUNNING, job.hold, job.position_in_queue or 0, job.created_at)
+        jobs,
+        key=lambda job: (job.status is not JobStatus.RUNNING, job.hold, job.position_in_queue or 0, job.created_at),
     )
 
 

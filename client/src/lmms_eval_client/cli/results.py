@@ -71,7 +71,8 @@ def files(
     path: Annotated[str | None, typer.Argument(help="The file to fetch; left out, they are listed.")] = None,
     *,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write it; - is standard output. Else its own name, here.")
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write it; - is standard output. Else its own name, here."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     as_json: AsJson = False,

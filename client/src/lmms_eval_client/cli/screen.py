@@ -11,7 +11,13 @@ from rich.text import Text
 
 from lmms_eval_client.cli.text import clean
 
-STYLES: Final = {"queued": "yellow", "running": "cyan", "completed": "green", "failed": "red", "cancelled": "bright_black"}
+STYLES: Final = {
+    "queued": "yellow",
+    "running": "cyan",
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "bright_black",
+}
 GAP: Final = "   "
 LEAST_IMPORTANT: Final = ("TASKS", "MODEL", "REASON", "MEMBERS", "METRICS", "SCORE")
 

@@ -24,19 +24,27 @@ PANEL: Final = "This command"
 # What a job was called is not what its repetition is called.
 NOT_REPEATED: Final = frozenset({"name"})
 
-Dry = Annotated[bool, typer.Option("--dry-run", help="Have it checked by the cluster; store nothing.", rich_help_panel=PANEL)]
+Dry = Annotated[
+    bool, typer.Option("--dry-run", help="Have it checked by the cluster; store nothing.", rich_help_panel=PANEL)
+]
 Wait = Annotated[
-    bool, typer.Option("--wait", "-w", help="Wait for the results; the exit code says how it ended.", rich_help_panel=PANEL)
+    bool,
+    typer.Option("--wait", "-w", help="Wait for the results; the exit code says how it ended.", rich_help_panel=PANEL),
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option("--wait-timeout", help="Wait no longer than so many seconds.", show_default=False, rich_help_panel=PANEL),
+    typer.Option(
+        "--wait-timeout", help="Wait no longer than so many seconds.", show_default=False, rich_help_panel=PANEL
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="The answer as JSON.", rich_help_panel=PANEL)]
 File = Annotated[
     Path | None,
     typer.Option(
-        "--filename", "-f", help="LMMEvaluations, or a configuration of lmms-eval; flags win over it.", rich_help_panel=PANEL
+        "--filename",
+        "-f",
+        help="LMMEvaluations, or a configuration of lmms-eval; flags win over it.",
+        rich_help_panel=PANEL,
     ),
 ]
 Job = Annotated[str, typer.Argument(help="The job's id.", autocompletion=completion.complete_jobs)]
@@ -91,7 +99,12 @@ def rerun(
     stored = client.job(job).request
     kept = {name: value for name, value in stored.items() if value is not None and name not in NOT_REPEATED}
     _submit_all(
-        client, [_make_request(merge_fields(kept, given))], wait=wait, wait_timeout=wait_timeout, dry_run=dry_run, as_json=as_json
+        client,
+        [_make_request(merge_fields(kept, given))],
+        wait=wait,
+        wait_timeout=wait_timeout,
+        dry_run=dry_run,
+        as_json=as_json,
     )
 
 
@@ -142,7 +155,13 @@ def _make_request(fields: JSON) -> EvaluateRequest:
 
 
 def _submit_all(
-    client: Client, requests: list[EvaluateRequest], *, wait: bool, wait_timeout: float | None, dry_run: bool, as_json: bool
+    client: Client,
+    requests: list[EvaluateRequest],
+    *,
+    wait: bool,
+    wait_timeout: float | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     jobs = [_submit(client, request, dry_run=dry_run, quiet=wait, as_json=as_json) for request in requests]
     if wait and not dry_run:

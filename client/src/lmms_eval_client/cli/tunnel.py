@@ -1,6 +1,8 @@
-"""The front end behind a kubeconfig: found by `kubectl`, its token read from the release's Secret, reached by a port-forward.
+"""The front end behind a kubeconfig: found by `kubectl`, its token read from the release's Secret, reached by a
+port-forward.
 
-One implementation of every command follows: what speaks to the cluster speaks to the same HTTP routes, through a tunnel.
+One implementation of every command follows: what speaks to the cluster speaks to the same HTTP routes, through a
+tunnel.
 """
 
 import base64
@@ -110,21 +112,25 @@ def read_token(cluster: KubectlContext, front_end: FoundFrontEnd) -> str | None:
         return None
     if not front_end.token_secret:
         raise CliError(
-            "This front end knows you by a token of Kubernetes, which a kubeconfig need not hold: give one by --token or"
+            "This front end knows you by a token of Kubernetes, which a kubeconfig need not hold: give one by "
+            "--token or"
             " LMMS_EVAL_TOKEN, for example from kubectl create token.",
             ExitCode.FORBIDDEN,
         )
     try:
         data = cluster.read_json("get", "secret", front_end.token_secret).get("data", {})
     except CliError as error:
-        raise CliError(f"{error} Give the front end's token by --token or LMMS_EVAL_TOKEN.", ExitCode.FORBIDDEN) from error
+        raise CliError(
+            f"{error} Give the front end's token by --token or LMMS_EVAL_TOKEN.", ExitCode.FORBIDDEN
+        ) from error
     if not data:
         raise CliError(f"The Secret {front_end.token_secret} holds no token.", ExitCode.FORBIDDEN)
     return base64.b64decode(next(iter(data.values()))).decode().strip()
 
 
 class Tunnel(httpx.BaseTransport):
-    """Requests through `kubectl port-forward`: begun with the first one, and again when it has died, as its pod may be replaced.
+    """Requests through `kubectl port-forward`: begun with the first one, and again when it has died, as its pod may be
+    replaced.
 
     What the requests are addressed to stays outside; a request that brings no token gets the one of the release.
     """
@@ -132,8 +138,8 @@ class Tunnel(httpx.BaseTransport):
     def __init__(self, cluster: KubectlContext, release: str) -> None:
         self._cluster = cluster
         self._release = release
-        # No proxy of the environment on the way to loopback. A certificate names the Service, not loopback: that the pod at the
-        # other end is the front end's is what the API server says, to which kubectl has proved itself.
+        # No proxy of the environment on the way to loopback. A certificate names the Service, not loopback: that the
+        # pod at the other end is the front end's is what the API server says, to which kubectl has proved itself.
         self._http = httpx.HTTPTransport(verify=False, trust_env=False)
         self._lock = threading.Lock()
         self._front_end: FoundFrontEnd | None = None
@@ -180,11 +186,16 @@ class Tunnel(httpx.BaseTransport):
 
 
 class PortForward:
-    """One `kubectl port-forward`, from a free port of this machine; CommandFailed with its own words if it does not come up."""
+    """One `kubectl port-forward`, from a free port of this machine.
+
+    CommandFailed with its own words if it does not come up.
+    """
 
     def __init__(self, cluster: KubectlContext, front_end: FoundFrontEnd) -> None:
         target = f"deployment/{front_end.name}"
-        command = cluster.build_command("port-forward", target, f":{front_end.port}", "--address=127.0.0.1", POD_TIMEOUT)
+        command = cluster.build_command(
+            "port-forward", target, f":{front_end.port}", "--address=127.0.0.1", POD_TIMEOUT
+        )
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.port = self._read_port()
         # It says a line for each connection: a full pipe would stop it.

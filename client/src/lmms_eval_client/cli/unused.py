@@ -16,15 +16,20 @@ class UnusedFlag(NamedTuple):
 
 
 TRACKERS: Final = (
-    "would put a tracker's credentials into the pod that runs the model: send `results --json` and `samples` from where you are"
+    "would put a tracker's credentials into the pod that runs the model: send `results --json` and "
+    "`samples` from where you are"
 )
 FILE_NAMES: Final = "names files: here they are found by job and task"
 DEFAULTS: Final = "as lmms-eval has it by default"
 NOT_AN_EVALUATION: Final = "evaluates nothing: lmms-eval on any machine does it"
 
 TAKEN: Final = (
-    UnusedFlag(("--use_cache", "-c"), "an evaluation is computed, not put together from answers that another one left behind"),
-    UnusedFlag(("--cache_requests",), "an evaluation is computed, not put together from answers that another one left behind"),
+    UnusedFlag(
+        ("--use_cache", "-c"), "an evaluation is computed, not put together from answers that another one left behind"
+    ),
+    UnusedFlag(
+        ("--cache_requests",), "an evaluation is computed, not put together from answers that another one left behind"
+    ),
     UnusedFlag(("--wandb_args",), TRACKERS),
     UnusedFlag(("--wandb_log_samples",), TRACKERS, has_value=False),
     UnusedFlag(("--swanlab_args",), TRACKERS),
@@ -36,7 +41,9 @@ TAKEN: Final = (
     UnusedFlag(("--verbosity",), DEFAULTS),
     UnusedFlag(("--process_docs_parallel",), DEFAULTS),
     UnusedFlag(("--agentic_trace_mode",), DEFAULTS),
-    UnusedFlag(("--max_batch_size",), "bounds the search of `--batch_size auto`, which lmms-eval's server cannot bound either"),
+    UnusedFlag(
+        ("--max_batch_size",), "bounds the search of `--batch_size auto`, which lmms-eval's server cannot bound either"
+    ),
     UnusedFlag(("--baseline",), "compares with a file of another run: take `samples` of both"),
     UnusedFlag(("--write_out",), "gone in favour of `--log_samples`, says lmms-eval", has_value=False),
     UnusedFlag(("--tui",), "asks at a terminal, where the run is", has_value=False),
@@ -69,7 +76,9 @@ def make_warning(unused: UnusedFlag) -> str:
 def explain_refusal(typed: str) -> str:
     """Return why the flag `typed` is refused; empty where it is not."""
     name = typed.replace("_", "-")
-    found = next((unused for unused in REFUSED if name in (option.replace("_", "-") for option in unused.options)), None)
+    found = next(
+        (unused for unused in REFUSED if name in (option.replace("_", "-") for option in unused.options)), None
+    )
     return f"{typed} cannot be had here: {found.why}." if found else ""
 
 

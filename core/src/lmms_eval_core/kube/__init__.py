@@ -1,1 +1,3 @@
-"""The few calls to the API server that the parts need: one Protocol, one transport, a reflector, and Leases as registers."""
+"""The few calls to the API server that the parts need: one Protocol, one transport, a reflector, and Leases as
+registers.
+"""

@@ -1,4 +1,5 @@
-"""The calls that the parts make to the API server: dicts in, dicts out, every precondition explicit. `transport` implements them.
+"""The calls that the parts make to the API server: dicts in, dicts out, every precondition explicit. `transport`
+implements them.
 
 A namespaced resource is addressed in the client's own namespace: one release serves its own namespace alone.
 """
@@ -68,8 +69,9 @@ class KubeClient(Protocol):
     ) -> AsyncIterator[ObjectPage]:
         """List page by page, for readers that keep little of each object. Gone if they take too long.
 
-        The next page is read while the reader iterates over this one. `shares` are field selectors that divide the collection:
-        they are read side by side, as the API server spends most of a long list on one core, and their pages come in any order.
+        The next page is read while the reader iterates over this one. `shares` are field selectors that divide the
+        collection: they are read side by side, as the API server spends most of a long list on one core, and their
+        pages come in any order.
         """
 
     async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
@@ -100,7 +102,8 @@ class KubeClient(Protocol):
     def pod_log_stream(
         self, name: str, *, container: str, follow: bool = False, tail_lines: int | None = None
     ) -> AsyncIterator[bytes]:
-        """Yield a container's log from the first byte that its node still has; with `follow`, until the container has ended.
+        """Yield a container's log from the first byte that its node still has; with `follow`, until the container has
+        ended.
 
         With `tail_lines`, no more than its last lines and what follows. Invalid while the container has not started.
         Unavailable, to be asked again, after minutes of silence.

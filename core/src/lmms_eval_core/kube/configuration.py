@@ -1,4 +1,5 @@
-"""Where the API server is and how to authenticate there: from a kubeconfig, or from what a pod finds in its own file system.
+"""Where the API server is and how to authenticate there: from a kubeconfig, or from what a pod finds in its own file
+system.
 
 A kubeconfig's credentials are a token, the file of one, or a client certificate, which are also those that kopf reads.
 """
@@ -49,7 +50,10 @@ class Configuration:
 
 @dataclass
 class TokenFile:
-    """A token whose file is read again once a minute. While it cannot be, the last token stays: it may still be valid."""
+    """A token whose file is read again once a minute.
+
+    While it cannot be, the last token stays: it may still be valid.
+    """
 
     path: Path
     clock: Callable[[], float] = time.monotonic
@@ -77,10 +81,15 @@ class TokenFile:
 def load_pod(
     *, token_file: Path | None = None, ca_file: Path | None = None, environ: Mapping[str, str] = os.environ
 ) -> Configuration:
-    """Return the cluster that this pod runs in. `token_file` and `ca_file` replace those of the pod's service account."""
+    """Return the cluster that this pod runs in.
+
+    `token_file` and `ca_file` replace those of the pod's service account.
+    """
     host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "")
     if not host or not port:
-        raise ConfigurationError("This is no pod (KUBERNETES_SERVICE_HOST is not set): name a kubeconfig in KUBECONFIG.")
+        raise ConfigurationError(
+            "This is no pod (KUBERNETES_SERVICE_HOST is not set): name a kubeconfig in KUBECONFIG."
+        )
     token = TokenFile(token_file or SERVICE_ACCOUNT / "token")
     token()
     context = _trusting(_read(ca_file or SERVICE_ACCOUNT / "ca.crt"))

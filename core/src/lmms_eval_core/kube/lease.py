@@ -29,7 +29,10 @@ def parse(lease: Object) -> Register:
     """Return the register in a Lease object."""
     metadata, spec = lease["metadata"], lease.get("spec", {})
     return Register(
-        metadata["name"], spec.get("holderIdentity") or "", metadata["resourceVersion"], spec.get("leaseTransitions") or 0
+        metadata["name"],
+        spec.get("holderIdentity") or "",
+        metadata["resourceVersion"],
+        spec.get("leaseTransitions") or 0,
     )
 
 
@@ -49,10 +52,12 @@ async def read(client: KubeClient, name: str, labels: dict[str, str]) -> Registe
 async def swap(client: KubeClient, register: Register, holder: str) -> Register:
     """Write `holder` ("" frees it); errors.Conflict if the register changed since it was read.
 
-    It has another version afterwards, if the holder is the same, too: the API server writes nothing where nothing changes, and
-    a register that was read before must not be good for another swap.
+    It has another version afterwards, if the holder is the same, too: the API server writes nothing where nothing
+    changes, and a register that was read before must not be good for another swap.
     """
-    return await write(client, register, {"/spec/holderIdentity": holder, "/spec/leaseTransitions": register.transitions + 1})
+    return await write(
+        client, register, {"/spec/holderIdentity": holder, "/spec/leaseTransitions": register.transitions + 1}
+    )
 
 
 async def write(client: KubeClient, register: Register, values: Mapping[str, Any]) -> Register:

@@ -1,7 +1,8 @@
 """Mirrors a collection of the API server into callbacks, by a list and then a watch.
 
 A list replaces everything, so objects that vanished unseen are removed; 410 or any error means list again, with a
-jittered back-off. What a mirror keeps of each object is its `projection`, so that the list never stands in memory whole.
+jittered back-off. What a mirror keeps of each object is its `projection`, so that the list never stands in memory
+whole.
 """
 
 import asyncio
@@ -39,8 +40,8 @@ class Mirror(Protocol[Kept]):
 class Reflector(Generic[Kept]):
     """Runs until cancelled. `synced` is set after the first list.
 
-    `age()` grows up to a minute on a quiet, healthy watch; `stale_for()` says by how much the mirror may be out of date, and
-    `lost_for()` for how long nobody has watched.
+    `age()` grows up to a minute on a quiet, healthy watch; `stale_for()` says by how much the mirror may be out of
+    date, and `lost_for()` for how long nobody has watched.
     """
 
     client: KubeClient
@@ -67,7 +68,9 @@ class Reflector(Generic[Kept]):
         return self.clock() - self._last_contact
 
     def stale_for(self) -> float:
-        """Seconds since the last event of a watch that was lost: 0 while there is one, infinite before the first list."""
+        """Seconds since the last event of a watch that was lost: 0 while there is one, infinite before
+        the first list.
+        """
         return 0.0 if self._watching else self.age()
 
     def lost_for(self) -> float:
@@ -124,7 +127,8 @@ class Reflector(Generic[Kept]):
         version, known = "", self._version
         async for page in self.client.pages(self.resource, **selectors, shares=self.shares):
             if int(page.resource_version) < known:
-                # No list is older than what was known when it was asked for, unless the API server's storage was restored.
+                # No list is older than what was known when it was asked for, unless the API server's storage was
+                # restored.
                 known = 0
                 self.restored()
             for item in page.items:

@@ -22,7 +22,8 @@ from lmms_eval_core.kube.configuration import SERVICE_ACCOUNT, Configuration
 
 REQUEST_SECONDS: Final = 15.0
 WATCH_SECONDS: Final = 270
-# The server sends a bookmark about once a minute, if it has seen any change at all: longer silence may mean that it is stuck.
+# The server sends a bookmark about once a minute, if it has seen any change at all: longer silence may mean that it is
+# stuck.
 WATCH_IDLE_SECONDS: Final = 90.0
 # The connections of calls that are kept open at once.
 CALLS: Final = 100
@@ -44,8 +45,8 @@ PAGE: Final = 500
 # The end of a TLS connection takes a round trip, for which aiohttp does not wait; a busy API server answers late.
 TLS_CLOSE_SECONDS: Final = 5.0
 TLS_CLOSE_PERIOD: Final = 0.01
-# For `gc.set_threshold` of who reads lists. A page of JSON is tens of thousands of containers: at the default of 700, collecting
-# garbage was half the time of a list.
+# For `gc.set_threshold` of who reads lists. A page of JSON is tens of thousands of containers: at the default of 700,
+# collecting garbage was half the time of a list.
 GARBAGE_THRESHOLD: Final = 50_000
 
 
@@ -129,7 +130,9 @@ class Transport:
                 if page.metadata.get("continue"):
                     reading[ask(share, **{"continue": page.metadata["continue"]})] = share
                 # All of one moment, so that nothing is in two shares, or in none.
-                reading |= {ask(other, resourceVersion=version, resourceVersionMatch="Exact"): other for other in others}
+                reading |= {
+                    ask(other, resourceVersion=version, resourceVersionMatch="Exact"): other for other in others
+                }
                 others = []
                 yield ObjectPage(map(msgspec.json.decode, page.items), version)
         finally:
@@ -205,7 +208,9 @@ class Transport:
                 break
             await asyncio.sleep(TLS_CLOSE_PERIOD)
 
-    def _open_session(self, make: Callable[[aiohttp.AddrInfoType], socket.socket], *, limit: int) -> aiohttp.ClientSession:
+    def _open_session(
+        self, make: Callable[[aiohttp.AddrInfoType], socket.socket], *, limit: int
+    ) -> aiohttp.ClientSession:
         def open_noted(address: aiohttp.AddrInfoType) -> socket.socket:
             made = make(address)
             self._sockets.add(made)
@@ -221,7 +226,9 @@ class Transport:
         url = self._configuration.host + "/".join([root, *scope, resource.plural, *(part for part in path if part)])
         return f"{url}?{text}" if text else url
 
-    async def _send_json(self, method: str, url: str, body: Any = None, *, content_type: str = "application/json") -> Object:
+    async def _send_json(
+        self, method: str, url: str, body: Any = None, *, content_type: str = "application/json"
+    ) -> Object:
         async with self._request(method, url, body, timeout=self._timeout, content_type=content_type) as response:
             return cast(Object, msgspec.json.decode(await response.read()))
 
@@ -275,7 +282,9 @@ async def _read_error(response: aiohttp.ClientResponse) -> errors.KubeError:
         status = {"message": text.strip()[:500]}
     delay = response.headers.get("Retry-After", "")
     return errors.make_error(
-        response.status, status if isinstance(status, dict) else {}, retry_after=float(delay) if delay.isdigit() else 1.0
+        response.status,
+        status if isinstance(status, dict) else {},
+        retry_after=float(delay) if delay.isdigit() else 1.0,
     )
 
 
@@ -296,10 +305,11 @@ async def connect(
     request_seconds: float = REQUEST_SECONDS,
     on_date: Callable[[str], None] = lambda date: None,
 ) -> Transport:
-    """Connect to the cluster that `kubeconfig`, else the variable KUBECONFIG, names; else the one that this pod runs in.
+    """Connect to the cluster that `kubeconfig`, else the variable KUBECONFIG, names; else the one that this pod runs
+    in.
 
-    `token_file` and `ca_file` replace the pod's own token, for a projected one. `namespace` defaults to the pod's. `on_date`
-    is called with the Date header of each answer, as it begins.
+    `token_file` and `ca_file` replace the pod's own token, for a projected one. `namespace` defaults to the pod's.
+    `on_date` is called with the Date header of each answer, as it begins.
     """
     options: dict[str, Any] = {"request_seconds": request_seconds, "on_date": on_date}
     file = kubeconfig or os.environ.get("KUBECONFIG", "")

@@ -51,22 +51,37 @@ class ObjectMissing(StoreError):
 
 
 def explain(error: Exception, *, store: str, key: str, writing: bool) -> StoreError:
-    """Return our error for one of obstore's. Its text is dropped: it shows request signatures and addresses of credentials."""
+    """Return our error for one of obstore's.
+
+    Its text is dropped: it shows request signatures and addresses of credentials.
+    """
     text = str(error)
     status, code = _find_first(HTTP_STATUS, text), _find_first(ERROR_CODE, text)
-    if code in UNKNOWN_USER or status in ("401", "403") or isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        return Denied(f"the object store {store} refused the credentials{_bracket(code)}: check its Secret and the rights on it")
+    if (
+        code in UNKNOWN_USER
+        or status in ("401", "403")
+        or isinstance(error, PermissionDeniedError | UnauthenticatedError)
+    ):
+        return Denied(
+            f"the object store {store} refused the credentials{_bracket(code)}: check its Secret and the rights on it"
+        )
     if isinstance(error, FileNotFoundError) or code in MISSING_BUCKET | MISSING_OBJECT:
-        return _make_missing_error(store, key, bucket=code in MISSING_BUCKET or (writing and code not in MISSING_OBJECT))
+        return _make_missing_error(
+            store, key, bucket=code in MISSING_BUCKET or (writing and code not in MISSING_OBJECT)
+        )
     if status is None or status.startswith("5"):
         answer = f"answered {status}" if status else "does not answer"
-        return Unreachable(f"the object store {store} {answer}{_bracket(code)}: is it running, and is its address right?")
+        return Unreachable(
+            f"the object store {store} {answer}{_bracket(code)}: is it running, and is its address right?"
+        )
     return StoreError(f"the object store {store} answered {status}{_bracket(code)} for {key}")
 
 
 def _make_missing_error(store: str, key: str, *, bucket: bool) -> StoreError:
     if bucket:
-        return BucketMissing(f"the bucket of the object store {store} does not exist: create it, or correct the store's URL")
+        return BucketMissing(
+            f"the bucket of the object store {store} does not exist: create it, or correct the store's URL"
+        )
     return ObjectMissing(f"{key} is not in the object store {store}")
 
 

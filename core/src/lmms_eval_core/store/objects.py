@@ -14,7 +14,8 @@ from lmms_eval_core.store.settings import StoreSettings
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
-# S3 takes 10,000 parts of an object: 80 GB. In memory at one time: PARTS_AT_ONCE parts and the one that is being filled.
+# S3 takes 10,000 parts of an object: 80 GB. In memory at one time: PARTS_AT_ONCE parts and the one that is being
+# filled.
 PART_BYTES: Final = 8 * 1024 * 1024
 PARTS_AT_ONCE: Final = 2
 READ_BYTES: Final = 1024 * 1024
@@ -41,8 +42,8 @@ class Folder(NamedTuple):
 class ObjectStore:
     """The store of `settings`; Misconfigured where they make none. Every method raises `errors.StoreError`.
 
-    obstore's threads may abort the process (SIGABRT) when the interpreter shuts down right after a call: where the exit code
-    matters, end by `os._exit`. Seen with 0.12.1, in one of ten runs.
+    obstore's threads may abort the process (SIGABRT) when the interpreter shuts down right after a call: where the exit
+    code matters, end by `os._exit`. Seen with 0.12.1, in one of ten runs.
     """
 
     def __init__(self, settings: StoreSettings) -> None:
@@ -66,7 +67,11 @@ class ObjectStore:
         """Write an object, whole or not at all; an iterator is sent in parts, and its own errors pass unchanged."""
         with self._translate_errors(key, writing=True):
             await self._store.put_async(
-                key, content, use_multipart=not isinstance(content, bytes), chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
+                key,
+                content,
+                use_multipart=not isinstance(content, bytes),
+                chunk_size=PART_BYTES,
+                max_concurrency=PARTS_AT_ONCE,
             )
 
     async def get(self, key: str, *, max_bytes: int) -> bytes:
@@ -74,7 +79,9 @@ class ObjectStore:
         with self._translate_errors(key):
             result = await self._store.get_async(key)
             if result.meta["size"] > max_bytes:
-                raise TooLarge(f"{key} has {result.meta['size']} bytes, more than the {max_bytes} that are read at once")
+                raise TooLarge(
+                    f"{key} has {result.meta['size']} bytes, more than the {max_bytes} that are read at once"
+                )
             return bytes(await result.bytes_async())
 
     async def stream(self, key: str, *, start: int = 0) -> AsyncIterator[bytes]:
@@ -113,7 +120,9 @@ class ObjectStore:
                     yield _to_stored(entry)
 
     async def folder(self, prefix: str) -> Folder:
-        """Return what lies directly below `prefix`, a path of whole segments; ten thousand folders take ten requests."""
+        """Return what lies directly below `prefix`, a path of whole segments; ten thousand folders take
+        ten requests.
+        """
         with self._translate_errors(prefix):
             found = await self._store.list_with_delimiter_async(prefix)
         return Folder(

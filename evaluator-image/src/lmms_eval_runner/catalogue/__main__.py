@@ -1,4 +1,6 @@
-"""The command of the evaluator container in the catalogue's Job: writes the catalogue into the run directory and ends."""
+"""The command of the evaluator container in the catalogue's Job: writes the catalogue into the run
+directory and ends.
+"""
 
 import os
 import sys

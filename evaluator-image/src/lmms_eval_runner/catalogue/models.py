@@ -1,7 +1,8 @@
 """The models that lmms-eval lists, each with whether this image can import its adapter.
 
-The others cannot be told apart by their packages: adapters of models that nobody has installed import nothing but lmms-eval
-and fail when they are used. Those ask `lmms_eval.imports.optional_import` for what they lack, which is listened to.
+The others cannot be told apart by their packages: adapters of models that nobody has installed import nothing but
+lmms-eval and fail when they are used. Those ask `lmms_eval.imports.optional_import` for what they lack, which is
+listened to.
 """
 
 import time
@@ -40,7 +41,10 @@ def list_known_models(*, clock: Callable[[], float] = time.monotonic) -> list[Kn
 
 
 def _import(name: str) -> list[str]:
-    """Import the adapter as an evaluation does; return the packages that it asked for in vain. Runs in a process of its own."""
+    """Import the adapter as an evaluation does; return the packages that it asked for in vain.
+
+    Runs in a process of its own.
+    """
     import lmms_eval.imports
     from lmms_eval.models import get_model
 

@@ -22,7 +22,9 @@ def is_remote_code_needed(class_path: str) -> bool:
 
 
 def is_remote_code_requested(source: str) -> bool:
-    """Return whether a module passes `trust_remote_code=True`, or has it as the default of a constructor that hands it on."""
+    """Return whether a module passes `trust_remote_code=True`, or has it as the default of a constructor that hands it
+    on.
+    """
     nodes = list(ast.walk(ast.parse(source)))
     if any(_is_passed(node) for node in nodes):
         return True
@@ -67,7 +69,9 @@ def _is_default(node: ast.AST) -> bool:
         return False
     positional = [*node.args.posonlyargs, *node.args.args]
     pairs = [*zip(reversed(positional), reversed(node.args.defaults), strict=False)]
-    pairs += [(argument, value) for argument, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if value]
+    pairs += [
+        (argument, value) for argument, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if value
+    ]
     return any(argument.arg == REMOTE_CODE_ARG and _is_true(value) for argument, value in pairs)
 
 
@@ -77,7 +81,9 @@ def _has_engine(node: ast.AST) -> bool:
     if isinstance(node, ast.ImportFrom):
         return _is_engine(node.module or "")
     # lmms-eval imports what may be missing by its own `optional_import`.
-    return isinstance(node, ast.Call) and any(isinstance(word, ast.Constant) and _is_engine(word.value) for word in node.args[:1])
+    return isinstance(node, ast.Call) and any(
+        isinstance(word, ast.Constant) and _is_engine(word.value) for word in node.args[:1]
+    )
 
 
 def _is_engine(module: object) -> bool:

@@ -47,7 +47,9 @@ def _check_running(view: View, evaluation: Evaluation, now: Now) -> Iterator[Act
     job, pods = view.find_current_job(evaluation), view.list_pods(evaluation.uid, evaluation.attempt)
     pod = find_own_pod(evaluation, pods)
     silent_uid = find_silent_uid(pod) if pod else ""
-    derived = derive(evaluation, job, pods, view.pod_events[silent_uid].events if silent_uid in view.pod_events else None)
+    derived = derive(
+        evaluation, job, pods, view.pod_events[silent_uid].events if silent_uid in view.pod_events else None
+    )
     if derived.has_ended or pod is None:
         yield Finish(evaluation)
         return

@@ -1,6 +1,8 @@
-"""Frees slots whose attempt is over, and ends Jobs, pods and runs that belong to none: after a crash as in everyday life.
+"""Frees slots whose attempt is over, and ends Jobs, pods and runs that belong to none: after a crash as in everyday
+life.
 
-`is_releasable` and `is_orphan` are called for the view here, and by `apply` for what the API server says right before the write.
+`is_releasable` and `is_orphan` are called for the view here, and by `apply` for what the API server says right before
+the write.
 """
 
 from collections.abc import Iterator, Sequence
@@ -63,8 +65,8 @@ def is_needed(evaluation: Evaluation | None, holder: Holder, slot: int) -> bool:
 def is_releasable(evaluation: Evaluation | None, pods: Sequence[Pod], holder: Holder, slot: int) -> bool:
     """Return whether nothing of the holder can be in the slot, now or later. `evaluation` is None if it is gone.
 
-    A pod behind our gate counts as well: a status may name it, and another operator may be about to open it. One that the
-    Job controller makes later is named by none, so that nobody opens it.
+    A pod behind our gate counts as well: a status may name it, and another operator may be about to open it. One that
+    the Job controller makes later is named by none, so that nobody opens it.
     """
     if is_needed(evaluation, holder, slot):
         return False

@@ -1,7 +1,7 @@
 """Which finished evaluations are to be deleted. Pure.
 
-Beside the other policies and not one of them: those look at the view, which holds nothing that has ended. `retention` keeps
-what this one looks at.
+Beside the other policies and not one of them: those look at the view, which holds nothing that has ended. `retention`
+keeps what this one looks at.
 """
 
 from collections.abc import Collection, Iterable
@@ -49,15 +49,20 @@ class Retained(NamedTuple):
 
 
 def retain(finished: Collection[Finished], now: float, *, max_finished: int) -> Retained:
-    """Return what to delete: what has outlived its own time, and of the rest that the front end created all but `max_finished`.
+    """Return what to delete: what has outlived its own time, and of the rest that the front end created all but
+    `max_finished`.
 
-    0 keeps all of them. Those that people or GitOps created go by their own time alone. Of the others those without results go
-    first, but not before their callers have had time to ask how they ended: until then they do not count.
+    0 keeps all of them. Those that people or GitOps created go by their own time alone. Of the others those without
+    results go first, but not before their callers have had time to ask how they ended: until then they do not count.
     """
     expired = [item for item in finished if item.due_at <= now]
     rest = [item for item in finished if item.due_at > now]
-    counted = [item for item in rest if item.from_api and (item.completed or item.asked_until <= now)] if max_finished else []
-    surplus = sorted(counted, key=lambda item: (item.completed, item.ended_at, item.uid))[: max(0, len(counted) - max_finished)]
+    counted = (
+        [item for item in rest if item.from_api and (item.completed or item.asked_until <= now)] if max_finished else []
+    )
+    surplus = sorted(counted, key=lambda item: (item.completed, item.ended_at, item.uid))[
+        : max(0, len(counted) - max_finished)
+    ]
     asked = (item.asked_until for item in rest if item.from_api and not item.completed and item.asked_until > now)
     due_at = min(*(item.due_at for item in rest), *(asked if max_finished else ()), float("inf"), float("inf"))
     return Retained(_sort_by_end([*expired, *surplus]), due_at)

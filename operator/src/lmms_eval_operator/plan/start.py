@@ -63,7 +63,8 @@ def _explain_blocked(view: View, now: Now) -> str:
     """Return what does not end in a slot, though its evaluation has ended or is gone; "" if there is no such thing."""
     pods = (pod for pod in view.pods if view.is_left_behind(pod.uid, now.monotonic))
     messages = (
-        f"slot {pod.slot} is taken by pod {pod.name}, which has not ended (node {pod.node or 'none yet'})" for pod in pods
+        f"slot {pod.slot} is taken by pod {pod.name}, which has not ended (node {pod.node or 'none yet'})"
+        for pod in pods
     )
     return next(messages, "")
 
@@ -76,7 +77,9 @@ def _give_out(view: View, now: Now) -> Iterator[Action]:
     free, paused = _list_free_slots(view), view.refusals.seconds_until_unpaused(now.monotonic)
     given = [] if paused else free[:1] if view.refusals.one_at_a_time else free
     claims = (
-        [Claim(slot, evaluation) for slot, evaluation in zip(given, _iterate_startable(view, now), strict=False)] if given else []
+        [Claim(slot, evaluation) for slot, evaluation in zip(given, _iterate_startable(view, now), strict=False)]
+        if given
+        else []
     )
     yield from claims
     if free and paused:
@@ -88,13 +91,19 @@ def _give_out(view: View, now: Now) -> Iterator[Action]:
             if (wait := _seconds_until_due(view, evaluation, now))
         )
     claimed = {claim.slot.index for claim in claims}
-    yield from (Release(slot) for slot in view.slots.values() if view.has_ended_attempt(slot) and slot.index not in claimed)
+    yield from (
+        Release(slot) for slot in view.slots.values() if view.has_ended_attempt(slot) and slot.index not in claimed
+    )
 
 
 def _carry_on(view: View, slot: Slot, evaluation: Evaluation, attempt: int) -> Iterator[Action]:
     if evaluation.phase is Phase.RUNNING:
         yield from _open_gate(view, slot, evaluation)
-    elif evaluation.is_startable and attempt == evaluation.attempt + 1 and slot.index == _choose_slot(view, evaluation, attempt):
+    elif (
+        evaluation.is_startable
+        and attempt == evaluation.attempt + 1
+        and slot.index == _choose_slot(view, evaluation, attempt)
+    ):
         yield from _prepare(view, slot, evaluation, attempt)
 
 
@@ -123,13 +132,17 @@ def _find_new_pod(view: View, job: AttemptJob) -> Pod | None:
 
 
 def _choose_slot(view: View, evaluation: Evaluation, attempt: int) -> int:
-    """Return, of several slots claimed for one attempt by two operators, the one that its Job names, else the lowest."""
+    """Return, of several slots claimed for one attempt by two operators, the one that its Job names,
+    else the lowest.
+    """
     job = view.find_job(evaluation.uid, attempt)
     return job.slot if job is not None else view.list_slots(evaluation, attempt)[0].index
 
 
 def _is_free(view: View, slot: Slot) -> bool:
-    """Return whether its Lease names no attempt that is not over, and no pod in it can run: a slot is free when its GPU is."""
+    """Return whether its Lease names no attempt that is not over, and no pod in it can run: a slot is free when its GPU
+    is.
+    """
     occupied = any(pod.slot == slot.index and not pod.is_terminal for pod in view.pods)
     return slot.index < view.concurrency and (slot.register.free or view.has_ended_attempt(slot)) and not occupied
 
@@ -138,12 +151,16 @@ def _iterate_startable(view: View, now: Now) -> Iterator[Evaluation]:
     """Yield the evaluations that may start now and have no slot yet, in order."""
     claimed = {slot.holder.uid for slot in view.slots.values() if slot.holder and not view.has_ended_attempt(slot)}
     return (
-        item for item in view.evaluations.iterate_queue() if item.uid not in claimed and not _seconds_until_due(view, item, now)
+        item
+        for item in view.evaluations.iterate_queue()
+        if item.uid not in claimed and not _seconds_until_due(view, item, now)
     )
 
 
 def _seconds_until_due(view: View, evaluation: Evaluation, now: Now) -> float:
-    """Seconds until its next attempt may start: no longer than any wait, as the time may be of a clock that is wrong."""
+    """Seconds until its next attempt may start: no longer than any wait, as the time may be of a clock
+    that is wrong.
+    """
     if not evaluation.next_attempt_at:
         return 0.0
     longest = max(0.0, LONGEST_WAIT_SECONDS - view.seconds_delayed(evaluation, now.monotonic))

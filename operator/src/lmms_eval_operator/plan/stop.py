@@ -1,8 +1,9 @@
-"""Ends what is to end: cancelled and deleted evaluations, and those that have used up the time that their user gave them.
+"""Ends what is to end: cancelled and deleted evaluations, and those that have used up the time that their user gave
+them.
 
-The queued end at once; of the running the pod is deleted, and `finish` writes their end. A timer (`timeoutSeconds` over all
-attempts, `stallTimeoutSeconds` without progress) ends a run like a cancel does; the status says which timer it was, so that
-whoever writes the end reports it.
+The queued end at once; of the running the pod is deleted, and `finish` writes their end. A timer (`timeoutSeconds` over
+all attempts, `stallTimeoutSeconds` without progress) ends a run like a cancel does; the status says which timer it was,
+so that whoever writes the end reports it.
 """
 
 from collections.abc import Iterator
@@ -34,7 +35,9 @@ def stop(view: View, now: Now) -> Iterator[Action]:
         if evaluation.phase is Phase.QUEUED and evaluation.cancel:
             yield EndQueued(evaluation, derive_cancelled(evaluation))
 
-    return apply_to_each(end, (evaluation for evaluation in view.evaluations.list_unsettled() if evaluation.is_stopping))
+    return apply_to_each(
+        end, (evaluation for evaluation in view.evaluations.list_unsettled() if evaluation.is_stopping)
+    )
 
 
 def stop_on_timeout(view: View, now: Now) -> Iterator[Action]:

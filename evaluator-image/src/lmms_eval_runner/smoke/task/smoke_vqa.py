@@ -1,8 +1,8 @@
 """Functions of the smoke task, named by smoke_vqa.yaml and imported by lmms-eval from the folder of that file.
 
 Environment variables, which an evaluation sets by `spec.env`, make a run slow or break it on purpose:
-SMOKE_SLEEP_SECONDS before each document, SMOKE_RAISE_AT and SMOKE_KILL_AT at the document of that id, SMOKE_RAISE_MESSAGE in
-place of the exception's own words.
+SMOKE_SLEEP_SECONDS before each document, SMOKE_RAISE_AT and SMOKE_KILL_AT at the document of that id,
+SMOKE_RAISE_MESSAGE in place of the exception's own words.
 """
 
 import os
