@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-import zstandard
-
 from lmms_eval_core.json_text import LineNormaliser
+from lmms_eval_core.store.compression import zstd
 from lmms_eval_reporter import texts
 
 LEVEL: Final = 3
@@ -81,16 +80,15 @@ def normalised_lines(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
 
 def compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the pieces as zstd frames, one after the other, which any reader of zstd joins."""
-    compressor = zstandard.ZstdCompressor(level=LEVEL)
-    frame, filled = compressor.compressobj(), 0
+    compressor, filled = zstd.ZstdCompressor(level=LEVEL), 0
     for piece in pieces:
         if filled >= FRAME_BYTES:
-            yield frame.flush()
-            frame, filled = compressor.compressobj(), 0
+            yield compressor.flush()
+            filled = 0
         filled += len(piece)
-        if packed := frame.compress(piece):
+        if packed := compressor.compress(piece):
             yield packed
-    yield frame.flush()
+    yield compressor.flush()
 
 
 async def in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final, NamedTuple
 
-import zstandard
+from lmms_eval_core.store.compression import zstd
 
 # This much of the most compressible content becomes 4 MiB.
 SLICE_BYTES: Final = 128
-# The reporter's frames need 2 MiB. Each reader holds this much.
-WINDOW_BYTES: Final = 8 * 1024 * 1024
+# The reporter's frames need 2 MiB. Each reader holds 8 MiB, and refuses frames that need more.
+OPTIONS: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: 23}
 # For one call of the worker: other requests get their turn after it.
 GROUP_BYTES: Final = 256 * 1024
 # A longer line is not kept, as no page shows such a sample.
@@ -51,7 +51,7 @@ class FrameReader:
     """Decompresses from byte `start` on, where a frame begins."""
 
     def __init__(self, start: int = 0) -> None:
-        self._decoder = _make_decoder()
+        self._decoder = zstd.ZstdDecompressor(options=OPTIONS)
         self._read = start
         self._position = Position(start, 0)
 
@@ -71,19 +71,15 @@ class FrameReader:
         """Return the content, and the bytes that belong to the next frame."""
         try:
             content = self._decoder.decompress(data)
-        except zstandard.ZstdError as error:
+        except zstd.ZstdError as error:
             raise Damaged from error
         rest = self._decoder.unused_data if self._decoder.eof else b""
         self._read += len(data) - len(rest)
         return content, rest
 
     def _start_frame(self) -> None:
-        self._decoder = _make_decoder()
+        self._decoder = zstd.ZstdDecompressor(options=OPTIONS)
         self._position = Position(self._read, 0)
-
-
-def _make_decoder() -> "zstandard.ZstdDecompressionObj":
-    return zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).decompressobj()
 
 
 class SampleLine(NamedTuple):
