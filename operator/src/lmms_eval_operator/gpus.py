@@ -1,4 +1,4 @@
-"""How many GPUs a pod asks for, and how many processes share them. Pure arithmetic over the spec; `job` uses it.
+"""How many GPUs a pod asks for, and how many processes share them. Pure arithmetic over the spec, for `job_manifest`.
 
 lmms-eval's own server starts `accelerate launch` with as many processes as GPUs were asked for. That suits adapters
 that hold one copy of the model per process, and only those. `spec.processes` says it; where it does not:

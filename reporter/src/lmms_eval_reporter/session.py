@@ -1,9 +1,11 @@
-"""The life of a reporter: make sure that publishing will be possible, watch the run, publish, acknowledge, wait for
-SIGTERM.
+"""The life of a reporter: prove that publishing will be possible, watch the run, publish, wait for SIGTERM.
 
-evaluation read, store written --> an earlier attempt is complete in the store? --yes--> its status --> `published`,
-ready |no ready --> progress --> outcome --> files --> status --> `published` the attempt is superseded (deleted,
-replaced, ended) at any point: `published` and ready, so that nothing waits for us
+    read the evaluation, write to the store
+      ├─ an earlier attempt is complete in the store: its status ──▶ `published`, ready
+      └─ otherwise: ready ──▶ progress ──▶ outcome ──▶ files ──▶ status ──▶ `published`
+
+Where the attempt is superseded (deleted, replaced, ended), at any point: `published` and ready, so that nothing waits
+for us.
 """
 
 import asyncio

@@ -2,7 +2,9 @@
 
 A slot whose attempt is over goes to the next one by the very swap that takes it from the last, or is released.
 
-Claim ──▶ CreateJob ──▶ MarkRunning ──▶ OpenGate one a round, each known to be done by what the API server holds
+    Claim ──▶ CreateJob ──▶ MarkRunning ──▶ OpenGate
+
+One of them a round, each known to be done by what the API server holds.
 
 Between the second and the third the Job controller makes the pod, which is written down before its gate is opened.
 """
