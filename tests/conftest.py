@@ -1,4 +1,4 @@
-"""Fixtures of every room come from tests/support: real servers, and for a node without a machine its logs alone."""
+"""Fixtures of all tests come from tests/support: real servers, and for a node without a machine its logs alone."""
 
 import os
 from collections.abc import Generator

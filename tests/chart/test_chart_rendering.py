@@ -130,9 +130,9 @@ def test_nobody_has_a_right_outside_the_namespace_or_a_wildcard(objects: list[Ob
         assert "secrets" not in rule["resources"]
 
 
-@pytest.mark.parametrize("room", ["operator", "api"])
-def test_a_role_holds_the_rights_that_the_readme_names(render: Render, room: str) -> None:
-    role = one(render(), "Role", f"lmms-eval-{room}")
+@pytest.mark.parametrize("member", ["operator", "api"])
+def test_a_role_holds_the_rights_that_the_readme_names(render: Render, member: str) -> None:
+    role = one(render(), "Role", f"lmms-eval-{member}")
     given = {
         (group, resource, verb)
         for rule in role["rules"]
@@ -140,7 +140,7 @@ def test_a_role_holds_the_rights_that_the_readme_names(render: Render, room: str
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    assert given == set(rights((ROOT / room / "README.md").read_text()))
+    assert given == set(rights((ROOT / member / "README.md").read_text()))
 
 
 def rights(readme: str) -> Iterator[tuple[str, str, str]]:

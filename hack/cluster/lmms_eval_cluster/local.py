@@ -20,7 +20,7 @@ from .images import Images
 from .network import Addresses
 from .settings import Cluster
 
-PATIENCE = 120.0
+SERVING_SECONDS = 120.0
 
 
 class LocalProvider:
@@ -136,7 +136,7 @@ class LocalProvider:
             return False
         self._start_missing(components.expected(self._cluster), binaries)
         try:
-            wait_for("the cluster to serve", self._whole, seconds=PATIENCE)
+            wait_for("the cluster to serve", self._whole, seconds=SERVING_SECONDS)
         except ClusterError:
             return False
         return True
