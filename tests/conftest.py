@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,7 +34,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     A failure there leaves nothing in the queue.
     """
     given = getattr(item, "funcargs", {})
-    release = given.get("release")
+    release: Any = given.get("release")
     namespace = release.namespace if release else given.get("namespace") or given.get("shared_namespace")
     if namespace and ("namespace", namespace) not in item.user_properties:
         item.user_properties.append(("namespace", namespace))

@@ -107,17 +107,21 @@ def fuzzed(source: random.Random, strange: list[Any]) -> dict[str, Any]:
     body = dict(VALID)
     for name in source.sample(fields(), source.randint(1, 3)):
         value = source.choice(strange)
-        shapes: list[Callable[[], Any]] = [
-            lambda value=value: value,
-            lambda value=value: value,
-            lambda value=value: [value],
-            lambda value=value: [VALID, value],
-            lambda value=value: {source.choice(["pretrained", "a", "", "constructor", "api_key"]): value},
-            lambda value=value: {str(value)[:200]: "a"},
-            lambda value=value: [{"name": value, "value": value}],
-        ]
-        body[name] = source.choice(shapes)()
+        body[name] = source.choice(shapes(source, value))()
     return body
+
+
+def shapes(source: random.Random, value: Any) -> list[Callable[[], Any]]:
+    """What makes a field of the value: as it is, or inside something."""
+    return [
+        lambda: value,
+        lambda: value,
+        lambda: [value],
+        lambda: [VALID, value],
+        lambda: {source.choice(["pretrained", "a", "", "constructor", "api_key"]): value},
+        lambda: {str(value)[:200]: "a"},
+        lambda: [{"name": value, "value": value}],
+    ]
 
 
 def test_bodies_that_mean_harm(front_end: FrontEnd, canary: str) -> None:

@@ -14,6 +14,7 @@ from gateway_fixtures import Gateway
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import (
@@ -52,7 +53,11 @@ async def stage(start_front_end: StartFrontEnd, gateway: Gateway, client: Transp
         session.post("/evaluate", json={"model": "a", "tasks": ["b"], "name": "queued"}).raise_for_status()
         document = session.get("/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document)
-    return Stage(front_end, [found.ok() for found in schema.get_all_operations()])
+    operations = []
+    for found in schema.get_all_operations():
+        assert isinstance(found, Ok), found
+        operations.append(found.ok())
+    return Stage(front_end, operations)
 
 
 def path_parameters(operation: APIOperation[Any, Any, Any, Any]) -> st.SearchStrategy[dict[str, str]]:
@@ -102,7 +107,7 @@ def hammer(
         phases=[Phase.generate],
     )
     @given(case=operation.as_strategy(mode), path=path_parameters(operation))
-    def one(case: schemathesis.Case, path: dict[str, str]) -> None:
+    def one(case: schemathesis.Case[Any], path: dict[str, str]) -> None:
         case.path_parameters = path
         answer = case.call(base_url=front_end.url, session=session, headers=HEADERS, timeout=SECONDS)
         if not (answer.status_code == 501 and (operation.method.upper(), operation.path) in NOT_IMPLEMENTED):

@@ -16,7 +16,7 @@ import leaks
 import pytest
 from api_abuse import ended_job
 from api_fixtures import TOKEN, FrontEnd, StartFrontEnd, free_port
-from cluster_fixtures import Kubectl
+from deployment import Kubectl
 from gateway_fixtures import Gateway
 
 from lmms_eval_core.kube.transport import Transport

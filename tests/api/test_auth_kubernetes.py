@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -16,9 +17,9 @@ import pytest
 import yaml
 from api_fixtures import FrontEnd, StartFrontEnd
 from api_streams import following, severed
-from cluster_fixtures import Kubectl
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from deployment import Kubectl
 
 from lmms_eval_api.auth.middleware import REAUTHORIZE_SECONDS
 
@@ -184,7 +185,7 @@ async def test_streams_that_are_open_end_with_the_right_to_them(
 ) -> None:
     tokens = {name: account(name, *verbs) for name, verbs in VERBS.items()}
     for token in tokens.values():
-        await asyncio.to_thread(until, 404, lambda token=token: ask(front_end, token, "GET", "/jobs/nothing"))
+        await asyncio.to_thread(until, 404, functools.partial(ask, front_end, token, "GET", "/jobs/nothing"))
     request = REQUEST | {"name": "job"}
     await asyncio.to_thread(until, 200, lambda: ask(front_end, tokens["stays"], "POST", "/evaluate", json=request))
     async with contextlib.AsyncExitStack() as stack:
@@ -242,7 +243,7 @@ async def test_while_the_api_server_is_away_only_what_is_kept_counts(
         await asyncio.to_thread(front_end.wait_until_ready)
         await asyncio.to_thread(until, 200, lambda: ask(front_end, known, "GET", "/queue"))
         for mode in ("500", "cut"):
-            proxy.mode = mode  # type: ignore[assignment]  # both are modes
+            proxy.mode = mode
             refused = await asyncio.to_thread(ask, front_end, unknown, "GET", "/queue")
             assert (refused.status_code, int(refused.headers["Retry-After"]) > 0) == (503, True)
             assert "nothing was done" in refused.json()["detail"]

@@ -106,10 +106,11 @@ async def ask(app: FastAPI, method: str, target: str, headers: list[tuple[bytes,
 
 
 def templates(app: FastAPI) -> set[str]:
-    routes = list(iter_route_contexts(app.routes))
-    # One without methods would be a mount or a socket, which this walk would not see into.
-    assert all(route.methods for route in routes)
-    paths = {route.path for route in routes}
+    paths: set[str] = set()
+    for route in iter_route_contexts(app.routes):
+        # One without methods would be a mount or a socket, which this walk would not see into.
+        assert route.methods and route.path is not None
+        paths.add(route.path)
     assert paths >= KNOWN | OPEN
     assert {path.replace(":path}", "}") for path in paths} >= set(app.openapi()["paths"])
     return paths

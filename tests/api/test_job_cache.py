@@ -58,7 +58,7 @@ def test_within_a_second_the_line_is_in_the_order_in_which_jobs_came() -> None:
 def test_nobody_waits_for_a_job_that_waits_for_its_next_attempt() -> None:
     now = datetime(2026, 1, 1, 0, 1, tzinfo=UTC).timestamp()
     cache = JobCache(clock=lambda: now)
-    later = {"status": {"reason": "Retrying", "nextAttemptAt": "2026-01-01T00:02:00Z"}}
+    later: dict[str, Any] = {"status": {"reason": "Retrying", "nextAttemptAt": "2026-01-01T00:02:00Z"}}
     for item in (
         evaluation_object("held", hold=True, **later),
         evaluation_object("retried", uid="0", priority=5, **later),

@@ -148,6 +148,11 @@ def test_a_page_in_the_middle_of_ten_thousand_looks_at_no_more_than_it_shows() -
     moments = [f"2026-01-{1 + number // 1000:02}T{number % 24:02}:00:00Z" for number in range(10_000)]
     cache = cache_of(*(evaluation_object(f"job-{number}", created_at=at) for number, at in enumerate(moments)))
     looked_at: list[JobSnapshot] = []
+
+    def accept(job: JobSnapshot) -> bool:
+        looked_at.append(job)
+        return True
+
     middle = make_snapshot(evaluation_object("job-5000", created_at=moments[5000])).listing_key
-    page = cache.list_page(lambda job: looked_at.append(job) is None, after=middle, limit=50)
+    page = cache.list_page(accept, after=middle, limit=50)
     assert (len(page.jobs), len(looked_at)) == (50, 51)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from api_fixtures import FrontEnd, StartFrontEnd
-from cluster_fixtures import Kubectl
+from deployment import Kubectl
 from gateway_fixtures import Gateway
 from node_fixtures import Node, PodLog, make_pod
 

@@ -508,7 +508,7 @@ def replay(scene: Scene, case: Case) -> None:
     """A submission, and where both have accepted it, the job that it made: what was read of the body stands there."""
     ours, theirs = scene.ours.ask(case), scene.theirs.ask(case)
     scene.compare(case, (placeless(ours), placeless(theirs)))
-    made = [answer.body.get("job_id") for answer in (ours, theirs) if isinstance(answer.body, dict)]
+    made: list[Any] = [answer.body.get("job_id") for answer in (ours, theirs) if isinstance(answer.body, dict)]
     if all(made) and len(made) == 2:
         scene.ours.jobs["made"], scene.theirs.jobs["made"] = made
         read = Case("GET", "/jobs/{made}", JOB)

@@ -5,6 +5,7 @@ import ssl
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -52,8 +53,9 @@ def shown(context: ssl.SSLContext, served: ssl.SSLContext, *, host: str | None =
                 side.do_handshake()
             here[0].write(there[1].read())
             there[0].write(here[1].read())
-    subject = client.getpeercert()["subject"]  # type: ignore[index]  # the handshake was made
-    return dict(pair for part in subject for pair in part)["commonName"]
+    certificate: Any = client.getpeercert()
+    subject: dict[str, str] = dict(pair for part in certificate["subject"] for pair in part)
+    return subject["commonName"]
 
 
 class Clock:

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deployment import ROOT
@@ -44,7 +45,7 @@ def read_events(cache: Path) -> list[str]:
         ({"task": "no_such_task"}, Reason.TASK_NOT_FOUND),
     ],
 )
-def test_a_run_ends_as_its_variables_say(tmp_path: Path, variables: dict[str, str], reason: Reason) -> None:
+def test_a_run_ends_as_its_variables_say(tmp_path: Path, variables: dict[str, Any], reason: Reason) -> None:
     outcome = wait_for_outcome(start(tmp_path / "run", cache=tmp_path, **variables))
     assert outcome.reason is reason, outcome
     swallowed = {"suspect": 4, "swallow": 8}.get(variables.get("STUB_ENDING", ""), 0)

@@ -57,7 +57,7 @@ GUARDED: Object = {
     "api": {"auth": "kubernetes", "tls": {"certManager": {"issuerRef": {"name": "ca", "kind": "ClusterIssuer"}}}},
     "networkPolicy": {"evaluations": {"restrictEgress": True}},
 }
-VARIANTS = {"default": {}, "everything": EVERYTHING, "external": EXTERNAL, "guarded": GUARDED}
+VARIANTS: dict[str, Object] = {"default": {}, "everything": EVERYTHING, "external": EXTERNAL, "guarded": GUARDED}
 CLUSTER_WIDE = {
     "CustomResourceDefinition",
     "ClusterRoleBinding",
@@ -66,7 +66,7 @@ CLUSTER_WIDE = {
 }
 
 
-@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
+@pytest.fixture(params=VARIANTS.values(), ids=list(VARIANTS))
 def objects(request: pytest.FixtureRequest, render: Render) -> list[Object]:
     return render(request.param)
 

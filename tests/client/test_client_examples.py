@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -151,7 +152,7 @@ def step(name: str) -> str:
     return re.sub(r"\$\{\{[^}]*\}\}", "7", script)
 
 
-def runner(front_end: FrontEnd, folder: Path) -> dict[str, str]:
+def runner(front_end: FrontEnd, folder: Path) -> dict[str, Any]:
     """The environment of a step."""
     summary = str(folder / "summary.md")
     return {"LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN, "JOB": "pr-7-1-1", "GITHUB_STEP_SUMMARY": summary}

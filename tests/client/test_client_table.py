@@ -145,7 +145,7 @@ def test_without_results_there_is_no_table(output: dict[str, Any]) -> None:
 
 
 def test_a_file_that_lmms_eval_could_not_print_does_no_harm() -> None:
-    lacking = {
+    lacking: dict[str, Any] = {
         "results": {"t": None, "u": {"a,f": None}},
         "n-shot": None,
         "higher_is_better": {"u": None},

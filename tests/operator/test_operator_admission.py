@@ -112,9 +112,8 @@ async def test_a_quota_and_a_webhook_that_is_away_are_told_and_the_queue_goes_on
     assert told in (await place.status("a"))["message"]
     await operator.work()
     assert await place.holder() == ""
-    await asyncio.to_thread(
-        kubectl, "-n", place.client.namespace, "delete", items[0]["kind"], items[0]["metadata"]["name"]
-    )
+    kind, name = items[0]["kind"], items[0]["metadata"]["name"]
+    await asyncio.to_thread(lambda: kubectl("-n", place.client.namespace, "delete", kind, name))
 
     async def starts() -> bool:
         return (await place.where("a"))[0] == "Running"
@@ -145,7 +144,7 @@ async def test_one_whose_pod_exceeds_a_quota_lets_the_next_one_go(
         return await place.jobs("big") == []
 
     await until(operator, its_job_is_gone)
-    await asyncio.to_thread(kubectl, "-n", place.client.namespace, "delete", "resourcequota", name)
+    await asyncio.to_thread(lambda: kubectl("-n", place.client.namespace, "delete", "resourcequota", name))
     await place.edit("small", cancel=True)
 
     async def big_starts() -> bool:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from operator_cluster import Namespace, evaluator_runs, until
 
+from lmms_eval_core.kube.client import Object
 from lmms_eval_core.schema import format_rfc3339
 from lmms_eval_operator.main import now_utc
 from lmms_eval_operator.reconcile import Reconciler
@@ -13,7 +14,7 @@ from lmms_eval_operator.reconcile import Reconciler
 pytestmark = pytest.mark.integration
 
 
-async def reaches(place: Namespace, operator: Reconciler, name: str, *expected: str) -> dict[str, object]:
+async def reaches(place: Namespace, operator: Reconciler, name: str, *expected: str) -> Object:
     """The status, once phase and reason are these."""
 
     async def holds() -> bool:
@@ -27,7 +28,7 @@ async def attempt_ends(place: Namespace, operator: Reconciler, name: str, exit_c
     """The running attempt gets its pod, and that ends."""
 
     async def started() -> bool:
-        return (await place.status(name))["phase"] == "Running"
+        return bool((await place.status(name))["phase"] == "Running")
 
     await until(operator, started)
     await operator.work()

@@ -75,7 +75,9 @@ def test_a_defect_before_the_start_ends_it_as_invalid(monkeypatch: pytest.Monkey
     made = operator.reconciler.executor._build_job
 
     def manifest(found: Object, attempt: int, slot: int) -> Object:
-        return {}["no such key"] if found["metadata"]["name"] == "odd" else made(found, attempt, slot)
+        if found["metadata"]["name"] == "odd":
+            raise KeyError("no such key")
+        return made(found, attempt, slot)
 
     monkeypatch.setattr(operator.reconciler.executor, "_build_job", manifest)
     live(cluster, operator, 3, seconds=1)

@@ -155,10 +155,10 @@ async def test_what_people_do_to_the_lease_ends_well(
     async with AsyncExitStack() as stack:
         first, second = await two(stack, main)
         here = ("-n", client.namespace)
-        await asyncio.to_thread(kubectl, *here, "label", "lease", names.OPERATOR_LEASE, "a=b")
+        await asyncio.to_thread(lambda: kubectl(*here, "label", "lease", names.OPERATOR_LEASE, "a=b"))
         await asyncio.sleep(HURRIED.deadline + 0.5)
         assert first.is_leading and first.won == 1
-        await asyncio.to_thread(kubectl, *here, "delete", "lease", names.OPERATOR_LEASE)
+        await asyncio.to_thread(lambda: kubectl(*here, "delete", "lease", names.OPERATOR_LEASE))
         await seen(lambda: first.won + second.won == 2)
         await asyncio.sleep(HURRIED.deadline)
         assert first.is_leading != second.is_leading

@@ -37,8 +37,9 @@ def cancel(cluster: Cluster, by: str) -> None:
 def work(cluster: Cluster, operator: Operator, exit_code: int | None = None) -> None:
     """The operator and the controllers, and the pods end if they are to."""
     start(cluster, operator)
-    for pod in cluster.live_pods() if exit_code is not None else ():
-        cluster.end_pod(pod, exit_code)
+    if exit_code is not None:
+        for pod in cluster.live_pods():
+            cluster.end_pod(pod, exit_code)
     operator.pass_to_the_end()
 
 
@@ -111,14 +112,14 @@ async def test_a_real_api_server_takes_the_end_of_one_that_was_cancelled_in_many
     await place.submit("a", hold=True)
     operator = place.operator()
     await operator.work()
-    patch = [
+    patch: list[dict[str, Any]] = [
         {"op": "add", "path": "/metadata/annotations", "value": {names.ANNOTATION_CANCELLED_BY: LONG}},
         {"op": "add", "path": "/spec/cancel", "value": True},
     ]
     await place.client.json_patch(EVALUATIONS, "a", patch)
 
     async def over() -> bool:
-        return (await place.status("a"))["phase"] == "Cancelled"
+        return bool((await place.status("a"))["phase"] == "Cancelled")
 
     await until(operator, over)
     assert (await place.status("a"))["cancelledBy"] == SHOWN

@@ -16,6 +16,7 @@ from operator_cluster import Namespace, evaluator_runs, until
 from operator_objects import queued, running
 from operator_process import becomes
 
+from lmms_eval_core import failures
 from lmms_eval_core.jsonlog import JsonFormatter
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVENTS, KubeClient, Object
@@ -38,7 +39,7 @@ from lmms_eval_operator.transitions import log_move, notify_listeners
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = CREATED + timedelta(seconds=303)
-ENDINGS = [(Phase(find_outcome(ending.reason)), ending.reason) for ending in event_recorder.ENDINGS]
+ENDINGS = [(Phase(find_outcome(ending.reason)), ending.reason) for ending in failures.ENDINGS]
 
 
 def told(before: Evaluation, after: Evaluation) -> Object:

@@ -121,7 +121,7 @@ def test_the_reporter_is_a_sidecar_of_our_own_image_that_must_be_ready_first() -
 
 
 def test_runner_and_reporter_are_told_the_same() -> None:
-    spec = {
+    spec: dict[str, Any] = {
         "modelArgs": {"pretrained": "x"},
         "limit": 8,
         "env": [{"name": "HF_TOKEN", "secretKeyRef": {"name": "s", "key": "k"}}],

@@ -178,7 +178,7 @@ async def test_another_one_of_the_same_name_stays(client: transport.Transport) -
         await client.delete(EVALUATIONS, "a", uid=first["metadata"]["uid"])
         await ended(client, "a")
 
-    async with running(Late(client, again)):  # type: ignore[arg-type] # a client by delegation
+    async with running(Late(client, again)):
         await asyncio.sleep(1)
         assert (await client.get(EVALUATIONS, "a"))["metadata"]["uid"] != first["metadata"]["uid"]
 

@@ -21,7 +21,8 @@ def test_a_request_to_end_is_heeded_from_the_first_moment() -> None:
 def entry_point() -> list[str]:
     """Of the reporter's image, but for the script that calls `start`."""
     (found,) = re.findall(r"^ENTRYPOINT (\[.*lmms-eval-reporter.*\])$", DOCKERFILE.read_text(), re.MULTILINE)
-    *words, script = json.loads(found)
+    command: list[str] = json.loads(found)
+    *words, script = command
     assert script == "/opt/lmms-eval/lib/bin/lmms-eval-reporter"
     (installed,) = entry_points(group="console_scripts", name="lmms-eval-reporter")
     assert installed.value == "lmms_eval_reporter.start:start", "nobody would unblock the signal"

@@ -164,7 +164,9 @@ def _bounds(path: Path, node: Schema) -> Iterator[Bound]:
 
 def _values(path: Path, where: str, node: Schema) -> Iterator[tuple[str, Any, Any, str]]:
     """Keyword, a bad value, a good one, what the server says."""
-    text = TEXT.get(where, lambda length: "a" * length if "int-or-string" not in str(node) else "1" * length)
+    text: Callable[[int], str] = TEXT.get(where) or (
+        lambda length: "a" * length if "int-or-string" not in str(node) else "1" * length
+    )
     kind = node.get("type")
     if kind and "format" not in node:
         yield "type", WRONG_TYPE[kind], None, f"must be of type {kind}"
@@ -193,7 +195,7 @@ def _counts(path: Path, where: str, node: Schema) -> Iterator[tuple[str, Any, An
     def several(count: int) -> Any:
         if node["type"] == "object":
             return {f"key{number}": sample((*path, ENTRY), node["additionalProperties"]) for number in range(count)}
-        make = NUMBERED.get(where, lambda number: sample((*path, ITEM), node["items"]))
+        make: Callable[[int], Any] = NUMBERED.get(where) or (lambda number: sample((*path, ITEM), node["items"]))
         return [make(number) for number in range(count)]
 
     if "minItems" in node:

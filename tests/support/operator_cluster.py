@@ -36,11 +36,15 @@ class Mortal:
         return getattr(self._client, name)
 
     async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
-        return await self._write(f"create {resource.plural}", lambda: self._client.create(resource, body))
+        made: Object = await self._write(f"create {resource.plural}", lambda: self._client.create(resource, body))
+        return made
 
     async def json_patch(self, resource: Resource, name: str, patch: Patch, *, subresource: str = "") -> Object:
         what = f"patch {resource.plural}"
-        return await self._write(what, lambda: self._client.json_patch(resource, name, patch, subresource=subresource))
+        patched: Object = await self._write(
+            what, lambda: self._client.json_patch(resource, name, patch, subresource=subresource)
+        )
+        return patched
 
     async def delete(self, resource: Resource, name: str, *, uid: str, resource_version: str = "") -> None:
         what = f"delete {resource.plural}"
@@ -218,7 +222,7 @@ class Namespace:
         one.
         """
         arguments = ["-n", self.client.namespace, "delete", "pod", pod, "--force", "--grace-period=0", "--wait=false"]
-        await asyncio.to_thread(self._kubectl, *arguments)
+        await asyncio.to_thread(lambda: self._kubectl(*arguments))
 
     async def publish(self, name: str) -> None:
         """The reporter writes scores for the running attempt."""

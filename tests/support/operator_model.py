@@ -7,7 +7,7 @@ integration tests.
 """
 
 import types
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,6 +25,7 @@ from lmms_eval_core.kube.client import (
     PODS,
     Object,
     ObjectList,
+    ObjectPage,
     Patch,
     Resource,
     WatchEvent,
@@ -80,9 +81,10 @@ class Cluster:
     def get(self, resource: Resource, name: str) -> Object:
         if name not in self.objects[resource]:
             raise errors.NotFound(f"{resource.plural} {name} not found")
-        return copied(self.objects[resource][name])
+        found: Object = copied(self.objects[resource][name])
+        return found
 
-    def list(self, resource: Resource, labels: str, fields: str) -> ObjectList:
+    def list_objects(self, resource: Resource, labels: str, fields: str) -> ObjectList:
         found = [
             item
             for item in self.objects[resource].values()
@@ -117,7 +119,8 @@ class Cluster:
         item["metadata"]["resourceVersion"] = str(self.version)
         self.objects[resource][item["metadata"]["name"]] = item
         self.log.append((resource, False, copied(item)))
-        return copied(item)
+        found: Object = copied(item)
+        return found
 
     def patch(self, resource: Resource, name: str, patch: Patch) -> Object:
         before = self.get(resource, name)
@@ -135,10 +138,12 @@ class Cluster:
             )
         return self.store(resource, after)
 
-    def delete(self, resource: Resource, name: str, uid: str) -> None:
+    def delete(self, resource: Resource, name: str, uid: str, version: str = "") -> None:
         item = self.get(resource, name)
         if item["metadata"]["uid"] != uid:
             raise errors.Conflict(f"{name} is another one")
+        if version and item["metadata"]["resourceVersion"] != version:
+            raise errors.Conflict(f"{name} has changed")
         if resource is PODS and item["status"]["phase"] not in ENDED and (bound(item) or self._controlled(item)):
             item["metadata"]["deletionTimestamp"] = "now"
             self.store(resource, item)
@@ -272,25 +277,33 @@ class Client:
 
     async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> ObjectList:
         await pause()
-        return self._cluster.list(resource, label_selector, field_selector)
+        return self._cluster.list_objects(resource, label_selector, field_selector)
 
     async def pages(
-        self, resource: Resource, *, label_selector: str = "", field_selector: str = ""
-    ) -> AsyncIterator[ObjectList]:
+        self, resource: Resource, *, label_selector: str = "", field_selector: str = "", shares: Sequence[str] = ()
+    ) -> AsyncIterator[ObjectPage]:
         await pause()
-        yield self._cluster.list(resource, label_selector, field_selector)
+        found = self._cluster.list_objects(resource, label_selector, field_selector)
+        yield ObjectPage(found.items, found.resource_version)
 
     async def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
-        return await self._write(f"create {resource.plural}", lambda: self._cluster.create(resource, body))
+        made: Object = await self._write(f"create {resource.plural}", lambda: self._cluster.create(resource, body))
+        return made
 
     async def replace(self, resource: Resource, body: Object) -> Object:
         raise NotImplementedError
 
     async def json_patch(self, resource: Resource, name: str, patch: Patch, *, subresource: str = "") -> Object:
-        return await self._write(f"patch {resource.plural}", lambda: self._cluster.patch(resource, name, patch))
+        patched: Object = await self._write(
+            f"patch {resource.plural}", lambda: self._cluster.patch(resource, name, patch)
+        )
+        return patched
 
-    async def delete(self, resource: Resource, name: str, *, uid: str, propagation: str = "Background") -> None:
-        await self._write(f"delete {resource.plural}", lambda: self._cluster.delete(resource, name, uid))
+    async def delete(
+        self, resource: Resource, name: str, *, uid: str, resource_version: str = "", propagation: str = "Background"
+    ) -> None:
+        what = f"delete {resource.plural}"
+        await self._write(what, lambda: self._cluster.delete(resource, name, uid, resource_version))
 
     def watch(
         self, resource: Resource, *, resource_version: str, label_selector: str = "", field_selector: str = ""

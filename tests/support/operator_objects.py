@@ -27,14 +27,15 @@ def queued(name: str = "a", **changes: Any) -> Evaluation:
 def running(
     name: str = "a", *, attempt: int = 1, slot: int = 0, published: bool = False, stage: str = "", **changes: Any
 ) -> Evaluation:
-    """Runs its attempt; `stage` and `is_published` are what the reporter of this attempt has said."""
-    said = {"reported": REPORTED | {"scores"} if published else REPORTED, "reported_attempt": attempt, "stage": stage}
+    """Runs its attempt; `stage` and `published` are what the reporter of this attempt has said."""
     first = {"number": 1, "jobName": f"{name}-job", "startedAt": "2026-01-01T00:01:00Z"}
     uids = {"job_uid": f"{name}-job-{attempt}", "pod_uid": f"{name}-pod-{attempt}"}
     evaluation = queued(name, phase=Phase.RUNNING, attempt=attempt, slot=slot, **uids)
-    told = said if published or stage else {}
-    begun = {"reason": "Starting", "attempts": (first,), "started_at": first["startedAt"]}
-    return replace(evaluation, **(begun | told | changes))
+    fields: dict[str, Any] = {"reason": "Starting", "attempts": (first,), "started_at": first["startedAt"]}
+    if published or stage:
+        reported = REPORTED | {"scores"} if published else REPORTED
+        fields |= {"reported": reported, "reported_attempt": attempt, "stage": stage}
+    return replace(evaluation, **(fields | changes))
 
 
 def job_of(evaluation: Evaluation, *, attempt: int = 0, slot: int = 0, **changes: Any) -> AttemptJob:
@@ -70,9 +71,8 @@ def gated(evaluation: Evaluation, *, attempt: int = 0, **changes: Any) -> Pod:
 
 def working(evaluation: Evaluation, **changes: Any) -> Pod:
     """A pod whose evaluator runs."""
-    return pod_of(
-        evaluation, **({"phase": "Running", "node": "n1", "evaluator": ContainerState(running=True)} | changes)
-    )
+    fields: dict[str, Any] = {"phase": "Running", "node": "n1", "evaluator": ContainerState(running=True)}
+    return pod_of(evaluation, **(fields | changes))
 
 
 def ended(evaluation: Evaluation, exit_code: int | None, *, ended_as: str = "", **changes: Any) -> Pod:

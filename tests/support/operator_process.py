@@ -79,7 +79,7 @@ async def becomes(condition: Callable[[], Awaitable[bool]], seconds: float = 30)
 
 def phase(place: Namespace, name: str, expected: str) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
-        return (await place.status(name))["phase"] == expected
+        return bool((await place.status(name))["phase"] == expected)
 
     return holds
 

@@ -15,7 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 WHOLE_FILES = {"test_cluster_life.py", "test_catalogue_job.py", "test_secrets.py"}
 
 
-class ByTest(LoadScopeScheduling):
+class ByTest(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Gives a worker the next test, or the next file of `WHOLE_FILES`, when it has finished one."""
 
     def _split_scope(self, nodeid: str) -> str:

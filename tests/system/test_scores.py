@@ -17,7 +17,7 @@ subprocess.run(command, check=True, stdout=sys.stderr)
 (results,) = pathlib.Path("/tmp/out").rglob("*_results.json")
 print("RESULTS " + json.dumps(json.loads(results.read_text())["results"]))
 """
-ADAPTERS = {
+ADAPTERS: dict[str, dict[str, Any]] = {
     "llava_hf": MODEL_ARGS,
     "qwen2_5_vl": {
         "pretrained": f"{SMOKE}/models/qwen2_5_vl",

@@ -129,7 +129,9 @@ def store_secret(release: Release, name: str, content: dict[str, str], *, kind: 
 
 
 def planted_run(name: str, beside: str, *, hold: bool = False, **env: str) -> dict[str, Any]:
-    variables = [{"name": key, "value": value} for key, value in {"BESIDE": beside, **env}.items()]
+    variables: list[dict[str, Any]] = [
+        {"name": key, "value": value} for key, value in {"BESIDE": beside, **env}.items()
+    ]
     references = {"PLANTED": "planted", "HF_TOKEN": "token"}
     variables += [
         {"name": key, "secretKeyRef": {"name": RUN_SECRET, "key": place}} for key, place in references.items()
@@ -280,14 +282,19 @@ def metrics(release: Release) -> dict[str, str]:
 
 def files(release: Release, keys: dict[str, str]) -> dict[str, str]:
     """Every object of the store, unpacked."""
-    identity = {
-        name: b64decode(keys[f"AWS_{name.upper()}"]).decode() for name in ("access_key_id", "secret_access_key")
-    }
+    key_id, key = (b64decode(keys[f"AWS_{name}"]).decode() for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
     bucket = release.status(ANSWERS)["artifacts"]["uri"].removeprefix("s3://").partition("/")[0]
     out: dict[str, str] = {}
     with release.deployment.port_forward(f"{release.deployment.release}-s3", 7070) as endpoint:
         options: Any = {"allow_http": True}
-        store = S3Store(bucket, endpoint=endpoint, region="us-east-1", client_options=options, **identity)
+        store = S3Store(
+            bucket,
+            endpoint=endpoint,
+            region="us-east-1",
+            client_options=options,
+            access_key_id=key_id,
+            secret_access_key=key,
+        )
         for entry in (entry for page in obstore.list(store) for entry in page):
             content = bytes(obstore.get(store, entry["path"]).bytes())
             if entry["path"].endswith(".zst"):
