@@ -1,4 +1,4 @@
-"""Fixtures of every room come from tests/support: real servers, and for a node without a machine its logs alone."""
+"""Loads the fixtures of tests/support, and settings for every test."""
 
 import os
 from collections.abc import Generator
@@ -11,8 +11,8 @@ pytest_plugins = [
     "api_fixtures",
     "cluster_fixtures",
     "command_fixtures",
-    "gateway_fixtures",
-    "node_fixtures",
+    "s3_fixtures",
+    "kubelet_fixtures",
     "release_fixtures",
     "scheduling",
     "service_fixtures",

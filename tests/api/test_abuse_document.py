@@ -10,9 +10,9 @@ import requests
 import schemathesis
 from api_abuse import FACTOR, INSIDES, SECONDS, ended_job
 from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
-from gateway_fixtures import Gateway
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from s3_fixtures import S3Server
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
@@ -43,12 +43,12 @@ class Stage(NamedTuple):
 
 
 @pytest.fixture
-async def stage(start_front_end: StartFrontEnd, gateway: Gateway, client: Transport) -> Stage:
+async def stage(start_front_end: StartFrontEnd, s3_server: S3Server, client: Transport) -> Stage:
     """A front end that knows an ended job, a queued one, and no limits."""
     off = {"LMMS_EVAL_API_REQUESTS_PER_SECOND": "0", "LMMS_EVAL_API_SUBMISSIONS_PER_MINUTE": "0"}
-    front_end = start_front_end(**gateway.environment(), **off)
+    front_end = start_front_end(**s3_server.environment(), **off)
     front_end.wait_until_ready()
-    await ended_job(client, ObjectStore(StoreSettings.from_environment(gateway.environment())), "ended")
+    await ended_job(client, ObjectStore(StoreSettings.from_environment(s3_server.environment())), "ended")
     with front_end.session() as session:
         session.post("/evaluate", json={"model": "a", "tasks": ["b"], "name": "queued"}).raise_for_status()
         document = session.get("/openapi.json").json()

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import api_server_proxy
 import httpx
-import operator_proxy
 import pytest
 from api_abuse import FACTOR
 from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
@@ -98,7 +98,7 @@ async def test_an_api_server_that_is_away_makes_no_answer_wrong(
     """By default seconds long; a minute, and the settings as they are, with LMMS_EVAL_TEST_ABUSE=10 or more."""
     whole = FACTOR >= 10
     away, stale = (70.0, "60") if whole else (6.0, "3")
-    async with operator_proxy.proxy(kubeconfig, tmp_path_factory.mktemp("proxy")) as (proxy, through):
+    async with api_server_proxy.open_proxy(kubeconfig, tmp_path_factory.mktemp("proxy")) as (proxy, through):
         front_end = start_front_end(KUBECONFIG=through, LMMS_EVAL_API_MAX_STALE_SECONDS=stale)
         await asyncio.to_thread(front_end.wait_until_ready)
         seen: Counter[tuple[str, int]] = Counter()

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import api_server_proxy
 import httpx
 import namespaces
-import operator_proxy
 import pytest
 import yaml
 from api_fixtures import FrontEnd, StartFrontEnd
@@ -208,7 +208,7 @@ async def test_streams_that_are_open_end_with_the_right_to_them(
 def test_accounts_of_other_namespaces_need_a_binding_here(
     front_end: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
 ) -> None:
-    home = namespaces.create(kubectl, f"{namespace}-other")
+    home = namespaces.create_namespace(kubectl, f"{namespace}-other")
     try:
         foreign = account("foreign", home=home)
         # What it may do at home does not count.
@@ -237,7 +237,7 @@ async def test_while_the_api_server_is_away_only_what_is_kept_counts(
     start_front_end: StartFrontEnd, account: Account, kubeconfig: str, tmp_path: Path
 ) -> None:
     known, unknown = account("known", "list"), account("unknown", "list")
-    async with operator_proxy.proxy(kubeconfig, tmp_path) as (proxy, through):
+    async with api_server_proxy.open_proxy(kubeconfig, tmp_path) as (proxy, through):
         environment = {"LMMS_EVAL_API_AUTH": "kubernetes", "LMMS_EVAL_API_AUTH_CACHE_SECONDS": "5"}
         front_end = start_front_end(KUBECONFIG=through, **environment)
         await asyncio.to_thread(front_end.wait_until_ready)

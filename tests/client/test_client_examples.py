@@ -19,7 +19,7 @@ from api_fixtures import TOKEN, FrontEnd
 from client_jobs import complete
 from command_fixtures import CommandLine
 from deployment import ROOT, Kubectl
-from provided import bare_environment
+from provided import build_bare_environment
 
 from lmms_eval_client.cli import files
 from lmms_eval_client.cli.exits import ExitCode
@@ -58,7 +58,7 @@ async def everything_completes(client: Transport) -> AsyncIterator[None]:
 
 async def run_python(front_end: FrontEnd, *arguments: str, **environment: str) -> str:
     """What a program prints in front of the front end; it must end well."""
-    variables = {**bare_environment(), "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN, **environment}
+    variables = {**build_bare_environment(), "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN, **environment}
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, env=variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

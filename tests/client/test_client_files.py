@@ -18,8 +18,8 @@ from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
 from client_jobs import DOUBT, LOG, RESULTS, SAMPLES, SCORES, complete, doubt, publish, run
 from command_fixtures import CommandLine, Terminal
 from deployment import ROOT
-from gateway_fixtures import Gateway
-from provided import bare_environment
+from provided import build_bare_environment
+from s3_fixtures import S3Server
 
 from lmms_eval_client import AsyncClient, Client, EvaluateRequest, Metric, NotFound, Results
 from lmms_eval_core import layout
@@ -56,17 +56,17 @@ class Place(NamedTuple):
 
 
 @pytest.fixture
-async def store(gateway: Gateway, namespace: str) -> ObjectStore:
-    found = ObjectStore(replace(StoreSettings.from_environment(gateway.environment()), retry_seconds=0.5))
+async def store(s3_server: S3Server, namespace: str) -> ObjectStore:
+    found = ObjectStore(replace(StoreSettings.from_environment(s3_server.environment()), retry_seconds=0.5))
     await found.put(f"{namespace}/{layout.catalogue_file(IMAGE)}", json.dumps(CATALOGUE).encode())
     return found
 
 
 @pytest.fixture
-def place(store: ObjectStore, gateway: Gateway, start_front_end: StartFrontEnd) -> Iterator[Place]:
-    front_end = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **gateway.environment())
+def place(store: ObjectStore, s3_server: S3Server, start_front_end: StartFrontEnd) -> Iterator[Place]:
+    front_end = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **s3_server.environment())
     front_end.wait_until_ready()
-    lmmeval = CommandLine({**bare_environment(), "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN})
+    lmmeval = CommandLine({**build_bare_environment(), "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN})
     with Client(front_end.url, token=TOKEN) as ours:
         ours.submit(REQUEST)
         yield Place(front_end, store, ours, lmmeval)
@@ -165,7 +165,7 @@ async def test_results_that_are_suspect_are_not_shown_without_a_warning(place: P
 
 
 def shell(place: Place, script: str) -> str:
-    environment = {**bare_environment(), "URL": place.front_end.url, "TOKEN": TOKEN}
+    environment = {**build_bare_environment(), "URL": place.front_end.url, "TOKEN": TOKEN}
     command = ["bash", "-O", "expand_aliases", "-o", "pipefail", "-ec", script]
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
 

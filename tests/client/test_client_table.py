@@ -11,7 +11,7 @@ import pytest
 from deployment import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from provided import bare_environment
+from provided import build_bare_environment
 
 from lmms_eval_client import Metric, Results
 
@@ -68,7 +68,7 @@ ODD = {
 def printed(upstream_folder: Path) -> Iterator[Printed]:
     """What lmms-eval prints for a results file."""
     command = [sys.executable, str(ROOT / "tests" / "support" / "upstream_table.py")]
-    environment = {**bare_environment(), "PYTHONPATH": str(upstream_folder)}
+    environment = {**build_bare_environment(), "PYTHONPATH": str(upstream_folder)}
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_server_proxy import serve_proxy
 from deployment import Kubectl
 from operator_gate import Gate
-from operator_proxy import serving
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
@@ -116,7 +116,7 @@ async def test_a_leader_that_is_not_answered_stands_down_before_another_may_lead
     main: Callable[[str], Main], client: Transport, kubeconfig: str, tmp_path: Path, away: Any
 ) -> None:
     async with AsyncExitStack() as stack:
-        between, path = await stack.enter_async_context(serving(Gate, kubeconfig, tmp_path))
+        between, path = await stack.enter_async_context(serve_proxy(Gate, kubeconfig, tmp_path))
         first, second = await two(stack, lambda name: Main(name, client, path) if name == "first" else main(name))
         if away == "shut":
             between.shut()
@@ -135,7 +135,7 @@ async def test_a_leader_that_is_not_answered_stands_down_before_another_may_lead
 async def test_alone_it_is_elected_again_as_soon_as_the_api_server_is_back(
     client: Transport, kubeconfig: str, tmp_path: Path
 ) -> None:
-    async with serving(Gate, kubeconfig, tmp_path) as (between, path):
+    async with serve_proxy(Gate, kubeconfig, tmp_path) as (between, path):
         only = Main("only", client, path)
         async with only.elector.stand_for_election():
             await seen(lambda: only.is_leading)

@@ -18,7 +18,7 @@ from operator_cluster import Namespace
 from operator_objects import queued, running, slot, world
 from operator_process import becomes, complete, operator, phase, says
 from prometheus_client.parser import text_string_to_metric_families
-from promtool import promtool
+from promtool import run_promtool
 
 from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.kube import errors
@@ -297,7 +297,7 @@ async def test_a_scrape_of_a_real_operator_tells_what_happened(
     assert seen("process_resident_memory_bytes") > 1e7
     assert ("b", "WaitingForTurn", "Starting") in story
     assert ("b", "Starting", "TaskNotFound") in story
-    assert await asyncio.to_thread(promtool, "check", "metrics", stdin=text) == ""
+    assert await asyncio.to_thread(run_promtool, "check", "metrics", stdin=text) == ""
 
 
 @pytest.mark.integration

@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 import pytest
 from aiohttp import web
+from api_server_proxy import serve_proxy
 from deployment import Kubectl
 from operator_cluster import Namespace
 from operator_faults import Write, WriteProxy
 from operator_process import Process, becomes, operator, says
-from operator_proxy import serving
 from operator_scene import COMPLETED, Scene, Watcher, watched
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -167,7 +167,7 @@ async def pair(kubeconfig: str, kubectl: Kubectl, folders: Iterable[Path]) -> As
 
 @contextlib.asynccontextmanager
 async def replica(place: Namespace, kubeconfig: str, folder: Path) -> AsyncIterator[Replica]:
-    async with serving(WriteProxy, kubeconfig, folder) as (writes, path), operator(place, path, folder) as running:
+    async with serve_proxy(WriteProxy, kubeconfig, folder) as (writes, path), operator(place, path, folder) as running:
         yield Replica(running, writes)
 
 

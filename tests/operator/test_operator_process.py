@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from api_server_proxy import open_proxy
 from deployment import ROOT, Kubectl
 from operator_cluster import Namespace
 from operator_process import becomes, complete, operator, phase, says
-from operator_proxy import proxy
 
 from lmms_eval_core.kube.client import JOBS
 from lmms_eval_operator.view import EVENTS_SECONDS
@@ -143,7 +143,7 @@ async def test_killed_and_started_again_it_carries_on(place: Namespace, kubeconf
 async def test_an_outage_ends_no_process_and_the_queue_goes_on_after_it(
     place: Namespace, kubeconfig: str, tmp_path: Path, mode: Any
 ) -> None:
-    async with proxy(kubeconfig, tmp_path) as (between, path), operator(place, path, tmp_path) as running:
+    async with open_proxy(kubeconfig, tmp_path) as (between, path), operator(place, path, tmp_path) as running:
         await place.submit("a")
         await becomes(phase(place, "a", "Running"))
         await place.pod("a")

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from api_server_proxy import serve_proxy
 from operator_cluster import Namespace
 from operator_gate import Gate
 from operator_process import Process, becomes, complete, operator, phase, says
-from operator_proxy import serving
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import PODS
@@ -52,7 +52,7 @@ class Replica:
 @asynccontextmanager
 async def replica(place: Namespace, kubeconfig: str, folder: Path) -> AsyncIterator[Replica]:
     await asyncio.to_thread(folder.mkdir)
-    async with serving(Gate, kubeconfig, folder) as (gate, path), operator(place, path, folder) as running:
+    async with serve_proxy(Gate, kubeconfig, folder) as (gate, path), operator(place, path, folder) as running:
         yield Replica(running, gate)
 
 

@@ -34,13 +34,13 @@ async def link(kubeconfig: str, tmp_path: Path) -> AsyncIterator[Link]:
 
 @pytest.fixture
 async def reporter(
-    evaluation: Evaluation, files: RunFiles, link: Link, gateway: Any, namespace: str
+    evaluation: Evaluation, files: RunFiles, link: Link, s3_server: Any, namespace: str
 ) -> AsyncIterator[Callable[..., Reporter]]:
     """Makes reporters of the evaluation, with an administrator's rights; they end with the test."""
     made: list[Reporter] = []
 
     def make(*, attempt: int = 1, **environment: str) -> Reporter:
-        access = {"KUBECONFIG": str(link.kubeconfig), **gateway.environment()}
+        access = {"KUBECONFIG": str(link.kubeconfig), **s3_server.environment()}
         made.append(Reporter(evaluation.run_input(namespace=namespace, attempt=attempt), files, access | environment))
         return made[-1]
 

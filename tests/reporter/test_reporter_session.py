@@ -28,8 +28,8 @@ Make = Callable[..., Reporter]
 class Stored:
     """What an attempt has in the store."""
 
-    def __init__(self, gateway: Any, evaluation: Evaluation, namespace: str, attempt: int = 1) -> None:
-        self._store = ObjectStore(StoreSettings.from_environment(gateway.environment()))
+    def __init__(self, s3_server: Any, evaluation: Evaluation, namespace: str, attempt: int = 1) -> None:
+        self._store = ObjectStore(StoreSettings.from_environment(s3_server.environment()))
         self._prefix = ArtifactPrefix(namespace, evaluation.name, evaluation.uid, attempt)
         self.uri = self._store.uri(self._prefix.path)
 
@@ -49,8 +49,8 @@ class Stored:
 
 
 @pytest.fixture
-def stored(gateway: Any, evaluation: Evaluation, namespace: str) -> Stored:
-    return Stored(gateway, evaluation, namespace)
+def stored(s3_server: Any, evaluation: Evaluation, namespace: str) -> Stored:
+    return Stored(s3_server, evaluation, namespace)
 
 
 async def test_a_run_from_ready_to_published(
@@ -129,9 +129,9 @@ async def test_a_failure_tells_what_and_keeps_the_log(
 
 
 async def test_the_evaluator_waits_until_the_store_is_there(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, gateway: Any
+    reporter: Make, evaluation: Evaluation, files: RunFiles, s3_server: Any
 ) -> None:
-    gateway.stop()
+    s3_server.stop()
     one = reporter()
     await one.start()
     status = await evaluation.wait_for_status(lambda status: "progress" in status)
@@ -139,7 +139,7 @@ async def test_the_evaluator_waits_until_the_store_is_there(
     waiting = await one.wait_for_event("waiting")
     assert waiting["step"] == "writing to the object store" and "does not answer" in waiting["error"]
     assert not files.has("ready")
-    gateway.start()
+    s3_server.start()
     await files.wait_for_file("ready")
 
 
@@ -154,15 +154,15 @@ async def test_wrong_credentials_are_said_and_the_evaluator_does_not_start(repor
 
 @pytest.mark.parametrize("how", ["dead", "hanging"])
 async def test_results_wait_for_a_store_that_is_away(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, gateway: Any, stored: Stored, how: str
+    reporter: Make, evaluation: Evaluation, files: RunFiles, s3_server: Any, stored: Stored, how: str
 ) -> None:
     await reporter().start()
     await files.wait_for_file("ready")
-    (gateway.stop if how == "dead" else gateway.pause)()
+    (s3_server.stop if how == "dead" else s3_server.pause)()
     files.write_success()
     await asyncio.sleep(3)
     assert not files.has("published")
-    (gateway.start if how == "dead" else gateway.resume)()
+    (s3_server.start if how == "dead" else s3_server.resume)()
     await files.wait_for_file("published", 60)
     assert (await evaluation.read_status())["summary"] == "tiny_vqa 0.25"
     assert "complete.json" in await stored.names()
@@ -240,11 +240,11 @@ async def test_sigterm_without_an_outcome_is_an_interruption(
     assert await stored.text("log.txt.zst") == "half way\n"
 
 
-async def test_sigterm_ends_the_waiting_after_the_grace(reporter: Make, files: RunFiles, gateway: Any) -> None:
+async def test_sigterm_ends_the_waiting_after_the_grace(reporter: Make, files: RunFiles, s3_server: Any) -> None:
     one = reporter(LMMS_EVAL_REPORTER_GRACE_SECONDS="1")
     await one.start()
     await files.wait_for_file("ready")
-    gateway.stop()
+    s3_server.stop()
     files.write_success()
     await one.wait_for_event("waiting")
     started = time.monotonic()
@@ -292,16 +292,16 @@ async def test_an_earlier_failure_is_tried_again(reporter: Make, evaluation: Eva
 
 
 async def test_a_reporter_that_was_killed_goes_on_where_it_was(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, gateway: Any
+    reporter: Make, evaluation: Evaluation, files: RunFiles, s3_server: Any
 ) -> None:
     first = reporter()
     await first.start()
     await files.wait_for_file("ready")
-    gateway.pause()
+    s3_server.pause()
     files.write_success()
     await asyncio.sleep(1)
     await first.stop(signal.SIGKILL)
-    gateway.resume()
+    s3_server.resume()
     await reporter().start()
     await files.wait_for_file("published")
     assert (await evaluation.read_status())["summary"] == "tiny_vqa 0.25"

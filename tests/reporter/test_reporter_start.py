@@ -8,14 +8,14 @@ import time
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from first_moment import asked_before_the_first_import
+from early_sigterm import probe_sigterm_before_imports
 
 DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
 START = "from lmms_eval_reporter.start import start; start()"
 
 
 def test_a_request_to_end_is_heeded_from_the_first_moment() -> None:
-    assert asked_before_the_first_import(START) == "True\n"
+    assert probe_sigterm_before_imports(START) == "True\n"
 
 
 def entry_point() -> list[str]:

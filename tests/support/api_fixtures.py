@@ -1,7 +1,6 @@
 """The front end as its own process on loopback, on a real API server, for tests that speak HTTP to it."""
 
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,8 @@ import httpx
 import httpx_sse
 import pytest
 from front_end_process import FrontEndProcess
-from provided import bare_environment
+from ports import find_free_port
+from provided import build_bare_environment
 
 # Far longer than it takes, for a machine that does other things as well.
 START_SECONDS = 60
@@ -70,14 +70,6 @@ class FrontEnd:
         return self.process.wait(timeout=START_SECONDS)
 
 
-def free_port() -> int:
-    """A port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 StartFrontEnd = Callable[..., FrontEnd]
 
 
@@ -90,9 +82,9 @@ def start_front_end(namespace: str, kubeconfig: str, tmp_path: Path) -> Iterator
         tokens = tmp_path / "tokens"
         tokens.mkdir(exist_ok=True)
         (tokens / "tests").write_text(TOKEN)
-        port, log = free_port(), tmp_path / f"front-end-{len(started)}.log"
+        port, log = find_free_port(), tmp_path / f"front-end-{len(started)}.log"
         variables = {
-            **bare_environment(),
+            **build_bare_environment(),
             "KUBECONFIG": kubeconfig,
             "LMMS_EVAL_NAMESPACE": namespace,
             "LMMS_EVAL_API_HOST": "127.0.0.1",

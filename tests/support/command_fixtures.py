@@ -17,7 +17,7 @@ from typing import Final
 
 import pytest
 from api_fixtures import TOKEN, FrontEnd
-from provided import bare_environment
+from provided import build_bare_environment
 
 COMMAND: Final = (sys.executable, "-m", "lmms_eval_client.cli")
 SECONDS: Final = 60
@@ -113,7 +113,7 @@ class Terminal:
 @pytest.fixture
 def command_line(front_end: FrontEnd) -> CommandLine:
     """`lmmeval` in front of a front end on a real API server."""
-    return CommandLine({**bare_environment(), "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN})
+    return CommandLine({**build_bare_environment(), "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN})
 
 
 @pytest.fixture
@@ -133,4 +133,4 @@ def in_terminal(command_line: CommandLine) -> Iterator[Callable[..., Terminal]]:
 @pytest.fixture
 def without_server(tmp_path: Path) -> CommandLine:
     """`lmmeval` with nothing to talk to."""
-    return CommandLine({**bare_environment(), "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "none")})
+    return CommandLine({**build_bare_environment(), "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "none")})

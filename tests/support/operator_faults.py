@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import aiohttp
 from aiohttp import web
-from operator_proxy import HOP_BY_HOP, Proxy
+from api_server_proxy import HOP_BY_HOP, ApiServerProxy
 
 from lmms_eval_core import names
 
@@ -20,7 +20,7 @@ READS = ("GET", "HEAD")
 LATE_SECONDS = 5.0
 
 
-class WriteProxy(Proxy):
+class WriteProxy(ApiServerProxy):
     """Forwards requests; the fault replaces write number `at`, from 1. Faults that kill the operator set `killed`."""
 
     def __init__(self, session: aiohttp.ClientSession, upstream: str) -> None:

@@ -6,14 +6,14 @@ import asyncio
 
 import aiohttp
 from aiohttp import web
-from operator_proxy import Proxy
+from api_server_proxy import ApiServerProxy
 
 from lmms_eval_core import names
 
 READS = ("GET", "HEAD")
 
 
-class Gate(Proxy):
+class Gate(ApiServerProxy):
     """`work` are the writes that came through, but for those of the election."""
 
     def __init__(self, session: aiohttp.ClientSession, upstream: str) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +12,7 @@ from typing import Any
 
 import aiohttp
 from operator_cluster import Namespace
+from ports import find_free_port
 
 
 class Process:
@@ -35,16 +35,10 @@ class Process:
             return answer.status, await answer.text()
 
 
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
-
-
 @contextlib.asynccontextmanager
 async def operator(place: Namespace, kubeconfig: str, folder: Path) -> AsyncIterator[Process]:
     """Runs one until the end of the block, and shows its log if the test fails."""
-    port = free_port()
+    port = find_free_port()
     environment = {
         **os.environ,
         "KUBECONFIG": kubeconfig,

@@ -117,7 +117,7 @@ class Watcher:
 @contextlib.asynccontextmanager
 async def watched(kubeconfig: str, kubectl: Kubectl) -> AsyncIterator[tuple[Namespace, Watcher]]:
     """A namespace of one's own, and who watches it."""
-    made = namespaces.manifest()
+    made = namespaces.build_namespace()
     name = made["metadata"]["name"]
     client = await connect(namespace=name, kubeconfig=kubeconfig, request_seconds=PATIENCE_SECONDS)
     uid = (await client.create(NAMESPACES, made))["metadata"]["uid"]

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from api_server_proxy import serve_proxy
 from deployment import Kubectl
 from operator_cluster import Namespace
 from operator_faults import TIMEOUT_FAULTS, WriteFault, WriteProxy
-from operator_proxy import serving
 from operator_scene import Scenario, Scene, Watcher, policy_against_jobs, watched
 
 from lmms_eval_core.kube.transport import REQUEST_SECONDS, connect
@@ -108,7 +108,7 @@ async def stage(kubeconfig: str, kubectl: Kubectl, folder: Path) -> AsyncIterato
     async with contextlib.AsyncExitStack() as stack:
         place, watcher = await stack.enter_async_context(watched(kubeconfig, kubectl))
         await stack.enter_async_context(policy_against_jobs(place.client))
-        writes, path = await stack.enter_async_context(serving(WriteProxy, kubeconfig, folder))
+        writes, path = await stack.enter_async_context(serve_proxy(WriteProxy, kubeconfig, folder))
         yield Stage(place, watcher, writes, path)
 
 

@@ -186,7 +186,7 @@ def pod_watch(release: Release) -> Iterator[PodWatch]:
 def images() -> dict[str, str]:
     """Our images on a cluster with a node, as its pods call them; `make test` has brought them there before."""
     images: dict[str, str] = json.loads(
-        provided.provided(provided.IMAGES, "a cluster with a node and our images", "system")
+        provided.require_variable(provided.IMAGES, "a cluster with a node and our images", "system")
     )
     return images
 

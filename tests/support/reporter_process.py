@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
-from provided import bare_environment
+from provided import build_bare_environment
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, Object
@@ -214,7 +214,7 @@ class Reporter:
 
     def __init__(self, run: RunInput, files: RunFiles, environment: Mapping[str, str]) -> None:
         self._environment = {
-            **bare_environment(),
+            **build_bare_environment(),
             "LMMS_EVAL_RUN": run.to_json(),
             "LMMS_EVAL_RUN_DIRECTORY": str(files.path),
             **environment,

@@ -16,8 +16,9 @@ from types import ModuleType
 
 import httpx
 import pytest
-from api_fixtures import START_SECONDS, free_port
-from provided import bare_environment
+from api_fixtures import START_SECONDS
+from ports import find_free_port
+from provided import build_bare_environment
 from upstream import installed
 
 STAND_INS = Path(__file__).with_name("upstream_stand_ins")
@@ -104,10 +105,10 @@ def start_upstream_server(upstream_folder: Path, tmp_path: Path) -> Iterator[Sta
     started: list[UpstreamServer] = []
 
     def start(*, tasks: Sequence[str] = ()) -> UpstreamServer:
-        port, log = free_port(), tmp_path / f"upstream-{len(started)}.log"
+        port, log = find_free_port(), tmp_path / f"upstream-{len(started)}.log"
         command = [sys.executable, "-m", "lmms_eval.launch_server", "--host", "127.0.0.1", "--port", str(port)]
         variables = {
-            **bare_environment(),
+            **build_bare_environment(),
             "PYTHONPATH": f"{STAND_INS}:{upstream_folder}",
             "TMPDIR": str(tmp_path),
             "HOME": str(tmp_path),

@@ -21,7 +21,7 @@ import trustme
 import zstandard
 from command_fixtures import CommandLine
 from deployment import ROOT, CommandFailed
-from leaks import found, secret
+from leaks import find_leaks, make_secret
 from obstore.store import S3Store
 from pydantic.alias_generators import to_camel
 from release_fixtures import RUN_SECONDS, TASK, Release, smoke
@@ -147,14 +147,14 @@ def planted(release: Release, task: None, locked: Locked) -> Planted:
     stored = release.deployment.json("get", "secret", f"{release.deployment.release}-store")["data"]
     planted = {
         # What JSON, URLs and Python each write differently, and what needs care in patterns.
-        "of the run": f'{secret()}/"+\\ü ?{secret()}',
-        "of the hub": f"hf_{secret()}",
+        "of the run": f'{make_secret()}/"+\\ü ?{make_secret()}',
+        "of the hub": f"hf_{make_secret()}",
         "token": release.deployment.token(),
         "store's key": b64decode(stored["AWS_SECRET_ACCESS_KEY"]).decode(),
         "private key": locked.key.splitlines()[2],
     }
-    planted |= {f"refused {number}": secret() for number in range(len(REFUSED))}
-    beside = secret("beside")
+    planted |= {f"refused {number}": make_secret() for number in range(len(REFUSED))}
+    beside = make_secret("beside")
     store_secret(release, RUN_SECRET, {"planted": planted["of the run"], "token": planted["of the hub"]})
     for run in (
         planted_run(HELD, beside, hold=True),
@@ -305,7 +305,7 @@ def files(release: Release, keys: dict[str, str]) -> dict[str, str]:
 
 
 def test_no_secret_comes_out(planted: Planted) -> None:
-    assert found(planted.secrets, planted.out) == {}
+    assert find_leaks(planted.secrets, planted.out) == {}
 
 
 def test_what_was_printed_with_them_is_there_without_them(planted: Planted) -> None:
@@ -314,7 +314,7 @@ def test_what_was_printed_with_them_is_there_without_them(planted: Planted) -> N
 
 
 def test_the_search_would_have_found_them_everywhere(planted: Planted) -> None:
-    shown = found({"beside": planted.beside}, planted.out)["beside"]
+    shown = find_leaks({"beside": planted.beside}, planted.out)["beside"]
     assert shown >= KEPT
     assert {place for place, word in INSTEAD.items() if word not in planted.out[place]} == set()
     rest = planted.out.keys() - shown - INSTEAD.keys()

@@ -1,5 +1,6 @@
-"""Whether a program that is process 1 asks for SIGTERM before it imports anything that takes time: else the kernel
-drops it.
+"""Whether a program handles SIGTERM before its first long import.
+
+The kernel drops a SIGTERM to process 1 that has no handler yet.
 """
 
 import subprocess
@@ -18,7 +19,7 @@ sys.meta_path.insert(0, Importer())
 """
 
 
-def asked_before_the_first_import(entry: str) -> str:
-    """What a process says that begins as `entry`, a line of Python, does: whether it had asked by then."""
+def probe_sigterm_before_imports(entry: str) -> str:
+    """Run `entry`, a line of Python; return `True` as printed if SIGTERM has a handler at the first long import."""
     done = subprocess.run([sys.executable, "-c", SCRIPT + entry], capture_output=True, text=True, check=True)
     return done.stdout

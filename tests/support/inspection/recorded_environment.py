@@ -1,11 +1,11 @@
-"""Which variables of its environment a program asks for."""
+"""An environment that records which variables a program reads."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
-class Recorded(dict[str, str]):
-    """An environment that remembers which variables were asked for."""
+class RecordedEnvironment(dict[str, str]):
+    """Variables by name; `asked` has the names that were read."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         super().__init__(variables)

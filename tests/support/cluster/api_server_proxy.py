@@ -22,7 +22,7 @@ ERROR_EVENT = b'{"type":"ERROR","object":{"kind":"Status","status":"Failure","co
 HOP_BY_HOP = {"transfer-encoding", "content-length", "connection", "content-encoding", "host", "accept-encoding"}
 
 
-class Proxy:
+class ApiServerProxy:
     """`mode` is how it treats requests, those that are under way included.
 
     Unless it is `going`, it says nothing at all.
@@ -37,7 +37,7 @@ class Proxy:
         self.requests = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Forwards, or fails."""
+        """Forward the request, or fail as `mode` says."""
         self.requests += 1
         await self.going.wait()
         if self.mode == "cut":
@@ -49,7 +49,7 @@ class Proxy:
         return await self.forward(request)
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
-        """The API server's answer, as it comes; the mode may end it."""
+        """Return the API server's answer while it arrives; a change of `mode` may end it."""
         async with self.send(request, await request.read()) as answer:
             response = web.StreamResponse(status=answer.status, headers=_end_to_end(answer.headers))
             # Whoever asked may be gone by now.
@@ -75,7 +75,7 @@ class Proxy:
         await response.write_eof()
 
     def send(self, request: web.Request, body: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """The request, sent to the API server."""
+        """Send the request to the API server."""
         url, headers = self._upstream + str(request.rel_url), _end_to_end(request.headers)
         # The server compresses long lists for whoever accepts that.
         skip = ["Content-Type", "Accept-Encoding"]
@@ -83,27 +83,27 @@ class Proxy:
 
     @staticmethod
     def cut(request: web.Request) -> NoReturn:
-        """Ends the connection without an answer."""
+        """Close the connection without an answer."""
         if request.transport is not None:
             request.transport.abort()
         raise web.HTTPServiceUnavailable
 
 
-Kind = TypeVar("Kind", bound=Proxy)
+Kind = TypeVar("Kind", bound=ApiServerProxy)
 
 
 @contextlib.asynccontextmanager
-async def proxy(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[Proxy, str]]:
-    """The proxy and the path of a kubeconfig that leads through it."""
-    async with serving(Proxy, kubeconfig, folder) as both:
+async def open_proxy(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[ApiServerProxy, str]]:
+    """Serve a proxy for as long as the block lasts; yield it and the path of a kubeconfig that leads through it."""
+    async with serve_proxy(ApiServerProxy, kubeconfig, folder) as both:
         yield both
 
 
 @contextlib.asynccontextmanager
-async def serving(
+async def serve_proxy(
     kind: Callable[[aiohttp.ClientSession, str], Kind], kubeconfig: str, folder: Path
 ) -> AsyncIterator[tuple[Kind, str]]:
-    """The same of this kind of proxy."""
+    """Serve a proxy of this class, as `open_proxy` does."""
     upstream = load_kubeconfig(kubeconfig)
     connector = aiohttp.TCPConnector(ssl=upstream.ssl_context)
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:

@@ -1,6 +1,6 @@
 """How much of a file is in the page cache.
 
-Asked of mincore(2), which reads nothing; a read that does not wait starts one.
+mincore(2) reads nothing itself; a read with RWF_NOWAIT would start the read of what is missing.
 """
 
 import ctypes
@@ -15,8 +15,8 @@ _LIBC.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
 _LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
-def cached_bytes(path: Path) -> int:
-    """In whole pages."""
+def count_cached_bytes(path: Path) -> int:
+    """Return how many bytes of the file are cached, in whole pages."""
     size = path.stat().st_size
     pages = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
     with path.open("rb") as file:
@@ -28,7 +28,7 @@ def cached_bytes(path: Path) -> int:
 
 
 def drop_from_cache(path: Path) -> None:
-    """The next reader waits for the disk."""
+    """Drop the file from the cache, so that the next reader waits for the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

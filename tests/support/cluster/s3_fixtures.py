@@ -1,4 +1,4 @@
-"""A real S3 server for the tests of every part: versitygw on loopback, that can go away and come back."""
+"""Fixture `s3_server`: a real S3 server (versitygw) on loopback that a test can stop, pause and start again."""
 
 import os
 import signal
@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from provided import program
+from ports import find_free_port
+from provided import find_program
 
 BUCKET = "artifacts"
 
 
-class Gateway:
-    """One S3 server over a folder, with one bucket; it can go away and come back at the same address."""
+class S3Server:
+    """One S3 server over a folder, with one bucket; it starts again at the same address."""
 
     access_key = "tester"
     secret_key = "tester-secret"
@@ -23,14 +24,14 @@ class Gateway:
     def __init__(self, program: str, folder: Path) -> None:
         self._program = program
         self._folder = folder
-        self._port = _free_port()
+        self._port = find_free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"s3://{BUCKET}"
         self.endpoint = f"http://127.0.0.1:{self._port}"
         (folder / BUCKET).mkdir(parents=True)
 
     def start(self) -> None:
-        """Runs it, and waits until it accepts connections."""
+        """Start the process, and wait until it accepts connections."""
         keys = {"ROOT_ACCESS_KEY": self.access_key, "ROOT_SECRET_KEY": self.secret_key}
         command = [self._program, "--quiet", "--port", f"127.0.0.1:{self._port}", "posix", str(self._folder)]
         self._process = subprocess.Popen(
@@ -43,7 +44,7 @@ class Gateway:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Ends it at once, as a crash does."""
+        """Kill the process, as a crash does."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._process.kill()
@@ -51,19 +52,19 @@ class Gateway:
             self._process = None
 
     def pause(self) -> None:
-        """Lets it hang: connections are accepted and never answered."""
+        """Stop the process from working: connections are accepted and never answered."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         # The signal alone may come after its next answer.
         os.waitpid(self._process.pid, os.WUNTRACED)
 
     def resume(self) -> None:
-        """Ends `pause`."""
+        """Let a paused server answer again."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     def environment(self) -> dict[str, str]:
-        """What points a program at it."""
+        """Return the variables that point a program at this server."""
         return {
             "LMMS_EVAL_STORE_URL": self.url,
             "LMMS_EVAL_STORE_ENDPOINT": self.endpoint,
@@ -72,21 +73,15 @@ class Gateway:
         }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _accepts(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    """A running S3 gateway with an empty bucket, its credentials in the environment."""
-    server = Gateway(program("versitygw"), tmp_path / "gateway")
+def s3_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A running S3 server with an empty bucket, its credentials in the environment."""
+    server = S3Server(find_program("versitygw"), tmp_path / "gateway")
     server.start()
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""Looks for secrets in all that came out, in the forms that text takes on its way."""
+"""Search texts for planted secrets, in the forms that text takes on its way."""
 
 import json
 import secrets
@@ -10,14 +10,14 @@ from urllib.parse import quote, quote_plus
 HEAD = 6
 
 
-def secret(kind: str = "planted") -> str:
-    """A new one, of letters that need no quoting anywhere."""
+def make_secret(kind: str = "planted") -> str:
+    """Return a random secret of letters that need no quoting anywhere."""
     return f"{kind}{secrets.token_hex(12)}"
 
 
-def found(planted: Mapping[str, str], out: Mapping[str, str]) -> dict[str, set[str]]:
-    """Those of `planted`, secrets by kind, that are somewhere in `out`, texts by place; and where."""
-    looked_for = {kind: forms(value) for kind, value in planted.items()}
+def find_leaks(planted: Mapping[str, str], out: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return the kinds of `planted` (secrets by kind) that occur in `out` (texts by place), with the places."""
+    looked_for = {kind: list_forms(value) for kind, value in planted.items()}
     places: dict[str, set[str]] = {}
     for place, text in out.items():
         begun = _beginnings({form[:HEAD] for every in looked_for.values() for form in every}, text)
@@ -28,12 +28,12 @@ def found(planted: Mapping[str, str], out: Mapping[str, str]) -> dict[str, set[s
 
 
 def _beginnings(heads: set[str], text: str) -> set[str]:
-    """Those that are in the text: one look at it, where thousands of forms would be a look for each."""
+    """Return the heads that occur in the text, in one pass instead of one for each of thousands of forms."""
     return {head for start in range(len(text)) if (head := text[start : start + HEAD]) in heads}
 
 
-def forms(value: str) -> set[str]:
-    """As it is, escaped, encoded, shouted; in Base64 also in the middle of something longer."""
+def list_forms(value: str) -> set[str]:
+    """List the value plain, escaped, encoded and in upper case; in Base64 also inside something longer."""
     escaped = {value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     twice = {json.dumps(form)[1:-1] for form in escaped}
     quoted = {quote(value), quote(value, safe=""), quote_plus(value)}

@@ -19,13 +19,13 @@ from lmms_eval_core.kube import transport
 @pytest.fixture(scope="session")
 def kubeconfig() -> str:
     """Path of the test cluster's kubeconfig."""
-    return provided.provided(provided.KUBECONFIG, "the API server of a cluster", "integration")
+    return provided.require_variable(provided.KUBECONFIG, "the API server of a cluster", "integration")
 
 
 @pytest.fixture(scope="session")
 def kubectl(kubeconfig: str) -> Kubectl:
     """kubectl of the cluster's own version."""
-    return Kubectl(provided.program("kubectl"), kubeconfig)
+    return Kubectl(provided.find_program("kubectl"), kubeconfig)
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +44,7 @@ def crd(kubectl: Kubectl) -> None:
 @pytest.fixture(scope="module")
 def shared_namespace(api_server: httpx.Client, crd: None) -> Iterator[str]:
     """A namespace for all tests of a file."""
-    with namespaces.one(api_server) as name:
+    with namespaces.open_namespace(api_server) as name:
         yield name
 
 
@@ -59,7 +59,7 @@ async def server(shared_namespace: str, kubeconfig: str) -> AsyncIterator[transp
 @pytest.fixture
 def namespace(api_server: httpx.Client, crd: None) -> Iterator[str]:
     """A namespace for one test."""
-    with namespaces.one(api_server) as name:
+    with namespaces.open_namespace(api_server) as name:
         yield name
 
 

@@ -1,7 +1,7 @@
-"""A node of a control plane that has none: it keeps the logs of pods and hands them to the real API server as a kubelet
-does.
+"""Fixture `fake_kubelet`: a node with a kubelet's log endpoint, for a control plane that has no node.
 
-Its certificate is signed by the cluster, as a kubelet's is. It runs no containers: tests write the logs, and end them.
+The real API server reads the logs of pods from it. Its certificate is signed by the cluster, as a kubelet's is. It runs
+no containers: tests write the logs, and end them.
 """
 
 import json
@@ -30,7 +30,7 @@ SIGN_SECONDS = 20
 
 
 class PodLog:
-    """The log of one container. `content` is what the node still has of it."""
+    """The log of one container. `content` is what the node has not rotated away."""
 
     def __init__(self) -> None:
         self.content = b""
@@ -39,17 +39,17 @@ class PodLog:
         self.streams = 0
 
     def write(self, data: bytes) -> None:
-        """What the container prints."""
+        """Append what the container prints."""
         self.content += data
 
     def rotate(self, keep: int) -> None:
-        """Forgets the beginning, as a kubelet does with a long log."""
+        """Drop all but the last `keep` bytes, as a kubelet does with a long log."""
         self.dropped += len(self.content) - keep
         self.content = self.content[len(self.content) - keep :]
 
 
-class Node(ThreadingHTTPServer):
-    """The kubelet's side: GET /containerLogs/NAMESPACE/POD/CONTAINER."""
+class FakeKubelet(ThreadingHTTPServer):
+    """An HTTPS server for GET /containerLogs/NAMESPACE/POD/CONTAINER."""
 
     daemon_threads = True
     block_on_close = False
@@ -62,12 +62,12 @@ class Node(ThreadingHTTPServer):
         self.stopping = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever hangs up is no news."""
+        """Ignore a client that hangs up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Node
+    server: FakeKubelet
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Silent."""
 
 
-def _serving_certificate(kubectl: Kubectl, name: str, address: str, folder: Path) -> tuple[Path, Path]:
+def _sign_serving_certificate(kubectl: Kubectl, name: str, address: str, folder: Path) -> tuple[Path, Path]:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name(
         [
@@ -153,8 +153,8 @@ def _serving_certificate(kubectl: Kubectl, name: str, address: str, folder: Path
     return certificate, key_file
 
 
-def _own_address(kubeconfig: str) -> str:
-    """The address of this machine that the API server's side sees."""
+def _find_own_address(kubeconfig: str) -> str:
+    """Return the address under which the API server reaches this machine."""
     server = urlsplit(yaml.safe_load(Path(kubeconfig).read_text())["clusters"][0]["cluster"]["server"])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((server.hostname, server.port or 443))
@@ -162,11 +162,11 @@ def _own_address(kubeconfig: str) -> str:
 
 
 @pytest.fixture
-def stand_in_node(kubectl: Kubectl, kubeconfig: str, tmp_path: Path) -> Iterator[Node]:
+def fake_kubelet(kubectl: Kubectl, kubeconfig: str, tmp_path: Path) -> Iterator[FakeKubelet]:
     """A node that the API server asks for logs."""
-    name, address = f"test-{secrets.token_hex(4)}", _own_address(kubeconfig)
-    server = Node(name, address)
-    certificate, key = _serving_certificate(kubectl, name, address, tmp_path)
+    name, address = f"test-{secrets.token_hex(4)}", _find_own_address(kubeconfig)
+    server = FakeKubelet(name, address)
+    certificate, key = _sign_serving_certificate(kubectl, name, address, tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
@@ -182,8 +182,8 @@ def stand_in_node(kubectl: Kubectl, kubeconfig: str, tmp_path: Path) -> Iterator
     server.server_close()
 
 
-def make_pod(kubectl: Kubectl, namespace: str, name: str, node: str, labels: dict[str, str]) -> None:
-    """A pod on that node with the two containers of an evaluation, as the operator would have made it."""
+def create_pod_on_node(kubectl: Kubectl, namespace: str, name: str, node: str, labels: dict[str, str]) -> None:
+    """Create a pod with an evaluator container, bound to the node."""
     container = {"image": "none", "name": "evaluator"}
     spec = {"nodeName": node, "automountServiceAccountToken": False, "containers": [container]}
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}

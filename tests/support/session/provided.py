@@ -1,4 +1,4 @@
-"""What `make test` provides for tests that need more than Python, and what a test says without it.
+"""What `make test` provides for tests that need more than Python; without it they fail with the command to run.
 
 A bare pytest starts no cluster and builds no program: either can take half an hour.
 """
@@ -17,8 +17,8 @@ PROGRAMS = "LMMS_EVAL_TEST_PROGRAMS"
 IMAGES = "LMMS_EVAL_TEST_IMAGES"
 
 
-def provided(variable: str, what: str, tier: str) -> str:
-    """The variable's value; without it the test fails with the command that sets it."""
+def require_variable(variable: str, what: str, tier: str) -> str:
+    """Return the variable's value; without it the test fails with the command that sets it."""
     value = os.environ.get(variable)
     if not value:
         pytest.fail(
@@ -29,14 +29,15 @@ def provided(variable: str, what: str, tier: str) -> str:
     return value
 
 
-def program(name: str) -> str:
-    """Path of a pinned program."""
-    programs: dict[str, str] = json.loads(provided(PROGRAMS, f"the pinned {name}", "integration"))
+def find_program(name: str) -> str:
+    """Return the path of a pinned program."""
+    programs: dict[str, str] = json.loads(require_variable(PROGRAMS, f"the pinned {name}", "integration"))
     return programs[name]
 
 
-def bare_environment() -> dict[str, str]:
-    """What a program needs that is not to see our environment; with the mark by which `make test` ends
-    what was left.
+def build_bare_environment() -> dict[str, str]:
+    """Build an environment without the variables of the test run.
+
+    It has PATH, and the mark by which `make test` finds processes that were left behind.
     """
     return {name: os.environ[name] for name in ("PATH", MARK) if name in os.environ}
