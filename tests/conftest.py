@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
-    "api_fixtures",
+    "front_end_fixtures",
     "cluster_fixtures",
     "command_fixtures",
     "s3_fixtures",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_fixtures import FrontEnd, StartFrontEnd
-from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
+from front_end_fixtures import FrontEnd, StartFrontEnd
+from offline_application import BEARER, make_offline_application, make_offline_backend
 from ports import find_free_port
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -21,7 +21,9 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 @pytest.fixture
 def app(tmp_path: Path) -> FastAPI:
-    return offline(tmp_path, offline_backend(clock=lambda: 1000.0), requests_per_second=20, max_body_bytes=1000)
+    return make_offline_application(
+        tmp_path, make_offline_backend(clock=lambda: 1000.0), requests_per_second=20, max_body_bytes=1000
+    )
 
 
 @pytest.fixture

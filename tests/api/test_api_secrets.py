@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import httpx
 import leaks
 import pytest
-from api_abuse import ended_job
-from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from abuse import create_ended_job
 from deployment import Kubectl
+from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
 from ports import find_free_port
 from s3_fixtures import S3Server
 
@@ -144,7 +144,7 @@ ROUTES = [
 async def test_nothing_that_is_secret_comes_out(
     start_door: StartDoor, auth: str, account: str, s3_server: S3Server, client: Transport, tmp_path: Path
 ) -> None:
-    await ended_job(client, ObjectStore(StoreSettings.from_environment(s3_server.environment())), "ended")
+    await create_ended_job(client, ObjectStore(StoreSettings.from_environment(s3_server.environment())), "ended")
     plant, out = start_door(LMMS_EVAL_API_AUTH=auth)
     plant.token = account if auth == "kubernetes" else leaks.make_secret()
     # The first two parts of an account's token are its names and times.

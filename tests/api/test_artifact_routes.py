@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from api_objects import evaluation_object
+from evaluation_objects import build_evaluation_object
 from s3_fixtures import S3Server
 
 from lmms_eval_api.artifacts import job_details, results, store
@@ -61,7 +61,7 @@ def completed(files: list[str], **status: Any) -> Object:
     artifacts = {"uri": f"s3://artifacts/{PREFIX.path}", "files": [{"name": name, "bytes": 1} for name in files]}
     found = {"reason": "Succeeded", "attempt": 2, "artifacts": artifacts, **status}
     arguments = {"pretrained": "Qwen/Qwen2.5-VL-7B", "revision": "x"}
-    return evaluation_object("a", uid=PREFIX.uid, phase="Completed", status=found, modelArgs=arguments)
+    return build_evaluation_object("a", uid=PREFIX.uid, phase="Completed", status=found, modelArgs=arguments)
 
 
 def packed(lines: list[Any], frame: int = 1000) -> bytes:
@@ -305,8 +305,8 @@ async def test_what_is_not_there_is_said(session: httpx.AsyncClient, cache: JobC
 
     assert await detail("/jobs/a/samples/other") == "Job a has no samples of other; it has those of mme, more."
     assert await detail("/jobs/a/samples/..%2F..%2Fresults") != ""
-    cache.learn(evaluation_object("q"))
-    cache.learn(evaluation_object("f", phase="Failed", status={"reason": "TaskNotFound"}))
+    cache.learn(build_evaluation_object("q"))
+    cache.learn(build_evaluation_object("f", phase="Failed", status={"reason": "TaskNotFound"}))
     assert await detail("/jobs/q/results") == "Job q has no results: it has not started"
     assert await detail("/jobs/f/samples/mme") == "Job f has no samples: it failed: TaskNotFound"
     await bucket.delete([PREFIX.file(layout.RESULTS_FILE), PREFIX.file(layout.sample_file("mme"))])

@@ -15,11 +15,11 @@ import httpx
 import namespaces
 import pytest
 import yaml
-from api_fixtures import FrontEnd, StartFrontEnd
-from api_streams import following, severed
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from deployment import Kubectl
+from front_end_fixtures import FrontEnd, StartFrontEnd
+from streams import open_session, read_until_severed
 
 from lmms_eval_api.auth.middleware import REAUTHORIZE_SECONDS
 
@@ -189,10 +189,11 @@ async def test_streams_that_are_open_end_with_the_right_to_them(
     request = REQUEST | {"name": "job"}
     await asyncio.to_thread(until, 200, lambda: ask(front_end, tokens["stays"], "POST", "/evaluate", json=request))
     async with contextlib.AsyncExitStack() as stack:
-        opened = {name: following(front_end, token) for name, token in tokens.items()}
+        opened = {name: open_session(front_end, token) for name, token in tokens.items()}
         sessions = {name: await stack.enter_async_context(session) for name, session in opened.items()}
         streams = {
-            name: asyncio.create_task(severed(session, "/jobs/job/events")) for name, session in sessions.items()
+            name: asyncio.create_task(read_until_severed(session, "/jobs/job/events"))
+            for name, session in sessions.items()
         }
         await asyncio.sleep(0.5)
         assert not any(stream.done() for stream in streams.values())

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_fixtures import FrontEnd, StartFrontEnd
+from front_end_fixtures import FrontEnd, StartFrontEnd
 from s3_fixtures import S3Server
 
 from lmms_eval_api.catalogue import reader as catalogue_reader

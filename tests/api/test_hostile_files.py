@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_fixtures import FrontEnd, StartFrontEnd
+from front_end_fixtures import FrontEnd, StartFrontEnd
 from s3_fixtures import S3Server
 
 from lmms_eval_api.catalogue.reader import NOT_YET

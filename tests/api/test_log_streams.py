@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from api_fixtures import FrontEnd, StartFrontEnd
 from deployment import Kubectl
+from front_end_fixtures import FrontEnd, StartFrontEnd
 from kubelet_fixtures import FakeKubelet, PodLog, create_pod_on_node
 from s3_fixtures import S3Server
 

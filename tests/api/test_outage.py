@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import yaml
-from api_fixtures import TOKEN, StartFrontEnd
 from api_server_proxy import open_proxy
+from front_end_fixtures import TOKEN, StartFrontEnd
 
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import EvaluationService

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 import pytest
-from api_fixtures import FrontEnd, StartFrontEnd
 from deployment import ROOT
+from front_end_fixtures import FrontEnd, StartFrontEnd
 from s3_fixtures import S3Server
 from upstream_fixtures import RECORDED_RUN, RECORDED_TASK, StartUpstreamServer, UpstreamServer
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_fixtures import FrontEnd, StartFrontEnd
+from front_end_fixtures import FrontEnd, StartFrontEnd
 
 from lmms_eval_api.jobs.job_info import ORIGINAL_FIELDS
 from lmms_eval_core import names

@@ -11,8 +11,8 @@ import httpx
 import pytest
 import trustme
 import uvicorn
-from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
-from mounted_secret import mount
+from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from mounted_secret import mount_secret
 
 from lmms_eval_api.server import tls
 from lmms_eval_api.settings import SettingsError
@@ -28,7 +28,9 @@ def authority() -> trustme.CA:
 def serve(directory: Path, issued: trustme.LeafCert, *, mixed: trustme.LeafCert | None = None) -> None:
     """Shows a certificate, with its own key or with that of another one."""
     chain = b"".join(pem.bytes() for pem in issued.cert_chain_pems)
-    mount(directory, **{"tls.crt": chain.decode(), "tls.key": (mixed or issued).private_key_pem.bytes().decode()})
+    mount_secret(
+        directory, **{"tls.crt": chain.decode(), "tls.key": (mixed or issued).private_key_pem.bytes().decode()}
+    )
 
 
 def trusting(*authorities: trustme.CA) -> ssl.SSLContext:

@@ -11,8 +11,8 @@ from typing import Any
 import namespaces
 import pytest
 import trustme
-from api_fixtures import TOKEN, StartFrontEnd
 from deployment import CHART, CommandFailed, Deployment, Kubectl
+from front_end_fixtures import TOKEN, StartFrontEnd
 
 from lmms_eval_api.settings import ApiSettings, AuthMode
 from lmms_eval_core.evaluation import LMMEvaluation

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
-from api_offline import offline_backend
 from deployment import CHART, ROOT, CommandFailed
 from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from offline_application import make_offline_backend
 from operator_objects import world
 from promtool import run_promtool
 
@@ -60,7 +60,7 @@ def samples() -> dict[str, dict[str, set[str]]]:
         metrics.record_request(EVALUATIONS, "patch", result=result, seconds=1)
     metrics.record_event("written")
     found: dict[str, dict[str, set[str]]] = {}
-    api_metrics = ApiMetrics(offline_backend(), OpenStreams())
+    api_metrics = ApiMetrics(make_offline_backend(), OpenStreams())
     for route, status in itertools.product(("/queue", "/readyz", "/merge"), (200, 500)):
         api_metrics.record_response(
             {"method": "GET", "state": {}, "route": SimpleNamespace(path=route)}, status=status, seconds=1

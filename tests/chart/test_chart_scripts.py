@@ -9,8 +9,8 @@ from typing import Any
 
 import deployment
 import pytest
-from api_fixtures import FrontEnd
 from deployment import CHART, Kubectl
+from front_end_fixtures import FrontEnd
 from provided import build_bare_environment
 
 from lmms_eval_core import names

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import yaml
-from api_fixtures import TOKEN, FrontEnd
-from client_jobs import complete
 from command_fixtures import CommandLine
 from deployment import ROOT, Kubectl
+from front_end_fixtures import TOKEN, FrontEnd
+from job_states import complete_job
 from provided import build_bare_environment
 
 from lmms_eval_client.cli import files
@@ -45,7 +45,7 @@ async def everything_completes(client: Transport) -> AsyncIterator[None]:
         while True:
             names = {item["metadata"]["name"] for item in (await client.list(EVALUATIONS)).items}
             for name in names - done:
-                await complete(client, name)
+                await complete_job(client, name)
             done |= names
             await asyncio.sleep(0.1)
 

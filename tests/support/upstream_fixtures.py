@@ -16,7 +16,7 @@ from types import ModuleType
 
 import httpx
 import pytest
-from api_fixtures import START_SECONDS
+from front_end_fixtures import START_SECONDS
 from ports import find_free_port
 from provided import build_bare_environment
 from upstream import installed

@@ -8,7 +8,7 @@ from typing import Any
 import deployment
 import httpx
 import pytest
-from api_abuse import commands
+from abuse import list_injections
 from release_fixtures import RUN_SECONDS, SMOKE, TASK, Release, slow
 from volume_fixtures import MOUNT, VOLUME, InVolume
 
@@ -30,7 +30,7 @@ LOOK = "import json, os, pathlib; pathlib.Path('/tmp/control').touch(); print(js
 
 def request(canary: str) -> dict[str, Any]:
     """An evaluation whose every free text is harmful; `canary` is what it would make."""
-    texts = commands(canary)
+    texts = list_injections(canary)
     lines = [text for text in texts if "\n" not in text]
     return {
         "model": "dummy",

@@ -1,4 +1,4 @@
-"""The front end as an ASGI application that has never seen a cluster: for what it decides before it would ask one."""
+"""The front end as an ASGI application without a cluster, for what it decides before it would ask one."""
 
 import time
 from collections.abc import Callable
@@ -23,20 +23,21 @@ TOKEN = "secret"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
-def offline_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
-    """A backend whose watch has not begun."""
+def make_offline_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
+    """Make a backend whose watch has not begun."""
     cache = JobCache()
     reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.project, clock=clock)
     archive = Archive(NO_CLIENT, None, ApiSettings())
     return Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), archive, 60)
 
 
-def offline(
+def make_offline_application(
     tokens: Path, backend: Backend | None = None, client: KubeClient = NO_CLIENT, **settings: object
 ) -> FastAPI:
-    """The application with these settings, and one token in the directory `tokens`, or with a `client` that knows
-    callers.
+    """Make the application with these settings and one token in the directory `tokens`.
+
+    With `auth="kubernetes"`, `client` answers the reviews of callers instead.
     """
     (tokens / "tests").write_text(TOKEN)
     chosen = ApiSettings(tokens=tokens, **settings)  # type: ignore[arg-type]  # the settings check themselves
-    return make_application(chosen, backend or offline_backend(), auth.make_authenticator(chosen, client))
+    return make_application(chosen, backend or make_offline_backend(), auth.make_authenticator(chosen, client))

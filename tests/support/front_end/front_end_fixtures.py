@@ -1,4 +1,4 @@
-"""The front end as its own process on loopback, on a real API server, for tests that speak HTTP to it."""
+"""Fixtures `front_end` and `start_front_end`: front ends as processes on loopback, on a real API server."""
 
 import signal
 import time
@@ -14,7 +14,7 @@ from front_end_process import FrontEndProcess
 from ports import find_free_port
 from provided import build_bare_environment
 
-# Far longer than it takes, for a machine that does other things as well.
+# Far longer than a start takes, for a busy machine.
 START_SECONDS = 60
 TOKEN = "a-token-of-the-tests"
 
@@ -30,18 +30,18 @@ class FrontEnd:
 
     @property
     def url_with_token(self) -> str:
-        """The URL as lmms-eval's own client takes it."""
+        """The URL with the token, as lmms-eval's own client takes it."""
         return self.url.replace("://", f"://somebody:{TOKEN}@")
 
     def session(self, token: str = TOKEN) -> httpx.Client:
-        """A client with a token."""
+        """Open an HTTP client that sends the token."""
         return httpx.Client(
             base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
         )
 
     @contextmanager
     def followed(self, name: str, last: str = "") -> Iterator[Iterator[httpx_sse.ServerSentEvent]]:
-        """The events of a job, for one who has seen those until `last`."""
+        """Follow the events of a job, after the event with the id `last`."""
         headers = {"Last-Event-ID": last} if last else {}
         with (
             self.session() as session,
@@ -51,7 +51,7 @@ class FrontEnd:
             yield source.iter_sse()
 
     def wait_until_ready(self) -> None:
-        """Waits for /readyz; fails with the log when the process ends first."""
+        """Wait for /readyz; fail with the log when the process ends first."""
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
             assert self.process.poll() is None, self.log.read_text()
@@ -65,7 +65,7 @@ class FrontEnd:
             return False
 
     def stop(self) -> int:
-        """Ends it as the kubelet would; its exit code."""
+        """Stop the process as the kubelet does; return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=START_SECONDS)
 
@@ -75,7 +75,7 @@ StartFrontEnd = Callable[..., FrontEnd]
 
 @pytest.fixture
 def start_front_end(namespace: str, kubeconfig: str, tmp_path: Path) -> Iterator[StartFrontEnd]:
-    """Starts front ends in the test's namespace; keywords are further environment variables."""
+    """Start front ends in the test's namespace; keywords are further environment variables."""
     started: list[FrontEnd] = []
 
     def start(**environment: str) -> FrontEnd:

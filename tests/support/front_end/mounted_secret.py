@@ -1,4 +1,4 @@
-"""The volume of a Secret, as the kubelet shows it and changes it."""
+"""A directory like the volume of a Secret, changed as the kubelet changes it."""
 
 import os
 import shutil
@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 
-def mount(directory: Path, /, **files: str) -> None:
-    """Shows these files and no others: a directory for each state, and one link that is replaced at once.
+def mount_secret(directory: Path, /, **files: str) -> None:
+    """Make the volume hold these files and no others.
 
-    Who was shown before and is shown still is there at every moment, as with the kubelet.
+    Each state is a directory, and one link to it is replaced atomically: a file that was there before and still is can
+    be read at every moment.
     """
     state, data = directory / f"..{time.monotonic_ns()}", directory / "..data"
     before = data.resolve() if data.is_symlink() else None

@@ -1,7 +1,7 @@
-"""Front ends as processes of their own that begin where the imports end.
+"""Front ends as processes of their own, forked after the imports.
 
-They are forked from a server process that has imported the front end's code and nothing else has happened in: imports
-are most of a start, and there are hundreds of starts. What a start imports is tested by those of the images.
+They are forked from a server process that has imported the front end's code and done nothing else: imports are most of
+a start, and tests start hundreds of front ends. The tests that run the image cover the imports.
 """
 
 import multiprocessing
@@ -19,10 +19,10 @@ _FORKS.set_forkserver_preload([main.__module__])
 
 
 class FrontEndProcess:
-    """A front end that runs; what it offers is what subprocess.Popen does."""
+    """A running front end, with the methods of subprocess.Popen."""
 
     def __init__(self, environment: dict[str, str], log: Path) -> None:
-        """Starts it with this environment and no other variable; its output is in `log`."""
+        """Start it with these variables alone; its output goes to `log`."""
         log.touch()
         self._process: ForkServerProcess = _FORKS.Process(target=_run, args=(environment, str(log)))
         self._process.start()
@@ -30,11 +30,11 @@ class FrontEndProcess:
         self.pid = self._process.pid
 
     def poll(self) -> int | None:
-        """Its exit code; None while it runs."""
+        """Return the exit code; None while it runs."""
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Its exit code, once it has ended; raises subprocess.TimeoutExpired when time is up."""
+        """Wait for the end and return the exit code; raise subprocess.TimeoutExpired after `timeout` seconds."""
         self._process.join(timeout)
         code = self._process.exitcode
         if code is None:
@@ -42,12 +42,12 @@ class FrontEndProcess:
         return code
 
     def send_signal(self, number: int) -> None:
-        """Sends a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
 

@@ -1,6 +1,4 @@
-"""What the tests of abuse share: how much of it, harmful texts, a job that has ended with files, what an answer must
-never be.
-"""
+"""Shared by the tests that abuse the front end: harmful texts, an ended job with files, and limits for every answer."""
 
 import json
 import os
@@ -14,17 +12,17 @@ from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.store.objects import ObjectStore
 
-# Ten and more for a night; one is about a minute in all.
-FACTOR = float(os.environ.get("LMMS_EVAL_TEST_ABUSE", "1"))
-# No answer may take longer, however it was asked for.
-SECONDS = 20.0
-# What shows our insides.
-INSIDES = ("Traceback", 'File "/', "site-packages", "lmms_eval_api.", "lmms_eval_core.", "0x7f")
+# How many inputs are tried: 1 takes about a minute in all, 10 and more are for a night.
+ABUSE_FACTOR = float(os.environ.get("LMMS_EVAL_TEST_ABUSE", "1"))
+# No answer may take longer, whatever was sent.
+MAX_ANSWER_SECONDS = 20.0
+# No answer may contain these.
+INTERNAL_TEXTS = ("Traceback", 'File "/', "site-packages", "lmms_eval_api.", "lmms_eval_core.", "0x7f")
 SAMPLE = {"doc_id": 0, "target": "B", "filtered_resps": ["B"], "exact_match": 1.0}
 
 
-def commands(canary: str) -> list[str]:
-    """What would make the file, if anything read it as code."""
+def list_injections(canary: str) -> list[str]:
+    """List texts that create the file `canary` if anything runs them as code."""
     return [
         f"$(touch {canary})",
         f"`touch {canary}`",
@@ -43,8 +41,8 @@ def commands(canary: str) -> list[str]:
     ]
 
 
-async def ended_job(client: Transport, store: ObjectStore, name: str) -> None:
-    """A completed job whose files are in the store, as operator and reporter leave it."""
+async def create_ended_job(client: Transport, store: ObjectStore, name: str) -> None:
+    """Create a completed job whose files are in the store, as operator and reporter leave it."""
     metadata = {"name": name, "namespace": client.namespace}
     body = {
         "apiVersion": names.API_VERSION,

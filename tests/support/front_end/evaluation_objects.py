@@ -9,7 +9,7 @@ from lmms_eval_core.kube.client import Object
 _versions = itertools.count(1)
 
 
-def evaluation_object(
+def build_evaluation_object(
     name: str = "a",
     *,
     phase: str = "Queued",
@@ -20,7 +20,7 @@ def evaluation_object(
     status: Object | None = None,
     **spec: Any,
 ) -> Object:
-    """One object; a later call makes a newer version, unless one is given."""
+    """Build one object; each call makes a newer version, unless one is given."""
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,

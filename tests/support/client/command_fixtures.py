@@ -1,4 +1,4 @@
-"""The command line as a person or a script runs it: its own process, on a pipe or in a terminal."""
+"""Fixtures that run `lmmeval` as a process of its own, on a pipe or in a terminal."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from api_fixtures import TOKEN, FrontEnd
+from front_end_fixtures import TOKEN, FrontEnd
 from provided import build_bare_environment
 
 COMMAND: Final = (sys.executable, "-m", "lmms_eval_client.cli")
@@ -33,7 +33,7 @@ class CommandLine:
     command: tuple[str, ...] = COMMAND
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs to its end on a pipe."""
+        """Run the command to its end on a pipe."""
         return subprocess.run(
             [*self.command, *arguments],
             env=self.environment,
@@ -44,19 +44,19 @@ class CommandLine:
         )
 
     def answer(self, *arguments: str) -> str:
-        """What it prints; it must end well."""
+        """Run the command, which must succeed; return what it prints."""
         done = self(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts it on a pipe."""
+        """Start the command on a pipe."""
         return subprocess.Popen(
             [*self.command, *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def terminal(self, *arguments: str, **environment: str) -> "Terminal":
-        """Starts it in a terminal of 120 columns; keywords are further environment variables."""
+        """Start the command in a terminal of 120 columns; keywords are further environment variables."""
         return Terminal([*self.command, *arguments], self.environment | {"TERM": "xterm-256color"} | environment)
 
 
@@ -79,21 +79,21 @@ class Terminal:
         self._files.append(master)
 
     def read(self, words: str) -> None:
-        """Waits until it has shown these words."""
+        """Wait until the terminal has shown these words."""
         self._read_until(lambda: words in self.text)
         assert words in self.text, self.text
 
     def interrupt(self) -> None:
-        """Ctrl-C."""
+        """Send SIGINT, as Ctrl-C does."""
         self.process.send_signal(signal.SIGINT)
 
     def end(self) -> int:
-        """Waits for its end; the exit code."""
+        """Wait for the end; return the exit code."""
         self._read_until(lambda: False)
         return self.process.wait(timeout=SECONDS)
 
     def close(self) -> None:
-        """Ends it."""
+        """Kill the process and close the terminal."""
         self.process.kill()
         self.process.wait()
         while self._files:
@@ -112,13 +112,13 @@ class Terminal:
 
 @pytest.fixture
 def command_line(front_end: FrontEnd) -> CommandLine:
-    """`lmmeval` in front of a front end on a real API server."""
+    """`lmmeval` for a front end on a real API server."""
     return CommandLine({**build_bare_environment(), "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN})
 
 
 @pytest.fixture
 def in_terminal(command_line: CommandLine) -> Iterator[Callable[..., Terminal]]:
-    """Starts it in terminals."""
+    """Start `lmmeval` in terminals."""
     started: list[Terminal] = []
 
     def start(*arguments: str, **environment: str) -> Terminal:
@@ -132,5 +132,5 @@ def in_terminal(command_line: CommandLine) -> Iterator[Callable[..., Terminal]]:
 
 @pytest.fixture
 def without_server(tmp_path: Path) -> CommandLine:
-    """`lmmeval` with nothing to talk to."""
+    """`lmmeval` without a server."""
     return CommandLine({**build_bare_environment(), "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "none")})

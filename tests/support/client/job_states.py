@@ -1,4 +1,4 @@
-"""Jobs as the operator and the reporter would move them, for tests of the client and its command line."""
+"""Moves jobs through their states as operator and reporter do, for tests of the client and its command line."""
 
 import json
 from typing import Any
@@ -26,41 +26,43 @@ DOUBT = "of 7 answers 4 are empty"
 UPDATED = "2026-01-01T00:00:00Z"
 
 
-async def move(client: Transport, name: str, phase: str, **status: Any) -> None:
-    """Writes a status."""
+async def set_status(client: Transport, name: str, phase: str, **status: Any) -> None:
+    """Write the phase and further status fields."""
     fields = {"phase": phase, **status}
     patch = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in fields.items()]
     await client.json_patch(EVALUATIONS, name, patch, subresource="status")
 
 
-async def run(client: Transport, name: str, **status: Any) -> None:
-    """Has it generate answers, a quarter of them done."""
+async def start_job(client: Transport, name: str, **status: Any) -> None:
+    """Move the job to Running, with a quarter of its answers generated."""
     wanted = {
         "reason": "Evaluating",
         "startedAt": UPDATED,
         "attempt": 1,
         "progress": {**PROGRESS, "updatedAt": UPDATED},
     }
-    await move(client, name, "Running", **(wanted | status))
+    await set_status(client, name, "Running", **(wanted | status))
 
 
-async def complete(client: Transport, name: str) -> None:
-    """Has it end with scores."""
-    await run(client, name)
-    await move(client, name, "Completed", reason="Succeeded", completedAt=UPDATED, scores=SCORES, summary="mme 0.5")
+async def complete_job(client: Transport, name: str) -> None:
+    """Move the job to Completed, with scores."""
+    await start_job(client, name)
+    await set_status(
+        client, name, "Completed", reason="Succeeded", completedAt=UPDATED, scores=SCORES, summary="mme 0.5"
+    )
 
 
-async def doubt(client: Transport, name: str) -> None:
-    """Has its results be suspect."""
+async def mark_suspect(client: Transport, name: str) -> None:
+    """Mark the results of a job as suspect."""
     bad = {"samples": 7, "empty": 4, "failed": 0, "swallowedErrors": 0}
     condition = {"type": RESULTS_SUSPECT, "status": "True", "reason": "FailedAnswers", "message": DOUBT}
-    await move(client, name, "Completed", suspect=bad, conditions=[{**condition, "lastTransitionTime": UPDATED}])
+    await set_status(client, name, "Completed", suspect=bad, conditions=[{**condition, "lastTransitionTime": UPDATED}])
 
 
-async def fail(client: Transport, name: str) -> None:
-    """Has it end without."""
-    await run(client, name)
-    await move(
+async def fail_job(client: Transport, name: str) -> None:
+    """Move the job to Failed."""
+    await start_job(client, name)
+    await set_status(
         client, name, "Failed", reason="TaskNotFound", completedAt=UPDATED, message="lmms-eval has no task 'nope'."
     )
 
@@ -83,8 +85,8 @@ SAMPLES = [
 LOG = "lmms-eval-runner: attempt 1\n" + "".join(f"line {number}\n" for number in range(100))
 
 
-async def publish(client: Transport, store: ObjectStore, name: str) -> None:
-    """Has it end with all its files in the store."""
+async def complete_with_files(client: Transport, store: ObjectStore, name: str) -> None:
+    """Move the job to Completed, with scores, and all its files in the store."""
     document = await client.get(EVALUATIONS, name)
     prefix = ArtifactPrefix(document["metadata"]["namespace"], name, document["metadata"]["uid"], 1)
     samples = "".join(json.dumps(sample) + "\n" for sample in SAMPLES).encode()
@@ -97,5 +99,7 @@ async def publish(client: Transport, store: ObjectStore, name: str) -> None:
         await store.put(prefix.file(file), content)
     listed = [{"name": file, "bytes": len(content)} for file, content in files.items()]
     artifacts = {"uri": store.uri(prefix.path), "files": listed}
-    await run(client, name)
-    await move(client, name, "Completed", reason="Succeeded", completedAt=UPDATED, scores=SCORES, artifacts=artifacts)
+    await start_job(client, name)
+    await set_status(
+        client, name, "Completed", reason="Succeeded", completedAt=UPDATED, scores=SCORES, artifacts=artifacts
+    )
