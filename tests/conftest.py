@@ -15,7 +15,7 @@ pytest_plugins = [
     "kubelet_fixtures",
     "release_fixtures",
     "scheduling",
-    "service_fixtures",
+    "pod_fixtures",
     "upstream_fixtures",
     "volume_fixtures",
 ]
@@ -40,6 +40,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         item.user_properties.append(("namespace", namespace))
     report = yield
     # A release of the system tests: others are only rendered, or have no node.
-    if report.failed and hasattr(release, "empty"):
-        release.empty()
+    if report.failed and hasattr(release, "delete_evaluations"):
+        release.delete_evaluations()
     return report

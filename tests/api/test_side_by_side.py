@@ -446,7 +446,7 @@ async def scene(
             client, ours.jobs["failed"], phase="Failed", reason="BadArguments", message="No such thing.", completedAt=AT
         )
         await publish(client, store, ours.jobs["completed"])
-        with upstream_server.held():
+        with upstream_server.hold_evaluation():
             theirs.submit("running")
         ours.submit("running")
         await tell(client, ours.jobs["running"], phase="Running", reason="Evaluating", startedAt=AT)

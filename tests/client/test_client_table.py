@@ -67,7 +67,7 @@ ODD = {
 @pytest.fixture(scope="module")
 def printed(upstream_folder: Path) -> Iterator[Printed]:
     """What lmms-eval prints for a results file."""
-    command = [sys.executable, str(ROOT / "tests" / "support" / "upstream_table.py")]
+    command = [sys.executable, str(ROOT / "tests" / "support" / "upstream" / "upstream_table.py")]
     environment = {**build_bare_environment(), "PYTHONPATH": str(upstream_folder)}
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

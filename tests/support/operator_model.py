@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from crd_samples import schema
+from crd_samples import build_schema
 from jsonschema import Draft4Validator
 
 from lmms_eval_core import names
@@ -41,7 +41,7 @@ SETTINGS = Settings(namespace="test", evaluator_image="evaluator", reporter_imag
 USER = {"model": "dummy", "tasks": ["t"]}
 ENDED = ("Succeeded", "Failed")
 # OpenAPI 3.0 writes exclusive bounds as draft 4 does.
-STATUS = Draft4Validator(schema()["properties"]["status"])
+STATUS = Draft4Validator(build_schema()["properties"]["status"])
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 GROUPS = (EVALUATIONS, JOBS, PODS, LEASES, EVENTS)
 

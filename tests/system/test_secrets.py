@@ -24,14 +24,14 @@ from deployment import ROOT, CommandFailed
 from leaks import find_leaks, make_secret
 from obstore.store import S3Store
 from pydantic.alias_generators import to_camel
-from release_fixtures import RUN_SECONDS, TASK, Release, smoke
-from volume_fixtures import CLAIM, MOUNT, InVolume
+from release_fixtures import RUN_SECONDS, TASK, Release, build_smoke_evaluation
+from volume_fixtures import CLAIM, MOUNT, RunInVolume
 
 from lmms_eval_core.redact import HIDDEN
 
 pytestmark = pytest.mark.system
 
-TASK_FOLDER = ROOT / "tests" / "support" / "planted_task"
+TASK_FOLDER = ROOT / "tests" / "support" / "release" / "planted_task"
 RUN_SECRET, TLS_SECRET = "lmms-eval-env-planted", "planted-tls"
 ANSWERS, RAISES, HELD = "secrets-answers", "secrets-raises", "secrets-held"
 # What the task and the model say, before the word and the secret, and where that comes out.
@@ -92,9 +92,11 @@ class Planted(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def task(in_volume: InVolume) -> None:
+def task(run_in_volume: RunInVolume) -> None:
     """The task that lets secrets slip, in a volume."""
-    in_volume(FILL, FILES=json.dumps({path.name: path.read_text() for path in TASK_FOLDER.iterdir() if path.is_file()}))
+    run_in_volume(
+        FILL, FILES=json.dumps({path.name: path.read_text() for path in TASK_FOLDER.iterdir() if path.is_file()})
+    )
 
 
 class Locked(NamedTuple):
@@ -138,7 +140,7 @@ def planted_run(name: str, beside: str, *, hold: bool = False, **env: str) -> di
     ]
     volumes = [{"claimName": CLAIM, "mountPath": MOUNT}]
     spec = {"modelArgs": None, "tasks": ["planted"], "includePath": MOUNT, "volumes": volumes, "env": variables}
-    return smoke(name, model="dummy", gpus=0, hold=hold, **spec)
+    return build_smoke_evaluation(name, model="dummy", gpus=0, hold=hold, **spec)
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +207,7 @@ def refusals(release: Release, http: httpx.Client, planted: dict[str, str]) -> d
         said["refusals over HTTP"] += answer.text
         wire = {to_camel(name): value for name, value in asked.items()}
         with pytest.raises(CommandFailed) as refused:
-            release.deployment("create", "-f", "-", stdin=json.dumps(smoke("secrets-refused", **wire)))
+            release.deployment("create", "-f", "-", stdin=json.dumps(build_smoke_evaluation("secrets-refused", **wire)))
         said["refusals by kubectl"] += str(refused.value)
     return said
 
@@ -283,7 +285,7 @@ def metrics(release: Release) -> dict[str, str]:
 def files(release: Release, keys: dict[str, str]) -> dict[str, str]:
     """Every object of the store, unpacked."""
     key_id, key = (b64decode(keys[f"AWS_{name}"]).decode() for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
-    bucket = release.status(ANSWERS)["artifacts"]["uri"].removeprefix("s3://").partition("/")[0]
+    bucket = release.read_status(ANSWERS)["artifacts"]["uri"].removeprefix("s3://").partition("/")[0]
     out: dict[str, str] = {}
     with release.deployment.port_forward(f"{release.deployment.release}-s3", 7070) as endpoint:
         options: Any = {"allow_http": True}

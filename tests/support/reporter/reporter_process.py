@@ -26,7 +26,7 @@ WAIT_SECONDS = 30
 Result = TypeVar("Result")
 
 
-async def eventually(check: Callable[[], Awaitable[Result | None]], seconds: float = WAIT_SECONDS) -> Result:
+async def wait_for(check: Callable[[], Awaitable[Result | None]], seconds: float = WAIT_SECONDS) -> Result:
     """The first answer of `check` that is not empty."""
     async with asyncio.timeout(seconds):
         while True:
@@ -36,7 +36,7 @@ async def eventually(check: Callable[[], Awaitable[Result | None]], seconds: flo
             await asyncio.sleep(0.05)
 
 
-class Link:
+class ApiServerLink:
     """A TCP relay in front of the API server: `cut` is an outage for its clients, and for nobody else."""
 
     def __init__(self, kubeconfig: Path, copy: Path) -> None:
@@ -99,7 +99,7 @@ class Link:
             writer.close()
 
 
-class Evaluation:
+class RunningEvaluation:
     """One evaluation on the API server, put into the state that the operator would have given it."""
 
     def __init__(self, client: Transport, found: Object) -> None:
@@ -108,7 +108,7 @@ class Evaluation:
         self.uid: str = found["metadata"]["uid"]
 
     @classmethod
-    async def create_running(cls, client: Transport, name: str = "nightly") -> "Evaluation":
+    async def create_running(cls, client: Transport, name: str = "nightly") -> "RunningEvaluation":
         """Create an evaluation whose attempt 1 runs."""
         spec = {"model": "llava_hf", "tasks": ["tiny_vqa"], "modelArgs": {"pretrained": "tiny/llava"}}
         body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}, "spec": spec}
@@ -137,7 +137,7 @@ class Evaluation:
             status = await self.read_status()
             return status if condition(status) else None
 
-        return await eventually(fulfilled)
+        return await wait_for(fulfilled)
 
     def run_input(self, *, namespace: str, attempt: int = 1) -> RunInput:
         """What the operator tells the pod."""
@@ -153,7 +153,7 @@ class Evaluation:
         )
 
 
-class RunFiles:
+class RunDirectoryWriter:
     """The runner's side of a run directory."""
 
     def __init__(self, path: Path) -> None:
@@ -195,7 +195,7 @@ class RunFiles:
             **fields,
         )
 
-    def has(self, name: str) -> bool:
+    def has_file(self, name: str) -> bool:
         """Whether the reporter has left its file."""
         return (self.path / name).exists()
 
@@ -203,16 +203,16 @@ class RunFiles:
         """Waits for a file of the reporter; its content."""
 
         async def there() -> bool:
-            return self.has(name)
+            return self.has_file(name)
 
-        await eventually(there, seconds)
+        await wait_for(there, seconds)
         return (self.path / name).read_text().strip()
 
 
-class Reporter:
+class ReporterProcess:
     """The sidecar's process."""
 
-    def __init__(self, run: RunInput, files: RunFiles, environment: Mapping[str, str]) -> None:
+    def __init__(self, run: RunInput, files: RunDirectoryWriter, environment: Mapping[str, str]) -> None:
         self._environment = {
             **build_bare_environment(),
             "LMMS_EVAL_RUN": run.to_json(),
@@ -247,4 +247,4 @@ class Reporter:
         async def logged() -> dict[str, Any] | None:
             return next((line for line in self.log if line["event"] == event), None)
 
-        return await eventually(logged)
+        return await wait_for(logged)

@@ -59,7 +59,7 @@ while True:
 """
 
 
-class Told(NamedTuple):
+class PolledAnswer(NamedTuple):
     """What a poller was told once."""
 
     status: int
@@ -67,14 +67,14 @@ class Told(NamedTuple):
     retry_after: str | None
 
 
-class Inside(NamedTuple):
+class PodRunner(NamedTuple):
     """Runs programs in pods of the release's namespace."""
 
     release: Release
     image: str
 
     @contextlib.contextmanager
-    def running(self, name: str, program: str, *arguments: str, **more: Any) -> Iterator[None]:
+    def run_pod(self, name: str, program: str, *arguments: str, **more: Any) -> Iterator[None]:
         """A pod with a program in Python, for as long as the block lasts; keywords are further fields
         of its container.
         """
@@ -92,12 +92,12 @@ class Inside(NamedTuple):
             kubectl("delete", "pod", name, "--now")
 
     @contextlib.contextmanager
-    def service(self) -> Iterator[str]:
+    def forward_service(self) -> Iterator[str]:
         """The Service's address on this machine: each connection goes to a replica of its own."""
         kubectl, name = self.release.deployment, "relay"
         # A port-forward ends with the first connection that is refused.
         listening = {"tcpSocket": {"port": 8000}, "periodSeconds": 1}
-        with self.running(name, RELAY, f"{kubectl.release}-api", readinessProbe=listening):
+        with self.run_pod(name, RELAY, f"{kubectl.release}-api", readinessProbe=listening):
             kubectl("expose", "pod", name, "--port=8000")
             try:
                 with kubectl.port_forward(name, 8000) as url:
@@ -106,21 +106,21 @@ class Inside(NamedTuple):
                 kubectl("delete", "service", name)
 
     @contextlib.contextmanager
-    def polled(self, path: str) -> Iterator[Callable[[], list[Told]]]:
+    def poll_service(self, path: str) -> Iterator[Callable[[], list[PolledAnswer]]]:
         """Asks the Service once a second, whoever else is away; call what it gives for the answers, once all is well
         again.
         """
         kubectl, name = self.release.deployment, "poller"
 
-        def answers() -> list[Told]:
+        def answers() -> list[PolledAnswer]:
             kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
-            return [Told(*json.loads(line)) for line in kubectl("logs", name).splitlines()]
+            return [PolledAnswer(*json.loads(line)) for line in kubectl("logs", name).splitlines()]
 
-        with self.running(name, POLL, f"http://{kubectl.release}-api{path}"):
+        with self.run_pod(name, POLL, f"http://{kubectl.release}-api{path}"):
             yield answers
 
 
 @pytest.fixture(scope="session")
-def inside(release: Release, images: dict[str, str]) -> Inside:
+def pod_runner(release: Release, images: dict[str, str]) -> PodRunner:
     """Programs in pods beside the release."""
-    return Inside(release, images["api"])
+    return PodRunner(release, images["api"])

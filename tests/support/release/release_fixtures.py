@@ -36,14 +36,14 @@ TERMINAL = ("Completed", "Failed", "Cancelled")
 Object = dict[str, Any]
 
 
-def slow(seconds: int = 5) -> list[Object]:
+def build_slow_environment(seconds: int = 5) -> list[Object]:
     """Environment of a run that takes `seconds` for each document: a test meets it in the middle, however busy the
     machine is.
     """
     return [{"name": "SMOKE_SLEEP_SECONDS", "value": str(seconds)}]
 
 
-def smoke(name: str, **spec: Any) -> Object:
+def build_smoke_evaluation(name: str, **spec: Any) -> Object:
     """An evaluation of the smoke model; `spec` replaces or, by None, removes fields."""
     fields = {
         "model": "llava_hf",
@@ -87,7 +87,7 @@ class Release(NamedTuple):
         """The evaluation."""
         return self._read(f"apis/{names.API_VERSION}/namespaces/{self.deployment.namespace}/lmmevaluations/{name}")
 
-    def status(self, name: str) -> Object:
+    def read_status(self, name: str) -> Object:
         """The evaluation's status."""
         status: Object = self.get(name)["status"]
         return status
@@ -95,19 +95,19 @@ class Release(NamedTuple):
     def wait(self, name: str, reached: Callable[[Object], bool], *, what: str, seconds: float = RUN_SECONDS) -> Object:
         """The status, as soon as it is as wanted; the test fails with the last one when time is up."""
         deadline = time.monotonic() + seconds
-        status = self.status(name)
+        status = self.read_status(name)
         while not reached(status):
             assert time.monotonic() < deadline, f"{name} did not become {what} in {seconds:.0f} s: {json.dumps(status)}"
             assert status["phase"] not in TERMINAL, f"{name} ended before it became {what}: {json.dumps(status)}"
             time.sleep(0.2)
-            status = self.status(name)
+            status = self.read_status(name)
         return status
 
     def finish(self, name: str, *, seconds: float = RUN_SECONDS) -> Object:
         """The status when the evaluation has ended."""
         return self.wait(name, lambda status: status["phase"] in TERMINAL, what="terminal", seconds=seconds)
 
-    def evaluating(self, name: str) -> Object:
+    def wait_until_evaluating(self, name: str) -> Object:
         """The status when the harness generates answers."""
         return self.wait(name, lambda status: status["reason"] == "Evaluating", what="Evaluating")
 
@@ -115,11 +115,11 @@ class Release(NamedTuple):
         """Asks for it, as a user does."""
         self.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", '{"spec":{"cancel":true}}')
 
-    def empty(self) -> None:
+    def delete_evaluations(self) -> None:
         """Deletes all evaluations, so that tests which come after a failure find the slot free."""
         self.deployment("delete", "lmmevaluation", "--all", "--wait=false")
 
-    def pods(self, name: str) -> list[Object]:
+    def list_pods(self, name: str) -> list[Object]:
         """The evaluation's pods."""
         path = f"api/v1/namespaces/{self.deployment.namespace}/pods?labelSelector=lmms-eval.io/evaluation={name}"
         items: list[Object] = self._read(path)["items"]
@@ -129,9 +129,9 @@ class Release(NamedTuple):
         item: Object = self.api.get(path).raise_for_status().json()
         return item
 
-    def running_pod(self, name: str) -> str:
+    def find_running_pod(self, name: str) -> str:
         """Name of the evaluation's one pod that runs."""
-        (pod,) = [pod for pod in self.pods(name) if pod["status"]["phase"] == "Running"]
+        (pod,) = [pod for pod in self.list_pods(name) if pod["status"]["phase"] == "Running"]
         return str(pod["metadata"]["name"])
 
 
@@ -162,7 +162,7 @@ class PodWatch:
         self._thread.join()
         self._process.communicate()
 
-    def runs(self, names: list[str]) -> list[tuple[str, str, str]]:
+    def list_runs(self, names: list[str]) -> list[tuple[str, str, str]]:
         """(start, end, evaluation) of every evaluator container, as the kubelet reports them, in order."""
         found = []
         for pod in self.pods.values():
@@ -226,7 +226,7 @@ def remove_leftovers(node: Kubectl) -> None:
 
 
 @contextlib.contextmanager
-def front_end(release: Release) -> Iterator[httpx.Client]:
+def open_front_end(release: Release) -> Iterator[httpx.Client]:
     """The front end of the release, with its token, until its pod is replaced."""
     with release.deployment.port_forward(f"{release.deployment.release}-api", 80) as url:
         headers = {"Authorization": f"Bearer {release.deployment.token()}"}
@@ -237,5 +237,5 @@ def front_end(release: Release) -> Iterator[httpx.Client]:
 @pytest.fixture
 def http(release: Release) -> Iterator[httpx.Client]:
     """The same for the length of a test."""
-    with front_end(release) as client:
+    with open_front_end(release) as client:
         yield client

@@ -47,9 +47,12 @@ class RunnerProcess:
     ) -> None:
         self.directory, self._wait_seconds = directory / "run", wait_seconds
         self.directory.mkdir(exist_ok=True)
-        given = {"LMMS_EVAL_RUN_DIRECTORY": str(self.directory), "LMMS_EVAL_RUN": json.dumps(run_input(**(run or {})))}
+        given = {
+            "LMMS_EVAL_RUN_DIRECTORY": str(self.directory),
+            "LMMS_EVAL_RUN": json.dumps(build_run_input(**(run or {}))),
+        }
         if script is not None:
-            given |= {"PYTHONPATH": str(stand_in(directory / "stand-in")), "HARNESS_SCRIPT": script}
+            given |= {"PYTHONPATH": str(write_stand_in(directory / "stand-in")), "HARNESS_SCRIPT": script}
         self.output = directory / "stdout.txt"
         with self.output.open("wb") as output:
             command = [sys.executable, "-m", "lmms_eval_runner"]
@@ -60,7 +63,7 @@ class RunnerProcess:
         """The exit code."""
         return self.process.wait(self._wait_seconds)
 
-    def until(self, file: str, text: str = "") -> str:
+    def wait_for_text(self, file: str, text: str = "") -> str:
         """Waits until `file` of the run directory contains `text`."""
         deadline = time.monotonic() + self._wait_seconds
         while time.monotonic() < deadline:
@@ -70,16 +73,16 @@ class RunnerProcess:
             time.sleep(0.05)
         raise TimeoutError(f"{text!r} did not appear in {file}; the runner said: {self.output.read_text()}")
 
-    def outcome(self) -> Outcome:
+    def wait_for_outcome(self) -> Outcome:
         """Waits for the outcome."""
-        return Outcome.model_validate_json(self.until(OUTCOME_FILE))
+        return Outcome.model_validate_json(self.wait_for_text(OUTCOME_FILE))
 
     def publish(self) -> None:
         """What the reporter does in the end; before the run has begun it would mean that there is nothing to run."""
-        self.until(RUN_FILE)
+        self.wait_for_text(RUN_FILE)
         (self.directory / PUBLISHED_FILE).touch()
 
-    def ask_to_end(self) -> None:
+    def send_sigterm(self) -> None:
         """What the kubelet does."""
         self.process.send_signal(signal.SIGTERM)
 
@@ -89,13 +92,13 @@ class RunnerProcess:
         return (self.directory / LOG_FILE).read_text()
 
 
-def run_input(**fields: Any) -> dict[str, Any]:
+def build_run_input(**fields: Any) -> dict[str, Any]:
     """A small `RunInput` as the operator would write it."""
     identity = {"namespace": "ns", "name": "e", "uid": "u", "attempt": 1, "publishTimeoutSeconds": WAIT_SECONDS}
     return {**identity, "harness": {"model": "dummy", "tasks": ["t"]}, **fields}
 
 
-def stand_in(folder: Path) -> Path:
+def write_stand_in(folder: Path) -> Path:
     """A package in the place of lmms-eval, which runs the script in HARNESS_SCRIPT; what to put on PYTHONPATH."""
     package = folder / "lmms_eval"
     package.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,11 @@ CLAIM, MOUNT = "shared-by-tests", "/shared"
 # As POST /evaluate takes it.
 VOLUME = {"claim_name": CLAIM, "mount_path": MOUNT}
 
-InVolume = Callable[..., str]
+RunInVolume = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def in_volume(release: Release) -> InVolume:
+def run_in_volume(release: Release) -> RunInVolume:
     """Runs Python where the volume is, in the evaluator image; what it prints. Keywords are environment variables."""
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": CLAIM}, "spec": spec}

@@ -13,7 +13,7 @@ from typing import Any
 NAMES = ("HIGHER_IS_BETTER_SYMBOLS", "make_table")
 
 
-def taken_out() -> Any:
+def extract_make_table() -> Any:
     """lmms_eval.utils.make_table."""
     package = find_spec("lmms_eval")
     assert package is not None and package.origin is not None
@@ -31,7 +31,7 @@ def _assigned(node: ast.stmt) -> str | None:
 
 def main() -> None:
     """As lmms_eval.__main__ prints it."""
-    make_table = taken_out()
+    make_table = extract_make_table()
     for line in sys.stdin:
         results = json.loads(line)
         printed = make_table(results) + "\n"

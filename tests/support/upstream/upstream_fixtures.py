@@ -49,7 +49,7 @@ class UpstreamServer:
             return False
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def hold_evaluation(self) -> Iterator[None]:
         """The evaluation that is submitted in here stays in its first moment: it runs for as long as a test likes."""
         yield
         deadline = time.monotonic() + START_SECONDS

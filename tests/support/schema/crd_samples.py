@@ -57,38 +57,38 @@ class Bound(NamedTuple):
         return f"{self.where}:{self.keyword}"
 
 
-def schema() -> Schema:
+def build_schema() -> Schema:
     """The schema of the whole object."""
     version = crd.build_crd()["spec"]["versions"][0]
     root: Schema = version["schema"]["openAPIV3Schema"]
     return root
 
 
-def nodes(node: Schema, path: Path = ()) -> Iterator[tuple[Path, Schema]]:
+def iterate_nodes(node: Schema, path: Path = ()) -> Iterator[tuple[Path, Schema]]:
     """Every node of a schema, with its path."""
     yield path, node
     for name, child in node.get("properties", {}).items():
-        yield from nodes(child, (*path, name))
+        yield from iterate_nodes(child, (*path, name))
     if "items" in node:
-        yield from nodes(node["items"], (*path, ITEM))
+        yield from iterate_nodes(node["items"], (*path, ITEM))
     if isinstance(node.get("additionalProperties"), dict):
-        yield from nodes(node["additionalProperties"], (*path, ENTRY))
+        yield from iterate_nodes(node["additionalProperties"], (*path, ENTRY))
 
 
-def rules() -> Iterator[tuple[str, str]]:
+def list_rules() -> Iterator[tuple[str, str]]:
     """Every CEL rule: the field that its refusal points at, and its sentence."""
-    for path, node in nodes(schema()):
+    for path, node in iterate_nodes(build_schema()):
         for rule in node.get("x-kubernetes-validations", []):
             yield ".".join(path) + rule.get("fieldPath", ""), rule["message"]
 
 
-def bounds(part: str) -> list[Bound]:
+def list_bounds(part: str) -> list[Bound]:
     """Every bound of `spec` or `status`."""
-    root = schema()["properties"][part]
-    return [bound for path, node in nodes(root, (part,)) for bound in _bounds(path, node)]
+    root = build_schema()["properties"][part]
+    return [bound for path, node in iterate_nodes(root, (part,)) for bound in _bounds(path, node)]
 
 
-def sample(path: Path, node: Schema) -> Any:
+def make_sample(path: Path, node: Schema) -> Any:
     """The smallest value that the node allows."""
     where = ".".join(path)
     if where in AROUND:
@@ -101,9 +101,9 @@ def sample(path: Path, node: Schema) -> Any:
         return MOMENT
     match node.get("type"):
         case "object":
-            return {name: sample((*path, name), node["properties"][name]) for name in node.get("required", [])}
+            return {name: make_sample((*path, name), node["properties"][name]) for name in node.get("required", [])}
         case "array":
-            return [sample((*path, ITEM), node["items"])] if node.get("minItems") else []
+            return [make_sample((*path, ITEM), node["items"])] if node.get("minItems") else []
         case "string":
             return WORD.get(where, "a")
         case "boolean":
@@ -111,10 +111,10 @@ def sample(path: Path, node: Schema) -> Any:
     return node.get("minimum", 0) + bool(node.get("exclusiveMinimum"))
 
 
-def evaluation(path: Path, value: Any) -> dict[str, Any]:
+def plant_value(path: Path, value: Any) -> dict[str, Any]:
     """The smallest evaluation with `value` at `path`; an Ellipsis takes away what is there."""
     body = {name: copy.deepcopy(AROUND[name]) for name in {"spec", path[0]}}
-    _plant(body, path, value, schema(), ())
+    _plant(body, path, value, build_schema(), ())
     return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": "planted"}, **body}
 
 
@@ -137,7 +137,7 @@ def _around(here: Path, rest: Path, child: Schema, holder: Any, key: Any) -> Any
     if here[-1] == ITEM and special is not None:
         return copy.deepcopy(special)
     there = holder.get(key) if isinstance(holder, dict) else (holder[key] if holder else None)
-    return there if there is not None else sample(here, child)
+    return there if there is not None else make_sample(here, child)
 
 
 def _child(node: Schema, step: str) -> Schema:
@@ -157,9 +157,9 @@ def _set(holder: Any, key: Any, value: Any) -> None:
 def _bounds(path: Path, node: Schema) -> Iterator[Bound]:
     where = ".".join(path)
     for keyword, bad, good, sentence in _values(path, where, node):
-        yield Bound(where, keyword, evaluation(path, bad), None if good is None else evaluation(path, good), sentence)
+        yield Bound(where, keyword, plant_value(path, bad), None if good is None else plant_value(path, good), sentence)
     for name in node.get("required", []):
-        yield Bound(f"{where}.{name}", "required", evaluation((*path, name), ...), None, "Required value")
+        yield Bound(f"{where}.{name}", "required", plant_value((*path, name), ...), None, "Required value")
 
 
 def _values(path: Path, where: str, node: Schema) -> Iterator[tuple[str, Any, Any, str]]:
@@ -173,7 +173,7 @@ def _values(path: Path, where: str, node: Schema) -> Iterator[tuple[str, Any, An
     if node.get("x-kubernetes-int-or-string"):
         yield "type", True, None, "must be of type integer,string"
     if least := node.get("minLength"):
-        yield "minLength", text(least - 1), sample(path, node), f"should be at least {least} chars long"
+        yield "minLength", text(least - 1), make_sample(path, node), f"should be at least {least} chars long"
     if most := node.get("maxLength"):
         yield "maxLength", text(most + 1), text(most), f"may not be more than {most} bytes"
     if "minimum" in node:
@@ -194,8 +194,10 @@ def _values(path: Path, where: str, node: Schema) -> Iterator[tuple[str, Any, An
 def _counts(path: Path, where: str, node: Schema) -> Iterator[tuple[str, Any, Any, str]]:
     def several(count: int) -> Any:
         if node["type"] == "object":
-            return {f"key{number}": sample((*path, ENTRY), node["additionalProperties"]) for number in range(count)}
-        make: Callable[[int], Any] = NUMBERED.get(where) or (lambda number: sample((*path, ITEM), node["items"]))
+            return {
+                f"key{number}": make_sample((*path, ENTRY), node["additionalProperties"]) for number in range(count)
+            }
+        make: Callable[[int], Any] = NUMBERED.get(where) or (lambda number: make_sample((*path, ITEM), node["items"]))
         return [make(number) for number in range(count)]
 
     if "minItems" in node:

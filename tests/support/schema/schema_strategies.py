@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from crd_samples import Schema, schema
+from crd_samples import Schema, build_schema
 from hypothesis import strategies as st
 
 LARGEST = 2**63 - 1
@@ -32,7 +32,7 @@ ODD_TEXTS = ["\x1b[31mred\x1b[0m", "\u202egnirts", "a\nb\tc", "\u200b", "é" * 3
 
 def evaluations(part: str) -> st.SearchStrategy[dict[str, Any]]:
     """Any `spec` or `status`."""
-    return _values(schema()["properties"][part], (part,))
+    return _values(build_schema()["properties"][part], (part,))
 
 
 def _values(node: Schema, path: tuple[str, ...]) -> st.SearchStrategy[Any]:

@@ -23,7 +23,7 @@ class OwnImageProcessor(BaseImageProcessor): pass
 """
 
 
-def checkpoint(folder: Path) -> Path:
+def write_checkpoint(folder: Path) -> Path:
     """Writes it; the paths to give as `pretrained`."""
     folder.mkdir(parents=True, exist_ok=True)
     own = {name: f"own_code.Own{name.removeprefix('Auto').partition('For')[0]}" for name in CLASSES}
