@@ -1,5 +1,6 @@
-"""What is seen of the front end's Service from inside the cluster, where each new connection may go to
-another replica.
+"""Fixture `pod_runner`: programs in pods beside the release, such as clients of the front end's Service.
+
+Inside the cluster, each new connection to the Service may reach another replica.
 """
 
 import contextlib
@@ -60,7 +61,7 @@ while True:
 
 
 class PolledAnswer(NamedTuple):
-    """What a poller was told once."""
+    """One answer that the poller got; status 0 for none."""
 
     status: int
     age: str | None
@@ -75,9 +76,7 @@ class PodRunner(NamedTuple):
 
     @contextlib.contextmanager
     def run_pod(self, name: str, program: str, *arguments: str, **more: Any) -> Iterator[None]:
-        """A pod with a program in Python, for as long as the block lasts; keywords are further fields
-        of its container.
-        """
+        """Run a Python program in a pod while the block lasts; keywords are further fields of its container."""
         kubectl = self.release.deployment
         pod = deployment.bare_pod(name, image=self.image, command=["python", "-c", program, *arguments])
         reference = {"secretKeyRef": {"name": f"{kubectl.release}-token", "key": "token"}}
@@ -93,7 +92,7 @@ class PodRunner(NamedTuple):
 
     @contextlib.contextmanager
     def forward_service(self) -> Iterator[str]:
-        """The Service's address on this machine: each connection goes to a replica of its own."""
+        """Forward the Service to this machine, connection by connection; yield the URL."""
         kubectl, name = self.release.deployment, "relay"
         # A port-forward ends with the first connection that is refused.
         listening = {"tcpSocket": {"port": 8000}, "periodSeconds": 1}
@@ -107,8 +106,9 @@ class PodRunner(NamedTuple):
 
     @contextlib.contextmanager
     def poll_service(self, path: str) -> Iterator[Callable[[], list[PolledAnswer]]]:
-        """Asks the Service once a second, whoever else is away; call what it gives for the answers, once all is well
-        again.
+        """Poll the Service once a second while the block lasts.
+
+        Yields a function that waits for a 200 after a 503 and returns all answers.
         """
         kubectl, name = self.release.deployment, "poller"
 
@@ -122,5 +122,5 @@ class PodRunner(NamedTuple):
 
 @pytest.fixture(scope="session")
 def pod_runner(release: Release, images: dict[str, str]) -> PodRunner:
-    """Programs in pods beside the release."""
+    """Runs programs in pods beside the release."""
     return PodRunner(release, images["api"])

@@ -1,4 +1,4 @@
-"""The installed chart on a real node, and words for what tests do with it."""
+"""Fixture `release`: the chart installed on a real node, and what tests do with it."""
 
 import contextlib
 import json
@@ -37,14 +37,15 @@ Object = dict[str, Any]
 
 
 def build_slow_environment(seconds: int = 5) -> list[Object]:
-    """Environment of a run that takes `seconds` for each document: a test meets it in the middle, however busy the
-    machine is.
+    """Build the environment of a run that takes `seconds` for each document.
+
+    A test meets such a run in the middle, however busy the machine is.
     """
     return [{"name": "SMOKE_SLEEP_SECONDS", "value": str(seconds)}]
 
 
 def build_smoke_evaluation(name: str, **spec: Any) -> Object:
-    """An evaluation of the smoke model; `spec` replaces or, by None, removes fields."""
+    """Build an evaluation of the smoke model; `spec` replaces fields or, by None, removes them."""
     fields = {
         "model": "llava_hf",
         "modelArgs": MODEL_ARGS,
@@ -65,8 +66,7 @@ def build_smoke_evaluation(name: str, **spec: Any) -> Object:
 class Release(NamedTuple):
     """The chart under test.
 
-    `api` is the API server, for what is looked at several times a second: a kubectl each time would take a processor
-    for itself.
+    `api` reaches the API server for reads several times a second: a kubectl for each would occupy a processor.
     """
 
     deployment: Deployment
@@ -79,21 +79,21 @@ class Release(NamedTuple):
         return self.deployment.namespace
 
     def apply(self, item: Object) -> str:
-        """kubectl apply; the evaluation's name."""
+        """Apply an evaluation with kubectl; return its name."""
         self.deployment("apply", "-f", "-", stdin=json.dumps(item))
         return str(item["metadata"]["name"])
 
     def get(self, name: str) -> Object:
-        """The evaluation."""
+        """Return the evaluation."""
         return self._read(f"apis/{names.API_VERSION}/namespaces/{self.deployment.namespace}/lmmevaluations/{name}")
 
     def read_status(self, name: str) -> Object:
-        """The evaluation's status."""
+        """Return the evaluation's status."""
         status: Object = self.get(name)["status"]
         return status
 
     def wait(self, name: str, reached: Callable[[Object], bool], *, what: str, seconds: float = RUN_SECONDS) -> Object:
-        """The status, as soon as it is as wanted; the test fails with the last one when time is up."""
+        """Return the status as soon as `reached` accepts it; fail with the last status after `seconds`."""
         deadline = time.monotonic() + seconds
         status = self.read_status(name)
         while not reached(status):
@@ -104,23 +104,23 @@ class Release(NamedTuple):
         return status
 
     def finish(self, name: str, *, seconds: float = RUN_SECONDS) -> Object:
-        """The status when the evaluation has ended."""
+        """Wait until the evaluation has ended; return its status."""
         return self.wait(name, lambda status: status["phase"] in TERMINAL, what="terminal", seconds=seconds)
 
     def wait_until_evaluating(self, name: str) -> Object:
-        """The status when the harness generates answers."""
+        """Wait until the harness generates answers; return the status."""
         return self.wait(name, lambda status: status["reason"] == "Evaluating", what="Evaluating")
 
     def cancel(self, name: str) -> None:
-        """Asks for it, as a user does."""
+        """Set spec.cancel, as a user does."""
         self.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", '{"spec":{"cancel":true}}')
 
     def delete_evaluations(self) -> None:
-        """Deletes all evaluations, so that tests which come after a failure find the slot free."""
+        """Delete all evaluations, so that tests after a failure find the slot free."""
         self.deployment("delete", "lmmevaluation", "--all", "--wait=false")
 
     def list_pods(self, name: str) -> list[Object]:
-        """The evaluation's pods."""
+        """List the evaluation's pods."""
         path = f"api/v1/namespaces/{self.deployment.namespace}/pods?labelSelector=lmms-eval.io/evaluation={name}"
         items: list[Object] = self._read(path)["items"]
         return items
@@ -130,13 +130,13 @@ class Release(NamedTuple):
         return item
 
     def find_running_pod(self, name: str) -> str:
-        """Name of the evaluation's one pod that runs."""
+        """Return the name of the evaluation's only running pod."""
         (pod,) = [pod for pod in self.list_pods(name) if pod["status"]["phase"] == "Running"]
         return str(pod["metadata"]["name"])
 
 
 class PodWatch:
-    """Every pod of the evaluations as last seen, gone ones too: the kubelet's own times outlive the objects."""
+    """The last seen state of every pod of an evaluation, deleted ones too, with the kubelet's own times."""
 
     def __init__(self, release: Deployment) -> None:
         command = [release.kubectl.binary, "--kubeconfig", release.kubectl.kubeconfig, "--namespace", release.namespace]
@@ -157,13 +157,13 @@ class PodWatch:
                 text = ""
 
     def stop(self) -> None:
-        """Ends the watch."""
+        """Stop the watch."""
         self._process.terminate()
         self._thread.join()
         self._process.communicate()
 
     def list_runs(self, names: list[str]) -> list[tuple[str, str, str]]:
-        """(start, end, evaluation) of every evaluator container, as the kubelet reports them, in order."""
+        """List (start, end, evaluation) of every evaluator container, as the kubelet reports them, in order."""
         found = []
         for pod in self.pods.values():
             evaluation = pod["metadata"]["labels"]["lmms-eval.io/evaluation"]
@@ -217,7 +217,7 @@ def release(node: Kubectl, images: dict[str, str]) -> Iterator[Release]:
 
 
 def remove_leftovers(node: Kubectl) -> None:
-    """Takes away the releases of a run that was killed and had more workers: they would hold GPUs."""
+    """Uninstall the releases of a killed run that had more workers: they would hold GPUs."""
     found = [name.removeprefix("namespace/") for name in node("get", "namespaces", "-o", "name").split()]
     ours = {f"{NAMESPACES}{worker}" for worker in WORKERS}
     for name in found:
@@ -227,7 +227,7 @@ def remove_leftovers(node: Kubectl) -> None:
 
 @contextlib.contextmanager
 def open_front_end(release: Release) -> Iterator[httpx.Client]:
-    """The front end of the release, with its token, until its pod is replaced."""
+    """Open an HTTP client for the front end, with its token; it breaks when the pod is replaced."""
     with release.deployment.port_forward(f"{release.deployment.release}-api", 80) as url:
         headers = {"Authorization": f"Bearer {release.deployment.token()}"}
         with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
@@ -236,6 +236,6 @@ def open_front_end(release: Release) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def http(release: Release) -> Iterator[httpx.Client]:
-    """The same for the length of a test."""
+    """An HTTP client for the front end, with its token."""
     with open_front_end(release) as client:
         yield client

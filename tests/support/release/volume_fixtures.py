@@ -1,4 +1,4 @@
-"""A volume on the node that tests and evaluations share: what tests put into it, and what is in it afterwards."""
+"""Fixture `run_in_volume`: a volume on the node that tests and evaluations share."""
 
 import json
 import secrets
@@ -17,7 +17,7 @@ RunInVolume = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def run_in_volume(release: Release) -> RunInVolume:
-    """Runs Python where the volume is, in the evaluator image; what it prints. Keywords are environment variables."""
+    """Run Python in the evaluator image with the volume mounted; return its output. Keywords are variables."""
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": CLAIM}, "spec": spec}
     release.deployment("create", "-f", "-", stdin=json.dumps(claim))

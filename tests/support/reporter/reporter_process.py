@@ -1,5 +1,6 @@
-"""The reporter as its own process, for tests on a real API server and a real S3 server: its run directory, and a link
-to cut.
+"""The reporter as a process of its own, for tests on a real API server and a real S3 server.
+
+With the evaluation that it reports on, its run directory, and a link to the API server that a test can cut.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ Result = TypeVar("Result")
 
 
 async def wait_for(check: Callable[[], Awaitable[Result | None]], seconds: float = WAIT_SECONDS) -> Result:
-    """The first answer of `check` that is not empty."""
+    """Return the first answer of `check` that is true; raise TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while True:
             answer = await check()
@@ -37,7 +38,7 @@ async def wait_for(check: Callable[[], Awaitable[Result | None]], seconds: float
 
 
 class ApiServerLink:
-    """A TCP relay in front of the API server: `cut` is an outage for its clients, and for nobody else."""
+    """A TCP relay in front of the API server; `cut` is an outage for its clients alone."""
 
     def __init__(self, kubeconfig: Path, copy: Path) -> None:
         content = yaml.safe_load(kubeconfig.read_text())
@@ -53,18 +54,18 @@ class ApiServerLink:
 
     @property
     def port(self) -> int:
-        """Where it listens, on loopback."""
+        """The port on loopback that it listens on."""
         return self._port
 
     async def connect(self) -> None:
-        """Listens, always at the same port."""
+        """Listen, always on the same port."""
         self._listener = await asyncio.start_server(self._relay, "127.0.0.1", self._port)
         self._port = self._listener.sockets[0].getsockname()[1]
         self._cluster["server"] = f"https://127.0.0.1:{self._port}"
         self.kubeconfig.write_text(json.dumps(self._content))
 
     async def cut(self) -> None:
-        """Refuses new connections and drops those there are."""
+        """Refuse new connections and drop the open ones."""
         assert self._listener is not None
         self._listener.close()
         for writer in list(self._open):
@@ -72,11 +73,11 @@ class ApiServerLink:
         await self._listener.wait_closed()
 
     def hang(self) -> None:
-        """Takes everything and passes nothing on."""
+        """Accept data, but pass nothing on."""
         self._flowing.clear()
 
     def flow(self) -> None:
-        """Ends `hang`."""
+        """Pass data on again, after `hang`."""
         self._flowing.set()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -122,7 +123,7 @@ class RunningEvaluation:
         await self._client.json_patch(EVALUATIONS, self.name, patch, subresource="status")
 
     async def delete(self) -> None:
-        """Deletes it."""
+        """Delete the evaluation."""
         await self._client.delete(EVALUATIONS, self.name, uid=self.uid)
 
     async def read_status(self) -> dict[str, Any]:
@@ -162,26 +163,26 @@ class RunDirectoryWriter:
         (path / "log.txt").write_text("start\n")
 
     def write_progress(self, stage: str, completed: int | None = None, total: int | None = None) -> None:
-        """Leaves progress."""
+        """Write progress, as the runner does."""
         report = ProgressReport.model_validate(
             {"stage": stage, "completed": completed, "total": total, "stageStartedAt": 1, "updatedAt": 2}
         )
         write_atomically(self.path / "progress.json", report.to_json())
 
     def write_output(self, name: str, content: str) -> str:
-        """Leaves a file of the harness; its path as the outcome names it."""
+        """Write a file of the harness; return its path as the outcome names it."""
         file = self.path / "output" / "m" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
         return f"output/m/{name}"
 
     def write_outcome(self, reason: str, exit_code: int, **fields: Any) -> None:
-        """Leaves the outcome."""
+        """Write the outcome."""
         outcome = Outcome.model_validate({"reason": reason, "exitCode": exit_code, **fields})
         write_atomically(self.path / "outcome.json", outcome.to_json())
 
     def write_success(self, score: float = 0.25, **fields: Any) -> None:
-        """Leaves everything that a good run leaves."""
+        """Write all files of a successful run."""
         results = {"results": {"tiny_vqa": {"alias": "tiny_vqa", "tiny_acc,none": score, "tiny_acc_stderr,none": 0.09}}}
         self.write_outcome(
             "Succeeded",
@@ -196,11 +197,11 @@ class RunDirectoryWriter:
         )
 
     def has_file(self, name: str) -> bool:
-        """Whether the reporter has left its file."""
+        """Return whether the file exists."""
         return (self.path / name).exists()
 
     async def wait_for_file(self, name: str, seconds: float = WAIT_SECONDS) -> str:
-        """Waits for a file of the reporter; its content."""
+        """Wait for a file of the reporter; return its content."""
 
         async def there() -> bool:
             return self.has_file(name)
@@ -223,7 +224,7 @@ class ReporterProcess:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Runs it."""
+        """Start the process."""
         with self._log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", START, env=self._environment, stdout=log, stderr=log
@@ -238,11 +239,11 @@ class ReporterProcess:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """What it logged: every line is an event."""
+        """The events that it has logged."""
         return [json.loads(line) for line in self._log_file.read_text().splitlines()]
 
     async def wait_for_event(self, event: str) -> dict[str, Any]:
-        """Waits for an event."""
+        """Wait until it has logged the event; return the entry."""
 
         async def logged() -> dict[str, Any] | None:
             return next((line for line in self.log if line["event"] == event), None)

@@ -1,4 +1,4 @@
-"""A checkpoint that brings classes of its own, for all of transformers' auto classes: importing them leaves a mark."""
+"""A checkpoint with custom code for all of transformers' auto classes; importing it leaves a mark."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ class OwnImageProcessor(BaseImageProcessor): pass
 
 
 def write_checkpoint(folder: Path) -> Path:
-    """Writes it; the paths to give as `pretrained`."""
+    """Write the checkpoint into the folder; return the folder, which is the `pretrained` to give."""
     folder.mkdir(parents=True, exist_ok=True)
     own = {name: f"own_code.Own{name.removeprefix('Auto').partition('For')[0]}" for name in CLASSES}
     tokenizer = {**own, "AutoTokenizer": [own["AutoTokenizer"], None]}

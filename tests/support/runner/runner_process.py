@@ -60,11 +60,11 @@ class RunnerProcess:
             self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
     def wait(self) -> int:
-        """The exit code."""
+        """Wait for the end; return the exit code."""
         return self.process.wait(self._wait_seconds)
 
     def wait_for_text(self, file: str, text: str = "") -> str:
-        """Waits until `file` of the run directory contains `text`."""
+        """Wait until `file` of the run directory contains `text`; return its content."""
         deadline = time.monotonic() + self._wait_seconds
         while time.monotonic() < deadline:
             path = self.directory / file
@@ -74,32 +74,32 @@ class RunnerProcess:
         raise TimeoutError(f"{text!r} did not appear in {file}; the runner said: {self.output.read_text()}")
 
     def wait_for_outcome(self) -> Outcome:
-        """Waits for the outcome."""
+        """Wait for the outcome file; return its content."""
         return Outcome.model_validate_json(self.wait_for_text(OUTCOME_FILE))
 
     def publish(self) -> None:
-        """What the reporter does in the end; before the run has begun it would mean that there is nothing to run."""
+        """Write the marker of the reporter, once the run has begun; an earlier one means that nothing is to run."""
         self.wait_for_text(RUN_FILE)
         (self.directory / PUBLISHED_FILE).touch()
 
     def send_sigterm(self) -> None:
-        """What the kubelet does."""
+        """Send SIGTERM, as the kubelet does."""
         self.process.send_signal(signal.SIGTERM)
 
     @property
     def log(self) -> str:
-        """What `log.txt` holds."""
+        """The content of `log.txt`."""
         return (self.directory / LOG_FILE).read_text()
 
 
 def build_run_input(**fields: Any) -> dict[str, Any]:
-    """A small `RunInput` as the operator would write it."""
+    """Build a small `RunInput` as the operator writes it."""
     identity = {"namespace": "ns", "name": "e", "uid": "u", "attempt": 1, "publishTimeoutSeconds": WAIT_SECONDS}
     return {**identity, "harness": {"model": "dummy", "tasks": ["t"]}, **fields}
 
 
 def write_stand_in(folder: Path) -> Path:
-    """A package in the place of lmms-eval, which runs the script in HARNESS_SCRIPT; what to put on PYTHONPATH."""
+    """Write a package in place of lmms-eval, which runs the script in HARNESS_SCRIPT; return its PYTHONPATH entry."""
     package = folder / "lmms_eval"
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").touch()

@@ -1,6 +1,6 @@
-"""Every bound of the CRD, with a value that just holds and one that just does not, planted into a whole evaluation.
+"""Every bound of the CRD, with a whole evaluation that just keeps it and one that just breaks it.
 
-Made by walking the schema, so that a bound cannot be forgotten; rules written in CEL have a table of their own.
+The bounds come from a walk through the schema, so that none is forgotten; CEL rules have a table of their own.
 """
 
 import copy
@@ -58,14 +58,14 @@ class Bound(NamedTuple):
 
 
 def build_schema() -> Schema:
-    """The schema of the whole object."""
+    """Build the schema of the whole object."""
     version = crd.build_crd()["spec"]["versions"][0]
     root: Schema = version["schema"]["openAPIV3Schema"]
     return root
 
 
 def iterate_nodes(node: Schema, path: Path = ()) -> Iterator[tuple[Path, Schema]]:
-    """Every node of a schema, with its path."""
+    """Yield every node of a schema, with its path."""
     yield path, node
     for name, child in node.get("properties", {}).items():
         yield from iterate_nodes(child, (*path, name))
@@ -76,20 +76,20 @@ def iterate_nodes(node: Schema, path: Path = ()) -> Iterator[tuple[Path, Schema]
 
 
 def list_rules() -> Iterator[tuple[str, str]]:
-    """Every CEL rule: the field that its refusal points at, and its sentence."""
+    """Yield every CEL rule: the field that its refusal points at, and its sentence."""
     for path, node in iterate_nodes(build_schema()):
         for rule in node.get("x-kubernetes-validations", []):
             yield ".".join(path) + rule.get("fieldPath", ""), rule["message"]
 
 
 def list_bounds(part: str) -> list[Bound]:
-    """Every bound of `spec` or `status`."""
+    """List every bound of `spec` or `status`."""
     root = build_schema()["properties"][part]
     return [bound for path, node in iterate_nodes(root, (part,)) for bound in _bounds(path, node)]
 
 
 def make_sample(path: Path, node: Schema) -> Any:
-    """The smallest value that the node allows."""
+    """Make the smallest value that the node allows."""
     where = ".".join(path)
     if where in AROUND:
         return copy.deepcopy(AROUND[where])
@@ -112,7 +112,7 @@ def make_sample(path: Path, node: Schema) -> Any:
 
 
 def plant_value(path: Path, value: Any) -> dict[str, Any]:
-    """The smallest evaluation with `value` at `path`; an Ellipsis takes away what is there."""
+    """Build the smallest evaluation with `value` at `path`; an Ellipsis removes what is there."""
     body = {name: copy.deepcopy(AROUND[name]) for name in {"spec", path[0]}}
     _plant(body, path, value, build_schema(), ())
     return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": "planted"}, **body}
@@ -132,7 +132,7 @@ def _plant(holder: Any, path: Path, value: Any, node: Schema, done: Path) -> Non
 
 
 def _around(here: Path, rest: Path, child: Schema, holder: Any, key: Any) -> Any:
-    """What stands around the rest of the path: the longest entry of AROUND, else what is there, else a sample."""
+    """Return what surrounds the rest of the path: the longest entry of AROUND, else what is there, else a sample."""
     special = AROUND.get(".".join((*here, rest[0])))
     if here[-1] == ITEM and special is not None:
         return copy.deepcopy(special)

@@ -1,4 +1,4 @@
-"""hypothesis strategies for what the schema of the CRD takes: any spec, any status. Rules in CEL are left aside."""
+"""hypothesis strategies for any spec and any status that the schema of the CRD accepts, CEL rules aside."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ ODD_TEXTS = ["\x1b[31mred\x1b[0m", "\u202egnirts", "a\nb\tc", "\u200b", "é" * 3
 
 
 def evaluations(part: str) -> st.SearchStrategy[dict[str, Any]]:
-    """Any `spec` or `status`."""
+    """A strategy for any `spec` or any `status`."""
     return _values(build_schema()["properties"][part], (part,))
 
 

@@ -1,5 +1,6 @@
-"""lmms-eval's own client and server as released, without its dependencies: what both need besides is in the test
-environment.
+"""Fixtures `upstream` and `start_upstream_server`: lmms-eval's own client and server as released.
+
+They are installed without dependencies: what both need is in the test environment.
 """
 
 import importlib
@@ -35,7 +36,7 @@ class UpstreamServer:
     log: Path
 
     def wait_until_ready(self) -> None:
-        """Waits for its first answer; fails with the log when the process ends first."""
+        """Wait for the first answer; fail with the log when the process ends first."""
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
             assert self.process.poll() is None, self.log.read_text()
@@ -50,7 +51,7 @@ class UpstreamServer:
 
     @contextmanager
     def hold_evaluation(self) -> Iterator[None]:
-        """The evaluation that is submitted in here stays in its first moment: it runs for as long as a test likes."""
+        """Stop the evaluation that is submitted in this block (SIGSTOP), so that it stays in state running."""
         yield
         deadline = time.monotonic() + START_SECONDS
         while not (evaluations := [child for child in self._children() if self._has_started(child)]):
@@ -72,7 +73,7 @@ class UpstreamServer:
             return False
 
     def stop(self) -> None:
-        """Ends it; it kills the evaluation that it runs."""
+        """Stop the server, which kills the evaluation that it runs."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(timeout=START_SECONDS)
 

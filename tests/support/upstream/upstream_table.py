@@ -1,4 +1,4 @@
-"""Prints results by the released lmms-eval's own `make_table`: one JSON document a line in, one JSON text a line out.
+"""Print results with the released lmms-eval's own `make_table`: a JSON document a line in, a JSON text a line out.
 
 Its module needs torch; the function needs pytablewriter alone, so it is taken out of its file as it stands.
 """
@@ -14,7 +14,7 @@ NAMES = ("HIGHER_IS_BETTER_SYMBOLS", "make_table")
 
 
 def extract_make_table() -> Any:
-    """lmms_eval.utils.make_table."""
+    """Return lmms_eval.utils.make_table."""
     package = find_spec("lmms_eval")
     assert package is not None and package.origin is not None
     tree = ast.parse((Path(package.origin).parent / "utils.py").read_text())
@@ -30,7 +30,7 @@ def _assigned(node: ast.stmt) -> str | None:
 
 
 def main() -> None:
-    """As lmms_eval.__main__ prints it."""
+    """Print the tables as lmms_eval.__main__ does."""
     make_table = extract_make_table()
     for line in sys.stdin:
         results = json.loads(line)
