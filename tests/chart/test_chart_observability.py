@@ -17,7 +17,7 @@ from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from offline_application import make_offline_backend
-from operator_objects import world
+from operator_builders import world
 from promtool import run_promtool
 
 from lmms_eval_api.server.limits import OpenStreams

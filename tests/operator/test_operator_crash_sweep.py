@@ -20,9 +20,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from deployment import Kubectl
-from operator_faults import FAULTS, KILLS
-from operator_scene import COMPLETED, Scenario, Scene
-from operator_stage import Stage, stage
+from fault_proxy import FAULTS, KILLS
+from scenario_runner import ScenarioRunner, open_scenario_runner
+from scenarios import COMPLETED, Scenario, ScenarioRun
 
 from lmms_eval_operator import action_failures, refusals, view
 
@@ -35,84 +35,84 @@ EVERY = int(os.environ.get("LMMS_EVAL_SWEEP_EVERY", "5"))
 ALL_FAULTS = {**KILLS, **FAULTS}
 
 
-async def a_run(scene: Scene) -> None:
+async def a_run(scene: ScenarioRun) -> None:
     await scene.submit("a")
-    await scene.completes("a")
+    await scene.complete("a")
 
 
-async def a_failure(scene: Scene) -> None:
+async def a_failure(scene: ScenarioRun) -> None:
     await scene.submit("a", retries=2)
-    await scene.fails("a", 70)
+    await scene.fail("a", 70)
 
 
-async def a_second_attempt(scene: Scene) -> None:
+async def a_second_attempt(scene: ScenarioRun) -> None:
     await scene.submit("a", retries=1)
-    await scene.fails("a", 137)
-    await scene.completes("a", attempt=2)
+    await scene.fail("a", 137)
+    await scene.complete("a", attempt=2)
 
 
-async def attempts_used_up(scene: Scene) -> None:
+async def attempts_used_up(scene: ScenarioRun) -> None:
     await scene.submit("a", retries=1)
-    await scene.fails("a", 71)
-    await scene.fails("a", 69, attempt=2)
+    await scene.fail("a", 71)
+    await scene.fail("a", 69, attempt=2)
 
 
-async def cancelled_while_it_runs(scene: Scene) -> None:
+async def cancelled_while_it_runs(scene: ScenarioRun) -> None:
     await scene.submit("a")
-    await scene.runs("a")
+    await scene.start_run("a")
     await scene.edit("a", cancel=True)
-    await scene.shows("a", "Cancelling")
-    await scene.stops("a")
+    await scene.wait_for_reason("a", "Cancelling")
+    await scene.stop("a")
 
 
-async def cancelled_between_attempts(scene: Scene) -> None:
+async def cancelled_between_attempts(scene: ScenarioRun) -> None:
     await scene.submit("a", retries=1)
-    await scene.fails("a", 137)
-    await scene.shows("a", "Retrying")
+    await scene.fail("a", 137)
+    await scene.wait_for_reason("a", "Retrying")
     await scene.edit("a", cancel=True)
 
 
-async def out_of_time(scene: Scene) -> None:
+async def out_of_time(scene: ScenarioRun) -> None:
     await scene.submit("a", timeoutSeconds=3600)
-    await scene.runs("a")
-    await scene.began_long_ago("a")
-    await scene.shows("a", "Cancelling")
-    await scene.stops("a")
+    await scene.start_run("a")
+    await scene.backdate_start("a")
+    await scene.wait_for_reason("a", "Cancelling")
+    await scene.stop("a")
 
 
-async def one_after_the_other(scene: Scene) -> None:
+async def one_after_the_other(scene: ScenarioRun) -> None:
     await scene.submit("a", priority=1)
     await scene.submit("b")
-    await scene.completes("a")
-    await scene.completes("b")
+    await scene.complete("a")
+    await scene.complete("b")
 
 
-async def deleted_while_it_runs(scene: Scene) -> None:
+async def deleted_while_it_runs(scene: ScenarioRun) -> None:
     await scene.submit("a", priority=1)
     await scene.submit("b")
-    await scene.runs("a")
+    await scene.start_run("a")
     await scene.delete("a")
-    await scene.stops("a")
-    await scene.completes("b")
+    await scene.stop("a")
+    await scene.complete("b")
 
 
-async def refused_by_a_policy_after_a_poison_pill(scene: Scene) -> None:
+async def refused_by_a_policy_after_a_poison_pill(scene: ScenarioRun) -> None:
     await scene.refuse_jobs(True)
     await scene.submit(
         "pill", priority=1, modelArgs={"tensor_parallel_size": "9" * 4096, "data_parallel_size": "9" * 4096}
     )
     await scene.submit("good")
-    await scene.shows("good", "JobRefused")
+    await scene.wait_for_reason("good", "JobRefused")
     await scene.refuse_jobs(False)
-    await scene.completes("good")
+    await scene.complete("good")
 
 
-async def kept_by_a_foreign_container_on_a_node_whose_clock_is_slow(scene: Scene) -> None:
+async def kept_by_a_foreign_container_on_a_node_whose_clock_is_slow(scene: ScenarioRun) -> None:
     await scene.submit("a", stallTimeoutSeconds=60)
-    pod = await scene.runs("a")
+    pod = await scene.start_run("a")
     for reached in ("Evaluating", "Scoring"):
-        await scene.reaches("a", reached, at="2020-01-01T00:00:00Z")
-    await scene.publishes_beside_a_foreign_container("a", pod)
+        await scene.report_stage("a", reached, at="2020-01-01T00:00:00Z")
+    await scene.publish_beside_foreign_container("a", pod)
 
 
 SCENARIOS = {
@@ -141,7 +141,7 @@ SCENARIOS = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stages(
     kubeconfig: str, kubectl: Kubectl, crd: None, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[list[Stage]]:
+) -> AsyncIterator[list[ScenarioRunner]]:
     """Return stages that are used concurrently; the operator's longer waits take a second on them."""
     async with contextlib.AsyncExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -149,20 +149,22 @@ async def stages(
         patch.setattr(refusals, "FIRST_WAIT_SECONDS", 1.0)
         patch.setattr(view, "KEPT_SECONDS", 1.0)
         folders = [tmp_path_factory.mktemp("stage") for _ in range(STAGES)]
-        yield [await stack.enter_async_context(stage(kubeconfig, kubectl, folder)) for folder in folders]
+        yield [await stack.enter_async_context(open_scenario_runner(kubeconfig, kubectl, folder)) for folder in folders]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_promises_hold_whichever_write_has_a_fault(stages: list[Stage], name: str) -> None:
+async def test_promises_hold_whichever_write_has_a_fault(stages: list[ScenarioRunner], name: str) -> None:
     scenario = SCENARIOS[name]
     without_fault = await asyncio.gather(*(stage.play(scenario) for stage in stages))
-    assert not any(played.wrong for played in without_fault), [played.wrong for played in without_fault]
+    assert not any(played.broken_promises for played in without_fault), [
+        played.broken_promises for played in without_fault
+    ]
     writes = min(len(played.writes) for played in without_fault)
     cases = select_cases(writes, every=EVERY * scenario.one_in if EVERY > 1 else 1)
     print(f"{name}: {writes} writes, {len(cases)} cases")
     wrong: list[str] = []
 
-    async def work(stage: Stage) -> None:
+    async def work(stage: ScenarioRunner) -> None:
         while cases:
             at, fault = cases.pop(0)
             wrong.extend(await play_with_fault(stage, scenario, at, fault))
@@ -179,16 +181,16 @@ def select_cases(writes: int, *, every: int) -> list[tuple[int, str]]:
     return [(at, fault) for at, (index, fault) in numbered if (at + index) % every == 0]
 
 
-async def play_with_fault(stage: Stage, scenario: Scenario, at: int, fault: str) -> list[str]:
+async def play_with_fault(stage: ScenarioRunner, scenario: Scenario, at: int, fault: str) -> list[str]:
     """Return a sentence for each broken promise."""
     try:
         played = await stage.play(scenario, ALL_FAULTS[fault], at)
         for _ in range(TRIES - 1):
-            if played.hit or played.wrong:
+            if played.hit or played.broken_promises:
                 break
             played = await stage.play(scenario, ALL_FAULTS[fault], at)
     except BaseException as error:
         error.add_note(f"write {at}, {fault}")
         raise
     missed = [] if played.hit else [f"there was no such write: {played.writes}"]
-    return [f"write {at} ({played.hit}), {fault}: {what}" for what in [*missed, *played.wrong]]
+    return [f"write {at} ({played.hit}), {fault}: {what}" for what in [*missed, *played.broken_promises]]

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from operator_objects import conditions, ended, gated, job_of, pod_of, queued, retrying, running, working
+from operator_builders import conditions, ended, gated, job_of, pod_of, queued, retrying, running, working
 
 from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.phases import Phase, Reason

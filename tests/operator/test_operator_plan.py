@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from operator_objects import (
+from operator_builders import (
     conditions,
     ended,
     gated,

@@ -13,21 +13,21 @@ from lmms_eval_core import names
 READS = ("GET", "HEAD")
 
 
-class Gate(ApiServerProxy):
+class RecordingProxy(ApiServerProxy):
     """`work` are the writes that came through, but for those of the election."""
 
     def __init__(self, session: aiohttp.ClientSession, upstream: str) -> None:
         super().__init__(session, upstream)
-        self.work: list[str] = []
-        self.elections = 0
+        self.writes: list[str] = []
+        self.election_writes = 0
         self._open = asyncio.Event()
         self._open.set()
 
-    def shut(self) -> None:
+    def block(self) -> None:
         """Takes requests and answers none, as a network does that drops packets."""
         self._open.clear()
 
-    def open(self) -> None:
+    def unblock(self) -> None:
         """Answers again, those included that waited."""
         self._open.set()
 
@@ -35,7 +35,7 @@ class Gate(ApiServerProxy):
         """See `Proxy`."""
         await self._open.wait()
         if request.path.endswith(f"/leases/{names.OPERATOR_LEASE}"):
-            self.elections += request.method not in READS
+            self.election_writes += request.method not in READS
         elif request.method not in READS:
-            self.work.append(f"{request.method} {request.path}")
+            self.writes.append(f"{request.method} {request.path}")
         return await super().handle(request)

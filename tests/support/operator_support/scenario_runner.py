@@ -13,9 +13,9 @@ from typing import Any
 
 from api_server_proxy import serve_proxy
 from deployment import Kubectl
-from operator_cluster import Namespace
-from operator_faults import TIMEOUT_FAULTS, WriteFault, WriteProxy
-from operator_scene import Scenario, Scene, Watcher, policy_against_jobs, watched
+from fault_proxy import TIMEOUT_FAULTS, FaultProxy, WriteFault
+from operator_namespace import OperatorNamespace
+from scenarios import NamespaceObserver, Scenario, ScenarioRun, install_job_policy, observe_namespace
 
 from lmms_eval_core.kube.transport import REQUEST_SECONDS, connect
 from lmms_eval_operator.main import compose_reconciler, make_sink
@@ -30,68 +30,70 @@ REST_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
-class Played:
+class ScenarioResult:
     """The result of a scenario: the writes, the one with the fault, and a sentence for each broken promise."""
 
     writes: list[str]
     hit: str
-    wrong: list[str]
+    broken_promises: list[str]
 
 
-class Stage:
+class ScenarioRunner:
     """One namespace. Plays one scenario at a time."""
 
-    def __init__(self, place: Namespace, watcher: Watcher, writes: WriteProxy, kubeconfig: str) -> None:
+    def __init__(
+        self, place: OperatorNamespace, watcher: NamespaceObserver, writes: FaultProxy, kubeconfig: str
+    ) -> None:
         self._place = place
         self._watcher = watcher
         self._writes = writes
         self._kubeconfig = kubeconfig
 
-    async def play(self, scenario: Scenario, fault: WriteFault | None = None, at: int = 0) -> Played:
+    async def play(self, scenario: Scenario, fault: WriteFault | None = None, at: int = 0) -> ScenarioResult:
         """Plays it; `fault` is injected into the operator's write number `at`."""
-        scene = Scene(self._place, self._watcher)
+        scene = ScenarioRun(self._place, self._watcher)
         self._writes.set_fault(fault, at)
         settings = replace(self._place.settings, **scenario.settings)
         patience = IMPATIENT_SECONDS if fault in TIMEOUT_FAULTS else REQUEST_SECONDS
         try:
             async with asyncio.timeout(CASE_SECONDS), asyncio.TaskGroup() as group:
-                operators = group.create_task(self._operators(settings, patience))
-                await self._to_rest(scenario, scene)
+                operators = group.create_task(self._run_operators(settings, patience))
+                await self._play_to_rest(scenario, scene)
                 operators.cancel()
-            wrong = scene.wrong(scenario.ends)
+            wrong = scene.find_broken_promises(scenario.ends)
         except TimeoutError:
-            wrong = [f"it never came to its end: {scene.story()}"]
+            wrong = [f"it never came to its end: {scene.describe()}"]
         writes, hit = self._writes.seen, self._writes.hit
-        wrong += await self._writes_at_rest(settings)
+        wrong += await self._find_writes_at_rest(settings)
         await scene.clear()
         await scene.clear_slots()
-        return Played(writes, hit, wrong)
+        return ScenarioResult(writes, hit, wrong)
 
-    async def _to_rest(self, scenario: Scenario, scene: Scene) -> None:
+    async def _play_to_rest(self, scenario: Scenario, scene: ScenarioRun) -> None:
         await scenario.play(scene)
-        await scene.over()
+        await scene.wait_until_over()
         written = -1
         while written != len(self._writes.seen):
             written = len(self._writes.seen)
             await asyncio.sleep(REST_SECONDS)
 
-    async def _operators(self, settings: Settings, patience: float) -> None:
+    async def _run_operators(self, settings: Settings, patience: float) -> None:
         """One after the other, for ever: the next one starts when one was killed."""
         while True:
             self._writes.killed.clear()
-            async with self._operator(settings, patience) as operator:
-                self._watcher.tell = make_sink(operator, lambda: None)
+            async with self._connect_operator(settings, patience) as operator:
+                self._watcher.sink = make_sink(operator, lambda: None)
                 await _either(operator.run(), self._writes.killed.wait())
 
-    async def _writes_at_rest(self, settings: Settings) -> list[str]:
+    async def _find_writes_at_rest(self, settings: Settings) -> list[str]:
         """What one writes that knows nothing of what was, and finds that all is done."""
         self._writes.set_fault(None, 0)
-        async with self._operator(settings, REQUEST_SECONDS) as operator:
+        async with self._connect_operator(settings, REQUEST_SECONDS) as operator:
             await operator.work()
         return [f"at rest: {write}" for write in self._writes.seen]
 
     @contextlib.asynccontextmanager
-    async def _operator(self, settings: Settings, patience: float) -> AsyncIterator[Reconciler]:
+    async def _connect_operator(self, settings: Settings, patience: float) -> AsyncIterator[Reconciler]:
         client = await connect(namespace=settings.namespace, kubeconfig=self._kubeconfig, request_seconds=patience)
         operator = compose_reconciler(client, settings)
         # A timer of the user counts from the first moment on.
@@ -103,13 +105,13 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(kubeconfig: str, kubectl: Kubectl, folder: Path) -> AsyncIterator[Stage]:
+async def open_scenario_runner(kubeconfig: str, kubectl: Kubectl, folder: Path) -> AsyncIterator[ScenarioRunner]:
     """A stage in a namespace of its own."""
     async with contextlib.AsyncExitStack() as stack:
-        place, watcher = await stack.enter_async_context(watched(kubeconfig, kubectl))
-        await stack.enter_async_context(policy_against_jobs(place.client))
-        writes, path = await stack.enter_async_context(serve_proxy(WriteProxy, kubeconfig, folder))
-        yield Stage(place, watcher, writes, path)
+        place, watcher = await stack.enter_async_context(observe_namespace(kubeconfig, kubectl))
+        await stack.enter_async_context(install_job_policy(place.client))
+        writes, path = await stack.enter_async_context(serve_proxy(FaultProxy, kubeconfig, folder))
+        yield ScenarioRunner(place, watcher, writes, path)
 
 
 async def _either(*works: Awaitable[Any]) -> None:

@@ -38,7 +38,7 @@ from lmms_eval_operator.settings import Settings
 from lmms_eval_operator.view import View
 
 SETTINGS = Settings(namespace="test", evaluator_image="evaluator", reporter_image="reporter", retry_backoff_seconds=5)
-USER = {"model": "dummy", "tasks": ["t"]}
+SPEC = {"model": "dummy", "tasks": ["t"]}
 ENDED = ("Succeeded", "Failed")
 # OpenAPI 3.0 writes exclusive bounds as draft 4 does.
 STATUS = Draft4Validator(build_schema()["properties"]["status"])
@@ -46,17 +46,17 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 GROUPS = (EVALUATIONS, JOBS, PODS, LEASES, EVENTS)
 
 
-def copied(value: Any) -> Any:
+def copy_json(value: Any) -> Any:
     """A copy of JSON that shares nothing that can change; copy.deepcopy would be two thirds of the tests' time."""
     if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
+        return {key: copy_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [copied(item) for item in value]
+        return [copy_json(item) for item in value]
     return value
 
 
 @dataclass
-class Cluster:
+class FakeCluster:
     """All objects, the log of their changes, and the things that only the model knows."""
 
     objects: dict[Resource, dict[str, Object]] = field(default_factory=lambda: {resource: {} for resource in GROUPS})
@@ -67,10 +67,10 @@ class Cluster:
     made: int = 0
     # Jobs of which the controller may still create a pod from its cache, though they are gone: a webhook may take its
     # time.
-    ghosts: list[Object] = field(default_factory=list)
+    vanished_jobs: list[Object] = field(default_factory=list)
     # What the cluster's policies say to a Job; None lets it pass.
-    refuses: Callable[[Object], errors.KubeError | None] = lambda job: None
-    offered: list[str] = field(default_factory=list)
+    job_admission: Callable[[Object], errors.KubeError | None] = lambda job: None
+    offered_jobs: list[str] = field(default_factory=list)
 
     def time(self) -> datetime:
         """The time of day."""
@@ -81,7 +81,7 @@ class Cluster:
     def get(self, resource: Resource, name: str) -> Object:
         if name not in self.objects[resource]:
             raise errors.NotFound(f"{resource.plural} {name} not found")
-        found: Object = copied(self.objects[resource][name])
+        found: Object = copy_json(self.objects[resource][name])
         return found
 
     def list_objects(self, resource: Resource, labels: str, fields: str) -> ObjectList:
@@ -90,7 +90,7 @@ class Cluster:
             for item in self.objects[resource].values()
             if _selected(item, labels) and _field_selected(item, fields)
         ]
-        return ObjectList(copied(found), str(self.version))
+        return ObjectList(copy_json(found), str(self.version))
 
     def create(self, resource: Resource, body: Object) -> Object:
         name = body["metadata"]["name"]
@@ -99,7 +99,7 @@ class Cluster:
         if resource is JOBS:
             self._admit(body)
         self.made += 1
-        item = copied(body)
+        item = copy_json(body)
         item["metadata"] |= {
             "uid": f"{self.made:08x}-uid",
             "creationTimestamp": f"2026-01-01T00:{self.made // 60:02}:{self.made % 60:02}Z",
@@ -109,8 +109,8 @@ class Cluster:
         return self.store(resource, item)
 
     def _admit(self, job: Object) -> None:
-        self.offered.append(job["metadata"]["labels"][names.LABEL_EVALUATION])
-        if error := self.refuses(job):
+        self.offered_jobs.append(job["metadata"]["labels"][names.LABEL_EVALUATION])
+        if error := self.job_admission(job):
             raise error
 
     def store(self, resource: Resource, item: Object) -> Object:
@@ -118,8 +118,8 @@ class Cluster:
         self.version += 1
         item["metadata"]["resourceVersion"] = str(self.version)
         self.objects[resource][item["metadata"]["name"]] = item
-        self.log.append((resource, False, copied(item)))
-        found: Object = copied(item)
+        self.log.append((resource, False, copy_json(item)))
+        found: Object = copy_json(item)
         return found
 
     def patch(self, resource: Resource, name: str, patch: Patch) -> Object:
@@ -144,7 +144,7 @@ class Cluster:
             raise errors.Conflict(f"{name} is another one")
         if version and item["metadata"]["resourceVersion"] != version:
             raise errors.Conflict(f"{name} has changed")
-        if resource is PODS and item["status"]["phase"] not in ENDED and (bound(item) or self._controlled(item)):
+        if resource is PODS and item["status"]["phase"] not in ENDED and (is_bound(item) or self._controlled(item)):
             item["metadata"]["deletionTimestamp"] = "now"
             self.store(resource, item)
         else:
@@ -157,9 +157,9 @@ class Cluster:
         item["metadata"]["resourceVersion"] = str(self.version)
         self.log.append((resource, True, item))
         if resource is JOBS and not item.get("status"):
-            self.ghosts.append(item)
+            self.vanished_jobs.append(item)
 
-    def collect(self) -> None:
+    def collect_garbage(self) -> None:
         """What the garbage collector does."""
         for kind, owners in ((JOBS, EVALUATIONS), (PODS, JOBS)):
             uids = {owner["metadata"]["uid"] for owner in self.objects[owners].values()}
@@ -169,13 +169,13 @@ class Cluster:
 
     # What the Job controller and the kubelet do, when they are let.
 
-    def pods(self, job: Object) -> "list[Object]":
+    def list_pods_of(self, job: Object) -> "list[Object]":
         owner = job["metadata"]["uid"]
         return [pod for pod in self.objects[PODS].values() if pod["metadata"]["ownerReferences"][0]["uid"] == owner]
 
-    def control(self, job: Object) -> None:
+    def control_job(self, job: Object) -> None:
         """One look of the Job controller at a Job."""
-        pods = self.pods(job)
+        pods = self.list_pods_of(job)
         ended = [pod for pod in pods if pod["status"]["phase"] in ENDED]
         if job.get("status"):
             return
@@ -183,16 +183,16 @@ class Cluster:
             job["status"] = {"failed" if ended[0]["status"]["phase"] == "Failed" else "succeeded": 1}
             self.store(JOBS, job)
             self._remove_leftovers(pods)
-        elif any("deletionTimestamp" in pod["metadata"] and not bound(pod) for pod in pods):
+        elif any("deletionTimestamp" in pod["metadata"] and not is_bound(pod) for pod in pods):
             job["status"] = {"failed": 1}
             self.store(JOBS, job)
             self._remove_leftovers(pods)
         elif not pods:
-            self.make_pod(job)
+            self.create_pod(job)
 
     def _remove_leftovers(self, pods: "list[Object]") -> None:
         for pod in pods:
-            if not bound(pod) and pod["metadata"]["name"] in self.objects[PODS]:
+            if not is_bound(pod) and pod["metadata"]["name"] in self.objects[PODS]:
                 self.remove(PODS, pod["metadata"]["name"])
 
     def _controlled(self, pod: Object) -> bool:
@@ -202,28 +202,28 @@ class Cluster:
         owner = next((job for job in self.objects[JOBS].values() if job in _owners(pod, self.objects[JOBS])), None)
         return owner is not None and not owner.get("status")
 
-    def make_pod(self, job: Object) -> Object:
+    def create_pod(self, job: Object) -> Object:
         self.made += 1
         template = job["spec"]["template"]
         owner = {"uid": job["metadata"]["uid"], "controller": True}
         name, labels = f"{job['metadata']['name']}-{self.made}", template["metadata"]["labels"]
         metadata = {"name": name, "uid": f"{self.made:08x}-uid", "labels": labels, "ownerReferences": [owner]}
         spec = {"schedulingGates": template["spec"]["schedulingGates"]}
-        return self.store(PODS, {"metadata": metadata, "spec": copied(spec), "status": {"phase": "Pending"}})
+        return self.store(PODS, {"metadata": metadata, "spec": copy_json(spec), "status": {"phase": "Pending"}})
 
-    def schedule(self) -> None:
+    def schedule_pods(self) -> None:
         """The scheduler finds a node for each pod that it may."""
         for pod in list(self.objects[PODS].values()):
-            if not (bound(pod) or pod["spec"]["schedulingGates"] or "deletionTimestamp" in pod["metadata"]):
+            if not (is_bound(pod) or pod["spec"]["schedulingGates"] or "deletionTimestamp" in pod["metadata"]):
                 pod["spec"]["nodeName"] = "n"
                 self.store(PODS, pod)
 
-    def work(self) -> None:
+    def run_controllers(self) -> None:
         """Garbage collector, controller and scheduler do all that they can."""
-        self.collect()
+        self.collect_garbage()
         for job in list(self.objects[JOBS].values()):
-            self.control(job)
-        self.schedule()
+            self.control_job(job)
+        self.schedule_pods()
 
     def end_pod(self, pod: Object, exit_code: int) -> None:
         """The pod ends; if somebody deleted it, it goes."""
@@ -232,15 +232,15 @@ class Cluster:
         self.store(PODS, pod)
         job = next((job for job in self.objects[JOBS].values() if job in _owners(pod, self.objects[JOBS])), None)
         if job is not None and not job.get("status"):
-            self.control(job)
+            self.control_job(job)
         if "deletionTimestamp" in pod["metadata"]:
             self.remove(PODS, pod["metadata"]["name"])
 
-    def publish(self, pod: Object) -> None:
+    def publish_scores(self, pod: Object) -> None:
         """The reporter writes scores."""
-        self.report(pod, {"scores": {"t": {"m": {"value": 1.0}}}})
+        self.report_status(pod, {"scores": {"t": {"m": {"value": 1.0}}}})
 
-    def report(self, pod: Object, fields: Object) -> None:
+    def report_status(self, pod: Object, fields: Object) -> None:
         """The reporter writes fields of its own, if the evaluation runs this attempt."""
         labels = pod["metadata"]["labels"]
         found = self.objects[EVALUATIONS].get(labels[names.LABEL_EVALUATION])
@@ -252,24 +252,24 @@ class Cluster:
             status |= {"reportedAttempt": attempt, **fields}
             self.store(EVALUATIONS, found)
 
-    def live_pods(self) -> "list[Object]":
+    def list_live_pods(self) -> "list[Object]":
         """Those that have a node and have not ended."""
-        return [pod for pod in self.objects[PODS].values() if bound(pod) and pod["status"]["phase"] not in ENDED]
+        return [pod for pod in self.objects[PODS].values() if is_bound(pod) and pod["status"]["phase"] not in ENDED]
 
 
-def bound(pod: Object) -> bool:
+def is_bound(pod: Object) -> bool:
     """Whether the pod has a node."""
     return "nodeName" in pod["spec"]
 
 
-class Client:
+class FakeKubeClient:
     """`KubeClient` on the model. Each call stops before it is done, until the test lets it go on."""
 
     namespace = "test"
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: FakeCluster) -> None:
         self._cluster = cluster
-        self.about_to = ""
+        self.pending_write = ""
 
     async def get(self, resource: Resource, name: str) -> Object:
         await pause()
@@ -322,9 +322,9 @@ class Client:
         pass
 
     async def _write(self, what: str, write: Callable[[], Any]) -> Any:
-        self.about_to = what
+        self.pending_write = what
         await pause()
-        self.about_to = ""
+        self.pending_write = ""
         answer = write()
         self._cluster.writes += 1
         # And again before the answer is known: what dies or sleeps here has written.
@@ -332,13 +332,13 @@ class Client:
         return answer
 
 
-class Operator:
+class SimulatedOperator:
     """One process: its view, its position in the log of changes, and the pass that it is in."""
 
-    def __init__(self, cluster: Cluster, concurrency: int) -> None:
+    def __init__(self, cluster: FakeCluster, concurrency: int) -> None:
         self.cluster = cluster
         self.view = View(concurrency=concurrency)
-        self.client, clock = Client(cluster), lambda: cluster.now
+        self.client, clock = FakeKubeClient(cluster), lambda: cluster.now
         executor = Executor(self.client, self.view, SETTINGS, time=cluster.time, clock=clock)
         self.reconciler = Reconciler(
             self.view, Observer(self.client, self.view), executor, clock, cluster.time, Health(clock)
@@ -348,7 +348,7 @@ class Operator:
         self.read = len(cluster.log)
         self.work: Any = None
 
-    def lead(self, leads: bool) -> None:
+    def set_leading(self, leads: bool) -> None:
         """A term begins or ends, at any moment."""
         self.terms += leads
         self.term = self.terms if leads else 0
@@ -363,16 +363,16 @@ class Operator:
             self.work = None
         return self.work is not None
 
-    def deliver(self, events: int) -> None:
+    def deliver_events(self, events: int) -> None:
         for resource, deleted, item in self.cluster.log[self.read : self.read + events]:
             self.view.learn(resource, deleted, item)
         self.read = min(self.read + events, len(self.cluster.log))
 
-    def skip(self, events: int) -> None:
+    def skip_events(self, events: int) -> None:
         self.read = min(max(0, self.read + events), len(self.cluster.log))
 
-    def pass_to_the_end(self) -> None:
-        self.deliver(len(self.cluster.log))
+    def finish_pass(self) -> None:
+        self.deliver_events(len(self.cluster.log))
         for _ in range(1000):
             if not self.step():
                 return
@@ -398,7 +398,7 @@ def apply_patch(item: Object, patch: Patch) -> Object:
         elif operation["op"] == "remove":
             del parent[int(last) if isinstance(parent, list) else last]
         else:
-            parent[last] = copied(operation["value"])
+            parent[last] = copy_json(operation["value"])
     return item
 
 
@@ -428,28 +428,28 @@ def _field_selected(item: Object, selector: str) -> bool:
     )
 
 
-def submit(cluster: Cluster, name: str, **spec: Any) -> Object:
+def submit_evaluation(cluster: FakeCluster, name: str, **spec: Any) -> Object:
     """An evaluation, as a user creates it."""
-    return cluster.create(EVALUATIONS, {"metadata": {"name": name, "namespace": "test"}, "spec": {**USER, **spec}})
+    return cluster.create(EVALUATIONS, {"metadata": {"name": name, "namespace": "test"}, "spec": {**SPEC, **spec}})
 
 
-def live(cluster: Cluster, operator: Operator, rounds: int = 1, *, seconds: float) -> None:
+def run_rounds(cluster: FakeCluster, operator: SimulatedOperator, rounds: int = 1, *, seconds: float) -> None:
     """In each round the operator works, controller, scheduler and kubelet do their part, and time passes.
 
     After a minute (61 s) the operator lists everything anew.
     """
     for _ in range(rounds):
-        start(cluster, operator)
-        for pod in cluster.live_pods():
-            cluster.publish(pod)
+        start_attempts(cluster, operator)
+        for pod in cluster.list_live_pods():
+            cluster.publish_scores(pod)
             cluster.end_pod(pod, 0)
         cluster.now += seconds
 
 
-def start(cluster: Cluster, operator: Operator) -> None:
+def start_attempts(cluster: FakeCluster, operator: SimulatedOperator) -> None:
     """A start as far as it goes: the operator makes a Job, its controller a pod, and the operator opens that one's
     gate.
     """
     for _ in range(2):
-        operator.pass_to_the_end()
-        cluster.work()
+        operator.finish_pass()
+        cluster.run_controllers()

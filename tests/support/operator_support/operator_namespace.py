@@ -20,11 +20,11 @@ SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
 SCORES = {"mme": {"acc,none": {"value": 0.5, "stderr": None}}}
 
 
-class Killed(BaseException):
+class OperatorKilled(BaseException):
     """The operator's process has died: nothing in it can catch that."""
 
 
-class Mortal:
+class MortalClient:
     """A client whose process dies just before its `dies_at`th write, from 1."""
 
     def __init__(self, client: KubeClient, *, dies_at: int = 0) -> None:
@@ -53,11 +53,11 @@ class Mortal:
     async def _write(self, what: str, write: Callable[[], Awaitable[Any]]) -> Any:
         self.writes.append(what)
         if len(self.writes) == self._dies_at:
-            raise Killed(what)
+            raise OperatorKilled(what)
         return await write()
 
 
-class Namespace:
+class OperatorNamespace:
     """One namespace, its evaluations, and the kubelet's and the reporter's part in them."""
 
     def __init__(self, client: KubeClient, kubectl: Kubectl) -> None:
@@ -71,7 +71,7 @@ class Namespace:
         )
         # What the operators' time of day is ahead: a test lets an hour pass when it is ready for it, on a busy machine
         # too.
-        self.passed = timedelta()
+        self.time_passed = timedelta()
 
     @property
     def node(self) -> str:
@@ -86,10 +86,10 @@ class Namespace:
         """The account that evaluator pods run under."""
         await self.client.create(SERVICE_ACCOUNTS, _named("ServiceAccount", self.settings.reporter_service_account))
 
-    def operator(self, client: Any = None) -> Reconciler:
+    def make_operator(self, client: Any = None) -> Reconciler:
         """A fresh operator that knows nothing; it lists on every pass instead of watching."""
         reconciler = compose_reconciler(
-            client or self.client, self.settings, time_of_day=lambda: now_utc() + self.passed
+            client or self.client, self.settings, time_of_day=lambda: now_utc() + self.time_passed
         )
         reconciler.relist_seconds = 0
         return reconciler
@@ -114,33 +114,33 @@ class Namespace:
 
     # What is there.
 
-    async def status(self, name: str) -> Object:
+    async def read_status(self, name: str) -> Object:
         status: Object = (await self.client.get(EVALUATIONS, name))["status"]
         return status
 
-    async def where(self, name: str) -> tuple[str, str]:
-        status = await self.status(name)
+    async def read_phase(self, name: str) -> tuple[str, str]:
+        status = await self.read_status(name)
         return status["phase"], status["reason"]
 
-    async def jobs(self, name: str = "") -> list[Object]:
+    async def list_jobs(self, name: str = "") -> list[Object]:
         return (await self.client.list(JOBS, label_selector=f"{names.LABEL_EVALUATION}={name}" if name else "")).items
 
-    async def pods(self, name: str) -> list[Object]:
+    async def list_pods(self, name: str) -> list[Object]:
         return (await self.client.list(PODS, label_selector=f"{names.LABEL_EVALUATION}={name}")).items
 
-    async def holder(self, slot: int = 0) -> str:
+    async def read_holder(self, slot: int = 0) -> str:
         lease = await self.client.get(LEASES, names.slot_lease_name(slot))
         return str(lease["spec"].get("holderIdentity") or "")
 
-    async def until_jobs_are_refused(self, refused: bool = True) -> None:
+    async def wait_until_jobs_are_refused(self, refused: bool = True) -> None:
         """Waits until the cluster's policies refuse a Job named `odd`, or take it."""
         async with asyncio.timeout(20):
             while True:
-                if await self._refuses_a_job() is refused:
+                if await self._is_job_refused() is refused:
                     return
                 await asyncio.sleep(0.05)
 
-    async def _refuses_a_job(self) -> bool:
+    async def _is_job_refused(self) -> bool:
         template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}]}}
         spec = {"suspend": True, "template": template}
         body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "odd"}, "spec": spec}
@@ -152,27 +152,27 @@ class Namespace:
 
     # The kubelet and the reporter.
 
-    async def pod(self, name: str) -> str:
+    async def wait_for_pod(self, name: str) -> str:
         """The name of the evaluation's pod, once its gate is open."""
-        return await self._open(f"{names.LABEL_EVALUATION}={name}")
+        return await self._wait_for_open_pod(f"{names.LABEL_EVALUATION}={name}")
 
-    async def pod_of(self, job: str) -> str:
+    async def wait_for_pod_of_job(self, job: str) -> str:
         """The name of a Job's pod, once its gate is open."""
-        return await self._open(f"batch.kubernetes.io/job-name={job}")
+        return await self._wait_for_open_pod(f"batch.kubernetes.io/job-name={job}")
 
-    async def _open(self, selector: str) -> str:
+    async def _wait_for_open_pod(self, selector: str) -> str:
         async with asyncio.timeout(10):
             while True:
                 pods = (await self.client.list(PODS, label_selector=selector)).items
-                if found := [pod["metadata"]["name"] for pod in pods if not gated(pod)]:
+                if found := [pod["metadata"]["name"] for pod in pods if not is_gated(pod)]:
                     return str(found[-1])
                 await asyncio.sleep(0.02)
 
-    async def another_pod(self, name: str) -> str:
+    async def create_second_pod(self, name: str) -> str:
         """The Job controller makes a second pod of a Job: the answer to its first try was lost, or a webhook took its
         time.
         """
-        (job,) = await self.jobs(name)
+        (job,) = await self.list_jobs(name)
         metadata, template = job["metadata"], job["spec"]["template"]
         owner = {
             "apiVersion": "batch/v1",
@@ -189,7 +189,7 @@ class Namespace:
 
     async def bind(self, name: str) -> str:
         """The scheduler found a node: from now on only the kubelet, which is us, can end the pod."""
-        pod = await self.pod(name)
+        pod = await self.wait_for_pod(name)
         await self.bind_pod(pod)
         return pod
 
@@ -203,42 +203,45 @@ class Namespace:
         }
         await self.client.create(Resource("", "v1", f"pods/{pod}/binding"), body)
 
-    async def pod_status(self, pod: str, **status: Any) -> None:
+    async def set_pod_status(self, pod: str, **status: Any) -> None:
         patch = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in status.items()]
         await self.client.json_patch(PODS, pod, patch, subresource="status")
 
-    async def end_pod(self, name: str, exit_code: int) -> None:
+    async def end_pod_of(self, name: str, exit_code: int) -> None:
         """The evaluator container ends."""
-        await self.ends(await self.pod(name), exit_code)
+        await self.end_pod(await self.wait_for_pod(name), exit_code)
 
-    async def ends(self, pod: str, exit_code: int) -> None:
+    async def end_pod(self, pod: str, exit_code: int) -> None:
         """The evaluator container of this pod ends."""
-        await self.pod_status(
-            pod, phase="Failed" if exit_code else "Succeeded", containerStatuses=[evaluator_ended(exit_code)], reason=""
+        await self.set_pod_status(
+            pod,
+            phase="Failed" if exit_code else "Succeeded",
+            containerStatuses=[build_ended_status(exit_code)],
+            reason="",
         )
 
-    async def vanish(self, pod: str) -> None:
+    async def remove_pod(self, pod: str) -> None:
         """Somebody takes the pod away by force, whatever runs in it; where a Job still holds it, it stays as a deleted
         one.
         """
         arguments = ["-n", self.client.namespace, "delete", "pod", pod, "--force", "--grace-period=0", "--wait=false"]
         await asyncio.to_thread(lambda: self._kubectl(*arguments))
 
-    async def publish(self, name: str) -> None:
+    async def publish_scores(self, name: str) -> None:
         """The reporter writes scores for the running attempt."""
         await self._report(name, scores=SCORES, summary="mme 0.5")
 
-    async def reports(self, name: str, *, stage: str, updated_at: str) -> None:
+    async def report_stage(self, name: str, *, stage: str, updated_at: str) -> None:
         """The reporter writes progress of the running attempt."""
         await self._report(name, progress={"stage": stage, "text": stage, "updatedAt": updated_at})
 
     async def _report(self, name: str, **said: Any) -> None:
-        fields = {"reportedAttempt": (await self.status(name))["attempt"], **said}
+        fields = {"reportedAttempt": (await self.read_status(name))["attempt"], **said}
         patch = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in fields.items()]
         await self.client.json_patch(EVALUATIONS, name, patch, subresource="status")
 
 
-async def until(operator: Reconciler, condition: Callable[[], Awaitable[bool]], seconds: float = 120) -> None:
+async def work_until(operator: Reconciler, condition: Callable[[], Awaitable[bool]], seconds: float = 120) -> None:
     """Lets the operator work until the condition holds."""
     async with asyncio.timeout(seconds):
         while True:
@@ -248,22 +251,22 @@ async def until(operator: Reconciler, condition: Callable[[], Awaitable[bool]], 
             await asyncio.sleep(0.05)
 
 
-def gated(pod: Object) -> bool:
+def is_gated(pod: Object) -> bool:
     """Whether the pod is behind the operator's gate."""
     return {"name": names.SCHEDULING_GATE} in pod["spec"].get("schedulingGates", [])
 
 
-def evaluator_runs() -> Object:
+def build_running_status() -> Object:
     """The evaluator's container status while it runs."""
     return {**_container(), "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
 
 
-def foreign_runs() -> Object:
+def build_foreign_status() -> Object:
     """The status of a container that somebody injected, and that ends by itself never."""
-    return {**evaluator_runs(), "name": "foreign", "image": "foreign:1"}
+    return {**build_running_status(), "name": "foreign", "image": "foreign:1"}
 
 
-def evaluator_ended(exit_code: int, **more: Any) -> Object:
+def build_ended_status(exit_code: int, **more: Any) -> Object:
     """The evaluator's container status."""
     ended = {"exitCode": exit_code, "finishedAt": "2026-01-01T00:00:00Z", **more}
     return {**_container(), "state": {"terminated": ended}}

@@ -14,7 +14,13 @@ from typing import Any
 
 import namespaces
 from deployment import Kubectl
-from operator_cluster import Namespace, evaluator_ended, evaluator_runs, foreign_runs, gated
+from operator_namespace import (
+    OperatorNamespace,
+    build_ended_status,
+    build_foreign_status,
+    build_running_status,
+    is_gated,
+)
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS, KubeClient, Object, Resource
@@ -37,14 +43,14 @@ REFUSING = "lmms-eval.io/test-refuses-jobs"
 class Scenario:
     """A play, what comes of each evaluation in it, and the settings of the operator."""
 
-    play: "Callable[[Scene], Awaitable[None]]"
+    play: "Callable[[ScenarioRun], Awaitable[None]]"
     ends: dict[str, End]
     settings: dict[str, Any] = field(default_factory=dict)
     one_in: int = 1
     """The scenario is played with every so many of the selected pairs of write and fault."""
 
 
-class Watcher:
+class NamespaceObserver:
     """What is there, as the watches tell it, and what must never have been there.
 
     `tell` hears of it like kopf's sink.
@@ -58,8 +64,8 @@ class Watcher:
         """The uids of the Jobs of each attempt (evaluation, number)."""
         self.opened: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
         """The uids of its pods whose gate was opened."""
-        self.wrong: list[str] = []
-        self.tell: Sink = lambda resource, deleted, item: None
+        self.broken_promises: list[str] = []
+        self.sink: Sink = lambda resource, deleted, item: None
 
     async def run(self) -> None:
         """For ever."""
@@ -67,14 +73,14 @@ class Watcher:
             for resource in self.items:
                 group.create_task(self._follow(resource))
 
-    async def until(self, condition: Callable[[], Any]) -> None:
+    async def wait_until(self, condition: Callable[[], Any]) -> None:
         """Waits for it to hold."""
         while not condition():
             await self._news.wait()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """A new scene: what was wrong before has been told."""
-        self.wrong = []
+        self.broken_promises = []
         self.made.clear()
         self.opened.clear()
 
@@ -94,34 +100,40 @@ class Watcher:
         else:
             known[name] = item
         self._judge_slots()
-        self.tell(resource, deleted, item)
+        self.sink(resource, deleted, item)
         self._news.set()
         self._news = asyncio.Event()
 
     def _judge(self, resource: Resource, before: Object | None, item: Object) -> None:
         if resource is JOBS:
             self.made[attempt_of(item)].add(item["metadata"]["uid"])
-        if resource is PODS and not gated(item):
+        if resource is PODS and not is_gated(item):
             self.opened[attempt_of(item)].add(item["metadata"]["uid"])
         if resource is EVALUATIONS and before is not None and _ended(before) and _end(before) != _end(item):
-            self.wrong.append(f"{item['metadata']['name']} had ended as {_end(before)} and became {_end(item)}")
+            self.broken_promises.append(
+                f"{item['metadata']['name']} had ended as {_end(before)} and became {_end(item)}"
+            )
 
     def _judge_slots(self) -> None:
         live: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
         for pod in self.items[PODS].values():
-            if pod["status"]["phase"] not in ("Succeeded", "Failed") and not gated(pod) and not _gets_no_node(pod):
+            if pod["status"]["phase"] not in ("Succeeded", "Failed") and not is_gated(pod) and not _gets_no_node(pod):
                 live[pod["metadata"]["labels"][names.LABEL_SLOT]].add(attempt_of(pod))
-        self.wrong += [f"slot {slot} had several live attempts: {held}" for slot, held in live.items() if len(held) > 1]
+        self.broken_promises += [
+            f"slot {slot} had several live attempts: {held}" for slot, held in live.items() if len(held) > 1
+        ]
 
 
 @contextlib.asynccontextmanager
-async def watched(kubeconfig: str, kubectl: Kubectl) -> AsyncIterator[tuple[Namespace, Watcher]]:
+async def observe_namespace(
+    kubeconfig: str, kubectl: Kubectl
+) -> AsyncIterator[tuple[OperatorNamespace, NamespaceObserver]]:
     """A namespace of one's own, and who watches it."""
     made = namespaces.build_namespace()
     name = made["metadata"]["name"]
     client = await connect(namespace=name, kubeconfig=kubeconfig, request_seconds=PATIENCE_SECONDS)
     uid = (await client.create(NAMESPACES, made))["metadata"]["uid"]
-    place, watcher = Namespace(client, kubectl), Watcher(client)
+    place, watcher = OperatorNamespace(client, kubectl), NamespaceObserver(client)
     await place.prepare()
     watching = asyncio.create_task(watcher.run())
     try:
@@ -135,7 +147,7 @@ async def watched(kubeconfig: str, kubectl: Kubectl) -> AsyncIterator[tuple[Name
 
 
 @contextlib.asynccontextmanager
-async def policy_against_jobs(client: KubeClient) -> AsyncIterator[None]:
+async def install_job_policy(client: KubeClient) -> AsyncIterator[None]:
     """A policy of the cluster for the namespace as long as it is labelled `REFUSING`; `Scene.refuse_jobs` labels it."""
     rule = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
     labels = {"kubernetes.io/metadata.name": client.namespace, REFUSING: "true"}
@@ -167,33 +179,33 @@ async def policy_against_jobs(client: KubeClient) -> AsyncIterator[None]:
             await client.delete(resource, name, uid=item["metadata"]["uid"])
 
 
-class Scene:
+class ScenarioRun:
     """The evaluations of one scenario, and everybody's part in them but the operator's."""
 
     numbers = itertools.count(1)
 
-    def __init__(self, place: Namespace, watcher: Watcher) -> None:
+    def __init__(self, place: OperatorNamespace, watcher: NamespaceObserver) -> None:
         self._place = place
         self._watcher = watcher
         self._prefix = f"s{next(self.numbers)}-"
         self._refusing = False
-        watcher.begin()
+        watcher.reset()
 
     # What came of it.
 
-    async def over(self) -> None:
+    async def wait_until_over(self) -> None:
         """All have ended, the slots are free, and the Jobs have been left to Kubernetes."""
-        await self._watcher.until(self._over)
+        await self._watcher.wait_until(self._is_over)
 
-    def wrong(self, ends: dict[str, End]) -> list[str]:
+    def find_broken_promises(self, ends: dict[str, End]) -> list[str]:
         """The promises that were broken."""
-        return [*self._watcher.wrong, *self._wrong_ends(ends), *self._wrong_jobs(ends)]
+        return [*self._watcher.broken_promises, *self._find_wrong_ends(ends), *self._find_wrong_jobs(ends)]
 
-    def story(self) -> str:
+    def describe(self) -> str:
         """What there is to know where it did not come to its end."""
         jobs = self._watcher.items[JOBS].values()
         states = {job["metadata"]["name"]: job["status"] for job in jobs}
-        pods = {name: (gated(pod), pod["status"]["phase"]) for name, pod in self._watcher.items[PODS].items()}
+        pods = {name: (is_gated(pod), pod["status"]["phase"]) for name, pod in self._watcher.items[PODS].items()}
         told = {name: item["status"] for name, item in self._evaluations().items()}
         return f"{told}, slots {self._holders()}, Jobs {states}, pods {pods}"
 
@@ -203,30 +215,30 @@ class Scene:
             await self.refuse_jobs(False)
         for pod, item in list(self._watcher.items[PODS].items()):
             if item["status"]["phase"] not in ("Succeeded", "Failed"):
-                await self._place.ends(pod, 143)
+                await self._place.end_pod(pod, 143)
         for name in self._evaluations():
             await self._place.delete(EVALUATIONS, name)
-        await self._watcher.until(lambda: not self._evaluations())
+        await self._watcher.wait_until(lambda: not self._evaluations())
 
     async def clear_slots(self) -> None:
         """The next operator begins with making them."""
         for name in self._holders():
             await self._place.delete(LEASES, name)
-        await self._watcher.until(lambda: not self._holders())
+        await self._watcher.wait_until(lambda: not self._holders())
 
-    def holder(self) -> str:
+    def find_holder(self) -> str:
         """Who has the slot."""
         return "".join(self._holders().values()).removeprefix(self._prefix)
 
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         ended, jobs = map(_ended, self._evaluations().values()), self._watcher.items[JOBS].values()
         return all(ended) and not any(self._holders().values()) and all(map(_left, jobs))
 
-    def _wrong_ends(self, ends: dict[str, End]) -> list[str]:
+    def _find_wrong_ends(self, ends: dict[str, End]) -> list[str]:
         found = {name: _end_of(self._evaluations().get(self._prefix + name)) for name in ends}
         return [f"{name} ended as {found[name]}" for name, end in ends.items() if found[name] != end]
 
-    def _wrong_jobs(self, ends: dict[str, End]) -> list[str]:
+    def _find_wrong_jobs(self, ends: dict[str, End]) -> list[str]:
         made = {attempt: uids for attempt, uids in self._watcher.made.items() if attempt[0].startswith(self._prefix)}
         twice = [
             f"{name} has {len(uids)} Jobs of attempt {number}" for (name, number), uids in made.items() if len(uids) > 1
@@ -263,14 +275,14 @@ class Scene:
     async def delete(self, name: str) -> None:
         await self._place.delete(EVALUATIONS, self._prefix + name)
 
-    async def began_long_ago(self, name: str) -> None:
+    async def backdate_start(self, name: str) -> None:
         """As if it had been running for years."""
         patch = [{"op": "replace", "path": "/status/startedAt", "value": "2020-01-01T00:00:00Z"}]
         await self._place.client.json_patch(EVALUATIONS, self._prefix + name, patch, subresource="status")
 
-    async def shows(self, name: str, reason: str) -> None:
+    async def wait_for_reason(self, name: str, reason: str) -> None:
         """Waits until the status gives this reason."""
-        await self._watcher.until(lambda: self._status(name).get("reason") == reason)
+        await self._watcher.wait_until(lambda: self._status(name).get("reason") == reason)
 
     # The cluster's administrator.
 
@@ -281,55 +293,57 @@ class Scene:
             {"op": "add", "path": f"/metadata/labels/{REFUSING.replace('/', '~1')}", "value": str(refused).lower()}
         ]
         await self._place.client.json_patch(NAMESPACES, self._place.client.namespace, patch)
-        await self._place.until_jobs_are_refused(refused)
+        await self._place.wait_until_jobs_are_refused(refused)
 
     # Scheduler, kubelet and reporter.
 
-    async def runs(self, name: str, attempt: int = 1) -> str:
+    async def start_run(self, name: str, attempt: int = 1) -> str:
         """The evaluator has a node and runs, and the status tells where. The pod's name."""
         pod = await self._pod(name, attempt)
         await self._bind(pod, node=f"node-of-{pod}")
-        await self._place.pod_status(pod, phase="Running", containerStatuses=[evaluator_runs()])
-        await self._watcher.until(lambda: "node" in (self._status(name).get("attempts") or [{}])[-1])
+        await self._place.set_pod_status(pod, phase="Running", containerStatuses=[build_running_status()])
+        await self._watcher.wait_until(lambda: "node" in (self._status(name).get("attempts") or [{}])[-1])
         return pod
 
-    async def publishes(self, name: str, pod: str) -> None:
+    async def publish_and_end(self, name: str, pod: str) -> None:
         """The run ends well, after its scores were published."""
-        await self._place.publish(self._prefix + name)
-        await self._place.ends(pod, 0)
+        await self._place.publish_scores(self._prefix + name)
+        await self._place.end_pod(pod, 0)
 
-    async def publishes_beside_a_foreign_container(self, name: str, pod: str) -> None:
+    async def publish_beside_foreign_container(self, name: str, pod: str) -> None:
         """The run ends well, and a container that somebody injected keeps its pod until that is deleted."""
-        await self._place.publish(self._prefix + name)
-        await self._place.pod_status(pod, containerStatuses=[evaluator_ended(0), foreign_runs()])
-        await self._watcher.until(lambda: "deletionTimestamp" in self._watcher.items[PODS][pod]["metadata"])
-        await self._place.ends(pod, 0)
+        await self._place.publish_scores(self._prefix + name)
+        await self._place.set_pod_status(pod, containerStatuses=[build_ended_status(0), build_foreign_status()])
+        await self._watcher.wait_until(lambda: "deletionTimestamp" in self._watcher.items[PODS][pod]["metadata"])
+        await self._place.end_pod(pod, 0)
 
-    async def reaches(self, name: str, stage: str, *, at: str) -> None:
+    async def report_stage(self, name: str, stage: str, *, at: str) -> None:
         """The reporter tells of a stage, stamped with this moment by the clock of its node, and the status shows it."""
-        await self._place.reports(self._prefix + name, stage=stage, updated_at=at)
-        await self.shows(name, stage)
+        await self._place.report_stage(self._prefix + name, stage=stage, updated_at=at)
+        await self.wait_for_reason(name, stage)
 
-    async def completes(self, name: str, attempt: int = 1) -> None:
+    async def complete(self, name: str, attempt: int = 1) -> None:
         """It runs, and ends well."""
-        await self.publishes(name, await self.runs(name, attempt))
+        await self.publish_and_end(name, await self.start_run(name, attempt))
 
-    async def fails(self, name: str, exit_code: int, attempt: int = 1) -> None:
+    async def fail(self, name: str, exit_code: int, attempt: int = 1) -> None:
         """It runs, and ends with this exit code."""
-        await self._place.ends(await self.runs(name, attempt), exit_code)
+        await self._place.end_pod(await self.start_run(name, attempt), exit_code)
 
-    async def stops(self, name: str, attempt: int = 1) -> None:
+    async def stop(self, name: str, attempt: int = 1) -> None:
         """It is told to end, and does."""
         pod = await self._pod(name, attempt)
-        await self._watcher.until(lambda: "deletionTimestamp" in self._watcher.items[PODS][pod]["metadata"])
-        await self._place.ends(pod, 143)
+        await self._watcher.wait_until(lambda: "deletionTimestamp" in self._watcher.items[PODS][pod]["metadata"])
+        await self._place.end_pod(pod, 143)
 
     async def _pod(self, name: str, attempt: int) -> str:
         def there() -> list[str]:
             pods = self._watcher.items[PODS].items()
-            return [pod for pod, item in pods if attempt_of(item) == (self._prefix + name, attempt) and not gated(item)]
+            return [
+                pod for pod, item in pods if attempt_of(item) == (self._prefix + name, attempt) and not is_gated(item)
+            ]
 
-        await self._watcher.until(there)
+        await self._watcher.wait_until(there)
         return there()[0]
 
     async def _bind(self, pod: str, *, node: str) -> None:

@@ -20,7 +20,7 @@ READS = ("GET", "HEAD")
 LATE_SECONDS = 5.0
 
 
-class WriteProxy(ApiServerProxy):
+class FaultProxy(ApiServerProxy):
     """Forwards requests; the fault replaces write number `at`, from 1. Faults that kill the operator set `killed`."""
 
     def __init__(self, session: aiohttp.ClientSession, upstream: str) -> None:
@@ -56,7 +56,7 @@ class WriteProxy(ApiServerProxy):
 class Write:
     """One write that the API server has not seen yet."""
 
-    def __init__(self, proxy: WriteProxy, request: web.Request, body: bytes, *, number: int) -> None:
+    def __init__(self, proxy: FaultProxy, request: web.Request, body: bytes, *, number: int) -> None:
         self.proxy = proxy
         self.request = request
         self.number = number

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from operator_cluster import Namespace
+from operator_namespace import OperatorNamespace
 from ports import find_free_port
 
 
-class Process:
+class OperatorProcess:
     """One operator process."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path, port: int) -> None:
@@ -23,7 +23,7 @@ class Process:
         self._port = port
         self._log = log
 
-    def events(self) -> list[dict[str, Any]]:
+    def read_events(self) -> list[dict[str, Any]]:
         """Its log lines."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
@@ -36,7 +36,7 @@ class Process:
 
 
 @contextlib.asynccontextmanager
-async def operator(place: Namespace, kubeconfig: str, folder: Path) -> AsyncIterator[Process]:
+async def run_operator(place: OperatorNamespace, kubeconfig: str, folder: Path) -> AsyncIterator[OperatorProcess]:
     """Runs one until the end of the block, and shows its log if the test fails."""
     port = find_free_port()
     environment = {
@@ -53,7 +53,7 @@ async def operator(place: Namespace, kubeconfig: str, folder: Path) -> AsyncIter
         program = [sys.executable, "-c", "import sys; from lmms_eval_operator.main import main; sys.exit(main())"]
         process = await asyncio.create_subprocess_exec(*program, env=environment, stderr=stream)
     try:
-        yield Process(process, log, port)
+        yield OperatorProcess(process, log, port)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -61,7 +61,7 @@ async def operator(place: Namespace, kubeconfig: str, folder: Path) -> AsyncIter
         print(log.read_text())
 
 
-async def becomes(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> float:
+async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> float:
     """How long it took to hold."""
     began = time.monotonic()
     async with asyncio.timeout(seconds):
@@ -71,20 +71,20 @@ async def becomes(condition: Callable[[], Awaitable[bool]], seconds: float = 30)
             await asyncio.sleep(0.05)
 
 
-def phase(place: Namespace, name: str, expected: str) -> Callable[[], Awaitable[bool]]:
+def build_phase_check(place: OperatorNamespace, name: str, expected: str) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
-        return bool((await place.status(name))["phase"] == expected)
+        return bool((await place.read_status(name))["phase"] == expected)
 
     return holds
 
 
-async def says(running: Process, event: str) -> bool:
-    return any(entry["event"] == event for entry in running.events())
+async def has_logged(running: OperatorProcess, event: str) -> bool:
+    return any(entry["event"] == event for entry in running.read_events())
 
 
-async def complete(place: Namespace, name: str) -> None:
-    await becomes(phase(place, name, "Running"))
-    await place.pod(name)
-    await place.publish(name)
-    await place.end_pod(name, 0)
-    await becomes(phase(place, name, "Completed"))
+async def complete_evaluation(place: OperatorNamespace, name: str) -> None:
+    await wait_until(build_phase_check(place, name, "Running"))
+    await place.wait_for_pod(name)
+    await place.publish_scores(name)
+    await place.end_pod_of(name, 0)
+    await wait_until(build_phase_check(place, name, "Completed"))
