@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from chaos.planned_evaluations import KINDS, EvaluationKind, build_evaluation
-from fake_api_server import FakeCluster, SimulatedOperator, run_rounds, submit_evaluation
+from fake_api_server import FakeCluster
+from simulation import SimulatedOperator, run_rounds, submit_evaluation
 
 from lmms_eval_core.kube.client import EVALUATIONS
 

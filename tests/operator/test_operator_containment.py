@@ -7,11 +7,12 @@ import json
 from typing import Any
 
 import pytest
-from fake_api_server import FakeCluster, SimulatedOperator, run_rounds, submit_evaluation
+from fake_api_server import FakeCluster
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from operator_builders import job_of, pod_of, queued, running, slot, working
 from schema_strategies import evaluations
+from simulation import SimulatedOperator, run_rounds, submit_evaluation
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, Object

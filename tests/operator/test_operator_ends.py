@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from fake_api_server import SPEC, FakeCluster, FakeKubeClient, SimulatedOperator, start_attempts
+from fake_api_server import FakeCluster, FakeKubeClient
 from operator_builders import ended, running
 from operator_namespace import OperatorNamespace, work_until
+from simulation import SPEC, SimulatedOperator, start_attempts
 
 from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON

@@ -5,7 +5,8 @@ rarely.
 from collections.abc import Callable
 
 import pytest
-from fake_api_server import SPEC, FakeCluster, SimulatedOperator
+from fake_api_server import FakeCluster
+from simulation import SPEC, SimulatedOperator
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS

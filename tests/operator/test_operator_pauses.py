@@ -82,32 +82,29 @@ class Pair:
     """Two replicas in a namespace of their own."""
 
     place: OperatorNamespace
-    watcher: NamespaceObserver
+    observer: NamespaceObserver
     replicas: list[Replica]
 
     async def play(self, case: Case) -> list[str]:
         """What was wrong."""
-        scene, held = ScenarioRun(self.place, self.watcher), self._hold(case.at)
+        run, held = ScenarioRun(self.place, self.observer), self._hold(case.at)
         for name, priority in (("a", 1), ("b", 0)):
-            await scene.submit(name, priority=priority)
+            await run.submit(name, priority=priority)
         try:
             async with asyncio.timeout(CASE_SECONDS), asyncio.TaskGroup() as group:
                 paused = asyncio.Event()
-                others = group.create_task(_until_b_runs(scene, paused, case))
+                others = group.create_task(_until_b_runs(run, paused, case))
                 leader = await _pause(await held, paused, case, others)
-                wrong = (
-                    []
-                    if scene.find_holder().startswith("b/")
-                    else [f"the slot is {scene.find_holder()}'s, though b runs"]
-                )
-                await scene.publish_and_end("b", others.result())
-                await scene.wait_until_over()
-                await scene.wait_for_reason("a", "CancelledByUser" if case.cancel else "Succeeded")
-            wrong += scene.find_broken_promises({"b": COMPLETED} if case.cancel else {"a": COMPLETED, "b": COMPLETED})
+                holder = run.find_holder()
+                wrong = [] if holder.startswith("b/") else [f"the slot is {holder}'s, though b runs"]
+                await run.publish_and_end("b", others.result())
+                await run.wait_until_over()
+                await run.wait_for_reason("a", "CancelledByUser" if case.cancel else "Succeeded")
+            wrong += run.find_broken_promises({"b": COMPLETED} if case.cancel else {"a": COMPLETED, "b": COMPLETED})
             wrong += [] if leader.running.process.returncode is None else ["it died"]
         except TimeoutError:
-            wrong = [f"it never came to its end: {scene.describe()}"]
-        await scene.clear()
+            wrong = [f"it never came to its end: {run.describe()}"]
+        await run.clear()
         return wrong
 
     def _hold(self, at: int) -> asyncio.Future[Held]:
@@ -129,13 +126,13 @@ class Pair:
         return held
 
 
-async def _until_b_runs(scene: ScenarioRun, paused: asyncio.Event, case: Case) -> str:
+async def _until_b_runs(run: ScenarioRun, paused: asyncio.Event, case: Case) -> str:
     if case.cancel:
         await paused.wait()
-        await scene.edit("a", cancel=True)
+        await run.edit("a", cancel=True)
     else:
-        await scene.complete("a")
-    return await scene.start_run("b")
+        await run.complete("a")
+    return await run.start_run("b")
 
 
 async def _pause(held: Held, paused: asyncio.Event, case: Case, others: asyncio.Task[str]) -> Replica:
@@ -161,12 +158,12 @@ async def _pause(held: Held, paused: asyncio.Event, case: Case, others: asyncio.
 async def pair(kubeconfig: str, kubectl: Kubectl, folders: Iterable[Path]) -> AsyncIterator[Pair]:
     """Two replicas, of which one leads and the other one knows it."""
     async with contextlib.AsyncExitStack() as stack:
-        place, watcher = await stack.enter_async_context(observe_namespace(kubeconfig, kubectl))
+        place, observer = await stack.enter_async_context(observe_namespace(kubeconfig, kubectl))
         replicas = []
         for folder, part in zip(folders, ("leading", "standing by"), strict=True):
             replicas.append(await stack.enter_async_context(replica(place, kubeconfig, folder)))
             await wait_until(partial(has_logged, replicas[-1].running, part), seconds=60)
-        yield Pair(place, watcher, replicas)
+        yield Pair(place, observer, replicas)
 
 
 @contextlib.asynccontextmanager

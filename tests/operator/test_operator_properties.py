@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
-from fake_api_server import ENDED, SPEC, FakeCluster, SimulatedOperator, is_bound, start_attempts
+from fake_api_server import ENDED, FakeCluster, is_bound
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from simulation import SPEC, SimulatedOperator, start_attempts
 
 from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON

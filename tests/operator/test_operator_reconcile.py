@@ -10,8 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from fake_api_server import SETTINGS, SPEC, FakeCluster, FakeKubeClient, SimulatedOperator, start_attempts
+from fake_api_server import FakeCluster, FakeKubeClient
 from operator_builders import retrying
+from simulation import SETTINGS, SPEC, SimulatedOperator, start_attempts
 
 from lmms_eval_core import jsonlog
 from lmms_eval_core.kube import errors

@@ -4,15 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_api_server import (
-    FakeCluster,
-    FakeKubeClient,
-    SimulatedOperator,
-    run_rounds,
-    start_attempts,
-    submit_evaluation,
-)
+from fake_api_server import FakeCluster, FakeKubeClient
 from operator_builders import moment, queued, running, slot, working, world
+from simulation import SimulatedOperator, run_rounds, start_attempts, submit_evaluation
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors

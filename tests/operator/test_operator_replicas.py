@@ -40,9 +40,9 @@ SLACK = 2.0
 class Replica:
     """One operator process, and the gate that it talks through."""
 
-    def __init__(self, running: OperatorProcess, gate: RecordingProxy) -> None:
+    def __init__(self, running: OperatorProcess, proxy: RecordingProxy) -> None:
         self.running = running
-        self.gate = gate
+        self.proxy = proxy
 
     def send(self, number: signal.Signals) -> datetime:
         """Sends a signal; when."""
@@ -60,10 +60,10 @@ class Replica:
 async def replica(place: OperatorNamespace, kubeconfig: str, folder: Path) -> AsyncIterator[Replica]:
     await asyncio.to_thread(folder.mkdir)
     async with (
-        serve_proxy(RecordingProxy, kubeconfig, folder) as (gate, path),
+        serve_proxy(RecordingProxy, kubeconfig, folder) as (proxy, path),
         run_operator(place, path, folder) as running,
     ):
-        yield Replica(running, gate)
+        yield Replica(running, proxy)
 
 
 @pytest.fixture
@@ -120,8 +120,8 @@ async def test_the_follower_writes_nothing_and_goes_on_where_a_killed_leader_sto
     await complete_evaluation(place, "a")
     await place.submit("b")
     await wait_until(build_phase_check(place, "b", "Running"))
-    assert leader.gate.writes and leader.gate.election_writes
-    assert (follower.gate.writes, follower.gate.election_writes) == ([], 0)
+    assert leader.proxy.writes and leader.proxy.election_writes
+    assert (follower.proxy.writes, follower.proxy.election_writes) == ([], 0)
     killed = leader.send(signal.SIGKILL)
     await end(place, "b")
     await wait_until(build_phase_check(place, "b", "Completed"))
@@ -168,13 +168,13 @@ async def test_a_leader_that_sleeps_past_its_lease_stands_down_when_it_wakes(
     elected = await follower.leads_since()
     print(f"after SIGSTOP: elected {elected - slept}")
     assert TIMING.lease - TIMING.deadline < (elected - slept).total_seconds() < AFTER_KILL + SLACK
-    before = list(leader.gate.writes)
+    before = list(leader.proxy.writes)
     leader.send(signal.SIGCONT)
     await wait_until(lambda: has_logged(leader.running, "stood down"))
     await end(place, "b")
     await place.submit("c")
     await complete_evaluation(place, "c")
-    assert leader.gate.writes == before, "it wrote nothing after it woke"
+    assert leader.proxy.writes == before, "it wrote nothing after it woke"
     assert [len(await place.list_pods(name)) for name in "abc"] == [1, 1, 1]
     assert leader.running.process.returncode is None and await ready(leader)
 
@@ -205,10 +205,10 @@ def absent(pair: tuple[Replica, Replica], how: str) -> Iterator[None]:
     """The API server, for both."""
     for one in pair:
         if how == "cut":
-            one.gate.mode = "cut"
+            one.proxy.mode = "cut"
         else:
-            one.gate.block()
+            one.proxy.block()
     yield
     for one in pair:
-        one.gate.mode = "pass"
-        one.gate.unblock()
+        one.proxy.mode = "pass"
+        one.proxy.unblock()

@@ -3,7 +3,8 @@
 import copy
 
 import pytest
-from fake_api_server import FakeCluster, SimulatedOperator, run_rounds, submit_evaluation
+from fake_api_server import FakeCluster
+from simulation import SimulatedOperator, run_rounds, submit_evaluation
 
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.lease import Register

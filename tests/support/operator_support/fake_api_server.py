@@ -1,9 +1,8 @@
-"""A model of the API server, the Job controller and the kubelet, for the operator's property tests: many interleavings
-a second.
+"""An API server, Job controller and kubelet in memory, for the operator's property tests: many interleavings a second.
 
-The API half implements `KubeClient` in memory. Everything else happens only when a test says so, in whatever order it
-likes, so that the operator meets stale watches, slow controllers and its own double. The real API server is in the
-integration tests.
+`FakeKubeClient` implements `KubeClient`. Controllers, scheduler and kubelet do something only when a test says so, in
+any order, so that the operator meets stale watches, slow controllers and a second operator. The integration tests use
+the real API server.
 """
 
 import types
@@ -31,14 +30,7 @@ from lmms_eval_core.kube.client import (
     WatchEvent,
 )
 from lmms_eval_core.phases import Phase, can_follow
-from lmms_eval_operator.apply import Executor
-from lmms_eval_operator.observe import Observer
-from lmms_eval_operator.reconcile import Health, Reconciler
-from lmms_eval_operator.settings import Settings
-from lmms_eval_operator.view import View
 
-SETTINGS = Settings(namespace="test", evaluator_image="evaluator", reporter_image="reporter", retry_backoff_seconds=5)
-SPEC = {"model": "dummy", "tasks": ["t"]}
 ENDED = ("Succeeded", "Failed")
 # OpenAPI 3.0 writes exclusive bounds as draft 4 does.
 STATUS = Draft4Validator(build_schema()["properties"]["status"])
@@ -47,7 +39,7 @@ GROUPS = (EVALUATIONS, JOBS, PODS, LEASES, EVENTS)
 
 
 def copy_json(value: Any) -> Any:
-    """A copy of JSON that shares nothing that can change; copy.deepcopy would be two thirds of the tests' time."""
+    """Return a deep copy of JSON data; copy.deepcopy would take two thirds of the tests' time."""
     if isinstance(value, dict):
         return {key: copy_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -57,7 +49,7 @@ def copy_json(value: Any) -> Any:
 
 @dataclass
 class FakeCluster:
-    """All objects, the log of their changes, and the things that only the model knows."""
+    """All objects, the log of their changes, and what a test sets: time, admission, late controllers."""
 
     objects: dict[Resource, dict[str, Object]] = field(default_factory=lambda: {resource: {} for resource in GROUPS})
     log: list[tuple[Resource, bool, Object]] = field(default_factory=list)
@@ -73,10 +65,10 @@ class FakeCluster:
     offered_jobs: list[str] = field(default_factory=list)
 
     def time(self) -> datetime:
-        """The time of day."""
+        """Return the time of day."""
         return EPOCH + timedelta(seconds=self.now)
 
-    # What the API server does.
+    # The API server.
 
     def get(self, resource: Resource, name: str) -> Object:
         if name not in self.objects[resource]:
@@ -114,7 +106,7 @@ class FakeCluster:
             raise error
 
     def store(self, resource: Resource, item: Object) -> Object:
-        """Writes a new state of an object."""
+        """Store a new state of an object, under the next version."""
         self.version += 1
         item["metadata"]["resourceVersion"] = str(self.version)
         self.objects[resource][item["metadata"]["name"]] = item
@@ -151,7 +143,7 @@ class FakeCluster:
             self.remove(resource, name)
 
     def remove(self, resource: Resource, name: str) -> None:
-        """The object is gone; what it owned goes when the garbage collector looks."""
+        """Remove an object at once; `collect_garbage` removes what it owned."""
         item = self.objects[resource].pop(name)
         self.version += 1
         item["metadata"]["resourceVersion"] = str(self.version)
@@ -160,21 +152,21 @@ class FakeCluster:
             self.vanished_jobs.append(item)
 
     def collect_garbage(self) -> None:
-        """What the garbage collector does."""
+        """Delete objects whose owner is gone, as the garbage collector does."""
         for kind, owners in ((JOBS, EVALUATIONS), (PODS, JOBS)):
             uids = {owner["metadata"]["uid"] for owner in self.objects[owners].values()}
             for name, owned in list(self.objects[kind].items()):
                 if owned["metadata"]["ownerReferences"][0]["uid"] not in uids:
                     self.delete(kind, name, owned["metadata"]["uid"])
 
-    # What the Job controller and the kubelet do, when they are let.
+    # Job controller, scheduler and kubelet.
 
     def list_pods_of(self, job: Object) -> "list[Object]":
         owner = job["metadata"]["uid"]
         return [pod for pod in self.objects[PODS].values() if pod["metadata"]["ownerReferences"][0]["uid"] == owner]
 
     def control_job(self, job: Object) -> None:
-        """One look of the Job controller at a Job."""
+        """Let the Job controller look at a Job once."""
         pods = self.list_pods_of(job)
         ended = [pod for pod in pods if pod["status"]["phase"] in ENDED]
         if job.get("status"):
@@ -196,8 +188,9 @@ class FakeCluster:
                 self.remove(PODS, pod["metadata"]["name"])
 
     def _controlled(self, pod: Object) -> bool:
-        """Whether its Job is there and has not ended: the controller's finalizer keeps a deleted pod until it has seen
-        it.
+        """Return whether the pod's Job exists and has not ended.
+
+        Then the controller's finalizer keeps a deleted pod until the controller has seen it.
         """
         owner = next((job for job in self.objects[JOBS].values() if job in _owners(pod, self.objects[JOBS])), None)
         return owner is not None and not owner.get("status")
@@ -212,21 +205,21 @@ class FakeCluster:
         return self.store(PODS, {"metadata": metadata, "spec": copy_json(spec), "status": {"phase": "Pending"}})
 
     def schedule_pods(self) -> None:
-        """The scheduler finds a node for each pod that it may."""
+        """Let the scheduler bind every pod that has no gate."""
         for pod in list(self.objects[PODS].values()):
             if not (is_bound(pod) or pod["spec"]["schedulingGates"] or "deletionTimestamp" in pod["metadata"]):
                 pod["spec"]["nodeName"] = "n"
                 self.store(PODS, pod)
 
     def run_controllers(self) -> None:
-        """Garbage collector, controller and scheduler do all that they can."""
+        """Let garbage collector, Job controller and scheduler do all that they can."""
         self.collect_garbage()
         for job in list(self.objects[JOBS].values()):
             self.control_job(job)
         self.schedule_pods()
 
     def end_pod(self, pod: Object, exit_code: int) -> None:
-        """The pod ends; if somebody deleted it, it goes."""
+        """End a pod; remove it if it was deleted."""
         ended = {"name": names.EVALUATOR_CONTAINER, "state": {"terminated": {"exitCode": exit_code}}}
         pod["status"] = {"phase": "Failed" if exit_code else "Succeeded", "containerStatuses": [ended]}
         self.store(PODS, pod)
@@ -237,11 +230,11 @@ class FakeCluster:
             self.remove(PODS, pod["metadata"]["name"])
 
     def publish_scores(self, pod: Object) -> None:
-        """The reporter writes scores."""
+        """Write scores, as the reporter does."""
         self.report_status(pod, {"scores": {"t": {"m": {"value": 1.0}}}})
 
     def report_status(self, pod: Object, fields: Object) -> None:
-        """The reporter writes fields of its own, if the evaluation runs this attempt."""
+        """Write status fields as the reporter does, if the evaluation runs this attempt."""
         labels = pod["metadata"]["labels"]
         found = self.objects[EVALUATIONS].get(labels[names.LABEL_EVALUATION])
         attempt = int(labels[names.LABEL_ATTEMPT])
@@ -253,17 +246,17 @@ class FakeCluster:
             self.store(EVALUATIONS, found)
 
     def list_live_pods(self) -> "list[Object]":
-        """Those that have a node and have not ended."""
+        """List pods that have a node and have not ended."""
         return [pod for pod in self.objects[PODS].values() if is_bound(pod) and pod["status"]["phase"] not in ENDED]
 
 
 def is_bound(pod: Object) -> bool:
-    """Whether the pod has a node."""
+    """Return whether the pod has a node."""
     return "nodeName" in pod["spec"]
 
 
 class FakeKubeClient:
-    """`KubeClient` on the model. Each call stops before it is done, until the test lets it go on."""
+    """`KubeClient` on a `FakeCluster`. Each call pauses before it takes effect, until the test steps it."""
 
     namespace = "test"
 
@@ -332,61 +325,14 @@ class FakeKubeClient:
         return answer
 
 
-class SimulatedOperator:
-    """One process: its view, its position in the log of changes, and the pass that it is in."""
-
-    def __init__(self, cluster: FakeCluster, concurrency: int) -> None:
-        self.cluster = cluster
-        self.view = View(concurrency=concurrency)
-        self.client, clock = FakeKubeClient(cluster), lambda: cluster.now
-        executor = Executor(self.client, self.view, SETTINGS, time=cluster.time, clock=clock)
-        self.reconciler = Reconciler(
-            self.view, Observer(self.client, self.view), executor, clock, cluster.time, Health(clock)
-        )
-        self.terms = self.term = 1
-        self.reconciler.term = lambda: self.term
-        self.read = len(cluster.log)
-        self.work: Any = None
-
-    def set_leading(self, leads: bool) -> None:
-        """A term begins or ends, at any moment."""
-        self.terms += leads
-        self.term = self.terms if leads else 0
-
-    def step(self) -> bool:
-        """On to the next call; whether the pass goes on after it."""
-        if self.work is None:
-            self.work = self.reconciler.work()
-        try:
-            self.work.send(None)
-        except StopIteration:
-            self.work = None
-        return self.work is not None
-
-    def deliver_events(self, events: int) -> None:
-        for resource, deleted, item in self.cluster.log[self.read : self.read + events]:
-            self.view.learn(resource, deleted, item)
-        self.read = min(self.read + events, len(self.cluster.log))
-
-    def skip_events(self, events: int) -> None:
-        self.read = min(max(0, self.read + events), len(self.cluster.log))
-
-    def finish_pass(self) -> None:
-        self.deliver_events(len(self.cluster.log))
-        for _ in range(1000):
-            if not self.step():
-                return
-        raise AssertionError("a pass does not end")
-
-
 @types.coroutine
 def pause() -> Generator[None, None, None]:
-    """Gives control back to whoever steps the coroutine."""
+    """Give control back to whoever steps the coroutine."""
     yield
 
 
 def apply_patch(item: Object, patch: Patch) -> Object:
-    """RFC 6902, as much of it as is used."""
+    """Apply a JSON Patch (RFC 6902): the operations that the operator uses."""
     for operation in patch:
         *path, last = [part.replace("~1", "/") for part in operation["path"].split("/")[1:]]
         parent: Any = item
@@ -426,30 +372,3 @@ def _field_selected(item: Object, selector: str) -> bool:
         for part in selector.split(",")
         if "status.phase" in part
     )
-
-
-def submit_evaluation(cluster: FakeCluster, name: str, **spec: Any) -> Object:
-    """An evaluation, as a user creates it."""
-    return cluster.create(EVALUATIONS, {"metadata": {"name": name, "namespace": "test"}, "spec": {**SPEC, **spec}})
-
-
-def run_rounds(cluster: FakeCluster, operator: SimulatedOperator, rounds: int = 1, *, seconds: float) -> None:
-    """In each round the operator works, controller, scheduler and kubelet do their part, and time passes.
-
-    After a minute (61 s) the operator lists everything anew.
-    """
-    for _ in range(rounds):
-        start_attempts(cluster, operator)
-        for pod in cluster.list_live_pods():
-            cluster.publish_scores(pod)
-            cluster.end_pod(pod, 0)
-        cluster.now += seconds
-
-
-def start_attempts(cluster: FakeCluster, operator: SimulatedOperator) -> None:
-    """A start as far as it goes: the operator makes a Job, its controller a pod, and the operator opens that one's
-    gate.
-    """
-    for _ in range(2):
-        operator.finish_pass()
-        cluster.run_controllers()

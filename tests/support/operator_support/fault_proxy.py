@@ -1,6 +1,6 @@
 """A proxy that counts the operator's writes and injects a fault into one of them, given by its number.
 
-`operator_stage` plays scenarios through it. Events and the leader's lease do not count, since their order among the
+`scenario_runner` plays scenarios through it. Events and the leader's lease do not count, since their order among the
 other writes is not fixed.
 """
 

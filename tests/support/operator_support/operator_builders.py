@@ -1,6 +1,4 @@
-"""Builders of what the operator sees, so that a test reads like a sentence: `world(running("a"), job_of(...),
-pod_of(...))`.
-"""
+"""Builders of the operator's view, which read like sentences: `world(running("a"), job_of(...), pod_of(...))`."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +17,7 @@ REPORTED = frozenset({"reportedAttempt", "progress"})
 
 
 def queued(name: str = "a", **changes: Any) -> Evaluation:
-    """Waits for its turn."""
+    """An evaluation that waits for its turn."""
     evaluation = Evaluation(uid=f"{name}-uid", name=name, version="10", generation=1, created_at="2026-01-01T00:00:00Z")
     return replace(evaluation, **({"reason": "WaitingForTurn"} | changes))
 
@@ -27,7 +25,7 @@ def queued(name: str = "a", **changes: Any) -> Evaluation:
 def running(
     name: str = "a", *, attempt: int = 1, slot: int = 0, published: bool = False, stage: str = "", **changes: Any
 ) -> Evaluation:
-    """Runs its attempt; `stage` and `published` are what the reporter of this attempt has said."""
+    """An evaluation that runs; `stage` and `published` are what the reporter of this attempt has written."""
     first = {"number": 1, "jobName": f"{name}-job", "startedAt": "2026-01-01T00:01:00Z"}
     uids = {"job_uid": f"{name}-job-{attempt}", "pod_uid": f"{name}-pod-{attempt}"}
     evaluation = queued(name, phase=Phase.RUNNING, attempt=attempt, slot=slot, **uids)
@@ -39,7 +37,7 @@ def running(
 
 
 def job_of(evaluation: Evaluation, *, attempt: int = 0, slot: int = 0, **changes: Any) -> AttemptJob:
-    """The Job of its current attempt, or of another one."""
+    """The Job of the evaluation's current attempt, or of the given one."""
     number = attempt or evaluation.attempt
     name = names.job_name(evaluation=evaluation.name, uid=evaluation.uid, attempt=number)
     uid = evaluation.job_uid if not attempt else f"{evaluation.name}-job-{attempt}"
@@ -56,7 +54,7 @@ def job_of(evaluation: Evaluation, *, attempt: int = 0, slot: int = 0, **changes
 
 
 def pod_of(evaluation: Evaluation, *, attempt: int = 0, slot: int = 0, **changes: Any) -> Pod:
-    """The pod of its current attempt, or of another one: its gate has just been opened."""
+    """The pod of the evaluation's current attempt, or of the given one, with an open gate."""
     number = attempt or evaluation.attempt
     uid = f"{evaluation.name}-pod-{number}"
     job = f"{evaluation.name}-job-{number}"
@@ -65,7 +63,7 @@ def pod_of(evaluation: Evaluation, *, attempt: int = 0, slot: int = 0, **changes
 
 
 def gated(evaluation: Evaluation, *, attempt: int = 0, **changes: Any) -> Pod:
-    """The same as its Job made it."""
+    """The pod as its Job made it, with a closed gate."""
     return pod_of(evaluation, attempt=attempt, **({"gate": 0} | changes))
 
 
@@ -96,7 +94,7 @@ def conditions(**statuses: tuple[str, str, str] | str) -> dict[str, PodCondition
 def retrying(
     name: str = "a", *, attempt: int = 1, next_attempt_at: str = "2026-01-01T12:00:10Z", **changes: Any
 ) -> Evaluation:
-    """Waits between two attempts."""
+    """An evaluation that waits for its next attempt."""
     last = {"number": attempt, "jobName": f"{name}-job", "reason": "Interrupted", "message": "stopped"}
     message = f"attempt {attempt} of 3 ended as Interrupted: stopped"
     begun = {"attempt": attempt, "attempts": (last,), "started_at": "2026-01-01T11:00:00Z", "retries": 2}
@@ -104,7 +102,7 @@ def retrying(
 
 
 def moment(seconds: float = 0.0) -> Now:
-    """So many seconds into the test, on both clocks."""
+    """The moment `seconds` after the start of the test, on both clocks."""
     return Now(seconds, TODAY + timedelta(seconds=seconds))
 
 

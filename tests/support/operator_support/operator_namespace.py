@@ -1,5 +1,6 @@
-"""The operator's parts on a real API server without a node: the Job controller is real, and the tests
-play the kubelet.
+"""The operator's parts in a namespace of a real API server without a node.
+
+The Job controller is real; tests play users, kubelet and reporter.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ class OperatorKilled(BaseException):
 
 
 class MortalClient:
-    """A client whose process dies just before its `dies_at`th write, from 1."""
+    """A client that raises OperatorKilled before write number `dies_at`, counted from 1."""
 
     def __init__(self, client: KubeClient, *, dies_at: int = 0) -> None:
         self._client = client
@@ -58,7 +59,7 @@ class MortalClient:
 
 
 class OperatorNamespace:
-    """One namespace, its evaluations, and the kubelet's and the reporter's part in them."""
+    """A namespace with its evaluations, and what users, kubelet and reporter do to them."""
 
     def __init__(self, client: KubeClient, kubectl: Kubectl) -> None:
         self.client = client
@@ -69,35 +70,33 @@ class OperatorNamespace:
             reporter_image="reporter:1",
             retry_backoff_seconds=1,
         )
-        # What the operators' time of day is ahead: a test lets an hour pass when it is ready for it, on a busy machine
-        # too.
+        # How far the operators' time of day is ahead: a test lets an hour pass at a moment of its choice.
         self.time_passed = timedelta()
 
     @property
     def node(self) -> str:
-        """A node that there is not: its pods are ours to end.
+        """The name of a node that does not exist, so that the test ends its pods.
 
-        The control plane removes them once it has known for 40 s that there is none of this name, hence one for each
-        test.
+        The control plane removes such pods after 40 s without a node of this name, hence one name for each test.
         """
         return f"node-of-{self.client.namespace}"
 
     async def prepare(self) -> None:
-        """The account that evaluator pods run under."""
+        """Create the service account of evaluator pods."""
         await self.client.create(SERVICE_ACCOUNTS, _named("ServiceAccount", self.settings.reporter_service_account))
 
     def make_operator(self, client: Any = None) -> Reconciler:
-        """A fresh operator that knows nothing; it lists on every pass instead of watching."""
+        """Make a new operator; it lists on every pass instead of watching."""
         reconciler = compose_reconciler(
             client or self.client, self.settings, time_of_day=lambda: now_utc() + self.time_passed
         )
         reconciler.relist_seconds = 0
         return reconciler
 
-    # People.
+    # Users.
 
     async def submit(self, name: str, *, retries: int = 0, **spec: Any) -> Object:
-        """One attempt, unless the test is about more."""
+        """Create an evaluation, with one attempt unless `retries` says more."""
         body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}}
         return await self.client.create(
             EVALUATIONS, {**body, "spec": {"model": "llava_hf", "tasks": ["mme"], "retries": retries, **spec}}
@@ -112,7 +111,7 @@ class OperatorNamespace:
         item = await self.client.get(resource, name)
         await self.client.delete(resource, name, uid=item["metadata"]["uid"])
 
-    # What is there.
+    # Reads.
 
     async def read_status(self, name: str) -> Object:
         status: Object = (await self.client.get(EVALUATIONS, name))["status"]
@@ -133,7 +132,7 @@ class OperatorNamespace:
         return str(lease["spec"].get("holderIdentity") or "")
 
     async def wait_until_jobs_are_refused(self, refused: bool = True) -> None:
-        """Waits until the cluster's policies refuse a Job named `odd`, or take it."""
+        """Wait until the cluster's policies refuse a Job named `odd`, or accept it."""
         async with asyncio.timeout(20):
             while True:
                 if await self._is_job_refused() is refused:
@@ -153,11 +152,11 @@ class OperatorNamespace:
     # The kubelet and the reporter.
 
     async def wait_for_pod(self, name: str) -> str:
-        """The name of the evaluation's pod, once its gate is open."""
+        """Wait for an evaluation's pod with an open gate; return its name."""
         return await self._wait_for_open_pod(f"{names.LABEL_EVALUATION}={name}")
 
     async def wait_for_pod_of_job(self, job: str) -> str:
-        """The name of a Job's pod, once its gate is open."""
+        """Wait for a Job's pod with an open gate; return its name."""
         return await self._wait_for_open_pod(f"batch.kubernetes.io/job-name={job}")
 
     async def _wait_for_open_pod(self, selector: str) -> str:
@@ -169,9 +168,7 @@ class OperatorNamespace:
                 await asyncio.sleep(0.02)
 
     async def create_second_pod(self, name: str) -> str:
-        """The Job controller makes a second pod of a Job: the answer to its first try was lost, or a webhook took its
-        time.
-        """
+        """Create a second pod of a Job, as its controller does when the answer to its first create was lost."""
         (job,) = await self.list_jobs(name)
         metadata, template = job["metadata"], job["spec"]["template"]
         owner = {
@@ -188,13 +185,13 @@ class OperatorNamespace:
         return str(made["metadata"]["name"])
 
     async def bind(self, name: str) -> str:
-        """The scheduler found a node: from now on only the kubelet, which is us, can end the pod."""
+        """Bind the evaluation's pod to the node: from now on only the test, as kubelet, can end it."""
         pod = await self.wait_for_pod(name)
         await self.bind_pod(pod)
         return pod
 
     async def bind_pod(self, pod: str) -> None:
-        """The same of a pod by name."""
+        """Bind a pod to the node."""
         body = {
             "apiVersion": "v1",
             "kind": "Binding",
@@ -208,11 +205,11 @@ class OperatorNamespace:
         await self.client.json_patch(PODS, pod, patch, subresource="status")
 
     async def end_pod_of(self, name: str, exit_code: int) -> None:
-        """The evaluator container ends."""
+        """End the evaluator container of an evaluation's pod."""
         await self.end_pod(await self.wait_for_pod(name), exit_code)
 
     async def end_pod(self, pod: str, exit_code: int) -> None:
-        """The evaluator container of this pod ends."""
+        """End the evaluator container of a pod."""
         await self.set_pod_status(
             pod,
             phase="Failed" if exit_code else "Succeeded",
@@ -221,18 +218,16 @@ class OperatorNamespace:
         )
 
     async def remove_pod(self, pod: str) -> None:
-        """Somebody takes the pod away by force, whatever runs in it; where a Job still holds it, it stays as a deleted
-        one.
-        """
+        """Delete the pod by force, whatever runs in it; a pod with a finalizer of its Job stays as a deleted one."""
         arguments = ["-n", self.client.namespace, "delete", "pod", pod, "--force", "--grace-period=0", "--wait=false"]
         await asyncio.to_thread(lambda: self._kubectl(*arguments))
 
     async def publish_scores(self, name: str) -> None:
-        """The reporter writes scores for the running attempt."""
+        """Write scores for the running attempt, as the reporter does."""
         await self._report(name, scores=SCORES, summary="mme 0.5")
 
     async def report_stage(self, name: str, *, stage: str, updated_at: str) -> None:
-        """The reporter writes progress of the running attempt."""
+        """Write progress of the running attempt, as the reporter does."""
         await self._report(name, progress={"stage": stage, "text": stage, "updatedAt": updated_at})
 
     async def _report(self, name: str, **said: Any) -> None:
@@ -242,7 +237,7 @@ class OperatorNamespace:
 
 
 async def work_until(operator: Reconciler, condition: Callable[[], Awaitable[bool]], seconds: float = 120) -> None:
-    """Lets the operator work until the condition holds."""
+    """Let the operator work until the condition holds."""
     async with asyncio.timeout(seconds):
         while True:
             await operator.work()
@@ -252,22 +247,22 @@ async def work_until(operator: Reconciler, condition: Callable[[], Awaitable[boo
 
 
 def is_gated(pod: Object) -> bool:
-    """Whether the pod is behind the operator's gate."""
+    """Return whether the pod has the operator's scheduling gate."""
     return {"name": names.SCHEDULING_GATE} in pod["spec"].get("schedulingGates", [])
 
 
 def build_running_status() -> Object:
-    """The evaluator's container status while it runs."""
+    """Build the status of a running evaluator container."""
     return {**_container(), "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
 
 
 def build_foreign_status() -> Object:
-    """The status of a container that somebody injected, and that ends by itself never."""
+    """Build the status of an injected container that never ends by itself."""
     return {**build_running_status(), "name": "foreign", "image": "foreign:1"}
 
 
 def build_ended_status(exit_code: int, **more: Any) -> Object:
-    """The evaluator's container status."""
+    """Build the status of an ended evaluator container."""
     ended = {"exitCode": exit_code, "finishedAt": "2026-01-01T00:00:00Z", **more}
     return {**_container(), "state": {"terminated": ended}}
 

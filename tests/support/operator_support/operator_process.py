@@ -1,4 +1,4 @@
-"""Whole operator processes on a real API server, and waiting for what they do."""
+"""Operator processes on a real API server, and waiting for what they do."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ class OperatorProcess:
         self._log = log
 
     def read_events(self) -> list[dict[str, Any]]:
-        """Its log lines."""
+        """Return its log lines."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
     async def probe(self, path: str) -> int:
@@ -37,7 +37,7 @@ class OperatorProcess:
 
 @contextlib.asynccontextmanager
 async def run_operator(place: OperatorNamespace, kubeconfig: str, folder: Path) -> AsyncIterator[OperatorProcess]:
-    """Runs one until the end of the block, and shows its log if the test fails."""
+    """Run an operator until the end of the block; its log is printed, for tests that fail."""
     port = find_free_port()
     environment = {
         **os.environ,
@@ -62,7 +62,7 @@ async def run_operator(place: OperatorNamespace, kubeconfig: str, folder: Path) 
 
 
 async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> float:
-    """How long it took to hold."""
+    """Wait until the condition holds; return the seconds that it took."""
     began = time.monotonic()
     async with asyncio.timeout(seconds):
         while True:

@@ -1,6 +1,4 @@
-"""A proxy in front of the API server through which one operator alone talks: it sees what that writes,
-and can be shut.
-"""
+"""A proxy between one operator and the API server that records the operator's writes, and can block it."""
 
 import asyncio
 
@@ -14,7 +12,7 @@ READS = ("GET", "HEAD")
 
 
 class RecordingProxy(ApiServerProxy):
-    """`work` are the writes that came through, but for those of the election."""
+    """`writes` are the forwarded writes, except those of the election, which are counted."""
 
     def __init__(self, session: aiohttp.ClientSession, upstream: str) -> None:
         super().__init__(session, upstream)
@@ -24,11 +22,11 @@ class RecordingProxy(ApiServerProxy):
         self._open.set()
 
     def block(self) -> None:
-        """Takes requests and answers none, as a network does that drops packets."""
+        """Accept requests and answer none, like a network that drops packets."""
         self._open.clear()
 
     def unblock(self) -> None:
-        """Answers again, those included that waited."""
+        """Answer again, waiting requests included."""
         self._open.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

@@ -1,7 +1,7 @@
-"""A namespace on which scenarios are played with operators of this process, through a proxy that counts their writes.
+"""Plays scenarios with operators of this process, through a proxy that counts their writes and injects faults.
 
-An operator that is killed loses its event loop's task and its connection; the next one starts at once and knows
-nothing. They hear of events from the scene's watcher, which the faults do not touch.
+An operator that is killed loses its task in the event loop and its connection; the next one starts at once with an
+empty view. They get events from the namespace's observer, which faults do not touch.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from lmms_eval_operator.main import compose_reconciler, make_sink
 from lmms_eval_operator.reconcile import Reconciler
 from lmms_eval_operator.settings import Settings
 
-# Of an operator whose answers do not come; the others wait as long as in use.
-IMPATIENT_SECONDS = 2.0
+# Time-out of an operator whose answers do not come; the others have the usual one.
+SHORT_TIMEOUT_SECONDS = 2.0
 CASE_SECONDS = 120.0
 # Longer than from any write that is due at once to the next.
 REST_SECONDS = 0.3
@@ -39,62 +39,62 @@ class ScenarioResult:
 
 
 class ScenarioRunner:
-    """One namespace. Plays one scenario at a time."""
+    """Plays one scenario at a time in its namespace."""
 
     def __init__(
-        self, place: OperatorNamespace, watcher: NamespaceObserver, writes: FaultProxy, kubeconfig: str
+        self, place: OperatorNamespace, observer: NamespaceObserver, writes: FaultProxy, kubeconfig: str
     ) -> None:
         self._place = place
-        self._watcher = watcher
+        self._observer = observer
         self._writes = writes
         self._kubeconfig = kubeconfig
 
     async def play(self, scenario: Scenario, fault: WriteFault | None = None, at: int = 0) -> ScenarioResult:
-        """Plays it; `fault` is injected into the operator's write number `at`."""
-        scene = ScenarioRun(self._place, self._watcher)
+        """Play a scenario; `fault` is injected into the operator's write number `at`."""
+        run = ScenarioRun(self._place, self._observer)
         self._writes.set_fault(fault, at)
         settings = replace(self._place.settings, **scenario.settings)
-        patience = IMPATIENT_SECONDS if fault in TIMEOUT_FAULTS else REQUEST_SECONDS
+        timeout = SHORT_TIMEOUT_SECONDS if fault in TIMEOUT_FAULTS else REQUEST_SECONDS
         try:
             async with asyncio.timeout(CASE_SECONDS), asyncio.TaskGroup() as group:
-                operators = group.create_task(self._run_operators(settings, patience))
-                await self._play_to_rest(scenario, scene)
+                operators = group.create_task(self._run_operators(settings, timeout))
+                await self._play_to_rest(scenario, run)
                 operators.cancel()
-            wrong = scene.find_broken_promises(scenario.ends)
+            wrong = run.find_broken_promises(scenario.ends)
         except TimeoutError:
-            wrong = [f"it never came to its end: {scene.describe()}"]
+            wrong = [f"it never came to its end: {run.describe()}"]
         writes, hit = self._writes.seen, self._writes.hit
         wrong += await self._find_writes_at_rest(settings)
-        await scene.clear()
-        await scene.clear_slots()
+        await run.clear()
+        await run.clear_slots()
         return ScenarioResult(writes, hit, wrong)
 
-    async def _play_to_rest(self, scenario: Scenario, scene: ScenarioRun) -> None:
-        await scenario.play(scene)
-        await scene.wait_until_over()
+    async def _play_to_rest(self, scenario: Scenario, run: ScenarioRun) -> None:
+        await scenario.play(run)
+        await run.wait_until_over()
         written = -1
         while written != len(self._writes.seen):
             written = len(self._writes.seen)
             await asyncio.sleep(REST_SECONDS)
 
-    async def _run_operators(self, settings: Settings, patience: float) -> None:
-        """One after the other, for ever: the next one starts when one was killed."""
+    async def _run_operators(self, settings: Settings, timeout: float) -> None:
+        """Run operators one after the other until cancelled: the next one starts when one was killed."""
         while True:
             self._writes.killed.clear()
-            async with self._connect_operator(settings, patience) as operator:
-                self._watcher.sink = make_sink(operator, lambda: None)
-                await _either(operator.run(), self._writes.killed.wait())
+            async with self._connect_operator(settings, timeout) as operator:
+                self._observer.sink = make_sink(operator, lambda: None)
+                await _wait_for_first(operator.run(), self._writes.killed.wait())
 
     async def _find_writes_at_rest(self, settings: Settings) -> list[str]:
-        """What one writes that knows nothing of what was, and finds that all is done."""
+        """List what a new operator writes when all is done: it must be nothing."""
         self._writes.set_fault(None, 0)
         async with self._connect_operator(settings, REQUEST_SECONDS) as operator:
             await operator.work()
         return [f"at rest: {write}" for write in self._writes.seen]
 
     @contextlib.asynccontextmanager
-    async def _connect_operator(self, settings: Settings, patience: float) -> AsyncIterator[Reconciler]:
-        client = await connect(namespace=settings.namespace, kubeconfig=self._kubeconfig, request_seconds=patience)
+    async def _connect_operator(self, settings: Settings, timeout: float) -> AsyncIterator[Reconciler]:
+        client = await connect(namespace=settings.namespace, kubeconfig=self._kubeconfig, request_seconds=timeout)
         operator = compose_reconciler(client, settings)
         # A timer of the user counts from the first moment on.
         operator.view.steady_seconds = 0.0
@@ -106,16 +106,16 @@ class ScenarioRunner:
 
 @contextlib.asynccontextmanager
 async def open_scenario_runner(kubeconfig: str, kubectl: Kubectl, folder: Path) -> AsyncIterator[ScenarioRunner]:
-    """A stage in a namespace of its own."""
+    """Open a runner in a namespace of its own."""
     async with contextlib.AsyncExitStack() as stack:
-        place, watcher = await stack.enter_async_context(observe_namespace(kubeconfig, kubectl))
+        place, observer = await stack.enter_async_context(observe_namespace(kubeconfig, kubectl))
         await stack.enter_async_context(install_job_policy(place.client))
         writes, path = await stack.enter_async_context(serve_proxy(FaultProxy, kubeconfig, folder))
-        yield ScenarioRunner(place, watcher, writes, path)
+        yield ScenarioRunner(place, observer, writes, path)
 
 
-async def _either(*works: Awaitable[Any]) -> None:
-    """Until one of them ends; raises what it raises."""
+async def _wait_for_first(*works: Awaitable[Any]) -> None:
+    """Wait until one of them ends; raise what it raises."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

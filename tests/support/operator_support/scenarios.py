@@ -1,7 +1,6 @@
-"""Scenarios about evaluations on a real API server: the test plays people, scheduler, kubelet and reporter, to some
-operator.
+"""Scenarios about evaluations on a real API server: the test plays users, scheduler, kubelet and reporter.
 
-`Watcher` sees every state in between, `Scene.wrong` says which promises were broken.
+`NamespaceObserver` sees every state in between; `ScenarioRun.find_broken_promises` says what was wrong.
 """
 
 import asyncio
@@ -30,8 +29,8 @@ from lmms_eval_operator.watch import Sink
 
 # Phase, reason, and of each attempt reason and exit code; None of an evaluation that was deleted.
 End = tuple[str, str, list[tuple[str, int | None]]] | None
-# Of the scene's own calls, on a machine that does other things as well.
-PATIENCE_SECONDS = 60.0
+# Time-out of the test's own calls, for a busy machine.
+REQUEST_TIMEOUT_SECONDS = 60.0
 COMPLETED: End = ("Completed", "Succeeded", [("Succeeded", 0)])
 
 NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
@@ -41,7 +40,7 @@ REFUSING = "lmms-eval.io/test-refuses-jobs"
 
 @dataclass(frozen=True)
 class Scenario:
-    """A play, what comes of each evaluation in it, and the settings of the operator."""
+    """What happens, how each evaluation ends, and the settings of the operator."""
 
     play: "Callable[[ScenarioRun], Awaitable[None]]"
     ends: dict[str, End]
@@ -51,9 +50,9 @@ class Scenario:
 
 
 class NamespaceObserver:
-    """What is there, as the watches tell it, and what must never have been there.
+    """Follows all objects by watches, and collects states that must never occur in `broken_promises`.
 
-    `tell` hears of it like kopf's sink.
+    `sink` gets every event, as from kopf.
     """
 
     def __init__(self, client: KubeClient) -> None:
@@ -68,18 +67,18 @@ class NamespaceObserver:
         self.sink: Sink = lambda resource, deleted, item: None
 
     async def run(self) -> None:
-        """For ever."""
+        """Watch until cancelled."""
         async with asyncio.TaskGroup() as group:
             for resource in self.items:
                 group.create_task(self._follow(resource))
 
     async def wait_until(self, condition: Callable[[], Any]) -> None:
-        """Waits for it to hold."""
+        """Wait until the condition holds."""
         while not condition():
             await self._news.wait()
 
     def reset(self) -> None:
-        """A new scene: what was wrong before has been told."""
+        """Forget what was collected, for the next scenario."""
         self.broken_promises = []
         self.made.clear()
         self.opened.clear()
@@ -94,31 +93,36 @@ class NamespaceObserver:
 
     def _take(self, resource: Resource, deleted: bool, item: Object) -> None:
         known, name = self.items[resource], item["metadata"]["name"]
-        self._judge(resource, known.get(name), item)
+        self._check_state(resource, known.get(name), item)
         if deleted:
             del known[name]
         else:
             known[name] = item
-        self._judge_slots()
+        self._check_slots()
         self.sink(resource, deleted, item)
         self._news.set()
         self._news = asyncio.Event()
 
-    def _judge(self, resource: Resource, before: Object | None, item: Object) -> None:
+    def _check_state(self, resource: Resource, before: Object | None, item: Object) -> None:
         if resource is JOBS:
-            self.made[attempt_of(item)].add(item["metadata"]["uid"])
+            self.made[read_attempt(item)].add(item["metadata"]["uid"])
         if resource is PODS and not is_gated(item):
-            self.opened[attempt_of(item)].add(item["metadata"]["uid"])
-        if resource is EVALUATIONS and before is not None and _ended(before) and _end(before) != _end(item):
+            self.opened[read_attempt(item)].add(item["metadata"]["uid"])
+        if (
+            resource is EVALUATIONS
+            and before is not None
+            and _has_ended(before)
+            and _read_end(before) != _read_end(item)
+        ):
             self.broken_promises.append(
-                f"{item['metadata']['name']} had ended as {_end(before)} and became {_end(item)}"
+                f"{item['metadata']['name']} had ended as {_read_end(before)} and became {_read_end(item)}"
             )
 
-    def _judge_slots(self) -> None:
+    def _check_slots(self) -> None:
         live: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
         for pod in self.items[PODS].values():
             if pod["status"]["phase"] not in ("Succeeded", "Failed") and not is_gated(pod) and not _gets_no_node(pod):
-                live[pod["metadata"]["labels"][names.LABEL_SLOT]].add(attempt_of(pod))
+                live[pod["metadata"]["labels"][names.LABEL_SLOT]].add(read_attempt(pod))
         self.broken_promises += [
             f"slot {slot} had several live attempts: {held}" for slot, held in live.items() if len(held) > 1
         ]
@@ -128,27 +132,27 @@ class NamespaceObserver:
 async def observe_namespace(
     kubeconfig: str, kubectl: Kubectl
 ) -> AsyncIterator[tuple[OperatorNamespace, NamespaceObserver]]:
-    """A namespace of one's own, and who watches it."""
+    """Create a namespace for as long as the block lasts; yield it and its observer."""
     made = namespaces.build_namespace()
     name = made["metadata"]["name"]
-    client = await connect(namespace=name, kubeconfig=kubeconfig, request_seconds=PATIENCE_SECONDS)
+    client = await connect(namespace=name, kubeconfig=kubeconfig, request_seconds=REQUEST_TIMEOUT_SECONDS)
     uid = (await client.create(NAMESPACES, made))["metadata"]["uid"]
-    place, watcher = OperatorNamespace(client, kubectl), NamespaceObserver(client)
+    place, observer = OperatorNamespace(client, kubectl), NamespaceObserver(client)
     await place.prepare()
-    watching = asyncio.create_task(watcher.run())
+    observing = asyncio.create_task(observer.run())
     try:
-        yield place, watcher
+        yield place, observer
     finally:
-        watching.cancel()
+        observing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await watching
+            await observing
         await client.delete(NAMESPACES, name, uid=uid)
         await client.close()
 
 
 @contextlib.asynccontextmanager
 async def install_job_policy(client: KubeClient) -> AsyncIterator[None]:
-    """A policy of the cluster for the namespace as long as it is labelled `REFUSING`; `Scene.refuse_jobs` labels it."""
+    """Install a policy that refuses Jobs while `ScenarioRun.refuse_jobs` has labelled the namespace `REFUSING`."""
     rule = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
     labels = {"kubernetes.io/metadata.name": client.namespace, REFUSING: "true"}
     constraints = {"namespaceSelector": {"matchLabels": labels}, "resourceRules": [rule]}
@@ -180,70 +184,70 @@ async def install_job_policy(client: KubeClient) -> AsyncIterator[None]:
 
 
 class ScenarioRun:
-    """The evaluations of one scenario, and everybody's part in them but the operator's."""
+    """The evaluations of one scenario, and what everybody but the operator does to them."""
 
     numbers = itertools.count(1)
 
-    def __init__(self, place: OperatorNamespace, watcher: NamespaceObserver) -> None:
+    def __init__(self, place: OperatorNamespace, observer: NamespaceObserver) -> None:
         self._place = place
-        self._watcher = watcher
+        self._observer = observer
         self._prefix = f"s{next(self.numbers)}-"
         self._refusing = False
-        watcher.reset()
+        observer.reset()
 
-    # What came of it.
+    # Results.
 
     async def wait_until_over(self) -> None:
-        """All have ended, the slots are free, and the Jobs have been left to Kubernetes."""
-        await self._watcher.wait_until(self._is_over)
+        """Wait until all have ended, the slots are free, and the Jobs are left to Kubernetes."""
+        await self._observer.wait_until(self._is_over)
 
     def find_broken_promises(self, ends: dict[str, End]) -> list[str]:
-        """The promises that were broken."""
-        return [*self._watcher.broken_promises, *self._find_wrong_ends(ends), *self._find_wrong_jobs(ends)]
+        """List a sentence for each broken promise."""
+        return [*self._observer.broken_promises, *self._find_wrong_ends(ends), *self._find_wrong_jobs(ends)]
 
     def describe(self) -> str:
-        """What there is to know where it did not come to its end."""
-        jobs = self._watcher.items[JOBS].values()
+        """Describe all objects, for a scenario that did not end."""
+        jobs = self._observer.items[JOBS].values()
         states = {job["metadata"]["name"]: job["status"] for job in jobs}
-        pods = {name: (is_gated(pod), pod["status"]["phase"]) for name, pod in self._watcher.items[PODS].items()}
+        pods = {name: (is_gated(pod), pod["status"]["phase"]) for name, pod in self._observer.items[PODS].items()}
         told = {name: item["status"] for name, item in self._evaluations().items()}
         return f"{told}, slots {self._holders()}, Jobs {states}, pods {pods}"
 
     async def clear(self) -> None:
-        """Takes away the evaluations. What still runs, ends."""
+        """Delete the evaluations, after ending what still runs."""
         if self._refusing:
             await self.refuse_jobs(False)
-        for pod, item in list(self._watcher.items[PODS].items()):
+        for pod, item in list(self._observer.items[PODS].items()):
             if item["status"]["phase"] not in ("Succeeded", "Failed"):
                 await self._place.end_pod(pod, 143)
         for name in self._evaluations():
             await self._place.delete(EVALUATIONS, name)
-        await self._watcher.wait_until(lambda: not self._evaluations())
+        await self._observer.wait_until(lambda: not self._evaluations())
 
     async def clear_slots(self) -> None:
-        """The next operator begins with making them."""
+        """Delete the slots, so that the next operator begins with creating them."""
         for name in self._holders():
             await self._place.delete(LEASES, name)
-        await self._watcher.wait_until(lambda: not self._holders())
+        await self._observer.wait_until(lambda: not self._holders())
 
     def find_holder(self) -> str:
-        """Who has the slot."""
+        """Return the holder of the slot."""
         return "".join(self._holders().values()).removeprefix(self._prefix)
 
     def _is_over(self) -> bool:
-        ended, jobs = map(_ended, self._evaluations().values()), self._watcher.items[JOBS].values()
-        return all(ended) and not any(self._holders().values()) and all(map(_left, jobs))
+        ended, jobs = map(_has_ended, self._evaluations().values()), self._observer.items[JOBS].values()
+        return all(ended) and not any(self._holders().values()) and all(map(_is_left, jobs))
 
     def _find_wrong_ends(self, ends: dict[str, End]) -> list[str]:
-        found = {name: _end_of(self._evaluations().get(self._prefix + name)) for name in ends}
+        found = {name: _describe_end(self._evaluations().get(self._prefix + name)) for name in ends}
         return [f"{name} ended as {found[name]}" for name, end in ends.items() if found[name] != end]
 
     def _find_wrong_jobs(self, ends: dict[str, End]) -> list[str]:
-        made = {attempt: uids for attempt, uids in self._watcher.made.items() if attempt[0].startswith(self._prefix)}
+        made = {attempt: uids for attempt, uids in self._observer.made.items() if attempt[0].startswith(self._prefix)}
         twice = [
             f"{name} has {len(uids)} Jobs of attempt {number}" for (name, number), uids in made.items() if len(uids) > 1
         ]
-        pods = {attempt: uids for attempt, uids in self._watcher.opened.items() if attempt[0].startswith(self._prefix)}
+        pods = {attempt: uids for attempt, uids in self._observer.opened.items() if attempt[0].startswith(self._prefix)}
         twice += [
             f"{name} has {len(uids)} open pods of attempt {number}"
             for (name, number), uids in pods.items()
@@ -256,17 +260,17 @@ class ScenarioRun:
         return [*twice, *many]
 
     def _evaluations(self) -> dict[str, Object]:
-        return {name: item for name, item in self._watcher.items[EVALUATIONS].items() if name.startswith(self._prefix)}
+        return {name: item for name, item in self._observer.items[EVALUATIONS].items() if name.startswith(self._prefix)}
 
     def _holders(self) -> dict[str, str]:
-        leases = self._watcher.items[LEASES].items()
+        leases = self._observer.items[LEASES].items()
         slots = {name: lease for name, lease in leases if names.LABEL_SLOT in lease["metadata"].get("labels", {})}
         return {name: str(lease.get("spec", {}).get("holderIdentity") or "") for name, lease in slots.items()}
 
-    # People.
+    # Users.
 
     async def submit(self, name: str, **spec: Any) -> None:
-        """An evaluation of one attempt, unless `retries` says more."""
+        """Create an evaluation, with one attempt unless `retries` says more."""
         await self._place.submit(self._prefix + name, **spec)
 
     async def edit(self, name: str, **spec: Any) -> None:
@@ -276,18 +280,18 @@ class ScenarioRun:
         await self._place.delete(EVALUATIONS, self._prefix + name)
 
     async def backdate_start(self, name: str) -> None:
-        """As if it had been running for years."""
+        """Set startedAt to years ago."""
         patch = [{"op": "replace", "path": "/status/startedAt", "value": "2020-01-01T00:00:00Z"}]
         await self._place.client.json_patch(EVALUATIONS, self._prefix + name, patch, subresource="status")
 
     async def wait_for_reason(self, name: str, reason: str) -> None:
-        """Waits until the status gives this reason."""
-        await self._watcher.wait_until(lambda: self._status(name).get("reason") == reason)
+        """Wait until the status gives this reason."""
+        await self._observer.wait_until(lambda: self._status(name).get("reason") == reason)
 
     # The cluster's administrator.
 
     async def refuse_jobs(self, refused: bool) -> None:
-        """The policy of `policy_against_jobs` refuses all Jobs from now on, or takes them again."""
+        """Let the policy of `install_job_policy` refuse all Jobs from now on, or accept them again."""
         self._refusing = refused
         patch = [
             {"op": "add", "path": f"/metadata/labels/{REFUSING.replace('/', '~1')}", "value": str(refused).lower()}
@@ -298,56 +302,56 @@ class ScenarioRun:
     # Scheduler, kubelet and reporter.
 
     async def start_run(self, name: str, attempt: int = 1) -> str:
-        """The evaluator has a node and runs, and the status tells where. The pod's name."""
+        """Let the evaluator get a node and run, until the status names the node; return the pod's name."""
         pod = await self._pod(name, attempt)
         await self._bind(pod, node=f"node-of-{pod}")
         await self._place.set_pod_status(pod, phase="Running", containerStatuses=[build_running_status()])
-        await self._watcher.wait_until(lambda: "node" in (self._status(name).get("attempts") or [{}])[-1])
+        await self._observer.wait_until(lambda: "node" in (self._status(name).get("attempts") or [{}])[-1])
         return pod
 
     async def publish_and_end(self, name: str, pod: str) -> None:
-        """The run ends well, after its scores were published."""
+        """Publish scores and end the pod with success."""
         await self._place.publish_scores(self._prefix + name)
         await self._place.end_pod(pod, 0)
 
     async def publish_beside_foreign_container(self, name: str, pod: str) -> None:
-        """The run ends well, and a container that somebody injected keeps its pod until that is deleted."""
+        """Publish scores and end the evaluator; an injected container keeps the pod until it is deleted."""
         await self._place.publish_scores(self._prefix + name)
         await self._place.set_pod_status(pod, containerStatuses=[build_ended_status(0), build_foreign_status()])
-        await self._watcher.wait_until(lambda: "deletionTimestamp" in self._watcher.items[PODS][pod]["metadata"])
+        await self._observer.wait_until(lambda: "deletionTimestamp" in self._observer.items[PODS][pod]["metadata"])
         await self._place.end_pod(pod, 0)
 
     async def report_stage(self, name: str, stage: str, *, at: str) -> None:
-        """The reporter tells of a stage, stamped with this moment by the clock of its node, and the status shows it."""
+        """Report a stage with this time of the node's clock; wait until the status shows it."""
         await self._place.report_stage(self._prefix + name, stage=stage, updated_at=at)
         await self.wait_for_reason(name, stage)
 
     async def complete(self, name: str, attempt: int = 1) -> None:
-        """It runs, and ends well."""
+        """Let it run and end with success."""
         await self.publish_and_end(name, await self.start_run(name, attempt))
 
     async def fail(self, name: str, exit_code: int, attempt: int = 1) -> None:
-        """It runs, and ends with this exit code."""
+        """Let it run and end with this exit code."""
         await self._place.end_pod(await self.start_run(name, attempt), exit_code)
 
     async def stop(self, name: str, attempt: int = 1) -> None:
-        """It is told to end, and does."""
+        """Wait until its pod is deleted, and end the pod."""
         pod = await self._pod(name, attempt)
-        await self._watcher.wait_until(lambda: "deletionTimestamp" in self._watcher.items[PODS][pod]["metadata"])
+        await self._observer.wait_until(lambda: "deletionTimestamp" in self._observer.items[PODS][pod]["metadata"])
         await self._place.end_pod(pod, 143)
 
     async def _pod(self, name: str, attempt: int) -> str:
         def there() -> list[str]:
-            pods = self._watcher.items[PODS].items()
+            pods = self._observer.items[PODS].items()
             return [
-                pod for pod, item in pods if attempt_of(item) == (self._prefix + name, attempt) and not is_gated(item)
+                pod for pod, item in pods if read_attempt(item) == (self._prefix + name, attempt) and not is_gated(item)
             ]
 
-        await self._watcher.wait_until(there)
+        await self._observer.wait_until(there)
         return there()[0]
 
     async def _bind(self, pod: str, *, node: str) -> None:
-        """To a node of its own: the garbage collector ends the pods of a node that it has missed for long."""
+        """Bind the pod to a node name of its own: the garbage collector ends pods of a node that is long missing."""
         body = {
             "apiVersion": "v1",
             "kind": "Binding",
@@ -357,26 +361,26 @@ class ScenarioRun:
         await self._place.client.create(Resource("", "v1", f"pods/{pod}/binding"), body)
 
     def _status(self, name: str) -> Object:
-        status: Object = self._watcher.items[EVALUATIONS].get(self._prefix + name, {}).get("status", {})
+        status: Object = self._observer.items[EVALUATIONS].get(self._prefix + name, {}).get("status", {})
         return status
 
 
-def attempt_of(item: Object) -> tuple[str, int]:
-    """The evaluation and the number of the attempt that a Job or a pod belongs to."""
+def read_attempt(item: Object) -> tuple[str, int]:
+    """Return the evaluation and the number of the attempt that a Job or a pod belongs to."""
     labels = item["metadata"]["labels"]
     return labels[names.LABEL_EVALUATION], int(labels[names.LABEL_ATTEMPT])
 
 
-def _ended(evaluation: Object) -> bool:
+def _has_ended(evaluation: Object) -> bool:
     return evaluation["status"]["phase"] in TERMINAL
 
 
-def _end(evaluation: Object) -> tuple[str, str, str]:
+def _read_end(evaluation: Object) -> tuple[str, str, str]:
     status = evaluation["status"]
     return status["phase"], status["reason"], status["completedAt"]
 
 
-def _end_of(evaluation: Object | None) -> End:
+def _describe_end(evaluation: Object | None) -> End:
     if evaluation is None:
         return None
     status = evaluation["status"]
@@ -385,9 +389,9 @@ def _end_of(evaluation: Object | None) -> End:
 
 
 def _gets_no_node(pod: Object) -> bool:
-    """Whether it was deleted before it had a node: the API server binds it to none any more."""
+    """Return whether it was deleted before it had a node: the API server no longer binds it."""
     return "deletionTimestamp" in pod["metadata"] and not pod["spec"].get("nodeName")
 
 
-def _left(job: Object) -> bool:
+def _is_left(job: Object) -> bool:
     return "deletionTimestamp" in job["metadata"] or "ttlSecondsAfterFinished" in job["spec"]
