@@ -7,17 +7,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+# One that imports another comes after it: pytest rewrites the assertions of what it loads first.
 pytest_plugins = [
-    "front_end_fixtures",
     "cluster_fixtures",
-    "command_fixtures",
-    "s3_fixtures",
     "kubelet_fixtures",
+    "s3_fixtures",
+    "front_end_fixtures",
+    "command_fixtures",
     "release_fixtures",
-    "scheduling",
     "pod_fixtures",
-    "upstream_fixtures",
     "volume_fixtures",
+    "upstream_fixtures",
+    "scheduling",
 ]
 
 # How long one example takes says more about the machine than about the code. Continuous integration judges a change by
