@@ -38,7 +38,7 @@ SLACK = 2.0
 
 
 class Replica:
-    """One operator process, and the gate that it talks through."""
+    """One operator process, and the proxy that it talks through."""
 
     def __init__(self, running: OperatorProcess, proxy: RecordingProxy) -> None:
         self.running = running
