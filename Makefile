@@ -28,7 +28,7 @@ chaos: setup ## Injects faults for MINUTES (30) into a stream of evaluations, dr
 check: setup ## Format, lint, types, import rules, lines of Markdown, generated files
 	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy $(MEMBERS)
+	@$(BIN)/mypy $(MEMBERS) tests
 	@for tool in $(TOOLS); do $(BIN)/mypy $$tool || exit 1; done
 	@broken=$$($(BIN)/lint-imports --no-cache) || { echo "$$broken"; exit 1; }
 	@$(BIN)/python hack/markdown_lines.py

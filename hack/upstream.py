@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deployment import ROOT
 
-LOCK = ROOT / "tests" / "support" / "upstream-client.lock"
+LOCK = ROOT / "tests" / "support" / "upstream" / "upstream-client.lock"
 
 
 def installed() -> Path:

@@ -1,22 +1,24 @@
-"""Fixtures of all tests come from tests/support: real servers, and for a node without a machine its logs alone."""
+"""Loads the fixtures of tests/support, and settings for every test."""
 
 import os
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+# One that imports another comes after it: pytest rewrites the assertions of what it loads first.
 pytest_plugins = [
-    "api_fixtures",
     "cluster_fixtures",
+    "kubelet_fixtures",
+    "s3_fixtures",
+    "front_end_fixtures",
     "command_fixtures",
-    "gateway_fixtures",
-    "node_fixtures",
     "release_fixtures",
-    "scheduling",
-    "service_fixtures",
-    "upstream_fixtures",
+    "pod_fixtures",
     "volume_fixtures",
+    "upstream_fixtures",
+    "scheduling",
 ]
 
 # How long one example takes says more about the machine than about the code. Continuous integration judges a change by
@@ -33,12 +35,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     A failure there leaves nothing in the queue.
     """
     given = getattr(item, "funcargs", {})
-    release = given.get("release")
+    release: Any = given.get("release")
     namespace = release.namespace if release else given.get("namespace") or given.get("shared_namespace")
     if namespace and ("namespace", namespace) not in item.user_properties:
         item.user_properties.append(("namespace", namespace))
     report = yield
     # A release of the system tests: others are only rendered, or have no node.
-    if report.failed and hasattr(release, "empty"):
-        release.empty()
+    if report.failed and hasattr(release, "delete_evaluations"):
+        release.delete_evaluations()
     return report

@@ -14,17 +14,17 @@ from typing import Any
 
 import httpx
 import pytest
-from api_abuse import FACTOR, INSIDES, SECONDS, commands
-from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from abuse import ABUSE_FACTOR, INTERNAL_TEXTS, MAX_ANSWER_SECONDS, list_injections
+from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
 
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.wire import EvaluateRequest, JobPatch
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60 + 240 * FACTOR)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60 + 240 * ABUSE_FACTOR)]
 
 SEED = 5
-COUNT = int(600 * FACTOR)
+COUNT = int(600 * ABUSE_FACTOR)
 INJECTED = "X-Injected"
 VALID: dict[str, Any] = {"model": "llava_hf", "tasks": ["mme"]}
 
@@ -47,8 +47,8 @@ def canary(tmp_path: Path) -> Iterator[str]:
 def fine(answer: httpx.Response) -> bool:
     """No failure of ours, JSON for whoever asked for it, no header of the caller's, and nothing of our insides."""
     assert answer.status_code < 500 or answer.status_code == 501, f"{answer.request.url}: {answer.text}"
-    assert answer.elapsed.total_seconds() < SECONDS
-    assert not [word for word in INSIDES if word in answer.text], answer.text
+    assert answer.elapsed.total_seconds() < MAX_ANSWER_SECONDS
+    assert not [word for word in INTERNAL_TEXTS if word in answer.text], answer.text
     assert INJECTED not in answer.headers
     if answer.headers.get("Content-Type", "").endswith("json"):
         answer.json()
@@ -107,22 +107,26 @@ def fuzzed(source: random.Random, strange: list[Any]) -> dict[str, Any]:
     body = dict(VALID)
     for name in source.sample(fields(), source.randint(1, 3)):
         value = source.choice(strange)
-        shapes: list[Callable[[], Any]] = [
-            lambda value=value: value,
-            lambda value=value: value,
-            lambda value=value: [value],
-            lambda value=value: [VALID, value],
-            lambda value=value: {source.choice(["pretrained", "a", "", "constructor", "api_key"]): value},
-            lambda value=value: {str(value)[:200]: "a"},
-            lambda value=value: [{"name": value, "value": value}],
-        ]
-        body[name] = source.choice(shapes)()
+        body[name] = source.choice(shapes(source, value))()
     return body
+
+
+def shapes(source: random.Random, value: Any) -> list[Callable[[], Any]]:
+    """What makes a field of the value: as it is, or inside something."""
+    return [
+        lambda: value,
+        lambda: value,
+        lambda: [value],
+        lambda: [VALID, value],
+        lambda: {source.choice(["pretrained", "a", "", "constructor", "api_key"]): value},
+        lambda: {str(value)[:200]: "a"},
+        lambda: [{"name": value, "value": value}],
+    ]
 
 
 def test_bodies_that_mean_harm(front_end: FrontEnd, canary: str) -> None:
     source = random.Random(SEED)
-    strange = [*STRANGE, *commands(canary) * 3]
+    strange = [*STRANGE, *list_injections(canary) * 3]
     answers: list[int] = []
     with front_end.session() as session:
         for _ in range(COUNT):
@@ -144,7 +148,7 @@ def test_bodies_that_mean_harm(front_end: FrontEnd, canary: str) -> None:
 
 def test_changes_that_mean_harm(front_end: FrontEnd, canary: str) -> None:
     """Every field with every value, and then some of them together."""
-    source, strange = random.Random(SEED), [*STRANGE, *commands(canary)]
+    source, strange = random.Random(SEED), [*STRANGE, *list_injections(canary)]
     names = [*JobPatch.model_fields, "status", "spec", "unknown", "__proto__", ""]
     changes = [{name: value} for name, value in itertools.product(names, strange)]
     changes += [{name: source.choice(strange) for name in source.sample(names, 3)} for _ in range(COUNT // 3)]
@@ -167,9 +171,9 @@ def test_changes_that_mean_harm(front_end: FrontEnd, canary: str) -> None:
 
 async def test_what_is_stored_is_what_was_sent_and_no_more(front_end: FrontEnd, canary: str, client: Transport) -> None:
     kept = 0
-    for command in commands(canary):
+    for command in list_injections(canary):
         body = {**VALID, "model_args": {"pretrained": command}, "gen_kwargs": command, "system_instruction": command}
-        async with httpx.AsyncClient(base_url=front_end.url, trust_env=False, timeout=SECONDS) as session:
+        async with httpx.AsyncClient(base_url=front_end.url, trust_env=False, timeout=MAX_ANSWER_SECONDS) as session:
             answer = await session.post("/evaluate", json=body, headers={"Authorization": f"Bearer {TOKEN}"})
         if answer.status_code == 200:
             stored = await client.get(EVALUATIONS, answer.json()["job_id"])
@@ -237,7 +241,7 @@ HEADERS = (
 
 def test_paths_queries_and_headers_that_mean_harm(front_end: FrontEnd, canary: str) -> None:
     source = random.Random(SEED)
-    texts = [str(value) for value in STRANGE if isinstance(value, str)] + commands(canary)
+    texts = [str(value) for value in STRANGE if isinstance(value, str)] + list_injections(canary)
     with front_end.session() as session:
         for text in texts:
             safe = text[:2000].encode("utf-8", "surrogatepass")
@@ -316,13 +320,13 @@ def test_what_is_hardly_http(front_end: FrontEnd, subtests: pytest.Subtests) -> 
             answer = spoken(front_end, sent)
             assert answer == b"" or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 200"))
             assert b"HTTP/1.1 200" not in answer or b"/livez" in sent
-            assert not [word for word in INSIDES if word.encode() in answer]
+            assert not [word for word in INTERNAL_TEXTS if word.encode() in answer]
             assert httpx.get(f"{front_end.url}/readyz", trust_env=False).status_code == 200
 
 
 def spoken(front_end: FrontEnd, sent: bytes) -> bytes:
     """What comes back first, within a second."""
-    with socket.create_connection(("127.0.0.1", httpx.URL(front_end.url).port), timeout=SECONDS) as raw:
+    with socket.create_connection(("127.0.0.1", httpx.URL(front_end.url).port), timeout=MAX_ANSWER_SECONDS) as raw:
         try:
             raw.sendall(sent)
             raw.settimeout(1)

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 import schemathesis
-from api_abuse import FACTOR, INSIDES, SECONDS, ended_job
-from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
-from gateway_fixtures import Gateway
+from abuse import ABUSE_FACTOR, INTERNAL_TEXTS, MAX_ANSWER_SECONDS, create_ended_job
+from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from s3_fixtures import S3Server
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import (
@@ -26,10 +27,14 @@ from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60 + 240 * FACTOR), pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(60 + 240 * ABUSE_FACTOR),
+    pytest.mark.filterwarnings("ignore"),
+]
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
-EXAMPLES = max(1, int(30 * FACTOR))
+EXAMPLES = max(1, int(30 * ABUSE_FACTOR))
 CHECKS = [response_schema_conformance, content_type_conformance, status_code_conformance]
 # Upstream merges checkpoints there; here it is a sentence.
 NOT_IMPLEMENTED = {("POST", "/merge")}
@@ -42,17 +47,21 @@ class Stage(NamedTuple):
 
 
 @pytest.fixture
-async def stage(start_front_end: StartFrontEnd, gateway: Gateway, client: Transport) -> Stage:
+async def stage(start_front_end: StartFrontEnd, s3_server: S3Server, client: Transport) -> Stage:
     """A front end that knows an ended job, a queued one, and no limits."""
     off = {"LMMS_EVAL_API_REQUESTS_PER_SECOND": "0", "LMMS_EVAL_API_SUBMISSIONS_PER_MINUTE": "0"}
-    front_end = start_front_end(**gateway.environment(), **off)
+    front_end = start_front_end(**s3_server.environment(), **off)
     front_end.wait_until_ready()
-    await ended_job(client, ObjectStore(StoreSettings.from_environment(gateway.environment())), "ended")
+    await create_ended_job(client, ObjectStore(StoreSettings.from_environment(s3_server.environment())), "ended")
     with front_end.session() as session:
         session.post("/evaluate", json={"model": "a", "tasks": ["b"], "name": "queued"}).raise_for_status()
         document = session.get("/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document)
-    return Stage(front_end, [found.ok() for found in schema.get_all_operations()])
+    operations = []
+    for found in schema.get_all_operations():
+        assert isinstance(found, Ok), found
+        operations.append(found.ok())
+    return Stage(front_end, operations)
 
 
 def path_parameters(operation: APIOperation[Any, Any, Any, Any]) -> st.SearchStrategy[dict[str, str]]:
@@ -102,14 +111,14 @@ def hammer(
         phases=[Phase.generate],
     )
     @given(case=operation.as_strategy(mode), path=path_parameters(operation))
-    def one(case: schemathesis.Case, path: dict[str, str]) -> None:
+    def one(case: schemathesis.Case[Any], path: dict[str, str]) -> None:
         case.path_parameters = path
-        answer = case.call(base_url=front_end.url, session=session, headers=HEADERS, timeout=SECONDS)
+        answer = case.call(base_url=front_end.url, session=session, headers=HEADERS, timeout=MAX_ANSWER_SECONDS)
         if not (answer.status_code == 501 and (operation.method.upper(), operation.path) in NOT_IMPLEMENTED):
             case.validate_response(answer, checks=[not_a_server_error])
         # OpenAPI 3.1 has no words for a stream of events.
         skipped = [response_schema_conformance] if operation.path.endswith("/events") else []
         case.validate_response(answer, checks=[check for check in CHECKS if check not in skipped])
-        assert not [word for word in INSIDES if word in answer.text], answer.text
+        assert not [word for word in INTERNAL_TEXTS if word in answer.text], answer.text
 
     one()

@@ -7,17 +7,17 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import api_server_proxy
 import httpx
-import operator_proxy
 import pytest
-from api_abuse import FACTOR
-from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
-from mounted_secret import mount
+from abuse import ABUSE_FACTOR
+from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from mounted_secret import mount_secret
 
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180 + 60 * FACTOR)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180 + 60 * ABUSE_FACTOR)]
 
 REQUEST = {"model": "llava_hf", "tasks": ["mme"]}
 
@@ -96,9 +96,9 @@ async def test_an_api_server_that_is_away_makes_no_answer_wrong(
     start_front_end: StartFrontEnd, kubeconfig: str, client: Transport, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """By default seconds long; a minute, and the settings as they are, with LMMS_EVAL_TEST_ABUSE=10 or more."""
-    whole = FACTOR >= 10
+    whole = ABUSE_FACTOR >= 10
     away, stale = (70.0, "60") if whole else (6.0, "3")
-    async with operator_proxy.proxy(kubeconfig, tmp_path_factory.mktemp("proxy")) as (proxy, through):
+    async with api_server_proxy.open_proxy(kubeconfig, tmp_path_factory.mktemp("proxy")) as (proxy, through):
         front_end = start_front_end(KUBECONFIG=through, LMMS_EVAL_API_MAX_STALE_SECONDS=stale)
         await asyncio.to_thread(front_end.wait_until_ready)
         seen: Counter[tuple[str, int]] = Counter()
@@ -148,7 +148,7 @@ async def test_a_token_is_rotated_under_load_and_the_new_one_never_fails(front_e
     seen: Counter[tuple[str, int]] = Counter()
     tokens = {"old": TOKEN, "new": new}
 
-    mount(front_end.tokens, tests=TOKEN)
+    mount_secret(front_end.tokens, tests=TOKEN)
     async with session(front_end) as ours:
 
         async def ask(who: str) -> None:
@@ -158,14 +158,14 @@ async def test_a_token_is_rotated_under_load_and_the_new_one_never_fails(front_e
         async with load(*(lambda: ask("old") for _ in range(4))):
             await asyncio.sleep(0.3)
             began = time.monotonic()
-            mount(front_end.tokens, tests=TOKEN, new=new)
+            mount_secret(front_end.tokens, tests=TOKEN, new=new)
             await until(ours, new, 200)
             assert time.monotonic() - began < 3
             async with load(*(lambda: ask("new") for _ in range(4))):
                 await asyncio.sleep(0.5)
                 assert seen["old", 401] == 0
                 began = time.monotonic()
-                mount(front_end.tokens, new=new)
+                mount_secret(front_end.tokens, new=new)
                 await until(ours, TOKEN, 401)
                 assert time.monotonic() - began < 3
                 late[0] = seen["old", 200]

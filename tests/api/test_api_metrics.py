@@ -6,9 +6,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_fixtures import FrontEnd, StartFrontEnd, free_port
-from api_offline import BEARER, offline, offline_backend
 from fastapi import FastAPI
+from front_end_fixtures import FrontEnd, StartFrontEnd
+from offline_application import BEARER, make_offline_application, make_offline_backend
+from ports import find_free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 from lmms_eval_api.server.metrics import METHODS, NO_ROUTE, REASONS, ApiMetrics
@@ -20,7 +21,9 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 @pytest.fixture
 def app(tmp_path: Path) -> FastAPI:
-    return offline(tmp_path, offline_backend(clock=lambda: 1000.0), requests_per_second=20, max_body_bytes=1000)
+    return make_offline_application(
+        tmp_path, make_offline_backend(clock=lambda: 1000.0), requests_per_second=20, max_body_bytes=1000
+    )
 
 
 @pytest.fixture
@@ -100,7 +103,7 @@ Start = Callable[..., FrontEnd]
 @pytest.mark.integration
 @pytest.mark.timeout(60)
 def test_they_are_served_on_a_port_of_their_own(start_front_end: StartFrontEnd) -> None:
-    port = free_port()
+    port = find_free_port()
     front_end = start_front_end(LMMS_EVAL_API_METRICS_PORT=str(port))
     front_end.wait_until_ready()
     with front_end.session() as session:

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import httpx
 import leaks
 import pytest
-from api_abuse import ended_job
-from api_fixtures import TOKEN, FrontEnd, StartFrontEnd, free_port
-from cluster_fixtures import Kubectl
-from gateway_fixtures import Gateway
+from abuse import create_ended_job
+from deployment import Kubectl
+from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from ports import find_free_port
+from s3_fixtures import S3Server
 
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.store.objects import ObjectStore
@@ -48,7 +49,7 @@ class Out(NamedTuple):
             "metrics": self.metrics(),
             "objects": self.objects(),
         }
-        return leaks.found(planted, texts)
+        return leaks.find_leaks(planted, texts)
 
 
 class Planter:
@@ -62,7 +63,7 @@ class Planter:
 
     def secret(self, kind: str) -> str:
         """A new one, of letters that need no quoting anywhere."""
-        return self.keep(kind, leaks.secret())
+        return self.keep(kind, leaks.make_secret())
 
     def keep(self, kind: str, secret: str) -> str:
         """One that somebody else has made."""
@@ -81,7 +82,7 @@ StartDoor = Callable[..., tuple[Planter, Out]]
 
 
 @pytest.fixture
-def start_door(start_front_end: StartFrontEnd, gateway: Gateway, kubectl: Kubectl, namespace: str) -> StartDoor:
+def start_door(start_front_end: StartFrontEnd, s3_server: S3Server, kubectl: Kubectl, namespace: str) -> StartDoor:
     """Starts a front end that logs all it can; who sends to it, and what comes out of it.
 
     Keywords are further settings.
@@ -92,9 +93,9 @@ def start_door(start_front_end: StartFrontEnd, gateway: Gateway, kubectl: Kubect
         return kubectl("-n", namespace, "get", "lmmevaluations", "-o", "json", "--show-managed-fields")
 
     def start(**environment: str) -> tuple[Planter, Out]:
-        port = free_port()
+        port = find_free_port()
         chosen = {"LMMS_EVAL_LOG_LEVEL": "DEBUG", "LMMS_EVAL_API_METRICS_PORT": str(port)}
-        front_end = start_front_end(**chosen, **gateway.environment(), **environment)
+        front_end = start_front_end(**chosen, **s3_server.environment(), **environment)
         front_end.wait_until_ready()
 
         def metrics() -> str:
@@ -141,14 +142,14 @@ ROUTES = [
 
 @pytest.mark.parametrize("auth", ["token", "kubernetes"])
 async def test_nothing_that_is_secret_comes_out(
-    start_door: StartDoor, auth: str, account: str, gateway: Gateway, client: Transport, tmp_path: Path
+    start_door: StartDoor, auth: str, account: str, s3_server: S3Server, client: Transport, tmp_path: Path
 ) -> None:
-    await ended_job(client, ObjectStore(StoreSettings.from_environment(gateway.environment())), "ended")
+    await create_ended_job(client, ObjectStore(StoreSettings.from_environment(s3_server.environment())), "ended")
     plant, out = start_door(LMMS_EVAL_API_AUTH=auth)
-    plant.token = account if auth == "kubernetes" else leaks.secret()
+    plant.token = account if auth == "kubernetes" else leaks.make_secret()
     # The first two parts of an account's token are its names and times.
     plant.keep("valid token", plant.token.rsplit(".", 1)[-1])
-    plant.keep("key of the store", gateway.secret_key)
+    plant.keep("key of the store", s3_server.secret_key)
     (tmp_path / "tokens" / "own").write_text(plant.token)
     for _ in itertools.count():
         if plant.send("GET", "/queue").status_code == 200:
@@ -233,7 +234,7 @@ async def test_nothing_that_is_secret_comes_out(
     assert len(plant.planted) > 400
     assert out.search(plant.planted) == {}
     # What is no secret is found in each, so that a secret would have been.
-    told = leaks.secret("told")
+    told = leaks.make_secret("told")
     assert plant.send("POST", "/evaluate", json={**VALID, "name": told}).status_code == 200
     assert plant.send("GET", f"/jobs/{told}").status_code == 200
     # A request is logged when it has been answered, and before the next one of its connection is.
@@ -286,11 +287,11 @@ def test_an_account_that_may_nothing_is_told_nothing(start_door: StartDoor, kube
     assert "log" in out.where(f"{namespace}:nobody")
 
 
-def test_a_store_that_is_away_is_no_reason_to_tell_its_key(start_door: StartDoor, gateway: Gateway) -> None:
+def test_a_store_that_is_away_is_no_reason_to_tell_its_key(start_door: StartDoor, s3_server: S3Server) -> None:
     plant, out = start_door(LMMS_EVAL_API_SWEEP_INTERVAL_SECONDS="0.2")
-    gateway.stop()
+    s3_server.stop()
     for _ in range(20):
         for path in ("/tasks", "/models", "/jobs/a/results"):
             plant.send("GET", path)
-    assert out.search({"key": gateway.secret_key, "token": TOKEN}) == {}
+    assert out.search({"key": s3_server.secret_key, "token": TOKEN}) == {}
     assert out.where("object store") >= {"answers", "log"}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_objects import evaluation_object
-from api_offline import BEARER, offline, offline_backend
+from evaluation_objects import build_evaluation_object
 from fastapi import FastAPI
+from offline_application import BEARER, make_offline_application, make_offline_backend
 
 from lmms_eval_api.routes import dependencies
 from lmms_eval_api.routes.dependencies import COOKIE, Backend
@@ -28,12 +28,12 @@ def clock() -> Clock:
 
 @pytest.fixture
 def backend(clock: Clock) -> Backend:
-    return offline_backend(clock=clock)
+    return make_offline_backend(clock=clock)
 
 
 @pytest.fixture
 def app(backend: Backend, tmp_path: Path) -> FastAPI:
-    return offline(tmp_path, backend)
+    return make_offline_application(tmp_path, backend)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ async def test_before_the_first_list_it_is_alive_and_not_ready(stranger: httpx.A
 async def test_what_is_known_is_shown_for_a_minute_with_its_age(
     stranger: httpx.AsyncClient, backend: Backend, clock: Clock
 ) -> None:
-    backend.evaluations.cache.learn(evaluation_object("a"))
+    backend.evaluations.cache.learn(build_evaluation_object("a"))
     backend.reflector.synced.set()
     backend.reflector._watching, backend.reflector._last_contact = True, clock.now
     backend.reflector._record_loss()
@@ -80,7 +80,7 @@ async def test_what_is_known_is_shown_for_a_minute_with_its_age(
 
 
 async def test_an_error_of_ours_shows_nothing_of_our_insides(app: FastAPI, backend: Backend) -> None:
-    backend.evaluations.cache.learn(evaluation_object("a"))
+    backend.evaluations.cache.learn(build_evaluation_object("a"))
     backend.reflector._watching = True
     del backend.evaluations.cache._queue
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -101,7 +101,7 @@ async def test_who_wrote_and_may_not_see_it_yet_is_told_so(
     stranger: httpx.AsyncClient, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dependencies, "CATCH_UP_SECONDS", 0.01)
-    backend.evaluations.cache.learn(evaluation_object("a", version=7))
+    backend.evaluations.cache.learn(build_evaluation_object("a", version=7))
     backend.reflector._watching = True
     backend.reflector._record_version("7")
     for path in ("/queue", "/health", "/jobs"):

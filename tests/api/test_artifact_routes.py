@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from api_objects import evaluation_object
-from gateway_fixtures import Gateway
+from evaluation_objects import build_evaluation_object
+from s3_fixtures import S3Server
 
 from lmms_eval_api.artifacts import job_details, results, store
 from lmms_eval_api.artifacts.archive import Archive
@@ -61,7 +61,7 @@ def completed(files: list[str], **status: Any) -> Object:
     artifacts = {"uri": f"s3://artifacts/{PREFIX.path}", "files": [{"name": name, "bytes": 1} for name in files]}
     found = {"reason": "Succeeded", "attempt": 2, "artifacts": artifacts, **status}
     arguments = {"pretrained": "Qwen/Qwen2.5-VL-7B", "revision": "x"}
-    return evaluation_object("a", uid=PREFIX.uid, phase="Completed", status=found, modelArgs=arguments)
+    return build_evaluation_object("a", uid=PREFIX.uid, phase="Completed", status=found, modelArgs=arguments)
 
 
 def packed(lines: list[Any], frame: int = 1000) -> bytes:
@@ -71,8 +71,8 @@ def packed(lines: list[Any], frame: int = 1000) -> bytes:
 
 
 @pytest.fixture
-async def bucket(gateway: Gateway) -> CountingStore:
-    opened = CountingStore(StoreSettings.from_environment(gateway.environment()))
+async def bucket(s3_server: S3Server) -> CountingStore:
+    opened = CountingStore(StoreSettings.from_environment(s3_server.environment()))
     await opened.put(PREFIX.file(layout.RESULTS_FILE), json.dumps(RESULTS).encode())
     await opened.put(PREFIX.file(layout.sample_file("mme")), packed(SAMPLES))
     await opened.put(PREFIX.file(layout.sample_file("more")), packed(SAMPLES[:3]))
@@ -259,8 +259,10 @@ class HeldStore(ObjectStore):
 LINES = {"Accept": "application/x-ndjson"}
 
 
-async def test_only_so_many_whole_files_at_once(cache: JobCache, session: httpx.AsyncClient, gateway: Gateway) -> None:
-    held = HeldStore(StoreSettings.from_environment(gateway.environment()))
+async def test_only_so_many_whole_files_at_once(
+    cache: JobCache, session: httpx.AsyncClient, s3_server: S3Server
+) -> None:
+    held = HeldStore(StoreSettings.from_environment(s3_server.environment()))
     async with session_of(cache, held, max_downloads=2) as bounded:
         first, second = (asyncio.create_task(bounded.get("/jobs/a/samples/mme", headers=LINES)) for _ in range(2))
         for _ in range(2):
@@ -303,8 +305,8 @@ async def test_what_is_not_there_is_said(session: httpx.AsyncClient, cache: JobC
 
     assert await detail("/jobs/a/samples/other") == "Job a has no samples of other; it has those of mme, more."
     assert await detail("/jobs/a/samples/..%2F..%2Fresults") != ""
-    cache.learn(evaluation_object("q"))
-    cache.learn(evaluation_object("f", phase="Failed", status={"reason": "TaskNotFound"}))
+    cache.learn(build_evaluation_object("q"))
+    cache.learn(build_evaluation_object("f", phase="Failed", status={"reason": "TaskNotFound"}))
     assert await detail("/jobs/q/results") == "Job q has no results: it has not started"
     assert await detail("/jobs/f/samples/mme") == "Job f has no samples: it failed: TaskNotFound"
     await bucket.delete([PREFIX.file(layout.RESULTS_FILE), PREFIX.file(layout.sample_file("mme"))])
@@ -325,13 +327,13 @@ async def test_of_a_long_list_the_store_knows_the_rest(cache: JobCache, session:
 
 @pytest.mark.parametrize("how", ["stop", "pause"])
 async def test_a_store_that_is_away_keeps_nobody_waiting(
-    session: httpx.AsyncClient, gateway: Gateway, how: str, monkeypatch: pytest.MonkeyPatch
+    session: httpx.AsyncClient, s3_server: S3Server, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_details, "OUTPUT_SECONDS", 0.5)
     monkeypatch.setattr(store, "READ_SECONDS", 1.0)
     monkeypatch.setattr(results, "READ_SECONDS", 1.0)
     monkeypatch.setattr(results, "PAUSE_SECONDS", 1.0)
-    getattr(gateway, how)()
+    getattr(s3_server, how)()
     async with asyncio.timeout(2):
         answers = await asyncio.gather(*(session.get("/jobs/a") for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
@@ -345,7 +347,7 @@ async def test_a_store_that_is_away_keeps_nobody_waiting(
             assert "127.0.0.1" not in answer.text
         lines = await session.get("/jobs/a/samples/mme", headers={"Accept": "application/x-ndjson"})
         assert lines.status_code == 503
-    gateway.resume() if how == "pause" else gateway.start()
+    s3_server.resume() if how == "pause" else s3_server.start()
     async with asyncio.timeout(15):
         while (await session.get("/jobs/a")).json()["output"] is None:
             await asyncio.to_thread(time.sleep, 0.1)
@@ -381,9 +383,9 @@ MINE = PREFIX._replace(name="b")
 
 
 @pytest.fixture
-async def task_files(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+async def task_files(s3_server: S3Server) -> AsyncIterator[httpx.AsyncClient]:
     """A front end with a job that left these files, and one of somebody else beside it."""
-    bucket = ObjectStore(StoreSettings.from_environment(gateway.environment()))
+    bucket = ObjectStore(StoreSettings.from_environment(s3_server.environment()))
     for path, content in FILES.items():
         await bucket.put(PREFIX.file(layout.task_file(path)), b"".join(compressed([content])))
     await bucket.put(MINE.file(layout.task_file("work/mine.csv")), b"".join(compressed([b"mine"])))
@@ -426,7 +428,7 @@ async def test_nothing_else_is_reached_by_a_path(task_files: httpx.AsyncClient, 
     assert answer.status_code == 404
 
 
-async def test_who_has_none_says_so(task_files: httpx.AsyncClient, gateway: Gateway) -> None:
+async def test_who_has_none_says_so(task_files: httpx.AsyncClient, s3_server: S3Server) -> None:
     answer = await task_files.get("/jobs/a/files/work/none.csv")
     assert (answer.status_code, "GET /jobs/a/files lists those that it has" in answer.json()["detail"]) == (404, True)
     cache = JobCache()

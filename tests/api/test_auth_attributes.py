@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.routing import get_route_path
+from starlette._utils import get_route_path
 
 from lmms_eval_api.auth.attributes import ResourceAttributes, derive_attributes, strip_root_path
 

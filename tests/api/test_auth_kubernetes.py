@@ -3,22 +3,23 @@
 import asyncio
 import base64
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import api_server_proxy
 import httpx
 import namespaces
-import operator_proxy
 import pytest
 import yaml
-from api_fixtures import FrontEnd, StartFrontEnd
-from api_streams import following, severed
-from cluster_fixtures import Kubectl
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from deployment import Kubectl
+from front_end_fixtures import FrontEnd, StartFrontEnd
+from streams import open_session, read_until_severed
 
 from lmms_eval_api.auth.middleware import REAUTHORIZE_SECONDS
 
@@ -184,14 +185,15 @@ async def test_streams_that_are_open_end_with_the_right_to_them(
 ) -> None:
     tokens = {name: account(name, *verbs) for name, verbs in VERBS.items()}
     for token in tokens.values():
-        await asyncio.to_thread(until, 404, lambda token=token: ask(front_end, token, "GET", "/jobs/nothing"))
+        await asyncio.to_thread(until, 404, functools.partial(ask, front_end, token, "GET", "/jobs/nothing"))
     request = REQUEST | {"name": "job"}
     await asyncio.to_thread(until, 200, lambda: ask(front_end, tokens["stays"], "POST", "/evaluate", json=request))
     async with contextlib.AsyncExitStack() as stack:
-        opened = {name: following(front_end, token) for name, token in tokens.items()}
+        opened = {name: open_session(front_end, token) for name, token in tokens.items()}
         sessions = {name: await stack.enter_async_context(session) for name, session in opened.items()}
         streams = {
-            name: asyncio.create_task(severed(session, "/jobs/job/events")) for name, session in sessions.items()
+            name: asyncio.create_task(read_until_severed(session, "/jobs/job/events"))
+            for name, session in sessions.items()
         }
         await asyncio.sleep(0.5)
         assert not any(stream.done() for stream in streams.values())
@@ -207,7 +209,7 @@ async def test_streams_that_are_open_end_with_the_right_to_them(
 def test_accounts_of_other_namespaces_need_a_binding_here(
     front_end: FrontEnd, account: Account, kubectl: Kubectl, namespace: str
 ) -> None:
-    home = namespaces.create(kubectl, f"{namespace}-other")
+    home = namespaces.create_namespace(kubectl, f"{namespace}-other")
     try:
         foreign = account("foreign", home=home)
         # What it may do at home does not count.
@@ -236,13 +238,13 @@ async def test_while_the_api_server_is_away_only_what_is_kept_counts(
     start_front_end: StartFrontEnd, account: Account, kubeconfig: str, tmp_path: Path
 ) -> None:
     known, unknown = account("known", "list"), account("unknown", "list")
-    async with operator_proxy.proxy(kubeconfig, tmp_path) as (proxy, through):
+    async with api_server_proxy.open_proxy(kubeconfig, tmp_path) as (proxy, through):
         environment = {"LMMS_EVAL_API_AUTH": "kubernetes", "LMMS_EVAL_API_AUTH_CACHE_SECONDS": "5"}
         front_end = start_front_end(KUBECONFIG=through, **environment)
         await asyncio.to_thread(front_end.wait_until_ready)
         await asyncio.to_thread(until, 200, lambda: ask(front_end, known, "GET", "/queue"))
         for mode in ("500", "cut"):
-            proxy.mode = mode  # type: ignore[assignment]  # both are modes
+            proxy.mode = mode
             refused = await asyncio.to_thread(ask, front_end, unknown, "GET", "/queue")
             assert (refused.status_code, int(refused.headers["Retry-After"]) > 0) == (503, True)
             assert "nothing was done" in refused.json()["detail"]

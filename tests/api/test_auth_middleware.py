@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import quote, unquote
 
 import pytest
-from api_offline import TOKEN, offline
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from offline_application import TOKEN, make_offline_application
 
 from lmms_eval_api.auth.cluster_accounts import TOKEN_REVIEWS
 from lmms_eval_api.settings import AuthMode
@@ -68,14 +68,14 @@ class Cluster:
 
 def of_the_cluster(tokens: Path, *, allows: bool = True) -> FastAPI:
     """The application in the mode that asks the API server."""
-    return offline(tokens, client=cast(KubeClient, Cluster(allows=allows)), auth=AuthMode.KUBERNETES)
+    return make_offline_application(tokens, client=cast(KubeClient, Cluster(allows=allows)), auth=AuthMode.KUBERNETES)
 
 
 @pytest.fixture(params=["", "/prefix", AuthMode.KUBERNETES])
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> FastAPI:
     if request.param is AuthMode.KUBERNETES:
         return of_the_cluster(tmp_path)
-    return offline(tmp_path, root_path=request.param)
+    return make_offline_application(tmp_path, root_path=request.param)
 
 
 async def ask(app: FastAPI, method: str, target: str, headers: list[tuple[bytes, bytes]]) -> Answer:
@@ -106,10 +106,11 @@ async def ask(app: FastAPI, method: str, target: str, headers: list[tuple[bytes,
 
 
 def templates(app: FastAPI) -> set[str]:
-    routes = list(iter_route_contexts(app.routes))
-    # One without methods would be a mount or a socket, which this walk would not see into.
-    assert all(route.methods for route in routes)
-    paths = {route.path for route in routes}
+    paths: set[str] = set()
+    for route in iter_route_contexts(app.routes):
+        # One without methods would be a mount or a socket, which this walk would not see into.
+        assert route.methods and route.path is not None
+        paths.add(route.path)
     assert paths >= KNOWN | OPEN
     assert {path.replace(":path}", "}") for path in paths} >= set(app.openapi()["paths"])
     return paths
@@ -205,7 +206,7 @@ async def test_the_document_asks_for_credentials_everywhere(app: FastAPI) -> Non
 
 
 async def test_a_route_that_is_added_is_closed(tmp_path: Path) -> None:
-    app = offline(tmp_path)
+    app = make_offline_application(tmp_path)
 
     @app.get("/added")
     async def added() -> str:

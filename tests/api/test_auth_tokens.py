@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mounted_secret import mount
+from mounted_secret import mount_secret
 
 from lmms_eval_api import auth
 from lmms_eval_api.auth import Caller
@@ -51,7 +51,7 @@ class Clock:
 
 
 async def test_the_caller_is_named_after_the_file(tmp_path: Path) -> None:
-    mount(tmp_path, ci="first\n", alice="second", empty=" \n")
+    mount_secret(tmp_path, ci="first\n", alice="second", empty=" \n")
     tokens = TokenFiles(tmp_path)
     assert tokens.names == {"ci", "alice"}
     assert await tokens.identify(b"Bearer first") == Caller("ci")
@@ -62,23 +62,23 @@ async def test_the_caller_is_named_after_the_file(tmp_path: Path) -> None:
 
 async def test_rotation_is_seen_within_a_second_and_costs_nothing_in_between(tmp_path: Path) -> None:
     clock = Clock()
-    mount(tmp_path, old="one")
+    mount_secret(tmp_path, old="one")
     tokens = TokenFiles(tmp_path, clock=clock)
-    mount(tmp_path, old="one", new="two")
+    mount_secret(tmp_path, old="one", new="two")
     assert await tokens.identify(b"Bearer two") is None
     clock.now = 1.0
     assert await tokens.identify(b"Bearer two") == Caller("new")
     assert await tokens.identify(b"Bearer one") == Caller("old")
-    mount(tmp_path, new="two")
+    mount_secret(tmp_path, new="two")
     clock.now = 2.0
     assert await tokens.identify(b"Bearer one") is None
 
 
 async def test_no_tokens_left_means_that_nobody_may_come_in(tmp_path: Path) -> None:
     clock = Clock()
-    mount(tmp_path, only="one")
+    mount_secret(tmp_path, only="one")
     tokens = TokenFiles(tmp_path, clock=clock)
-    mount(tmp_path)
+    mount_secret(tmp_path)
     clock.now = 1.0
     assert await tokens.identify(b"Bearer one") is None
     assert await tokens.identify(b"Bearer ") is None

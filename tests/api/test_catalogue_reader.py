@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from api_fixtures import FrontEnd, StartFrontEnd
-from gateway_fixtures import Gateway
+from front_end_fixtures import FrontEnd, StartFrontEnd
+from s3_fixtures import S3Server
 
 from lmms_eval_api.catalogue import reader as catalogue_reader
 from lmms_eval_api.catalogue.reader import BROKEN, NONE, NOT_YET, UNREADABLE, CatalogueReader
@@ -41,8 +41,8 @@ async def test_an_installation_without_a_catalogue_says_so_and_looks_for_none() 
 
 
 @pytest.fixture
-def store(gateway: Gateway) -> ObjectStore:
-    return ObjectStore(replace(StoreSettings.from_environment(gateway.environment()), retry_seconds=0.5))
+def store(s3_server: S3Server) -> ObjectStore:
+    return ObjectStore(replace(StoreSettings.from_environment(s3_server.environment()), retry_seconds=0.5))
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ async def test_one_that_cannot_be_used_is_said_and_keeps_nobody_from_a_good_one(
 
 @pytest.mark.integration
 async def test_what_was_read_once_stays_whatever_becomes_of_the_store(
-    store: ObjectStore, reader: CatalogueReader, gateway: Gateway, caplog: pytest.LogCaptureFixture
+    store: ObjectStore, reader: CatalogueReader, s3_server: S3Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     await store.put(KEY, content("mme"))
     await reader.refresh(store)
@@ -115,19 +115,19 @@ async def test_what_was_read_once_stays_whatever_becomes_of_the_store(
     await reader.refresh(store)
     await store.delete([KEY])
     await reader.refresh(store)
-    gateway.stop()
+    s3_server.stop()
     for _ in range(2):
         await reader.refresh(store)
     assert said(reader) == {"tasks": ["mme"]}
     # Each trouble once, and never a secret.
     assert [record.message for record in caplog.records].count("the catalogue cannot be read") == 2
-    assert gateway.secret_key not in caplog.text
+    assert s3_server.secret_key not in caplog.text
 
 
 @pytest.fixture
-def ready(start_front_end: StartFrontEnd, gateway: Gateway) -> FrontEnd:
+def ready(start_front_end: StartFrontEnd, s3_server: S3Server) -> FrontEnd:
     """A front end that waits for its catalogue."""
-    running = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **gateway.environment())
+    running = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **s3_server.environment())
     running.wait_until_ready()
     return running
 
@@ -167,10 +167,10 @@ def listed(session: httpx.Client) -> httpx.Response:
 
 @pytest.mark.integration
 def test_a_store_that_is_away_is_said_and_keeps_no_front_end_from_its_work(
-    start_front_end: StartFrontEnd, gateway: Gateway, tmp_path: Path
+    start_front_end: StartFrontEnd, s3_server: S3Server, tmp_path: Path
 ) -> None:
-    gateway.stop()
-    running = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **gateway.environment())
+    s3_server.stop()
+    running = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **s3_server.environment())
     running.wait_until_ready()
     with running.session() as session:
         deadline = time.monotonic() + 25

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from typing import cast
 
 import pytest
 import uvicorn
@@ -212,7 +213,7 @@ async def test_a_stream_lasts_as_long_as_it_is_read(server: Server) -> None:
 
 async def test_who_reads_nothing_loses_the_answer(server: Server) -> None:
     client = await connect(server)
-    client.writer.transport.pause_reading()
+    cast(asyncio.Transport, client.writer.transport).pause_reading()
     await client.send(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
     await until(lambda: server.streams > 0)
     while server.streams:

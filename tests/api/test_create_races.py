@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import pytest
-from api_objects import evaluation_object
+from evaluation_objects import build_evaluation_object
 
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import EvaluationService
@@ -31,7 +31,7 @@ class Script:
         failure = next(self.creates)
         if failure is not None:
             raise failure
-        return evaluation_object(body["metadata"]["name"])
+        return build_evaluation_object(body["metadata"]["name"])
 
     async def get(self, resource: Resource, name: str) -> Object:
         found = next(self.reads)
@@ -57,7 +57,7 @@ async def test_what_comes_and_goes_for_ever_is_a_conflict() -> None:
 
 
 async def test_what_belongs_to_another_is_taken() -> None:
-    script = Script(errors.AlreadyExists("taken"), reads=iter([evaluation_object("mine")]))
+    script = Script(errors.AlreadyExists("taken"), reads=iter([build_evaluation_object("mine")]))
     with pytest.raises(NameTaken):
         await evaluations(script).submit(REQUEST, caller="me")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, Object

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_fixtures import FrontEnd, StartFrontEnd
-from gateway_fixtures import Gateway
+from front_end_fixtures import FrontEnd, StartFrontEnd
+from s3_fixtures import S3Server
 
 from lmms_eval_api.catalogue.reader import NOT_YET
 from lmms_eval_core import layout
@@ -176,10 +176,10 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def scene(start_front_end: StartFrontEnd, gateway: Gateway, client: Transport) -> Scene:
-    front_end = start_front_end(**gateway.environment())
+def scene(start_front_end: StartFrontEnd, s3_server: S3Server, client: Transport) -> Scene:
+    front_end = start_front_end(**s3_server.environment())
     front_end.wait_until_ready()
-    return Scene(front_end, client, ObjectStore(StoreSettings.from_environment(gateway.environment())))
+    return Scene(front_end, client, ObjectStore(StoreSettings.from_environment(s3_server.environment())))
 
 
 async def test_a_page_of_samples(scene: Scene) -> None:
@@ -241,9 +241,9 @@ async def test_the_last_lines_of_a_log(scene: Scene) -> None:
     ],
     ids=["entries", "deep", "large"],
 )
-async def test_a_catalogue(start_front_end: StartFrontEnd, gateway: Gateway, namespace: str, content: bytes) -> None:
-    store = ObjectStore(StoreSettings.from_environment(gateway.environment()))
-    front_end = start_front_end(**gateway.environment(), LMMS_EVAL_CATALOGUE=IMAGE)
+async def test_a_catalogue(start_front_end: StartFrontEnd, s3_server: S3Server, namespace: str, content: bytes) -> None:
+    store = ObjectStore(StoreSettings.from_environment(s3_server.environment()))
+    front_end = start_front_end(**s3_server.environment(), LMMS_EVAL_CATALOGUE=IMAGE)
     front_end.wait_until_ready()
     with watched(front_end, "a catalogue"), front_end.session() as session:
         await store.put(f"{namespace}/{layout.catalogue_file(IMAGE)}", content)

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
-from api_objects import evaluation_object
+from evaluation_objects import build_evaluation_object
 
 from lmms_eval_api.jobs import feeds as job_feeds
 from lmms_eval_api.jobs.cache import JobCache
@@ -55,14 +55,14 @@ def told(event: bytes) -> tuple[str, object]:
 
 
 async def test_it_begins_with_the_state_and_tells_each_change_until_the_end(cache: JobCache, feeds: JobFeeds) -> None:
-    cache.learn(evaluation_object("before"))
-    following = stream(feeds, cache.learn(evaluation_object("watched", created_at="2026-01-02T00:00:00Z")))
+    cache.learn(build_evaluation_object("before"))
+    following = stream(feeds, cache.learn(build_evaluation_object("watched", created_at="2026-01-02T00:00:00Z")))
     assert told(await anext(following))[1] == ["queued", 1]
-    cache.learn(evaluation_object("before", phase="Running"))
+    cache.learn(build_evaluation_object("before", phase="Running"))
     assert told(await anext(following))[1] == ["queued", 0]
-    cache.learn(evaluation_object("watched", phase="Running"))
+    cache.learn(build_evaluation_object("watched", phase="Running"))
     assert told(await anext(following))[1] == ["running", None]
-    cache.learn(evaluation_object("watched", phase="Completed"))
+    cache.learn(build_evaluation_object("watched", phase="Completed"))
     assert told(await anext(following))[1] == ["completed", None]
     assert await anext(following) == END
     with pytest.raises(StopAsyncIteration):
@@ -70,28 +70,28 @@ async def test_it_begins_with_the_state_and_tells_each_change_until_the_end(cach
 
 
 async def test_who_has_the_newest_state_is_not_told_it_again(cache: JobCache, feeds: JobFeeds) -> None:
-    job = cache.learn(evaluation_object("watched"))
+    job = cache.learn(build_evaluation_object("watched"))
     newest, _ = told(await anext(stream(feeds, job)))
     following = asyncio.ensure_future(anext(stream(feeds, job, newest)))
     await asyncio.sleep(0.02)
     assert not following.done()
-    cache.learn(evaluation_object("watched", phase="Running"))
+    cache.learn(build_evaluation_object("watched", phase="Running"))
     assert told(await following)[1] == ["running", None]
 
 
 async def test_an_ended_job_that_was_seen_ends_at_once(cache: JobCache, feeds: JobFeeds) -> None:
-    job = cache.learn(evaluation_object("watched", phase="Failed"))
+    job = cache.learn(build_evaluation_object("watched", phase="Failed"))
     last, _ = told(await anext(stream(feeds, job)))
     assert [event async for event in stream(feeds, job, last)] == [END]
 
 
 async def test_a_slow_reader_misses_what_is_past(cache: JobCache, feeds: JobFeeds) -> None:
-    following = stream(feeds, cache.learn(evaluation_object("watched")))
+    following = stream(feeds, cache.learn(build_evaluation_object("watched")))
     await anext(following)
     for priority in range(100):
-        cache.learn(evaluation_object("watched", priority=priority))
+        cache.learn(build_evaluation_object("watched", priority=priority))
         await asyncio.sleep(0.0001)
-    cache.learn(evaluation_object("watched", phase="Completed"))
+    cache.learn(build_evaluation_object("watched", phase="Completed"))
     rest = [event async for event in following]
     assert (told(rest[-2])[1], rest[-1], len(rest) < 4) == (["completed", None], END, True)
 
@@ -103,7 +103,7 @@ async def test_nobody_is_told_more_than_twice_a_second(
 ) -> None:
     """The newest state comes at once after a pause, and is the last one in the end."""
     monkeypatch.setattr(job_feeds, "PACE_SECONDS", SERVED)
-    following = stream(feeds, cache.learn(evaluation_object("watched")))
+    following = stream(feeds, cache.learn(build_evaluation_object("watched")))
     moments: list[float] = []
 
     async def watch() -> None:
@@ -112,9 +112,9 @@ async def test_nobody_is_told_more_than_twice_a_second(
 
     watching = asyncio.create_task(watch())
     for priority in range(60):
-        cache.learn(evaluation_object("watched", priority=priority))
+        cache.learn(build_evaluation_object("watched", priority=priority))
         await asyncio.sleep(0.025)
-    cache.learn(evaluation_object("watched", phase="Completed"))
+    cache.learn(build_evaluation_object("watched", phase="Completed"))
     await watching
     # The end follows the last state at once.
     *states, _ = moments
@@ -125,32 +125,32 @@ async def test_nobody_is_told_more_than_twice_a_second(
 
 async def test_silence_is_kept_alive(cache: JobCache, feeds: JobFeeds, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_feeds, "KEEP_ALIVE_SECONDS", 0.01)
-    following = stream(feeds, cache.learn(evaluation_object("watched")))
+    following = stream(feeds, cache.learn(build_evaluation_object("watched")))
     await anext(following)
     assert [await anext(following), await anext(following)] == [KEEP_ALIVE, KEEP_ALIVE]
 
 
 async def test_a_deleted_job_ends_its_streams(cache: JobCache, feeds: JobFeeds) -> None:
-    following = stream(feeds, cache.learn(evaluation_object("watched")))
+    following = stream(feeds, cache.learn(build_evaluation_object("watched")))
     await anext(following)
-    cache.remove(cache.project(evaluation_object("watched")))
+    cache.remove(cache.project(build_evaluation_object("watched")))
     assert [event async for event in following] == [END]
 
 
 async def test_another_job_of_the_name_is_another_job(cache: JobCache, feeds: JobFeeds) -> None:
-    following = stream(feeds, cache.learn(evaluation_object("watched", uid="old")))
+    following = stream(feeds, cache.learn(build_evaluation_object("watched", uid="old")))
     await anext(following)
-    cache.remove(cache.project(evaluation_object("watched", uid="old")))
-    cache.learn(evaluation_object("watched", uid="new"))
+    cache.remove(cache.project(build_evaluation_object("watched", uid="old")))
+    cache.learn(build_evaluation_object("watched", uid="new"))
     assert [event async for event in following] == [END]
 
 
 async def test_what_the_cache_loses_for_a_moment_is_not_gone(cache: JobCache, feeds: JobFeeds) -> None:
     async def read_again(job: JobSnapshot) -> bool:
-        cache.learn(evaluation_object("watched", phase="Running"))
+        cache.learn(build_evaluation_object("watched", phase="Running"))
         return False
 
-    job = cache.learn(evaluation_object("watched"))
+    job = cache.learn(build_evaluation_object("watched"))
     following = stream_events(feeds, job, EventViewer(None, rendered, None), is_gone=read_again)
     await anext(following)
     cache.replace([])
@@ -158,7 +158,7 @@ async def test_what_the_cache_loses_for_a_moment_is_not_gone(cache: JobCache, fe
 
 
 async def test_all_of_them_end_with_the_server(cache: JobCache, feeds: JobFeeds) -> None:
-    job = cache.learn(evaluation_object("watched"))
+    job = cache.learn(build_evaluation_object("watched"))
     following = [stream(feeds, job) for _ in range(3)]
     await asyncio.gather(*map(anext, following))
     waiting = asyncio.gather(*(anext(each, None) for each in following))
@@ -169,7 +169,7 @@ async def test_all_of_them_end_with_the_server(cache: JobCache, feeds: JobFeeds)
 
 
 async def test_nothing_is_kept_of_a_stream_that_was_left(cache: JobCache, feeds: JobFeeds) -> None:
-    job = cache.learn(evaluation_object("watched"))
+    job = cache.learn(build_evaluation_object("watched"))
     one, two = stream(feeds, job), stream(feeds, job)
     await asyncio.gather(anext(one), anext(two))
     for following in (one, two):
@@ -184,7 +184,7 @@ async def test_a_text_is_made_once_for_all_who_see_the_same(cache: JobCache, fee
         made.append(job)
         return rendered(job, position)
 
-    job = cache.learn(evaluation_object("watched"))
+    job = cache.learn(build_evaluation_object("watched"))
     viewers = [EventViewer(None, counted, base) for base in ("http://a", "http://a", "http://b")]
     following = [stream_events(feeds, job, viewer, is_gone=truly_gone) for viewer in viewers]
     await asyncio.gather(*map(anext, following))

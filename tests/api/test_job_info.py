@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from api_objects import evaluation_object
+from evaluation_objects import build_evaluation_object
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from schema_strategies import evaluations
@@ -20,7 +20,7 @@ from lmms_eval_core.wire import EnvVar, EvaluateRequest, JobInfo, Resources, Sec
 
 
 def shown(position: int | None = None, **fields: Any) -> JobInfo:
-    return make_job_info(make_snapshot(evaluation_object(**fields)), position=position)
+    return make_job_info(make_snapshot(build_evaluation_object(**fields)), position=position)
 
 
 @pytest.mark.parametrize(
@@ -203,10 +203,10 @@ ANNOTATIONS = st.dictionaries(
 def test_nothing_that_is_accepted_keeps_an_answer_from_others(
     spec: Object, status: Object, annotations: dict[str, str]
 ) -> None:
-    odd = evaluation_object("odd", annotations=annotations)
+    odd = build_evaluation_object("odd", annotations=annotations)
     odd |= {"spec": spec, "status": {"phase": "Queued", "reason": "WaitingForTurn", **status}}
     cache = JobCache()
-    cache.replace([cache.project(item) for item in (odd, evaluation_object("good"))])
+    cache.replace([cache.project(item) for item in (odd, build_evaluation_object("good"))])
     queue = json.loads(cache.get_overview().response_body)
     jobs = cache.list_page(lambda job: True, after=None, limit=9).jobs
     infos = [json.loads(make_job_info(job, position=cache.find_position(job)).model_dump_json()) for job in jobs]
@@ -225,11 +225,11 @@ def test_nothing_that_is_accepted_keeps_an_answer_from_others(
 )
 def test_an_object_of_another_release_is_shown_as_one_that_cannot_be_read(odd: Object) -> None:
     cache = JobCache()
-    job = cache.learn(evaluation_object("odd", uid="odd") | odd)
+    job = cache.learn(build_evaluation_object("odd", uid="odd") | odd)
     for shown in (make_job_info(job, position=None), make_job_summary(job, position=None)):
         assert json.loads(shown.model_dump_json())["message"] == UNREADABLE
     assert len(cache) == 1
-    cache.remove(cache.project(evaluation_object("odd", uid="odd") | odd))
+    cache.remove(cache.project(build_evaluation_object("odd", uid="odd") | odd))
     assert len(cache) == 0
 
 

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from api_objects import evaluation_object
+from evaluation_objects import build_evaluation_object
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ EVERYTHING = JobFilter()
 
 
 def labelled(name: str, labels: dict[str, str], **fields: Any) -> Object:
-    found = evaluation_object(name, **fields)
+    found = build_evaluation_object(name, **fields)
     found["metadata"]["labels"] = labels
     return found
 
@@ -45,10 +45,10 @@ def names_of(cache: JobCache, wanted: JobFilter = EVERYTHING) -> list[str]:
 
 def test_the_newest_come_first_and_those_of_one_second_by_name() -> None:
     cache = cache_of(
-        evaluation_object("old", created_at="2025-12-31T23:59:59Z"),
-        evaluation_object("b", created_at="2026-01-01T00:00:00Z"),
-        evaluation_object("a", created_at="2026-01-01T00:00:00Z"),
-        evaluation_object("new", created_at="2026-01-01T00:00:01Z"),
+        build_evaluation_object("old", created_at="2025-12-31T23:59:59Z"),
+        build_evaluation_object("b", created_at="2026-01-01T00:00:00Z"),
+        build_evaluation_object("a", created_at="2026-01-01T00:00:00Z"),
+        build_evaluation_object("new", created_at="2026-01-01T00:00:01Z"),
     )
     assert names_of(cache) == ["new", "a", "b", "old"]
 
@@ -71,7 +71,7 @@ def test_the_newest_come_first_and_those_of_one_second_by_name() -> None:
 )
 def test_filters(wanted: JobFilter, found: list[str]) -> None:
     cache = cache_of(
-        evaluation_object("plain"),
+        build_evaluation_object("plain"),
         labelled("running", {"team": "speech"}, phase="Running"),
         labelled("vision", {"team": "vision", "lmms-eval.io/created-by": "api"}, model="vllm", tasks=["mme", "ai2d"]),
     )
@@ -121,7 +121,7 @@ def test_pages_show_what_stays_exactly_once_whatever_comes_and_goes(
 ) -> None:
     stays = {f"stays-{number}" for number, (_, kept) in enumerate(jobs) if kept}
     objects = [
-        evaluation_object(f"{'stays' if kept else 'goes'}-{number}", created_at=f"2026-01-01T00:00:0{second}Z")
+        build_evaluation_object(f"{'stays' if kept else 'goes'}-{number}", created_at=f"2026-01-01T00:00:0{second}Z")
         for number, (second, kept) in enumerate(jobs)
     ]
     cache = cache_of(*objects)
@@ -134,7 +134,7 @@ def test_pages_show_what_stays_exactly_once_whatever_comes_and_goes(
         assert len(page.jobs) <= limit
         seen += [job.name for job in page.jobs]
         number += 1
-        cache.learn(evaluation_object(f"comes-{number}", created_at=f"2026-01-01T00:00:0{shuffle.randrange(4)}Z"))
+        cache.learn(build_evaluation_object(f"comes-{number}", created_at=f"2026-01-01T00:00:0{shuffle.randrange(4)}Z"))
         if leaving:
             cache.remove(cache.project(leaving.pop()))
         last = page.last and decode_job_cursor(encode_job_cursor(page.last))
@@ -146,8 +146,13 @@ def test_pages_show_what_stays_exactly_once_whatever_comes_and_goes(
 
 def test_a_page_in_the_middle_of_ten_thousand_looks_at_no_more_than_it_shows() -> None:
     moments = [f"2026-01-{1 + number // 1000:02}T{number % 24:02}:00:00Z" for number in range(10_000)]
-    cache = cache_of(*(evaluation_object(f"job-{number}", created_at=at) for number, at in enumerate(moments)))
+    cache = cache_of(*(build_evaluation_object(f"job-{number}", created_at=at) for number, at in enumerate(moments)))
     looked_at: list[JobSnapshot] = []
-    middle = make_snapshot(evaluation_object("job-5000", created_at=moments[5000])).listing_key
-    page = cache.list_page(lambda job: looked_at.append(job) is None, after=middle, limit=50)
+
+    def accept(job: JobSnapshot) -> bool:
+        looked_at.append(job)
+        return True
+
+    middle = make_snapshot(build_evaluation_object("job-5000", created_at=moments[5000])).listing_key
+    page = cache.list_page(accept, after=middle, limit=50)
     assert (len(page.jobs), len(looked_at)) == (50, 51)

@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-from api_fixtures import FrontEnd, StartFrontEnd
-from cluster_fixtures import Kubectl
-from gateway_fixtures import Gateway
-from node_fixtures import Node, PodLog, make_pod
+from deployment import Kubectl
+from front_end_fixtures import FrontEnd, StartFrontEnd
+from kubelet_fixtures import FakeKubelet, PodLog, create_pod_on_node
+from s3_fixtures import S3Server
 
 from lmms_eval_api.routes.logs import ATTEMPT, OFFSET
 from lmms_eval_core import layout, names
@@ -41,7 +41,7 @@ class Scene:
     front_end: FrontEnd
     kubectl: Kubectl
     namespace: str
-    node: Node
+    node: FakeKubelet
     store: ObjectStore
     job: str = ""
 
@@ -54,7 +54,7 @@ class Scene:
         """The job runs, and its pod has begun to write a log."""
         self.become(phase="Running", reason="Evaluating", attempt=attempt)
         labels = {names.LABEL_EVALUATION_UID: self.uid, names.LABEL_ATTEMPT: str(attempt)}
-        make_pod(self.kubectl, self.namespace, self.pod(attempt), self.node.name, labels)
+        create_pod_on_node(self.kubectl, self.namespace, self.pod(attempt), self.node.name, labels)
         written = self.node.logs[self.pod(attempt)] = PodLog()
         written.write(BEGINNING)
         return written
@@ -157,18 +157,18 @@ def until(reached: Callable[[], bool], why: Callable[[], str] = lambda: "", seco
 
 @pytest.fixture
 def scene(
-    start_front_end: StartFrontEnd, kubectl: Kubectl, namespace: str, stand_in_node: Node, gateway: Gateway
+    start_front_end: StartFrontEnd, kubectl: Kubectl, namespace: str, fake_kubelet: FakeKubelet, s3_server: S3Server
 ) -> Iterator[Scene]:
-    front_end = start_front_end(LMMS_EVAL_API_MAX_LOG_FOLLOWS="3", **gateway.environment())
+    front_end = start_front_end(LMMS_EVAL_API_MAX_LOG_FOLLOWS="3", **s3_server.environment())
     front_end.wait_until_ready()
-    store = ObjectStore(StoreSettings.from_environment(gateway.environment()))
-    scene = Scene(front_end, kubectl, namespace, stand_in_node, store)
+    store = ObjectStore(StoreSettings.from_environment(s3_server.environment()))
+    scene = Scene(front_end, kubectl, namespace, fake_kubelet, store)
     scene.submit()
     yield scene
 
 
 async def test_the_client_streams_what_the_node_has(
-    client: Transport, kubectl: Kubectl, namespace: str, stand_in_node: Node
+    client: Transport, kubectl: Kubectl, namespace: str, fake_kubelet: FakeKubelet
 ) -> None:
     async def text(name: str, **options: Any) -> bytes:
         stream = client.pod_log_stream(name, container="evaluator", **options)
@@ -176,10 +176,10 @@ async def test_the_client_streams_what_the_node_has(
 
     with pytest.raises(errors.NotFound):
         await text("nothing")
-    make_pod(kubectl, namespace, "a", stand_in_node.name, {})
+    create_pod_on_node(kubectl, namespace, "a", fake_kubelet.name, {})
     with pytest.raises(errors.Invalid, match="waiting to start"):
         await text("a")
-    log = stand_in_node.logs["a"] = PodLog()
+    log = fake_kubelet.logs["a"] = PodLog()
     log.write(b"one\ntwo\n")
     assert (await text("a"), await text("a", tail_lines=1)) == (b"one\ntwo\n", b"two\n")
     following = asyncio.create_task(text("a", follow=True))

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import yaml
-from api_fixtures import TOKEN, StartFrontEnd
-from operator_proxy import proxy
+from api_server_proxy import open_proxy
+from front_end_fixtures import TOKEN, StartFrontEnd
 
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import EvaluationService
@@ -141,7 +141,7 @@ async def test_an_api_server_that_hangs_is_found_lost_and_found_again(
 ) -> None:
     """Its kernel goes on to acknowledge what is sent, so that nothing but silence tells."""
     monkeypatch.setattr(transport, "WATCH_IDLE_SECONDS", 1.0)
-    async with proxy(kubeconfig, tmp_path) as (between, through):
+    async with open_proxy(kubeconfig, tmp_path) as (between, through):
         client = await transport.connect(namespace=namespace, kubeconfig=through, request_seconds=1.0)
         cache = JobCache()
         reflector = Reflector(client, EVALUATIONS, cache, cache.project)

@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
-from api_objects import evaluation_object
-from api_offline import BEARER, offline, offline_backend
+from evaluation_objects import build_evaluation_object
 from fastapi import FastAPI
+from offline_application import BEARER, make_offline_application, make_offline_backend
 
 from lmms_eval_api.auth.tokens import CHECK_SECONDS
 from lmms_eval_api.catalogue.reader import CatalogueReader
@@ -33,15 +33,15 @@ NAMES = [f"job-{number}" for number in range(6)]
 
 @pytest.fixture
 def backend() -> Backend:
-    made = offline_backend()
-    made.evaluations.cache.replace([make_snapshot(evaluation_object(name)) for name in NAMES])
+    made = make_offline_backend()
+    made.evaluations.cache.replace([make_snapshot(build_evaluation_object(name)) for name in NAMES])
     made.reflector._watching = True
     return made
 
 
 @pytest.fixture
 def app(backend: Backend, tmp_path: Path) -> FastAPI:
-    return offline(tmp_path, backend)
+    return make_offline_application(tmp_path, backend)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ async def test_a_token_that_is_taken_away_reads_nothing_that_is_kept(
 
 
 async def test_limits_hold_for_what_is_kept(tmp_path: Path, backend: Backend) -> None:
-    app = offline(tmp_path, backend, requests_per_second=1)
+    app = make_offline_application(tmp_path, backend, requests_per_second=1)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://front-end", headers=BEARER
     ) as session:
@@ -179,10 +179,10 @@ async def test_what_changes_elsewhere_leaves_what_is_kept(
     session: httpx.AsyncClient, backend: Backend, made: list[str]
 ) -> None:
     await session.get("/jobs/job-3")
-    backend.evaluations.cache.learn(evaluation_object("job-5", priority=-1))
+    backend.evaluations.cache.learn(build_evaluation_object("job-5", priority=-1))
     assert (await session.get("/jobs/job-3")).json()["position_in_queue"] == 3
     assert made == ["job-3"]
-    backend.evaluations.cache.learn(evaluation_object("job-4", priority=1))
+    backend.evaluations.cache.learn(build_evaluation_object("job-4", priority=1))
     assert (await session.get("/jobs/job-3")).json()["position_in_queue"] == 4
     assert made == ["job-3"] * 2
 
@@ -193,7 +193,7 @@ async def test_the_list_of_tasks_is_kept_until_there_is_another(tmp_path: Path, 
     store = ObjectStore(StoreSettings.from_environment({ENV_URL: f"file://{tmp_path / 'store'}"}))
     catalogue = CatalogueReader(store, namespace="team", image="00")
     (tmp_path / "tokens").mkdir()
-    app = offline(tmp_path / "tokens", replace(backend, catalogue=catalogue))
+    app = make_offline_application(tmp_path / "tokens", replace(backend, catalogue=catalogue))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://front-end", headers=BEARER
     ) as session:
@@ -252,7 +252,7 @@ async def test_who_wrote_is_answered_from_memory_once_the_watch_has_come_that_fa
 async def test_what_has_ended_is_looked_up_as_its_files_may_come_and_go(
     session: httpx.AsyncClient, backend: Backend, made: list[str]
 ) -> None:
-    backend.evaluations.cache.learn(evaluation_object("job-3", phase="Completed"))
+    backend.evaluations.cache.learn(build_evaluation_object("job-3", phase="Completed"))
     for _ in range(2):
         await session.get("/jobs/job-3")
     assert made == ["job-3"] * 2
@@ -288,7 +288,7 @@ async def test_after_any_change_the_answer_is_the_one_that_a_route_makes(
             cache.remove(known)
         elif phase != "gone":
             uid = f"{name}-{step}" if cache.get(name) is None else cache.get(name).uid  # type: ignore[union-attr]  # checked
-            cache.learn(evaluation_object(name, phase=phase, uid=uid, priority=chance.randrange(3)))
+            cache.learn(build_evaluation_object(name, phase=phase, uid=uid, priority=chance.randrange(3)))
         for asked in filter(cache.get, NAMES):
             kept = await session.get(f"/jobs/{asked}")
             anew = await session.get(f"/jobs/{asked}", headers={"Host": f"host-{step}"})

@@ -10,9 +10,9 @@ from typing import Any
 
 import namespaces
 import pytest
+from api_server_proxy import open_proxy
 from deployment import Kubectl
-from gateway_fixtures import Gateway
-from operator_proxy import proxy
+from s3_fixtures import S3Server
 
 from lmms_eval_api.retention.orphans import Sweeping
 from lmms_eval_api.retention.sweeper import Sweeper, SweepSettings
@@ -93,8 +93,8 @@ class Installation:
 
 
 @pytest.fixture
-def settings(gateway: Gateway) -> StoreSettings:
-    return replace(StoreSettings.from_environment(gateway.environment()), retry_seconds=0.5)
+def settings(s3_server: S3Server) -> StoreSettings:
+    return replace(StoreSettings.from_environment(s3_server.environment()), retry_seconds=0.5)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def here(client: transport.Transport, settings: StoreSettings) -> Installation:
 @pytest.fixture
 async def neighbour(kubectl: Kubectl, kubeconfig: str, crd: None) -> AsyncIterator[transport.Transport]:
     """A client in a second namespace."""
-    name = namespaces.create(kubectl)
+    name = namespaces.create_namespace(kubectl)
     connected = await transport.connect(namespace=name, kubeconfig=kubeconfig)
     yield connected
     await connected.close()
@@ -163,7 +163,7 @@ async def test_catalogues_of_images_that_are_not_in_use_go_after_the_grace(here:
     assert (await here.store.exists(old), await here.store.exists(used)) == (False, True)
 
 
-async def test_at_rest_nothing_is_written(here: Installation, gateway: Gateway) -> None:
+async def test_at_rest_nothing_is_written(here: Installation, s3_server: S3Server) -> None:
     await here.evaluation("lives")
     await here.gone("gone")
     await here.sweeper.sweep()
@@ -239,7 +239,7 @@ async def test_a_namespace_that_was_made_anew_is_another_installation(here: Inst
     gone = await here.gone("gone")
     await here.sweeper.sweep()
     kubectl("delete", "namespace", here.client.namespace, "--wait=true", "--timeout=60s")
-    namespaces.create(kubectl, here.client.namespace)
+    namespaces.create_namespace(kubectl, here.client.namespace)
     await here.sweep_twice()
     assert (here.sweeper.state, await here.files(gone)) == (Sweeping.SHARED, len(FILES))
 
@@ -354,22 +354,22 @@ async def test_a_list_that_breaks_off_ends_the_sweep(here: Installation, error: 
 
 
 async def test_an_api_server_or_a_store_that_is_away_does_no_harm(
-    here: Installation, gateway: Gateway, kubeconfig: str, tmp_path: Path
+    here: Installation, s3_server: S3Server, kubeconfig: str, tmp_path: Path
 ) -> None:
     lives, gone = await here.evaluation("lives"), await here.gone("gone")
     await here.sweeper.sweep()
     here.clock.now += GRACE
-    async with proxy(kubeconfig, tmp_path) as (between, through):
+    async with open_proxy(kubeconfig, tmp_path) as (between, through):
         far = await transport.connect(namespace=here.client.namespace, kubeconfig=through)
         for mode in ("500", "cut"):
             between.mode = mode
             with pytest.raises(errors.KubeError):
                 await here.replica(client=far).sweep()
         await far.close()
-    gateway.stop()
+    s3_server.stop()
     with pytest.raises(StoreError):
         await here.sweeper.sweep()
-    gateway.start()
+    s3_server.start()
     assert (await here.files(lives), await here.files(gone)) == (len(FILES), len(FILES))
     await here.sweeper.sweep()
     assert (await here.files(lives), await here.files(gone)) == (len(FILES), 0)

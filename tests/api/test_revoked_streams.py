@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from api_fixtures import TOKEN, FrontEnd
-from api_streams import following, severed
-from mounted_secret import mount
+from front_end_fixtures import TOKEN, FrontEnd
+from mounted_secret import mount_secret
 from starlette.types import Message, Scope
+from streams import open_session, read_until_severed
 
 from lmms_eval_api.auth import Caller, middleware
 from lmms_eval_api.auth.attributes import ResourceAttributes
@@ -134,17 +134,17 @@ async def _answer(mood: Mood, asked: Scope) -> None:
 @pytest.mark.integration
 @pytest.mark.timeout(120)
 async def test_a_token_that_is_taken_away_ends_what_was_opened_with_it(front_end: FrontEnd) -> None:
-    mount(front_end.tokens, tests=TOKEN, other="another-token")
+    mount_secret(front_end.tokens, tests=TOKEN, other="another-token")
     await asyncio.sleep(1.1)
     with front_end.session() as session:
         job = session.post("/evaluate", json={"model": "llava_hf", "tasks": ["mme"]}).json()["job_id"]
     paths = (f"/jobs/{job}/events", f"/jobs/{job}/logs?follow=true")
-    async with following(front_end, TOKEN) as taken, following(front_end, "another-token") as other:
-        ends = [asyncio.create_task(severed(taken, path)) for path in paths]
-        stays = [asyncio.create_task(severed(other, path)) for path in paths]
+    async with open_session(front_end, TOKEN) as taken, open_session(front_end, "another-token") as other:
+        ends = [asyncio.create_task(read_until_severed(taken, path)) for path in paths]
+        stays = [asyncio.create_task(read_until_severed(other, path)) for path in paths]
         await asyncio.sleep(0.5)
         began = time.monotonic()
-        mount(front_end.tokens, other="another-token")
+        mount_secret(front_end.tokens, other="another-token")
         async with asyncio.timeout(SECONDS):
             await asyncio.gather(*ends)
         assert time.monotonic() - began > 0.5

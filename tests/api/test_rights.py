@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from api_fixtures import FrontEnd, StartFrontEnd
-from cluster_fixtures import Kubectl
-from gateway_fixtures import Gateway
-from node_fixtures import Node, PodLog, make_pod
+from deployment import Kubectl
+from front_end_fixtures import FrontEnd, StartFrontEnd
+from kubelet_fixtures import FakeKubelet, PodLog, create_pod_on_node
+from s3_fixtures import S3Server
 
 from lmms_eval_core import names
 from lmms_eval_core.layout import ArtifactPrefix
@@ -63,27 +63,27 @@ def test_the_rights_are_enough(
 
 
 def test_they_are_enough_to_read_logs(
-    start_front_end: StartFrontEnd, as_service_account: str, kubectl: Kubectl, namespace: str, stand_in_node: Node
+    start_front_end: StartFrontEnd, as_service_account: str, kubectl: Kubectl, namespace: str, fake_kubelet: FakeKubelet
 ) -> None:
     front_end = start_front_end(KUBECONFIG=as_service_account)
     front_end.wait_until_ready()
     with front_end.session() as session:
         name = session.post("/evaluate", json=REQUEST).raise_for_status().json()["job_id"]
         uid = kubectl("--namespace", namespace, "get", "lmmevaluation", name, "-o", "jsonpath={.metadata.uid}")
-        make_pod(
-            kubectl, namespace, "a", stand_in_node.name, {names.LABEL_EVALUATION_UID: uid, names.LABEL_ATTEMPT: "1"}
+        create_pod_on_node(
+            kubectl, namespace, "a", fake_kubelet.name, {names.LABEL_EVALUATION_UID: uid, names.LABEL_ATTEMPT: "1"}
         )
-        stand_in_node.logs["a"] = PodLog()
-        stand_in_node.logs["a"].write(b"a log\n")
+        fake_kubelet.logs["a"] = PodLog()
+        fake_kubelet.logs["a"].write(b"a log\n")
         assert session.get(f"/jobs/{name}/logs").text == "a log\n"
 
 
 async def test_they_are_enough_to_delete_the_files_of_what_is_gone(
-    start_front_end: StartFrontEnd, as_service_account: str, kubectl: Kubectl, namespace: str, gateway: Gateway
+    start_front_end: StartFrontEnd, as_service_account: str, kubectl: Kubectl, namespace: str, s3_server: S3Server
 ) -> None:
-    store = ObjectStore(StoreSettings.from_environment(gateway.environment()))
+    store = ObjectStore(StoreSettings.from_environment(s3_server.environment()))
     often = {"LMMS_EVAL_API_SWEEP_INTERVAL_SECONDS": "0.2", "LMMS_EVAL_API_SWEEP_GRACE_SECONDS": "0.5"}
-    front_end = start_front_end(KUBECONFIG=as_service_account, **gateway.environment(), **often)
+    front_end = start_front_end(KUBECONFIG=as_service_account, **s3_server.environment(), **often)
     front_end.wait_until_ready()
     with front_end.session() as session:
         names = [session.post("/evaluate", json=REQUEST).raise_for_status().json()["job_id"] for _ in range(2)]
@@ -93,7 +93,7 @@ async def test_they_are_enough_to_delete_the_files_of_what_is_gone(
             while (await store.folder(namespace)).folders != [files[1].split("/")[1]]:
                 await asyncio.to_thread(session.get, "/livez")
             assert session.get("/readyz").json() == {"status": "ok", "sweeping": "done"}
-            gateway.stop()
+            s3_server.stop()
             while session.get("/readyz").json()["sweeping"] == "done":
                 await asyncio.to_thread(session.get, "/livez")
         assert session.get(f"/jobs/{names[1]}").status_code == 200

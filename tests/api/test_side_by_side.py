@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 import pytest
-from api_fixtures import FrontEnd, StartFrontEnd
 from deployment import ROOT
-from gateway_fixtures import Gateway
+from front_end_fixtures import FrontEnd, StartFrontEnd
+from s3_fixtures import S3Server
 from upstream_fixtures import RECORDED_RUN, RECORDED_TASK, StartUpstreamServer, UpstreamServer
 
 from lmms_eval_core import layout
@@ -407,9 +407,9 @@ def recorded(end: str) -> bytes:
 
 
 @pytest.fixture
-async def store(gateway: Gateway, namespace: str) -> ObjectStore:
+async def store(s3_server: S3Server, namespace: str) -> ObjectStore:
     """The object store of the front end, with its catalogue."""
-    store = ObjectStore(StoreSettings.from_environment(gateway.environment()))
+    store = ObjectStore(StoreSettings.from_environment(s3_server.environment()))
     known = Catalogue(
         tasks=[KnownTask(name=name, kind=TaskKind.TASK) for name in TASKS],
         models=[KnownModel(name=name, unavailable=reason) for name, reason in MODELS.items()],
@@ -427,12 +427,12 @@ def both(front_end: FrontEnd, upstream_server: UpstreamServer) -> Iterator[Scene
 @pytest.fixture
 async def scene(
     store: ObjectStore,
-    gateway: Gateway,
+    s3_server: S3Server,
     start_front_end: StartFrontEnd,
     start_upstream_server: StartUpstreamServer,
     client: Transport,
 ) -> AsyncIterator[Scene]:
-    front_end = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **gateway.environment())
+    front_end = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **s3_server.environment())
     upstream_server = start_upstream_server(tasks=TASKS)
     front_end.wait_until_ready()
     with both(front_end, upstream_server) as scene:
@@ -446,7 +446,7 @@ async def scene(
             client, ours.jobs["failed"], phase="Failed", reason="BadArguments", message="No such thing.", completedAt=AT
         )
         await publish(client, store, ours.jobs["completed"])
-        with upstream_server.held():
+        with upstream_server.hold_evaluation():
             theirs.submit("running")
         ours.submit("running")
         await tell(client, ours.jobs["running"], phase="Running", reason="Evaluating", startedAt=AT)
@@ -508,7 +508,7 @@ def replay(scene: Scene, case: Case) -> None:
     """A submission, and where both have accepted it, the job that it made: what was read of the body stands there."""
     ours, theirs = scene.ours.ask(case), scene.theirs.ask(case)
     scene.compare(case, (placeless(ours), placeless(theirs)))
-    made = [answer.body.get("job_id") for answer in (ours, theirs) if isinstance(answer.body, dict)]
+    made: list[Any] = [answer.body.get("job_id") for answer in (ours, theirs) if isinstance(answer.body, dict)]
     if all(made) and len(made) == 2:
         scene.ours.jobs["made"], scene.theirs.jobs["made"] = made
         read = Case("GET", "/jobs/{made}", JOB)

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_fixtures import FrontEnd, StartFrontEnd
+from front_end_fixtures import FrontEnd, StartFrontEnd
 
 from lmms_eval_api.jobs.job_info import ORIGINAL_FIELDS
 from lmms_eval_core import names
@@ -222,7 +222,8 @@ def test_a_dry_run_checks_everything_and_stores_nothing(front_end: FrontEnd) -> 
 def test_a_name_is_taken_once(front_end: FrontEnd) -> None:
     with front_end.session() as session:
         assert submit(session, name="baseline").json()["job_id"] == "baseline"
-        for fields in ({}, {"limit": 9}):
+        changes: list[dict[str, Any]] = [{}, {"limit": 9}]
+        for fields in changes:
             again = submit(session, name="baseline", **fields)
             assert (again.status_code, "choose another name" in again.json()["detail"]) == (409, True)
         assert session.post("/evaluate?dryRun=true", json=SMALL | {"name": "baseline"}).status_code == 409
@@ -242,7 +243,7 @@ def test_the_same_key_is_the_same_job(front_end: FrontEnd) -> None:
         session.delete(f"/jobs/{first.json()['job_id']}")
         assert submit(session, key).json()["status"] == "cancelled"
         for bad in ("", "x" * 256, "a\x01b", "é"):
-            wrong = session.post("/evaluate", json=SMALL, headers={"Idempotency-Key": bad.encode("latin-1")})
+            wrong = session.post("/evaluate", json=SMALL, headers={b"Idempotency-Key": bad.encode("latin-1")})
             assert wrong.status_code in (400, 422), bad
         assert session.get("/queue").json()["queue_size"] == 1
 

@@ -68,7 +68,8 @@ def test_an_object_is_recognised_by_its_mark() -> None:
     check_same_submission(made_by(own), own, SPEC)
     with pytest.raises(KeyReused):
         check_same_submission(made_by(of(Sender("me", "key", FRESH), limit=1)), own, SPEC)
-    for stranger in (made_by(of(Sender("me", "other", FRESH))), {"metadata": {}}, {"metadata": {"annotations": {}}}):
+    unmarked: list[dict[str, Any]] = [{"metadata": {}}, {"metadata": {"annotations": {}}}]
+    for stranger in (made_by(of(Sender("me", "other", FRESH))), *unmarked):
         with pytest.raises(NameTaken):
             check_same_submission(stranger, own, SPEC)
 

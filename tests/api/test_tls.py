@@ -5,13 +5,14 @@ import ssl
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import trustme
 import uvicorn
-from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
-from mounted_secret import mount
+from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from mounted_secret import mount_secret
 
 from lmms_eval_api.server import tls
 from lmms_eval_api.settings import SettingsError
@@ -27,7 +28,9 @@ def authority() -> trustme.CA:
 def serve(directory: Path, issued: trustme.LeafCert, *, mixed: trustme.LeafCert | None = None) -> None:
     """Shows a certificate, with its own key or with that of another one."""
     chain = b"".join(pem.bytes() for pem in issued.cert_chain_pems)
-    mount(directory, **{"tls.crt": chain.decode(), "tls.key": (mixed or issued).private_key_pem.bytes().decode()})
+    mount_secret(
+        directory, **{"tls.crt": chain.decode(), "tls.key": (mixed or issued).private_key_pem.bytes().decode()}
+    )
 
 
 def trusting(*authorities: trustme.CA) -> ssl.SSLContext:
@@ -52,8 +55,9 @@ def shown(context: ssl.SSLContext, served: ssl.SSLContext, *, host: str | None =
                 side.do_handshake()
             here[0].write(there[1].read())
             there[0].write(here[1].read())
-    subject = client.getpeercert()["subject"]  # type: ignore[index]  # the handshake was made
-    return dict(pair for part in subject for pair in part)["commonName"]
+    certificate: Any = client.getpeercert()
+    subject: dict[str, str] = dict(pair for part in certificate["subject"] for pair in part)
+    return subject["commonName"]
 
 
 class Clock:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
 
 from lmms_eval_api.routes.dependencies import COOKIE
 

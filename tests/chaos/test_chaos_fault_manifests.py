@@ -46,7 +46,7 @@ class RestrictedNamespace:
 
     def __init__(self, kubectl: Kubectl) -> None:
         self.kubectl = kubectl
-        self.name = namespaces.create(kubectl, **{"pod-security.kubernetes.io/enforce": "restricted"})
+        self.name = namespaces.create_namespace(kubectl, **{"pod-security.kubernetes.io/enforce": "restricted"})
 
     def send(self, verb: str, *items: Object, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deployment import ROOT
@@ -24,8 +25,8 @@ def start(directory: Path, *, cache: Path, task: str = TASK, attempt: int = 1, *
 
 def wait_for_outcome(runner: RunnerProcess) -> Outcome:
     runner.publish()
-    assert runner.wait() == runner.outcome().exit_code, runner.log
-    return runner.outcome()
+    assert runner.wait() == runner.wait_for_outcome().exit_code, runner.log
+    return runner.wait_for_outcome()
 
 
 def read_events(cache: Path) -> list[str]:
@@ -44,7 +45,7 @@ def read_events(cache: Path) -> list[str]:
         ({"task": "no_such_task"}, Reason.TASK_NOT_FOUND),
     ],
 )
-def test_a_run_ends_as_its_variables_say(tmp_path: Path, variables: dict[str, str], reason: Reason) -> None:
+def test_a_run_ends_as_its_variables_say(tmp_path: Path, variables: dict[str, Any], reason: Reason) -> None:
     outcome = wait_for_outcome(start(tmp_path / "run", cache=tmp_path, **variables))
     assert outcome.reason is reason, outcome
     swallowed = {"suspect": 4, "swallow": 8}.get(variables.get("STUB_ENDING", ""), 0)
@@ -58,26 +59,26 @@ def test_an_unreachable_attempt_is_followed_by_a_good_one(tmp_path: Path) -> Non
 
 def test_progress_is_reported(tmp_path: Path) -> None:
     runner = start(tmp_path / "run", cache=tmp_path, STUB_SECONDS="2")
-    runner.until(PROGRESS_FILE, '"completed":')
+    runner.wait_for_text(PROGRESS_FILE, '"completed":')
     assert wait_for_outcome(runner).timings.generation_seconds
 
 
 def test_a_run_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     runner = start(tmp_path / "run", cache=tmp_path, STUB_SECONDS="60", STUB_STUBBORN="1")
-    runner.until(PROGRESS_FILE, '"LoadingModel"')
+    runner.wait_for_text(PROGRESS_FILE, '"LoadingModel"')
     requested = time.monotonic()
-    runner.ask_to_end()
-    assert runner.outcome().reason is Reason.INTERRUPTED
+    runner.send_sigterm()
+    assert runner.wait_for_outcome().reason is Reason.INTERRUPTED
     assert 3 < time.monotonic() - requested < 15
     runner.wait()
 
 
 def test_the_journal_reports_an_overlap_but_no_run_after_a_kill(tmp_path: Path) -> None:
     first = start(tmp_path / "first", cache=tmp_path, STUB_SECONDS="60")
-    first.until(PROGRESS_FILE, '"LoadingModel"')
+    first.wait_for_text(PROGRESS_FILE, '"LoadingModel"')
     wait_for_outcome(start(tmp_path / "second", cache=tmp_path))
     assert read_events(tmp_path) == ["begins", "overlaps", "ends"]
-    first.ask_to_end()
+    first.send_sigterm()
     first.wait()
     wait_for_outcome(start(tmp_path / "third", cache=tmp_path))
     assert read_events(tmp_path)[3:] == ["begins", "ends"]

@@ -10,7 +10,7 @@ import namespaces
 import pytest
 import yaml
 from deployment import CHART, CommandFailed, Kubectl
-from provided import program
+from provided import find_program
 
 Object = dict[str, Any]
 Render = Callable[..., list[Object]]
@@ -19,7 +19,7 @@ Render = Callable[..., list[Object]]
 @pytest.fixture(scope="session")
 def helm() -> Callable[..., str]:
     """Runs Helm without a cluster; its output."""
-    binary = program("helm")
+    binary = find_program("helm")
 
     def run(*arguments: str) -> str:
         done = subprocess.run([binary, *arguments], capture_output=True, text=True, check=False)
@@ -93,7 +93,7 @@ def guard(
     made: list[tuple[str, list[Object]]] = []
 
     def make(values: Object, namespace: str = "") -> Guarded:
-        namespace = namespace or namespaces.create(kubectl)
+        namespace = namespace or namespaces.create_namespace(kubectl)
         items = [item for item in render(values, namespace=namespace) if item["kind"] in POLICY_KINDS]
         made.append((namespace, items))
         guarded = Guarded(kubectl, namespace, tmp_path_factory.mktemp("kubeconfig"))

@@ -11,8 +11,8 @@ from typing import Any
 import namespaces
 import pytest
 import trustme
-from api_fixtures import TOKEN, StartFrontEnd
 from deployment import CHART, CommandFailed, Deployment, Kubectl
+from front_end_fixtures import TOKEN, StartFrontEnd
 
 from lmms_eval_api.settings import ApiSettings, AuthMode
 from lmms_eval_core.evaluation import LMMEvaluation
@@ -327,7 +327,7 @@ def test_an_external_store_and_no_policies_at_all(render: Render) -> None:
 @pytest.fixture
 def release(kubectl: Kubectl, crd: None) -> Iterator[Deployment]:
     """A namespace of its own, where nothing is installed yet."""
-    made = Deployment(kubectl, namespaces.create(kubectl))
+    made = Deployment(kubectl, namespaces.create_namespace(kubectl))
     yield made
     made.helm("uninstall", made.release, "--no-hooks", "--ignore-not-found")
     kubectl("delete", "namespace", made.namespace, "--wait=false")

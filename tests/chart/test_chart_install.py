@@ -14,7 +14,7 @@ import deployment
 import namespaces
 import pytest
 from deployment import CHART, CommandFailed, Deployment, Kubectl
-from provided import program
+from provided import find_program
 
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_operator.job_manifest import build_job
@@ -39,7 +39,9 @@ def release(kubectl: Kubectl, crd: None) -> Iterator[Deployment]:
 
     No node: nothing that is installed runs.
     """
-    made = Deployment(kubectl, namespaces.create(kubectl, **{"pod-security.kubernetes.io/enforce": "restricted"}))
+    made = Deployment(
+        kubectl, namespaces.create_namespace(kubectl, **{"pod-security.kubernetes.io/enforce": "restricted"})
+    )
     yield made
     # Cluster-wide objects go whatever the test left; the hook would need a node.
     made.helm("uninstall", made.release, "--no-hooks", "--ignore-not-found")
@@ -185,7 +187,7 @@ def test_kubeconform_with_the_servers_own_schemas(kubectl: Kubectl, render: Rend
     everything: Object = {"api": {"ingress": {"enabled": True, "host": "lmms-eval.example.com"}}}
     schemas(json.loads(kubectl("get", "--raw", "/openapi/v2")), tmp_path)
     location = f"{tmp_path}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
-    command = [program("kubeconform"), "-strict", "-summary", "-output", "json"]
+    command = [find_program("kubeconform"), "-strict", "-summary", "-output", "json"]
     command += ["-schema-location", location, "-skip", "CustomResourceDefinition", "-"]
     done = subprocess.run(command, input=documents(render(everything)), capture_output=True, text=True, check=False)
     answer = json.loads(done.stdout)

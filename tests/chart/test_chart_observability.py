@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from api_offline import offline_backend
 from deployment import CHART, ROOT, CommandFailed
 from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from operator_objects import world
-from promtool import promtool
+from offline_application import make_offline_backend
+from operator_builders import world
+from promtool import run_promtool
 
 from lmms_eval_api.server.limits import OpenStreams
 from lmms_eval_api.server.metrics import ApiMetrics
@@ -60,7 +60,7 @@ def samples() -> dict[str, dict[str, set[str]]]:
         metrics.record_request(EVALUATIONS, "patch", result=result, seconds=1)
     metrics.record_event("written")
     found: dict[str, dict[str, set[str]]] = {}
-    api_metrics = ApiMetrics(offline_backend(), OpenStreams())
+    api_metrics = ApiMetrics(make_offline_backend(), OpenStreams())
     for route, status in itertools.product(("/queue", "/readyz", "/merge"), (200, 500)):
         api_metrics.record_response(
             {"method": "GET", "state": {}, "route": SimpleNamespace(path=route)}, status=status, seconds=1
@@ -181,7 +181,7 @@ def test_prometheus_can_read_every_expression_of_the_dashboard(tmp_path: Path) -
     rules = [{"record": f"dashboard:expression{number}", "expr": text} for number, text in enumerate(expressions())]
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
-    assert f"{len(rules)} rules found" in promtool("check", "rules", str(file))
+    assert f"{len(rules)} rules found" in run_promtool("check", "rules", str(file))
 
 
 # The alerts.
@@ -202,14 +202,16 @@ def alerts(rules: Path) -> list[Object]:
 
 @pytest.mark.integration
 def test_prometheus_finds_no_fault_with_the_alerts(rules: Path) -> None:
-    assert f"{len(alerts(rules))} rules found" in promtool("check", "rules", "--lint=all", "--lint-fatal", str(rules))
+    assert f"{len(alerts(rules))} rules found" in run_promtool(
+        "check", "rules", "--lint=all", "--lint-fatal", str(rules)
+    )
 
 
 @pytest.mark.integration
 def test_alerts_fire_when_they_should_and_only_then(rules: Path) -> None:
     tests = rules.with_name("alerts.test.yaml")
     tests.write_text((ROOT / "tests" / "chart" / "alerts.test.yaml").read_text())
-    assert "SUCCESS" in promtool("test", "rules", str(tests))
+    assert "SUCCESS" in run_promtool("test", "rules", str(tests))
 
 
 @pytest.mark.integration
@@ -218,7 +220,7 @@ def test_a_wrong_alert_would_be_found(rules: Path) -> None:
     tests.write_text((ROOT / "tests" / "chart" / "alerts.test.yaml").read_text())
     rules.write_text(rules.read_text().replace("== 0", "== 1"))
     with pytest.raises(CommandFailed, match="LmmsEvalNoLeader"):
-        promtool("test", "rules", str(tests))
+        run_promtool("test", "rules", str(tests))
 
 
 @pytest.mark.integration

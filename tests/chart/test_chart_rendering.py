@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from deployment import CHART, ROOT, CommandFailed
-from recorded_environment import Recorded
+from recorded_environment import RecordedEnvironment
 
 from lmms_eval_api.settings import ApiSettings, AuthMode
 from lmms_eval_core.paths import DOT_SEGMENT, RESERVED_MOUNTS, WRITTEN_BY_RUNS
@@ -57,7 +57,7 @@ GUARDED: Object = {
     "api": {"auth": "kubernetes", "tls": {"certManager": {"issuerRef": {"name": "ca", "kind": "ClusterIssuer"}}}},
     "networkPolicy": {"evaluations": {"restrictEgress": True}},
 }
-VARIANTS = {"default": {}, "everything": EVERYTHING, "external": EXTERNAL, "guarded": GUARDED}
+VARIANTS: dict[str, Object] = {"default": {}, "everything": EVERYTHING, "external": EXTERNAL, "guarded": GUARDED}
 CLUSTER_WIDE = {
     "CustomResourceDefinition",
     "ClusterRoleBinding",
@@ -66,7 +66,7 @@ CLUSTER_WIDE = {
 }
 
 
-@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
+@pytest.fixture(params=VARIANTS.values(), ids=list(VARIANTS))
 def objects(request: pytest.FixtureRequest, render: Render) -> list[Object]:
     return render(request.param)
 
@@ -189,7 +189,7 @@ def test_pull_secrets_reach_every_pod(render: Render) -> None:
 
 
 def test_the_operator_reads_every_variable_that_it_is_given(render: Render) -> None:
-    variables = Recorded(environment(render(EVERYTHING), "lmms-eval-operator"))
+    variables = RecordedEnvironment(environment(render(EVERYTHING), "lmms-eval-operator"))
     settings = OperatorSettings.from_environment(variables)
     # kopf reads POD_ID by itself.
     assert set(variables) - {"POD_ID"} == variables.asked
@@ -227,7 +227,7 @@ def test_the_operator_of_an_external_store(render: Render) -> None:
 
 
 def test_the_front_end_reads_every_variable_that_it_is_given(render: Render) -> None:
-    variables = Recorded(environment(render(EVERYTHING), "lmms-eval-api"))
+    variables = RecordedEnvironment(environment(render(EVERYTHING), "lmms-eval-api"))
     settings = ApiSettings.from_environment(variables)
     store = StoreSettings.from_environment(variables)
     assert set(variables) <= variables.asked
@@ -244,8 +244,8 @@ def catalogue_containers(objects: list[Object]) -> tuple[Object, Object]:
     return spec["initContainers"][0], spec["containers"][0]
 
 
-def variables_of(container: Object) -> Recorded:
-    return Recorded({item["name"]: item.get("value", "team-a") for item in container["env"]})
+def variables_of(container: Object) -> RecordedEnvironment:
+    return RecordedEnvironment({item["name"]: item.get("value", "team-a") for item in container["env"]})
 
 
 def test_what_brings_the_catalogue_reads_every_variable_that_it_is_given(render: Render) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import deployment
 import pytest
-from api_fixtures import FrontEnd
 from deployment import CHART, Kubectl
-from provided import bare_environment
+from front_end_fixtures import FrontEnd
+from provided import build_bare_environment
 
 from lmms_eval_core import names
 
@@ -24,7 +24,7 @@ REQUEST = {"model": "llava_hf", "tasks": ["smoke_vqa"]}
 
 def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(CHART / "scripts" / script)]
-    variables = {**bare_environment(), **environment}
+    variables = {**build_bare_environment(), **environment}
     return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
-from crd_samples import evaluation
+from crd_samples import plant_value
 from deployment import Kubectl
 
 from lmms_eval_core import names
@@ -33,7 +33,7 @@ class People(NamedTuple):
 
 
 def marked(name: str, kind: str, key: str, value: str = "x") -> Object:
-    return {**evaluation(("spec", "model"), "llava_hf"), "metadata": {"name": name, kind: {key: value}}}
+    return {**plant_value(("spec", "model"), "llava_hf"), "metadata": {"name": name, kind: {key: value}}}
 
 
 async def patch(client: Transport, name: str, kind: str, value: Object) -> Object:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import yaml
-from crd_samples import evaluation
+from crd_samples import plant_value
 from deployment import ROOT
 
 from lmms_eval_core.kube import errors, transport
@@ -29,7 +29,7 @@ PERMISSIVE: Object = {
 
 
 def asking(**spec: Any) -> Object:
-    return evaluation(("spec",), {"model": "llava_hf", "tasks": ["mme"], **spec})
+    return plant_value(("spec",), {"model": "llava_hf", "tasks": ["mme"], **spec})
 
 
 def with_arguments(**arguments: Any) -> Object:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
-from crd_samples import evaluation, sample, schema
+from crd_samples import build_schema, make_sample, plant_value
 
 from lmms_eval_core import crd, names
 from lmms_eval_core.kube import errors, transport
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 OWNERS = crd.list_status_owners()
 OPERATORS_ALONE = sorted(set(OWNERS[Owner.OPERATOR]) - set(OWNERS[Owner.REPORTER]))
-STATUS = schema()["properties"]["status"]["properties"]
+STATUS = build_schema()["properties"]["status"]["properties"]
 # What an operator's field holds otherwise; every sample differs from what the evaluation under test has.
 CHANGED: Object = {"phase": "Completed", "reason": "Succeeded", "attempt": 9}
 MINE, OTHER = "mine", "other"
@@ -93,7 +93,7 @@ async def everybody(guard: Callable[..., Any], kubeconfig: str) -> AsyncIterator
 
 
 def named(name: str) -> Object:
-    return {**evaluation(("spec", "model"), "llava_hf"), "metadata": {"name": name}}
+    return {**plant_value(("spec", "model"), "llava_hf"), "metadata": {"name": name}}
 
 
 def intruder(namespace: str) -> list[Object]:
@@ -126,7 +126,7 @@ async def in_force(everybody: Everybody) -> None:
 
 @pytest.mark.parametrize("field", OWNERS[Owner.REPORTER])
 async def test_a_reporter_writes_its_fields(everybody: Everybody, field: str) -> None:
-    value = sample(("status", field), STATUS[field])
+    value = make_sample(("status", field), STATUS[field])
     written = await write(everybody.reporter, MINE, add(field, value))
     assert field in written["status"]
     written = await write(everybody.reporter, MINE, [{"op": "remove", "path": f"/status/{field}"}])
@@ -135,7 +135,7 @@ async def test_a_reporter_writes_its_fields(everybody: Everybody, field: str) ->
 
 @pytest.mark.parametrize("field", OPERATORS_ALONE)
 async def test_a_reporter_writes_no_field_of_the_operator(everybody: Everybody, field: str) -> None:
-    value = CHANGED.get(field, sample(("status", field), STATUS[field]))
+    value = CHANGED.get(field, make_sample(("status", field), STATUS[field]))
     with pytest.raises(errors.Forbidden, match=f"status.{field} is the operator's; a reporter may not change it"):
         await write(everybody.reporter, MINE, add(field, value))
 
@@ -195,7 +195,7 @@ async def test_the_operator_writes_every_field(everybody: Everybody) -> None:
     await everybody.administrator.create(EVALUATIONS, named("whole"))
     await start(everybody, "whole", "job")
     for field, node in STATUS.items():
-        await write(everybody.operator, "whole", add(field, CHANGED.get(field, sample(("status", field), node))))
+        await write(everybody.operator, "whole", add(field, CHANGED.get(field, make_sample(("status", field), node))))
 
 
 async def test_a_reporter_has_no_other_right(everybody: Everybody) -> None:

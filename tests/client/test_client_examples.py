@@ -11,14 +11,15 @@ import shlex
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from api_fixtures import TOKEN, FrontEnd
-from client_jobs import complete
 from command_fixtures import CommandLine
 from deployment import ROOT, Kubectl
-from provided import bare_environment
+from front_end_fixtures import TOKEN, FrontEnd
+from job_states import complete_job
+from provided import build_bare_environment
 
 from lmms_eval_client.cli import files
 from lmms_eval_client.cli.exits import ExitCode
@@ -44,7 +45,7 @@ async def everything_completes(client: Transport) -> AsyncIterator[None]:
         while True:
             names = {item["metadata"]["name"] for item in (await client.list(EVALUATIONS)).items}
             for name in names - done:
-                await complete(client, name)
+                await complete_job(client, name)
             done |= names
             await asyncio.sleep(0.1)
 
@@ -57,7 +58,7 @@ async def everything_completes(client: Transport) -> AsyncIterator[None]:
 
 async def run_python(front_end: FrontEnd, *arguments: str, **environment: str) -> str:
     """What a program prints in front of the front end; it must end well."""
-    variables = {**bare_environment(), "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN, **environment}
+    variables = {**build_bare_environment(), "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN, **environment}
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, env=variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -151,7 +152,7 @@ def step(name: str) -> str:
     return re.sub(r"\$\{\{[^}]*\}\}", "7", script)
 
 
-def runner(front_end: FrontEnd, folder: Path) -> dict[str, str]:
+def runner(front_end: FrontEnd, folder: Path) -> dict[str, Any]:
     """The environment of a step."""
     summary = str(folder / "summary.md")
     return {"LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN, "JOB": "pr-7-1-1", "GITHUB_STEP_SUMMARY": summary}

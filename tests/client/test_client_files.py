@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
-from client_jobs import DOUBT, LOG, RESULTS, SAMPLES, SCORES, complete, doubt, publish, run
 from command_fixtures import CommandLine, Terminal
 from deployment import ROOT
-from gateway_fixtures import Gateway
-from provided import bare_environment
+from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from job_states import DOUBT, LOG, RESULTS, SAMPLES, SCORES, complete_job, complete_with_files, mark_suspect, start_job
+from provided import build_bare_environment
+from s3_fixtures import S3Server
 
 from lmms_eval_client import AsyncClient, Client, EvaluateRequest, Metric, NotFound, Results
 from lmms_eval_core import layout
@@ -56,24 +56,24 @@ class Place(NamedTuple):
 
 
 @pytest.fixture
-async def store(gateway: Gateway, namespace: str) -> ObjectStore:
-    found = ObjectStore(replace(StoreSettings.from_environment(gateway.environment()), retry_seconds=0.5))
+async def store(s3_server: S3Server, namespace: str) -> ObjectStore:
+    found = ObjectStore(replace(StoreSettings.from_environment(s3_server.environment()), retry_seconds=0.5))
     await found.put(f"{namespace}/{layout.catalogue_file(IMAGE)}", json.dumps(CATALOGUE).encode())
     return found
 
 
 @pytest.fixture
-def place(store: ObjectStore, gateway: Gateway, start_front_end: StartFrontEnd) -> Iterator[Place]:
-    front_end = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **gateway.environment())
+def place(store: ObjectStore, s3_server: S3Server, start_front_end: StartFrontEnd) -> Iterator[Place]:
+    front_end = start_front_end(LMMS_EVAL_CATALOGUE=IMAGE, **s3_server.environment())
     front_end.wait_until_ready()
-    lmmeval = CommandLine({**bare_environment(), "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN})
+    lmmeval = CommandLine({**build_bare_environment(), "LMMS_EVAL_URL": front_end.url, "LMMS_EVAL_TOKEN": TOKEN})
     with Client(front_end.url, token=TOKEN) as ours:
         ours.submit(REQUEST)
         yield Place(front_end, store, ours, lmmeval)
 
 
 async def test_what_a_run_left_behind_is_read(place: Place, client: Transport) -> None:
-    await publish(client, place.store, "job")
+    await complete_with_files(client, place.store, "job")
     place.ours.wait("job")
     results = place.ours.results("job")
     assert (results.output, results.scores["mme"]["score,none"]) == (RESULTS, Metric(value=0.5, stderr=None))
@@ -91,7 +91,7 @@ async def test_what_a_run_left_behind_is_read(place: Place, client: Transport) -
 async def test_files_of_tasks_are_listed_and_fetched(
     place: Place, client: Transport, namespace: str, tmp_path: Path
 ) -> None:
-    await publish(client, place.store, "job")
+    await complete_with_files(client, place.store, "job")
     uid = (await client.get(EVALUATIONS, "job"))["metadata"]["uid"]
     stored = ArtifactPrefix(namespace, "job", uid, 1).file(layout.task_file("output/submissions/test.json"))
     content = b'{"answers": []}' * 100_000
@@ -118,7 +118,7 @@ async def test_files_of_tasks_are_listed_and_fetched(
 
 
 async def test_by_the_async_client_too(place: Place, client: Transport) -> None:
-    await publish(client, place.store, "job")
+    await complete_with_files(client, place.store, "job")
     async with AsyncClient(place.front_end.url, token=TOKEN) as ours:
         assert (await ours.wait("job")).scores == SCORES
         assert (await ours.results("job")).table() + "\n" == TABLE
@@ -129,7 +129,7 @@ async def test_by_the_async_client_too(place: Place, client: Transport) -> None:
 
 
 async def test_the_command_line_prints_it_plainly(place: Place, client: Transport) -> None:
-    await publish(client, place.store, "job")
+    await complete_with_files(client, place.store, "job")
     answer = place.command_line.answer
     assert answer("results", "job") == answer("watch", "job") == TABLE
     assert json.loads(answer("results", "job", "--json")) == RESULTS
@@ -148,8 +148,8 @@ async def test_the_command_line_prints_it_plainly(place: Place, client: Transpor
 
 
 async def test_results_that_are_suspect_are_not_shown_without_a_warning(place: Place, client: Transport) -> None:
-    await publish(client, place.store, "job")
-    await doubt(client, "job")
+    await complete_with_files(client, place.store, "job")
+    await mark_suspect(client, "job")
     found = place.ours.wait("job")
     assert (found.warnings, found.suspect) == ([f"The results are suspect: {DOUBT}."], Suspect(samples=7, empty=4))
     for command in (
@@ -165,13 +165,13 @@ async def test_results_that_are_suspect_are_not_shown_without_a_warning(place: P
 
 
 def shell(place: Place, script: str) -> str:
-    environment = {**bare_environment(), "URL": place.front_end.url, "TOKEN": TOKEN}
+    environment = {**build_bare_environment(), "URL": place.front_end.url, "TOKEN": TOKEN}
     command = ["bash", "-O", "expand_aliases", "-o", "pipefail", "-ec", script]
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
 
 
 async def test_the_guides_lines_for_curl_read_it_too(place: Place, client: Transport) -> None:
-    await publish(client, place.store, "job")
+    await complete_with_files(client, place.store, "job")
     # Unlike Python, curl starts sooner than the front end hears of it.
     place.ours.wait("job")
     guide = (ROOT / "docs" / "guide.md").read_text().partition("### Results, samples and logs with curl")[2]
@@ -186,12 +186,12 @@ async def test_the_guides_lines_for_curl_read_it_too(place: Place, client: Trans
 
 
 async def test_before_there_are_results_it_says_why(place: Place, client: Transport) -> None:
-    await run(client, "job")
+    await start_job(client, "job")
     for arguments in (("results", "job"), ("samples", "job", "mme"), ("logs", "job")):
         done = place.command_line(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("lmmeval: Job job has no ")
-    await complete(client, "job")
+    await complete_job(client, "job")
     done = place.command_line("samples", "job")
     assert (done.returncode, "it has no samples" in done.stderr) == (2, True)
 
@@ -230,7 +230,7 @@ def test_a_shell_is_offered_what_there_is(place: Place, line: str, offered: list
 
 
 async def test_samples_are_laid_out_in_a_terminal(place: Place, client: Transport) -> None:
-    await publish(client, place.store, "job")
+    await complete_with_files(client, place.store, "job")
     terminal: Terminal = place.command_line.terminal("samples", "job", "--limit", "1")
     try:
         assert terminal.end() == 0

@@ -8,8 +8,8 @@ from types import ModuleType
 
 import httpx
 import pytest
-from api_fixtures import TOKEN, FrontEnd, StartFrontEnd
-from client_jobs import SCORES, complete, fail, move, run
+from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from job_states import SCORES, complete_job, fail_job, set_status, start_job
 
 from lmms_eval_client import (
     AsyncClient,
@@ -67,13 +67,13 @@ async def test_code_written_for_lmms_evals_client_runs(
             for _ in range(3)
         )
         assert set(theirs.get_queue_status()["queued_jobs"]) == {good, bad, waiting}
-        await complete(client, good)
+        await complete_job(client, good)
         finished = theirs.wait_for_job(good, poll_interval=0.05, timeout=20)
         assert type(finished) is dict
         assert (finished["status"], finished["scores"], finished["request"]["limit"]) == ("completed", SCORES, 8)
         assert f"Job {good[:8]}... completed!" in capsys.readouterr().out
 
-        await fail(client, bad)
+        await fail_job(client, bad)
         with pytest.raises(RuntimeError, match="^Job failed: TaskNotFound: lmms-eval has no task 'nope'."):
             theirs.wait_for_job(bad, poll_interval=0.05, timeout=20)
         with pytest.raises(TimeoutError, match=f"^Timeout waiting for job {waiting}$"):
@@ -91,7 +91,7 @@ async def test_code_written_for_lmms_evals_client_runs(
 async def test_async_code_too(front_end: FrontEnd, client: Transport) -> None:
     async with AsyncEvalClient(front_end.url_with_token) as theirs:
         sent = await theirs.evaluate("llava_hf", ["mme"], model_args={"pretrained": "a/b"}, priority=5)
-        await complete(client, sent["job_id"])
+        await complete_job(client, sent["job_id"])
         finished = await theirs.wait_for_job(sent["job_id"], poll_interval=0.05, timeout=20)
         assert (finished["status"], finished["request"]["priority"]) == ("completed", 5)
         await theirs.list_tasks()
@@ -147,9 +147,9 @@ async def test_events_tell_a_job_from_its_place_in_the_queue_to_its_scores(
         async for state in ours.events(job, timeout=60):
             seen.append((state.status, state.progress.completed if state.progress else None))
             if state.status is JobStatus.QUEUED:
-                await run(client, job)
+                await start_job(client, job)
             elif state.status is JobStatus.RUNNING:
-                await move(client, job, "Completed", reason="Succeeded", scores=SCORES)
+                await set_status(client, job, "Completed", reason="Succeeded", scores=SCORES)
         assert (seen[0], seen[-1]) == ((JobStatus.QUEUED, None), (JobStatus.COMPLETED, 8))
         finished = await ours.wait(job)
         assert finished.scores == SCORES
@@ -163,7 +163,7 @@ async def test_a_wait_outlives_a_front_end_that_is_replaced(start_front_end: Sta
         waiting = asyncio.create_task(ours.wait(job, timeout=60))
         await asyncio.sleep(0.5)
         await asyncio.to_thread(first.stop)
-        await complete(client, job)
+        await complete_job(client, job)
         second = start_front_end(LMMS_EVAL_API_PORT=first.url.rpartition(":")[2])
         assert second.process.poll() is None
         assert (await waiting).status is JobStatus.COMPLETED
@@ -175,7 +175,7 @@ async def test_fifty_waiters_wait_on_one_front_end(front_end: FrontEnd, client: 
         waits = [asyncio.create_task(ours.wait(job, timeout=60)) for job in jobs for _ in range(5)]
         await asyncio.sleep(0.2)
         for job in jobs:
-            await (fail if job == jobs[-1] else complete)(client, job)
+            await (fail_job if job == jobs[-1] else complete_job)(client, job)
         ended = await asyncio.gather(*waits, return_exceptions=True)
     assert [type(end) for end in ended[-5:]] == [JobFailed] * 5
     assert {end.status for end in ended[:-5] if not isinstance(end, BaseException)} == {JobStatus.COMPLETED}

@@ -1,6 +1,7 @@
 """What one may import, and what of lmms-eval's own client is there."""
 
 import inspect
+from typing import Any
 
 import httpx
 import pytest
@@ -87,7 +88,8 @@ def test_time_outs_are_on_unless_they_are_turned_off() -> None:
         asked.append(request.extensions["timeout"])
         return httpx.Response(200, json={})
 
-    for options in ({}, {"timeout": None}):
+    choices: list[dict[str, Any]] = [{}, {"timeout": None}]
+    for options in choices:
         with Client("http://lmms-eval.example.com", transport=httpx.MockTransport(answer), **options) as client:
             client.health()
     assert asked == [{"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 30.0}, dict.fromkeys(asked[0])]

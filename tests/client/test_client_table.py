@@ -11,7 +11,7 @@ import pytest
 from deployment import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from provided import bare_environment
+from provided import build_bare_environment
 
 from lmms_eval_client import Metric, Results
 
@@ -67,8 +67,8 @@ ODD = {
 @pytest.fixture(scope="module")
 def printed(upstream_folder: Path) -> Iterator[Printed]:
     """What lmms-eval prints for a results file."""
-    command = [sys.executable, str(ROOT / "tests" / "support" / "upstream_table.py")]
-    environment = {**bare_environment(), "PYTHONPATH": str(upstream_folder)}
+    command = [sys.executable, str(ROOT / "tests" / "support" / "upstream" / "upstream_table.py")]
+    environment = {**build_bare_environment(), "PYTHONPATH": str(upstream_folder)}
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -145,7 +145,7 @@ def test_without_results_there_is_no_table(output: dict[str, Any]) -> None:
 
 
 def test_a_file_that_lmms_eval_could_not_print_does_no_harm() -> None:
-    lacking = {
+    lacking: dict[str, Any] = {
         "results": {"t": None, "u": {"a,f": None}},
         "n-shot": None,
         "higher_is_better": {"u": None},

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from command_fixtures import CommandLine
 from deployment import ROOT
-from provided import program
+from provided import find_program
 
 # As a shell asks what could come next: typer's protocol for it.
 ASKED = {
@@ -104,7 +104,7 @@ def test_the_readmes_installation_brings_the_commands(as_the_readme_says: Path, 
     lmmeval = CommandLine(environment, command=(str(as_the_readme_says / "lmmeval"),))
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", lmmeval.answer("--version"))
     assert lmmeval.answer("submit", "--help").startswith("Usage: lmmeval submit ")
-    kubectl = CommandLine(environment, command=(program("kubectl"),))
+    kubectl = CommandLine(environment, command=(find_program("kubectl"),))
     assert kubectl.answer("lmmeval", "ls", "--help").startswith("Usage: kubectl lmmeval ls ")
     # kubectl's own completion: it asks our program, and hands on what that says.
     assert kubectl.answer("__complete", "lmmeval", "sub").splitlines()[:2] == ["submit", ":4"]

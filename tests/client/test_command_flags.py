@@ -6,8 +6,9 @@ import ast
 import re
 from pathlib import Path
 
-import typer
 from deployment import ROOT
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from lmms_eval_client.cli.main import app
 from lmms_eval_client.cli.unused import REFUSED, TAKEN
@@ -30,7 +31,9 @@ def flags_of_lmms_eval(folder: Path) -> list[list[str]]:
 
 def our_flags() -> dict[str, str | None]:
     """Each spelling, and the parameter that it fills."""
-    command = typer.main.get_command(app).commands["submit"]
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    command = group.commands["submit"]
     return {option: parameter.name for parameter in command.params for option in parameter.opts}
 
 

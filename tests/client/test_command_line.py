@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from client_jobs import complete, fail, run
 from command_fixtures import CommandLine
+from job_states import complete_job, fail_job, start_job
 
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
@@ -63,9 +63,9 @@ async def test_a_submission_prints_its_id_and_nothing_else(command_line: Command
 async def test_waiting_ends_with_the_scores_and_zero(command_line: CommandLine, client: Transport) -> None:
     process = command_line.start(*SUBMIT, "--name", "good", "--wait")
     words(process, "queued (WaitingForTurn), 0 before it")
-    await run(client, "good")
+    await start_job(client, "good")
     words(process, "running (Evaluating), 8/32 25%")
-    await complete(client, "good")
+    await complete_job(client, "good")
     out, said = process.communicate(timeout=60)
     assert (process.returncode, out.strip()) == (0, "mme 0.5")
     assert "good: completed (Succeeded)" in said and "\x1b" not in said
@@ -74,7 +74,7 @@ async def test_waiting_ends_with_the_scores_and_zero(command_line: CommandLine, 
 async def test_a_failure_ends_with_one_and_its_reason(command_line: CommandLine, client: Transport) -> None:
     process = command_line.start(*SUBMIT, "--name", "bad", "--wait")
     words(process, "queued")
-    await fail(client, "bad")
+    await fail_job(client, "bad")
     out, said = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert "lmmeval: Job failed: TaskNotFound: lmms-eval has no task 'nope'." in said and "Traceback" not in said
@@ -134,9 +134,9 @@ async def test_several_are_waited_for_and_the_first_failure_decides(
     )
     process = command_line.start("submit", "-f", str(file), "--wait")
     words(process, "one: queued (WaitingForTurn)")
-    await fail(client, "one")
+    await fail_job(client, "one")
     words(process, "one: Job failed: TaskNotFound")
-    await complete(client, "two")
+    await complete_job(client, "two")
     out, said = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "mme 0.5\n")
     assert said.splitlines()[-1].startswith("lmmeval: Job failed: TaskNotFound")
@@ -154,7 +154,7 @@ async def test_jobs_are_listed_in_columns(command_line: CommandLine, client: Tra
     for name in ("one", "two", "three"):
         command_line.answer(*SUBMIT, "--name", name, "--label", f"for={name}")
     command_line.answer("update", "three", "--hold")
-    await complete(client, "one")
+    await complete_job(client, "one")
     lines = command_line.answer("ls").splitlines()
     assert lines[0].split() == ["JOB", "STATUS", "REASON", "MODEL", "TASKS", "PROGRESS", "SCORE", "AGE"]
     assert {line.split()[0] for line in lines[1:]} == {"one", "two", "three"}
@@ -174,7 +174,7 @@ async def test_jobs_are_listed_in_columns(command_line: CommandLine, client: Tra
 
 async def test_a_job_is_described(command_line: CommandLine, client: Transport) -> None:
     command_line.answer(*SUBMIT, "--name", "job", "--label", "run=7", "--priority", "2")
-    await fail(client, "job")
+    await fail_job(client, "job")
     text = command_line.answer("get", "job")
     for line in (
         "State:     failed (TaskNotFound)",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command_fixtures import CommandLine
 from deployment import CHART, Kubectl
-from provided import program
+from provided import find_program
 
 from lmms_eval_client.cli import tunnel
 from lmms_eval_client.cli.exits import CliError, ExitCode
@@ -26,7 +26,7 @@ def cluster(kubectl: Kubectl, namespace: str, tmp_path: Path, monkeypatch: pytes
 
 def install(kubectl: Kubectl, namespace: str, release: str, *values: str) -> None:
     """The front end's objects, as the chart makes them. Without a node nothing of it runs."""
-    command = [program("helm"), "template", release, str(CHART), "--namespace", namespace]
+    command = [find_program("helm"), "template", release, str(CHART), "--namespace", namespace]
     command += ["--show-only", "templates/api.yaml", *(f"--set={value}" for value in values)]
     rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     kubectl("--namespace", namespace, "apply", "-f", "-", stdin=rendered)

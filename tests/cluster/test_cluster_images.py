@@ -34,8 +34,8 @@ def test_snapshots_are_named_as_the_image_specification_chains_digests() -> None
 
 
 def test_the_folder_of_a_snapshot_is_read_from_its_mount() -> None:
-    lowest = {"Type": "bind", "Source": "/snapshots/1/fs", "Options": ["rw", "rbind"]}
-    higher = {
+    lowest: dict[str, object] = {"Type": "bind", "Source": "/snapshots/1/fs", "Options": ["rw", "rbind"]}
+    higher: dict[str, object] = {
         "Type": "overlay",
         "Source": "overlay",
         "Options": ["upperdir=/snapshots/2/fs", "lowerdir=/snapshots/1/fs"],

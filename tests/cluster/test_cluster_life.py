@@ -79,7 +79,7 @@ def tool(name: str) -> str:
 @pytest.fixture(autouse=True, scope="module")
 def system_tier() -> None:
     """These clusters are the tests' own, but take a cluster's programs and minutes."""
-    provided.provided(provided.IMAGES, "to bring up clusters", "system")
+    provided.require_variable(provided.IMAGES, "to bring up clusters", "system")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from crd_samples import evaluation
+from crd_samples import plant_value
 from deployment import Kubectl
 from pydantic import Field
 
@@ -28,7 +28,7 @@ DONE: Object = {"phase": "Completed", "reason": "Succeeded", "summary": "x" * MA
 
 
 async def store(server: Transport, name: str, status: Object, **spec: Any) -> None:
-    body = evaluation(("spec", "model"), "qwen2_5_vl")
+    body = plant_value(("spec", "model"), "qwen2_5_vl")
     await server.create(EVALUATIONS, {**body, "metadata": {"name": name}, "spec": {**body["spec"], **spec}})
     if status:
         await server.json_patch(
@@ -47,7 +47,7 @@ class TestOnTheServer:
             assert [item["metadata"]["name"] for item in page.items] == [name]
 
     async def test_a_status_in_a_create_is_nobodys_word(self, client: Transport) -> None:
-        body = evaluation(("status", "phase"), "Completed")
+        body = plant_value(("status", "phase"), "Completed")
         assert (await client.create(EVALUATIONS, body))["status"]["phase"] == "Queued"
 
     async def test_writing_the_object_leaves_the_status(self, client: Transport) -> None:
@@ -57,7 +57,7 @@ class TestOnTheServer:
         assert changed["status"]["phase"] == "Running"
 
     async def test_a_misspelt_field_is_refused(self, client: Transport) -> None:
-        body = evaluation(("spec", "model"), "a")
+        body = plant_value(("spec", "model"), "a")
         with pytest.raises(errors.Invalid, match='unknown field "spec.task"'):
             await client.create(EVALUATIONS, {**body, "spec": {**body["spec"], "task": "mme"}})
 

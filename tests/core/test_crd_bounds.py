@@ -4,7 +4,7 @@ import re
 
 import pytest
 import pytest_asyncio
-from crd_samples import Bound, bounds, evaluation
+from crd_samples import Bound, list_bounds, plant_value
 
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, Object
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stored(server: Transport) -> Object:
     """An evaluation whose status can be written."""
-    return await server.create(EVALUATIONS, evaluation(("spec", "hold"), True))
+    return await server.create(EVALUATIONS, plant_value(("spec", "hold"), True))
 
 
 def place(bound: Bound) -> str:
@@ -31,7 +31,7 @@ def check(bound: Bound, refusal: errors.Invalid) -> None:
     assert bound.sentence in said
 
 
-@pytest.mark.parametrize("bound", bounds("spec"), ids=str)
+@pytest.mark.parametrize("bound", list_bounds("spec"), ids=str)
 async def test_spec(server: Transport, bound: Bound) -> None:
     if bound.good is not None:
         await server.create(EVALUATIONS, bound.good, dry_run=True)
@@ -40,7 +40,7 @@ async def test_spec(server: Transport, bound: Bound) -> None:
     check(bound, refused.value)
 
 
-@pytest.mark.parametrize("bound", bounds("status"), ids=str)
+@pytest.mark.parametrize("bound", list_bounds("status"), ids=str)
 async def test_status(server: Transport, stored: Object, bound: Bound) -> None:
     async def write(body: Object) -> None:
         patch = [{"op": "add", "path": "/status", "value": body["status"]}]

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import pytest
-from crd_samples import evaluation, rules, schema
+from crd_samples import build_schema, list_rules, plant_value
 
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVALUATIONS, Object
@@ -274,7 +274,9 @@ BEFORE_AND_AFTER: dict[str, tuple[Any, Any]] = {
     "trustRemoteCode": (True, False),
 }
 DEFAULTS = {
-    name: node["default"] for name, node in schema()["properties"]["spec"]["properties"].items() if "default" in node
+    name: node["default"]
+    for name, node in build_schema()["properties"]["spec"]["properties"].items()
+    if "default" in node
 }
 FIXED = "cannot be changed after creation; delete the evaluation, or create another one with a new name"
 CANCEL = ("spec.cancel", "cancel cannot be taken back; create a new evaluation instead")
@@ -298,15 +300,19 @@ def test_every_rule_of_the_crd_is_in_these_tables() -> None:
     tried = [(rule.where, rule.sentence) for rule in [*ON_CREATION, NAME]]
     tried += [(f"spec.{name}", f"{name} {FIXED}") for name in BEFORE_AND_AFTER]
     tried += [CANCEL, *(("status.phase", sentence) for sentence in PHASES.values())]
-    assert sorted(tried) == sorted(rules())
+    assert sorted(tried) == sorted(list_rules())
 
 
 def test_every_field_is_fixed_or_said_to_be_mutable() -> None:
-    assert set(schema()["properties"]["spec"]["properties"]) == {*BEFORE_AND_AFTER, *MUTABLE, *NOT_COMPARED_IN_SCHEMA}
+    assert set(build_schema()["properties"]["spec"]["properties"]) == {
+        *BEFORE_AND_AFTER,
+        *MUTABLE,
+        *NOT_COMPARED_IN_SCHEMA,
+    }
 
 
 def planted(rule: Rule, value: Any) -> Object:
-    return evaluation(tuple(rule.where.split(".")), value)
+    return plant_value(tuple(rule.where.split(".")), value)
 
 
 def cases(*, good: bool) -> list[Any]:
@@ -344,7 +350,7 @@ class TestOnTheServer:
     @pytest.mark.parametrize("field", BEFORE_AND_AFTER)
     async def test_what_was_asked_for_cannot_change(self, server: Transport, field: str) -> None:
         before, after = BEFORE_AND_AFTER[field]
-        body = evaluation(("spec", field), before)
+        body = plant_value(("spec", field), before)
         body["metadata"]["name"] = f"fixed-{field.lower()}"
         await server.create(EVALUATIONS, body)
         changes = [{"op": "replace", "path": f"/spec/{field}", "value": after}]
@@ -400,7 +406,7 @@ class TestOnTheServer:
 
 
 def named(name: str) -> Object:
-    body = evaluation(("spec", "model"), "llava_hf")
+    body = plant_value(("spec", "model"), "llava_hf")
     return {**body, "metadata": {"name": name}}
 
 
@@ -414,5 +420,5 @@ async def write_phase(server: Transport, name: str, phase: Phase) -> None:
 async def test_a_refused_label_key_is_named(server: Transport) -> None:
     with pytest.raises(errors.Invalid, match="no key: give label keys, for example"):
         await server.create(
-            EVALUATIONS, evaluation(("spec", "nodeSelector"), {"good": "a", "no key": "b"}), dry_run=True
+            EVALUATIONS, plant_value(("spec", "nodeSelector"), {"good": "a", "no key": "b"}), dry_run=True
         )

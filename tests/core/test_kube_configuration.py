@@ -59,7 +59,8 @@ def test_a_client_certificate_is_presented(tmp_path: Path) -> None:
 
 
 def test_nobody_is_verified_only_where_the_kubeconfig_says_so(tmp_path: Path) -> None:
-    found = load_kubeconfig(kubeconfig(tmp_path / "config", **{"insecure-skip-tls-verify": True}))
+    cluster: dict[str, Any] = {"insecure-skip-tls-verify": True}
+    found = load_kubeconfig(kubeconfig(tmp_path / "config", **cluster))
     assert found.ssl_context.verify_mode is ssl.CERT_NONE
 
 

@@ -21,8 +21,8 @@ MEGABYTE = 1024 * 1024
 
 
 @pytest.fixture
-def settings(gateway: Any) -> StoreSettings:
-    made = StoreSettings.from_environment(gateway.environment())
+def settings(s3_server: Any) -> StoreSettings:
+    made = StoreSettings.from_environment(s3_server.environment())
     return replace(made, url=f"{made.url}/team", read_seconds=1.0, retry_seconds=0.5)
 
 
@@ -165,24 +165,24 @@ async def test_a_missing_bucket_is_said(settings: StoreSettings) -> None:
             await call
 
 
-async def test_a_store_that_is_away_and_comes_back(gateway: Any, store: ObjectStore) -> None:
-    gateway.stop()
+async def test_a_store_that_is_away_and_comes_back(s3_server: Any, store: ObjectStore) -> None:
+    s3_server.stop()
     with pytest.raises(errors.Unreachable, match="at http://127.0.0.1:.* does not answer"):
         await store.put("x", pieces(2))
-    gateway.start()
+    s3_server.start()
     await store.put("x", pieces(2))
     assert await store.exists("x")
 
 
-async def test_a_store_that_hangs_is_unreachable_in_time(gateway: Any, store: ObjectStore) -> None:
+async def test_a_store_that_hangs_is_unreachable_in_time(s3_server: Any, store: ObjectStore) -> None:
     await store.put("x", b"1")
-    gateway.pause()
+    s3_server.pause()
     started = time.monotonic()
     for call in (store.get("x", max_bytes=1), store.put("y", b"1"), store.put("y", pieces(1))):
         with pytest.raises(errors.Unreachable):
             await asyncio.wait_for(call, 20)
     assert time.monotonic() - started < 30
-    gateway.resume()
+    s3_server.resume()
     assert await store.get("x", max_bytes=1) == b"1"
 
 
@@ -213,10 +213,10 @@ asyncio.run(main())
 """
 
 
-def test_memory_stays_small_whatever_the_size(gateway: Any) -> None:
+def test_memory_stays_small_whatever_the_size(s3_server: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEMORY],
-        env=os.environ | gateway.environment(),
+        env=os.environ | s3_server.environment(),
         stdout=subprocess.PIPE,
         check=True,
         timeout=100,

@@ -2,14 +2,14 @@
 
 import pytest
 from deployment import Kubectl
-from operator_cluster import Namespace
+from operator_namespace import OperatorNamespace
 
 from lmms_eval_core.kube.transport import Transport
 
 
 @pytest.fixture
-async def place(client: Transport, kubectl: Kubectl) -> Namespace:
+async def place(client: Transport, kubectl: Kubectl) -> OperatorNamespace:
     """Where the operator works in this test."""
-    place = Namespace(client, kubectl)
+    place = OperatorNamespace(client, kubectl)
     await place.prepare()
     return place

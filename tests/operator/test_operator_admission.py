@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from deployment import Kubectl
-from operator_cluster import Namespace, until
+from operator_namespace import OperatorNamespace, work_until
 
 from lmms_eval_core.kube.client import Object
 
@@ -77,78 +77,77 @@ def applied(kubectl: Kubectl) -> Iterator[Any]:
         kubectl("-n", namespace, "delete", item["kind"], item["metadata"]["name"], "--ignore-not-found", "--wait=false")
 
 
-async def test_a_policy_that_refuses_one_job_lets_the_next_one_go(place: Namespace, applied: Any) -> None:
+async def test_a_policy_that_refuses_one_job_lets_the_next_one_go(place: OperatorNamespace, applied: Any) -> None:
     applied(policy(place.client.namespace))
-    await place.until_jobs_are_refused()
+    await place.wait_until_jobs_are_refused()
     await place.submit("odd", priority=1)
     await place.submit("good", limit=1)
 
     async def starts() -> bool:
-        return (await place.where("good"))[0] == "Running"
+        return (await place.read_phase("good"))[0] == "Running"
 
-    await until(place.operator(), starts)
-    status = await place.status("odd")
+    await work_until(place.make_operator(), starts)
+    status = await place.read_status("odd")
     assert (status["phase"], status["reason"]) == ("Queued", "JobRefused")
     assert REFUSAL in status["message"] and status["nextAttemptAt"]
-    assert (await place.holder()).startswith("good/")
+    assert (await place.read_holder()).startswith("good/")
 
 
 @pytest.mark.parametrize(
     ("refusal", "told"), [(quota, "exceeded quota: few"), (webhook, 'failed calling webhook "away.example.com"')]
 )
 async def test_a_quota_and_a_webhook_that_is_away_are_told_and_the_queue_goes_on_after(
-    place: Namespace, applied: Any, kubectl: Kubectl, refusal: Any, told: str
+    place: OperatorNamespace, applied: Any, kubectl: Kubectl, refusal: Any, told: str
 ) -> None:
     items = refusal(place.client.namespace)
     applied(items)
-    await place.until_jobs_are_refused()
+    await place.wait_until_jobs_are_refused()
     await place.submit("a")
-    operator = place.operator()
+    operator = place.make_operator()
 
     async def refused() -> bool:
-        return (await place.where("a")) == ("Queued", "JobRefused")
+        return (await place.read_phase("a")) == ("Queued", "JobRefused")
 
-    await until(operator, refused)
-    assert told in (await place.status("a"))["message"]
+    await work_until(operator, refused)
+    assert told in (await place.read_status("a"))["message"]
     await operator.work()
-    assert await place.holder() == ""
-    await asyncio.to_thread(
-        kubectl, "-n", place.client.namespace, "delete", items[0]["kind"], items[0]["metadata"]["name"]
-    )
+    assert await place.read_holder() == ""
+    kind, name = items[0]["kind"], items[0]["metadata"]["name"]
+    await asyncio.to_thread(lambda: kubectl("-n", place.client.namespace, "delete", kind, name))
 
     async def starts() -> bool:
-        return (await place.where("a"))[0] == "Running"
+        return (await place.read_phase("a"))[0] == "Running"
 
-    await until(operator, starts, seconds=30)
+    await work_until(operator, starts, seconds=30)
 
 
 async def test_one_whose_pod_exceeds_a_quota_lets_the_next_one_go(
-    place: Namespace, applied: Any, kubectl: Kubectl
+    place: OperatorNamespace, applied: Any, kubectl: Kubectl
 ) -> None:
     name, metadata = "memory", {"name": "memory", "namespace": place.client.namespace}
     hard = {"hard": {"requests.memory": "2Gi"}}
     applied([{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": hard}])
     await place.submit("big", priority=1, resources={"memory": "4Gi"})
     await place.submit("small", limit=1, resources={"memory": "64Mi"})
-    operator = place.operator()
+    operator = place.make_operator()
 
     async def small_starts() -> bool:
-        return (await place.where("small"))[0] == "Running"
+        return (await place.read_phase("small"))[0] == "Running"
 
-    await until(operator, small_starts)
-    status = await place.status("big")
+    await work_until(operator, small_starts)
+    status = await place.read_status("big")
     assert (status["phase"], status["reason"]) == ("Queued", "JobRefused")
     assert "the cluster refused the pod" in status["message"] and f"exceeded quota: {name}" in status["message"]
     assert "attempt" not in status
 
     async def its_job_is_gone() -> bool:
-        return await place.jobs("big") == []
+        return await place.list_jobs("big") == []
 
-    await until(operator, its_job_is_gone)
-    await asyncio.to_thread(kubectl, "-n", place.client.namespace, "delete", "resourcequota", name)
+    await work_until(operator, its_job_is_gone)
+    await asyncio.to_thread(lambda: kubectl("-n", place.client.namespace, "delete", "resourcequota", name))
     await place.edit("small", cancel=True)
 
     async def big_starts() -> bool:
-        return (await place.where("big"))[0] == "Running"
+        return (await place.read_phase("big"))[0] == "Running"
 
-    await until(operator, big_starts, seconds=60)
+    await work_until(operator, big_starts, seconds=60)

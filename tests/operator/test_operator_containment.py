@@ -7,11 +7,12 @@ import json
 from typing import Any
 
 import pytest
+from fake_api_server import FakeCluster
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from operator_model import Cluster, Operator, live, submit
-from operator_objects import job_of, pod_of, queued, running, slot, working
+from operator_builders import job_of, pod_of, queued, running, slot, working
 from schema_strategies import evaluations
+from simulation import SimulatedOperator, run_rounds, submit_evaluation
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, Object
@@ -31,7 +32,7 @@ ANNOTATIONS = st.dictionaries(
 )
 
 
-def status(cluster: Cluster, name: str) -> Object:
+def status(cluster: FakeCluster, name: str) -> Object:
     found: Object = cluster.get(EVALUATIONS, name)["status"]
     return found
 
@@ -41,26 +42,26 @@ def status(cluster: Cluster, name: str) -> Object:
 def test_nothing_that_is_accepted_holds_up_another_evaluation(
     spec: Object, known: Object, annotations: dict[str, str]
 ) -> None:
-    cluster = Cluster()
-    odd = submit(cluster, "odd")
+    cluster = FakeCluster()
+    odd = submit_evaluation(cluster, "odd")
     odd |= {"spec": spec, "status": {"phase": "Queued", "reason": "WaitingForTurn", **known}}
     odd["metadata"]["annotations"] = annotations
     cluster.store(EVALUATIONS, odd)
-    submit(cluster, "good", priority=-100)
-    operator = Operator(cluster, 1)
+    submit_evaluation(cluster, "good", priority=-100)
+    operator = SimulatedOperator(cluster, 1)
     for _ in range(60):
-        live(cluster, operator, seconds=61)
+        run_rounds(cluster, operator, seconds=61)
         if status(cluster, "good")["phase"] == "Completed":
             return
     raise AssertionError(f"held up by {json.dumps(status(cluster, 'odd'))}, slots {operator.view.slots}")
 
 
 def test_a_poison_pill_ends_as_invalid_and_the_next_one_runs() -> None:
-    cluster = Cluster()
+    cluster = FakeCluster()
     sizes = {"tensor_parallel_size": "9" * 4096, "data_parallel_size": "9" * 4096}
-    submit(cluster, "pill", modelArgs=sizes, priority=1)
-    submit(cluster, "good")
-    live(cluster, Operator(cluster, 1), 3, seconds=1)
+    submit_evaluation(cluster, "pill", modelArgs=sizes, priority=1)
+    submit_evaluation(cluster, "good")
+    run_rounds(cluster, SimulatedOperator(cluster, 1), 3, seconds=1)
     pill = status(cluster, "pill")
     assert (pill["phase"], pill["reason"]) == ("Failed", "InvalidSpec")
     assert pill["message"].startswith("modelArgs.tensor_parallel_size must be at most 64")
@@ -68,17 +69,19 @@ def test_a_poison_pill_ends_as_invalid_and_the_next_one_runs() -> None:
 
 
 def test_a_defect_before_the_start_ends_it_as_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster = Cluster()
-    submit(cluster, "odd", priority=1)
-    submit(cluster, "good")
-    operator = Operator(cluster, 1)
+    cluster = FakeCluster()
+    submit_evaluation(cluster, "odd", priority=1)
+    submit_evaluation(cluster, "good")
+    operator = SimulatedOperator(cluster, 1)
     made = operator.reconciler.executor._build_job
 
     def manifest(found: Object, attempt: int, slot: int) -> Object:
-        return {}["no such key"] if found["metadata"]["name"] == "odd" else made(found, attempt, slot)
+        if found["metadata"]["name"] == "odd":
+            raise KeyError("no such key")
+        return made(found, attempt, slot)
 
     monkeypatch.setattr(operator.reconciler.executor, "_build_job", manifest)
-    live(cluster, operator, 3, seconds=1)
+    run_rounds(cluster, operator, 3, seconds=1)
     odd = status(cluster, "odd")
     assert (odd["phase"], odd["reason"]) == ("Failed", "InvalidSpec")
     assert odd["message"] == "no Job can be made of this evaluation: KeyError: 'no such key'"
@@ -86,12 +89,12 @@ def test_a_defect_before_the_start_ends_it_as_invalid(monkeypatch: pytest.Monkey
 
 
 def test_a_defect_of_a_policy_is_told_backed_off_and_over_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster, told = Cluster(), []
+    cluster, told = FakeCluster(), []
     for name in ("odd", "good"):
-        submit(cluster, name)
-    operator = Operator(cluster, 2)
+        submit_evaluation(cluster, name)
+    operator = SimulatedOperator(cluster, 2)
     operator.reconciler.on_failure = lambda action, how: told.append((action, how))
-    live(cluster, operator, 1, seconds=0)
+    run_rounds(cluster, operator, 1, seconds=0)
     derive = finish.derive
     broken = True
 
@@ -102,7 +105,7 @@ def test_a_defect_of_a_policy_is_told_backed_off_and_over_when_it_is_over(monkey
 
     monkeypatch.setattr(finish, "derive", deriving)
     for _ in range(5):
-        live(cluster, operator, 1, seconds=0)
+        run_rounds(cluster, operator, 1, seconds=0)
     assert status(cluster, "good")["phase"] == "Completed"
     odd = status(cluster, "odd")
     assert odd["phase"] == "Running"
@@ -111,18 +114,18 @@ def test_a_defect_of_a_policy_is_told_backed_off_and_over_when_it_is_over(monkey
     )
     assert told == [("TellDefect", "defect")], "it was tried once in this time"
     cluster.now += 6
-    live(cluster, operator, 2, seconds=0)
+    run_rounds(cluster, operator, 2, seconds=0)
     assert len(told) == 2
     broken = False
-    live(cluster, operator, 2, seconds=61)
+    run_rounds(cluster, operator, 2, seconds=61)
     assert status(cluster, "odd")["phase"] == "Completed"
 
 
 def test_a_failing_action_does_not_keep_old_jobs_from_being_tidied(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster = Cluster()
-    submit(cluster, "odd", hold=True)
-    submit(cluster, "good")
-    operator = Operator(cluster, 1)
+    cluster = FakeCluster()
+    submit_evaluation(cluster, "odd", hold=True)
+    submit_evaluation(cluster, "good")
+    operator = SimulatedOperator(cluster, 1)
     derive_queued = finish.derive_queued
 
     def queueing(evaluation: Any) -> Any:
@@ -131,22 +134,22 @@ def test_a_failing_action_does_not_keep_old_jobs_from_being_tidied(monkeypatch: 
         return derive_queued(evaluation)
 
     monkeypatch.setattr(finish, "derive_queued", queueing)
-    live(cluster, operator, 4, seconds=1)
+    run_rounds(cluster, operator, 4, seconds=1)
     assert status(cluster, "good")["phase"] == "Completed"
     (job,) = cluster.objects[JOBS].values()
     assert job["spec"]["ttlSecondsAfterFinished"]
 
 
 async def test_an_object_that_cannot_be_read_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    cluster = Cluster()
-    unreadable = submit(cluster, "odd")
+    cluster = FakeCluster()
+    unreadable = submit_evaluation(cluster, "odd")
     unreadable["status"] = {"phase": "Sideways"}
     cluster.store(EVALUATIONS, unreadable)
-    submit(cluster, "good")
-    operator = Operator(cluster, 1)
+    submit_evaluation(cluster, "good")
+    operator = SimulatedOperator(cluster, 1)
     failed: list[tuple[str, str]] = []
     operator.reconciler.on_failure = lambda action, how: failed.append((action, how))
-    live(cluster, operator, 3, seconds=1)
+    run_rounds(cluster, operator, 3, seconds=1)
     assert status(cluster, "good")["phase"] == "Completed"
     main.make_sink(operator.reconciler, lambda: None)(EVALUATIONS, False, unreadable)
     assert failed == [("Learn", "defect")]
@@ -159,17 +162,17 @@ def test_who_is_told_of_a_move_and_fails_makes_nothing_fail() -> None:
     def fails(before: Any, after: Any) -> None:
         raise ZeroDivisionError
 
-    cluster = Cluster()
-    submit(cluster, "a")
-    operator = Operator(cluster, 1)
+    cluster = FakeCluster()
+    submit_evaluation(cluster, "a")
+    operator = SimulatedOperator(cluster, 1)
     executor = operator.reconciler.executor
     executor._on_status_written = transitions.notify_listeners(fails, lambda before, after: heard.append(after.phase))
-    live(cluster, operator, 2, seconds=1)
+    run_rounds(cluster, operator, 2, seconds=1)
     assert heard[0] == "Running" and heard[-1] == "Completed"
 
 
 def test_failures_are_counted_by_action_and_cause() -> None:
-    of = OperatorMetrics(Operator(Cluster(), 1).view, leading=lambda: True, time=Cluster().time)
+    of = OperatorMetrics(SimulatedOperator(FakeCluster(), 1).view, leading=lambda: True, time=FakeCluster().time)
     of.record_failure("CreateJob", "refused")
     assert 'lmmseval_action_failures_total{action="CreateJob",cause="refused"} 1.0' in of.render().decode()
 
@@ -193,11 +196,11 @@ def test_a_policy_that_fails_over_one_thing_goes_on_with_the_next() -> None:
 
 
 def test_what_cannot_even_be_told_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster = Cluster()
-    submit(cluster, "odd", priority=1)
-    submit(cluster, "good")
-    operator = Operator(cluster, 2)
-    live(cluster, operator, 1, seconds=0)
+    cluster = FakeCluster()
+    submit_evaluation(cluster, "odd", priority=1)
+    submit_evaluation(cluster, "good")
+    operator = SimulatedOperator(cluster, 2)
+    run_rounds(cluster, operator, 1, seconds=0)
     executor, derive = operator.reconciler.executor, finish.derive
 
     def deriving(evaluation: Any, *rest: Any) -> Any:
@@ -208,5 +211,5 @@ def test_what_cannot_even_be_told_ends_nothing(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(finish, "derive", deriving)
     monkeypatch.setattr(executor, "report_failure", telling)
-    live(cluster, operator, 3, seconds=1)
+    run_rounds(cluster, operator, 3, seconds=1)
     assert status(cluster, "good")["phase"] == "Completed"

@@ -2,7 +2,7 @@
 
 A scenario is played once without a fault, and its writes are counted as the API server sees them. (Now and then there
 are fewer, since one status update carries two changes; a case whose fault was never injected is played again.) Then it
-is played once for each write and each fault (`operator_faults`): the operator is killed before or after the write, or
+is played once for each write and each fault (`fault_proxy`): the operator is killed before or after the write, or
 the API server refuses it, fails, answers too late or not at all. In each case the evaluations end as they do without a
 fault, every attempt has one Job and one pod whose scheduling gate was removed, no slot ever has two live attempts, a
 terminal phase does not change, the slot is free at the end, and an operator that starts then finds nothing to write.
@@ -20,99 +20,99 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from deployment import Kubectl
-from operator_faults import FAULTS, KILLS
-from operator_scene import COMPLETED, Scenario, Scene
-from operator_stage import Stage, stage
+from fault_proxy import FAULTS, KILLS
+from scenario_runner import ScenarioRunner, open_scenario_runner
+from scenarios import COMPLETED, Scenario, ScenarioRun
 
 from lmms_eval_operator import action_failures, refusals, view
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
 # A case mostly waits for the Job controller.
-STAGES = 12
+RUNNERS = 12
 TRIES = 4
 EVERY = int(os.environ.get("LMMS_EVAL_SWEEP_EVERY", "5"))
 ALL_FAULTS = {**KILLS, **FAULTS}
 
 
-async def a_run(scene: Scene) -> None:
-    await scene.submit("a")
-    await scene.completes("a")
+async def a_run(run: ScenarioRun) -> None:
+    await run.submit("a")
+    await run.complete("a")
 
 
-async def a_failure(scene: Scene) -> None:
-    await scene.submit("a", retries=2)
-    await scene.fails("a", 70)
+async def a_failure(run: ScenarioRun) -> None:
+    await run.submit("a", retries=2)
+    await run.fail("a", 70)
 
 
-async def a_second_attempt(scene: Scene) -> None:
-    await scene.submit("a", retries=1)
-    await scene.fails("a", 137)
-    await scene.completes("a", attempt=2)
+async def a_second_attempt(run: ScenarioRun) -> None:
+    await run.submit("a", retries=1)
+    await run.fail("a", 137)
+    await run.complete("a", attempt=2)
 
 
-async def attempts_used_up(scene: Scene) -> None:
-    await scene.submit("a", retries=1)
-    await scene.fails("a", 71)
-    await scene.fails("a", 69, attempt=2)
+async def attempts_used_up(run: ScenarioRun) -> None:
+    await run.submit("a", retries=1)
+    await run.fail("a", 71)
+    await run.fail("a", 69, attempt=2)
 
 
-async def cancelled_while_it_runs(scene: Scene) -> None:
-    await scene.submit("a")
-    await scene.runs("a")
-    await scene.edit("a", cancel=True)
-    await scene.shows("a", "Cancelling")
-    await scene.stops("a")
+async def cancelled_while_it_runs(run: ScenarioRun) -> None:
+    await run.submit("a")
+    await run.start_run("a")
+    await run.edit("a", cancel=True)
+    await run.wait_for_reason("a", "Cancelling")
+    await run.stop("a")
 
 
-async def cancelled_between_attempts(scene: Scene) -> None:
-    await scene.submit("a", retries=1)
-    await scene.fails("a", 137)
-    await scene.shows("a", "Retrying")
-    await scene.edit("a", cancel=True)
+async def cancelled_between_attempts(run: ScenarioRun) -> None:
+    await run.submit("a", retries=1)
+    await run.fail("a", 137)
+    await run.wait_for_reason("a", "Retrying")
+    await run.edit("a", cancel=True)
 
 
-async def out_of_time(scene: Scene) -> None:
-    await scene.submit("a", timeoutSeconds=3600)
-    await scene.runs("a")
-    await scene.began_long_ago("a")
-    await scene.shows("a", "Cancelling")
-    await scene.stops("a")
+async def out_of_time(run: ScenarioRun) -> None:
+    await run.submit("a", timeoutSeconds=3600)
+    await run.start_run("a")
+    await run.backdate_start("a")
+    await run.wait_for_reason("a", "Cancelling")
+    await run.stop("a")
 
 
-async def one_after_the_other(scene: Scene) -> None:
-    await scene.submit("a", priority=1)
-    await scene.submit("b")
-    await scene.completes("a")
-    await scene.completes("b")
+async def one_after_the_other(run: ScenarioRun) -> None:
+    await run.submit("a", priority=1)
+    await run.submit("b")
+    await run.complete("a")
+    await run.complete("b")
 
 
-async def deleted_while_it_runs(scene: Scene) -> None:
-    await scene.submit("a", priority=1)
-    await scene.submit("b")
-    await scene.runs("a")
-    await scene.delete("a")
-    await scene.stops("a")
-    await scene.completes("b")
+async def deleted_while_it_runs(run: ScenarioRun) -> None:
+    await run.submit("a", priority=1)
+    await run.submit("b")
+    await run.start_run("a")
+    await run.delete("a")
+    await run.stop("a")
+    await run.complete("b")
 
 
-async def refused_by_a_policy_after_a_poison_pill(scene: Scene) -> None:
-    await scene.refuse_jobs(True)
-    await scene.submit(
+async def refused_by_a_policy_after_a_poison_pill(run: ScenarioRun) -> None:
+    await run.refuse_jobs(True)
+    await run.submit(
         "pill", priority=1, modelArgs={"tensor_parallel_size": "9" * 4096, "data_parallel_size": "9" * 4096}
     )
-    await scene.submit("good")
-    await scene.shows("good", "JobRefused")
-    await scene.refuse_jobs(False)
-    await scene.completes("good")
+    await run.submit("good")
+    await run.wait_for_reason("good", "JobRefused")
+    await run.refuse_jobs(False)
+    await run.complete("good")
 
 
-async def kept_by_a_foreign_container_on_a_node_whose_clock_is_slow(scene: Scene) -> None:
-    await scene.submit("a", stallTimeoutSeconds=60)
-    pod = await scene.runs("a")
+async def kept_by_a_foreign_container_on_a_node_whose_clock_is_slow(run: ScenarioRun) -> None:
+    await run.submit("a", stallTimeoutSeconds=60)
+    pod = await run.start_run("a")
     for reached in ("Evaluating", "Scoring"):
-        await scene.reaches("a", reached, at="2020-01-01T00:00:00Z")
-    await scene.publishes_beside_a_foreign_container("a", pod)
+        await run.report_stage("a", reached, at="2020-01-01T00:00:00Z")
+    await run.publish_beside_foreign_container("a", pod)
 
 
 SCENARIOS = {
@@ -139,37 +139,39 @@ SCENARIOS = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stages(
+async def runners(
     kubeconfig: str, kubectl: Kubectl, crd: None, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[list[Stage]]:
-    """Return stages that are used concurrently; the operator's longer waits take a second on them."""
+) -> AsyncIterator[list[ScenarioRunner]]:
+    """Return runners that are used concurrently; the operator's longer waits take a second on them."""
     async with contextlib.AsyncExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(action_failures, "FIRST_WAIT_SECONDS", 1.0)
         patch.setattr(refusals, "FIRST_WAIT_SECONDS", 1.0)
         patch.setattr(view, "KEPT_SECONDS", 1.0)
-        folders = [tmp_path_factory.mktemp("stage") for _ in range(STAGES)]
-        yield [await stack.enter_async_context(stage(kubeconfig, kubectl, folder)) for folder in folders]
+        folders = [tmp_path_factory.mktemp("scenarios") for _ in range(RUNNERS)]
+        yield [await stack.enter_async_context(open_scenario_runner(kubeconfig, kubectl, folder)) for folder in folders]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_promises_hold_whichever_write_has_a_fault(stages: list[Stage], name: str) -> None:
+async def test_promises_hold_whichever_write_has_a_fault(runners: list[ScenarioRunner], name: str) -> None:
     scenario = SCENARIOS[name]
-    without_fault = await asyncio.gather(*(stage.play(scenario) for stage in stages))
-    assert not any(played.wrong for played in without_fault), [played.wrong for played in without_fault]
-    writes = min(len(played.writes) for played in without_fault)
+    without_fault = await asyncio.gather(*(runner.play(scenario) for runner in runners))
+    assert not any(result.broken_promises for result in without_fault), [
+        result.broken_promises for result in without_fault
+    ]
+    writes = min(len(result.writes) for result in without_fault)
     cases = select_cases(writes, every=EVERY * scenario.one_in if EVERY > 1 else 1)
     print(f"{name}: {writes} writes, {len(cases)} cases")
     wrong: list[str] = []
 
-    async def work(stage: Stage) -> None:
+    async def work(runner: ScenarioRunner) -> None:
         while cases:
             at, fault = cases.pop(0)
-            wrong.extend(await play_with_fault(stage, scenario, at, fault))
+            wrong.extend(await play_with_fault(runner, scenario, at, fault))
 
     async with asyncio.TaskGroup() as group:
-        for stage in stages:
-            group.create_task(work(stage))
+        for runner in runners:
+            group.create_task(work(runner))
     assert not wrong, "\n".join(wrong)
 
 
@@ -179,15 +181,16 @@ def select_cases(writes: int, *, every: int) -> list[tuple[int, str]]:
     return [(at, fault) for at, (index, fault) in numbered if (at + index) % every == 0]
 
 
-async def play_with_fault(stage: Stage, scenario: Scenario, at: int, fault: str) -> list[str]:
+async def play_with_fault(runner: ScenarioRunner, scenario: Scenario, at: int, fault: str) -> list[str]:
     """Return a sentence for each broken promise."""
     try:
-        for _ in range(TRIES):
-            played = await stage.play(scenario, ALL_FAULTS[fault], at)
-            if played.hit or played.wrong:
+        result = await runner.play(scenario, ALL_FAULTS[fault], at)
+        for _ in range(TRIES - 1):
+            if result.hit or result.broken_promises:
                 break
+            result = await runner.play(scenario, ALL_FAULTS[fault], at)
     except BaseException as error:
         error.add_note(f"write {at}, {fault}")
         raise
-    missed = [] if played.hit else [f"there was no such write: {played.writes}"]
-    return [f"write {at} ({played.hit}), {fault}: {what}" for what in [*missed, *played.wrong]]
+    missed = [] if result.hit else [f"there was no such write: {result.writes}"]
+    return [f"write {at} ({result.hit}), {fault}: {what}" for what in [*missed, *result.broken_promises]]

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from operator_objects import conditions, ended, gated, job_of, pod_of, queued, retrying, running, working
+from operator_builders import conditions, ended, gated, job_of, pod_of, queued, retrying, running, working
 
 from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.phases import Phase, Reason
@@ -536,7 +536,7 @@ def test_what_waits_for_its_next_attempt_says_what_became_of_the_last_one() -> N
     ],
 )
 def test_the_users_timers_end_an_evaluation_for_good(timer: Reason, while_it_stops: str, told: str) -> None:
-    timers = {"timeout_seconds": 60, "stall_timeout_seconds": 30, "stopped_for": timer}
+    timers: dict[str, Any] = {"timeout_seconds": 60, "stall_timeout_seconds": 30, "stopped_for": timer}
     evaluation = running("a", retries=2, **timers)
     job = job_of(evaluation)
     assert where(evaluation, job, working(evaluation)) == (

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_server_proxy import serve_proxy
 from deployment import Kubectl
-from operator_gate import Gate
-from operator_proxy import serving
+from recording_proxy import RecordingProxy
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
@@ -116,10 +116,10 @@ async def test_a_leader_that_is_not_answered_stands_down_before_another_may_lead
     main: Callable[[str], Main], client: Transport, kubeconfig: str, tmp_path: Path, away: Any
 ) -> None:
     async with AsyncExitStack() as stack:
-        between, path = await stack.enter_async_context(serving(Gate, kubeconfig, tmp_path))
+        between, path = await stack.enter_async_context(serve_proxy(RecordingProxy, kubeconfig, tmp_path))
         first, second = await two(stack, lambda name: Main(name, client, path) if name == "first" else main(name))
         if away == "shut":
-            between.shut()
+            between.block()
         else:
             between.mode = away
         while not second.is_leading:
@@ -127,7 +127,7 @@ async def test_a_leader_that_is_not_answered_stands_down_before_another_may_lead
             await asyncio.sleep(0.005)
         assert not first.is_leading
         between.mode = "pass"
-        between.open()
+        between.unblock()
         await asyncio.sleep(HURRIED.lease)
         assert second.is_leading and not first.is_leading
 
@@ -135,14 +135,14 @@ async def test_a_leader_that_is_not_answered_stands_down_before_another_may_lead
 async def test_alone_it_is_elected_again_as_soon_as_the_api_server_is_back(
     client: Transport, kubeconfig: str, tmp_path: Path
 ) -> None:
-    async with serving(Gate, kubeconfig, tmp_path) as (between, path):
+    async with serve_proxy(RecordingProxy, kubeconfig, tmp_path) as (between, path):
         only = Main("only", client, path)
         async with only.elector.stand_for_election():
             await seen(lambda: only.is_leading)
-            between.shut()
+            between.block()
             await seen(lambda: not only.is_leading)
             await asyncio.sleep(HURRIED.lease)
-            between.open()
+            between.unblock()
             assert await seen(lambda: only.is_leading) < HURRIED.lease, (
                 "nobody else was elected: there is nothing to wait for"
             )
@@ -155,10 +155,10 @@ async def test_what_people_do_to_the_lease_ends_well(
     async with AsyncExitStack() as stack:
         first, second = await two(stack, main)
         here = ("-n", client.namespace)
-        await asyncio.to_thread(kubectl, *here, "label", "lease", names.OPERATOR_LEASE, "a=b")
+        await asyncio.to_thread(lambda: kubectl(*here, "label", "lease", names.OPERATOR_LEASE, "a=b"))
         await asyncio.sleep(HURRIED.deadline + 0.5)
         assert first.is_leading and first.won == 1
-        await asyncio.to_thread(kubectl, *here, "delete", "lease", names.OPERATOR_LEASE)
+        await asyncio.to_thread(lambda: kubectl(*here, "delete", "lease", names.OPERATOR_LEASE))
         await seen(lambda: first.won + second.won == 2)
         await asyncio.sleep(HURRIED.deadline)
         assert first.is_leading != second.is_leading

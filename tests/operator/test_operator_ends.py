@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from operator_cluster import Namespace, until
-from operator_model import USER, Client, Cluster, Operator, start
-from operator_objects import ended, running
+from fake_api_server import FakeCluster, FakeKubeClient
+from operator_builders import ended, running
+from operator_namespace import OperatorNamespace, work_until
+from simulation import SPEC, SimulatedOperator, start_attempts
 
 from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON
@@ -18,35 +19,36 @@ LONG = "ann\u202e \x1b[31m" + "x" * 2000
 SHOWN = "ann " + "x" * 252
 
 
-def submit(cluster: Cluster, **spec: Any) -> None:
-    cluster.create(EVALUATIONS, {"metadata": {"name": "a", "namespace": "test"}, "spec": {**USER, **spec}})
+def submit(cluster: FakeCluster, **spec: Any) -> None:
+    cluster.create(EVALUATIONS, {"metadata": {"name": "a", "namespace": "test"}, "spec": {**SPEC, **spec}})
 
 
-def status(cluster: Cluster) -> Object:
+def status(cluster: FakeCluster) -> Object:
     found: Object = cluster.get(EVALUATIONS, "a")["status"]
     return found
 
 
-def cancel(cluster: Cluster, by: str) -> None:
+def cancel(cluster: FakeCluster, by: str) -> None:
     item = cluster.get(EVALUATIONS, "a")
     item["metadata"]["annotations"] = {names.ANNOTATION_CANCELLED_BY: by}
     item["spec"]["cancel"] = True
     cluster.store(EVALUATIONS, item)
 
 
-def work(cluster: Cluster, operator: Operator, exit_code: int | None = None) -> None:
+def work(cluster: FakeCluster, operator: SimulatedOperator, exit_code: int | None = None) -> None:
     """The operator and the controllers, and the pods end if they are to."""
-    start(cluster, operator)
-    for pod in cluster.live_pods() if exit_code is not None else ():
-        cluster.end_pod(pod, exit_code)
-    operator.pass_to_the_end()
+    start_attempts(cluster, operator)
+    if exit_code is not None:
+        for pod in cluster.list_live_pods():
+            cluster.end_pod(pod, exit_code)
+    operator.finish_pass()
 
 
 @pytest.mark.parametrize("started", [False, True])
 def test_a_long_and_odd_name_of_who_cancelled_is_cut_and_cleaned(started: bool) -> None:
-    cluster = Cluster()
+    cluster = FakeCluster()
     submit(cluster, hold=not started)
-    operator = Operator(cluster, 1)
+    operator = SimulatedOperator(cluster, 1)
     work(cluster, operator)
     cancel(cluster, LONG)
     work(cluster, operator, 143)
@@ -66,10 +68,10 @@ def test_what_a_run_said_is_cut_and_cleaned_wherever_it_goes(exit_code: int) -> 
         assert len(text) <= MAX_MESSAGE and text.isprintable()
 
 
-class Refusing(Client):
+class Refusing(FakeKubeClient):
     """The API server finds invalid whatever is said of an end in words that are not ours."""
 
-    def __init__(self, cluster: Cluster, word: str) -> None:
+    def __init__(self, cluster: FakeCluster, word: str) -> None:
         super().__init__(cluster)
         self.word = word
 
@@ -80,9 +82,9 @@ class Refusing(Client):
 
 
 def test_a_cancel_that_is_refused_as_invalid_is_written_in_our_own_words() -> None:
-    cluster = Cluster()
+    cluster = FakeCluster()
     submit(cluster, hold=True)
-    operator = Operator(cluster, 1)
+    operator = SimulatedOperator(cluster, 1)
     operator.reconciler.executor._client = Refusing(cluster, "ann")
     cancel(cluster, "ann")
     work(cluster, operator)
@@ -93,9 +95,9 @@ def test_a_cancel_that_is_refused_as_invalid_is_written_in_our_own_words() -> No
 
 @pytest.mark.parametrize(("retries", "phase", "reason"), [(0, "Failed", "Interrupted"), (2, "Queued", "Retrying")])
 def test_so_is_the_end_of_an_attempt(retries: int, phase: str, reason: str) -> None:
-    cluster = Cluster()
+    cluster = FakeCluster()
     submit(cluster, retries=retries)
-    operator = Operator(cluster, 1)
+    operator = SimulatedOperator(cluster, 1)
     operator.reconciler.executor._client = Refusing(cluster, "exit code 137")
     work(cluster, operator)
     work(cluster, operator, 137)
@@ -107,18 +109,20 @@ def test_so_is_the_end_of_an_attempt(retries: int, phase: str, reason: str) -> N
 
 
 @pytest.mark.integration
-async def test_a_real_api_server_takes_the_end_of_one_that_was_cancelled_in_many_words(place: Namespace) -> None:
+async def test_a_real_api_server_takes_the_end_of_one_that_was_cancelled_in_many_words(
+    place: OperatorNamespace,
+) -> None:
     await place.submit("a", hold=True)
-    operator = place.operator()
+    operator = place.make_operator()
     await operator.work()
-    patch = [
+    patch: list[dict[str, Any]] = [
         {"op": "add", "path": "/metadata/annotations", "value": {names.ANNOTATION_CANCELLED_BY: LONG}},
         {"op": "add", "path": "/spec/cancel", "value": True},
     ]
     await place.client.json_patch(EVALUATIONS, "a", patch)
 
     async def over() -> bool:
-        return (await place.status("a"))["phase"] == "Cancelled"
+        return bool((await place.read_status("a"))["phase"] == "Cancelled")
 
-    await until(operator, over)
-    assert (await place.status("a"))["cancelledBy"] == SHOWN
+    await work_until(operator, over)
+    assert (await place.read_status("a"))["cancelledBy"] == SHOWN

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from deployment import Kubectl
-from operator_cluster import Namespace, evaluator_runs, until
-from operator_objects import queued, running
-from operator_process import becomes
+from operator_builders import queued, running
+from operator_namespace import OperatorNamespace, build_running_status, work_until
+from operator_process import wait_until
 
+from lmms_eval_core import failures
 from lmms_eval_core.jsonlog import JsonFormatter
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVENTS, KubeClient, Object
@@ -38,7 +39,7 @@ from lmms_eval_operator.transitions import log_move, notify_listeners
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = CREATED + timedelta(seconds=303)
-ENDINGS = [(Phase(find_outcome(ending.reason)), ending.reason) for ending in event_recorder.ENDINGS]
+ENDINGS = [(Phase(find_outcome(ending.reason)), ending.reason) for ending in failures.ENDINGS]
 
 
 def told(before: Evaluation, after: Evaluation) -> Object:
@@ -144,7 +145,7 @@ async def settled(results: list[str], count: int) -> None:
     async def so_many() -> bool:
         return len(results) >= count
 
-    await becomes(so_many, seconds=10)
+    await wait_until(so_many, seconds=10)
 
 
 class Answers:
@@ -241,7 +242,9 @@ def test_allowances_of_the_quiet_are_forgotten() -> None:
 
 
 @asynccontextmanager
-async def telling(place: Namespace, client: KubeClient | None = None) -> AsyncIterator[tuple[Reconciler, list[str]]]:
+async def telling(
+    place: OperatorNamespace, client: KubeClient | None = None
+) -> AsyncIterator[tuple[Reconciler, list[str]]]:
     """An operator that writes events, and how they fared."""
     results: list[str] = []
     recorder = EventRecorder(
@@ -258,9 +261,9 @@ async def telling(place: Namespace, client: KubeClient | None = None) -> AsyncIt
     writer.cancel()
 
 
-def is_at(place: Namespace, name: str, reason: str) -> Callable[[], Any]:
+def is_at(place: OperatorNamespace, name: str, reason: str) -> Callable[[], Any]:
     async def holds() -> bool:
-        return (await place.where(name))[1] == reason
+        return (await place.read_phase(name))[1] == reason
 
     return holds
 
@@ -273,23 +276,23 @@ def rows(description: str) -> list[list[str]]:
 
 @pytest.mark.integration
 @pytest.mark.timeout(60)
-async def test_describe_tells_the_story(place: Namespace, kubectl: Kubectl) -> None:
+async def test_describe_tells_the_story(place: OperatorNamespace, kubectl: Kubectl) -> None:
     await place.submit("a", hold=True, retries=1)
     async with telling(place) as (operator, results):
-        await until(operator, is_at(place, "a", "OnHold"))
+        await work_until(operator, is_at(place, "a", "OnHold"))
         await place.edit("a", hold=False)
-        await until(operator, is_at(place, "a", "Starting"))
-        await place.end_pod("a", 75)
-        await until(operator, is_at(place, "a", "Retrying"))
-        await until(operator, is_at(place, "a", "Starting"))
-        pod = await place.pod_of((await place.status("a"))["jobName"])
+        await work_until(operator, is_at(place, "a", "Starting"))
+        await place.end_pod_of("a", 75)
+        await work_until(operator, is_at(place, "a", "Retrying"))
+        await work_until(operator, is_at(place, "a", "Starting"))
+        pod = await place.wait_for_pod_of_job((await place.read_status("a"))["jobName"])
         assert await place.bind("a") == pod
-        await place.pod_status(pod, containerStatuses=[evaluator_runs()])
-        await place.reports("a", stage="Evaluating", updated_at="2026-01-01T00:00:00Z")
-        await until(operator, is_at(place, "a", "Evaluating"))
-        await place.publish("a")
-        await place.ends(pod, 0)
-        await until(operator, is_at(place, "a", "Succeeded"))
+        await place.set_pod_status(pod, containerStatuses=[build_running_status()])
+        await place.report_stage("a", stage="Evaluating", updated_at="2026-01-01T00:00:00Z")
+        await work_until(operator, is_at(place, "a", "Evaluating"))
+        await place.publish_scores("a")
+        await place.end_pod(pod, 0)
+        await work_until(operator, is_at(place, "a", "Succeeded"))
         await settled(results, 6)
     description = kubectl("-n", place.client.namespace, "describe", "lmmevaluation", "a")
     print(description)
@@ -306,7 +309,7 @@ async def test_describe_tells_the_story(place: Namespace, kubectl: Kubectl) -> N
 
 
 @pytest.mark.integration
-async def test_what_is_told_again_raises_a_count(place: Namespace, kubectl: Kubectl) -> None:
+async def test_what_is_told_again_raises_a_count(place: OperatorNamespace, kubectl: Kubectl) -> None:
     item = await place.submit("a")
     before = running("a", uid=item["metadata"]["uid"])
     after = running("a", uid=before.uid, reason="ImagePullError", message="cannot pull")
@@ -322,11 +325,11 @@ async def test_what_is_told_again_raises_a_count(place: Namespace, kubectl: Kube
 
 
 @pytest.mark.integration
-async def test_an_account_without_the_right_slows_nothing(place: Namespace) -> None:
+async def test_an_account_without_the_right_slows_nothing(place: OperatorNamespace) -> None:
     bench = Answers(errors.Forbidden("events is forbidden"))
     client: Any = bench
     await place.submit("a")
     async with telling(place, client) as (operator, results):
-        await until(operator, is_at(place, "a", "Starting"))
+        await work_until(operator, is_at(place, "a", "Starting"))
         await settled(results, 1)
     assert set(results) == {"dropped"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from recorded_environment import Recorded
+from recorded_environment import RecordedEnvironment
 
 from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
@@ -121,7 +121,7 @@ def test_the_reporter_is_a_sidecar_of_our_own_image_that_must_be_ready_first() -
 
 
 def test_runner_and_reporter_are_told_the_same() -> None:
-    spec = {
+    spec: dict[str, Any] = {
         "modelArgs": {"pretrained": "x"},
         "limit": 8,
         "env": [{"name": "HF_TOKEN", "secretKeyRef": {"name": "s", "key": "k"}}],
@@ -300,9 +300,9 @@ def test_a_private_authority_of_the_store_reaches_the_reporter_alone() -> None:
     assert "LMMS_EVAL_STORE_CA_FILE" not in environment(reporter()) and "store-ca" not in str(pod())
 
 
-def _variables(container: Any) -> Recorded:
+def _variables(container: Any) -> RecordedEnvironment:
     """As the kubelet hands them over: `$$` in a manifest is `$`."""
-    return Recorded({name: str(value).replace("$$", "$") for name, value in environment(container).items()})
+    return RecordedEnvironment({name: str(value).replace("$$", "$") for name, value in environment(container).items()})
 
 
 def test_the_reporter_reads_what_it_is_given_and_is_given_what_it_reads() -> None:

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from deployment import ROOT
-from operator_cluster import Namespace
-from operator_objects import queued, running, slot, world
-from operator_process import becomes, complete, operator, phase, says
+from operator_builders import queued, running, slot, world
+from operator_namespace import OperatorNamespace
+from operator_process import build_phase_check, complete_evaluation, has_logged, run_operator, wait_until
 from prometheus_client.parser import text_string_to_metric_families
-from promtool import promtool
+from promtool import run_promtool
 
 from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.kube import errors
@@ -255,18 +255,18 @@ def test_the_page_for_operators_lists_every_metric_with_its_labels() -> None:
 @pytest.mark.integration
 @pytest.mark.timeout(120)
 async def test_a_scrape_of_a_real_operator_tells_what_happened(
-    place: Namespace, kubeconfig: str, tmp_path: Path
+    place: OperatorNamespace, kubeconfig: str, tmp_path: Path
 ) -> None:
-    async with operator(place, kubeconfig, tmp_path) as process:
+    async with run_operator(place, kubeconfig, tmp_path) as process:
         await place.submit("a")
-        await complete(place, "a")
+        await complete_evaluation(place, "a")
         await place.submit("b")
-        await becomes(phase(place, "b", "Running"))
-        await place.end_pod("b", 65)
-        await becomes(phase(place, "b", "Failed"))
+        await wait_until(build_phase_check(place, "b", "Running"))
+        await place.end_pod_of("b", 65)
+        await wait_until(build_phase_check(place, "b", "Failed"))
         await place.submit("h", hold=True)
         await place.submit("c")
-        await becomes(phase(place, "c", "Running"))
+        await wait_until(build_phase_check(place, "c", "Running"))
 
         async def all_told() -> bool:
             seen = Scrape((await process.get("metrics"))[1])
@@ -274,11 +274,11 @@ async def test_a_scrape_of_a_real_operator_tells_what_happened(
                 seen("lmmseval_events_total", result="written") >= 6
             )
 
-        await becomes(all_told)
+        await wait_until(all_told)
         status, text = await process.get("metrics")
         story = [
             (entry["evaluation"], entry["before"], entry["reason"])
-            for entry in process.events()
+            for entry in process.read_events()
             if entry["event"] == "moved"
         ]
     seen = Scrape(text)
@@ -297,18 +297,18 @@ async def test_a_scrape_of_a_real_operator_tells_what_happened(
     assert seen("process_resident_memory_bytes") > 1e7
     assert ("b", "WaitingForTurn", "Starting") in story
     assert ("b", "Starting", "TaskNotFound") in story
-    assert await asyncio.to_thread(promtool, "check", "metrics", stdin=text) == ""
+    assert await asyncio.to_thread(run_promtool, "check", "metrics", stdin=text) == ""
 
 
 @pytest.mark.integration
 @pytest.mark.timeout(120)
 async def test_of_two_operators_the_leader_alone_tells_of_the_queue(
-    place: Namespace, kubeconfig: str, tmp_path: Path
+    place: OperatorNamespace, kubeconfig: str, tmp_path: Path
 ) -> None:
     await place.submit("h", hold=True)
-    async with operator(place, kubeconfig, tmp_path) as one, operator(place, kubeconfig, tmp_path) as other:
+    async with run_operator(place, kubeconfig, tmp_path) as one, run_operator(place, kubeconfig, tmp_path) as other:
         for process in (one, other):
-            await becomes(partial(says, process, "serving"))
+            await wait_until(partial(has_logged, process, "serving"))
         told: list[Scrape] = []
 
         async def both_are_ready_and_one_tells() -> bool:
@@ -317,7 +317,7 @@ async def test_of_two_operators_the_leader_alone_tells_of_the_queue(
             leaders = [seen for seen in told if seen("lmmseval_leader")]
             return ready and [seen("lmmseval_evaluations", phase="Queued", reason="OnHold") for seen in leaders] == [1]
 
-        await becomes(both_are_ready_and_one_tells)
+        await wait_until(both_are_ready_and_one_tells)
         (standby,) = [seen for seen in told if not seen("lmmseval_leader")]
         assert standby.series("lmmseval_evaluations") == standby.series("lmmseval_slots") == []
         assert standby("lmmseval_last_move_timestamp_seconds") == 0

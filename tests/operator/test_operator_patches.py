@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from operator_model import apply_patch
-from operator_objects import gated, job_of, pod_of, queued, retrying, running
+from fake_api_server import apply_patch
+from operator_builders import gated, job_of, pod_of, queued, retrying, running
 
 from lmms_eval_core.crd import list_status_owners
 from lmms_eval_core.kube import errors

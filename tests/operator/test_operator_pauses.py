@@ -19,12 +19,12 @@ from typing import NamedTuple
 
 import pytest
 from aiohttp import web
+from api_server_proxy import serve_proxy
 from deployment import Kubectl
-from operator_cluster import Namespace
-from operator_faults import Write, WriteProxy
-from operator_process import Process, becomes, operator, says
-from operator_proxy import serving
-from operator_scene import COMPLETED, Scene, Watcher, watched
+from fault_proxy import FaultProxy, Write
+from operator_namespace import OperatorNamespace
+from operator_process import OperatorProcess, has_logged, run_operator, wait_until
+from scenarios import COMPLETED, NamespaceObserver, ScenarioRun, observe_namespace
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -51,15 +51,15 @@ class Case(NamedTuple):
 class Replica:
     """One operator process, and the proxy that it speaks through."""
 
-    running: Process
-    writes: WriteProxy
+    running: OperatorProcess
+    writes: FaultProxy
 
     def signal(self, number: signal.Signals) -> None:
         self.running.process.send_signal(number)
 
     def fallen(self) -> int:
         """How often it noticed that it does not lead any more."""
-        return sum(event["event"] == "stood down" for event in self.running.events())
+        return sum(event["event"] == "stood down" for event in self.running.read_events())
 
     async def has_fallen(self, times: int) -> bool:
         return self.fallen() >= times
@@ -81,29 +81,30 @@ class Held:
 class Pair:
     """Two replicas in a namespace of their own."""
 
-    place: Namespace
-    watcher: Watcher
+    place: OperatorNamespace
+    observer: NamespaceObserver
     replicas: list[Replica]
 
     async def play(self, case: Case) -> list[str]:
         """What was wrong."""
-        scene, held = Scene(self.place, self.watcher), self._hold(case.at)
+        run, held = ScenarioRun(self.place, self.observer), self._hold(case.at)
         for name, priority in (("a", 1), ("b", 0)):
-            await scene.submit(name, priority=priority)
+            await run.submit(name, priority=priority)
         try:
             async with asyncio.timeout(CASE_SECONDS), asyncio.TaskGroup() as group:
                 paused = asyncio.Event()
-                others = group.create_task(_until_b_runs(scene, paused, case))
+                others = group.create_task(_until_b_runs(run, paused, case))
                 leader = await _pause(await held, paused, case, others)
-                wrong = [] if scene.holder().startswith("b/") else [f"the slot is {scene.holder()}'s, though b runs"]
-                await scene.publishes("b", others.result())
-                await scene.over()
-                await scene.shows("a", "CancelledByUser" if case.cancel else "Succeeded")
-            wrong += scene.wrong({"b": COMPLETED} if case.cancel else {"a": COMPLETED, "b": COMPLETED})
+                holder = run.find_holder()
+                wrong = [] if holder.startswith("b/") else [f"the slot is {holder}'s, though b runs"]
+                await run.publish_and_end("b", others.result())
+                await run.wait_until_over()
+                await run.wait_for_reason("a", "CancelledByUser" if case.cancel else "Succeeded")
+            wrong += run.find_broken_promises({"b": COMPLETED} if case.cancel else {"a": COMPLETED, "b": COMPLETED})
             wrong += [] if leader.running.process.returncode is None else ["it died"]
         except TimeoutError:
-            wrong = [f"it never came to its end: {scene.story()}"]
-        await scene.clear()
+            wrong = [f"it never came to its end: {run.describe()}"]
+        await run.clear()
         return wrong
 
     def _hold(self, at: int) -> asyncio.Future[Held]:
@@ -125,13 +126,13 @@ class Pair:
         return held
 
 
-async def _until_b_runs(scene: Scene, paused: asyncio.Event, case: Case) -> str:
+async def _until_b_runs(run: ScenarioRun, paused: asyncio.Event, case: Case) -> str:
     if case.cancel:
         await paused.wait()
-        await scene.edit("a", cancel=True)
+        await run.edit("a", cancel=True)
     else:
-        await scene.completes("a")
-    return await scene.runs("b")
+        await run.complete("a")
+    return await run.start_run("b")
 
 
 async def _pause(held: Held, paused: asyncio.Event, case: Case, others: asyncio.Task[str]) -> Replica:
@@ -147,7 +148,7 @@ async def _pause(held: Held, paused: asyncio.Event, case: Case, others: asyncio.
     leader.signal(signal.SIGCONT)
     if case.fate == NEVER:
         held.answer.set_result(None)
-    await becomes(lambda: leader.has_fallen(fallen + 1))
+    await wait_until(lambda: leader.has_fallen(fallen + 1))
     # By then it has done what it may have had in mind.
     await asyncio.sleep(1)
     return leader
@@ -157,17 +158,20 @@ async def _pause(held: Held, paused: asyncio.Event, case: Case, others: asyncio.
 async def pair(kubeconfig: str, kubectl: Kubectl, folders: Iterable[Path]) -> AsyncIterator[Pair]:
     """Two replicas, of which one leads and the other one knows it."""
     async with contextlib.AsyncExitStack() as stack:
-        place, watcher = await stack.enter_async_context(watched(kubeconfig, kubectl))
+        place, observer = await stack.enter_async_context(observe_namespace(kubeconfig, kubectl))
         replicas = []
         for folder, part in zip(folders, ("leading", "standing by"), strict=True):
             replicas.append(await stack.enter_async_context(replica(place, kubeconfig, folder)))
-            await becomes(partial(says, replicas[-1].running, part), seconds=60)
-        yield Pair(place, watcher, replicas)
+            await wait_until(partial(has_logged, replicas[-1].running, part), seconds=60)
+        yield Pair(place, observer, replicas)
 
 
 @contextlib.asynccontextmanager
-async def replica(place: Namespace, kubeconfig: str, folder: Path) -> AsyncIterator[Replica]:
-    async with serving(WriteProxy, kubeconfig, folder) as (writes, path), operator(place, path, folder) as running:
+async def replica(place: OperatorNamespace, kubeconfig: str, folder: Path) -> AsyncIterator[Replica]:
+    async with (
+        serve_proxy(FaultProxy, kubeconfig, folder) as (writes, path),
+        run_operator(place, path, folder) as running,
+    ):
         yield Replica(running, writes)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from operator_objects import (
+from operator_builders import (
     conditions,
     ended,
     gated,
@@ -244,8 +244,13 @@ def test_a_queued_evaluation_that_never_started_has_no_deadline() -> None:
 
 
 def stalling(**changes: Any) -> Evaluation:
-    said = {"stage": "Evaluating", "progressed_at": "2026-01-01T12:00:00Z", "stall_timeout_seconds": 100}
-    return running("a", attempts=({"number": 1, "node": "n1"},), **({"reason": "Evaluating"} | said | changes))
+    said: dict[str, Any] = {
+        "reason": "Evaluating",
+        "stage": "Evaluating",
+        "progressed_at": "2026-01-01T12:00:00Z",
+        "stall_timeout_seconds": 100,
+    }
+    return running("a", attempts=({"number": 1, "node": "n1"},), **(said | changes))
 
 
 def test_no_progress_for_long_ends_the_run() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from api_server_proxy import open_proxy
 from deployment import ROOT, Kubectl
-from operator_cluster import Namespace
-from operator_process import becomes, complete, operator, phase, says
-from operator_proxy import proxy
+from operator_namespace import OperatorNamespace
+from operator_process import build_phase_check, complete_evaluation, has_logged, run_operator, wait_until
 
 from lmms_eval_core.kube.client import JOBS
 from lmms_eval_operator.view import EVENTS_SECONDS
@@ -21,19 +21,21 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 
 async def test_events_drive_the_queue_and_sigterm_ends_it_in_two_seconds(
-    place: Namespace, kubeconfig: str, tmp_path: Path
+    place: OperatorNamespace, kubeconfig: str, tmp_path: Path
 ) -> None:
-    async with operator(place, kubeconfig, tmp_path) as running:
+    async with run_operator(place, kubeconfig, tmp_path) as running:
         for priority, name in enumerate(("c", "b", "a")):
             await place.submit(name, priority=priority)
         for name in ("a", "b", "c"):
-            await complete(place, name)
+            await complete_evaluation(place, name)
         assert await running.probe("livez") == await running.probe("readyz") == 200
         began = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
         assert await running.process.wait() == 0
         assert time.monotonic() - began < 2
-        done = [(entry["action"], entry.get("evaluation")) for entry in running.events() if entry["event"] == "done"]
+        done = [
+            (entry["action"], entry.get("evaluation")) for entry in running.read_events() if entry["event"] == "done"
+        ]
         assert [name for action, name in done if action == "OpenGate"] == ["a", "b", "c"]
 
 
@@ -78,31 +80,31 @@ def as_service_account(kubectl: Kubectl, namespace: str, folder: Path) -> str:
     return str(path)
 
 
-async def test_the_rights_in_the_readme_are_enough(place: Namespace, kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_the_rights_in_the_readme_are_enough(place: OperatorNamespace, kubectl: Kubectl, tmp_path: Path) -> None:
     path = as_service_account(kubectl, place.client.namespace, tmp_path)
-    async with operator(place, path, tmp_path) as running:
+    async with run_operator(place, path, tmp_path) as running:
         for name in ("a", "orphaned", "cancelled"):
             await place.submit(name, hold=True)
         await place.edit("a", hold=False)
-        await complete(place, "a")
+        await complete_evaluation(place, "a")
         await place.edit("orphaned", hold=False)
-        await becomes(phase(place, "orphaned", "Running"))
-        await place.pod("orphaned")
-        (job,) = await place.jobs("orphaned")
+        await wait_until(build_phase_check(place, "orphaned", "Running"))
+        await place.wait_for_pod("orphaned")
+        (job,) = await place.list_jobs("orphaned")
         await place.client.delete(JOBS, job["metadata"]["name"], uid=job["metadata"]["uid"], propagation="Orphan")
         await asyncio.sleep(EVENTS_SECONDS + 1)
         await place.edit("orphaned", cancel=True)
-        await becomes(phase(place, "orphaned", "Cancelled"))
+        await wait_until(build_phase_check(place, "orphaned", "Cancelled"))
         await place.edit("cancelled", hold=False)
-        await becomes(phase(place, "cancelled", "Running"))
+        await wait_until(build_phase_check(place, "cancelled", "Running"))
         await place.bind("cancelled")
         await asyncio.sleep(EVENTS_SECONDS + 1)
         await place.edit("cancelled", cancel=True)
-        await place.ends(await place.pod("cancelled"), 143)
-        await becomes(phase(place, "cancelled", "Cancelled"))
+        await place.end_pod(await place.wait_for_pod("cancelled"), 143)
+        await wait_until(build_phase_check(place, "cancelled", "Cancelled"))
         await place.edit("cancelled", ttlSecondsAfterFinished=0)
-        await becomes(lambda: says(running, "deleted"))
-        actions = {entry.get("action") for entry in running.events()}
+        await wait_until(lambda: has_logged(running, "deleted"))
+        actions = {entry.get("action") for entry in running.read_events()}
         assert {
             "Claim",
             "CreateJob",
@@ -113,56 +115,58 @@ async def test_the_rights_in_the_readme_are_enough(place: Namespace, kubectl: Ku
             "Release",
             "ReadEvents",
         } <= actions
-        assert [entry for entry in running.events() if entry["level"] in ("warning", "error")] == []
+        assert [entry for entry in running.read_events() if entry["level"] in ("warning", "error")] == []
 
 
-async def test_an_event_wakes_it_at_once(place: Namespace, kubeconfig: str, tmp_path: Path) -> None:
-    async with operator(place, kubeconfig, tmp_path):
+async def test_an_event_wakes_it_at_once(place: OperatorNamespace, kubeconfig: str, tmp_path: Path) -> None:
+    async with run_operator(place, kubeconfig, tmp_path):
         await place.submit("first")
-        await complete(place, "first")
+        await complete_evaluation(place, "first")
         # Well below the period of the loop, whatever else the machine does.
         await place.submit("second")
-        assert await becomes(phase(place, "second", "Running")) < 8
+        assert await wait_until(build_phase_check(place, "second", "Running")) < 8
 
 
-async def test_killed_and_started_again_it_carries_on(place: Namespace, kubeconfig: str, tmp_path: Path) -> None:
+async def test_killed_and_started_again_it_carries_on(
+    place: OperatorNamespace, kubeconfig: str, tmp_path: Path
+) -> None:
     await place.submit("a", priority=1)
     await place.submit("b")
-    async with operator(place, kubeconfig, tmp_path):
-        await becomes(phase(place, "a", "Running"))
-        await place.pod("a")
-    await place.publish("a")
-    await place.end_pod("a", 0)
-    async with operator(place, kubeconfig, tmp_path):
-        await becomes(phase(place, "a", "Completed"))
-        await complete(place, "b")
-    assert len(await place.pods("a")) == 1
+    async with run_operator(place, kubeconfig, tmp_path):
+        await wait_until(build_phase_check(place, "a", "Running"))
+        await place.wait_for_pod("a")
+    await place.publish_scores("a")
+    await place.end_pod_of("a", 0)
+    async with run_operator(place, kubeconfig, tmp_path):
+        await wait_until(build_phase_check(place, "a", "Completed"))
+        await complete_evaluation(place, "b")
+    assert len(await place.list_pods("a")) == 1
 
 
 @pytest.mark.parametrize("mode", ["cut", "500", "error event"])
 async def test_an_outage_ends_no_process_and_the_queue_goes_on_after_it(
-    place: Namespace, kubeconfig: str, tmp_path: Path, mode: Any
+    place: OperatorNamespace, kubeconfig: str, tmp_path: Path, mode: Any
 ) -> None:
-    async with proxy(kubeconfig, tmp_path) as (between, path), operator(place, path, tmp_path) as running:
+    async with open_proxy(kubeconfig, tmp_path) as (between, path), run_operator(place, path, tmp_path) as running:
         await place.submit("a")
-        await becomes(phase(place, "a", "Running"))
-        await place.pod("a")
+        await wait_until(build_phase_check(place, "a", "Running"))
+        await place.wait_for_pod("a")
         await asyncio.sleep(1)
         between.mode = mode
-        await place.publish("a")
-        await place.end_pod("a", 0)
+        await place.publish_scores("a")
+        await place.end_pod_of("a", 0)
         await place.submit("b")
         await asyncio.sleep(8)
         assert running.process.returncode is None
         assert await running.probe("livez") == 200
         between.mode = "pass"
-        assert await becomes(phase(place, "a", "Completed"), seconds=80) < 15 or mode == "error event"
-        await complete(place, "b")
+        assert await wait_until(build_phase_check(place, "a", "Completed"), seconds=80) < 15 or mode == "error event"
+        await complete_evaluation(place, "b")
         if mode == "error event":
-            await becomes(lambda: says(running, "watching again"))
+            await wait_until(lambda: has_logged(running, "watching again"))
         # It watches again: the next list is far away.
         await asyncio.sleep(6)
         await place.submit("c")
-        assert await becomes(phase(place, "c", "Running")) < 10
+        assert await wait_until(build_phase_check(place, "c", "Running")) < 10
         running.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(running.process.wait(), 5) == 0

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
+from fake_api_server import ENDED, FakeCluster, is_bound
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from operator_model import ENDED, USER, Cluster, Operator, bound, start
+from simulation import SPEC, SimulatedOperator, start_attempts
 
 from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON
@@ -45,25 +46,25 @@ class Queue(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cluster = Cluster()
+        self.cluster = FakeCluster()
         self.submitted = 0
         self.concurrency = 1
-        self.operators: list[Operator] = []
+        self.operators: list[SimulatedOperator] = []
         self.ran: dict[str, str] = {}
 
     @initialize(concurrency=st.integers(1, 2))
     def begin(self, concurrency: int) -> None:
         """The first operator has started already, and there is work."""
         self.concurrency = concurrency
-        self.operators = [Operator(self.cluster, concurrency), Operator(self.cluster, concurrency)]
-        self.operators[0].pass_to_the_end()
+        self.operators = [SimulatedOperator(self.cluster, concurrency), SimulatedOperator(self.cluster, concurrency)]
+        self.operators[0].finish_pass()
         for priority, retries, timers in ((0, 0, {}), (1, 2, {}), (0, 1, TIMERS[1])):
             self.submit(priority=priority, hold=False, retries=retries, timers=timers)
 
     @rule(priority=st.integers(-1, 1), hold=st.booleans(), retries=st.integers(0, 2), timers=st.sampled_from(TIMERS))
     def submit(self, priority: int, hold: bool, retries: int, timers: dict[str, int]) -> None:
         self.submitted += 1
-        spec = {**USER, "priority": priority, "hold": hold, "retries": retries, **timers}
+        spec = {**SPEC, "priority": priority, "hold": hold, "retries": retries, **timers}
         self.cluster.create(
             EVALUATIONS, {"metadata": {"name": f"e{self.submitted}", "namespace": "test"}, "spec": spec}
         )
@@ -82,49 +83,49 @@ class Queue(RuleBasedStateMachine):
     @rule(data=st.data())
     def the_controller_looks_at_a_job(self, data: st.DataObject) -> None:
         if job := self._one(data, JOBS):
-            self.cluster.control(job)
+            self.cluster.control_job(job)
 
     @rule()
     def the_controller_looks_at_all_jobs(self) -> None:
         for job in list(self.cluster.objects[JOBS].values()):
-            self.cluster.control(job)
+            self.cluster.control_job(job)
 
     @rule(refuses=st.sampled_from([None, "quota", "spec"]))
     def the_cluster_takes_jobs_or_refuses_them(self, refuses: str | None) -> None:
-        self.cluster.refuses = REFUSALS[refuses]
+        self.cluster.job_admission = REFUSALS[refuses]
 
     @rule()
     def a_late_controller_creates_a_pod(self) -> None:
         """Its Job is gone by then, and the garbage collector sees that at some time."""
-        if self.cluster.ghosts:
-            self.cluster.make_pod(self.cluster.ghosts.pop())
+        if self.cluster.vanished_jobs:
+            self.cluster.create_pod(self.cluster.vanished_jobs.pop())
 
     @rule(data=st.data())
     def the_controller_creates_another_pod(self, data: st.DataObject) -> None:
         """As after a preemption by Kueue, or when the answer to its first try was lost."""
         if (job := self._one(data, JOBS)) and not job.get("status"):
-            self.cluster.make_pod(job)
+            self.cluster.create_pod(job)
 
     @rule()
     def the_garbage_collector_works(self) -> None:
-        self.cluster.collect()
+        self.cluster.collect_garbage()
 
     @rule()
     def the_scheduler_works(self) -> None:
-        self.cluster.schedule()
+        self.cluster.schedule_pods()
 
     @rule(data=st.data())
     def a_run_gets_on(self, data: st.DataObject) -> None:
-        if (pod := self._one(data, PODS)) and bound(pod):
-            self.cluster.report(
+        if (pod := self._one(data, PODS)) and is_bound(pod):
+            self.cluster.report_status(
                 pod, {"progress": {"stage": "Evaluating", "updatedAt": format_rfc3339(self.cluster.time())}}
             )
 
     @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 65, 71, 137]), publishes=st.booleans())
     def a_pod_ends(self, data: st.DataObject, exit_code: int, publishes: bool) -> None:
-        if (pod := self._one(data, PODS)) and bound(pod) and pod["status"]["phase"] not in ENDED:
+        if (pod := self._one(data, PODS)) and is_bound(pod) and pod["status"]["phase"] not in ENDED:
             if publishes:
-                self.cluster.publish(pod)
+                self.cluster.publish_scores(pod)
             self.cluster.end_pod(pod, exit_code)
 
     @rule(seconds=st.sampled_from([1.0, 6.0, 61.0]))
@@ -139,38 +140,38 @@ class Queue(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def an_operator_does_all_it_can(self, which: int) -> None:
-        self.operators[which].pass_to_the_end()
+        self.operators[which].finish_pass()
 
     @rule(which=st.integers(0, 1), events=st.integers(1, 30))
     def an_operator_hears(self, which: int, events: int) -> None:
-        self.operators[which].deliver(events)
+        self.operators[which].deliver_events(events)
 
     @rule(which=st.integers(0, 1), events=st.integers(-20, 5))
     def an_operator_misses_events_or_hears_them_again(self, which: int, events: int) -> None:
-        self.operators[which].skip(events)
+        self.operators[which].skip_events(events)
 
     @rule(which=st.integers(0, 1), leads=st.booleans())
     def an_operator_is_elected_or_stands_down(self, which: int, leads: bool) -> None:
         """Both may lead at once, or none."""
-        self.operators[which].lead(leads)
+        self.operators[which].set_leading(leads)
 
     @rule(which=st.integers(0, 1))
     def an_operator_crashes(self, which: int) -> None:
-        self.operators[which] = Operator(self.cluster, self.concurrency)
+        self.operators[which] = SimulatedOperator(self.cluster, self.concurrency)
 
     # The promises.
 
     @invariant()
     def a_slot_has_one_live_attempt(self) -> None:
         seen: dict[str, str] = {}
-        for pod in self.cluster.live_pods():
+        for pod in self.cluster.list_live_pods():
             labels = pod["metadata"]["labels"]
             attempt = f"{labels[names.LABEL_EVALUATION_UID]}/{labels[names.LABEL_ATTEMPT]}"
             assert seen.setdefault(labels[names.LABEL_SLOT], attempt) == attempt, (seen, attempt)
 
     @invariant()
     def an_attempt_has_one_pod_on_a_node_ever(self) -> None:
-        for pod in self.cluster.live_pods():
+        for pod in self.cluster.list_live_pods():
             labels, uid = pod["metadata"]["labels"], pod["metadata"]["uid"]
             attempt = f"{labels[names.LABEL_EVALUATION_UID]}/{labels[names.LABEL_ATTEMPT]}"
             assert self.ran.setdefault(attempt, uid) == uid, attempt
@@ -189,34 +190,34 @@ class Queue(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Left alone with one operator and a cluster that does its work, everything ends, and then there is rest."""
-        self.cluster.refuses = REFUSALS[None]
+        self.cluster.job_admission = REFUSALS[None]
         for item in self.cluster.objects[EVALUATIONS].values():
             item["spec"]["hold"] = False
             self.cluster.store(EVALUATIONS, item)
         # Longer than anything waits that was refused.
         self.cluster.now += 301
-        operator = Operator(self.cluster, self.concurrency)
+        operator = SimulatedOperator(self.cluster, self.concurrency)
         for _ in range(20 * (self.submitted + 3)):
             self.cluster.now += 6
-            start(self.cluster, operator)
-            for pod in self.cluster.live_pods():
-                self.cluster.publish(pod)
+            start_attempts(self.cluster, operator)
+            for pod in self.cluster.list_live_pods():
+                self.cluster.publish_scores(pod)
                 self.cluster.end_pod(pod, 0)
             self.a_slot_has_one_live_attempt()
             if self._at_rest(operator):
                 return
         raise AssertionError(f"no rest: {self.cluster.objects}")
 
-    def _at_rest(self, operator: Operator) -> bool:
+    def _at_rest(self, operator: SimulatedOperator) -> bool:
         phases = {item["status"]["phase"] for item in self.cluster.objects[EVALUATIONS].values()}
         if not phases <= {phase.value for phase in TERMINAL}:
             return False
         for _ in range(4):
             self.cluster.now += 6
-            operator.pass_to_the_end()
+            operator.finish_pass()
         writes = self.cluster.writes
         self.cluster.now += 61
-        operator.pass_to_the_end()
+        operator.finish_pass()
         assert self.cluster.writes == writes, "at rest nothing is written"
         assert all(slot.register.free for slot in operator.view.slots.values())
         now = Now(self.cluster.now, self.cluster.time())

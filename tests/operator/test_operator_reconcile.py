@@ -10,8 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from operator_model import SETTINGS, USER, Client, Cluster, Operator, start
-from operator_objects import retrying
+from fake_api_server import FakeCluster, FakeKubeClient
+from operator_builders import retrying
+from simulation import SETTINGS, SPEC, SimulatedOperator, start_attempts
 
 from lmms_eval_core import jsonlog
 from lmms_eval_core.kube import errors
@@ -37,7 +38,7 @@ class Refusing:
 
 
 def reconciler(observer: Any) -> Reconciler:
-    made = main.compose_reconciler(Client(Cluster()), SETTINGS)
+    made = main.compose_reconciler(FakeKubeClient(FakeCluster()), SETTINGS)
     made.observer = observer
     return made
 
@@ -152,7 +153,7 @@ async def test_each_term_begins_with_a_fresh_list_and_counts_time_anew() -> None
 def test_a_follower_knows_everything_and_writes_nothing() -> None:
     cluster, operator = waiting_evaluation()
     operator.reconciler.term = lambda: 0
-    operator.pass_to_the_end()
+    operator.finish_pass()
     assert [item.name for item in operator.view.evaluations] == ["a"]
     assert cluster.writes == 0
 
@@ -160,18 +161,18 @@ def test_a_follower_knows_everything_and_writes_nothing() -> None:
 def test_the_end_of_a_term_ends_a_round_after_the_action_it_was_in() -> None:
     cluster, operator = waiting_evaluation()
     operator.reconciler.term = lambda: int(cluster.writes < 2)
-    operator.pass_to_the_end()
-    operator.pass_to_the_end()
+    operator.finish_pass()
+    operator.finish_pass()
     assert cluster.writes == 2, "the slot was made and claimed"
     operator.reconciler.term = lambda: 2
-    start(cluster, operator)
+    start_attempts(cluster, operator)
     assert cluster.get(EVALUATIONS, "a")["status"]["phase"] == "Running"
 
 
-def waiting_evaluation() -> tuple[Cluster, Operator]:
-    cluster = Cluster()
-    cluster.create(EVALUATIONS, {"metadata": {"name": "a", "namespace": "test"}, "spec": USER})
-    return cluster, Operator(cluster, 1)
+def waiting_evaluation() -> tuple[FakeCluster, SimulatedOperator]:
+    cluster = FakeCluster()
+    cluster.create(EVALUATIONS, {"metadata": {"name": "a", "namespace": "test"}, "spec": SPEC})
+    return cluster, SimulatedOperator(cluster, 1)
 
 
 async def test_a_defect_ends_it() -> None:
@@ -192,10 +193,10 @@ async def test_a_defect_ends_the_process_and_a_signal_does_so_quietly() -> None:
     await main.run_until(stopping, asyncio.sleep(60), asyncio.sleep(0))
 
 
-class Stubborn(Client):
+class Stubborn(FakeKubeClient):
     """Refuses every write to one evaluation's status."""
 
-    def __init__(self, cluster: Cluster, error: errors.KubeError) -> None:
+    def __init__(self, cluster: FakeCluster, error: errors.KubeError) -> None:
         super().__init__(cluster)
         self.error = error
         self.refused = 0
@@ -211,23 +212,23 @@ class Stubborn(Client):
     ("error", "tries"), [(errors.Conflict("changed"), 3), (errors.Invalid("no"), 1), (errors.Forbidden("no"), 1)]
 )
 def test_an_evaluation_that_cannot_be_written_holds_up_no_other(error: errors.KubeError, tries: int) -> None:
-    cluster = Cluster()
+    cluster = FakeCluster()
     for name, hold in (("odd", True), ("good", False)):
-        cluster.create(EVALUATIONS, {"metadata": {"name": name, "namespace": "test"}, "spec": {**USER, "hold": hold}})
-    operator = Operator(cluster, 1)
+        cluster.create(EVALUATIONS, {"metadata": {"name": name, "namespace": "test"}, "spec": {**SPEC, "hold": hold}})
+    operator = SimulatedOperator(cluster, 1)
     client = Stubborn(cluster, error)
     operator.reconciler.executor._client = client
-    operator.pass_to_the_end()
+    operator.finish_pass()
     assert client.refused == tries
-    start(cluster, operator)
+    start_attempts(cluster, operator)
     assert cluster.get(EVALUATIONS, "good")["status"]["phase"] == "Running"
 
 
 def test_a_pass_that_finds_no_end_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconcile, "MAX_ROUNDS", 2)
-    cluster = Cluster()
-    cluster.create(EVALUATIONS, {"metadata": {"name": "a", "namespace": "test"}, "spec": USER})
-    operator = Operator(cluster, 1)
+    cluster = FakeCluster()
+    cluster.create(EVALUATIONS, {"metadata": {"name": "a", "namespace": "test"}, "spec": SPEC})
+    operator = SimulatedOperator(cluster, 1)
     work = operator.reconciler.work()
     with pytest.raises(StopIteration) as ended:
         for _ in range(100):

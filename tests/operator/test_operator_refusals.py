@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from operator_model import Client, Cluster, Operator, live, start, submit
-from operator_objects import moment, queued, running, slot, working, world
+from fake_api_server import FakeCluster, FakeKubeClient
+from operator_builders import moment, queued, running, slot, working, world
+from simulation import SimulatedOperator, run_rounds, start_attempts, submit_evaluation
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
@@ -38,7 +39,7 @@ OWN = errors.make_error(
 )
 
 
-def status(cluster: Cluster, name: str) -> Object:
+def status(cluster: FakeCluster, name: str) -> Object:
     found: Object = cluster.get(EVALUATIONS, name)["status"]
     return found
 
@@ -53,46 +54,46 @@ def refusing(error: errors.KubeError, *refused: str) -> Callable[[Object], error
 
 @pytest.mark.parametrize("error", [POLICY, WEBHOOK, GATEKEEPER, QUOTA, AWAY], ids=lambda error: type(error).__name__)
 def test_one_that_is_refused_waits_with_the_api_servers_sentence_and_the_next_one_runs(error: errors.KubeError) -> None:
-    cluster = Cluster(refuses=refusing(error, "odd"))
-    submit(cluster, "odd", priority=1)
-    submit(cluster, "good", limit=2)
-    operator = Operator(cluster, 1)
-    live(cluster, operator, 3, seconds=1)
+    cluster = FakeCluster(job_admission=refusing(error, "odd"))
+    submit_evaluation(cluster, "odd", priority=1)
+    submit_evaluation(cluster, "good", limit=2)
+    operator = SimulatedOperator(cluster, 1)
+    run_rounds(cluster, operator, 3, seconds=1)
     odd = status(cluster, "odd")
     assert (odd["phase"], odd["reason"]) == ("Queued", "JobRefused")
     assert error.message in odd["message"] and "status.nextAttemptAt" in odd["message"]
     due = parse_moment(odd["nextAttemptAt"])
     assert due is not None and 5 < (due - cluster.time()).total_seconds() <= 10
     assert status(cluster, "good")["phase"] == "Completed"
-    cluster.refuses = lambda job: None
-    live(cluster, operator, 4, seconds=11)
+    cluster.job_admission = lambda job: None
+    run_rounds(cluster, operator, 4, seconds=11)
     odd = status(cluster, "odd")
     assert (odd["phase"], odd["attempt"], "nextAttemptAt" in odd) == ("Completed", 1, False)
 
 
 def test_a_job_that_the_api_server_itself_finds_invalid_is_the_specs_fault() -> None:
-    cluster = Cluster(refuses=refusing(OWN, "odd"))
-    submit(cluster, "odd")
-    live(cluster, Operator(cluster, 1), 2, seconds=1)
+    cluster = FakeCluster(job_admission=refusing(OWN, "odd"))
+    submit_evaluation(cluster, "odd")
+    run_rounds(cluster, SimulatedOperator(cluster, 1), 2, seconds=1)
     assert status(cluster, "odd")["reason"] == "InvalidSpec"
 
 
 def test_one_that_is_refused_again_waits_longer_each_time() -> None:
-    cluster = Cluster(refuses=refusing(QUOTA))
-    submit(cluster, "a")
-    live(cluster, Operator(cluster, 1), 200, seconds=1)
+    cluster = FakeCluster(job_admission=refusing(QUOTA))
+    submit_evaluation(cluster, "a")
+    run_rounds(cluster, SimulatedOperator(cluster, 1), 200, seconds=1)
     # At 0, 10, 30, 70 and 150 s, and the seconds that the clock's whole ones make.
-    assert cluster.offered == ["a"] * 5
+    assert cluster.offered_jobs == ["a"] * 5
     assert len([slot for slot in cluster.objects[JOBS]]) == 0
 
 
 def test_several_different_specs_pause_the_queue_and_the_first_in_it_says_so() -> None:
-    cluster = Cluster(refuses=refusing(POLICY))
+    cluster = FakeCluster(job_admission=refusing(POLICY))
     for number in range(6):
-        submit(cluster, f"e{number}", limit=number + 1)
-    operator = Operator(cluster, 1)
-    live(cluster, operator, 4, seconds=1)
-    assert cluster.offered == ["e0", "e1", "e2"]
+        submit_evaluation(cluster, f"e{number}", limit=number + 1)
+    operator = SimulatedOperator(cluster, 1)
+    run_rounds(cluster, operator, 4, seconds=1)
+    assert cluster.offered_jobs == ["e0", "e1", "e2"]
     first, second = status(cluster, "e3"), status(cluster, "e4")
     assert (first["phase"], first["reason"]) == ("Queued", "QueuePaused")
     assert first["message"].startswith(
@@ -100,48 +101,48 @@ def test_several_different_specs_pause_the_queue_and_the_first_in_it_says_so() -
     )
     assert POLICY.message in first["message"]
     assert second["reason"] == "WaitingForTurn"
-    live(cluster, operator, 31, seconds=1)
-    assert len(cluster.offered) == 4, "after the pause one is tried"
-    cluster.refuses = lambda job: None
-    live(cluster, operator, 20, seconds=20)
+    run_rounds(cluster, operator, 31, seconds=1)
+    assert len(cluster.offered_jobs) == 4, "after the pause one is tried"
+    cluster.job_admission = lambda job: None
+    run_rounds(cluster, operator, 20, seconds=20)
     assert {status(cluster, f"e{number}")["phase"] for number in range(6)} == {"Completed"}
 
 
 def test_the_same_spec_again_and_again_pauses_nobody() -> None:
-    cluster = Cluster(refuses=lambda job: POLICY if of(job).startswith("same") else None)
+    cluster = FakeCluster(job_admission=lambda job: POLICY if of(job).startswith("same") else None)
     for number in range(5):
-        submit(cluster, f"same{number}", priority=1)
-    submit(cluster, "good", limit=3)
-    live(cluster, Operator(cluster, 1), 3, seconds=1)
+        submit_evaluation(cluster, f"same{number}", priority=1)
+    submit_evaluation(cluster, "good", limit=3)
+    run_rounds(cluster, SimulatedOperator(cluster, 1), 3, seconds=1)
     assert status(cluster, "good")["phase"] == "Completed"
     assert {status(cluster, f"same{number}")["reason"] for number in range(5)} == {"JobRefused"}
 
 
 def test_a_cancel_ends_one_that_is_refused_and_a_hold_keeps_it() -> None:
-    cluster = Cluster(refuses=refusing(POLICY))
-    submit(cluster, "a")
-    submit(cluster, "b")
-    operator = Operator(cluster, 1)
-    live(cluster, operator, 2, seconds=1)
+    cluster = FakeCluster(job_admission=refusing(POLICY))
+    submit_evaluation(cluster, "a")
+    submit_evaluation(cluster, "b")
+    operator = SimulatedOperator(cluster, 1)
+    run_rounds(cluster, operator, 2, seconds=1)
     for name, change in (("a", {"cancel": True}), ("b", {"hold": True})):
         item = cluster.get(EVALUATIONS, name)
         item["spec"] |= change
         cluster.store(EVALUATIONS, item)
-    live(cluster, operator, 2, seconds=20)
+    run_rounds(cluster, operator, 2, seconds=20)
     assert status(cluster, "a")["phase"] == "Cancelled"
     assert status(cluster, "b")["reason"] == "OnHold"
 
 
 def test_an_operator_that_dies_before_it_hands_the_slot_on_leaves_nothing_behind() -> None:
-    cluster = Cluster(refuses=refusing(POLICY, "odd"))
-    submit(cluster, "odd", priority=1)
-    submit(cluster, "good")
-    first = Operator(cluster, 1)
-    first.deliver(len(cluster.log))
+    cluster = FakeCluster(job_admission=refusing(POLICY, "odd"))
+    submit_evaluation(cluster, "odd", priority=1)
+    submit_evaluation(cluster, "good")
+    first = SimulatedOperator(cluster, 1)
+    first.deliver_events(len(cluster.log))
     while status(cluster, "odd")["reason"] != "JobRefused":
         first.step()
     first.work.close()
-    live(cluster, Operator(cluster, 1), 4, seconds=1)
+    run_rounds(cluster, SimulatedOperator(cluster, 1), 4, seconds=1)
     assert status(cluster, "good")["phase"] == "Completed"
     assert status(cluster, "odd")["reason"] == "JobRefused"
 
@@ -156,7 +157,7 @@ def test_a_slot_that_somebody_claimed_again_is_not_handed_on() -> None:
     assert not any(isinstance(action, Claim) and action.evaluation.name == "b" for action in plan(view, moment()))
 
 
-class WebhookAway(Client):
+class WebhookAway(FakeKubeClient):
     """The webhook for changes of one evaluation's pod does not answer."""
 
     async def json_patch(self, resource: Resource, name: str, patch: Any, *, subresource: str = "") -> Object:
@@ -166,37 +167,37 @@ class WebhookAway(Client):
 
 
 def test_a_webhook_that_is_away_is_the_trouble_of_one_action_and_is_told() -> None:
-    cluster = Cluster()
+    cluster = FakeCluster()
     for name in ("odd", "good"):
-        submit(cluster, name)
-    operator = Operator(cluster, 2)
+        submit_evaluation(cluster, name)
+    operator = SimulatedOperator(cluster, 2)
     operator.reconciler.executor._client = WebhookAway(cluster)
-    live(cluster, operator, 3, seconds=1)
+    run_rounds(cluster, operator, 3, seconds=1)
     odd = status(cluster, "odd")
     assert (odd["phase"], odd["reason"]) == ("Running", "Starting")
     assert odd["message"].startswith(
         "the operator could not let its pod start and tries again: Internal error occurred: failed calling"
     )
     assert status(cluster, "good")["phase"] == "Completed"
-    operator.reconciler.executor._client = Client(cluster)
-    live(cluster, operator, 4, seconds=11)
+    operator.reconciler.executor._client = FakeKubeClient(cluster)
+    run_rounds(cluster, operator, 4, seconds=11)
     assert status(cluster, "odd")["phase"] == "Completed"
 
 
 def test_an_operator_that_gave_a_slot_back_hands_it_to_nobody_once_another_one_has_claimed_it_again() -> None:
-    cluster = Cluster(refuses=refusing(POLICY))
-    submit(cluster, "a", priority=1)
-    first = Operator(cluster, 1)
-    first.deliver(len(cluster.log))
+    cluster = FakeCluster(job_admission=refusing(POLICY))
+    submit_evaluation(cluster, "a", priority=1)
+    first = SimulatedOperator(cluster, 1)
+    first.deliver_events(len(cluster.log))
     while status(cluster, "a")["reason"] != "JobRefused":
         first.step()
-    submit(cluster, "b", priority=2)
-    first.deliver(len(cluster.log))
-    cluster.refuses = lambda job: None
+    submit_evaluation(cluster, "b", priority=2)
+    first.deliver_events(len(cluster.log))
+    cluster.job_admission = lambda job: None
     cluster.now += 11
-    second = Operator(cluster, 1)
+    second = SimulatedOperator(cluster, 1)
     for _ in range(2):
-        start(cluster, second)
+        start_attempts(cluster, second)
     assert status(cluster, "a")["phase"] == "Running"
     # It has slept, and knows nothing of what the other one did.
     for _ in range(40):
@@ -205,7 +206,7 @@ def test_an_operator_that_gave_a_slot_back_hands_it_to_nobody_once_another_one_h
     assert status(cluster, "b")["phase"] == "Queued"
 
 
-class LeasesNotFreed(Client):
+class LeasesNotFreed(FakeKubeClient):
     """A webhook that is away lets no slot be freed."""
 
     async def json_patch(self, resource: Resource, name: str, patch: Any, *, subresource: str = "") -> Object:
@@ -215,14 +216,14 @@ class LeasesNotFreed(Client):
 
 
 def test_one_whose_slot_could_not_be_freed_is_started_again_when_its_wait_is_over() -> None:
-    cluster = Cluster(refuses=refusing(POLICY))
-    submit(cluster, "a")
-    operator = Operator(cluster, 1)
+    cluster = FakeCluster(job_admission=refusing(POLICY))
+    submit_evaluation(cluster, "a")
+    operator = SimulatedOperator(cluster, 1)
     operator.reconciler.executor._client = LeasesNotFreed(cluster)
-    live(cluster, operator, 2, seconds=1)
+    run_rounds(cluster, operator, 2, seconds=1)
     assert status(cluster, "a")["reason"] == "JobRefused"
-    cluster.refuses = lambda job: None
-    live(cluster, operator, 3, seconds=11)
+    cluster.job_admission = lambda job: None
+    run_rounds(cluster, operator, 3, seconds=11)
     assert status(cluster, "a")["phase"] == "Completed"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from operator_proxy import proxy
+from api_server_proxy import open_proxy
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
@@ -178,7 +178,7 @@ async def test_another_one_of_the_same_name_stays(client: transport.Transport) -
         await client.delete(EVALUATIONS, "a", uid=first["metadata"]["uid"])
         await ended(client, "a")
 
-    async with running(Late(client, again)):  # type: ignore[arg-type] # a client by delegation
+    async with running(Late(client, again)):
         await asyncio.sleep(1)
         assert (await client.get(EVALUATIONS, "a"))["metadata"]["uid"] != first["metadata"]["uid"]
 
@@ -196,7 +196,7 @@ async def test_only_the_leader_deletes_and_soon_after_it_was_elected(client: tra
 async def test_an_api_server_in_trouble_is_waited_out(
     client: transport.Transport, kubeconfig: str, tmp_path: Path
 ) -> None:
-    async with proxy(kubeconfig, tmp_path) as (between, through):
+    async with open_proxy(kubeconfig, tmp_path) as (between, through):
         far = await transport.connect(namespace=client.namespace, kubeconfig=through)
         async with running(far):
             await ended(client, "first", ttlSecondsAfterFinished=0)
@@ -213,7 +213,7 @@ async def test_an_api_server_in_trouble_is_waited_out(
 
 async def test_at_rest_nothing_is_asked(client: transport.Transport, kubeconfig: str, tmp_path: Path) -> None:
     await ended(client, "a", labels=BY_API, ttlSecondsAfterFinished=3600)
-    async with proxy(kubeconfig, tmp_path) as (between, through):
+    async with open_proxy(kubeconfig, tmp_path) as (between, through):
         far = await transport.connect(namespace=client.namespace, kubeconfig=through)
         async with running(far):
             await asyncio.sleep(1)

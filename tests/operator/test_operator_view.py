@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from operator_objects import queued
+from operator_builders import queued
 
 from lmms_eval_core.kube.client import EVALUATIONS, JOBS, LEASES, PODS
 from lmms_eval_core.ordering import sort_queue

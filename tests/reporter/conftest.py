@@ -6,27 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reporter_process import Evaluation, Link, Reporter, RunFiles
+from reporter_process import ApiServerLink, ReporterProcess, RunDirectoryWriter, RunningEvaluation
 
 from lmms_eval_core.kube.transport import Transport
 
 
 @pytest.fixture
-async def evaluation(client: Transport) -> Evaluation:
+async def evaluation(client: Transport) -> RunningEvaluation:
     """Running, attempt 1."""
-    return await Evaluation.create_running(client)
+    return await RunningEvaluation.create_running(client)
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> RunFiles:
+def files(tmp_path: Path) -> RunDirectoryWriter:
     """The run directory of its pod."""
-    return RunFiles(tmp_path / "run")
+    return RunDirectoryWriter(tmp_path / "run")
 
 
 @pytest.fixture
-async def link(kubeconfig: str, tmp_path: Path) -> AsyncIterator[Link]:
+async def link(kubeconfig: str, tmp_path: Path) -> AsyncIterator[ApiServerLink]:
     """The reporters' way to the API server."""
-    made = Link(Path(kubeconfig), tmp_path / "kubeconfig")
+    made = ApiServerLink(Path(kubeconfig), tmp_path / "kubeconfig")
     await made.connect()
     yield made
     await made.cut()
@@ -34,14 +34,16 @@ async def link(kubeconfig: str, tmp_path: Path) -> AsyncIterator[Link]:
 
 @pytest.fixture
 async def reporter(
-    evaluation: Evaluation, files: RunFiles, link: Link, gateway: Any, namespace: str
-) -> AsyncIterator[Callable[..., Reporter]]:
+    evaluation: RunningEvaluation, files: RunDirectoryWriter, link: ApiServerLink, s3_server: Any, namespace: str
+) -> AsyncIterator[Callable[..., ReporterProcess]]:
     """Makes reporters of the evaluation, with an administrator's rights; they end with the test."""
-    made: list[Reporter] = []
+    made: list[ReporterProcess] = []
 
-    def make(*, attempt: int = 1, **environment: str) -> Reporter:
-        access = {"KUBECONFIG": str(link.kubeconfig), **gateway.environment()}
-        made.append(Reporter(evaluation.run_input(namespace=namespace, attempt=attempt), files, access | environment))
+    def make(*, attempt: int = 1, **environment: str) -> ReporterProcess:
+        access = {"KUBECONFIG": str(link.kubeconfig), **s3_server.environment()}
+        made.append(
+            ReporterProcess(evaluation.run_input(namespace=namespace, attempt=attempt), files, access | environment)
+        )
         return made[-1]
 
     yield make

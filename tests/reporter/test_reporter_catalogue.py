@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gateway_fixtures import Gateway
+from s3_fixtures import S3Server
 
 from lmms_eval_core.catalogue import CATALOGUE_FILE, MAX_CATALOGUE_BYTES, Catalogue
 from lmms_eval_core.store.objects import ObjectStore
@@ -86,11 +86,11 @@ def test_a_variable_that_is_missing_is_named(tmp_path: Path, missing: str) -> No
 
 
 @pytest.mark.integration
-async def test_it_arrives_in_the_store_and_is_replaced_by_the_next_one(tmp_path: Path, gateway: Gateway) -> None:
-    store = ObjectStore(StoreSettings.from_environment(gateway.environment()))
+async def test_it_arrives_in_the_store_and_is_replaced_by_the_next_one(tmp_path: Path, s3_server: S3Server) -> None:
+    store = ObjectStore(StoreSettings.from_environment(s3_server.environment()))
     for version in ("2", "3"):
         (tmp_path / CATALOGUE_FILE).write_text(json.dumps(CATALOGUE | {"versions": {"torch": version}}))
-        done = bring(tmp_path, **gateway.environment())
+        done = bring(tmp_path, **s3_server.environment())
         assert (done.returncode, last_line(done)["event"]) == (0, "stored")
         stored = Catalogue.model_validate_json(await store.get(KEY, max_bytes=MAX_CATALOGUE_BYTES))
         assert (stored.versions, stored.tasks[0].name, stored.models[0].name) == ({"torch": version}, "mme", "vllm")
@@ -98,14 +98,14 @@ async def test_it_arrives_in_the_store_and_is_replaced_by_the_next_one(tmp_path:
 
 
 @pytest.mark.integration
-def test_a_store_that_is_not_up_yet_is_waited_for(tmp_path: Path, gateway: Gateway) -> None:
+def test_a_store_that_is_not_up_yet_is_waited_for(tmp_path: Path, s3_server: S3Server) -> None:
     (tmp_path / CATALOGUE_FILE).write_text(json.dumps(CATALOGUE))
-    gateway.stop()
-    returns = threading.Timer(3, gateway.start)
+    s3_server.stop()
+    returns = threading.Timer(3, s3_server.start)
     returns.start()
     started = time.monotonic()
-    done = bring(tmp_path, **gateway.environment())
+    done = bring(tmp_path, **s3_server.environment())
     returns.join()
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started > 2
-    assert gateway.secret_key not in done.stderr
+    assert s3_server.secret_key not in done.stderr

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 import zstandard
-from reporter_process import Evaluation, Link, Reporter, RunFiles, eventually
+from reporter_process import ApiServerLink, ReporterProcess, RunDirectoryWriter, RunningEvaluation, wait_for
 
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.store.objects import ObjectStore
@@ -22,14 +22,14 @@ from lmms_eval_core.store.settings import StoreSettings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-Make = Callable[..., Reporter]
+Make = Callable[..., ReporterProcess]
 
 
 class Stored:
     """What an attempt has in the store."""
 
-    def __init__(self, gateway: Any, evaluation: Evaluation, namespace: str, attempt: int = 1) -> None:
-        self._store = ObjectStore(StoreSettings.from_environment(gateway.environment()))
+    def __init__(self, s3_server: Any, evaluation: RunningEvaluation, namespace: str, attempt: int = 1) -> None:
+        self._store = ObjectStore(StoreSettings.from_environment(s3_server.environment()))
         self._prefix = ArtifactPrefix(namespace, evaluation.name, evaluation.uid, attempt)
         self.uri = self._store.uri(self._prefix.path)
 
@@ -49,17 +49,17 @@ class Stored:
 
 
 @pytest.fixture
-def stored(gateway: Any, evaluation: Evaluation, namespace: str) -> Stored:
-    return Stored(gateway, evaluation, namespace)
+def stored(s3_server: Any, evaluation: RunningEvaluation, namespace: str) -> Stored:
+    return Stored(s3_server, evaluation, namespace)
 
 
 async def test_a_run_from_ready_to_published(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored, namespace: str
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter, stored: Stored, namespace: str
 ) -> None:
     one = reporter()
     await one.start()
     await files.wait_for_file("ready")
-    assert not files.has("published")
+    assert not files.has_file("published")
     files.write_progress("LoadingModel")
     await evaluation.wait_for_status(lambda status: status.get("progress", {}).get("text") == "LoadingModel")
     files.write_progress("Evaluating", 12, 24)
@@ -110,7 +110,7 @@ async def test_a_run_from_ready_to_published(
 
 
 async def test_a_failure_tells_what_and_keeps_the_log(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter, stored: Stored
 ) -> None:
     one = reporter()
     await one.start()
@@ -129,40 +129,42 @@ async def test_a_failure_tells_what_and_keeps_the_log(
 
 
 async def test_the_evaluator_waits_until_the_store_is_there(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, gateway: Any
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter, s3_server: Any
 ) -> None:
-    gateway.stop()
+    s3_server.stop()
     one = reporter()
     await one.start()
     status = await evaluation.wait_for_status(lambda status: "progress" in status)
     assert status["progress"]["text"] == "waiting for object store" and status["progress"]["stage"] == "Starting"
     waiting = await one.wait_for_event("waiting")
     assert waiting["step"] == "writing to the object store" and "does not answer" in waiting["error"]
-    assert not files.has("ready")
-    gateway.start()
+    assert not files.has_file("ready")
+    s3_server.start()
     await files.wait_for_file("ready")
 
 
-async def test_wrong_credentials_are_said_and_the_evaluator_does_not_start(reporter: Make, files: RunFiles) -> None:
+async def test_wrong_credentials_are_said_and_the_evaluator_does_not_start(
+    reporter: Make, files: RunDirectoryWriter
+) -> None:
     one = reporter(AWS_SECRET_ACCESS_KEY="not-it")
     await one.start()
     waiting = await one.wait_for_event("waiting")
     assert "refused the credentials" in waiting["error"] and "not-it" not in waiting["error"]
-    assert not files.has("ready")
+    assert not files.has_file("ready")
     assert await one.stop() == 0
 
 
 @pytest.mark.parametrize("how", ["dead", "hanging"])
 async def test_results_wait_for_a_store_that_is_away(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, gateway: Any, stored: Stored, how: str
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter, s3_server: Any, stored: Stored, how: str
 ) -> None:
     await reporter().start()
     await files.wait_for_file("ready")
-    (gateway.stop if how == "dead" else gateway.pause)()
+    (s3_server.stop if how == "dead" else s3_server.pause)()
     files.write_success()
     await asyncio.sleep(3)
-    assert not files.has("published")
-    (gateway.start if how == "dead" else gateway.resume)()
+    assert not files.has_file("published")
+    (s3_server.start if how == "dead" else s3_server.resume)()
     await files.wait_for_file("published", 60)
     assert (await evaluation.read_status())["summary"] == "tiny_vqa 0.25"
     assert "complete.json" in await stored.names()
@@ -170,7 +172,12 @@ async def test_results_wait_for_a_store_that_is_away(
 
 @pytest.mark.parametrize("how", ["dead", "hanging"])
 async def test_results_wait_for_an_api_server_that_is_away(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, link: Link, stored: Stored, how: str
+    reporter: Make,
+    evaluation: RunningEvaluation,
+    files: RunDirectoryWriter,
+    link: ApiServerLink,
+    stored: Stored,
+    how: str,
 ) -> None:
     await reporter().start()
     await files.wait_for_file("ready")
@@ -180,8 +187,8 @@ async def test_results_wait_for_an_api_server_that_is_away(
         link.hang()
     files.write_progress("Evaluating", 1, 2)
     files.write_success()
-    await eventually(stored.complete)
-    assert not files.has("published")
+    await wait_for(stored.complete)
+    assert not files.has_file("published")
     if how == "dead":
         await link.connect()
     else:
@@ -191,7 +198,7 @@ async def test_results_wait_for_an_api_server_that_is_away(
 
 
 async def test_a_deleted_evaluation_is_acknowledged(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter, stored: Stored
 ) -> None:
     await reporter().start()
     await files.wait_for_file("ready")
@@ -208,7 +215,7 @@ async def test_a_deleted_evaluation_is_acknowledged(
     [({"attempt": 2}, "the evaluation is at attempt 2, not 1"), ({"phase": "Failed"}, "the evaluation is Failed")],
 )
 async def test_an_attempt_that_is_over_changes_nothing(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, fields: dict[str, Any], why: str
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter, fields: dict[str, Any], why: str
 ) -> None:
     await reporter().start()
     await files.wait_for_file("ready")
@@ -220,15 +227,17 @@ async def test_an_attempt_that_is_over_changes_nothing(
     assert await evaluation.read_status() == before
 
 
-async def test_a_pod_that_comes_too_late_runs_nothing(reporter: Make, evaluation: Evaluation, files: RunFiles) -> None:
+async def test_a_pod_that_comes_too_late_runs_nothing(
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter
+) -> None:
     await evaluation.set_status(attempt=2)
     await reporter().start()
     await files.wait_for_file("ready")
-    assert files.has("published")
+    assert files.has_file("published")
 
 
 async def test_sigterm_without_an_outcome_is_an_interruption(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter, stored: Stored
 ) -> None:
     one = reporter()
     await one.start()
@@ -240,22 +249,24 @@ async def test_sigterm_without_an_outcome_is_an_interruption(
     assert await stored.text("log.txt.zst") == "half way\n"
 
 
-async def test_sigterm_ends_the_waiting_after_the_grace(reporter: Make, files: RunFiles, gateway: Any) -> None:
+async def test_sigterm_ends_the_waiting_after_the_grace(
+    reporter: Make, files: RunDirectoryWriter, s3_server: Any
+) -> None:
     one = reporter(LMMS_EVAL_REPORTER_GRACE_SECONDS="1")
     await one.start()
     await files.wait_for_file("ready")
-    gateway.stop()
+    s3_server.stop()
     files.write_success()
     await one.wait_for_event("waiting")
     started = time.monotonic()
     assert await one.stop() == 0
     assert time.monotonic() - started < 8
-    assert not files.has("published")
+    assert not files.has_file("published")
     assert (await one.wait_for_event("gave up"))["after_sigterm"] is True
 
 
 async def test_an_earlier_attempt_that_finished_is_published_again(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored, tmp_path: Path
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter, stored: Stored, tmp_path: Path
 ) -> None:
     first = reporter()
     await first.start()
@@ -276,7 +287,9 @@ async def test_an_earlier_attempt_that_finished_is_published_again(
     assert status["progress"]["text"] == "100%"
 
 
-async def test_an_earlier_failure_is_tried_again(reporter: Make, evaluation: Evaluation, files: RunFiles) -> None:
+async def test_an_earlier_failure_is_tried_again(
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter
+) -> None:
     first = reporter()
     await first.start()
     await files.wait_for_file("ready")
@@ -288,27 +301,27 @@ async def test_an_earlier_failure_is_tried_again(reporter: Make, evaluation: Eva
         (files.path / name).unlink()
     await reporter(attempt=2).start()
     await files.wait_for_file("ready")
-    assert not files.has("published")
+    assert not files.has_file("published")
 
 
 async def test_a_reporter_that_was_killed_goes_on_where_it_was(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, gateway: Any
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter, s3_server: Any
 ) -> None:
     first = reporter()
     await first.start()
     await files.wait_for_file("ready")
-    gateway.pause()
+    s3_server.pause()
     files.write_success()
     await asyncio.sleep(1)
     await first.stop(signal.SIGKILL)
-    gateway.resume()
+    s3_server.resume()
     await reporter().start()
     await files.wait_for_file("published")
     assert (await evaluation.read_status())["summary"] == "tiny_vqa 0.25"
 
 
 async def test_a_hostile_run_directory_gives_nothing_away(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, stored: Stored, tmp_path: Path
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter, stored: Stored, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text("the reporter's token")
     await reporter().start()
@@ -347,7 +360,7 @@ async def test_a_hostile_run_directory_gives_nothing_away(
 
 
 async def test_a_run_that_says_far_too_much_still_fits_into_a_status(
-    reporter: Make, evaluation: Evaluation, files: RunFiles
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter
 ) -> None:
     odd = '<&>\u2028é😀\\"\x01' * 3000
     await reporter().start()
@@ -376,7 +389,13 @@ async def test_a_run_that_says_far_too_much_still_fits_into_a_status(
 
 
 async def test_the_rights_of_the_chart_are_enough(
-    reporter: Make, evaluation: Evaluation, files: RunFiles, link: Link, kubectl: Any, namespace: str, tmp_path: Path
+    reporter: Make,
+    evaluation: RunningEvaluation,
+    files: RunDirectoryWriter,
+    link: ApiServerLink,
+    kubectl: Any,
+    namespace: str,
+    tmp_path: Path,
 ) -> None:
     rights = (
         "--verb=get --resource=lmmevaluations.lmms-eval.io",

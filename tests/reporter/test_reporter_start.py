@@ -8,20 +8,21 @@ import time
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from first_moment import asked_before_the_first_import
+from early_sigterm import probe_sigterm_before_imports
 
 DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
 START = "from lmms_eval_reporter.start import start; start()"
 
 
 def test_a_request_to_end_is_heeded_from_the_first_moment() -> None:
-    assert asked_before_the_first_import(START) == "True\n"
+    assert probe_sigterm_before_imports(START) == "True\n"
 
 
 def entry_point() -> list[str]:
     """Of the reporter's image, but for the script that calls `start`."""
     (found,) = re.findall(r"^ENTRYPOINT (\[.*lmms-eval-reporter.*\])$", DOCKERFILE.read_text(), re.MULTILINE)
-    *words, script = json.loads(found)
+    command: list[str] = json.loads(found)
+    *words, script = command
     assert script == "/opt/lmms-eval/lib/bin/lmms-eval-reporter"
     (installed,) = entry_points(group="console_scripts", name="lmms-eval-reporter")
     assert installed.value == "lmms_eval_reporter.start:start", "nobody would unblock the signal"

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -64,7 +65,7 @@ def test_every_field_of_the_input_has_its_place() -> None:
         ("predict_only", True, "--predict_only"),
     ],
 )
-def test_each_field_passes_its_flag(field: str, value: object, flag: str) -> None:
+def test_each_field_passes_its_flag(field: str, value: Any, flag: str) -> None:
     assert flag in argv(**{field: value})
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from runner_process import run_input, stand_in
+from runner_process import build_run_input, write_stand_in
 
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import Outcome
@@ -99,8 +99,8 @@ def test_a_full_volume_leaves_its_evidence(tmp_path: Path, volume: str) -> None:
     place, kept = tmp_path / volume, tmp_path / "kept"
     environment = os.environ | {
         "LMMS_EVAL_RUN_DIRECTORY": str(tmp_path / "run"),
-        "LMMS_EVAL_RUN": json.dumps(run_input(publishTimeoutSeconds=0)),
-        "PYTHONPATH": str(stand_in(tmp_path / "stand-in")),
+        "LMMS_EVAL_RUN": json.dumps(build_run_input(publishTimeoutSeconds=0)),
+        "PYTHONPATH": str(write_stand_in(tmp_path / "stand-in")),
         "HARNESS_SCRIPT": FILL.format(place=str(place)),
         "TMPDIR": str(tmp_path / "tmp"),
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_process import run_input
+from runner_process import build_run_input
 
 from lmms_eval_core.run import PROGRESS_FILE, RUN_FILE, ProgressReport, Stage
 from lmms_eval_runner.arguments import format_model_args
@@ -87,7 +87,7 @@ def in_a_process(script: str, *arguments: str, run_directory: Path) -> list[str]
 
 def run_directory(path: Path) -> Path:
     harness = {"model": "echo", "tasks": ["t"], "modelArgs": DIFFICULT}
-    (path / RUN_FILE).write_text(json.dumps(run_input(harness=harness)))
+    (path / RUN_FILE).write_text(json.dumps(build_run_input(harness=harness)))
     return path
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from own_code import CLASSES, FILE, MARK, checkpoint
+from custom_code_checkpoint import CLASSES, FILE, MARK, write_checkpoint
 from runner_process import RunnerProcess
 
 from lmms_eval_core.phases import Reason
@@ -67,7 +67,7 @@ def python(tmp_path: Path, script: str, *arguments: str, **more: str) -> list[st
 
 
 def test_no_auto_class_runs_it_in_any_process(tmp_path: Path) -> None:
-    folder = checkpoint(tmp_path / "checkpoint")
+    folder = write_checkpoint(tmp_path / "checkpoint")
     said = python(tmp_path, LOAD, *CLASSES, str(folder))
     assert [line.split()[:2] for line in said] == [[name, "RemoteCodeRefused"] for name in (*CLASSES, CLASSES[0])]
     assert all(f"wanted to run {FILE} of {folder}" in line for line in said)
@@ -75,7 +75,7 @@ def test_no_auto_class_runs_it_in_any_process(tmp_path: Path) -> None:
 
 
 def test_with_the_permission_it_runs(tmp_path: Path) -> None:
-    folder = checkpoint(tmp_path / "checkpoint")
+    folder = write_checkpoint(tmp_path / "checkpoint")
     said = python(tmp_path, LOAD, "AutoConfig", str(folder), LMMS_EVAL_RUN_TRUST_REMOTE_CODE="1")
     assert said == [] and (tmp_path / MARK).exists()
 
@@ -90,7 +90,7 @@ def start(tmp_path: Path, model: str, pretrained: Path, **run: Any) -> Outcome:
     harness["modelArgs"] = {"pretrained": str(pretrained), **run.pop("model_args", {})}
     runner = RunnerProcess(tmp_path, None, run={"harness": harness, **run}, env=environment(tmp_path), wait_seconds=400)
     runner.publish()
-    outcome = runner.outcome()
+    outcome = runner.wait_for_outcome()
     assert runner.wait() == outcome.exit_code, runner.log
     return outcome
 
@@ -98,7 +98,7 @@ def start(tmp_path: Path, model: str, pretrained: Path, **run: Any) -> Outcome:
 # They pass trust_remote_code=True by themselves, to AutoModel, AutoConfig and AutoProcessor.
 @pytest.mark.parametrize("model", ["minicpm_v", "qwen3_vl", "lfm2_5_vl"])
 def test_an_adapter_that_trusts_by_itself_is_refused_and_told_how_it_may(tmp_path: Path, model: str) -> None:
-    folder = checkpoint(tmp_path / "checkpoint")
+    folder = write_checkpoint(tmp_path / "checkpoint")
     outcome = start(tmp_path, model, folder)
     assert not (tmp_path / MARK).exists()
     assert outcome.reason is Reason.BAD_ARGUMENTS
@@ -113,7 +113,7 @@ def test_the_smoke_model_has_a_class_of_its_own_that_minicpm_v_does_not_get(tmp_
 
 
 def test_permitted_code_runs_also_for_an_adapter_that_knows_no_such_argument(tmp_path: Path) -> None:
-    folder = checkpoint(tmp_path / "checkpoint")
+    folder = write_checkpoint(tmp_path / "checkpoint")
     permitted = {"model_args": {"trust_remote_code": True}, "trustRemoteCode": True}
     outcome = start(tmp_path, "lfm2_5_vl", folder, **permitted)
     # The class is no processor that could do anything, which is what the adapter gets to notice.

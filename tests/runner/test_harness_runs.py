@@ -43,13 +43,13 @@ def llava(directory: Path, smoke: Path, *, env: dict[str, str] | None = None, **
 
 def ended(runner: RunnerProcess) -> Outcome:
     runner.publish()
-    assert runner.wait() == runner.outcome().exit_code, runner.log
-    return runner.outcome()
+    assert runner.wait() == runner.wait_for_outcome().exit_code, runner.log
+    return runner.wait_for_outcome()
 
 
 def test_scores_repeat_with_and_without_the_warm_start_and_progress_is_seen(tmp_path: Path, smoke: Path) -> None:
     first = llava(tmp_path / "first", smoke, env={"SMOKE_SLEEP_SECONDS": "1.5"})
-    seen = ProgressReport.model_validate_json(first.until(PROGRESS_FILE, '"completed":2'))
+    seen = ProgressReport.model_validate_json(first.wait_for_text(PROGRESS_FILE, '"completed":2'))
     assert (seen.stage, seen.total) == (Stage.EVALUATING, 4)
     assert seen.rate
     # As mmbench and others do: in lmms-eval's own folder, under a name that ends as that of its results.

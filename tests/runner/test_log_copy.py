@@ -172,7 +172,7 @@ class Volume:
 def log_on(volume: Volume, path: Path) -> LogFile:
     log = LogFile(path)
     log._file.close()
-    log._file = volume  # type: ignore[assignment]
+    log._file = volume  # type: ignore[assignment]  # a double of the file
     return log
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from page_cache import cached_bytes, drop_from_cache
+from page_cache import count_cached_bytes, drop_from_cache
 
 from lmms_eval_runner.container_memory import read_available_memory
 from lmms_eval_runner.read_ahead import CHUNK, ReadAhead, find_weight_files
@@ -134,9 +134,9 @@ def test_what_was_read_is_in_the_page_cache() -> None:
         path = Path(folder) / "model.safetensors"
         path.write_bytes(os.urandom(SIZE))
         drop_from_cache(path)
-        assert cached_bytes(path) == 0
+        assert count_cached_bytes(path) == 0
         read(Path(folder))
-        assert cached_bytes(path) == SIZE
+        assert count_cached_bytes(path) == SIZE
 
 
 def test_half_of_the_memory_stays_free(weights: Path) -> None:

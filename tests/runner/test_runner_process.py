@@ -32,14 +32,16 @@ def alive(pid: int) -> bool:
 
 def test_a_run_that_is_published_is_a_success(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, SUCCESS)
-    outcome = runner.outcome()
+    outcome = runner.wait_for_outcome()
     assert (outcome.reason, outcome.exit_code, outcome.message) == (Reason.SUCCEEDED, 0, "")
     assert outcome.results == "output/model/20261123_070000_results.json"
     assert outcome.samples == {"t": "output/model/20261123_070000_samples_t.jsonl"}
     assert outcome.answers.samples == 1
     assert outcome.timings.total_seconds
     assert runner.process.poll() is None
-    assert ProgressReport.model_validate_json(runner.until(PROGRESS_FILE, "Publishing")).stage is Stage.PUBLISHING
+    assert (
+        ProgressReport.model_validate_json(runner.wait_for_text(PROGRESS_FILE, "Publishing")).stage is Stage.PUBLISHING
+    )
     runner.publish()
     assert runner.wait() == 0
     assert "working\n" in runner.log
@@ -57,7 +59,7 @@ def test_what_is_published_before_the_start_is_not_computed_again(tmp_path: Path
 
 def test_the_input_is_on_record(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, SUCCESS, run={"gpus": 2})
-    record = RunRecord.model_validate_json(runner.until(RUN_FILE))
+    record = RunRecord.model_validate_json(runner.wait_for_text(RUN_FILE))
     assert record.gpus == 2
     assert record.input_fingerprint == record.compute_fingerprint()
     runner.publish()
@@ -70,7 +72,7 @@ def test_a_success_that_nobody_publishes_is_none(tmp_path: Path) -> None:
 
 def test_exit_code_zero_alone_means_nothing(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, "print('all fine')")
-    outcome = runner.outcome()
+    outcome = runner.wait_for_outcome()
     runner.publish()
     assert runner.wait() == 70
     assert outcome.message.endswith("the last it said: all fine")
@@ -89,7 +91,7 @@ def test_half_a_results_file_is_no_success(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, "(output / '20261123_070000_results.json').write_text('{\"results\":')")
     runner.publish()
     assert runner.wait() == 70
-    assert "not JSON" in runner.outcome().message
+    assert "not JSON" in runner.wait_for_outcome().message
 
 
 def test_the_submission_file_of_a_task_is_not_taken_for_the_results(tmp_path: Path) -> None:
@@ -99,14 +101,14 @@ def test_the_submission_file_of_a_task_is_not_taken_for_the_results(tmp_path: Pa
     runner = RunnerProcess(tmp_path, f"{submission}; {SUCCESS}")
     runner.publish()
     assert runner.wait() == 0
-    assert runner.outcome().results == "output/model/20261123_070000_results.json"
+    assert runner.wait_for_outcome().results == "output/model/20261123_070000_results.json"
 
 
 def test_a_crash_after_the_results_is_told_and_changes_nothing(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, f"{SUCCESS}; os.abort()")
     runner.publish()
     assert runner.wait() == 0
-    assert runner.outcome().message == "lmms-eval ended with exit code -6 after it had written its results"
+    assert runner.wait_for_outcome().message == "lmms-eval ended with exit code -6 after it had written its results"
 
 
 def test_answers_that_all_failed_are_no_success(tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_answers_that_all_failed_are_no_success(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, f"results(); {failed}; {failed}")
     runner.publish()
     assert runner.wait() == 72
-    outcome = runner.outcome()
+    outcome = runner.wait_for_outcome()
     assert outcome.message == "not one of 2 answers is a real one: something odd"
     assert outcome.results
 
@@ -123,7 +125,7 @@ def test_a_killed_harness_is_an_interruption(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
     runner.publish()
     assert runner.wait() == 75
-    assert runner.outcome().harness_exit_code == -9
+    assert runner.wait_for_outcome().harness_exit_code == -9
 
 
 def importing_with_weights(directory: Path, *, size: int) -> RunnerProcess:
@@ -142,7 +144,7 @@ def bytes_read(runner: RunnerProcess) -> int:
 
 def told_in_the_end(runner: RunnerProcess) -> float:
     """Gigabytes, as the log tells."""
-    runner.ask_to_end()
+    runner.send_sigterm()
     runner.wait()
     (found,) = re.findall(
         r"^lmms-eval-runner: ([\d.]+) GB of weights were read ahead in [\d.]+ s$", runner.log, re.MULTILINE
@@ -174,7 +176,7 @@ def test_model_args_that_could_not_be_handed_over_are_no_success(tmp_path: Path)
     runner = RunnerProcess(tmp_path, SUCCESS, run={"harness": harness})
     runner.publish()
     assert runner.wait() == 64
-    assert "lmms_eval_runner_progress" in runner.outcome().message
+    assert "lmms_eval_runner_progress" in runner.wait_for_outcome().message
 
 
 @pytest.mark.parametrize(
@@ -188,13 +190,13 @@ def test_what_cannot_be_run_is_not_started(tmp_path: Path, harness: dict[str, ob
     runner = RunnerProcess(tmp_path, SUCCESS, run={"harness": harness})
     runner.publish()
     assert runner.wait() == code
-    assert words in runner.outcome().message
+    assert words in runner.wait_for_outcome().message
 
 
 def test_an_input_that_is_none_is_told(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, SUCCESS, env={"LMMS_EVAL_RUN": '{"namespace": "n"}'})
     assert runner.wait() == 64
-    assert "LMMS_EVAL_RUN does not hold a run: name" in runner.outcome().message
+    assert "LMMS_EVAL_RUN does not hold a run: name" in runner.wait_for_outcome().message
 
 
 def test_secrets_stay_in_the_environment(tmp_path: Path) -> None:
@@ -203,7 +205,7 @@ def test_secrets_stay_in_the_environment(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, script, run={"secretEnv": ["JUDGE"]}, env={"JUDGE": secret})
     runner.publish()
     assert runner.wait() == 70
-    assert runner.outcome().message == f"the evaluation raised RuntimeError: bad {HIDDEN}"
+    assert runner.wait_for_outcome().message == f"the evaluation raised RuntimeError: bad {HIDDEN}"
     assert f"judge {HIDDEN}" in runner.log
     everything = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in everything if secret in path.read_text(errors="replace")]
@@ -228,12 +230,12 @@ def test_a_request_to_end_ends_everything_quickly(tmp_path: Path) -> None:
         "child.pid, flush=True)"
     )
     runner = RunnerProcess(tmp_path, f"{STUBBORN}{grandchild}; time.sleep(600)")
-    pids = [int(word) for word in runner.until("log.txt", "pids").split("pids ")[1].split()[:2]]
+    pids = [int(word) for word in runner.wait_for_text("log.txt", "pids").split("pids ")[1].split()[:2]]
     asked = time.monotonic()
-    runner.ask_to_end()
+    runner.send_sigterm()
     assert runner.wait() == 75
     assert time.monotonic() - asked < 15
-    assert runner.outcome().reason is Reason.INTERRUPTED
+    assert runner.wait_for_outcome().reason is Reason.INTERRUPTED
     assert not [pid for pid in pids if alive(pid)]
 
 
@@ -242,7 +244,7 @@ def test_what_the_harness_leaves_behind_is_ended(tmp_path: Path) -> None:
         "subprocess.run(['setsid', '-f', 'sh', '-c', 'echo $$ > \"$0\"; exec sleep 600', str(output / 'daemon.txt')])"
     )
     runner = RunnerProcess(tmp_path, f"{daemon}; time.sleep(0.5); {SUCCESS}")
-    runner.outcome()
+    runner.wait_for_outcome()
     assert not alive(int((runner.directory / "output" / "daemon.txt").read_text()))
     runner.publish()
     assert runner.wait() == 0
@@ -250,8 +252,8 @@ def test_what_the_harness_leaves_behind_is_ended(tmp_path: Path) -> None:
 
 def test_a_finished_result_waits_even_when_asked_to_end(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, SUCCESS)
-    runner.outcome()
-    runner.ask_to_end()
+    runner.wait_for_outcome()
+    runner.send_sigterm()
     time.sleep(0.5)
     assert runner.process.poll() is None
     runner.publish()
@@ -260,8 +262,8 @@ def test_a_finished_result_waits_even_when_asked_to_end(tmp_path: Path) -> None:
 
 def test_a_failure_does_not_wait_when_asked_to_end(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, "raise SystemExit(3)")
-    runner.outcome()
-    runner.ask_to_end()
+    runner.wait_for_outcome()
+    runner.send_sigterm()
     assert runner.wait() == 70
 
 
@@ -275,7 +277,7 @@ def test_an_outcome_that_cannot_be_written_still_has_an_exit_code(tmp_path: Path
 
 def test_json_of_the_outcome_is_what_the_reporter_reads(tmp_path: Path) -> None:
     runner = RunnerProcess(tmp_path, SUCCESS)
-    runner.outcome()
+    runner.wait_for_outcome()
     written = json.loads((runner.directory / "outcome.json").read_text())
     assert set(written) >= {"reason", "exitCode", "answers", "timings", "versions", "samples", "results"}
     runner.publish()

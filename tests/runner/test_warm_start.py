@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -220,7 +219,9 @@ def test_another_lmms_eval_is_started_as_ever_and_the_log_says_why(tmp_path: Pat
     assert printed[1:3] == [BEGINNING, "importing True False"]
 
 
-def in_a_process(script: str, *, stdin: str = "", environment: dict[str, str] | None = None) -> Any:
+def in_a_process(
+    script: str, *, stdin: str = "", environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     given = os.environ | (environment or {})
     done = subprocess.run(
         [sys.executable, "-c", script], input=stdin, env=given, capture_output=True, text=True, check=False

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 import trustme
-from release_fixtures import Release, smoke
+from release_fixtures import Release, build_smoke_evaluation
 
 pytestmark = pytest.mark.system
 
@@ -57,7 +57,7 @@ def reader(release: Release) -> Iterator[str]:
 
 
 def test_accounts_come_in_as_far_as_their_role_goes(release: Release, trust: ssl.SSLContext, reader: str) -> None:
-    name = release.apply(smoke("behind-tls", hold=True))
+    name = release.apply(build_smoke_evaluation("behind-tls", hold=True))
     with release.deployment.port_forward(f"{release.deployment.release}-api", 443) as url:
         headers = {"Authorization": f"Bearer {reader}"}
         with httpx.Client(base_url=url.replace("http:", "https:"), verify=trust, headers=headers) as http:

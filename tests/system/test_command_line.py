@@ -68,7 +68,7 @@ def test_what_a_run_left_is_read(lmmeval: CommandLine, release: Release) -> None
     assert done.returncode == ExitCode.COMPLETED, done.stderr
     assert lmmeval.answer("results", "left") == done.stdout
     output = json.loads(lmmeval.answer("results", "left", "--json"))
-    scores = release.status("left")["scores"][TASK]
+    scores = release.read_status("left")["scores"][TASK]
     assert {metric: value for metric, value in output["results"][TASK].items() if metric in scores} == {
         metric: score["value"] for metric, score in scores.items()
     }

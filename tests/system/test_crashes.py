@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from release_fixtures import PodWatch, Release, slow, smoke
+from release_fixtures import PodWatch, Release, build_slow_environment, build_smoke_evaluation
 
 pytestmark = pytest.mark.system
 
@@ -28,25 +28,25 @@ def scale_operator(release: Release, replicas: int) -> None:
 
 def test_kills_before_the_job_during_the_start_and_during_the_run(release: Release, pod_watch: PodWatch) -> None:
     scale_operator(release, 0)
-    name = release.apply(smoke("operator-killed", env=slow()))
-    assert release.status(name)["phase"] == "Queued"
+    name = release.apply(build_smoke_evaluation("operator-killed", env=build_slow_environment()))
+    assert release.read_status(name)["phase"] == "Queued"
     scale_operator(release, 1)
     release.wait(name, lambda status: status["phase"] == "Running", what="Running", seconds=60)
     kill_operator(release)
-    release.evaluating(name)
+    release.wait_until_evaluating(name)
     kill_operator(release)
     assert release.finish(name)["phase"] == "Completed"
-    assert len(pod_watch.runs([name])) == 1
+    assert len(pod_watch.list_runs([name])) == 1
 
 
 def test_an_evaluation_that_ends_while_there_is_no_operator_is_completed_when_it_returns(release: Release) -> None:
-    name = release.apply(smoke("operator-away", env=slow()))
-    release.evaluating(name)
+    name = release.apply(build_smoke_evaluation("operator-away", env=build_slow_environment()))
+    release.wait_until_evaluating(name)
     scale_operator(release, 0)
     deadline = time.monotonic() + 120
-    while any(pod["status"]["phase"] == "Running" for pod in release.pods(name)):
+    while any(pod["status"]["phase"] == "Running" for pod in release.list_pods(name)):
         assert time.monotonic() < deadline
         time.sleep(0.5)
-    assert release.status(name)["scores"], "the reporter needs no operator"
+    assert release.read_status(name)["scores"], "the reporter needs no operator"
     scale_operator(release, 1)
     assert release.finish(name, seconds=60)["phase"] == "Completed"

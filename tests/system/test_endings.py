@@ -18,7 +18,7 @@ import httpx
 import pytest
 from chaos.containers import list_containers
 from lmms_eval_cluster.settings import cluster_from
-from release_fixtures import NO_REGISTRY, STUCK_REGISTRY, Release, slow, smoke
+from release_fixtures import NO_REGISTRY, STUCK_REGISTRY, Release, build_slow_environment, build_smoke_evaluation
 
 from lmms_eval_core.run import PUBLISHED_FILE
 from lmms_eval_core.status import RESULTS_SUSPECT
@@ -81,7 +81,7 @@ def holder(release: Release) -> str:
 def test_what_waits_says_why_and_can_be_cancelled(
     release: Release, reason: str, told: str, spec: dict[str, Any]
 ) -> None:
-    name = release.apply(smoke(f"waits-{reason.lower()}", **spec))
+    name = release.apply(build_smoke_evaluation(f"waits-{reason.lower()}", **spec))
     status = release.wait(name, lambda status: status["reason"] == reason, what=reason, seconds=180)
     assert told in status["message"]
     assert status["phase"] == "Running"
@@ -104,7 +104,7 @@ def stuck_registry() -> Iterator[None]:
 
 @pytest.mark.usefixtures("stuck_registry")
 def test_a_slow_pull_is_told_and_can_be_cancelled(release: Release) -> None:
-    name = release.apply(smoke("waits-pullingimage", image=f"{STUCK_REGISTRY}/evaluator:slow"))
+    name = release.apply(build_smoke_evaluation("waits-pullingimage", image=f"{STUCK_REGISTRY}/evaluator:slow"))
     status = release.wait(name, lambda status: status["reason"] == "PullingImage", what="PullingImage", seconds=60)
     assert f"{STUCK_REGISTRY}/evaluator:slow" in status["message"]
     assert status["phase"] == "Running"
@@ -134,14 +134,18 @@ def key(release: Release) -> None:
         ("OutOfMemory", "spec.resources.memory", {"resources": {"memory": "400Mi"}}),
         ("DatasetUnavailable", "MME", {"tasks": ["mme"], "env": [{"name": "HF_HUB_OFFLINE", "value": "1"}]}),
         ("Unreachable", "127.0.0.1:9", {"model": "openai", "modelArgs": NO_ENDPOINT, "env": [KEY], "retries": 0}),
-        ("DeadlineExceeded", "spec.timeoutSeconds (15)", {"env": slow(), "timeoutSeconds": 15, "limit": None}),
-        ("Stalled", "spec.stallTimeoutSeconds (20)", {"env": slow(600), "stallTimeoutSeconds": 20}),
+        (
+            "DeadlineExceeded",
+            "spec.timeoutSeconds (15)",
+            {"env": build_slow_environment(), "timeoutSeconds": 15, "limit": None},
+        ),
+        ("Stalled", "spec.stallTimeoutSeconds (20)", {"env": build_slow_environment(600), "stallTimeoutSeconds": 20}),
         ("AllAnswersFailed", "not one of 4 answers", {"genKwargs": "num_beams=0", "retries": 2}),
         ("InvalidSpec", "120 KiB", {"modelArgs": {f"k{number}": "x" * 4000 for number in range(32)}}),
     ],
 )
 def test_what_fails_for_good(release: Release, reason: str, told: str, spec: dict[str, Any]) -> None:
-    name = release.apply(smoke(f"fails-{reason.lower()}-{len(json.dumps(spec))}", **spec))
+    name = release.apply(build_smoke_evaluation(f"fails-{reason.lower()}-{len(json.dumps(spec))}", **spec))
     status = release.finish(name)
     assert (status["phase"], status["reason"]) == ("Failed", reason), status
     assert told in status["message"], status
@@ -163,7 +167,7 @@ def test_answers_that_look_like_failures_are_no_clean_success(
     release: Release, tongue_tied: str, http: httpx.Client
 ) -> None:
     endpoint = {"model_version": "m", "base_url": tongue_tied, "max_retries": 1}
-    name = release.apply(smoke("suspect", model="openai", modelArgs=endpoint, env=[KEY]))
+    name = release.apply(build_smoke_evaluation("suspect", model="openai", modelArgs=endpoint, env=[KEY]))
     status = release.finish(name)
     assert status["phase"] == "Completed", status
     (doubt,) = [
@@ -183,9 +187,9 @@ def test_answers_that_look_like_failures_are_no_clean_success(
     ],
 )
 def test_an_attempt_that_others_end_is_retried(release: Release, reason: str, command: list[str]) -> None:
-    name = release.apply(smoke(f"again-{reason.lower()}", env=slow(), retries=1))
-    status = release.evaluating(name)
-    pod = release.running_pod(name)
+    name = release.apply(build_smoke_evaluation(f"again-{reason.lower()}", env=build_slow_environment(), retries=1))
+    status = release.wait_until_evaluating(name)
+    pod = release.find_running_pod(name)
     places = {"pod": pod, "job": status["jobName"], "namespace": release.deployment.namespace}
     eviction = {
         "apiVersion": "policy/v1",
@@ -201,9 +205,13 @@ def test_an_attempt_that_others_end_is_retried(release: Release, reason: str, co
 
 
 def test_what_fills_its_own_disk_is_evicted_and_not_tried_again(release: Release) -> None:
-    name = release.apply(smoke("evicted", env=slow(), limit=None, resources={"ephemeralStorage": "50Mi"}))
-    release.evaluating(name)
-    pod = release.running_pod(name)
+    name = release.apply(
+        build_smoke_evaluation(
+            "evicted", env=build_slow_environment(), limit=None, resources={"ephemeralStorage": "50Mi"}
+        )
+    )
+    release.wait_until_evaluating(name)
+    pod = release.find_running_pod(name)
     release.deployment("exec", pod, "-c", "evaluator", "--", "dd", "if=/dev/zero", "of=/tmp/much", "bs=1M", "count=200")
     status = release.finish(name, seconds=180)
     assert (status["phase"], status["reason"], len(status["attempts"])) == ("Failed", "Evicted", 1), status
@@ -212,9 +220,9 @@ def test_what_fills_its_own_disk_is_evicted_and_not_tried_again(release: Release
 
 def test_a_run_that_ends_well_without_scores_is_tried_again(release: Release) -> None:
     """The reporter is frozen, and the runner is told, in its name, that everything is published."""
-    name = release.apply(smoke("results-missing", env=slow(10), retries=1))
-    release.evaluating(name)
-    pod = release.running_pod(name)
+    name = release.apply(build_smoke_evaluation("results-missing", env=build_slow_environment(10), retries=1))
+    release.wait_until_evaluating(name)
+    pod = release.find_running_pod(name)
     state = cluster_from(os.environ, control_plane_only=False).state
     (reporter,) = [
         found for found in list_containers(state, release.deployment.namespace, "reporter") if found.pod == pod
@@ -232,8 +240,8 @@ def test_results_that_cannot_be_published_in_time_are_published_by_the_next_atte
     store = f"deployment/{release.deployment.release}-s3"
     release.deployment.install(impatient)
     try:
-        name = release.apply(smoke("unpublished", env=slow(), retries=3))
-        release.evaluating(name)
+        name = release.apply(build_smoke_evaluation("unpublished", env=build_slow_environment(), retries=3))
+        release.wait_until_evaluating(name)
         release.deployment("scale", store, "--replicas=0")
         status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=120)
         assert "ended as PublishFailed: " in status["message"], status
@@ -248,8 +256,8 @@ def test_results_that_cannot_be_published_in_time_are_published_by_the_next_atte
 
 def test_cancel_of_a_run_whose_results_cannot_be_published(release: Release) -> None:
     store = f"deployment/{release.deployment.release}-s3"
-    name = release.apply(smoke("cancel-publishing", env=slow()))
-    release.evaluating(name)
+    name = release.apply(build_smoke_evaluation("cancel-publishing", env=build_slow_environment()))
+    release.wait_until_evaluating(name)
     release.deployment("scale", store, "--replicas=0")
     try:
         release.wait(name, lambda status: status["reason"] == "Publishing", what="Publishing")
@@ -275,19 +283,19 @@ class TestALostNode:
 
     def silent(self, release: Release, name: str) -> Any:
         """The status once the node is known to be silent."""
-        release.evaluating(name)
+        release.wait_until_evaluating(name)
         deployment.program("cluster", "stop", "kubelet")
         return release.wait(
             name, lambda status: status["reason"] == "NodeUnreachable", what="NodeUnreachable", seconds=180
         )
 
     def test_the_run_is_tried_again_once_the_node_is_taken_out_of_the_cluster(self, release: Release) -> None:
-        name = release.apply(smoke("node-lost", env=slow(), limit=None, retries=1))
+        name = release.apply(build_smoke_evaluation("node-lost", env=build_slow_environment(), limit=None, retries=1))
         self.silent(release, name)
         assert holder(release).startswith(f"{name}/")
         # What an operator of the cluster does, or the cloud. (With a second node, the pod's own time-out would do.)
         release.deployment("delete", "node", "--all")
-        deployment.wait_until(lambda: not release.pods(name), seconds=180, what="end of the lost node's pod")
+        deployment.wait_until(lambda: not release.list_pods(name), seconds=180, what="end of the lost node's pod")
         # Our operators were on that node, too: with their pods their tokens went, and whoever comes next has to carry
         # on.
         deployment.program("cluster", "start", "kubelet")
@@ -296,15 +304,15 @@ class TestALostNode:
         # Whether an operator with a token was left to see the pod's last state, which names the node, is a matter of
         # luck.
         assert lost["attempts"][0]["reason"] in ("NodeLost", "PodDeleted"), lost
-        release.evaluating(name)
+        release.wait_until_evaluating(name)
         cancelled(release, name)
 
     def test_cancel_waits_for_the_node_or_for_the_manual_release(self, release: Release) -> None:
-        name = release.apply(smoke("node-dead", env=slow(), limit=None))
+        name = release.apply(build_smoke_evaluation("node-dead", env=build_slow_environment(), limit=None))
         self.silent(release, name)
         release.cancel(name)
         time.sleep(5)
-        assert release.status(name)["reason"] == "NodeUnreachable"
+        assert release.read_status(name)["reason"] == "NodeUnreachable"
         assert holder(release).startswith(f"{name}/")
         release.deployment("delete", "job", "-l", f"lmms-eval.io/evaluation={name}", "--wait=false")
         release.deployment("delete", "pod", "-l", f"lmms-eval.io/evaluation={name}", "--grace-period=0", "--force")

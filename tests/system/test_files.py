@@ -60,7 +60,7 @@ def test_a_log_is_one_text_from_the_first_byte_in_the_pod_to_the_last_in_the_sto
     from_pod = http.get(f"/jobs/{job}/logs")
     assert (from_pod.content, from_pod.headers["X-Log-Offset"]) == (log, "0")
     release.deployment("delete", "job", status["attempts"][0]["jobName"], "--wait=true")
-    while release.pods(job):
+    while release.list_pods(job):
         assert time.monotonic() < deadline
         time.sleep(0.5)
     for offset in (0, seen, len(log) - 1, len(log)):
@@ -100,7 +100,7 @@ def stored_samples(release: Release, job: str) -> list[Any]:
     """The file as it lies in the chart's store."""
     secret = release.deployment.json("get", "secret", f"{release.deployment.release}-store")["data"]
     key, value = (b64decode(secret[name]).decode() for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
-    bucket, _, path = release.status(job)["artifacts"]["uri"].removeprefix("s3://").partition("/")
+    bucket, _, path = release.read_status(job)["artifacts"]["uri"].removeprefix("s3://").partition("/")
     with release.deployment.port_forward(f"{release.deployment.release}-s3", 7070) as endpoint:
         options: Any = {"allow_http": True}
         identity: Any = {"access_key_id": key, "secret_access_key": value, "region": "us-east-1"}

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from release_fixtures import REQUEST, RUN_SECONDS, Release, slow
-from service_fixtures import Inside
+from pod_fixtures import PodRunner
+from release_fixtures import REQUEST, RUN_SECONDS, Release, build_slow_environment
 
 from lmms_eval_client import Client, EvaluateRequest
 from lmms_eval_core.wire import JobInfo, JobStatus
@@ -41,15 +41,17 @@ def write_and_read(client: Client, number: int) -> None:
     assert (name in client.queue().queued_jobs, client.job(name).status) == (False, JobStatus.CANCELLED)
 
 
-def test_they_answer_as_one_and_a_wait_outlives_each(release: Release, replicas: list[str], inside: Inside) -> None:
+def test_they_answer_as_one_and_a_wait_outlives_each(
+    release: Release, replicas: list[str], pod_runner: PodRunner
+) -> None:
     token = release.deployment.token()
 
     def waited(name: str) -> JobInfo:
         with connect(url, token) as client:
             return client.wait(name, timeout=RUN_SECONDS)
 
-    with inside.service() as url, connect(url, token) as client, ThreadPoolExecutor(1) as others:
-        job = client.submit(EvaluateRequest(**REQUEST, env=slow(20))).job_id
+    with pod_runner.forward_service() as url, connect(url, token) as client, ThreadPoolExecutor(1) as others:
+        job = client.submit(EvaluateRequest(**REQUEST, env=build_slow_environment(20))).job_id
         end = others.submit(waited, job)
         for number in range(ROUNDS):
             write_and_read(client, number)
@@ -62,4 +64,4 @@ def test_they_answer_as_one_and_a_wait_outlives_each(release: Release, replicas:
         assert not end.done()
         write_and_read(client, ROUNDS)
         ended = end.result(timeout=RUN_SECONDS)
-    assert (ended.job_id, ended.status, ended.scores) == (job, JobStatus.COMPLETED, release.status(job)["scores"])
+    assert (ended.job_id, ended.status, ended.scores) == (job, JobStatus.COMPLETED, release.read_status(job)["scores"])

@@ -28,7 +28,7 @@ def test_a_job_from_submission_to_scores(http: httpx.Client, release: Release) -
     job = answer.json()["job_id"]
     info = wait_for(http, job)
     assert info["status"] == "completed", info
-    assert info["scores"] == release.status(job)["scores"]
+    assert info["scores"] == release.read_status(job)["scores"]
     assert info["request"]["model_args"] == REQUEST["model_args"]
     queue = http.get("/queue").json()
     assert job not in queue["queued_jobs"] and queue["completed_jobs"] >= 1

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from release_fixtures import Release, slow, smoke
+from release_fixtures import Release, build_slow_environment, build_smoke_evaluation
 
 pytestmark = pytest.mark.system
 
@@ -43,10 +43,10 @@ def patch(release: Release, pod: str, name: str, path: str, value: object) -> st
 
 
 def test_the_pod_of_a_running_evaluation_is_confined(release: Release) -> None:
-    other = release.apply(smoke("isolation-other", hold=True))
-    name = release.apply(smoke("isolation", env=slow(), limit=None))
-    release.evaluating(name)
-    pod = release.running_pod(name)
+    other = release.apply(build_smoke_evaluation("isolation-other", hold=True))
+    name = release.apply(build_smoke_evaluation("isolation", env=build_slow_environment(), limit=None))
+    release.wait_until_evaluating(name)
+    pod = release.find_running_pod(name)
 
     seen = json.loads(release.deployment("exec", pod, "-c", "evaluator", "--", "python", "-c", LOOK))
     assert seen == {"tokens": [], "storage": [], "root": "read-only", "uid": 1000}

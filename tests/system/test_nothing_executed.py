@@ -8,9 +8,9 @@ from typing import Any
 import deployment
 import httpx
 import pytest
-from api_abuse import commands
-from release_fixtures import RUN_SECONDS, SMOKE, TASK, Release, slow
-from volume_fixtures import MOUNT, VOLUME, InVolume
+from abuse import list_injections
+from release_fixtures import RUN_SECONDS, SMOKE, TASK, Release, build_slow_environment
+from volume_fixtures import MOUNT, VOLUME, RunInVolume
 
 pytestmark = pytest.mark.system
 
@@ -30,7 +30,7 @@ LOOK = "import json, os, pathlib; pathlib.Path('/tmp/control').touch(); print(js
 
 def request(canary: str) -> dict[str, Any]:
     """An evaluation whose every free text is harmful; `canary` is what it would make."""
-    texts = commands(canary)
+    texts = list_injections(canary)
     lines = [text for text in texts if "\n" not in text]
     return {
         "model": "dummy",
@@ -40,7 +40,7 @@ def request(canary: str) -> dict[str, Any]:
         "gen_kwargs": f"until={texts[0]}",
         "system_instruction": HEADERS.join(texts),
         "env": [
-            *slow(10),
+            *build_slow_environment(10),
             {"name": "CANARY", "value": canary},
             {"name": "HARMFUL", "value": HEADERS.join(texts)[:4096]},
         ],
@@ -51,13 +51,13 @@ def request(canary: str) -> dict[str, Any]:
 
 
 def running(release: Release, job: str) -> list[str]:
-    return [pod["metadata"]["name"] for pod in release.pods(job) if pod["status"]["phase"] == "Running"]
+    return [pod["metadata"]["name"] for pod in release.list_pods(job) if pod["status"]["phase"] == "Running"]
 
 
 def test_what_is_sent_reaches_the_model_and_is_not_executed(
-    http: httpx.Client, release: Release, in_volume: InVolume
+    http: httpx.Client, release: Release, run_in_volume: RunInVolume
 ) -> None:
-    in_volume(COPY, FOLDER=FOLDER)
+    run_in_volume(COPY, FOLDER=FOLDER)
     name = f"executed-{secrets.token_hex(4)}"
     body = request(f"{MOUNT}/{name} /tmp/{name}")
     sent = http.post("/evaluate", json=body)
@@ -72,7 +72,7 @@ def test_what_is_sent_reaches_the_model_and_is_not_executed(
     answers = {sample["filtered_resps"] for sample in http.get(f"/jobs/{job}/samples/{TASK}").json()["samples"]}
     assert answers == {body["model_args"]["response"]}
     assert shlex.quote(f"--gen_kwargs={body['gen_kwargs']}") in http.get(f"/jobs/{job}/logs").text
-    made = json.loads(in_volume(LIST))
+    made = json.loads(run_in_volume(LIST))
     assert {"control", FOLDER} <= set(made) and name not in made
     for pod in release.deployment(
         "get", "pods", "-l", "app.kubernetes.io/component in (api,operator)", "-o", "name"

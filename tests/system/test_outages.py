@@ -9,8 +9,8 @@ from itertools import groupby, pairwise
 
 import deployment
 import pytest
-from release_fixtures import REQUEST, TASK, Release, front_end, slow, smoke
-from service_fixtures import Inside, Told
+from pod_fixtures import PodRunner, PolledAnswer
+from release_fixtures import REQUEST, TASK, Release, build_slow_environment, build_smoke_evaluation, open_front_end
 
 pytestmark = pytest.mark.system
 
@@ -19,21 +19,21 @@ AWAY_SECONDS = 120
 
 def test_results_survive_two_minutes_without_the_store(release: Release) -> None:
     store = f"deployment/{release.deployment.release}-s3"
-    name = release.apply(smoke("store-away", env=slow()))
-    release.evaluating(name)
+    name = release.apply(build_smoke_evaluation("store-away", env=build_slow_environment()))
+    release.wait_until_evaluating(name)
     release.deployment("scale", store, "--replicas=0")
     release.wait(name, lambda status: status["reason"] == "Publishing", what="Publishing")
     time.sleep(AWAY_SECONDS)
-    assert release.status(name)["phase"] == "Running"
+    assert release.read_status(name)["phase"] == "Running"
     release.deployment("scale", store, "--replicas=1")
     assert release.finish(name)["phase"] == "Completed"
 
 
 @pytest.mark.outage
-def test_results_survive_two_minutes_without_the_api_server(release: Release, inside: Inside) -> None:
-    name = release.apply(smoke("api-server-away", env=slow()))
-    release.evaluating(name)
-    with inside.polled(f"/jobs/{name}") as answers:
+def test_results_survive_two_minutes_without_the_api_server(release: Release, pod_runner: PodRunner) -> None:
+    name = release.apply(build_smoke_evaluation("api-server-away", env=build_slow_environment()))
+    release.wait_until_evaluating(name)
+    with pod_runner.poll_service(f"/jobs/{name}") as answers:
         deployment.program("cluster", "stop", "kube-apiserver")
         try:
             time.sleep(AWAY_SECONDS)
@@ -47,7 +47,7 @@ def test_results_survive_two_minutes_without_the_api_server(release: Release, in
     release.deployment("rollout", "status", f"deployment/{release.deployment.release}-operator", "--timeout=120s")
 
 
-def for_a_minute_from_memory_and_then_not(told: list[Told]) -> None:
+def for_a_minute_from_memory_and_then_not(told: list[PolledAnswer]) -> None:
     """What the front end answers while the API server is away: what it knows and how old that is, and no mistake."""
     # Not ready, it is taken out of its Service for a moment when there is an API server again to do that.
     assert [status for status, _ in groupby(each.status for each in told if each.status)] == [200, 503, 200], told
@@ -68,7 +68,7 @@ def test_one_submits_without_the_operator_and_runs_without_the_front_end(release
         release.deployment("rollout", "status", workload, "--timeout=120s")
 
     scale("operator", 0)
-    with front_end(release) as http:
+    with open_front_end(release) as http:
         submitted = http.post("/evaluate", json=REQUEST)
         assert (submitted.status_code, submitted.json()["position_in_queue"]) == (200, 0)
         job = submitted.json()["job_id"]
@@ -77,5 +77,5 @@ def test_one_submits_without_the_operator_and_runs_without_the_front_end(release
     scale("operator", 2)
     assert release.finish(job)["phase"] == "Completed"
     scale("api", 1)
-    with front_end(release) as http:
+    with open_front_end(release) as http:
         assert http.get(f"/jobs/{job}").json()["output"]["results"][TASK]

@@ -6,7 +6,7 @@ from typing import Any
 
 import deployment
 import pytest
-from release_fixtures import MODEL_ARGS, SMOKE, TASK, Release, smoke
+from release_fixtures import MODEL_ARGS, SMOKE, TASK, Release, build_smoke_evaluation
 
 pytestmark = pytest.mark.system
 
@@ -17,7 +17,7 @@ subprocess.run(command, check=True, stdout=sys.stderr)
 (results,) = pathlib.Path("/tmp/out").rglob("*_results.json")
 print("RESULTS " + json.dumps(json.loads(results.read_text())["results"]))
 """
-ADAPTERS = {
+ADAPTERS: dict[str, dict[str, Any]] = {
     "llava_hf": MODEL_ARGS,
     "qwen2_5_vl": {
         "pretrained": f"{SMOKE}/models/qwen2_5_vl",
@@ -52,7 +52,9 @@ def bare_results(release: Release, model: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("model", ADAPTERS)
 def test_scores_are_those_of_the_bare_command_to_the_last_digit(release: Release, model: str) -> None:
-    name = release.apply(smoke(f"scores-{model.replace('_', '-')}", model=model, modelArgs=ADAPTERS[model], limit=None))
+    name = release.apply(
+        build_smoke_evaluation(f"scores-{model.replace('_', '-')}", model=model, modelArgs=ADAPTERS[model], limit=None)
+    )
     status = release.finish(name)
     assert (status["phase"], status["reason"]) == ("Completed", "Succeeded"), status
     bare = bare_results(release, model)[TASK]
@@ -64,7 +66,7 @@ def test_scores_are_those_of_the_bare_command_to_the_last_digit(release: Release
 
 
 def test_a_completed_evaluation_tells_its_story(release: Release) -> None:
-    status = release.finish(release.apply(smoke("story")))
+    status = release.finish(release.apply(build_smoke_evaluation("story")))
     assert {condition["type"]: condition["status"] for condition in status["conditions"]}["Complete"] == "True"
     assert status["attempt"] == status["reportedAttempt"] == 1
     assert status["attempts"][0]["exitCode"] == 0 and status["attempts"][0]["node"]

@@ -21,17 +21,17 @@ import trustme
 import zstandard
 from command_fixtures import CommandLine
 from deployment import ROOT, CommandFailed
-from leaks import found, secret
+from leaks import find_leaks, make_secret
 from obstore.store import S3Store
 from pydantic.alias_generators import to_camel
-from release_fixtures import RUN_SECONDS, TASK, Release, smoke
-from volume_fixtures import CLAIM, MOUNT, InVolume
+from release_fixtures import RUN_SECONDS, TASK, Release, build_smoke_evaluation
+from volume_fixtures import CLAIM, MOUNT, RunInVolume
 
 from lmms_eval_core.redact import HIDDEN
 
 pytestmark = pytest.mark.system
 
-TASK_FOLDER = ROOT / "tests" / "support" / "planted_task"
+TASK_FOLDER = ROOT / "tests" / "support" / "release" / "planted_task"
 RUN_SECRET, TLS_SECRET = "lmms-eval-env-planted", "planted-tls"
 ANSWERS, RAISES, HELD = "secrets-answers", "secrets-raises", "secrets-held"
 # What the task and the model say, before the word and the secret, and where that comes out.
@@ -92,9 +92,11 @@ class Planted(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def task(in_volume: InVolume) -> None:
+def task(run_in_volume: RunInVolume) -> None:
     """The task that lets secrets slip, in a volume."""
-    in_volume(FILL, FILES=json.dumps({path.name: path.read_text() for path in TASK_FOLDER.iterdir() if path.is_file()}))
+    run_in_volume(
+        FILL, FILES=json.dumps({path.name: path.read_text() for path in TASK_FOLDER.iterdir() if path.is_file()})
+    )
 
 
 class Locked(NamedTuple):
@@ -129,14 +131,16 @@ def store_secret(release: Release, name: str, content: dict[str, str], *, kind: 
 
 
 def planted_run(name: str, beside: str, *, hold: bool = False, **env: str) -> dict[str, Any]:
-    variables = [{"name": key, "value": value} for key, value in {"BESIDE": beside, **env}.items()]
+    variables: list[dict[str, Any]] = [
+        {"name": key, "value": value} for key, value in {"BESIDE": beside, **env}.items()
+    ]
     references = {"PLANTED": "planted", "HF_TOKEN": "token"}
     variables += [
         {"name": key, "secretKeyRef": {"name": RUN_SECRET, "key": place}} for key, place in references.items()
     ]
     volumes = [{"claimName": CLAIM, "mountPath": MOUNT}]
     spec = {"modelArgs": None, "tasks": ["planted"], "includePath": MOUNT, "volumes": volumes, "env": variables}
-    return smoke(name, model="dummy", gpus=0, hold=hold, **spec)
+    return build_smoke_evaluation(name, model="dummy", gpus=0, hold=hold, **spec)
 
 
 @pytest.fixture(scope="module")
@@ -145,14 +149,14 @@ def planted(release: Release, task: None, locked: Locked) -> Planted:
     stored = release.deployment.json("get", "secret", f"{release.deployment.release}-store")["data"]
     planted = {
         # What JSON, URLs and Python each write differently, and what needs care in patterns.
-        "of the run": f'{secret()}/"+\\ü ?{secret()}',
-        "of the hub": f"hf_{secret()}",
+        "of the run": f'{make_secret()}/"+\\ü ?{make_secret()}',
+        "of the hub": f"hf_{make_secret()}",
         "token": release.deployment.token(),
         "store's key": b64decode(stored["AWS_SECRET_ACCESS_KEY"]).decode(),
         "private key": locked.key.splitlines()[2],
     }
-    planted |= {f"refused {number}": secret() for number in range(len(REFUSED))}
-    beside = secret("beside")
+    planted |= {f"refused {number}": make_secret() for number in range(len(REFUSED))}
+    beside = make_secret("beside")
     store_secret(release, RUN_SECRET, {"planted": planted["of the run"], "token": planted["of the hub"]})
     for run in (
         planted_run(HELD, beside, hold=True),
@@ -203,7 +207,7 @@ def refusals(release: Release, http: httpx.Client, planted: dict[str, str]) -> d
         said["refusals over HTTP"] += answer.text
         wire = {to_camel(name): value for name, value in asked.items()}
         with pytest.raises(CommandFailed) as refused:
-            release.deployment("create", "-f", "-", stdin=json.dumps(smoke("secrets-refused", **wire)))
+            release.deployment("create", "-f", "-", stdin=json.dumps(build_smoke_evaluation("secrets-refused", **wire)))
         said["refusals by kubectl"] += str(refused.value)
     return said
 
@@ -280,14 +284,19 @@ def metrics(release: Release) -> dict[str, str]:
 
 def files(release: Release, keys: dict[str, str]) -> dict[str, str]:
     """Every object of the store, unpacked."""
-    identity = {
-        name: b64decode(keys[f"AWS_{name.upper()}"]).decode() for name in ("access_key_id", "secret_access_key")
-    }
-    bucket = release.status(ANSWERS)["artifacts"]["uri"].removeprefix("s3://").partition("/")[0]
+    key_id, key = (b64decode(keys[f"AWS_{name}"]).decode() for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+    bucket = release.read_status(ANSWERS)["artifacts"]["uri"].removeprefix("s3://").partition("/")[0]
     out: dict[str, str] = {}
     with release.deployment.port_forward(f"{release.deployment.release}-s3", 7070) as endpoint:
         options: Any = {"allow_http": True}
-        store = S3Store(bucket, endpoint=endpoint, region="us-east-1", client_options=options, **identity)
+        store = S3Store(
+            bucket,
+            endpoint=endpoint,
+            region="us-east-1",
+            client_options=options,
+            access_key_id=key_id,
+            secret_access_key=key,
+        )
         for entry in (entry for page in obstore.list(store) for entry in page):
             content = bytes(obstore.get(store, entry["path"]).bytes())
             if entry["path"].endswith(".zst"):
@@ -298,7 +307,7 @@ def files(release: Release, keys: dict[str, str]) -> dict[str, str]:
 
 
 def test_no_secret_comes_out(planted: Planted) -> None:
-    assert found(planted.secrets, planted.out) == {}
+    assert find_leaks(planted.secrets, planted.out) == {}
 
 
 def test_what_was_printed_with_them_is_there_without_them(planted: Planted) -> None:
@@ -307,7 +316,7 @@ def test_what_was_printed_with_them_is_there_without_them(planted: Planted) -> N
 
 
 def test_the_search_would_have_found_them_everywhere(planted: Planted) -> None:
-    shown = found({"beside": planted.beside}, planted.out)["beside"]
+    shown = find_leaks({"beside": planted.beside}, planted.out)["beside"]
     assert shown >= KEPT
     assert {place for place, word in INSTEAD.items() if word not in planted.out[place]} == set()
     rest = planted.out.keys() - shown - INSTEAD.keys()

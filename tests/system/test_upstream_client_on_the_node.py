@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from release_fixtures import MODEL_ARGS, RUN_SECONDS, SMOKE, TASK, Release, slow
+from release_fixtures import MODEL_ARGS, RUN_SECONDS, SMOKE, TASK, Release, build_slow_environment
 
 pytestmark = pytest.mark.system
 
@@ -51,7 +51,7 @@ async def test_submit_and_wait(address: str, upstream: ModuleType, release: Rele
         name = answer["job_id"]
         job = await asyncio.to_thread(theirs.wait_for_job, name, poll_interval=1, timeout=RUN_SECONDS)
     assert (job["status"], job["error"], job["request"]["limit"]) == ("completed", None, 4)
-    assert job["scores"] == release.status(name)["scores"]
+    assert job["scores"] == release.read_status(name)["scores"]
     ((folder, files),) = job["result"].items()
     assert folder == "models__llava"
     assert job["output"]["results"].keys() == {TASK}
@@ -73,10 +73,10 @@ async def test_a_failure_is_an_error_that_says_why(address: str, upstream: Modul
 async def test_a_wait_times_out_and_a_running_job_is_cancelled(
     address: str, upstream: ModuleType, release: Release
 ) -> None:
-    name = await submitted(address, upstream, env=slow())
+    name = await submitted(address, upstream, env=build_slow_environment())
     waiting = await submitted(address, upstream)
     with upstream.EvalClient(address) as theirs:
-        await asyncio.to_thread(release.evaluating, name)
+        await asyncio.to_thread(release.wait_until_evaluating, name)
         queue = theirs.get_queue_status()
         assert (queue["running_job"], waiting in queue["queued_jobs"]) == (name, True)
         with pytest.raises(TimeoutError):

@@ -1,0 +1,111 @@
+"""Fixtures `front_end` and `start_front_end`: front ends as processes on loopback, on a real API server."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import httpx_sse
+import pytest
+from front_end_process import FrontEndProcess
+from ports import find_free_port
+from provided import build_bare_environment
+
+# Far longer than a start takes, for a busy machine.
+START_SECONDS = 60
+TOKEN = "a-token-of-the-tests"
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """A running front end."""
+
+    url: str
+    process: FrontEndProcess
+    tokens: Path
+    log: Path
+
+    @property
+    def url_with_token(self) -> str:
+        """The URL with the token, as lmms-eval's own client takes it."""
+        return self.url.replace("://", f"://somebody:{TOKEN}@")
+
+    def session(self, token: str = TOKEN) -> httpx.Client:
+        """Open an HTTP client that sends the token."""
+        return httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
+        )
+
+    @contextmanager
+    def followed(self, name: str, last: str = "") -> Iterator[Iterator[httpx_sse.ServerSentEvent]]:
+        """Follow the events of a job, after the event with the id `last`."""
+        headers = {"Last-Event-ID": last} if last else {}
+        with (
+            self.session() as session,
+            httpx_sse.connect_sse(session, "GET", f"/jobs/{name}/events", headers=headers) as source,
+        ):
+            assert source.response.headers["X-Accel-Buffering"] == "no"
+            yield source.iter_sse()
+
+    def wait_until_ready(self) -> None:
+        """Wait for /readyz; fail with the log when the process ends first."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> int:
+        """Stop the process as the kubelet does; return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=START_SECONDS)
+
+
+StartFrontEnd = Callable[..., FrontEnd]
+
+
+@pytest.fixture
+def start_front_end(namespace: str, kubeconfig: str, tmp_path: Path) -> Iterator[StartFrontEnd]:
+    """Start front ends in the test's namespace; keywords are further environment variables."""
+    started: list[FrontEnd] = []
+
+    def start(**environment: str) -> FrontEnd:
+        tokens = tmp_path / "tokens"
+        tokens.mkdir(exist_ok=True)
+        (tokens / "tests").write_text(TOKEN)
+        port, log = find_free_port(), tmp_path / f"front-end-{len(started)}.log"
+        variables = {
+            **build_bare_environment(),
+            "KUBECONFIG": kubeconfig,
+            "LMMS_EVAL_NAMESPACE": namespace,
+            "LMMS_EVAL_API_HOST": "127.0.0.1",
+            "LMMS_EVAL_API_PORT": str(port),
+            "LMMS_EVAL_API_TOKENS": str(tokens),
+            "LMMS_EVAL_API_METRICS_PORT": "0",
+        }
+        process = FrontEndProcess(variables | environment, log)
+        started.append(FrontEnd(f"http://127.0.0.1:{port}", process, tokens, log))
+        return started[-1]
+
+    yield start
+    for front_end in started:
+        if front_end.process.poll() is None:
+            front_end.process.kill()
+            front_end.process.wait()
+
+
+@pytest.fixture
+def front_end(start_front_end: StartFrontEnd) -> FrontEnd:
+    """A ready front end."""
+    running = start_front_end()
+    running.wait_until_ready()
+    return running
