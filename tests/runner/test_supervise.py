@@ -18,30 +18,32 @@ from lmms_eval_runner.supervise import StopRequest, supervise
 from lmms_eval_runner.harness_log_watch import HarnessLogWatch
 
 watch, stop = HarnessLogWatch(), StopRequest()
-stop.made = sys.argv[1] == "stop"
+def read_line(line):
+    watch.read_line(line)
+    stop.made |= "stop me" in line
 with tempfile.TemporaryFile(buffering=0) as raw:
-    log = LogCopy(raw.fileno(), [], redact=Redactor(), clock=lambda: 0.0, on_line=watch.read_line)
-    process = HarnessProcess(["sh", "-c", sys.argv[2]], environment={}, directory=Path("/"), output=raw.fileno())
+    log = LogCopy(raw.fileno(), [], redact=Redactor(), clock=lambda: 0.0, on_line=read_line)
+    process = HarnessProcess(["sh", "-c", sys.argv[1]], environment={}, directory=Path("/"), output=raw.fileno())
     end = supervise(process, log, watch=watch, stop=stop, linger=0.3)
 print(end)
 """
 LAST_WORD = "echo '| ERROR    | lmms_eval.__main__:cli_evaluate:614 - Error during evaluation: x'"
 
 
-def supervised(stop: str, command: str) -> str:
-    done = subprocess.run([sys.executable, "-c", SCRIPT, stop, command], stdout=subprocess.PIPE, text=True, check=True)
+def supervised(command: str) -> str:
+    done = subprocess.run([sys.executable, "-c", SCRIPT, command], stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.strip()
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    ("stop", "command", "end"),
+    ("command", "end"),
     [
-        ("go on", f"{LAST_WORD}; exec sleep 600", HarnessExit(-15)),
-        ("go on", "echo 'still at work'; sleep 1; exit 3", HarnessExit(3)),
-        ("stop", "exec sleep 600", HarnessExit(-15, stopped=True)),
-        ("stop", "trap '' TERM; while true; do sleep 0.1; done", HarnessExit(-9, stopped=True)),
+        (f"{LAST_WORD}; exec sleep 600", HarnessExit(-15)),
+        ("echo 'still at work'; sleep 1; exit 3", HarnessExit(3)),
+        ("echo stop me; exec sleep 600", HarnessExit(-15, stopped=True)),
+        ("trap '' TERM; echo stop me; while true; do sleep 0.1; done", HarnessExit(-9, stopped=True)),
     ],
 )
-def test_how_it_ends(stop: str, command: str, end: HarnessExit) -> None:
-    assert supervised(stop, command) == str(end)
+def test_how_it_ends(command: str, end: HarnessExit) -> None:
+    assert supervised(command) == str(end)
