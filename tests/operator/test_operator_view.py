@@ -13,7 +13,8 @@ from lmms_eval_core.phases import Phase
 from lmms_eval_operator.derive import derive_queued, is_in_status
 from lmms_eval_operator.objects import parse_evaluation, parse_version
 from lmms_eval_operator.slots import Holder, parse_holder
-from lmms_eval_operator.view import LiveEvaluations, VersionedCollection, View
+from lmms_eval_operator.versioned_collection import VersionedCollection
+from lmms_eval_operator.view import LiveEvaluations, View
 
 
 @dataclass(frozen=True)
