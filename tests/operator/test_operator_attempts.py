@@ -38,12 +38,14 @@ async def attempt_ends(place: OperatorNamespace, operator: Reconciler, name: str
 
 
 async def test_an_interrupted_attempt_is_followed_by_another_which_completes(place: OperatorNamespace) -> None:
+    place.settings = replace(place.settings, retry_backoff_seconds=30)
     await place.submit("a", retries=2)
     operator = place.make_operator()
     await attempt_ends(place, operator, "a", 137)
     status = await reaches(place, operator, "a", "Queued", "Retrying")
     assert status["message"].startswith("attempt 1 of 3 ended as Interrupted: ") and status["nextAttemptAt"]
     assert "jobName" not in status and await place.read_holder() == ""
+    place.time_passed = timedelta(minutes=1)
     await reaches(place, operator, "a", "Running", "Starting")
     await place.publish_scores("a")
     await attempt_ends(place, operator, "a", 0)
@@ -56,10 +58,12 @@ async def test_an_interrupted_attempt_is_followed_by_another_which_completes(pla
 
 
 async def test_attempts_are_used_up(place: OperatorNamespace) -> None:
+    place.settings = replace(place.settings, retry_backoff_seconds=30)
     await place.submit("a", retries=1)
     operator = place.make_operator()
     await attempt_ends(place, operator, "a", 71)
     await reaches(place, operator, "a", "Queued", "Retrying")
+    place.time_passed = timedelta(minutes=1)
     await attempt_ends(place, operator, "a", 69)
     status = await reaches(place, operator, "a", "Failed", "Unreachable")
     assert status["message"].endswith("(after 2 attempts)")

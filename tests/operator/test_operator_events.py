@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -254,7 +255,9 @@ async def telling(
         time=now_utc,
         count=results.append,
     )
-    operator = compose_reconciler(place.client, place.settings, recorder.record_move)
+    operator = compose_reconciler(
+        place.client, place.settings, recorder.record_move, time_of_day=lambda: now_utc() + place.time_passed
+    )
     operator.relist_seconds = 0
     writer = asyncio.create_task(recorder.run())
     yield operator, results
@@ -277,6 +280,7 @@ def rows(description: str) -> list[list[str]]:
 @pytest.mark.integration
 @pytest.mark.timeout(60)
 async def test_describe_tells_the_story(place: OperatorNamespace, kubectl: Kubectl) -> None:
+    place.settings = replace(place.settings, retry_backoff_seconds=30)
     await place.submit("a", hold=True, retries=1)
     async with telling(place) as (operator, results):
         await work_until(operator, is_at(place, "a", "OnHold"))
@@ -284,6 +288,7 @@ async def test_describe_tells_the_story(place: OperatorNamespace, kubectl: Kubec
         await work_until(operator, is_at(place, "a", "Starting"))
         await place.end_pod_of("a", 75)
         await work_until(operator, is_at(place, "a", "Retrying"))
+        place.time_passed = timedelta(minutes=1)
         await work_until(operator, is_at(place, "a", "Starting"))
         pod = await place.wait_for_pod_of_job((await place.read_status("a"))["jobName"])
         assert await place.bind("a") == pod

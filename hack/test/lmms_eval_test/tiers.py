@@ -24,13 +24,14 @@ def unit(preparation: TierPreparation) -> Stages:
     """Everything that needs nothing; the parts of the operator that decide must be covered, branch by branch."""
     if preparation.arguments:
         return [[preparation.pytest("unit", *UNIT)]]
-    # The first two compute, the others mostly wait for processes. Measuring the coverage of all would cost half as much
-    # again.
+    # Measuring the coverage of all would cost half as much again.
     covered = preparation.pytest("unit-operator", *UNIT, "tests/operator", under=["-m", "coverage", "run"])
     front_end = preparation.pytest("unit-front-end", *UNIT, "tests/api", "tests/core")
-    ours = ("operator", "api", "core")
-    others = preparation.pytest("unit-others", *UNIT, "tests", *(f"--ignore=tests/{folder}" for folder in ours))
-    return [[covered, front_end, others]]
+    # These mostly wait for processes that they start.
+    processes = preparation.pytest("unit-processes", *UNIT, "tests/runner", "tests/chaos", "tests/reporter")
+    elsewhere = ("operator", "api", "core", "runner", "chaos", "reporter")
+    others = preparation.pytest("unit-others", *UNIT, "tests", *(f"--ignore=tests/{folder}" for folder in elsewhere))
+    return [[covered, front_end, processes, others]]
 
 
 def unit_coverage(preparation: TierPreparation) -> None:
@@ -66,6 +67,7 @@ def integration(preparation: TierPreparation) -> Stages:
     # How soon a leader hands over, how many requests pass, how soon a probe is answered: measured when nothing else
     # computes.
     measuring = (
+        "tests/operator/test_operator_elector.py",
         "tests/operator/test_operator_replicas.py",
         "tests/api/test_abuse_life.py",
         "tests/api/test_hostile_files.py",
