@@ -177,8 +177,8 @@ def go_version() -> str:
 
 def _is_new_enough(name: str, path: str) -> bool:
     """Ask an installed program for its version; one that does not tell is not new enough."""
-    told = subprocess.run([path, *VERSION_OF[name]], capture_output=True, text=True, check=False).stdout
-    match = re.search(r"\bv(\d+)\.(\d+)", told)
+    printed = subprocess.run([path, *VERSION_OF[name]], capture_output=True, text=True, check=False).stdout
+    match = re.search(r"\bv(\d+)\.(\d+)", printed)
     return match is not None and (int(match[1]), int(match[2])) >= INSTALLED[name]
 
 

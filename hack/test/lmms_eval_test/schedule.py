@@ -114,17 +114,17 @@ class Schedule:
         """Run all; `tell` gets lines about the progress, `finished` each tier as it ends."""
         for each in self._runs:
             threading.Thread(target=each.prepare, name=f"preparation of {each.tier.name}", daemon=True).start()
-        began = told = time.monotonic()
+        began = reported_at = time.monotonic()
         open_runs = list(self._runs)
         while open_runs:
             self._start(tell)
             for run in [run for run in open_runs if run.done]:
                 open_runs.remove(run)
                 finished(run.outcome)
-            if time.monotonic() - told >= TELL_SECONDS and open_runs:
-                told = time.monotonic()
+            if time.monotonic() - reported_at >= TELL_SECONDS and open_runs:
+                reported_at = time.monotonic()
                 active = [run.progress() for run in open_runs if run.running or not run.prepared]
-                tell(f"{told - began:6.0f} s  {' · '.join(active)}")
+                tell(f"{reported_at - began:6.0f} s  {' · '.join(active)}")
             time.sleep(0.2)
         return [run.outcome for run in self._runs]
 

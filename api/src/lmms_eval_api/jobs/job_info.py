@@ -147,8 +147,8 @@ def _make_error(status: Object) -> str:
 def _list_doubts(status: Object) -> list[str]:
     """Return what the operator says against the scores of a completed run."""
     found = (condition for condition in status.get("conditions", []) if condition["type"] == RESULTS_SUSPECT)
-    told = (condition.get("message", "") for condition in found if condition["status"] == "True")
-    return [f"The results are suspect: {message}." if message else "The results are suspect." for message in told]
+    messages = (condition.get("message", "") for condition in found if condition["status"] == "True")
+    return [f"The results are suspect: {message}." if message else "The results are suspect." for message in messages]
 
 
 def _convert_keys(part: Object | None) -> Any:
