@@ -4,7 +4,6 @@ The response comes in time without the store, and says so: a waiting client must
 """
 
 import json
-import re
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +18,7 @@ from lmms_eval_api.artifacts.stored_files import StoredFiles, find_stored_files
 from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.responses import intersperse
 from lmms_eval_core import layout
+from lmms_eval_core.harness_files import find_model_folder
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.store.errors import ObjectMissing, StoreError
 from lmms_eval_core.wire import JobInfo, JobStatus, Links
@@ -28,20 +28,6 @@ FIRST_SAMPLES: Final = 10
 SAMPLES_SECONDS: Final = 10.0
 # For the first samples of all tasks.
 SAMPLES_BYTES: Final = 8 * 1024 * 1024
-# The arguments in which lmms-eval looks for a model's name, in its order; it names the folder of the results after
-# that.
-MODEL_NAME_ARGUMENTS: Final = (
-    "peft=",
-    "delta=",
-    "pretrained=",
-    "model=",
-    "model_version=",
-    "model_name=",
-    "model_id=",
-    "path=",
-    "engine=",
-)
-_NOT_IN_NAMES: Final = re.compile(r'["<>:/|\\?*\[\]]+')
 
 
 class JobView(NamedTuple):
@@ -152,11 +138,10 @@ def make_links(base: str, name: str, files: StoredFiles | None) -> Links:
 
 def make_result(links: Links, spec: Object) -> dict[str, Any]:
     """Return the `result` of lmms-eval's own server: what is in the folder of the model, as URLs instead of paths."""
-    return {find_model_folder(spec): {"results": links.results, "samples": list(links.samples.values())}}
+    return {name_model_folder(spec): {"results": links.results, "samples": list(links.samples.values())}}
 
 
-def find_model_folder(spec: Object) -> str:
+def name_model_folder(spec: Object) -> str:
     """Return the folder into which lmms-eval writes this model's results; the adapter's name, if no argument has it."""
     arguments = ",".join(f"{key}={value}" for key, value in spec.get("modelArgs", {}).items())
-    named = next((arguments.split(word)[1].split(",")[0] for word in MODEL_NAME_ARGUMENTS if word in arguments), "")
-    return _NOT_IN_NAMES.sub("__", "/".join(named.split("/")[-2:])) or str(spec["model"])
+    return find_model_folder(arguments) or str(spec["model"])
