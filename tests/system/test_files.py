@@ -20,20 +20,36 @@ FIRST = b"lmms-eval-runner: attempt 1 of "
 
 
 class Follower(threading.Thread):
-    """Follows a log from its first byte, before there is a pod."""
+    """Follows a log from its first byte, before there is a pod. As a caller should, it asks again where an answer broke
+    off; `troubles` says what broke.
+    """
 
     def __init__(self, http: httpx.Client, job: str) -> None:
         super().__init__(daemon=True)
-        self.text, self.headers = b"", httpx.Headers()
+        self.text, self.headers, self.troubles = b"", httpx.Headers(), list[str]()
         self._http, self._job = http, job
         self.start()
 
     def run(self) -> None:
-        query = {"follow": "true"}
-        with self._http.stream("GET", f"/jobs/{self._job}/logs", params=query, timeout=300) as response:
-            self.headers = response.headers
-            for piece in response.iter_raw():
-                self.text += piece
+        deadline = time.monotonic() + 300
+        while not self._follow() and time.monotonic() < deadline:
+            time.sleep(1)
+
+    def _follow(self) -> bool:
+        """Follow from the first byte that is missing; return whether that was all there will be."""
+        query: dict[str, str | int] = {"follow": "true", "offset": len(self.text)}
+        try:
+            with self._http.stream("GET", f"/jobs/{self._job}/logs", params=query, timeout=300) as response:
+                if response.status_code != 200:
+                    self.troubles.append(f"{response.status_code} {response.read().decode()}")
+                    return response.status_code != 503
+                self.headers = response.headers
+                for piece in response.iter_raw():
+                    self.text += piece
+        except httpx.TransportError as error:
+            self.troubles.append(repr(error))
+            return False
+        return True
 
 
 def submit(http: httpx.Client, **fields: Any) -> str:
@@ -49,10 +65,11 @@ def test_a_log_is_one_text_from_the_first_byte_in_the_pod_to_the_last_in_the_sto
     follower = Follower(http, job)
     deadline = time.monotonic() + 300
     while b"\n" not in follower.text:
-        assert time.monotonic() < deadline and follower.is_alive()
+        assert time.monotonic() < deadline and follower.is_alive(), follower.troubles
         time.sleep(0.2)
     seen = len(follower.text)
     follower.join(300)
+    assert not follower.is_alive(), follower.troubles
     log = follower.text
     assert log.startswith(FIRST) and log.count(FIRST) == 1 and follower.headers["X-Log-Attempt"] == "1"
     status = release.finish(job)
