@@ -17,7 +17,7 @@ import pytest
 from command_fixtures import CommandLine, Terminal
 from deployment import ROOT
 from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
-from job_states import DOUBT, LOG, RESULTS, SAMPLES, SCORES, complete_job, complete_with_files, mark_suspect, start_job
+from job_states import DOUBT, LOG, RESULTS, SAMPLES, SCORES, SUSPECT, complete_job, complete_with_files, start_job
 from provided import build_bare_environment
 from s3_fixtures import S3Server
 
@@ -148,8 +148,7 @@ async def test_the_command_line_prints_it_plainly(place: Place, client: Transpor
 
 
 async def test_results_that_are_suspect_are_not_shown_without_a_warning(place: Place, client: Transport) -> None:
-    await complete_with_files(client, place.store, "job")
-    await mark_suspect(client, "job")
+    await complete_with_files(client, place.store, "job", **SUSPECT)
     found = place.ours.wait("job")
     assert (found.warnings, found.suspect) == ([f"The results are suspect: {DOUBT}."], Suspect(samples=7, empty=4))
     for command in (

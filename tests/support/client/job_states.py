@@ -24,6 +24,19 @@ PROGRESS = {
 }
 DOUBT = "of 7 answers 4 are empty"
 UPDATED = "2026-01-01T00:00:00Z"
+# What marks the results of a completed job as suspect, in the same write.
+SUSPECT: dict[str, Any] = {
+    "suspect": {"samples": 7, "empty": 4, "failed": 0, "swallowedErrors": 0},
+    "conditions": [
+        {
+            "type": RESULTS_SUSPECT,
+            "status": "True",
+            "reason": "FailedAnswers",
+            "message": DOUBT,
+            "lastTransitionTime": UPDATED,
+        }
+    ],
+}
 
 
 async def set_status(client: Transport, name: str, phase: str, **status: Any) -> None:
@@ -52,13 +65,6 @@ async def complete_job(client: Transport, name: str) -> None:
     )
 
 
-async def mark_suspect(client: Transport, name: str) -> None:
-    """Mark the results of a job as suspect."""
-    bad = {"samples": 7, "empty": 4, "failed": 0, "swallowedErrors": 0}
-    condition = {"type": RESULTS_SUSPECT, "status": "True", "reason": "FailedAnswers", "message": DOUBT}
-    await set_status(client, name, "Completed", suspect=bad, conditions=[{**condition, "lastTransitionTime": UPDATED}])
-
-
 async def fail_job(client: Transport, name: str) -> None:
     """Move the job to Failed."""
     await start_job(client, name)
@@ -85,8 +91,8 @@ SAMPLES = [
 LOG = "lmms-eval-runner: attempt 1\n" + "".join(f"line {number}\n" for number in range(100))
 
 
-async def complete_with_files(client: Transport, store: ObjectStore, name: str) -> None:
-    """Move the job to Completed, with scores, and all its files in the store."""
+async def complete_with_files(client: Transport, store: ObjectStore, name: str, **status: Any) -> None:
+    """Move the job to Completed, with scores and further status fields, and all its files in the store."""
     document = await client.get(EVALUATIONS, name)
     prefix = ArtifactPrefix(document["metadata"]["namespace"], name, document["metadata"]["uid"], 1)
     samples = "".join(json.dumps(sample) + "\n" for sample in SAMPLES).encode()
@@ -98,8 +104,6 @@ async def complete_with_files(client: Transport, store: ObjectStore, name: str) 
     for file, content in files.items():
         await store.put(prefix.file(file), content)
     listed = [{"name": file, "bytes": len(content)} for file, content in files.items()]
-    artifacts = {"uri": store.uri(prefix.path), "files": listed}
+    produced = {"scores": SCORES, "artifacts": {"uri": store.uri(prefix.path), "files": listed}}
     await start_job(client, name)
-    await set_status(
-        client, name, "Completed", reason="Succeeded", completedAt=UPDATED, scores=SCORES, artifacts=artifacts
-    )
+    await set_status(client, name, "Completed", reason="Succeeded", completedAt=UPDATED, **(produced | status))
