@@ -19,6 +19,8 @@ SOURCE, REPORT = "/src", "/report"
 TESTS = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothesis")
 # A run of lmms-eval imports for seconds on one processor, and takes a gigabyte of memory.
 WORKERS = 4
+# They compute beside tests that measure how soon something happens.
+NICENESS = 10
 # One of this name at a time: what a run that was killed has left behind is taken away by the next.
 CONTAINER = f"{CHECKOUT}-harness"
 
@@ -73,6 +75,7 @@ def main() -> int:
     report, arguments = Path(sys.argv[1]), sys.argv[2:]
     report.parent.mkdir(parents=True, exist_ok=True)
     install_pytest()
+    os.nice(NICENESS)
     image = json.loads((ROOT / "build" / "images.json").read_text())["evaluator"]
     engine = (
         shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0

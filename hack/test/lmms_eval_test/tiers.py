@@ -121,7 +121,8 @@ def _node(
 
 TIERS = (
     Tier("unit", "pure code and small processes", 2, unit, unit_coverage),
-    Tier("integration", "a real API server and a real S3 server", 2, integration),
-    Tier("harness", "real lmms-eval inside the evaluator image", 2, harness),
+    # Mostly waits, so that there is room for the harness tier, which gives way.
+    Tier("integration", "a real API server and a real S3 server", 1.5, integration),
+    Tier("harness", "real lmms-eval inside the evaluator image", 0.5, harness),
     Tier("system", "the installed chart on a real node", 2, system),
 )
