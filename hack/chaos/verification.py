@@ -240,7 +240,8 @@ def check_failed(item: ObservedEvaluation) -> Iterator[str]:
     """A failed evaluation has the reason of its kind, or has used all its attempts."""
     if item.phase != Phase.FAILED:
         return
-    reason, attempt, expected = item.status["reason"], item.status["attempt"], item.record.evaluation.kind.end
+    # What cannot be run ends before its first attempt.
+    reason, attempt, expected = item.status["reason"], item.status.get("attempt", 0), item.record.evaluation.kind.end
     if is_retryable(reason) and attempt < item.allowed_attempts:
         yield f"failed as {reason} in attempt {attempt} of {item.allowed_attempts}"
     if not is_retryable(reason) and reason != expected:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chaos.planned_evaluations import KINDS
 from deployment import ROOT
 from runner_process import RunnerProcess
 
@@ -14,12 +15,23 @@ from lmms_eval_core.run import PROGRESS_FILE, Outcome
 
 STUB = ROOT / "hack" / "chaos" / "stub"
 TASK = "stub_vqa"
+# The kinds of the workload whose model arguments admission accepts.
+PILLS = [kind for _, kind in KINDS if "modelArgs" in kind.spec and not kind.refusal]
 
 
-def start(directory: Path, *, cache: Path, task: str = TASK, attempt: int = 1, **variables: str) -> RunnerProcess:
+def start(
+    directory: Path,
+    *,
+    cache: Path,
+    task: str = TASK,
+    model_args: dict[str, str] | None = None,
+    attempt: int = 1,
+    **variables: str,
+) -> RunnerProcess:
     directory.mkdir(exist_ok=True)
     env = {"PYTHONPATH": str(STUB), "HF_HOME": str(cache), "STUB_SECONDS": "0.2", **variables}
-    run = {"harness": {"model": "stub", "tasks": [task], "limit": 4}, "name": directory.name, "attempt": attempt}
+    harness = {"model": "stub", "modelArgs": model_args or {}, "tasks": [task], "limit": 4}
+    run = {"harness": harness, "name": directory.name, "attempt": attempt}
     return RunnerProcess(directory, None, run=run, env=env)
 
 
@@ -43,6 +55,7 @@ def read_events(cache: Path) -> list[str]:
         ({"STUB_ENDING": "swallow"}, Reason.ALL_ANSWERS_FAILED),
         ({"STUB_UNREACHABLE_ATTEMPTS": "1"}, Reason.UNREACHABLE),
         ({"task": "no_such_task"}, Reason.TASK_NOT_FOUND),
+        *(({"model_args": kind.spec["modelArgs"]}, kind.end) for kind in PILLS),
     ],
 )
 def test_a_run_ends_as_its_variables_say(tmp_path: Path, variables: dict[str, Any], reason: Reason) -> None:

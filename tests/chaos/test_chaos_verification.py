@@ -54,6 +54,10 @@ def failed(*attempts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def failed_before_any_attempt(reason: str) -> dict[str, Any]:
+    return {"phase": "Failed", "reason": reason, "conditions": [{"type": "Failed", "status": "True"}]}
+
+
 def cancelled(number: int) -> dict[str, Any]:
     return {"phase": "Cancelled", "reason": "CancelledByUser", "attempt": number}
 
@@ -104,7 +108,7 @@ COMPLETED_AFTER_FAILED = [EvaluationState("Failed", "x", 1), EvaluationState("Co
         observed(completed(GOOD), cancelled=StatusSnapshot("Completed", 1)),
         observed(None, deleted=True),
         observed(completed(GOOD), history=REFUSED_THEN_COMPLETED),
-        observed(failed(attempt(1, "InvalidSpec")), kind="crowd"),
+        observed(failed_before_any_attempt("InvalidSpec"), kind="crowd"),
         observed(completed(attempt(1, "PodDeleted"), SECOND), fault_hits=1, bound=bound_pods(1, 2)),
     ],
 )
@@ -130,7 +134,7 @@ def test_a_correct_evaluation_has_no_violation(right: ObservedEvaluation) -> Non
         (observed(failed(INTERRUPTED), cancelled=RUNNING, retries=0, fault_hits=1), "was cancelled, and failed"),
         (observed(completed(GOOD), started_on_hold=True), "on hold"),
         (observed(completed(GOOD), bound=bound_pods(1, 1)), "two pods with a node"),
-        (observed(failed(attempt(1, "InvalidSpec"))), "its kind fails as Succeeded"),
+        (observed(failed_before_any_attempt("InvalidSpec")), "its kind fails as Succeeded"),
         (observed(completed(GOOD), kind="huge"), "had to say that it is too large"),
         (observed(completed(GOOD), runs=[pod_run("e", 1, 2, attempt=4)]), "had 4 attempts"),
         (observed(completed(GOOD), history=COMPLETED_AFTER_FAILED), "went on after its end"),
