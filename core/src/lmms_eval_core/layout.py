@@ -19,6 +19,8 @@ OWNER_FILES: Final = ".lmms-eval-owner-"
 ORPHANS_FILE: Final = ".lmms-eval-orphans.json"
 # And what its evaluator images know, one file for each image.
 STORED_CATALOGUE: Final = re.compile(r"\.lmms-eval-catalogue-[0-9a-f]+\.json")
+# Folder of an attempt's journal, in segments that are each whole (`lmms_eval_core.journal`).
+JOURNAL_FILES: Final = "journal/"
 # Written last: an attempt with this file is complete in the store, whatever the status says.
 COMPLETE_FILE: Final = "complete.json"
 
@@ -73,6 +75,11 @@ def sample_file(task: str) -> str:
 def task_file(path: str) -> str:
     """Name of a file that a task wrote to `path`, relative to the run directory."""
     return f"{TASK_FILES}{'/'.join(map(segment, path.split('/')))}.zst"
+
+
+def journal_segment(name: str, number: int) -> str:
+    """Name of the segment `number`, from 0, of the journal file `name`."""
+    return f"{JOURNAL_FILES}{name}-{number:04d}.zst"
 
 
 def segment(text: str) -> str:

@@ -1,7 +1,8 @@
 """The run directory: the files by which operator, runner and reporter exchange what concerns one attempt.
 
 The operator puts `RunInput` into the environment of the pod's containers. The runner writes `progress.json`, `log.txt`,
-`output/`, `work/` and `outcome.json`; the reporter reads them and writes `published` when everything has arrived. A
+`output/`, `work/`, `journal/` and `outcome.json`; the reporter reads them and writes `published` when everything has
+arrived, and `earlier/`, the journals of earlier attempts, before the runner starts. A
 runner that finds `published` when it starts exits 0 at once, without the harness: an earlier attempt had finished, and
 the reporter published that.
 """
@@ -12,7 +13,7 @@ import os
 import tempfile
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -29,6 +30,9 @@ LOG_FILE: Final = "log.txt"
 OUTPUT_DIRECTORY: Final = "output"
 # Where lmms-eval works: what a task writes under a relative path is below it.
 WORK_DIRECTORY: Final = "work"
+# What the run has answered so far, and what earlier attempts had (`lmms_eval_core.journal`).
+JOURNAL_DIRECTORY: Final = "journal"
+EARLIER_DIRECTORY: Final = "earlier"
 
 # A user's code shares the run directory: no reader takes more than this of a small file.
 MAX_JSON_BYTES: Final = 1024 * 1024
@@ -78,6 +82,14 @@ class HarnessArguments(RunFile):
     include_path: str | None = None
 
 
+class ResumePolicy(StrEnum):
+    """Whether the answers of an earlier attempt count: never, on the same kind of hardware alone, or on any."""
+
+    NEVER = "never"
+    SAME_HARDWARE = "sameHardware"
+    ACROSS_HARDWARE = "acrossHardware"
+
+
 class RunInput(RunFile):
     """What to run, and for which evaluation. `processes` above 1 means data parallel, by `accelerate launch`.
 
@@ -96,6 +108,7 @@ class RunInput(RunFile):
     trust_remote_code: bool = False
     secret_env: list[str] = Field(default_factory=list)
     publish_timeout_seconds: int = 3600
+    resume: ResumePolicy = ResumePolicy.SAME_HARDWARE
 
     def compute_fingerprint(self) -> str:
         """Return the SHA-256 of what the scores depend on: two attempts with the same one compute the same thing."""
@@ -119,14 +132,34 @@ class Stage(StrEnum):
     PUBLISHING = "Publishing"
 
 
+class ResumedAnswers(RunFile):
+    """Answers of earlier attempts that this one did not ask for again.
+
+    `exactness` is `exact` where every answer is what an undisturbed run gives, to the last digit, and `equivalent`
+    where two undisturbed runs differ by themselves: on GPUs, and with engines and endpoints.
+    """
+
+    answers: int
+    from_attempt: int
+    exactness: Literal["exact", "equivalent"]
+
+
 class ProgressReport(RunFile):
-    """`progress.json`, replaced atomically. Counts are requests of all tasks together; times are Unix seconds."""
+    """`progress.json`, replaced atomically. Counts are requests of all tasks together; times are Unix seconds.
+
+    `rate` is without `resumed` answers. `started_anew` says why answers of earlier attempts do not count, and
+    `journal_off` why this attempt's are not kept; `journaled` counts those that are.
+    """
 
     stage: Stage = Stage.STARTING
     completed: int | None = None
     total: int | None = None
     rate: float | None = None
     eta_seconds: int | None = None
+    resumed: ResumedAnswers | None = None
+    started_anew: str = ""
+    journaled: int = 0
+    journal_off: str = ""
     stage_started_at: float
     updated_at: float
 

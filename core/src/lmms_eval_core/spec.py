@@ -3,7 +3,7 @@
 Everything is immutable but `priority`, `hold`, `cancel` (one way) and `ttlSecondsAfterFinished`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
@@ -330,6 +330,11 @@ class EvaluationSpec(ResourceModel):
     )
     retries: Annotated[int, Field(ge=0, le=10)] = Field(
         default=2, description="Further attempts after a failure of the infrastructure."
+    )
+    resume: Literal["never", "sameHardware", "acrossHardware"] = Field(
+        default="sameHardware",
+        description="Whether an attempt goes on with the answers of earlier ones: never, on the same kind of hardware, "
+        "or on any; the result then is of mixed hardware.",
     )
     timeout_seconds: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Over all attempts, from the first start."

@@ -47,6 +47,17 @@ class AttemptStatus(ResourceModel):
     message: Annotated[str, Field(max_length=4096)] | None = None
 
 
+class ResumedProgress(ResourceModel):
+    """Answers that the running attempt has from earlier ones, and did not compute again."""
+
+    answers: int
+    from_attempt: Number = Field(description="The last of those attempts.")
+    exactness: Literal["exact", "equivalent"] = Field(
+        description="exact: each is what an undisturbed run gives, to the last digit; equivalent: two undisturbed runs "
+        "differ by themselves, as on GPUs."
+    )
+
+
 class ProgressStatus(ResourceModel):
     """How far the running attempt is."""
 
@@ -57,6 +68,13 @@ class ProgressStatus(ResourceModel):
     rate: float | None = Field(default=None, description="Requests per second.")
     eta_seconds: int | None = None
     text: Text = Field(default="", description="The same in a few characters, for the PROGRESS column.")
+    resumed: ResumedProgress | None = None
+    started_anew: Text | None = Field(
+        default=None, description="Why the answers of earlier attempts were computed again."
+    )
+    kept: int | None = Field(
+        default=None, description="Answers of this attempt that are in the object store, for another one to go on with."
+    )
     updated_at: Timestamp
 
 
