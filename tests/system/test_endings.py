@@ -178,30 +178,16 @@ def test_answers_that_look_like_failures_are_no_clean_success(
     assert told["suspect"] == {"samples": 4, "empty": 2, "failed": 0, "swallowed_errors": 0}
 
 
-@pytest.mark.parametrize(
-    ("reason", "command"),
-    [
-        ("PodDeleted", ["delete", "pod", "{pod}", "--wait=false"]),
-        ("JobDeleted", ["delete", "job", "{job}", "--wait=false"]),
-        ("Preempted", ["create", "--raw", "/api/v1/namespaces/{namespace}/pods/{pod}/eviction", "-f", "-"]),
-    ],
-)
-def test_an_attempt_that_others_end_is_retried(release: Release, reason: str, command: list[str]) -> None:
-    name = release.apply(build_smoke_evaluation(f"again-{reason.lower()}", env=build_slow_environment(), retries=1))
+def test_an_attempt_whose_job_others_delete_is_retried(release: Release) -> None:
+    """Deleted before the first answer, so that there is nothing to go on with; `test_resume` has the other ways."""
+    name = release.apply(build_smoke_evaluation("again-jobdeleted", env=build_slow_environment(10), retries=1))
     status = release.wait_until_evaluating(name)
-    pod = release.find_running_pod(name)
-    places = {"pod": pod, "job": status["jobName"], "namespace": release.deployment.namespace}
-    eviction = {
-        "apiVersion": "policy/v1",
-        "kind": "Eviction",
-        "metadata": {"name": pod, "namespace": places["namespace"]},
-    }
-    release.deployment(*(part.format(**places) for part in command), stdin=json.dumps(eviction))
+    release.deployment("delete", "job", status["jobName"], "--wait=false")
     status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=90)
-    assert status["message"].startswith(f"attempt 1 of 2 ended as {reason}: "), status
+    assert status["message"].startswith("attempt 1 of 2 ended as JobDeleted: "), status
     status = release.finish(name)
     assert status["phase"] == "Completed", status
-    assert [entry["reason"] for entry in status["attempts"]] == [reason, "Succeeded"]
+    assert [entry["reason"] for entry in status["attempts"]] == ["JobDeleted", "Succeeded"]
 
 
 def test_what_fills_its_own_disk_is_evicted_and_not_tried_again(release: Release) -> None:
