@@ -101,7 +101,7 @@ def test_whoever_takes_a_name_with_anothers_mark_gives_no_answer_to_the_other(sp
 
 def test_what_the_api_server_made_of_a_spec_is_still_the_same() -> None:
     defaults = {"logSamples": True, "predictOnly": False, "gpus": 1, "hold": False, "cancel": False, "retries": 2}
-    stored = SPEC | defaults | {"limit": 8, "trustRemoteCode": False}
+    stored = SPEC | defaults | {"limit": 8, "trustRemoteCode": False, "resume": "sameHardware"}
     assert is_same_evaluation(stored, SPEC)
     # What may change later makes no difference.
     assert is_same_evaluation(stored | {"priority": 9, "hold": True, "ttlSecondsAfterFinished": 1}, SPEC)

@@ -10,6 +10,7 @@ from lmms_eval_core.kube.client import EVALUATIONS, Object
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.paths import PRIVATE_CACHES
 from lmms_eval_core.phases import FOLLOWS, Phase
+from lmms_eval_core.run import ResumePolicy
 from lmms_eval_core.spec import MUTABLE, NOT_COMPARED_IN_SCHEMA
 
 integration = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -269,6 +270,7 @@ BEFORE_AND_AFTER: dict[str, tuple[Any, Any]] = {
     "env": (variables("A"), variables("A", "B")),
     "image": ("a", "b"),
     "retries": (1, 2),
+    "resume": ("never", "acrossHardware"),
     "timeoutSeconds": (1, 2),
     "stallTimeoutSeconds": (1, 2),
     "trustRemoteCode": (True, False),
@@ -337,6 +339,12 @@ class TestOnTheServer:
     @pytest.mark.parametrize(("rule", "value"), cases(good=True))
     async def test_accepted_at_creation(self, server: Transport, rule: Rule, value: Any) -> None:
         await server.create(EVALUATIONS, planted(rule, value), dry_run=True)
+
+    async def test_another_way_to_resume_is_refused_with_those_that_there_are(self, server: Transport) -> None:
+        with pytest.raises(errors.Invalid) as refused:
+            await server.create(EVALUATIONS, plant_value(("spec", "resume"), "always"), dry_run=True)
+        assert 'spec.resume: Unsupported value: "always": supported values: ' in refused.value.message
+        assert all(f'"{policy.value}"' in refused.value.message for policy in ResumePolicy)
 
     @pytest.mark.parametrize("name", NAME.bad)
     async def test_names_that_are_refused(self, server: Transport, name: str) -> None:

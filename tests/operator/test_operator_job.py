@@ -10,7 +10,7 @@ from recorded_environment import RecordedEnvironment
 from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.paths import CACHE_DIRECTORY, PRIVATE_CACHES
-from lmms_eval_core.run import RunInput
+from lmms_eval_core.run import ResumePolicy, RunInput
 from lmms_eval_core.spec import EvaluationSpec, Resources, Toleration, Volume
 from lmms_eval_operator import objects
 from lmms_eval_operator.gpus import CannotRun, Launch, plan_launch
@@ -151,6 +151,15 @@ def test_remote_code_is_an_argument_of_the_model() -> None:
     }
     assert given(evaluator(trustRemoteCode=True)).harness.model_args == {"trust_remote_code": True}
     assert given(evaluator()).harness.model_args == {}
+
+
+def test_runner_and_reporter_are_told_which_earlier_answers_count() -> None:
+    assert given(evaluator()).resume is ResumePolicy.SAME_HARDWARE
+    assert given(reporter(resume="never")).resume is given(evaluator(resume="never")).resume is ResumePolicy.NEVER
+    # As an operator of an earlier release wrote it, and as the scores do not depend on it.
+    older = RunInput.model_validate_json(given(evaluator()).model_dump_json(exclude={"resume"}))
+    assert older.resume is ResumePolicy.SAME_HARDWARE
+    assert given(evaluator(resume="acrossHardware")).compute_fingerprint() == older.compute_fingerprint()
 
 
 def test_arguments_beyond_what_linux_hands_to_a_process_are_refused() -> None:

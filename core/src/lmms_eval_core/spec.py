@@ -3,7 +3,7 @@
 Everything is immutable but `priority`, `hold`, `cancel` (one way) and `ttlSecondsAfterFinished`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
@@ -15,6 +15,7 @@ from lmms_eval_core.paths import (
     RESERVED_MOUNTS,
     WRITTEN_BY_RUNS,
 )
+from lmms_eval_core.run import ResumePolicy
 from lmms_eval_core.schema import (
     AbsolutePath,
     ObjectName,
@@ -331,8 +332,8 @@ class EvaluationSpec(ResourceModel):
     retries: Annotated[int, Field(ge=0, le=10)] = Field(
         default=2, description="Further attempts after a failure of the infrastructure."
     )
-    resume: Literal["never", "sameHardware", "acrossHardware"] = Field(
-        default="sameHardware",
+    resume: ResumePolicy = Field(
+        default=ResumePolicy.SAME_HARDWARE,
         description="Whether an attempt goes on with the answers of earlier ones: never, on the same kind of hardware, "
         "or on any; the result then is of mixed hardware.",
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lmms_eval_core.run import ResumePolicy
 from lmms_eval_core.spec import EvaluationSpec
 
 
@@ -124,6 +125,7 @@ class EvaluateRequest(BaseModel):
     hold: bool = copy_spec_field("hold", False)
     ttl_seconds_after_finished: int | None = copy_spec_field("ttl_seconds_after_finished")
     retries: int | None = copy_spec_field("retries")
+    resume: ResumePolicy | None = copy_spec_field("resume")
     timeout_seconds: int | None = copy_spec_field("timeout_seconds")
     stall_timeout_seconds: int | None = copy_spec_field("stall_timeout_seconds")
     trust_remote_code: bool = copy_spec_field("trust_remote_code", False)

@@ -84,6 +84,7 @@ def build_run_input(evaluation: LMMEvaluation, *, attempt: int, settings: Settin
         trust_remote_code=spec.trust_remote_code,
         secret_env=[variable.name for variable in spec.env or () if variable.secret_key_ref],
         publish_timeout_seconds=settings.publish_timeout_seconds,
+        resume=spec.resume,
     )
 
 

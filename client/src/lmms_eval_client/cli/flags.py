@@ -124,7 +124,7 @@ WRITTEN: Final = (
     EvaluationFlag("labels", Texts, ("--label", "-l"), "To find it by.", QUEUE, "KEY=VALUE", parsing.parse_labels),
 )
 QUEUE_FIELDS: Final = frozenset(
-    {"priority", "hold", "retries", "ttl_seconds_after_finished", "timeout_seconds", "stall_timeout_seconds"}
+    {"priority", "hold", "retries", "resume", "ttl_seconds_after_finished", "timeout_seconds", "stall_timeout_seconds"}
 )
 POD_FIELDS: Final = frozenset({"processes", "image", "priority_class_name", "runtime_class_name"})
 KINDS: Final = {int: (Number, "N"), bool: (YesNo, None)}
@@ -143,6 +143,7 @@ MEANINGS: Final = {
     "process_with_media": "Score with images and audio at hand.",
     "priority_class_name": "PriorityClass of the pod.",
     "runtime_class_name": "RuntimeClass of the pod.",
+    "resume": "Go on with answers of earlier attempts: never, sameHardware (unless given), acrossHardware.",
 }
 
 
