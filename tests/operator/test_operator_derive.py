@@ -1,16 +1,22 @@
 """Every row of the table of endings, and every running reason, from what pods, Job and reporter say."""
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
-from operator_builders import conditions, ended, gated, job_of, pod_of, queued, retrying, running, working
+from operator_builders import TODAY, conditions, ended, gated, job_of, pod_of, queued, retrying, running, working
 
-from lmms_eval_core.failures import ENDINGS
+from lmms_eval_core.failures import BY_REASON, ENDINGS
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.run import Stage
 from lmms_eval_operator.derive import (
+    FROM_OUTSIDE,
+    MAX_FREE_ATTEMPTS,
     POD_DELETED,
     STOPPED,
+    Derived,
+    compute_next_attempt_at,
     derive,
     derive_queued,
     explain_missing_pod,
@@ -510,6 +516,120 @@ def test_attempts_are_used_up_one_by_one_and_the_last_cause_is_the_reason() -> N
     assert (derived.phase, derived.reason) == (Phase.FAILED, Reason.GPU_ERROR)
     assert derived.message == "a CUDA or NCCL fault other than memory (after 3 attempts)"
     assert derived.attempt_message == "a CUDA or NCCL fault other than memory"
+
+
+def keeping(kept: int = 3, **changes: Any) -> Evaluation:
+    """An evaluation that runs with no retry left; its attempt has answers in the store."""
+    return running("a", **{"retries": 0, "stage": "Evaluating", "kept_answers": kept} | changes)
+
+
+RESUMED = {"resumed": {"answers": 120, "fromAttempt": 1, "exactness": "exact"}}
+ANEW = {"startedAnew": "weights differ from attempt 1"}
+
+
+@pytest.mark.parametrize(
+    ("cause", "job", "pod"),
+    [
+        (Reason.INTERRUPTED, True, {"exit_code": 137}),
+        (Reason.INTERRUPTED, True, {"exit_code": 75}),
+        (Reason.JOB_DELETED, False, None),
+        (Reason.POD_DELETED, True, None),
+        (Reason.EVICTED, True, {"exit_code": 137, "reason": "Evicted", "message": "The node was low on memory."}),
+        (Reason.NODE_LOST, True, {"exit_code": None, "reason": "NodeLost"}),
+        (Reason.PREEMPTED, True, {"exit_code": 143, "reason": "Preempting"}),
+        (Reason.NODE_OUT_OF_MEMORY, True, {"exit_code": 137, "ended_as": "OOMKilled", "memory_limited": False}),
+    ],
+)
+def test_an_attempt_that_kept_answers_and_was_ended_from_outside_spends_no_retry(
+    cause: Reason, job: bool, pod: dict[str, Any] | None
+) -> None:
+    run, idle = keeping(), keeping(kept=0)
+    pods = [ended(run, **pod)] if pod else []
+    derived = derive(run, job_of(run) if job else None, pods)
+    assert (derived.phase, derived.attempt_reason, derived.free) == (Phase.QUEUED, cause, True)
+    assert derived.message.startswith(f"attempt 1 of 2 ended as {cause}, which spends no retry as it kept answers: ")
+    derived = derive(idle, job_of(idle) if job else None, pods)
+    assert (derived.phase, derived.reason, derived.free) == (Phase.FAILED, cause, False)
+
+
+def test_every_end_from_outside_is_one_that_is_tried_again() -> None:
+    assert all(BY_REASON[reason].retry for reason in FROM_OUTSIDE)
+
+
+@pytest.mark.parametrize("exit_code", [69, 71, 73, 0])
+def test_what_may_be_the_runs_own_doing_spends_a_retry_whatever_it_kept(exit_code: int) -> None:
+    run = keeping(retries=1)
+    derived = derive(run, job_of(run), [ended(run, exit_code)])
+    assert (derived.phase, derived.free) == (Phase.QUEUED, False)
+    last = keeping()
+    assert derive(last, job_of(last), [ended(last, exit_code)]).phase is Phase.FAILED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resumes": False},
+        {"reported_attempt": 0},
+        {"resume_facts": ANEW},
+        {"free_attempts": MAX_FREE_ATTEMPTS, "attempt": MAX_FREE_ATTEMPTS + 1, "reported_attempt": 51},
+    ],
+)
+def test_answers_that_help_no_further_attempt_save_no_retry(change: dict[str, Any]) -> None:
+    run = keeping(**change)
+    derived = derive(run, job_of(run), [ended(run, 137)])
+    assert (derived.phase, derived.reason, derived.free) == (Phase.FAILED, Reason.INTERRUPTED, False)
+
+
+@pytest.mark.parametrize("facts", [RESUMED, RESUMED | ANEW])
+def test_an_attempt_that_went_on_spends_no_retry_though_some_answers_did_not_count(facts: dict[str, Any]) -> None:
+    run = keeping(attempt=2, free_attempts=1, resume_facts=facts)
+    assert derive(run, job_of(run), [ended(run, 137)]).free
+
+
+def test_an_eviction_for_its_own_disk_use_is_final_whatever_it_kept() -> None:
+    run = keeping(retries=2)
+    evicted = ended(run, 137, reason="Evicted", message='Usage of EmptyDir volume "run" exceeds the limit "1Gi". ')
+    assert again(run, evicted, job=job_of(run)) == (Phase.FAILED, Reason.EVICTED, None)
+
+
+def test_attempts_that_spent_no_retry_are_added_to_those_that_there_may_be() -> None:
+    run = running("a", attempt=4, retries=2, free_attempts=2)
+    derived = derive(run, job_of(run), [ended(run, 137)])
+    assert (derived.phase, derived.free) == (Phase.QUEUED, False)
+    assert derived.message.startswith("attempt 4 of 5 ended as Interrupted: ")
+    last = running("a", attempt=5, retries=2, free_attempts=2)
+    derived = derive(last, job_of(last), [ended(last, 71)])
+    assert derived.message.endswith(" (after 5 attempts, 2 of which spent no retry)")
+
+
+def test_the_wait_begins_anew_after_an_attempt_that_spent_no_retry() -> None:
+    def wait(*, free: bool, **changes: Any) -> float:
+        due = compute_next_attempt_at(running("a", **changes), free=free, first_seconds=10, now=TODAY)
+        return (datetime.fromisoformat(due) - TODAY).total_seconds()
+
+    assert [wait(attempt=number, free=False) for number in (1, 2, 3, 9)] == [10, 20, 40, 300]
+    assert wait(attempt=9, free=True, free_attempts=2) == 10
+    assert [wait(attempt=9, free=False, free_attempts=number) for number in (8, 7)] == [10, 20]
+
+
+def test_what_waits_after_an_attempt_that_spent_no_retry_goes_on_saying_so() -> None:
+    run = keeping()
+    derived = derive(run, job_of(run), [ended(run, 137)])
+    last = {"number": 1, "reason": "Interrupted", "message": derived.attempt_message, "free": True}
+    evaluation = replace(retrying("a"), attempts=(last,), retries=0, free_attempts=1, message=derived.message)
+    assert is_in_status(evaluation, derive_queued(evaluation))
+
+
+def test_what_an_attempt_has_from_earlier_ones_is_reported_once() -> None:
+    run = running("a", stage="Evaluating", reason="Evaluating", resume_facts=RESUMED)
+    here = Derived(Phase.RUNNING, Reason.EVALUATING)
+    assert not is_in_status(run, here)
+    for facts in (RESUMED, ANEW, {"resumed": {"answers": 1, "fromAttempt": 1, "exactness": "exact"}}):
+        assert is_in_status(replace(run, attempts=({"number": 1, **facts},)), here)
+    for change in ({"reported_attempt": 0}, {"attempts": ()}):
+        assert is_in_status(replace(run, **change), here)
+    waiting = Derived(Phase.QUEUED, Reason.RETRYING)
+    assert is_in_status(replace(run, phase=Phase.QUEUED, reason="Retrying"), waiting)
 
 
 def test_an_unwanted_evaluation_is_not_tried_again() -> None:

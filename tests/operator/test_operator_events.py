@@ -27,6 +27,7 @@ from lmms_eval_operator.event_recorder import (
     EventAllowance,
     EventRecorder,
     build_event,
+    build_resume_event,
     format_duration,
     is_alarming,
     name_action,
@@ -36,7 +37,7 @@ from lmms_eval_operator.main import compose_reconciler, now_utc
 from lmms_eval_operator.metrics import PLACES, find_outcome
 from lmms_eval_operator.objects import Evaluation
 from lmms_eval_operator.reconcile import Reconciler
-from lmms_eval_operator.transitions import log_move, notify_listeners
+from lmms_eval_operator.transitions import find_resume_facts, log_move, notify_listeners
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = CREATED + timedelta(seconds=303)
@@ -127,6 +128,58 @@ def test_a_move_is_a_line_in_the_log_with_the_statuss_own_message(caplog: pytest
     line = json.loads(JsonFormatter().format(caplog.records[-1]))
     facts = {"event": "moved", "before": "Starting", "reason": "Unschedulable", "sentence": "0/3 nodes", "attempt": 1}
     assert facts.items() <= line.items()
+
+
+RESUMED = {"resumed": {"answers": 120, "fromAttempt": 1, "exactness": "exact"}}
+ANEW = {"startedAnew": "weights differ from attempt 1"}
+
+
+def second(reason: str = "Evaluating", **facts: Any) -> Evaluation:
+    """The second attempt of an evaluation, whose entry has these facts."""
+    return running(attempt=2, reason=reason, attempts=({"number": 1}, {"number": 2, **facts}))
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (RESUMED, ("Normal", "Resumed", "goes on after 120 answers of attempt 1 (exact)")),
+        (
+            {"resumed": {"answers": 1, "fromAttempt": 1, "exactness": "equivalent"}, **ANEW},
+            ("Normal", "Resumed", "goes on after 1 answer of attempt 1 (equivalent)"),
+        ),
+        (ANEW, ("Warning", "StartedAnew", "answers of earlier attempts do not count: weights differ from attempt 1")),
+    ],
+)
+def test_what_an_attempt_has_from_earlier_ones_is_an_event(facts: Object, said: tuple[str, ...]) -> None:
+    item = build_resume_event(second(**facts), facts, namespace="team-a", instance="operator-0", now=NOW)
+    assert (item["type"], item["reason"], item["message"]) == said
+    name = item["metadata"]["name"]
+    assert name_event(second("Evaluating")) < name < name_event(second("Scoring")) and name == name.lower()
+    assert item["involvedObject"] == told(running(), running())["involvedObject"]
+
+
+def test_it_is_told_once_for_each_attempt() -> None:
+    assert find_resume_facts(second(), second(**RESUMED)) == RESUMED
+    assert find_resume_facts(second(**RESUMED), second("Scoring", **RESUMED)) == {}
+    assert find_resume_facts(second(**RESUMED), second("Scoring", **RESUMED | ANEW)) == {}
+    assert find_resume_facts(queued(), running()) == {} == find_resume_facts(queued(), queued())
+    third = replace(second(**RESUMED), attempt=3, attempts=({"number": 2, **RESUMED}, {"number": 3, **ANEW}))
+    assert find_resume_facts(second(**RESUMED), third) == ANEW
+
+
+async def test_a_report_of_both_writes_two_events_and_one_of_it_alone_one() -> None:
+    bench = Bench()
+    listener = notify_listeners(log_move, bench.recorder.record_move)
+    listener(second("LoadingModel"), second("Evaluating", **RESUMED))
+    listener(second("Evaluating", **RESUMED), second("Scoring", **RESUMED))
+    listener(second("Evaluating"), second("Evaluating", **ANEW))
+    await bench.settle(*["written"] * 4)
+    assert [name[name.index("running-") :] for name in bench.server.created] == [
+        "running-evaluating-resumed",
+        "running-evaluating",
+        "running-scoring",
+        "running-evaluating-startedanew",
+    ]
 
 
 def test_a_changed_message_alone_is_no_move() -> None:

@@ -84,6 +84,28 @@ def test_an_evaluation_in_full() -> None:
     assert found.reported == {"reportedAttempt", "progress", "scores", "suspect", "error"}
 
 
+def test_what_is_said_of_the_answers_of_attempts() -> None:
+    resumed = {"answers": 120, "fromAttempt": 1, "exactness": "exact"}
+    progress = {"stage": "Evaluating", "kept": 7, "resumed": resumed, "startedAnew": "weights\n" + "x" * 1000}
+    status = {"phase": "Running", "attempt": 2, "reportedAttempt": 2, "freeAttempts": 1, "progress": progress}
+    found = objects.parse_evaluation({"metadata": METADATA, "spec": {"retries": 2}, "status": status})
+    assert (found.free_attempts, found.allowed_attempts, found.kept_answers) == (1, 4, 7)
+    assert found.resume_facts is not None and found.resume_facts["resumed"] == resumed
+    reason = found.resume_facts["startedAnew"]
+    assert reason.startswith("weights x") and len(reason) == objects.MAX_STARTED_ANEW
+    assert found.resumes and found.has_kept_answers
+    never = objects.parse_evaluation({"metadata": METADATA, "spec": {"resume": "never"}, "status": status})
+    assert not never.resumes and not never.has_kept_answers
+
+
+def test_an_evaluation_of_an_earlier_release_has_kept_nothing() -> None:
+    progress = {"stage": "Evaluating", "completed": 5, "total": 8}
+    status = {"phase": "Running", "attempt": 1, "reportedAttempt": 1, "progress": progress}
+    found = objects.parse_evaluation({"metadata": METADATA, "spec": {"retries": 2}, "status": status})
+    assert (found.free_attempts, found.allowed_attempts, found.resumes) == (0, 3, True)
+    assert not found.has_kept_answers and found.resume_facts is None and not found.unrecorded_resume_facts
+
+
 def test_a_job_in_full() -> None:
     found = job(spec={"ttlSecondsAfterFinished": 0}, metadata={"deletionTimestamp": "now"})
     assert (found.evaluation, found.attempt, found.slot) == ("a", 2, 1)

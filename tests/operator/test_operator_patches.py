@@ -1,5 +1,6 @@
 """Each patch: its precondition, that it writes only what is the operator's, and what comes of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -183,6 +184,41 @@ def test_a_retry_keeps_what_was_reported_but_for_its_progress() -> None:
     assert (status["attempts"][0]["reason"], status["attempts"][0]["message"]) == ("GPUError", "a CUDA fault")
     assert status["error"] == error and status["attempt"] == 1
     assert not {"jobName", "jobUID", "slot", "progress", "completedAt", "conditions"} & status.keys()
+
+
+RESUMED = {"answers": 120, "fromAttempt": 1, "exactness": "exact"}
+ANEW = "weights differ from attempt 1"
+
+
+def test_an_attempt_that_spends_no_retry_is_counted_and_marked() -> None:
+    evaluation = running("a", stage="Evaluating", free_attempts=2, resume_facts={"resumed": RESUMED})
+    progress = {"stage": "Evaluating", "updatedAt": NOW, "resumed": RESUMED, "kept": 7}
+    free = replace(AGAIN, free=True)
+    for derived in (free, patches.drop_foreign_texts(evaluation, free)[1]):
+        status = after(evaluation, patches.build_retry(evaluation, derived, NOW, LATER), progress=progress)
+        assert (status["freeAttempts"], status["attempts"][0]["free"]) == (3, True)
+        assert status["attempts"][0]["resumed"] == RESUMED and "progress" not in status
+    status = after(evaluation, patches.build_retry(evaluation, AGAIN, NOW, LATER), freeAttempts=2, progress=progress)
+    assert status["freeAttempts"] == 2 and "free" not in status["attempts"][0]
+
+
+def test_an_end_has_the_last_word_on_what_an_attempt_had_from_earlier_ones() -> None:
+    first = {**RESUMED, "answers": 1}
+    known = ({"number": 1, "jobName": "a-job", "resumed": first},)
+    evaluation = running("a", published=True, attempts=known, resume_facts={"resumed": RESUMED})
+    assert after(evaluation, patches.build_end(evaluation, DONE, NOW))["attempts"][0]["resumed"] == RESUMED
+    unreported = replace(evaluation, reported_attempt=0)
+    assert after(unreported, patches.build_end(unreported, DONE, NOW))["attempts"][0]["resumed"] == first
+
+
+def test_a_report_says_once_what_an_attempt_has_from_earlier_ones() -> None:
+    here = Derived(Phase.RUNNING, Reason.EVALUATING, "", AttemptFacts("n1"))
+    evaluation = running("a", stage="Evaluating", resume_facts={"startedAnew": ANEW})
+    (attempt,) = after(evaluation, patches.build_report(evaluation, here))["attempts"]
+    assert (attempt["node"], attempt["startedAnew"]) == ("n1", ANEW)
+    known = replace(evaluation, attempts=(attempt,))
+    patch = patches.build_report(known, here)
+    assert not [operation for operation in patch if operation["path"] == "/status/attempts"]
 
 
 def test_what_waited_for_its_next_attempt_does_not_say_so_afterwards() -> None:

@@ -14,7 +14,7 @@ from fake_api_server import ENDED, FakeCluster, is_bound
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from simulation import SPEC, SimulatedOperator, start_attempts
+from simulation import SPEC, SimulatedOperator, start_attempts, submit_evaluation
 
 from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON
@@ -24,11 +24,18 @@ from lmms_eval_core.phases import TERMINAL
 from lmms_eval_core.schema import format_rfc3339
 from lmms_eval_operator.actions import LookAgain
 from lmms_eval_operator.clock import Now
+from lmms_eval_operator.derive import FROM_OUTSIDE, MAX_FREE_ATTEMPTS
 from lmms_eval_operator.plan import plan
 
 pytestmark = pytest.mark.timeout(120)
 
 TIMERS: list[dict[str, int]] = [{}, {"timeoutSeconds": 120}, {"stallTimeoutSeconds": 70}]
+PROGRESS: list[dict[str, Any]] = [
+    {},
+    {"kept": 5},
+    {"kept": 5, "resumed": {"answers": 7, "fromAttempt": 1, "exactness": "exact"}},
+    {"kept": 5, "startedAnew": "weights differ from attempt 1"},
+]
 EDITS: list[dict[str, Any]] = [{"cancel": True}, {"hold": True}, {"hold": False}, {"priority": 1}]
 
 
@@ -51,6 +58,7 @@ class Queue(RuleBasedStateMachine):
         self.concurrency = 1
         self.operators: list[SimulatedOperator] = []
         self.ran: dict[str, str] = {}
+        self.kept: set[str] = set()
 
     @initialize(concurrency=st.integers(1, 2))
     def begin(self, concurrency: int) -> None:
@@ -114,12 +122,14 @@ class Queue(RuleBasedStateMachine):
     def the_scheduler_works(self) -> None:
         self.cluster.schedule_pods()
 
-    @rule(data=st.data())
-    def a_run_gets_on(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), facts=st.sampled_from(PROGRESS))
+    def a_run_gets_on(self, data: st.DataObject, facts: dict[str, Any]) -> None:
         if (pod := self._one(data, PODS)) and is_bound(pod):
-            self.cluster.report_status(
-                pod, {"progress": {"stage": "Evaluating", "updatedAt": format_rfc3339(self.cluster.time())}}
-            )
+            at = format_rfc3339(self.cluster.time())
+            self.cluster.report_status(pod, {"progress": {"stage": "Evaluating", "updatedAt": at, **facts}})
+            if "kept" in facts:
+                labels = pod["metadata"]["labels"]
+                self.kept.add(f"{labels[names.LABEL_EVALUATION_UID]}/{labels[names.LABEL_ATTEMPT]}")
 
     @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 65, 71, 137]), publishes=st.booleans())
     def a_pod_ends(self, data: st.DataObject, exit_code: int, publishes: bool) -> None:
@@ -179,7 +189,17 @@ class Queue(RuleBasedStateMachine):
     @invariant()
     def nobody_has_more_attempts_than_he_may(self) -> None:
         for item in self.cluster.objects[EVALUATIONS].values():
-            assert item["status"].get("attempt", 0) <= item["spec"]["retries"] + 1, item
+            free = item["status"].get("freeAttempts", 0)
+            assert item["status"].get("attempt", 0) <= item["spec"]["retries"] + 1 + free, item
+            assert free <= MAX_FREE_ATTEMPTS, item
+
+    @invariant()
+    def only_what_got_on_and_was_ended_from_outside_spends_no_retry(self) -> None:
+        for item in self.cluster.objects[EVALUATIONS].values():
+            entries = [entry for entry in item["status"].get("attempts", []) if entry.get("free")]
+            assert len(entries) <= item["status"].get("freeAttempts", 0), item
+            assert all(entry["reason"] in FROM_OUTSIDE for entry in entries), item
+            assert all(f"{item['metadata']['uid']}/{entry['number']}" in self.kept for entry in entries), item
 
     @invariant()
     def what_would_fail_again_is_not_tried_again(self) -> None:
@@ -256,7 +276,7 @@ class LongHistory(Queue):
         "the_garbage_collector_works": 0.7,
         "the_scheduler_works": 4,
         "a_pod_ends": 2,
-        "a_run_gets_on": 1,
+        "a_run_gets_on": 3,
         "time_passes": 1,
     }
 
@@ -271,6 +291,7 @@ class LongHistory(Queue):
             self.a_slot_has_one_live_attempt()
             self.an_attempt_has_one_pod_on_a_node_ever()
             self.nobody_has_more_attempts_than_he_may()
+            self.only_what_got_on_and_was_ended_from_outside_spends_no_retry()
             self.what_would_fail_again_is_not_tried_again()
         self.teardown()
 
@@ -290,7 +311,7 @@ class LongHistory(Queue):
                 "timers": pick(TIMERS),
             },
             "the_cluster_takes_jobs_or_refuses_them": {"refuses": pick([None, None, "quota", "spec"])},
-            "a_run_gets_on": {"data": None},
+            "a_run_gets_on": {"data": None, "facts": pick(PROGRESS)},
             "somebody_edits": {"data": None, "change": dict(pick([*EDITS, {"hold": False}]))},
             "somebody_deletes": {"data": None, "resource": pick([EVALUATIONS, JOBS, PODS])},
             "the_controller_looks_at_a_job": {"data": None},
@@ -303,6 +324,24 @@ class LongHistory(Queue):
     def _one(self, data: Any, resource: Resource) -> Object | None:
         items = self.cluster.objects[resource]
         return items[self.random.choice(sorted(items))] if items else None
+
+
+def test_a_run_that_gets_on_and_is_always_ended_from_outside_has_an_end() -> None:
+    cluster = FakeCluster()
+    operator = SimulatedOperator(cluster, 1)
+    submit_evaluation(cluster, "a", retries=1)
+    for _ in range(2 * MAX_FREE_ATTEMPTS):
+        start_attempts(cluster, operator)
+        for pod in cluster.list_live_pods():
+            at = format_rfc3339(cluster.time())
+            cluster.report_status(pod, {"progress": {"stage": "Evaluating", "updatedAt": at, "kept": 1}})
+            cluster.end_pod(pod, 137)
+        operator.finish_pass()
+        cluster.now += 11
+    status = cluster.objects[EVALUATIONS]["a"]["status"]
+    assert (status["phase"], status["reason"]) == ("Failed", "Interrupted")
+    assert (status["attempt"], status["freeAttempts"]) == (MAX_FREE_ATTEMPTS + 2, MAX_FREE_ATTEMPTS)
+    assert status["message"].endswith("(after 52 attempts, 50 of which spent no retry)")
 
 
 @pytest.mark.parametrize("seeds", [range(start, start + 25) for start in range(0, 100, 25)])

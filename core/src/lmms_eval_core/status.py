@@ -33,6 +33,17 @@ class EvaluationCondition(ResourceModel):
     observed_generation: int | None = None
 
 
+class ResumedProgress(ResourceModel):
+    """Answers that an attempt has from earlier ones, and did not compute again."""
+
+    answers: int
+    from_attempt: Number = Field(description="The last of those attempts.")
+    exactness: Literal["exact", "equivalent"] = Field(
+        description="exact: each is what an undisturbed run gives, to the last digit; equivalent: two undisturbed runs "
+        "differ by themselves, as on GPUs."
+    )
+
+
 class AttemptStatus(ResourceModel):
     """One attempt: its Job, where it ran, and how it ended."""
 
@@ -45,17 +56,11 @@ class AttemptStatus(ResourceModel):
     exit_code: int | None = None
     reason: Text | None = None
     message: Annotated[str, Field(max_length=4096)] | None = None
-
-
-class ResumedProgress(ResourceModel):
-    """Answers that the running attempt has from earlier ones, and did not compute again."""
-
-    answers: int
-    from_attempt: Number = Field(description="The last of those attempts.")
-    exactness: Literal["exact", "equivalent"] = Field(
-        description="exact: each is what an undisturbed run gives, to the last digit; equivalent: two undisturbed runs "
-        "differ by themselves, as on GPUs."
+    free: bool | None = Field(
+        default=None, description="It kept answers and was ended by the infrastructure: it spent no retry."
     )
+    resumed: ResumedProgress | None = None
+    started_anew: Text | None = Field(default=None, description="Why answers of earlier attempts did not count.")
 
 
 class ProgressStatus(ResourceModel):
@@ -146,6 +151,11 @@ class RunError(ResourceModel):
     )
 
 
+def describe_resumed(answers: int, from_attempt: int, exactness: str) -> str:
+    """Return that an attempt goes on with answers of earlier ones, for people."""
+    return f"goes on after {answers} answer{'' if answers == 1 else 's'} of attempt {from_attempt} ({exactness})"
+
+
 def name_owners(owner: Owner, *also: Owner) -> dict[str, Any]:
     """`json_schema_extra` that names the owners of a status field."""
     return {"x-owners": [owner.value, *(other.value for other in also)]}
@@ -185,6 +195,11 @@ class EvaluationStatus(ResourceModel):
     )
     attempts: Annotated[list[AttemptStatus], Field(max_length=KEPT_ATTEMPTS)] | None = Field(
         default=None, description="The last five.", json_schema_extra=OPERATOR
+    )
+    free_attempts: Number | None = Field(
+        default=None,
+        description="Attempts that spent no retry: they kept answers and were ended by the infrastructure.",
+        json_schema_extra=OPERATOR,
     )
     next_attempt_at: Timestamp | None = Field(
         default=None, description="While Retrying: the next attempt starts no earlier.", json_schema_extra=OPERATOR

@@ -305,7 +305,8 @@ class Executor:
         now = self._time()
         if derived.phase is not Phase.QUEUED:
             return patches.build_end(evaluation, derived, format_rfc3339(now))
-        due = compute_next_attempt_at(evaluation, first_seconds=self._settings.retry_backoff_seconds, now=now)
+        first = self._settings.retry_backoff_seconds
+        due = compute_next_attempt_at(evaluation, free=derived.free, first_seconds=first, now=now)
         return patches.build_retry(evaluation, derived, format_rfc3339(now), due)
 
     async def _release(self, action: Release) -> None:

@@ -48,6 +48,21 @@ JOB_DELETED: Final = "the Job was deleted while it ran"
 POD_DELETED: Final = "the pod was deleted while it ran"
 STOPPED: Final = "the operator ended the run, because its slot was not its own any more"
 MAX_MESSAGE: Final = 2048
+# Ends that the run did not bring about. The other retried ones may be its own doing: a fault of the GPU, an endpoint
+# that is away, results that do not arrive.
+FROM_OUTSIDE: Final = frozenset(
+    {
+        Reason.PREEMPTED,
+        Reason.NODE_LOST,
+        Reason.POD_DELETED,
+        Reason.JOB_DELETED,
+        Reason.EVICTED,
+        Reason.NODE_OUT_OF_MEMORY,
+        Reason.INTERRUPTED,
+    }
+)
+# Of one evaluation: what a run has kept is its own word, and its attempts must have an end.
+MAX_FREE_ATTEMPTS: Final = 50
 # Between two attempts.
 LONGEST_WAIT_SECONDS: Final = 300
 
@@ -73,6 +88,8 @@ class Derived:
     """How the attempt ended, where `reason` says that another one follows."""
     attempt_message: str = ""
     """The sentence for the attempt, where that for the evaluation says more."""
+    free: bool = False
+    """Whether the attempt that ended spends no retry."""
 
     def __post_init__(self) -> None:
         # Both hold words of users, of what they run and of the cluster, and go into a status that has to take them.
@@ -93,7 +110,13 @@ def derive_queued(evaluation: Evaluation) -> Derived:
         return Derived(Phase.QUEUED, Reason.JOB_REFUSED, evaluation.message)
     if evaluation.next_attempt_at and evaluation.attempts:
         last = evaluation.attempts[-1]
-        message = describe_retry(evaluation, last.get("number", 0), last.get("reason", ""), last.get("message", ""))
+        message = describe_retry(
+            last.get("number", 0),
+            last.get("reason", ""),
+            last.get("message", ""),
+            free=bool(last.get("free")),
+            allowed=evaluation.allowed_attempts,
+        )
         return Derived(Phase.QUEUED, Reason.RETRYING, message)
     return Derived(Phase.QUEUED, Reason.WAITING_FOR_TURN)
 
@@ -107,7 +130,8 @@ def derive_with_message(evaluation: Evaluation, message: str) -> Derived:
 def is_in_status(evaluation: Evaluation, derived: Derived) -> bool:
     """Return whether the status says so already."""
     same = (evaluation.reason, evaluation.message) == (derived.reason, derived.message)
-    return same and (not derived.facts.node or derived.facts.node == evaluation.node)
+    same_node = not derived.facts.node or derived.facts.node == evaluation.node
+    return same and same_node and not evaluation.unrecorded_resume_facts
 
 
 def derive(
@@ -260,30 +284,40 @@ def _find_reported_failure(evaluation: Evaluation) -> Reason | None:
 
 def is_retried(evaluation: Evaluation, reason: Reason) -> bool:
     """Return whether the running attempt, should it end for `reason`, is followed by another."""
-    return BY_REASON[reason].retry and evaluation.attempt <= evaluation.retries
+    has_retry_left = evaluation.attempt < evaluation.allowed_attempts
+    return BY_REASON[reason].retry and (has_retry_left or is_free(evaluation, reason))
 
 
-def compute_next_attempt_at(evaluation: Evaluation, *, first_seconds: int, now: datetime) -> str:
-    """Return the earliest start of the attempt after the running one: the wait doubles each time, as a Job's own
-    back-off.
+def is_free(evaluation: Evaluation, reason: Reason) -> bool:
+    """Return whether the running attempt, should it end for `reason`, spends no retry."""
+    return reason in FROM_OUTSIDE and evaluation.has_kept_answers and evaluation.free_attempts < MAX_FREE_ATTEMPTS
+
+
+def compute_next_attempt_at(evaluation: Evaluation, *, free: bool, first_seconds: int, now: datetime) -> str:
+    """Return the earliest start of the attempt after the running one: the wait doubles with each retry that is spent,
+    as a Job's own back-off. After an attempt that spent none it is the first one.
     """
-    wait = compute_backoff(first_seconds, evaluation.attempt, LONGEST_WAIT_SECONDS)
-    return format_rfc3339(now + timedelta(seconds=wait))
+    times = 1 if free else evaluation.attempt - evaluation.free_attempts
+    return format_rfc3339(now + timedelta(seconds=compute_backoff(first_seconds, times, LONGEST_WAIT_SECONDS)))
 
 
-def describe_retry(evaluation: Evaluation, number: int, reason: str, message: str) -> str:
-    """Return the message of an evaluation that waits for its next attempt."""
-    return f"attempt {number} of {evaluation.retries + 1} ended as {reason}: {message}"
+def describe_retry(number: int, reason: str, message: str, *, free: bool, allowed: int) -> str:
+    """Return the message of an evaluation that waits for its next attempt; `allowed`: how many there may be so far."""
+    cost = ", which spends no retry as it kept answers" if free else ""
+    return f"attempt {number} of {allowed} ended as {reason}{cost}: {message}"
 
 
 def _retry(evaluation: Evaluation, reason: Reason, message: str, facts: AttemptFacts) -> Derived:
+    free = is_free(evaluation, reason)
+    allowed = evaluation.allowed_attempts + free
     return Derived(
         Phase.QUEUED,
         Reason.RETRYING,
-        describe_retry(evaluation, evaluation.attempt, reason, message),
+        describe_retry(evaluation.attempt, reason, message, free=free, allowed=allowed),
         facts,
         attempt_reason=reason,
         attempt_message=message,
+        free=free,
     )
 
 
@@ -315,7 +349,8 @@ def _find_message(evaluation: Evaluation, reason: Reason, default: str) -> str:
 
 
 def _fail(evaluation: Evaluation, reason: Reason, message: str, facts: AttemptFacts) -> Derived:
-    count = f" (after {evaluation.attempt} attempts)" if evaluation.attempt > 1 else ""
+    free = f", {evaluation.free_attempts} of which spent no retry" if evaluation.free_attempts else ""
+    count = f" (after {evaluation.attempt} attempts{free})" if evaluation.attempt > 1 else ""
     return Derived(Phase.FAILED, reason, message[: MAX_MESSAGE - len(count)] + count, facts, attempt_message=message)
 
 

@@ -1,5 +1,6 @@
 """Records events on the LMMEvaluation, for `kubectl describe`: one for each move, written in the background.
 
+One more says that an attempt goes on with answers of earlier ones, or does not though there are some.
 An `EventRecorder` listens (`transitions`) and puts events into a bounded queue; `run` writes them. Neither a slow API
 server nor one that is away holds up the reconciler or costs memory: what does not fit is dropped and counted.
 
@@ -11,9 +12,9 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from lmms_eval_core import names
 from lmms_eval_core.failures import ENDINGS
@@ -21,8 +22,10 @@ from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVENTS, KubeClient, Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
 from lmms_eval_core.schema import format_rfc3339
+from lmms_eval_core.status import ResumedProgress, describe_resumed
 from lmms_eval_operator.objects import Evaluation
 from lmms_eval_operator.structured_log import log_fields
+from lmms_eval_operator.transitions import find_resume_facts, has_moved
 
 COMPONENT: Final = "lmms-eval-operator"
 QUEUED_EVENTS: Final = 512
@@ -109,11 +112,17 @@ class EventRecorder:
         self._allowance = EventAllowance(clock)
 
     def record_move(self, before: Evaluation, after: Evaluation) -> None:
-        """Queue the event of a move, unless the evaluation has caused too many."""
-        if not after.is_terminal and not self._allowance.take(after.uid):
+        """Queue the events of a move, unless the evaluation has caused too many."""
+        source = {"namespace": self._client.namespace, "instance": self._instance}
+        if facts := find_resume_facts(before, after):
+            self._enqueue(after, build_resume_event(after, facts, **source, now=self._time()))
+        if has_moved(before, after):
+            self._enqueue(after, build_event(before, after, **source, now=self._time()))
+
+    def _enqueue(self, evaluation: Evaluation, body: Object) -> None:
+        if not evaluation.is_terminal and not self._allowance.take(evaluation.uid):
             self._count("suppressed")
             return
-        body = build_event(before, after, namespace=self._client.namespace, instance=self._instance, now=self._time())
         try:
             self._queue.put_nowait(QueuedEvent(body, self._clock()))
         except asyncio.QueueFull:
@@ -192,13 +201,47 @@ class EventAllowance:
         return left >= 1
 
 
+class EventText(NamedTuple):
+    """What an event says: one word, one sentence, and what the operator did."""
+
+    reason: str
+    message: str
+    action: str
+    alarming: bool
+
+
 def build_event(before: Evaluation, after: Evaluation, *, namespace: str, instance: str, now: datetime) -> Object:
     """Build the event of a move."""
+    text = EventText(after.reason, describe_move(before, after, now), name_action(before, after), is_alarming(after))
+    return _fill_event(after, name_event(after), text, namespace=namespace, instance=instance, now=now)
+
+
+def build_resume_event(after: Evaluation, facts: Object, *, namespace: str, instance: str, now: datetime) -> Object:
+    """Build the event that says what `facts` say of the answers of earlier attempts."""
+    text = describe_resume(facts)
+    evaluating = name_event(replace(after, phase=Phase.RUNNING, reason=Reason.EVALUATING))
+    name = f"{evaluating}-{text.reason.lower()}"
+    return _fill_event(after, name, text, namespace=namespace, instance=instance, now=now)
+
+
+def describe_resume(facts: Object) -> EventText:
+    """Return the text of that event."""
+    if "resumed" not in facts:
+        message = f"answers of earlier attempts do not count: {facts['startedAnew']}"
+        return EventText("StartedAnew", message, "Report", True)
+    resumed = ResumedProgress.model_validate(facts["resumed"])
+    message = describe_resumed(resumed.answers, resumed.from_attempt, resumed.exactness)
+    return EventText("Resumed", message, "Report", False)
+
+
+def _fill_event(
+    after: Evaluation, name: str, text: EventText, *, namespace: str, instance: str, now: datetime
+) -> Object:
     at = format_rfc3339(now)
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": name_event(after), "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace},
         "involvedObject": {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
@@ -207,10 +250,10 @@ def build_event(before: Evaluation, after: Evaluation, *, namespace: str, instan
             "uid": after.uid,
             "resourceVersion": after.version,
         },
-        "type": "Warning" if is_alarming(after) else "Normal",
-        "reason": after.reason,
-        "message": describe_move(before, after, now)[:MAX_MESSAGE],
-        "action": name_action(before, after),
+        "type": "Warning" if text.alarming else "Normal",
+        "reason": text.reason,
+        "message": text.message[:MAX_MESSAGE],
+        "action": text.action,
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "reportingInstance": instance,

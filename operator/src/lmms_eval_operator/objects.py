@@ -12,13 +12,17 @@ from lmms_eval_core.crd import list_status_owners
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
 from lmms_eval_core.redact import to_one_line
+from lmms_eval_core.run import ResumePolicy
 from lmms_eval_core.schema import Owner, parse_moment
 
 # The user's timers.
 TIMERS: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.STALLED})
 # Any user may have written it.
 MAX_CANCELLED_BY: Final = 256
+MAX_STARTED_ANEW: Final = 256
 REPORTER_FIELDS: Final = frozenset(list_status_owners()[Owner.REPORTER])
+# What the status says of the answers of earlier attempts, in the progress of an attempt and in its entry.
+RESUME_FACTS: Final = frozenset({"resumed", "startedAnew"})
 # Of a Job whose pod has ended; it never gets another one, as its backoffLimit is 0.
 SPENT_CONDITIONS: Final = frozenset({"Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"})
 
@@ -48,8 +52,10 @@ class Evaluation:
     pod_uid: str = ""
     stopped_for: Reason | None = None
     retries: int = 0
+    resumes: bool = True
     timeout_seconds: int | None = None
     stall_timeout_seconds: int | None = None
+    free_attempts: int = 0
     next_attempt_at: str = ""
     started_at: str = ""
     attempts: tuple[Object, ...] = ()
@@ -57,6 +63,9 @@ class Evaluation:
     reported_attempt: int = 0
     stage: str = ""
     progressed_at: str = ""
+    kept_answers: int = 0
+    resume_facts: Object | None = None
+    """What the reporter says of the answers of earlier attempts: `resumed`, `startedAnew`, as in an attempt's entry."""
     error: Object | None = None
     suspect: Object | None = None
 
@@ -89,6 +98,27 @@ class Evaluation:
     def is_published(self) -> bool:
         """Whether the scores of the current attempt have arrived: its files are stored, its run had ended well."""
         return self.has_report and "scores" in self.reported
+
+    @property
+    def allowed_attempts(self) -> int:
+        """How many attempts it may have, if no further one spends no retry."""
+        return self.retries + 1 + self.free_attempts
+
+    @property
+    def has_kept_answers(self) -> bool:
+        """Whether the current attempt has answers of its own in the store that the next one can go on with.
+
+        One that found all earlier answers of no use says nothing for the use of its own.
+        """
+        facts = self.resume_facts or {}
+        goes_on = "resumed" in facts or "startedAnew" not in facts
+        return self.resumes and self.has_report and self.kept_answers > 0 and goes_on
+
+    @property
+    def unrecorded_resume_facts(self) -> Object:
+        """What the reporter says of earlier answers, as long as the running attempt's entry says nothing of them."""
+        known = not self.attempts or RESUME_FACTS & self.attempts[-1].keys()
+        return {} if known or self.phase is not Phase.RUNNING or not self.has_report else self.resume_facts or {}
 
     @property
     def node(self) -> str:
@@ -237,8 +267,10 @@ def parse_evaluation(item: Object) -> Evaluation:
         pod_uid=status.get("podUID") or "",
         stopped_for=Reason(status["stoppedFor"]) if status.get("stoppedFor") in set(Reason) else None,
         retries=spec.get("retries") or 0,
+        resumes=spec.get("resume") != ResumePolicy.NEVER,
         timeout_seconds=spec.get("timeoutSeconds"),
         stall_timeout_seconds=spec.get("stallTimeoutSeconds"),
+        free_attempts=status.get("freeAttempts") or 0,
         next_attempt_at=_read_moment(status, "nextAttemptAt"),
         started_at=_read_moment(status, "startedAt"),
         attempts=tuple(status.get("attempts") or ()),
@@ -246,6 +278,8 @@ def parse_evaluation(item: Object) -> Evaluation:
         reported_attempt=status.get("reportedAttempt") or 0,
         stage=progress.get("stage") or "",
         progressed_at=progress.get("updatedAt") or "",
+        kept_answers=progress.get("kept") or 0,
+        resume_facts=_read_resume_facts(progress) or None,
         error=status.get("error"),
         suspect=status.get("suspect"),
     )
@@ -327,6 +361,12 @@ def is_job_done(job: AttemptJob, pods: Sequence[Pod]) -> bool:
 def parse_version(version: str) -> int:
     """Return a resourceVersion as a number: the API server promises that those of one resource can be compared so."""
     return int(version) if version.isdecimal() else 0
+
+
+def _read_resume_facts(progress: Object) -> Object:
+    facts = {name: progress[name] for name in sorted(RESUME_FACTS) if progress.get(name)}
+    # The entries of five attempts share the status with everything else.
+    return facts | {name: to_one_line(text, MAX_STARTED_ANEW) for name, text in facts.items() if isinstance(text, str)}
 
 
 def _read_moment(status: Object, field: str) -> str:

@@ -49,8 +49,10 @@ def build_report(evaluation: Evaluation, derived: Derived) -> list[Operation]:
     where = _set_where(evaluation, derived.phase, derived.reason, derived.message)
     if evaluation.phase is Phase.QUEUED:
         return [*_test_unchanged(evaluation), *where]
-    node = [_update_attempt(evaluation, node=derived.facts.node)] if derived.facts.node != evaluation.node else []
-    return [*_test_same_attempt(evaluation), *where, *node]
+    facts = {**evaluation.unrecorded_resume_facts}
+    if derived.facts.node != evaluation.node:
+        facts["node"] = derived.facts.node
+    return [*_test_same_attempt(evaluation), *where, *([_update_attempt(evaluation, **facts)] if facts else [])]
 
 
 def build_end(evaluation: Evaluation, derived: Derived, now: str) -> list[Operation]:
@@ -78,6 +80,7 @@ def build_retry(evaluation: Evaluation, derived: Derived, now: str, next_attempt
         *(_remove(field) for field in gone),
         *_set_where(evaluation, derived.phase, derived.reason, derived.message),
         _set("nextAttemptAt", next_attempt_at),
+        *([_set("freeAttempts", evaluation.free_attempts + 1)] if derived.free else []),
         *_end_attempt(evaluation, derived, now),
     ]
 
@@ -86,7 +89,7 @@ def drop_foreign_texts(evaluation: Evaluation, derived: Derived) -> tuple[Evalua
     """Return the same end without texts of users, runs or the cluster."""
     meaning = BY_REASON[derived.attempt_reason or derived.reason].meaning
     return replace(evaluation, cancelled_by=""), Derived(
-        derived.phase, derived.reason, meaning, attempt_reason=derived.attempt_reason
+        derived.phase, derived.reason, meaning, attempt_reason=derived.attempt_reason, free=derived.free
     )
 
 
@@ -194,6 +197,9 @@ def _end_attempt(evaluation: Evaluation, derived: Derived, now: str) -> list[Ope
         return []
     facts = derived.facts
     ended = {"node": facts.node, "endedAt": facts.ended_at or now, "exitCode": facts.exit_code}
+    # The last word on them, after which a retry clears the progress.
+    ended |= (evaluation.resume_facts if evaluation.has_report else None) or {}
+    ended |= {"free": True} if derived.free else {}
     reason, message = derived.attempt_reason or derived.reason, derived.attempt_message or derived.message
     return [_update_attempt(evaluation, **ended, reason=reason.value, message=message)]
 

@@ -1,12 +1,14 @@
-"""Notifies listeners of each status that was written and moved an evaluation: a line in the log, an event, counters.
+"""Notifies listeners of each status that was written and moved an evaluation: a line in the log, events, counters.
 
+They are told as well when an attempt goes on with answers of earlier ones, or does not.
 `apply` calls for each write that succeeded; nothing here waits or fails. `event_recorder` and `metrics` listen.
 """
 
 import logging
 from collections.abc import Callable
 
-from lmms_eval_operator.objects import Evaluation
+from lmms_eval_core.kube.client import Object
+from lmms_eval_operator.objects import RESUME_FACTS, Evaluation
 from lmms_eval_operator.structured_log import log_fields
 
 # Called with the evaluation before and after a status was written.
@@ -23,11 +25,19 @@ def has_moved(before: Evaluation, after: Evaluation) -> bool:
     return (before.phase, before.reason, before.attempt) != (after.phase, after.reason, after.attempt)
 
 
+def find_resume_facts(before: Evaluation, after: Evaluation) -> Object:
+    """Return what the entry of the last attempt says of the answers of earlier ones, if it did not say so before."""
+    known, entry = (item.attempts[-1] if item.attempts else {} for item in (before, after))
+    if known.get("number") == entry.get("number") and RESUME_FACTS & known.keys():
+        return {}
+    return {name: entry[name] for name in entry if name in RESUME_FACTS}
+
+
 def notify_listeners(*listeners: Listener) -> Listener:
-    """Return one listener for all of them; they are called for moves alone."""
+    """Return one listener for all of them; they are called for moves, and once an attempt for `find_resume_facts`."""
 
     def notify(before: Evaluation, after: Evaluation) -> None:
-        if has_moved(before, after):
+        if has_moved(before, after) or find_resume_facts(before, after):
             for listener in listeners:
                 try:
                     listener(before, after)
@@ -39,7 +49,7 @@ def notify_listeners(*listeners: Listener) -> Listener:
 
 
 def log_move(before: Evaluation, after: Evaluation) -> None:
-    """Log one line for each move of an evaluation."""
+    """Log one line for each move of an evaluation, with what its attempt has from earlier ones where that is new."""
     fields = log_fields(
         evaluation=after.name,
         attempt=after.attempt,
@@ -47,5 +57,6 @@ def log_move(before: Evaluation, after: Evaluation) -> None:
         reason=after.reason,
         sentence=after.message,
         before=before.reason,
+        **find_resume_facts(before, after),
     )
     log.info("moved", extra=fields)
