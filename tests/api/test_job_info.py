@@ -55,6 +55,24 @@ def test_a_queued_one() -> None:
     assert info.created_at == "2026-01-01T00:00:00Z"
 
 
+def test_what_an_attempt_has_from_earlier_ones_is_told_in_the_words_of_the_wire() -> None:
+    resumed = {"answers": 120, "fromAttempt": 1, "exactness": "exact"}
+    progress = {"stage": "Evaluating", "updatedAt": "2026-01-01T00:01:00Z", "kept": 7, "resumed": resumed}
+    attempts = [
+        {"number": 1, "jobName": "a-1", "reason": "Preempted", "free": True, "startedAnew": "packages differ"},
+        {"number": 2, "jobName": "a-2", "resumed": resumed},
+    ]
+    job = {"progress": progress, "attempts": attempts}
+    told = {"answers": 120, "from_attempt": 1, "exactness": "exact"}
+    info = json.loads(shown(phase="Running", status=job).model_dump_json())
+    assert (info["progress"]["resumed"], info["progress"]["kept"]) == (told, 7)
+    assert [attempt["resumed"] for attempt in info["attempts"]] == [None, told]
+    assert (info["attempts"][0]["free"], info["attempts"][0]["started_anew"]) == (True, "packages differ")
+    anew = {"stage": "Evaluating", "startedAnew": "packages differ"}
+    found = shown(phase="Running", status={"progress": anew}).progress
+    assert found is not None and (found.started_anew, found.resumed) == ("packages differ", None)
+
+
 def test_a_running_one_shows_its_progress_in_the_words_of_the_wire() -> None:
     progress = {
         "stage": "Evaluating",

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from lmms_eval_client import JobInfo, Progress
 from lmms_eval_client.cli.jobs import COLUMNS
 from lmms_eval_client.cli.screen import build_table
-from lmms_eval_client.cli.text import clean, describe_state, format_age, format_duration, format_progress, to_csv_cell
+from lmms_eval_client.cli.text import (
+    clean,
+    describe_attempt,
+    describe_state,
+    format_age,
+    format_duration,
+    format_progress,
+    to_csv_cell,
+)
+from lmms_eval_core.wire import Attempt
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -66,6 +75,37 @@ def test_progress() -> None:
 def test_states(fields: dict[str, object], text: str) -> None:
     job = JobInfo.model_validate({"job_id": "a", "created_at": "2026-01-01T00:00:00Z", "request": {}, **fields})
     assert describe_state(job) == text
+
+
+RESUMED = {"answers": 120, "from_attempt": 1, "exactness": "exact"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "runs"),
+        (
+            {"reason": "GPUError", "node": "n1", "message": "a CUDA or NCCL fault"},
+            "GPUError on n1: a CUDA or NCCL fault",
+        ),
+        (
+            {
+                "reason": "NodeLost",
+                "resumed": RESUMED,
+                "started_anew": "packages differ",
+                "free": True,
+                "message": "gone",
+            },
+            "NodeLost, goes on after 120 answers of attempt 1 (exact), spent no retry: gone",
+        ),
+        (
+            {"node": "n1", "started_anew": "packages differ from attempt 1"},
+            "runs on n1, answers of earlier attempts do not count: packages differ from attempt 1",
+        ),
+    ],
+)
+def test_attempts(fields: dict[str, object], text: str) -> None:
+    assert describe_attempt(Attempt.model_validate({"number": 2, **fields})) == text
 
 
 @pytest.mark.parametrize(

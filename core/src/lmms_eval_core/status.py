@@ -156,6 +156,11 @@ def describe_resumed(answers: int, from_attempt: int, exactness: str) -> str:
     return f"goes on after {answers} answer{'' if answers == 1 else 's'} of attempt {from_attempt} ({exactness})"
 
 
+def describe_started_anew(reason: str) -> str:
+    """Return that an attempt computes answers of earlier ones again, for people."""
+    return f"answers of earlier attempts do not count: {reason}"
+
+
 def name_owners(owner: Owner, *also: Owner) -> dict[str, Any]:
     """`json_schema_extra` that names the owners of a status field."""
     return {"x-owners": [owner.value, *(other.value for other in also)]}

@@ -162,6 +162,19 @@ class JobPatch(RequestPart):
     ttl_seconds_after_finished: int | None = Field(default=None, description="null: not deleted for its age any more.")
 
 
+class Resumed(BaseModel):
+    """Answers that an attempt has from earlier ones, and did not compute again."""
+
+    model_config = ConfigDict(extra="allow")
+
+    answers: int
+    from_attempt: int = Field(description="The last of those attempts.")
+    exactness: str = Field(
+        description="exact: each is what an undisturbed run gives, to the last digit; equivalent: two undisturbed runs "
+        "differ by themselves, as on GPUs."
+    )
+
+
 class Progress(BaseModel):
     """How far the running attempt is."""
 
@@ -174,6 +187,13 @@ class Progress(BaseModel):
     rate: float | None = Field(default=None, description="Requests per second.")
     eta_seconds: int | None = None
     text: str | None = Field(default=None, description="The same in a few characters.")
+    resumed: Resumed | None = None
+    started_anew: str | None = Field(
+        default=None, description="Why the answers of earlier attempts were computed again."
+    )
+    kept: int | None = Field(
+        default=None, description="Answers of this attempt that are stored, for another one to go on with."
+    )
     updated_at: str | None = None
 
 
@@ -191,6 +211,9 @@ class Attempt(BaseModel):
     exit_code: int | None = None
     reason: str | None = None
     message: str | None = None
+    free: bool | None = Field(default=None, description="True where it spent none of the job's retries.")
+    resumed: Resumed | None = None
+    started_anew: str | None = Field(default=None, description="Why answers of earlier attempts did not count.")
 
 
 class Suspect(BaseModel):

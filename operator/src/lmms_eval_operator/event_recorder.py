@@ -22,7 +22,7 @@ from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVENTS, KubeClient, Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
 from lmms_eval_core.schema import format_rfc3339
-from lmms_eval_core.status import ResumedProgress, describe_resumed
+from lmms_eval_core.status import ResumedProgress, describe_resumed, describe_started_anew
 from lmms_eval_operator.objects import Evaluation
 from lmms_eval_operator.structured_log import log_fields
 from lmms_eval_operator.transitions import find_resume_facts, has_moved
@@ -227,8 +227,7 @@ def build_resume_event(after: Evaluation, facts: Object, *, namespace: str, inst
 def describe_resume(facts: Object) -> EventText:
     """Return the text of that event."""
     if "resumed" not in facts:
-        message = f"answers of earlier attempts do not count: {facts['startedAnew']}"
-        return EventText("StartedAnew", message, "Report", True)
+        return EventText("StartedAnew", describe_started_anew(facts["startedAnew"]), "Report", True)
     resumed = ResumedProgress.model_validate(facts["resumed"])
     message = describe_resumed(resumed.answers, resumed.from_attempt, resumed.exactness)
     return EventText("Resumed", message, "Report", False)

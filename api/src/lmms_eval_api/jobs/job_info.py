@@ -69,9 +69,9 @@ def _make_info(job: JobSnapshot, position: int | None) -> JobInfo:
         hold=job.held,
         ttl_seconds_after_finished=document["spec"].get("ttlSecondsAfterFinished"),
         labels=dict(job.labels),
-        progress=_convert_keys(status.get("progress")),
+        progress=_convert_resumable(status.get("progress")),
         attempt=status.get("attempt"),
-        attempts=[_convert_keys(attempt) for attempt in status.get("attempts", [])],
+        attempts=[_convert_resumable(attempt) for attempt in status.get("attempts", [])],
         scores=status.get("scores"),
         summary=status.get("summary"),
         usage=_convert_keys(status.get("usage")),
@@ -104,7 +104,7 @@ def _make_summary(job: JobSnapshot, position: int | None) -> JobSummary:
         position_in_queue=position,
         reason=_read_reason(job, status),
         message=_read_message(job, status),
-        progress=_convert_keys(status.get("progress")),
+        progress=_convert_resumable(status.get("progress")),
         summary=status.get("summary"),
         labels=dict(job.labels),
     )
@@ -154,6 +154,14 @@ def _list_doubts(status: Object) -> list[str]:
 def _convert_keys(part: Object | None) -> Any:
     """Return a part of the status with the keys of the wire; its own maps (versions) keep their keys."""
     return {_to_snake(key): value for key, value in part.items()} if part else None
+
+
+def _convert_resumable(part: Object | None) -> Any:
+    """Return progress or an attempt with the keys of the wire, those of what it has from earlier attempts included."""
+    converted = _convert_keys(part)
+    if converted and "resumed" in converted:
+        converted["resumed"] = _convert_keys(converted["resumed"])
+    return converted
 
 
 def _repeat_request(document: Object) -> dict[str, Any]:

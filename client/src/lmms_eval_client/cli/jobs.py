@@ -10,7 +10,15 @@ from lmms_eval_client.cli.exits import CliError
 from lmms_eval_client.cli.follow import show_results
 from lmms_eval_client.cli.screen import note, print_json, print_table, say
 from lmms_eval_client.cli.submit import Job
-from lmms_eval_client.cli.text import UNKNOWN, clean, describe_state, format_age, format_progress, read_now
+from lmms_eval_client.cli.text import (
+    UNKNOWN,
+    clean,
+    describe_attempt,
+    describe_state,
+    format_age,
+    format_progress,
+    read_now,
+)
 from lmms_eval_client.client import Client
 from lmms_eval_client.errors import LmmsEvalError
 from lmms_eval_core.wire import JobInfo, JobStatus, JobSummary
@@ -121,11 +129,5 @@ def describe_job(job: JobInfo) -> list[tuple[str, str]]:
     lines += [("Labels", ", ".join(f"{key}={value}" for key, value in job.labels.items()))] if job.labels else []
     lines += [("Request", ", ".join(f"{name}={value}" for name, value in request.items()))]
     for attempt in job.attempts:
-        where = f" on {attempt.node}" if attempt.node else ""
-        lines.append(
-            (
-                f"Attempt {attempt.number}",
-                f"{attempt.reason or 'runs'}{where}{f': {attempt.message}' if attempt.message else ''}",
-            )
-        )
+        lines.append((f"Attempt {attempt.number}", describe_attempt(attempt)))
     return [(name, clean(value)) for name, value in lines]
