@@ -22,11 +22,12 @@ CONTAINER_STATUSES = ("initContainerStatuses", "containerStatuses")
 
 
 class EvaluationState(NamedTuple):
-    """Phase, reason and attempt of an evaluation at one moment."""
+    """Phase, reason and attempt of an evaluation at one moment, and how many attempts had spent no retry."""
 
     phase: str
     reason: str
     attempt: int
+    free_attempts: int = 0
 
 
 class PodRun(NamedTuple):
@@ -74,7 +75,9 @@ class ClusterObserver:
 
     def _handle_evaluation(self, event: str, item: Object) -> None:
         status = item.get("status", {})
-        state = EvaluationState(status.get("phase", ""), status.get("reason", ""), status.get("attempt", 0))
+        state = EvaluationState(
+            status.get("phase", ""), status.get("reason", ""), status.get("attempt", 0), status.get("freeAttempts", 0)
+        )
         history = self.histories.setdefault(item["metadata"]["uid"], [])
         if history[-1:] != [state]:
             history.append(state)

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any, Final, NamedTuple
 
+from chaos.stub.lmms_eval.answers import TASK, compute_undisturbed_scores
+from chaos.stub.lmms_eval.behaviour import StubEnding
 from lmms_eval_core import names
 from lmms_eval_core.phases import Reason
-
-TASK: Final = "stub_vqa"
 
 
 class EvaluationKind(NamedTuple):
@@ -27,6 +27,11 @@ class EvaluationKind(NamedTuple):
     labels: Mapping[str, str] = {}
     refusal: str = ""
     """Part of the message with which admission refuses it; "" for a kind that admission accepts."""
+
+    @property
+    def scores(self) -> dict[str, dict[str, float]]:
+        """The scores with which it completes, by task and metric, whatever happens to its attempts."""
+        return compute_undisturbed_scores(StubEnding(self.env.get("STUB_ENDING", StubEnding.WELL)))
 
 
 # Labels that the operator itself sets, and extreme but valid ones.

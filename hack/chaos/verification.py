@@ -49,8 +49,9 @@ class ObservedEvaluation(NamedTuple):
 
     @property
     def allowed_attempts(self) -> int:
-        """How many attempts the evaluation may have."""
-        return self.record.evaluation.retries + 1
+        """How many attempts the evaluation may have: those that spent no retry come on top."""
+        free: list[int] = [self.status.get("freeAttempts", 0), *(state.free_attempts for state in self.history)]
+        return self.record.evaluation.retries + 1 + max(free)
 
     @property
     def is_lost(self) -> bool:
@@ -152,6 +153,7 @@ def find_violations(item: ObservedEvaluation) -> Iterator[str]:
         rules += [
             check_interruptions_have_a_fault,
             check_completed,
+            check_scores,
             check_failed,
             check_cancelled_by_request,
             check_cancellation_took_effect,
@@ -234,6 +236,17 @@ def check_completed(item: ObservedEvaluation) -> Iterator[str]:
         yield f"completed without {', '.join(sorted(missing))}"
     if "Complete" not in list_true_conditions(item):
         yield f"completed, and its conditions are {list_true_conditions(item)}"
+
+
+def check_scores(item: ObservedEvaluation) -> Iterator[str]:
+    """A completed evaluation has the scores of an undisturbed run, whichever attempts gave its answers."""
+    expected = item.record.evaluation.kind.scores
+    found = {
+        task: {metric: entry["value"] for metric, entry in metrics.items()}
+        for task, metrics in item.status.get("scores", {}).items()
+    }
+    if item.phase == Phase.COMPLETED and found != expected:
+        yield f"completed with the scores {found}, and an undisturbed run has {expected}"
 
 
 def check_failed(item: ObservedEvaluation) -> Iterator[str]:

@@ -39,7 +39,15 @@ def completed(*attempts: dict[str, Any]) -> dict[str, Any]:
         "attempt": len(attempts),
         "attempts": [*attempts],
         "conditions": [{"type": "Complete", "status": "True"}],
-        **dict.fromkeys(("scores", "artifacts", "summary"), "there"),
+        **dict.fromkeys(("artifacts", "summary"), "there"),
+        "scores": scores("good"),
+    }
+
+
+def scores(kind: str) -> dict[str, Any]:
+    return {
+        task: {metric: {"value": value, "stderr": None} for metric, value in metrics.items()}
+        for task, metrics in KIND[kind].scores.items()
     }
 
 
@@ -98,6 +106,9 @@ COMPLETED_AFTER_FAILED = [EvaluationState("Failed", "x", 1), EvaluationState("Co
         observed(completed(GOOD)),
         observed(completed(INTERRUPTED, SECOND), fault_hits=1),
         observed(completed(attempt(1, "Unreachable"), SECOND), kind="flaky"),
+        observed(completed(GOOD) | {"scores": scores("suspect")}, kind="suspect"),
+        observed(completed(INTERRUPTED, SECOND) | {"freeAttempts": 1}, retries=0, fault_hits=1),
+        observed(None, retries=0, history=[EvaluationState("Running", "Starting", 2, 1)], deleted=True),
         observed(failed(attempt(1, "EvaluationError")), kind="raises"),
         observed(failed(attempt(1, "PodDeleted"), attempt(2, "EvaluationError")), kind="raises", fault_hits=1),
         observed(failed(*(attempt(number, "Unreachable") for number in (1, 2, 3))), kind="away"),
@@ -123,7 +134,11 @@ def test_a_correct_evaluation_has_no_violation(right: ObservedEvaluation) -> Non
         (observed(completed(INTERRUPTED, SECOND)), "was hit 0 times"),
         (observed(completed(NODE_LOST, INTERRUPTED_AGAIN, attempt(3, "Succeeded")), fault_hits=1), "was hit 1 times"),
         (observed(completed(attempt(1, "EvaluationError"), SECOND)), "tried again after attempt 1"),
-        (observed({**completed(GOOD), "scores": None} | {"conditions": []}), "conditions"),
+        (observed(completed(GOOD) | {"conditions": []}), "conditions"),
+        (observed({key: value for key, value in completed(GOOD).items() if key != "scores"}), "without scores"),
+        (observed(completed(GOOD) | {"scores": scores("suspect")}), "completed with the scores {'stub_vqa': "),
+        (observed(completed(INTERRUPTED, SECOND), retries=0, fault_hits=1), "had 2 attempts, and 1 were allowed"),
+        (observed(failed(INTERRUPTED) | {"freeAttempts": 1}, retries=0, fault_hits=1), "in attempt 1 of 2"),
         (observed({key: value for key, value in completed(GOOD).items() if key != "artifacts"}), "without artifacts"),
         (observed(completed(GOOD), kind="raises"), "though its run cannot"),
         (observed(completed(GOOD), kind="flaky"), "though its run cannot"),

@@ -520,7 +520,8 @@ def test_attempts_are_used_up_one_by_one_and_the_last_cause_is_the_reason() -> N
 
 def keeping(kept: int = 3, **changes: Any) -> Evaluation:
     """An evaluation that runs with no retry left; its attempt has answers in the store."""
-    return running("a", **{"retries": 0, "stage": "Evaluating", "kept_answers": kept} | changes)
+    fields: dict[str, Any] = {"retries": 0, "stage": "Evaluating", "kept_answers": kept}
+    return running("a", **(fields | changes))
 
 
 RESUMED = {"resumed": {"answers": 120, "fromAttempt": 1, "exactness": "exact"}}

@@ -130,8 +130,8 @@ def test_a_move_is_a_line_in_the_log_with_the_statuss_own_message(caplog: pytest
     assert facts.items() <= line.items()
 
 
-RESUMED = {"resumed": {"answers": 120, "fromAttempt": 1, "exactness": "exact"}}
-ANEW = {"startedAnew": "weights differ from attempt 1"}
+RESUMED: dict[str, Any] = {"resumed": {"answers": 120, "fromAttempt": 1, "exactness": "exact"}}
+ANEW: dict[str, Any] = {"startedAnew": "weights differ from attempt 1"}
 
 
 def second(reason: str = "Evaluating", **facts: Any) -> Evaluation:

@@ -21,11 +21,11 @@ from pathlib import Path
 from lmms_eval_runner.arguments import SWITCHES, VALUES
 from lmms_eval_runner.meter import Meter
 
+from .answer_journal import AnswerJournal
+from .answers import ANSWERS, TASK, compute_scores, make_answer, make_target
 from .behaviour import StubBehaviour, StubEnding
 from .slot_lock import SlotJournal, SlotLock
 
-TASK = "stub_vqa"
-ANSWERS = 8
 SUMMARY = "{model} (), gen_kwargs: (), limit: {limit}, offset: 0, num_fewshot: None, batch_size: 1"
 
 
@@ -35,6 +35,7 @@ class StubBar:
 
     desc: str = "Model Responding"
     n: float = 0
+    initial: float = 0
     total: float | None = ANSWERS
     disable: bool = False
 
@@ -71,27 +72,39 @@ def evaluate(options: argparse.Namespace, behaviour: StubBehaviour) -> None:
     missing = sorted(set(options.tasks.split(",")) - {TASK})
     if missing:
         raise ValueError(f"Tasks not found: {', '.join(missing)}. Try `lmms-eval --tasks list`")
-    meter = Meter(Path(os.environ["LMMS_EVAL_RUN_DIRECTORY"]), time.time)
+    directory = Path(os.environ["LMMS_EVAL_RUN_DIRECTORY"])
+    meter = Meter(directory, time.time)
     # There is no model that could get others.
     meter.record_loading(exact_model_args=True)
     time.sleep(behaviour.seconds / 4)
     meter.record_loaded()
-    answers = list(generate_answers(meter, behaviour))
+    answers = list(generate_answers(meter, AnswerJournal(directory), behaviour))
     if behaviour.ending is StubEnding.SILENT:
         sys.exit(0)
     write_results(Path(options.output_path), answers)
     print(SUMMARY.format(model=options.model, limit=options.limit), flush=True)
 
 
-def generate_answers(meter: Meter, behaviour: StubBehaviour) -> Iterator[str]:
-    """Yield the answers at equal intervals; halfway through, raise what the behaviour asks for."""
-    bar = StubBar()
+def generate_answers(meter: Meter, journal: AnswerJournal, behaviour: StubBehaviour) -> Iterator[str]:
+    """Yield the answers, those of earlier attempts at once and the others at equal intervals; halfway through, raise
+    what the behaviour asks for.
+    """
+    meter.report.resumed, meter.report.started_anew = journal.resumed, journal.started_anew
+    bar = StubBar(initial=journal.resumed.answers if journal.resumed else 0)
     meter.read_bar(bar)
     for number in range(ANSWERS):
-        time.sleep(behaviour.seconds / ANSWERS)
+        answer = journal.find(number)
+        if answer is None:
+            time.sleep(behaviour.seconds / ANSWERS)
         if number == ANSWERS // 2:
             raise_configured_error(behaviour)
-        yield generate_answer(number, behaviour.ending)
+        if answer is None:
+            answer = generate_answer(number, behaviour)
+            # As in a real run, what has failed is not kept.
+            if answer:
+                journal.append(number, answer, seconds=behaviour.seconds / ANSWERS)
+                meter.report.journaled += 1
+        yield answer
         bar.n += 1
         meter.read_bar(bar)
     meter.read_closing_bar(bar)
@@ -105,12 +118,12 @@ def raise_configured_error(behaviour: StubBehaviour) -> None:
         raise RuntimeError("the stub was told to fail")
 
 
-def generate_answer(number: int, ending: StubEnding) -> str:
+def generate_answer(number: int, behaviour: StubBehaviour) -> str:
     """Return an answer; one that fails is logged and empty, as lmms-eval's adapters swallow errors."""
-    if ending is StubEnding.SWALLOW or (ending is StubEnding.SUSPECT and number % 2):
+    answer = make_answer(number, behaviour.ending)
+    if not answer:
         log("ERROR", "lmms_eval.models.chat.stub:generate_until:1", "Error the stub was told to swallow in generating")
-        return ""
-    return "A"
+    return answer
 
 
 def log(level: str, place: str, text: str) -> None:
@@ -123,17 +136,18 @@ def write_results(output: Path, answers: Sequence[str]) -> None:
     folder = output / "stub"
     folder.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%d_%H%M%S")
-    samples = [{"doc_id": number, "target": "A", "resps": [[answer]]} for number, answer in enumerate(answers)]
+    samples = [
+        {"doc_id": number, "target": make_target(number), "resps": [[answer]]} for number, answer in enumerate(answers)
+    ]
     lines = "".join(json.dumps(sample) + "\n" for sample in samples)
     (folder / f"{stamp}_samples_{TASK}.jsonl").write_text(lines)
     (folder / f"{stamp}_results.json").write_text(json.dumps(build_results(answers)))
 
 
 def build_results(answers: Sequence[str]) -> dict[str, object]:
-    """Return the content of the results file; the score is the share of right answers."""
-    right = sum(answer == "A" for answer in answers) / len(answers)
+    """Return the content of the results file."""
     return {
-        "results": {TASK: {"alias": TASK, "accuracy,none": right, "accuracy_stderr,none": 0.0}},
+        "results": {TASK: {"alias": TASK, **compute_scores(answers), "accuracy_stderr,none": 0.0}},
         "n-samples": {TASK: {"original": len(answers), "effective": len(answers)}},
         "config": {"model": "stub"},
     }
