@@ -14,7 +14,7 @@ from fake_api_server import ENDED, FakeCluster, is_bound
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from simulation import SPEC, SimulatedOperator, start_attempts, submit_evaluation
+from simulation import SETTINGS, SPEC, SimulatedOperator, start_attempts, submit_evaluation
 
 from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON
@@ -327,21 +327,23 @@ class LongHistory(Queue):
 
 
 def test_a_run_that_gets_on_and_is_always_ended_from_outside_has_an_end() -> None:
+    """Its first two attempts keep nothing. All later ones follow each other after the shortest wait."""
     cluster = FakeCluster()
     operator = SimulatedOperator(cluster, 1)
-    submit_evaluation(cluster, "a", retries=1)
-    for _ in range(2 * MAX_FREE_ATTEMPTS):
+    submit_evaluation(cluster, "a", retries=2)
+    for _ in range(MAX_FREE_ATTEMPTS + 5):
         start_attempts(cluster, operator)
         for pod in cluster.list_live_pods():
+            kept = 0 if pod["metadata"]["labels"][names.LABEL_ATTEMPT] in ("1", "2") else 1
             at = format_rfc3339(cluster.time())
-            cluster.report_status(pod, {"progress": {"stage": "Evaluating", "updatedAt": at, "kept": 1}})
+            cluster.report_status(pod, {"progress": {"stage": "Evaluating", "updatedAt": at, "kept": kept}})
             cluster.end_pod(pod, 137)
         operator.finish_pass()
-        cluster.now += 11
+        cluster.now += SETTINGS.retry_backoff_seconds + 1
     status = cluster.objects[EVALUATIONS]["a"]["status"]
     assert (status["phase"], status["reason"]) == ("Failed", "Interrupted")
-    assert (status["attempt"], status["freeAttempts"]) == (MAX_FREE_ATTEMPTS + 2, MAX_FREE_ATTEMPTS)
-    assert status["message"].endswith("(after 52 attempts, 50 of which spent no retry)")
+    assert (status["attempt"], status["freeAttempts"]) == (MAX_FREE_ATTEMPTS + 3, MAX_FREE_ATTEMPTS)
+    assert status["message"].endswith("(after 53 attempts, 50 of which spent no retry)")
 
 
 @pytest.mark.parametrize("seeds", [range(start, start + 25) for start in range(0, 100, 25)])
