@@ -41,7 +41,7 @@ def words(process: "subprocess.Popen[str]", text: str) -> str:
 async def test_a_submission_prints_its_id_and_nothing_else(command_line: CommandLine, client: Transport) -> None:
     spelled = ["--batch-size=2", "--num_fewshot", "0", "--gpus", "0", "--priority", "3", "--hold", "--label", "run=7"]
     secret = ["--env", "HF_TOKEN=lmms-eval-env-hub/token", "--cpu", "4", "--retries", "1", "--no-log_samples"]
-    done = command_line(*SUBMIT, *spelled, *secret)
+    done = command_line(*SUBMIT, *spelled, *secret, "--resume", "never")
     assert done.returncode == 0, done.stderr
     (job,) = done.stdout.splitlines()
     assert "Job queued successfully" in done.stderr
@@ -56,6 +56,7 @@ async def test_a_submission_prints_its_id_and_nothing_else(command_line: Command
         0,
     )
     assert (spec["priority"], spec["hold"], spec["retries"], spec["logSamples"]) == (3, True, 1, False)
+    assert spec["resume"] == "never"
     assert spec["env"] == [{"name": "HF_TOKEN", "secretKeyRef": {"name": "lmms-eval-env-hub", "key": "token"}}]
     assert (spec["resources"], document["metadata"]["labels"]["run"]) == ({"cpu": "4"}, "7")
 

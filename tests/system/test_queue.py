@@ -19,7 +19,9 @@ def test_evaluations_submitted_at_once_never_overlap_and_failures_name_their_cul
         build_smoke_evaluation("wrong-model", modelArgs={"pretrained": f"{SMOKE}/models/missing", "device_map": "cpu"})
     )
     crash = release.apply(build_smoke_evaluation("crash", env=[{"name": "SMOKE_RAISE_AT", "value": "2"}]))
-    killed = release.apply(build_smoke_evaluation("killed", env=[{"name": "SMOKE_KILL_AT", "value": "2"}], retries=0))
+    # One that goes on with its answers would be given another attempt.
+    kill = [{"name": "SMOKE_KILL_AT", "value": "2"}]
+    killed = release.apply(build_smoke_evaluation("killed", env=kill, retries=0, resume="never"))
     good = release.apply(build_smoke_evaluation("good", priority=-1))
     names = [wrong_task, wrong_model, crash, killed, good]
     ends = {name: release.finish(name, seconds=600) for name in names}

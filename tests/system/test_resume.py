@@ -73,12 +73,15 @@ def test_an_attempt_that_others_end_is_taken_up_at_the_answer(
     )
     kept = release.wait(name, lambda status: status.get("progress", {}).get("kept", 0) > 0, what="kept in the store")
     disturb(release, release.find_running_pod(name))
-    release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=90)
-    release.wait(name, lambda status: "resumed" in status.get("progress", {}), what="resumed")
+    status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=90)
+    assert status["message"].startswith(f"attempt 1 of 2 ended as {reason}, which spends no retry"), status
     status = release.finish(name)
-    assert status["phase"] == "Completed", status
-    assert [entry["reason"] for entry in status["attempts"]] == [reason, "Succeeded"]
-    resumed = status["progress"]["resumed"]
-    assert resumed["answers"] >= kept["progress"]["kept"], status
-    assert (resumed["fromAttempt"], resumed["exactness"]) == (1, "exact")
+    assert (status["phase"], status["freeAttempts"]) == ("Completed", 1), status
+    first, second = status["attempts"]
+    assert (first["reason"], first["free"], second["reason"]) == (reason, True, "Succeeded")
+    assert second["resumed"] == status["progress"]["resumed"]
+    assert second["resumed"]["answers"] >= kept["progress"]["kept"], status
+    assert (second["resumed"]["fromAttempt"], second["resumed"]["exactness"]) == (1, "exact")
+    events = release.deployment("get", "events", "--field-selector", f"involvedObject.name={name},reason=Resumed")
+    assert " of attempt 1 (exact)" in events
     assert read_product(release, http, name) == read_product(release, http, undisturbed)
