@@ -70,6 +70,33 @@ async def test_attempts_are_used_up(place: OperatorNamespace) -> None:
     assert [entry["reason"] for entry in status["attempts"]] == ["GPUError", "Unreachable"]
 
 
+async def test_an_attempt_that_kept_answers_spends_no_retry_and_the_next_one_says_what_it_has(
+    place: OperatorNamespace,
+) -> None:
+    place.settings = replace(place.settings, retry_backoff_seconds=30)
+    await place.submit("a", retries=0)
+    operator = place.make_operator()
+    await reaches(place, operator, "a", "Running", "Starting")
+    await place.report_stage("a", stage="Evaluating", updated_at=format_rfc3339(now_utc()), kept=5)
+    await attempt_ends(place, operator, "a", 137)
+    status = await reaches(place, operator, "a", "Queued", "Retrying")
+    assert status["message"].startswith("attempt 1 of 2 ended as Interrupted, which spends no retry as it kept answers")
+    assert (status["freeAttempts"], status["attempts"][0]["free"]) == (1, True) and "progress" not in status
+    place.time_passed = timedelta(minutes=1)
+    await reaches(place, operator, "a", "Running", "Starting")
+    resumed = {"answers": 5, "fromAttempt": 1, "exactness": "exact"}
+    at = format_rfc3339(now_utc())
+    await place.report_stage("a", stage="Evaluating", updated_at=at, resumed=resumed, kept=0)
+
+    async def told() -> bool:
+        return bool((await place.read_status("a"))["attempts"][1].get("resumed") == resumed)
+
+    await work_until(operator, told)
+    await attempt_ends(place, operator, "a", 137)
+    status = await reaches(place, operator, "a", "Failed", "Interrupted")
+    assert status["message"].endswith("(after 2 attempts, 1 of which spent no retry)")
+
+
 async def test_others_run_while_one_waits_for_its_next_attempt(place: OperatorNamespace) -> None:
     place.settings = replace(place.settings, retry_backoff_seconds=30)
     await place.submit("a", retries=1, priority=1)

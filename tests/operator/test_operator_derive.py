@@ -1,13 +1,15 @@
 """Every row of the table of endings, and every running reason, from what pods, Job and reporter say."""
 
+import re
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
+from deployment import ROOT
 from operator_builders import TODAY, conditions, ended, gated, job_of, pod_of, queued, retrying, running, working
 
-from lmms_eval_core.failures import BY_REASON, ENDINGS
+from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.run import Stage
 from lmms_eval_operator.derive import (
@@ -553,8 +555,14 @@ def test_an_attempt_that_kept_answers_and_was_ended_from_outside_spends_no_retry
     assert (derived.phase, derived.reason, derived.free) == (Phase.FAILED, cause, False)
 
 
-def test_every_end_from_outside_is_one_that_is_tried_again() -> None:
-    assert all(BY_REASON[reason].retry for reason in FROM_OUTSIDE)
+def test_the_guide_says_which_ends_spend_a_retry() -> None:
+    rows = re.findall(
+        r"^\| (`\w+`(?:, `\w+`)*) \| (only|always)", (ROOT / "docs" / "guide.md").read_text(), re.MULTILINE
+    )
+    told = {when: set(re.findall(r"\w+", names)) for names, when in rows}
+    retried = {ending.reason for ending in ENDINGS if ending.retry}
+    assert told == {"only": FROM_OUTSIDE, "always": retried - FROM_OUTSIDE}
+    assert retried >= FROM_OUTSIDE
 
 
 @pytest.mark.parametrize("exit_code", [69, 71, 73, 0])

@@ -226,9 +226,9 @@ class OperatorNamespace:
         """Write scores for the running attempt, as the reporter does."""
         await self._report(name, scores=SCORES, summary="mme 0.5")
 
-    async def report_stage(self, name: str, *, stage: str, updated_at: str) -> None:
-        """Write progress of the running attempt, as the reporter does."""
-        await self._report(name, progress={"stage": stage, "text": stage, "updatedAt": updated_at})
+    async def report_stage(self, name: str, *, stage: str, updated_at: str, **more: Any) -> None:
+        """Write progress of the running attempt, as the reporter does; `more` are further fields of it."""
+        await self._report(name, progress={"stage": stage, "text": stage, "updatedAt": updated_at, **more})
 
     async def _report(self, name: str, **said: Any) -> None:
         fields = {"reportedAttempt": (await self.read_status(name))["attempt"], **said}
