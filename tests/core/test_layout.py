@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,9 @@ from lmms_eval_core.layout import (
     ArtifactPrefix,
     catalogue_file,
     evaluation_folder,
+    journal_segment,
     owner_file,
+    parse_journal_segment,
     sample_file,
     segment,
 )
@@ -56,3 +59,16 @@ def test_a_segment_never_leaves_its_folder(text: str) -> None:
     name = segment(text)
     assert name and "/" not in name and name.strip(".")
     assert sample_file(text).count("/") == 1
+
+
+@given(st.sampled_from(["a000003-r0.jsonl", "tap-a000012-r63.jsonl"]), st.integers(0, 99_999))
+def test_a_segment_of_a_journal_is_known_by_its_name(name: str, number: int) -> None:
+    assert parse_journal_segment(journal_segment(name, number)) == (name, number)
+    assert FILE_OF_AN_ATTEMPT.fullmatch(f"a3/{journal_segment(name, number)}")
+
+
+@pytest.mark.parametrize(
+    "file", ["journal/a-0000", "a-0000.zst", "journal/x/a-0000.zst", "journal/a-000.zst", "journal/-0000.zst"]
+)
+def test_other_files_are_no_segments(file: str) -> None:
+    assert parse_journal_segment(file) is None

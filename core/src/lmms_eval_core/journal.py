@@ -17,10 +17,13 @@ end, or one that is not of these shapes, ends the file.
 import re
 from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from lmms_eval_core.json_text import parse_excess
 
 VERSION: Final = 1
-# A longer line is not written, and not read: the answers of its chunk are asked for again.
+# A longer line is not written, and not read: the answers of its chunk are asked for again. Nor is one with more values
+# than `json_text.parse_excess` allows (500,000), which would take too much memory to parse.
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 # Of one evaluation, uncompressed; beyond, the runner journals no more.
 MAX_JOURNAL_BYTES: Final = 1024 * 1024 * 1024
@@ -105,8 +108,8 @@ class ChunkLine(_Line):
     """
 
     batches: Annotated[list[JournalBatch], Field(alias="b", min_length=1)]
-    at: float
-    seconds: Annotated[float, Field(alias="s")]
+    at: FiniteFloat
+    seconds: Annotated[FiniteFloat, Field(alias="s")]
     random_state: Annotated[dict[str, Any] | None, Field(alias="rng")] = None
     throughput: Annotated[list[dict[str, Any]], Field(alias="m")] = Field(default_factory=list)
     usage: Annotated[list[dict[str, Any]], Field(alias="u")] = Field(default_factory=list)
@@ -148,7 +151,7 @@ def parse_journal_line(line: bytes) -> JournalLine | None:
     if len(line) > MAX_LINE_BYTES:
         return None
     kind = next((kind for start, kind in _KINDS if line.startswith(start)), None)
-    if kind is None:
+    if kind is None or parse_excess(line):
         return None
     try:
         return kind.model_validate_json(line)  # type: ignore[return-value]

@@ -27,6 +27,7 @@ COMPLETE_FILE: Final = "complete.json"
 
 EVALUATION_FOLDER: Final = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{8}")
 FILE_OF_AN_ATTEMPT: Final = re.compile(r"a[0-9]+/.+")
+_JOURNAL_SEGMENT: Final = re.compile(rf"{JOURNAL_FILES}(?P<name>[^/]+)-(?P<number>[0-9]{{4,6}})\.zst")
 
 
 class ArtifactPrefix(NamedTuple):
@@ -80,6 +81,12 @@ def task_file(path: str) -> str:
 def journal_segment(name: str, number: int) -> str:
     """Name of the segment `number`, from 0, of the journal file `name`."""
     return f"{JOURNAL_FILES}{name}-{number:04d}.zst"
+
+
+def parse_journal_segment(file: str) -> tuple[str, int] | None:
+    """Return name and number that `journal_segment` made `file` of; None for a file that is no segment."""
+    found = _JOURNAL_SEGMENT.fullmatch(file)
+    return (found["name"], int(found["number"])) if found else None
 
 
 def segment(text: str) -> str:
