@@ -32,7 +32,9 @@ def succeeded(**changes: Any) -> Outcome:
 def everything(finished: FinishedRun, files: list[ArtifactFile] | None = None, log: str = "") -> dict[str, Any]:
     """All fields of a final write, as they are sent."""
     stored = status_fields.build_artifacts(URI, files or [], truncated=False)
-    fields = status_fields.to_wire_fields(status_fields.build_results_fields(attempt(), finished, stored))
+    fields = status_fields.to_wire_fields(
+        status_fields.build_results_fields(attempt(), finished, stored, timings=finished.outcome.timings)
+    )
     error = status_fields.build_run_error(finished.outcome, log)
     progress = status_fields.build_final_progress(None, succeeded=error is None, now=NOW)
     return (
@@ -98,7 +100,7 @@ def test_a_failure_says_what_and_shows_the_end_of_the_log() -> None:
 def test_tokens_come_from_the_first_count_that_lmms_eval_has(
     results: dict[str, Any], expected: tuple[int | None, int | None]
 ) -> None:
-    usage = status_fields.build_usage(attempt(), succeeded(), results)
+    usage = status_fields.build_usage(attempt(), succeeded(), Timings(), results)
     assert (usage.input_tokens, usage.output_tokens) == expected
 
 
@@ -129,7 +131,7 @@ def test_the_progress_that_stays(last: ProgressReport | None, success: bool, tex
 
 def test_seconds_that_overflow_are_left_out() -> None:
     usage = status_fields.build_usage(
-        attempt(), succeeded(timings=Timings(total_seconds=1.7e308, load_seconds=float("inf"))), {}
+        attempt(), succeeded(), Timings(total_seconds=1.7e308, load_seconds=float("inf")), {}
     )
     assert (usage.total_seconds, usage.gpu_seconds, usage.load_seconds) == (1.7e308, None, None)
 

@@ -13,7 +13,7 @@ from lmms_eval_core import layout, run
 from lmms_eval_core.kube.errors import KubeError
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.phases import Reason
-from lmms_eval_core.run import ProgressReport, RunFile, RunInput, Stage
+from lmms_eval_core.run import ProgressReport, RunFile, RunInput, Stage, Timings
 from lmms_eval_core.status import EvaluationStatus, ProgressStatus
 from lmms_eval_core.store.errors import ObjectMissing, StoreError
 from lmms_eval_core.store.objects import ObjectStore
@@ -51,13 +51,23 @@ class Publisher:
         self._backoff = backoff
 
     async def publish_run(
-        self, directory: RunDirectory, finished: FinishedRun, *, last: ProgressReport | None, evaluation: str
+        self,
+        directory: RunDirectory,
+        finished: FinishedRun,
+        *,
+        last: ProgressReport | None,
+        kept: int | None,
+        timings: Timings,
+        evaluation: str,
     ) -> None:
-        """Publish this attempt's own run. `last` is its progress, `evaluation` its object as YAML."""
+        """Publish this attempt's own run. `last` is its progress, `evaluation` its object as YAML.
+
+        `kept` answers of it are in the store; `timings` are of all attempts together.
+        """
         outcome = finished.outcome
-        await self._inform(status_fields.build_reached_progress(last, now=datetime.now(UTC)))
+        await self._inform(status_fields.build_reached_progress(last, kept=kept, now=datetime.now(UTC)))
         await self._uploader.send(directory, outcome, evaluation)
-        results = status_fields.build_results_fields(self._attempt, finished, self._uploader.artifacts)
+        results = status_fields.build_results_fields(self._attempt, finished, self._uploader.artifacts, timings=timings)
         produced = status_fields.to_wire_fields(results)
         complete = Completion(
             uid=self._attempt.uid, attempt=self._attempt.attempt, reason=outcome.reason, status=produced
@@ -65,7 +75,7 @@ class Publisher:
         await self._uploader.send_text(layout.COMPLETE_FILE, complete.to_json())
         error = status_fields.build_run_error(outcome, read_log_tail(directory))
         fields = produced | ({"error": error.to_wire()} if error else {})
-        await self._write(fields, last, succeeded=outcome.reason == Reason.SUCCEEDED)
+        await self._write(fields, last, kept=kept, succeeded=outcome.reason == Reason.SUCCEEDED)
 
     async def publish_earlier(self, complete: Completion) -> None:
         """Report the results of an earlier attempt for this one."""
@@ -78,8 +88,10 @@ class Publisher:
         if isinstance(error, StoreError):
             await self._inform(build_stage_progress(stage, "waiting for object store", now=datetime.now(UTC)))
 
-    async def _write(self, fields: Fields, last: ProgressReport | None, *, succeeded: bool) -> None:
-        progress = status_fields.build_final_progress(last, succeeded=succeeded, now=datetime.now(UTC))
+    async def _write(
+        self, fields: Fields, last: ProgressReport | None, *, kept: int | None = None, succeeded: bool
+    ) -> None:
+        progress = status_fields.build_final_progress(last, kept=kept, succeeded=succeeded, now=datetime.now(UTC))
         everything = fields | {"progress": progress.to_wire()}
         await self._backoff.retry(lambda: self._status.write(everything), "writing the status")
 

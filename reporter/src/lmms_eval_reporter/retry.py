@@ -76,3 +76,12 @@ async def _shorten(scope: asyncio.Timeout, stop: asyncio.Event, grace: float) ->
     end = asyncio.get_running_loop().time() + grace
     planned = scope.when()
     scope.reschedule(end if planned is None else min(planned, end))
+
+
+async def sleep(seconds: float, until: asyncio.Event) -> None:
+    """Wait so long, or until the event is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await until.wait()
+    except TimeoutError:
+        return

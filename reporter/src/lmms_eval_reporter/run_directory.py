@@ -1,5 +1,5 @@
 """Opens files of the run directory, which the user's code fills: regular files beneath it alone, through no link, never
-blocking.
+blocking. It also makes files there, for the evaluator to read.
 
 Every component of a path is opened by itself, relative to its parent, so that nothing can be swapped under us.
 """
@@ -7,7 +7,7 @@ Every component of a path is opened by itself, relative to its parent, so that n
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -20,6 +20,7 @@ MAX_ENTRIES: Final = 10_000
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a FIFO must not wait for a writer.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UnsafeFile(Exception):
@@ -92,6 +93,26 @@ class RunDirectory:
         with self.open(path) as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - max_bytes))
             return b"".join(read_pieces(stream, max_bytes))
+
+    @contextmanager
+    def create(self, folder: str, name: str) -> Iterator[BinaryIO]:
+        """Make a file in a folder directly beneath, in place of what has its name; everybody may read both.
+
+        OSError where that cannot be, as where the folder is a link.
+        """
+        with suppress(FileExistsError):
+            os.mkdir(folder, dir_fd=self._root)
+        parent = os.open(folder, _DIRECTORY, dir_fd=self._root)
+        try:
+            os.fchmod(parent, 0o755)
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=parent)
+            handle = os.open(name, _NEW_FILE, dir_fd=parent)
+        finally:
+            os.close(parent)
+        with open(handle, "wb") as stream:
+            os.fchmod(handle, 0o644)
+            yield stream
 
     def _open(self, path: list[str]) -> int:
         parent = os.dup(self._root)

@@ -8,7 +8,9 @@ from typing import Final
 from lmms_eval_core import run
 from lmms_eval_core.kube.errors import KubeError
 from lmms_eval_core.run import ProgressReport
+from lmms_eval_reporter.journal_upload import JournalUploader
 from lmms_eval_reporter.reporter_log import ReporterLog
+from lmms_eval_reporter.retry import sleep
 from lmms_eval_reporter.run_directory import FileVersion, RunDirectory
 from lmms_eval_reporter.run_files import FinishedRun, make_interrupted_outcome, read_finished_run, read_progress
 from lmms_eval_reporter.settings import Settings
@@ -30,12 +32,14 @@ class RunDirectoryWatch:
         status: StatusWriter,
         settings: Settings,
         *,
+        journal: JournalUploader,
         stop: asyncio.Event,
         log: ReporterLog,
     ) -> None:
         self._directory = directory
         self._status = status
         self._settings = settings
+        self._journal = journal
         self._stop = stop
         self._log = log
         self._pacer = Pacer(settings.progress_seconds)
@@ -61,14 +65,14 @@ class RunDirectoryWatch:
             found = read_finished_run(self._directory)
             if found is not None or stopped:
                 return found or FinishedRun(make_interrupted_outcome())
-            await _sleep(self._settings.poll_seconds, self._stop)
+            await sleep(self._settings.poll_seconds, self._stop)
 
     async def _report_until(self, finished: asyncio.Event) -> None:
         while not finished.is_set():
             self._read_new_progress()
-            if self.last is not None and self._pacer.is_due(self.last, at=time.monotonic()):
-                await self._write(self.last, finished)
-            await _sleep(self._settings.poll_seconds, finished)
+            if self.last is not None:
+                await self._write_if_due(self.last, self._journal.kept, finished)
+            await sleep(self._settings.poll_seconds, finished)
 
     def _read_new_progress(self) -> None:
         version = self._directory.read_version(run.PROGRESS_FILE)
@@ -76,20 +80,16 @@ class RunDirectoryWatch:
             self._version = version
             self.last = read_progress(self._directory) or self.last
 
-    async def _write(self, report: ProgressReport, finished: asyncio.Event) -> None:
+    async def _write_if_due(self, report: ProgressReport, kept: int | None, finished: asyncio.Event) -> None:
+        if not self._pacer.is_due(report, kept, at=time.monotonic()):
+            return
         try:
-            await self._status.write({"progress": build_progress(report, now=datetime.now(UTC)).to_wire()})
+            await self._status.write({"progress": build_progress(report, kept=kept, now=datetime.now(UTC)).to_wire()})
         except (KubeError, AttemptSuperseded) as error:
             # A superseded attempt matters when it has something to publish; its pod is being deleted anyway.
             self._log("progress not written", error=str(error))
-            await _sleep(AGAIN_SECONDS, finished)
+            if isinstance(error, AttemptSuperseded):
+                self._journal.end()
+            await sleep(AGAIN_SECONDS, finished)
         else:
-            self._pacer.record_write(report, at=time.monotonic())
-
-
-async def _sleep(seconds: float, until: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await until.wait()
-    except TimeoutError:
-        return
+            self._pacer.record_write(report, kept, at=time.monotonic())

@@ -2,23 +2,29 @@
 
     read the evaluation, write to the store
       ├─ an earlier attempt is complete in the store: its status ──▶ `published`, ready
-      └─ otherwise: ready ──▶ progress ──▶ outcome ──▶ files ──▶ status ──▶ `published`
+      └─ otherwise: earlier answers ──▶ ready ──▶ progress, journal ──▶ outcome ──▶ files ──▶ status ──▶ `published`
 
 Where the attempt is superseded (deleted, replaced, ended), at any point: `published` and ready, so that nothing waits
 for us.
 """
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final, NamedTuple
 
 import yaml
 
 from lmms_eval_core import run
+from lmms_eval_core.journal import MAX_JOURNAL_BYTES
 from lmms_eval_core.kube.client import KubeClient, Object
 from lmms_eval_core.layout import ArtifactPrefix
-from lmms_eval_core.run import Stage, write_atomically
+from lmms_eval_core.phases import Reason
+from lmms_eval_core.run import ResumePolicy, Stage, Timings, write_atomically
+from lmms_eval_core.store.errors import StoreError
 from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_reporter.earlier_attempts import EarlierAttempts, add_timings
+from lmms_eval_reporter.journal_segments import Room
+from lmms_eval_reporter.journal_upload import JournalUploader
 from lmms_eval_reporter.probe import READY_FILE
 from lmms_eval_reporter.publish import Completion, Publisher, find_completed_attempt
 from lmms_eval_reporter.reporter_log import ReporterLog
@@ -31,13 +37,21 @@ from lmms_eval_reporter.upload import Uploader
 
 # The rest of the metadata is bookkeeping, and annotations may repeat the whole object.
 KEPT_METADATA: Final = ("name", "namespace", "uid", "creationTimestamp", "labels")
+# Of the time for publishing, what the journal of a failed run may take: the status comes after it.
+JOURNAL_SHARE: Final = 0.5
+# For deleting the journals, once SIGTERM came: nothing depends on it.
+DELETE_GRACE_SECONDS: Final = 5.0
+DELETE_SECONDS: Final = 60.0
 
 
 class StartState(NamedTuple):
-    """What is known before the evaluator starts: the evaluation as YAML, and an earlier attempt that had finished."""
+    """What is known before the evaluator starts: the evaluation as YAML, an earlier attempt that had finished, and the
+    times of all earlier ones together.
+    """
 
     evaluation: str
     earlier: Completion | None
+    timings: Timings = Timings()
 
 
 class Session:
@@ -56,6 +70,8 @@ class Session:
         self._backoff = Backoff(log, self._report_failure)
         self._prefix = ArtifactPrefix(settings.run.namespace, settings.run.name, settings.run.uid, settings.run.attempt)
         self._uploader = Uploader(store, self._prefix, limits=settings.limits, backoff=self._backoff, log=log)
+        self._earlier = EarlierAttempts(store, self._prefix, backoff=self._backoff, log=log)
+        self._room = Room(MAX_JOURNAL_BYTES)
         self._publisher = Publisher(settings.run, status=self._status, uploader=self._uploader, backoff=self._backoff)
 
     async def run(self) -> None:
@@ -73,7 +89,7 @@ class Session:
             preparation = await self._prepare()
         if preparation.earlier is None:
             self._let_evaluator_start()
-            await self._watch_and_publish(preparation.evaluation)
+            await self._watch_and_publish(preparation)
         else:
             await self._publish_earlier(preparation.earlier)
 
@@ -83,20 +99,86 @@ class Session:
         earlier = await self._backoff.retry(
             lambda: find_completed_attempt(self._store, self._prefix), "looking for earlier results"
         )
-        return StartState(dump_evaluation(found), earlier)
+        state = StartState(dump_evaluation(found), earlier)
+        if earlier is not None:
+            return state
+        if self._is_resuming():
+            await self._earlier.fetch_journals(self._directory, self._room)
+        return state._replace(timings=await self._earlier.sum_timings())
 
-    async def _watch_and_publish(self, evaluation: str) -> None:
-        watch = RunDirectoryWatch(self._directory, self._status, self._settings, stop=self._stop, log=self._log)
+    def _is_resuming(self) -> bool:
+        # The evaluator may run already, where only this container was started again: it has read them.
+        has_started = (self._settings.directory / READY_FILE).exists()
+        return self._settings.run.resume != ResumePolicy.NEVER and not has_started
+
+    async def _watch_and_publish(self, state: StartState) -> None:
+        journal = self._make_journal_uploader()
+        uploading = asyncio.create_task(journal.run(self._settings.journal_seconds, stop=self._stop))
+        try:
+            await self._watch_and_publish_with(journal, state)
+        finally:
+            uploading.cancel()
+
+    async def _watch_and_publish_with(self, journal: JournalUploader, state: StartState) -> None:
+        watch = RunDirectoryWatch(
+            self._directory, self._status, self._settings, journal=journal, stop=self._stop, log=self._log
+        )
         finished = await watch.wait_until_finished()
-        self._log("run ended", reason=finished.outcome.reason, exit_code=finished.outcome.exit_code)
+        outcome = finished.outcome
+        self._log("run ended", reason=outcome.reason, exit_code=outcome.exit_code)
         async with self._limit_publishing():
-            await self._publisher.publish_run(self._directory, finished, last=watch.last, evaluation=evaluation)
+            if outcome.reason != Reason.SUCCEEDED:
+                await self._finish_journal(journal)
+            await self._publisher.publish_run(
+                self._directory,
+                finished,
+                last=watch.last,
+                kept=journal.kept,
+                timings=add_timings(state.timings, outcome.timings),
+                evaluation=state.evaluation,
+            )
         self._acknowledge("published")
+        if outcome.reason == Reason.SUCCEEDED:
+            # After a failure the answers are for the next attempt, or what the evaluation has in place of a result.
+            await self._delete_journals(journal)
+
+    def _make_journal_uploader(self) -> JournalUploader:
+        return JournalUploader(
+            self._directory,
+            self._store,
+            self._prefix,
+            room=self._room,
+            # Who wants no samples stored gets none of what they are made of but the answers, for another attempt.
+            shown=self._settings.run.harness.log_samples,
+            backoff=self._backoff,
+            log=self._log,
+        )
+
+    async def _finish_journal(self, journal: JournalUploader) -> None:
+        limit = time_limit(
+            JOURNAL_SHARE * self._settings.run.publish_timeout_seconds,
+            stop=self._stop,
+            grace=JOURNAL_SHARE * self._settings.grace_seconds,
+        )
+        with suppress(TimeoutError):
+            async with limit:
+                await journal.finish()
+
+    async def _delete_journals(self, journal: JournalUploader | None = None) -> None:
+        """Delete what no attempt needs any more; what cannot be deleted goes with the other files of the evaluation."""
+        try:
+            async with time_limit(DELETE_SECONDS, stop=self._stop, grace=DELETE_GRACE_SECONDS):
+                if journal is not None:
+                    await journal.end_and_settle()
+                await self._earlier.delete_journals()
+        except (StoreError, TimeoutError) as error:
+            self._log("journals not deleted", error=str(error))
 
     async def _publish_earlier(self, earlier: Completion) -> None:
         async with self._limit_publishing():
             await self._publisher.publish_earlier(earlier)
         self._acknowledge(f"attempt {earlier.attempt} had finished")
+        await self._delete_journals()
 
     def _limit_publishing(self) -> AbstractAsyncContextManager[None]:
         self._stage = Stage.PUBLISHING

@@ -70,6 +70,9 @@ class Settings:
     poll_seconds: float = 0.2
     """How often the run directory is looked at: one `stat` each time."""
 
+    journal_seconds: float = 10.0
+    """How often what is new of the journal is stored. A lost node takes so much with it."""
+
     limits: UploadLimits = field(default_factory=UploadLimits)
 
     @classmethod

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.results_file import build_score_table, summarise
-from lmms_eval_core.run import AnswerCounts, Outcome, ProgressReport, RunInput, Stage
+from lmms_eval_core.run import AnswerCounts, Outcome, ProgressReport, RunInput, Stage, Timings
 from lmms_eval_core.status import (
     MAX_ERROR_BYTES,
     ArtifactFile,
@@ -49,10 +49,15 @@ def to_wire_fields(status: EvaluationStatus) -> Fields:
     return status.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
 
 
-def build_results_fields(run: RunInput, finished: FinishedRun, stored: Artifacts) -> EvaluationStatus:
-    """Return what a run produced: everything but its error, its progress and the attempt it is reported for."""
+def build_results_fields(
+    run: RunInput, finished: FinishedRun, stored: Artifacts, *, timings: Timings
+) -> EvaluationStatus:
+    """Return what a run produced: everything but its error, its progress and the attempt it is reported for.
+
+    `timings` are of all attempts together.
+    """
     outcome, results = finished
-    fields: Fields = {"artifacts": stored, "usage": build_usage(run, outcome, results or {})}
+    fields: Fields = {"artifacts": stored, "usage": build_usage(run, outcome, timings, results or {})}
     if results is not None:
         fields |= _build_scores(results, run.harness.tasks)
     if any(outcome.answers.model_dump().values()):
@@ -70,21 +75,26 @@ def build_run_error(outcome: Outcome, log: str) -> RunError | None:
     return RunError(class_=outcome.reason.value, message=message, log_tail=texts.clean_tail(log, MAX_ERROR_BYTES))
 
 
-def build_reached_progress(last: ProgressReport | None, *, now: datetime) -> ProgressStatus:
+def build_reached_progress(last: ProgressReport | None, *, kept: int | None = None, now: datetime) -> ProgressStatus:
     """Return how far the run had come when it ended; its results are being published."""
     progress = (
-        build_progress(last, now=now) if last else build_stage_progress(Stage.STARTING, Stage.STARTING.value, now=now)
+        build_progress(last, kept=kept, now=now)
+        if last
+        else build_stage_progress(Stage.STARTING, Stage.STARTING.value, now=now)
     )
     return progress.model_copy(update={"stage": Stage.PUBLISHING.value, "eta_seconds": None})
 
 
-def build_final_progress(last: ProgressReport | None, *, succeeded: bool, now: datetime) -> ProgressStatus:
+def build_final_progress(
+    last: ProgressReport | None, *, kept: int | None = None, succeeded: bool, now: datetime
+) -> ProgressStatus:
     """Return the progress that stays: all of it after a success, else how far the run had come."""
-    progress = build_reached_progress(last, now=now)
+    progress = build_reached_progress(last, kept=kept, now=now)
     if not succeeded:
         return progress
     text = progress.text if progress.percent is not None else "100%"
-    return progress.model_copy(update={"percent": 100, "text": text})
+    # The journal of a success is deleted.
+    return progress.model_copy(update={"percent": 100, "text": text, "kept": None})
 
 
 def build_artifacts(uri: str, files: Iterable[ArtifactFile], *, truncated: bool) -> Artifacts:
@@ -100,13 +110,13 @@ def build_artifacts(uri: str, files: Iterable[ArtifactFile], *, truncated: bool)
     return Artifacts(uri=uri, files=kept, truncated=truncated or None)
 
 
-def build_usage(run: RunInput, outcome: Outcome, results: Fields) -> Usage:
+def build_usage(run: RunInput, outcome: Outcome, timings: Timings, results: Fields) -> Usage:
     """Return seconds, samples, tokens and versions; what is unknown or absurd is left out."""
-    total = number_or_none(outcome.timings.total_seconds)
+    total = number_or_none(timings.total_seconds)
     read, written = _find_tokens(results)
     return Usage(
-        load_seconds=number_or_none(outcome.timings.load_seconds),
-        generation_seconds=number_or_none(outcome.timings.generation_seconds),
+        load_seconds=number_or_none(timings.load_seconds),
+        generation_seconds=number_or_none(timings.generation_seconds),
         total_seconds=total,
         gpu_seconds=None if total is None else number_or_none(total * run.gpus),
         samples=count_or_none(outcome.answers.samples) or None,

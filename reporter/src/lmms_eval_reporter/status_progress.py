@@ -7,15 +7,22 @@ import math
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from lmms_eval_core.run import ProgressReport, Stage
-from lmms_eval_core.status import ProgressStatus
+from lmms_eval_core.run import ProgressReport, ResumedAnswers, Stage
+from lmms_eval_core.status import ProgressStatus, ResumedProgress
+from lmms_eval_reporter import texts
 
 # What a JSON number holds exactly. The runner's counts are far below; what pretends to be its file is not trusted.
 MAX_COUNT: Final = 2**53
+# As the schema bounds it.
+MAX_ATTEMPT: Final = 1_000_000
+STARTED_ANEW_BYTES: Final = 512
 
 
-def build_progress(report: ProgressReport, *, now: datetime) -> ProgressStatus:
-    """Return the status field. `now` is the reporter's clock: it stamps when the change was seen."""
+def build_progress(report: ProgressReport, *, kept: int | None = None, now: datetime) -> ProgressStatus:
+    """Return the status field. `kept` answers are in the store.
+
+    `now` is the reporter's clock: it stamps when the change was seen.
+    """
     completed, total = count_or_none(report.completed), count_or_none(report.total)
     return ProgressStatus(
         stage=report.stage.value,
@@ -25,6 +32,9 @@ def build_progress(report: ProgressReport, *, now: datetime) -> ProgressStatus:
         rate=number_or_none(report.rate),
         eta_seconds=count_or_none(report.eta_seconds),
         text=_format_text(report.stage, completed, total),
+        resumed=_build_resumed(report.resumed),
+        started_anew=texts.clean_head(report.started_anew, STARTED_ANEW_BYTES) or None,
+        kept=kept,
         updated_at=now,
     )
 
@@ -42,6 +52,12 @@ def count_or_none(value: int | None) -> int | None:
 def number_or_none(value: float | None) -> float | None:
     """Return a finite number of seconds or per second, or None."""
     return value if value is not None and math.isfinite(value) and value >= 0 else None
+
+
+def _build_resumed(answers: ResumedAnswers | None) -> ResumedProgress | None:
+    if answers is None or count_or_none(answers.answers) is None or not 0 < answers.from_attempt <= MAX_ATTEMPT:
+        return None
+    return ResumedProgress(answers=answers.answers, from_attempt=answers.from_attempt, exactness=answers.exactness)
 
 
 def _compute_percent(completed: int | None, total: int | None) -> int | None:
@@ -63,6 +79,9 @@ class _WrittenProgress(NamedTuple):
     stage: str
     completed: int | None
     total: int | None
+    kept: int | None
+    resumed: ResumedAnswers | None
+    started_anew: str
 
 
 class Pacer:
@@ -73,17 +92,19 @@ class Pacer:
         self._last: _WrittenProgress | None = None
         self._written_at = -math.inf
 
-    def is_due(self, report: ProgressReport, *, at: float) -> bool:
+    def is_due(self, report: ProgressReport, kept: int | None = None, *, at: float) -> bool:
         """Return whether to write `report` at the monotonic time `at`."""
-        new = _to_written(report)
+        new = _to_written(report, kept)
         if self._last is None or new.stage != self._last.stage:
             return True
         return new != self._last and at - self._written_at >= self._seconds
 
-    def record_write(self, report: ProgressReport, *, at: float) -> None:
+    def record_write(self, report: ProgressReport, kept: int | None = None, *, at: float) -> None:
         """Remember what the status says since the monotonic time `at`."""
-        self._last, self._written_at = _to_written(report), at
+        self._last, self._written_at = _to_written(report, kept), at
 
 
-def _to_written(report: ProgressReport) -> _WrittenProgress:
-    return _WrittenProgress(report.stage.value, report.completed, report.total)
+def _to_written(report: ProgressReport, kept: int | None) -> _WrittenProgress:
+    return _WrittenProgress(
+        report.stage.value, report.completed, report.total, kept, report.resumed, report.started_anew
+    )
