@@ -27,7 +27,7 @@ def chunk(**changes: Any) -> bytes:
     return json.dumps({"b": [{"id": ID, "a": answers}], "at": 1.5, "s": 0.25} | changes, separators=(",", ":")).encode()
 
 
-LINES = {
+LINES: dict[Any, bytes] = {
     HeaderLine: b'{"v":1,"header":{"attempt":3,"rank":0,"parts":{"run":"x"}}}',
     ChunkLine: chunk(),
     NextLine: b'{"n":["%s"]}' % ID.encode(),
@@ -37,9 +37,9 @@ LINES = {
 
 
 @pytest.mark.parametrize("kind", LINES)
-def test_each_line_is_read_and_written_alike(kind: type) -> None:
+def test_each_line_is_read_and_written_alike(kind: Any) -> None:
     found = parse_journal_line(LINES[kind] + b"\n")
-    assert isinstance(found, kind) and found.to_json().encode() == LINES[kind]
+    assert found is not None and isinstance(found, kind) and found.to_json().encode() == LINES[kind]
 
 
 @pytest.mark.parametrize(

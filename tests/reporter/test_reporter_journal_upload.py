@@ -39,6 +39,7 @@ async def test_the_newest_segment_is_written_again_until_it_is_full(
 ) -> None:
     monkeypatch.setattr("lmms_eval_reporter.journal_upload.SEGMENT_BYTES", 10 * len(make_chunk(10)) + 9)
     assert await run.upload() == [] and run.uploader.kept is None
+    found: list[str] = []
     for number in range(30):
         run.append(make_chunk(10 + number))
         found = await run.upload()
@@ -246,12 +247,12 @@ async def test_many_processes_share_the_memory(run: JournalRun, monkeypatch: pyt
 
 
 MEASURE = """
-import asyncio, resource, sys
+import asyncio, re, sys
 from pathlib import Path
 from journal_files import JournalRun, make_chunk
 run = JournalRun(Path(sys.argv[1]))
 def measure_peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 async def main():
     run.append(make_chunk(0))
     await run.uploader.upload()

@@ -78,11 +78,9 @@ def build_run_error(outcome: Outcome, log: str) -> RunError | None:
 def build_reached_progress(last: ProgressReport | None, *, kept: int | None = None, now: datetime) -> ProgressStatus:
     """Return how far the run had come when it ended; its results are being published."""
     progress = (
-        build_progress(last, kept=kept, now=now)
-        if last
-        else build_stage_progress(Stage.STARTING, Stage.STARTING.value, now=now)
+        build_progress(last, now=now) if last else build_stage_progress(Stage.STARTING, Stage.STARTING.value, now=now)
     )
-    return progress.model_copy(update={"stage": Stage.PUBLISHING.value, "eta_seconds": None})
+    return progress.model_copy(update={"stage": Stage.PUBLISHING.value, "eta_seconds": None, "kept": kept})
 
 
 def build_final_progress(
