@@ -197,11 +197,17 @@ async def test_a_store_that_is_away_at_the_end_gets_the_rest_when_it_is_back(mak
     one = make(1)
     one.start()
     await one.files.wait_for_file("ready")
+    one.append(make_lines(1, 1))
+    one.write_progress()
+    await one.wait_until(lambda: one.progress.get("kept") == 1)
     one.store.is_away = True
-    one.append(make_lines(1, 3))
+    one.append(make_chunk(1) + make_chunk(2))
     one.files.write_outcome("Interrupted", 75)
     await one.wait_until(lambda: one.log.errors("waiting"))
     assert not one.files.has_file("published")
+    await one.wait_until(lambda: one.progress.get("text") == "waiting for object store")
+    # The operator counts what is kept, whether this reporter lives to say more or not.
+    assert one.progress["kept"] == 1
     one.store.is_away = False
     await one.files.wait_for_file("published")
     await one.end()

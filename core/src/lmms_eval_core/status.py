@@ -119,12 +119,18 @@ class Artifacts(ResourceModel):
 
 
 class Usage(ResourceModel):
-    """What the run cost, and with which versions it ran."""
+    """What the evaluation cost, and with which versions its last attempt ran.
 
-    load_seconds: float | None = None
-    generation_seconds: float | None = None
-    total_seconds: float | None = None
-    gpu_seconds: float | None = None
+    Seconds are of all attempts together, but for those that were lost before they could say. Samples and tokens are of
+    the result.
+    """
+
+    load_seconds: float | None = Field(default=None, description="Of all attempts together.")
+    generation_seconds: float | None = Field(default=None, description="Of all attempts together.")
+    total_seconds: float | None = Field(
+        default=None, description="Of all attempts together, but for those that were lost before they could say."
+    )
+    gpu_seconds: float | None = Field(default=None, description="totalSeconds times the number of GPUs.")
     samples: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None

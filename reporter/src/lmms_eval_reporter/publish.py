@@ -22,7 +22,6 @@ from lmms_eval_reporter.retry import Backoff
 from lmms_eval_reporter.run_directory import RunDirectory, UnsafeFile
 from lmms_eval_reporter.run_files import FinishedRun
 from lmms_eval_reporter.status_fields import Fields
-from lmms_eval_reporter.status_progress import build_stage_progress
 from lmms_eval_reporter.status_writer import StatusWriter
 from lmms_eval_reporter.upload import Uploader
 
@@ -81,12 +80,14 @@ class Publisher:
         """Report the results of an earlier attempt for this one."""
         await self._write(complete.status, None, succeeded=True)
 
-    async def report_failure(self, error: Exception, stage: Stage) -> None:
+    async def report_failure(
+        self, error: Exception, stage: Stage, *, last: ProgressReport | None, kept: int | None
+    ) -> None:
         """Write into the status that the store is waited for; while the API server is away there is nothing to write
         to.
         """
         if isinstance(error, StoreError):
-            await self._inform(build_stage_progress(stage, "waiting for object store", now=datetime.now(UTC)))
+            await self._inform(status_fields.build_waiting_progress(stage, last, kept=kept, now=datetime.now(UTC)))
 
     async def _write(
         self, fields: Fields, last: ProgressReport | None, *, kept: int | None = None, succeeded: bool

@@ -72,6 +72,8 @@ class Session:
         self._uploader = Uploader(store, self._prefix, limits=settings.limits, backoff=self._backoff, log=log)
         self._earlier = EarlierAttempts(store, self._prefix, backoff=self._backoff, log=log)
         self._room = Room(MAX_JOURNAL_BYTES)
+        self._journal = self._make_journal_uploader()
+        self._watch = self._make_watch()
         self._publisher = Publisher(settings.run, status=self._status, uploader=self._uploader, backoff=self._backoff)
 
     async def run(self) -> None:
@@ -112,35 +114,31 @@ class Session:
         return self._settings.run.resume != ResumePolicy.NEVER and not has_started
 
     async def _watch_and_publish(self, state: StartState) -> None:
-        journal = self._make_journal_uploader()
-        uploading = asyncio.create_task(journal.run(self._settings.journal_seconds, stop=self._stop))
+        uploading = asyncio.create_task(self._journal.run(self._settings.journal_seconds, stop=self._stop))
         try:
-            await self._watch_and_publish_with(journal, state)
+            await self._watch_and_publish_beside_journal(state)
         finally:
             uploading.cancel()
 
-    async def _watch_and_publish_with(self, journal: JournalUploader, state: StartState) -> None:
-        watch = RunDirectoryWatch(
-            self._directory, self._status, self._settings, journal=journal, stop=self._stop, log=self._log
-        )
-        finished = await watch.wait_until_finished()
+    async def _watch_and_publish_beside_journal(self, state: StartState) -> None:
+        finished = await self._watch.wait_until_finished()
         outcome = finished.outcome
         self._log("run ended", reason=outcome.reason, exit_code=outcome.exit_code)
         async with self._limit_publishing():
             if outcome.reason != Reason.SUCCEEDED:
-                await self._finish_journal(journal)
+                await self._finish_journal()
             await self._publisher.publish_run(
                 self._directory,
                 finished,
-                last=watch.last,
-                kept=journal.kept,
+                last=self._watch.last,
+                kept=self._journal.kept,
                 timings=add_timings(state.timings, outcome.timings),
                 evaluation=state.evaluation,
             )
         self._acknowledge("published")
         if outcome.reason == Reason.SUCCEEDED:
             # After a failure the answers are for the next attempt, or what the evaluation has in place of a result.
-            await self._delete_journals(journal)
+            await self._delete_journals()
 
     def _make_journal_uploader(self) -> JournalUploader:
         return JournalUploader(
@@ -154,7 +152,12 @@ class Session:
             log=self._log,
         )
 
-    async def _finish_journal(self, journal: JournalUploader) -> None:
+    def _make_watch(self) -> RunDirectoryWatch:
+        return RunDirectoryWatch(
+            self._directory, self._status, self._settings, journal=self._journal, stop=self._stop, log=self._log
+        )
+
+    async def _finish_journal(self) -> None:
         limit = time_limit(
             JOURNAL_SHARE * self._settings.run.publish_timeout_seconds,
             stop=self._stop,
@@ -162,14 +165,13 @@ class Session:
         )
         with suppress(TimeoutError):
             async with limit:
-                await journal.finish()
+                await self._journal.finish()
 
-    async def _delete_journals(self, journal: JournalUploader | None = None) -> None:
+    async def _delete_journals(self) -> None:
         """Delete what no attempt needs any more; what cannot be deleted goes with the other files of the evaluation."""
         try:
             async with time_limit(DELETE_SECONDS, stop=self._stop, grace=DELETE_GRACE_SECONDS):
-                if journal is not None:
-                    await journal.end_and_settle()
+                await self._journal.end_and_settle()
                 await self._earlier.delete_journals()
         except (StoreError, TimeoutError) as error:
             self._log("journals not deleted", error=str(error))
@@ -187,7 +189,7 @@ class Session:
         )
 
     async def _report_failure(self, error: Exception) -> None:
-        await self._publisher.report_failure(error, self._stage)
+        await self._publisher.report_failure(error, self._stage, last=self._watch.last, kept=self._journal.kept)
 
     def _acknowledge(self, why: str) -> None:
         self._write_file(run.PUBLISHED_FILE, why)

@@ -83,6 +83,14 @@ def build_reached_progress(last: ProgressReport | None, *, kept: int | None = No
     return progress.model_copy(update={"stage": Stage.PUBLISHING.value, "eta_seconds": None, "kept": kept})
 
 
+def build_waiting_progress(
+    stage: Stage, last: ProgressReport | None, *, kept: int | None = None, now: datetime
+) -> ProgressStatus:
+    """Return the progress while the store is away: what was reached stays, as the store has it."""
+    reached = build_reached_progress(last, kept=kept, now=now)
+    return reached.model_copy(update={"stage": stage.value, "text": "waiting for object store"})
+
+
 def build_final_progress(
     last: ProgressReport | None, *, kept: int | None = None, succeeded: bool, now: datetime
 ) -> ProgressStatus:
