@@ -1,6 +1,7 @@
 """What earlier attempts left in the store, in the run directory of the next one."""
 
 import asyncio
+import errno
 import os
 import stat
 from pathlib import Path
@@ -153,9 +154,10 @@ async def test_there_is_room_for_so_much(second: NextAttempt) -> None:
     assert second.problems == ["the journals are larger than they may be"]
 
 
-async def test_a_store_that_is_away_is_waited_for(second: NextAttempt) -> None:
+@pytest.mark.parametrize("at", ["", ".zst"], ids=["whole", "from the first segment on"])
+async def test_a_store_that_is_away_is_waited_for(second: NextAttempt, at: str) -> None:
     await store_journal(second.store, FIRST, make_lines(1, 3))
-    second.store.is_away = True
+    second.store.is_away, second.store.away_at = True, at
     fetching = asyncio.create_task(second.fetch())
     await asyncio.sleep(0.1)
     assert not fetching.done()
@@ -173,6 +175,16 @@ async def test_what_stands_in_the_way_costs_the_answers_alone(second: NextAttemp
         (second.path / "earlier").write_text("")
     await second.earlier.fetch_journals(RunDirectory(second.path), Room(MAX_JOURNAL_BYTES))
     assert os.listdir(tmp_path / "elsewhere") == [] and len(second.log.errors("earlier answers left out")) == 1
+
+
+async def test_a_full_volume_costs_the_answers_alone(second: NextAttempt, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    await store_journal(second.store, FIRST, make_lines(1, 3))
+    monkeypatch.setattr(earlier_attempts, "copy_lines", fail)
+    await second.earlier.fetch_journals(RunDirectory(second.path), Room(MAX_JOURNAL_BYTES))
+    assert second.log.errors("earlier answers left out") == ["No space left on device"]
 
 
 async def test_a_file_that_is_there_is_replaced_and_not_written_through(second: NextAttempt, tmp_path: Path) -> None:

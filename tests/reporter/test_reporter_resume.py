@@ -157,6 +157,23 @@ async def test_a_success_deletes_the_journals_of_all_attempts(make: Make) -> Non
     assert await two.store.exists(make_prefix(2).file("complete.json"))
 
 
+async def test_what_is_under_way_at_the_end_of_a_success_is_deleted_too(make: Make) -> None:
+    one = make(1)
+    one.store.away_at = "/journal"
+    one.store.released.clear()
+    one.start()
+    await one.files.wait_for_file("ready")
+    one.append(make_lines(1, 3))
+    await one.wait_until(lambda: any("/journal" in key for key in one.store.puts))
+    one.files.write_success()
+    await one.files.wait_for_file("published")
+    await asyncio.sleep(0.1)
+    one.store.released.set()
+    await asyncio.sleep(0.2)
+    await one.end()
+    assert await list_segments(one.store) == []
+
+
 async def test_a_failure_keeps_what_was_answered(make: Make) -> None:
     one = make(1)
     one.start(journal_seconds=3600)

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 import zstandard
+from journal_files import make_chunk, make_header, make_lines
 from reporter_process import ApiServerLink, ReporterProcess, RunDirectoryWriter, RunningEvaluation, wait_for
 
 from lmms_eval_core.layout import ArtifactPrefix
@@ -302,6 +304,93 @@ async def test_an_earlier_failure_is_tried_again(
     await reporter(attempt=2).start()
     await files.wait_for_file("ready")
     assert not files.has_file("published")
+
+
+def begin_next_attempt(files: RunDirectoryWriter) -> Path:
+    """Empty the run directory, as that of another pod is; return the journal of rank 0 of the first attempt."""
+    for name in ("ready", "published", "outcome.json", "progress.json"):
+        (files.path / name).unlink(missing_ok=True)
+    shutil.rmtree(files.path / "journal", ignore_errors=True)
+    return files.path / "earlier" / "a000001-r0.jsonl"
+
+
+def append_to_journal(files: RunDirectoryWriter, content: bytes, *, attempt: int = 1) -> None:
+    (files.path / "journal").mkdir(exist_ok=True)
+    with (files.path / "journal" / f"a{attempt:06d}-r0.jsonl").open("ab") as stream:
+        stream.write(content)
+
+
+async def test_answers_outlive_a_pod_that_is_stopped(
+    reporter: Make,
+    evaluation: RunningEvaluation,
+    files: RunDirectoryWriter,
+    s3_server: Any,
+    stored: Stored,
+    namespace: str,
+) -> None:
+    first = reporter()
+    await first.start()
+    await files.wait_for_file("ready")
+    append_to_journal(files, make_lines(1, 3))
+    assert await first.stop() == 0
+    assert await stored.text("journal/a000001-r0.jsonl-0000.zst") == make_lines(1, 3).decode()
+    assert (await evaluation.read_status())["progress"]["kept"] == 3
+
+    earlier = begin_next_attempt(files)
+    await evaluation.set_status(attempt=2)
+    await reporter(attempt=2).start()
+    await files.wait_for_file("ready")
+    assert earlier.read_bytes() == make_lines(1, 3)
+    append_to_journal(files, make_lines(2, 1), attempt=2)
+    files.write_success()
+    await files.wait_for_file("published")
+    second = Stored(s3_server, evaluation, namespace, attempt=2)
+
+    async def deleted() -> bool:
+        return not [name for one in (stored, second) for name in await one.names() if name.startswith("journal/")]
+
+    await wait_for(deleted)
+    assert "complete.json" in await second.names()
+
+
+@pytest.mark.parametrize("how", ["dead", "hanging"])
+async def test_a_run_goes_on_while_the_store_is_away_and_its_answers_follow(
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter, s3_server: Any, stored: Stored, how: str
+) -> None:
+    one = reporter()
+    await one.start()
+    await files.wait_for_file("ready")
+    append_to_journal(files, make_header() + make_chunk(0))
+    files.write_progress("Evaluating", 1, 3)
+    await evaluation.wait_for_status(lambda status: status["progress"].get("kept") == 1)
+    (s3_server.stop if how == "dead" else s3_server.pause)()
+    append_to_journal(files, make_chunk(1))
+    files.write_progress("Evaluating", 2, 3)
+    await evaluation.wait_for_status(lambda status: status["progress"]["text"] == "2/3 66%")
+    if how == "dead":
+        await one.wait_for_event("journal not stored")
+    (s3_server.start if how == "dead" else s3_server.resume)()
+    files.write_outcome("OutOfMemory", 68)
+    await files.wait_for_file("published", 60)
+    expected = make_header() + make_chunk(0) + make_chunk(1)
+    assert await stored.text("journal/a000001-r0.jsonl-0000.zst") == expected.decode()
+    assert (await evaluation.read_status())["progress"]["kept"] == 2
+
+
+async def test_a_reporter_that_was_killed_stores_the_journal_again(
+    reporter: Make, evaluation: RunningEvaluation, files: RunDirectoryWriter, stored: Stored
+) -> None:
+    first = reporter()
+    await first.start()
+    await files.wait_for_file("ready")
+    append_to_journal(files, make_lines(1, 2))
+    await first.stop(signal.SIGKILL)
+    second = reporter()
+    await second.start()
+    append_to_journal(files, make_chunk(2))
+    files.write_progress("Evaluating", 3, 4)
+    await evaluation.wait_for_status(lambda status: status.get("progress", {}).get("kept") == 3)
+    assert await stored.text("journal/a000001-r0.jsonl-0000.zst") == make_lines(1, 3).decode()
 
 
 async def test_a_reporter_that_was_killed_goes_on_where_it_was(

@@ -66,7 +66,8 @@ def make_prefix(attempt: int = 1) -> ArtifactPrefix:
 class FolderStore(ObjectStore):
     """A store in a folder; while `is_away` it does not answer for keys with `away_at` in them.
 
-    `puts` are the keys that were written.
+    Writes of such keys wait for `released`, and arrive then even where their caller is gone. `puts` are the keys that
+    were written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,12 +76,14 @@ class FolderStore(ObjectStore):
         self.is_away = False
         self.away_at = ""
         self.puts: list[str] = []
+        self.released = asyncio.Event()
+        self.released.set()
 
     async def put(self, key: str, content: bytes | AsyncIterator[bytes]) -> None:
         """Write an object."""
         self._require(key)
         self.puts.append(key)
-        await super().put(key, content)
+        await asyncio.shield(asyncio.ensure_future(self._put_when_released(key, content)))
 
     async def get(self, key: str, *, max_bytes: int) -> bytes:
         """Read an object."""
@@ -92,6 +95,11 @@ class FolderStore(ObjectStore):
         self._require(prefix)
         async for entry in super().list(prefix):
             yield entry
+
+    async def _put_when_released(self, key: str, content: bytes | AsyncIterator[bytes]) -> None:
+        if self.away_at in key:
+            await self.released.wait()
+        await super().put(key, content)
 
     def _require(self, key: str) -> None:
         if self.is_away and self.away_at in key:
