@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmms_eval_core.run import ProgressReport, Stage
+from lmms_eval_core.run import ProgressReport, ResumedAnswers, Stage
 from lmms_eval_reporter.status_progress import Pacer, build_progress
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -58,6 +58,24 @@ def test_numbers_are_ones_that_the_api_server_takes(completed: int, total: int, 
     shown = build_progress(odd, now=NOW).to_wire()
     assert all(0 <= shown.get(name, 0) <= 2**53 for name in ("completed", "total", "etaSeconds"))
     assert 0 <= shown.get("percent", 0) <= 100 and shown.get("rate", 0.0) >= 0 and len(shown["text"]) < 60
+
+
+@pytest.mark.parametrize(
+    ("answers", "attempt", "said"),
+    [(7, 1, True), (0, 1, True), (-1, 1, False), (2**60, 1, False), (7, 0, False), (7, -3, False), (7, 10**7, False)],
+)
+def test_what_was_resumed_is_said_where_it_can_be(answers: int, attempt: int, said: bool) -> None:
+    resumed = ResumedAnswers(answers=answers, from_attempt=attempt, exactness="equivalent")
+    shown = build_progress(report().model_copy(update={"resumed": resumed}), kept=3, now=NOW).to_wire()
+    expected = {"answers": answers, "fromAttempt": attempt, "exactness": "equivalent"}
+    assert shown["kept"] == 3 and shown.get("resumed") == (expected if said else None)
+
+
+def test_what_is_kept_and_resumed_is_written_when_it_changes() -> None:
+    pacer, still = Pacer(5), report(Stage.EVALUATING, 5, 9)
+    pacer.record_write(still, 3, at=0.0)
+    assert not pacer.is_due(still, 3, at=6.0) and pacer.is_due(still, 4, at=6.0) and not pacer.is_due(still, 4, at=1.0)
+    assert pacer.is_due(still.model_copy(update={"started_anew": "weights differ"}), 3, at=6.0)
 
 
 def test_counts_are_paced_and_stages_are_not() -> None:
