@@ -362,7 +362,7 @@ async def test_a_run_goes_on_while_the_store_is_away_and_its_answers_follow(
     await files.wait_for_file("ready")
     append_to_journal(files, make_header() + make_chunk(0))
     files.write_progress("Evaluating", 1, 3)
-    await evaluation.wait_for_status(lambda status: status["progress"].get("kept") == 1)
+    await evaluation.wait_for_status(lambda status: status.get("progress", {}).get("kept") == 1)
     (s3_server.stop if how == "dead" else s3_server.pause)()
     append_to_journal(files, make_chunk(1))
     files.write_progress("Evaluating", 2, 3)
