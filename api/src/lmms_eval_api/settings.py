@@ -74,8 +74,8 @@ class ApiSettings:
     """LMMS_EVAL_API_MAX_STREAMS: events and logs that one replica follows at once; 0: no limit."""
 
     max_log_follows: int = 200
-    """LMMS_EVAL_API_MAX_LOG_FOLLOWS: logs among them, each of which keeps a connection to the API server; 0: no
-    limit."""
+    """LMMS_EVAL_API_MAX_LOG_FOLLOWS: logs and answers among them; each log keeps a connection to the API server, and
+    answers take half a megabyte of memory at most; 0: no limit."""
 
     max_downloads: int = 16
     """LMMS_EVAL_API_MAX_DOWNLOADS: files of samples that one replica sends whole at once; 0: no limit."""

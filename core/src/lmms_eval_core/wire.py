@@ -316,11 +316,42 @@ class JobList(BaseModel):
     next_cursor: str | None = None
 
 
+class AnswerTokens(BaseModel):
+    """Tokens of one answer, as far as the model adapter counts them."""
+
+    input: int | None = None
+    output: int | None = None
+    reasoning: int | None = None
+
+
+class LiveAnswer(ResponseModel):
+    """One answer of a job that has no samples yet, or never will: nobody has scored it."""
+
+    task: str
+    document: int | str | None = Field(default=None, description="Its `doc_id`.")
+    prompt: str | None = Field(default=None, description="The first 4,000 characters.")
+    answer: Any = Field(
+        default=None, description="A text; for tasks that compare likelihoods, what the model adapter returned."
+    )
+    target: str | None = Field(default=None, description="What is right, where the task says so in advance.")
+    tokens: AnswerTokens | None = None
+    time: str | None = Field(default=None, description="When it, and those asked with it, had been answered.")
+    attempt: int
+    truncated: bool = Field(default=False, description="Whether it is longer than what is shown.")
+    scored: Literal[False] = False
+
+
 class SamplePage(BaseModel):
     """Answer of GET /jobs/{job_id}/samples/{task}; `next_cursor` is null on the last page."""
 
-    samples: list[Any]
+    samples: list[Any] = Field(description="As lmms-eval wrote them; with `partial`, a LiveAnswer each.")
     next_cursor: str | None = None
+    partial: bool | None = Field(
+        default=None, description="true: answers of a job that runs, or that ended without samples; nothing is scored."
+    )
+    end_cursor: str | None = Field(
+        default=None, description="With `partial`: where the page ends, for what is answered later."
+    )
     unjudged: int | None = Field(
         default=None, description="With filter=wrong: samples passed over, as no metric has a number."
     )

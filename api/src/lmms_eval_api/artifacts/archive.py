@@ -1,5 +1,6 @@
 """The readers of a release's artifacts, put together. `main` makes one, for `Backend`."""
 
+from lmms_eval_api.artifacts.answers import AnswerReader
 from lmms_eval_api.artifacts.logs import LogReader
 from lmms_eval_api.artifacts.results import ResultsCache
 from lmms_eval_api.artifacts.samples import SampleReader
@@ -12,7 +13,7 @@ from lmms_eval_core.kube.client import KubeClient
 
 
 class Archive:
-    """All readers; `results`, `samples` and `task_files` are None without an object store.
+    """All readers; those of the object store are None without one: `results`, `samples`, `answers`, `task_files`.
 
     `follows` and `downloads` limit the responses that last. `worker` is where the content of files is parsed.
     """
@@ -22,8 +23,9 @@ class Archive:
         self.results = ResultsCache(store, self.worker) if store is not None else None
         self.samples = SampleReader(store, self.worker) if store is not None else None
         self.task_files = TaskFiles(store, self.samples) if store is not None and self.samples is not None else None
+        self.answers = AnswerReader(store, self.worker, self.samples) if store is not None and self.samples else None
         self.logs = LogReader(client, self.samples)
-        follows = "So many logs are followed here that no more can be; ask another replica, or later."
+        follows = "So many logs and answers are followed here that no more can be; ask another replica, or later."
         self.follows = ConcurrencyLimit(settings.max_log_follows, follows)
         downloads = "So many whole files are sent here that no more can be; ask another replica, or later."
         self.downloads = ConcurrencyLimit(settings.max_downloads, downloads)

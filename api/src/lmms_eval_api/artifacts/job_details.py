@@ -14,7 +14,7 @@ from lmms_eval_api.artifacts.frames import Position
 from lmms_eval_api.artifacts.results import StoredResults
 from lmms_eval_api.artifacts.samples import WantedSamples
 from lmms_eval_api.artifacts.store import NO_STORE, UnusableArtifact, read_within
-from lmms_eval_api.artifacts.stored_files import StoredFiles, find_stored_files
+from lmms_eval_api.artifacts.stored_files import StoredFiles, find_stored_files, list_answered_tasks
 from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.responses import intersperse
 from lmms_eval_core import layout
@@ -56,6 +56,8 @@ async def render_details(info: JobInfo, viewed: JobView, archive: Archive, *, sa
 
 def _set_links(info: JobInfo, viewed: JobView, files: StoredFiles | None) -> JobInfo:
     info.links = make_links(viewed.base, info.job_id, files)
+    if not info.links.samples:
+        info.links.samples = {task: f"{info.links.self}/samples/{task}" for task in list_answered_tasks(viewed.job)}
     if info.status is JobStatus.COMPLETED:
         info.result = make_result(info.links, viewed.document["spec"])
     return info

@@ -10,6 +10,7 @@ from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.wire import JobStatus
 
 _ATTEMPT_FOLDER: Final = re.compile(r"/a(\d{1,9})/?$")
 _SAMPLE_FILE: Final = re.compile(r"samples/([A-Za-z0-9._-]{1,255})\.jsonl\.zst")
@@ -53,6 +54,25 @@ def find_stored_files(job: JobSnapshot, document: Object) -> StoredFiles | None:
 def make_attempt_prefix(job: JobSnapshot, document: Object, attempt: int) -> ArtifactPrefix:
     """Return the prefix under which an attempt of the job stores its files."""
     return ArtifactPrefix(document["metadata"]["namespace"], job.name, job.uid, attempt)
+
+
+def list_answered_tasks(job: JobSnapshot) -> tuple[str, ...]:
+    """Return what was asked for by a job that ended without samples, if answers of it are stored.
+
+    A name may be that of a group: only who reads the answers knows the tasks in it.
+    """
+    document = job.document
+    progress = document.get("status", {}).get("progress") or {}
+    is_answered = bool(progress.get("kept") or progress.get("resumed"))
+    if not is_answered or document["spec"].get("logSamples") is False:
+        return ()
+    return list_asked_tasks(job) if job.status in (JobStatus.FAILED, JobStatus.CANCELLED) else ()
+
+
+def list_asked_tasks(job: JobSnapshot) -> tuple[str, ...]:
+    """Return the tasks, groups and tags that a job asks for, called as the files of a task are."""
+    names = (name.strip() for entry in job.tasks for name in entry.split(","))
+    return tuple(dict.fromkeys(layout.segment(name) for name in names if name))
 
 
 def list_sampled_tasks(names: list[str]) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""GET /jobs/{job_id}/samples/{task}, page by page or whole. Not in lmms-eval's own server."""
+"""GET /jobs/{job_id}/samples/{task}, page by page or whole. Not in lmms-eval's own server.
+
+Where a job has no samples, but answers, `answers` responds.
+"""
 
 import json
 from typing import Annotated, Any, Final
@@ -6,22 +9,26 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, HTTPException, Query, Response
 from pydantic import BaseModel, Field
 
+from lmms_eval_api.artifacts.answers import WantedAnswers
 from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.artifacts.frames import InvalidSampleCursor, Position, decode_sample_cursor, encode_sample_cursor
+from lmms_eval_api.artifacts.journal_position import MAX_CURSOR, is_answer_cursor
 from lmms_eval_api.artifacts.sample_filter import Filter, SampleSelection
 from lmms_eval_api.artifacts.sample_page import SamplePageBuilder
 from lmms_eval_api.artifacts.samples import SampleReader, WantedSamples
 from lmms_eval_api.artifacts.store import NO_STORE, make_store_problem, read_within
-from lmms_eval_api.artifacts.stored_files import StoredFiles
+from lmms_eval_api.artifacts.stored_files import StoredFiles, find_stored_files
+from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.problems import FieldProblem, InvalidRequest
 from lmms_eval_api.responses import AbortableStream, PartsResponse, hold_while_streaming, intersperse, start_stream
-from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
+from lmms_eval_api.routes.answers import find_answers, render_answers, require_reader, stream_answer_lines
+from lmms_eval_api.routes.dependencies import FROM_CACHE, Backend, BackendOf, UpToDate
 from lmms_eval_api.routes.jobs import find_job
 from lmms_eval_api.routes.openapi import document_errors
 from lmms_eval_api.routes.results import require_files
 from lmms_eval_core import layout
 from lmms_eval_core.store.errors import StoreError
-from lmms_eval_core.wire import SamplePage
+from lmms_eval_core.wire import JobStatus, SamplePage
 
 router = APIRouter(tags=["files"])
 
@@ -44,7 +51,12 @@ class SamplesQuery(BaseModel):
         le=500,
         description="Samples on a page. It may hold fewer, and yet have a next one.",
     )
-    cursor: str | None = Field(default=None, max_length=64, description="`next_cursor` of the page before.")
+    cursor: str | None = Field(default=None, max_length=MAX_CURSOR, description="`next_cursor` of the page before.")
+    live: bool = Field(
+        default=False,
+        description="Of a job that runs, the answers so far: `partial` is true, and each is a LiveAnswer. Once the job "
+        "has completed, its samples. Of a job that was cancelled or failed, the answers come without it too.",
+    )
     filter: Filter | None = Field(
         default=None,
         description=(
@@ -63,7 +75,7 @@ class SamplesQuery(BaseModel):
     "/jobs/{job_id}/samples/{task}",
     dependencies=FROM_CACHE,
     response_model=SamplePage,
-    responses={**STREAMED, **document_errors(404, 501, 502)},
+    responses={**STREAMED, **document_errors(404, 409, 501, 502)},
 )
 async def job_samples(
     job_id: str,
@@ -78,7 +90,10 @@ async def job_samples(
     none (NaN) is null.
     """
     job = await find_job(job_id, backend.evaluations, up_to_date)
-    files = require_files(job, what="samples")
+    answers = find_answers(job, task, only_empty=query.filter is Filter.EMPTY, live=query.live)
+    if answers is not None:
+        return await _respond_with_answers(job, answers, query, accept, response, backend)
+    files = _require_files(job, query)
     samples = backend.archive.samples
     if samples is None:
         raise HTTPException(501, NO_STORE)
@@ -100,6 +115,32 @@ async def job_samples(
     except StoreError as error:
         raise make_store_problem(error, missing) from error
     return PartsResponse(content_of_page, media_type="application/json", headers=dict(response.headers))
+
+
+async def _respond_with_answers(
+    job: JobSnapshot, wanted: WantedAnswers, query: SamplesQuery, accept: str, response: Response, backend: Backend
+) -> Response:
+    if query.filter is Filter.WRONG:
+        sentence = "Nothing is scored of a job without samples: leave the filter out, or take empty."
+        raise InvalidRequest([FieldProblem(("filter",), sentence, where="query")])
+    headers = dict(response.headers)
+    if LINES in accept:
+        return await stream_answer_lines(backend, job, wanted, media_type=LINES, headers=headers)
+    page = await render_answers(require_reader(backend), job, wanted, cursor=query.cursor, limit=query.limit)
+    return PartsResponse(page, media_type="application/json", headers=headers)
+
+
+def _require_files(job: JobSnapshot, query: SamplesQuery) -> StoredFiles:
+    """Return what the job has left behind, or raise 404; 409 for a reader of answers, which are samples by now."""
+    if job.status is JobStatus.COMPLETED and query.cursor is not None and is_answer_cursor(query.cursor):
+        raise HTTPException(
+            409, f"Job {job.name} has completed, and its samples are scored: read them from the beginning, no cursor."
+        )
+    if job.status is JobStatus.RUNNING and find_stored_files(job, job.document) is None:
+        raise HTTPException(
+            404, f"Job {job.name} has no samples: it is still running; live=true shows its answers so far"
+        )
+    return require_files(job, what="samples")
 
 
 async def _make_selection(archive: Archive, files: StoredFiles, task: str, only: Filter | None) -> SampleSelection:

@@ -8,7 +8,20 @@ from fastapi import FastAPI
 from lmms_eval_api import problems
 from lmms_eval_api.auth import Authenticator
 from lmms_eval_api.auth.middleware import Authentication
-from lmms_eval_api.routes import catalogue, events, files, jobs, listing, logs, merge, probes, queue, results, samples
+from lmms_eval_api.routes import (
+    answers,
+    catalogue,
+    events,
+    files,
+    jobs,
+    listing,
+    logs,
+    merge,
+    probes,
+    queue,
+    results,
+    samples,
+)
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.routes.openapi import COMMON_ERRORS, make_schemas
 from lmms_eval_api.server.context import RequestContext
@@ -40,7 +53,7 @@ def make_application(settings: ApiSettings, backend: Backend, authenticator: Aut
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.backend = backend
-    for part in (jobs, listing, events, results, samples, files, logs, merge, queue, catalogue, probes):
+    for part in (jobs, listing, events, results, samples, answers, files, logs, merge, queue, catalogue, probes):
         app.include_router(part.router)
     problems.register_handlers(app)
     # The middleware that is added last sees a request first.

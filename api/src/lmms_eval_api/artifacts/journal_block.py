@@ -1,0 +1,159 @@
+"""From the text of a journal to answers as they are shown. Pure; runs in the worker process."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from lmms_eval_core import layout
+from lmms_eval_core.journal import ChunkLine, JournalAnswer, JournalBatch, parse_journal_line
+from lmms_eval_core.json_text import normalised, parse_excess
+from lmms_eval_core.schema import format_rfc3339
+from lmms_eval_core.wire import AnswerTokens, LiveAnswer
+
+# Of one answer: two hundred followers who read slowly hold one each.
+MAX_ANSWER: Final = 65_536
+MAX_DOCUMENT: Final = 1000
+# Of one call.
+MAX_ANSWERS: Final = 1000
+MAX_BYTES: Final = 8 * 1024 * 1024
+# A line has a cost, however short it is.
+LINE_COST: Final = 256
+# For the sentence that names the tasks that there are.
+MAX_TASKS: Final = 1000
+
+
+class AnswerSelection(NamedTuple):
+    """Which answers: those of the task that is stored as `task`, or of all; with `only_empty`, those without text."""
+
+    task: str | None
+    only_empty: bool = False
+
+    def wants(self, answer: JournalAnswer) -> bool:
+        """Whether it is one of them."""
+        if self.task is not None and layout.segment(answer.task) != self.task:
+            return False
+        return not self.only_empty or (answer.packed is None and not (answer.text or "").strip())
+
+
+class BlockStart(NamedTuple):
+    """Of which attempt a block is, and how many answers of its first line have been read."""
+
+    attempt: int
+    taken: int = 0
+
+
+class FoundAnswer(NamedTuple):
+    """An answer as JSON, the id of its batch, and the place behind it: byte of its line, and answers of that line."""
+
+    text: bytes
+    batch: bytes
+    line: int
+    taken: int
+
+
+class BlockReading(NamedTuple):
+    """What is in a block, up to byte `end`, where a line begins of which `taken` answers were read.
+
+    `is_over`: the journal ends there, whatever follows. `cost` is in bytes.
+    """
+
+    answers: list[FoundAnswer]
+    end: int
+    taken: int
+    is_over: bool
+    cost: int
+    tasks: frozenset[str]
+
+
+def read_block(block: bytes, start: BlockStart, selection: AnswerSelection) -> BlockReading:
+    """Return answers in whole lines, as many as one call returns."""
+    found: list[FoundAnswer] = []
+    tasks: set[str] = set()
+    size = cost = 0
+    for at, line in _split_lines(block):
+        cost += len(line) + LINE_COST
+        parsed = _parse_line(line)
+        if parsed is None:
+            return BlockReading(found, at, start.taken if not at else 0, True, cost, frozenset(tasks))
+        for number, (batch, answer) in enumerate(_list_answers(parsed), 1):
+            if not at and number <= start.taken:
+                continue
+            if len(found) == MAX_ANSWERS or size > MAX_BYTES:
+                return BlockReading(found, at, number - 1, False, cost, frozenset(tasks))
+            if len(tasks) < MAX_TASKS:
+                tasks.add(layout.segment(answer.task))
+            if selection.wants(answer):
+                text = _render(answer, parsed, start.attempt)
+                found.append(FoundAnswer(text, bytes.fromhex(batch.id), at, number))
+                size += len(text)
+    return BlockReading(found, len(block), 0, False, cost, frozenset(tasks))
+
+
+def list_batches(block: bytes) -> tuple[bytes, bool]:
+    """Return the ids of the batches in whole lines, ten bytes each, and whether the journal ends in them."""
+    ids: list[str] = []
+    for _, line in _split_lines(block):
+        parsed = _parse_line(line)
+        if parsed is None:
+            return bytes.fromhex("".join(ids)), True
+        if isinstance(parsed, ChunkLine):
+            ids += [batch.id for batch in parsed.batches]
+    return bytes.fromhex("".join(ids)), False
+
+
+def _split_lines(block: bytes) -> Iterator[tuple[int, bytes]]:
+    start = 0
+    while start < len(block):
+        end = block.index(b"\n", start) + 1
+        yield start, block[start:end]
+        start = end
+
+
+def _parse_line(line: bytes) -> Any:
+    return None if parse_excess(line) else parse_journal_line(normalised(line))
+
+
+def _list_answers(line: Any) -> Iterator[tuple[JournalBatch, JournalAnswer]]:
+    if isinstance(line, ChunkLine):
+        for batch in line.batches:
+            for answer in batch.answers:
+                yield batch, answer
+
+
+def _render(answer: JournalAnswer, chunk: ChunkLine, attempt: int) -> bytes:
+    shown, truncated = _shorten(answer)
+    item = LiveAnswer(
+        task=answer.task[:MAX_DOCUMENT],
+        document=answer.document[:MAX_DOCUMENT] if isinstance(answer.document, str) else answer.document,
+        prompt=answer.prompt,
+        answer=shown,
+        target=answer.target,
+        tokens=_make_tokens(answer),
+        time=_format_time(chunk.at),
+        attempt=attempt,
+        truncated=truncated,
+    )
+    return item.model_dump_json().encode()
+
+
+def _shorten(answer: JournalAnswer) -> tuple[Any, bool]:
+    if answer.text is not None:
+        return answer.text[:MAX_ANSWER], len(answer.text) > MAX_ANSWER
+    if len(json.dumps(answer.packed)) > MAX_ANSWER:
+        return None, True
+    return answer.packed, False
+
+
+def _make_tokens(answer: JournalAnswer) -> AnswerTokens | None:
+    if answer.tokens is None:
+        return None
+    spent, generated, reasoning = answer.tokens
+    return AnswerTokens(input=spent, output=generated, reasoning=reasoning)
+
+
+def _format_time(seconds: float) -> str | None:
+    try:
+        return format_rfc3339(datetime.fromtimestamp(seconds, UTC))
+    except (ValueError, OverflowError, OSError):
+        return None
