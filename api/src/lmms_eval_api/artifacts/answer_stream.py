@@ -15,7 +15,7 @@ from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_core.wire import JobStatus
 
 # Of one event: a reader who is slow has one in memory.
-EVENT_LIMITS: Final = PageLimits(answers=100, bytes=128 * 1024)
+EVENT_LIMITS: Final = PageLimits(answers=500, bytes=256 * 1024)
 
 
 class StoredProgress(NamedTuple):

@@ -62,11 +62,14 @@ def list_answered_tasks(job: JobSnapshot) -> tuple[str, ...]:
     A name may be that of a group: only who reads the answers knows the tasks in it.
     """
     document = job.document
-    progress = document.get("status", {}).get("progress") or {}
-    is_answered = bool(progress.get("kept") or progress.get("resumed"))
-    if not is_answered or document["spec"].get("logSamples") is False:
+    status = document.get("status", {})
+    progress = status.get("progress") or {}
+    # Of earlier attempts, the operator notes those that kept answers.
+    earlier = any(attempt.get("free") or attempt.get("resumed") for attempt in status.get("attempts", []))
+    if not (progress.get("kept") or progress.get("resumed") or earlier):
         return ()
-    return list_asked_tasks(job) if job.status in (JobStatus.FAILED, JobStatus.CANCELLED) else ()
+    has_ended = job.status in (JobStatus.FAILED, JobStatus.CANCELLED)
+    return list_asked_tasks(job) if has_ended and document["spec"].get("logSamples") is not False else ()
 
 
 def list_asked_tasks(job: JobSnapshot) -> tuple[str, ...]:
