@@ -27,6 +27,7 @@ from lmms_eval_api.artifacts.journal_position import (
 )
 from lmms_eval_api.artifacts.samples import SampleReader
 from lmms_eval_api.artifacts.worker import Worker
+from lmms_eval_core import layout
 from lmms_eval_core.journal import MAX_LINE_BYTES, MAX_SHOWN
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.store.errors import Unreachable
@@ -77,7 +78,7 @@ async def documents(reader: AnswerReader, which: WantedAnswers, limits: PageLimi
 
 
 async def test_an_answer_says_what_is_known_of_it(store: MemoryStore, reader: AnswerReader) -> None:
-    more = {"p": "What?", "g": "B", "c": [12, 3, None]}
+    more: dict[str, Any] = {"p": "What?", "g": "B", "c": [12, 3, None]}
     store.objects[name_segment(FIRST)] = pack_segment(
         [build_header(1), build_next(7), build_chunk([7], **more), build_chunk([8], s=None, j=["tuple", [-1.5, True]])]
     )
@@ -223,6 +224,7 @@ async def test_what_is_kept_of_batches_is_bounded(
     store: MemoryStore, reader: AnswerReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answers, "MAX_INDEXES", 2)
+    one = FIRST
     for number in range(5):
         one = FIRST._replace(name=f"job-{number}")
         store.objects[name_segment(one)] = pack_segment([build_header(1), build_chunk([0])])
@@ -272,7 +274,7 @@ TASK_NAMES = ["mme", "a task/with spaces", "mmmu:val", "Ä", "..", "x" * 500, ""
 async def test_a_task_is_called_as_its_samples_would_be(store: MemoryStore, reader: AnswerReader, task: str) -> None:
     lines = [build_header(1), build_chunk([1], task="another"), build_chunk([2], task=task)]
     store.objects[name_segment(FIRST)] = pack_segment(lines)
-    assert await documents(reader, wanted(task=journal_block.layout.segment(task))) == [2]
+    assert await documents(reader, wanted(task=layout.segment(task))) == [2]
     assert await documents(reader, wanted(task=None)) == [1, 2]
 
 

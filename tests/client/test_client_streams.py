@@ -99,6 +99,40 @@ async def test_for_the_async_client_too() -> None:
     server.join()
 
 
+def answers(cursor: str, *documents: int) -> str:
+    samples = [{"document": number, "scored": False} for number in documents]
+    return f"event: answers\nid: {cursor}\ndata: {json.dumps({'samples': samples, 'partial': True})}\n\n"
+
+
+BROKEN_ANSWERS = (
+    EVENTS + chunk(answers("one", 0, 1)) + chunk(": keep-alive\n\n") + chunk(answers("two", 2)[:-1]),
+    EVENTS + chunk(answers("two", 2, 3)) + END,
+    EVENTS + chunk(answers("three", 4) + "event: end\ndata: {}\n\n") + END,
+)
+
+
+def test_answers_go_on_after_the_last_whole_event() -> None:
+    with serving(*BROKEN_ANSWERS) as (server, client):
+        assert [answer["document"] for answer in client.stream_answers("a", "a/b c")] == [*range(5)]
+    assert [header(head, "Last-Event-ID") for head in server.heads] == [None, "one", "two"]
+    assert {head.split(" ")[1] for head in server.heads} == {"/jobs/a/samples/a%2Fb%20c/events"}
+
+
+async def test_answers_for_the_async_client_too() -> None:
+    server = Server(*BROKEN_ANSWERS)
+    async with AsyncClient(server.url, retries=SOON) as client:
+        assert [answer["document"] async for answer in client.stream_answers("a", "mme")] == [*range(5)]
+    server.join()
+
+
+def test_an_event_without_answers_is_told() -> None:
+    with (
+        serving(EVENTS + chunk("event: answers\nid: x\ndata: 7\n\n")) as (_, client),
+        pytest.raises(AnswerUnreadable, match="without answers"),
+    ):
+        list(client.stream_answers("a", "mme"))
+
+
 def test_a_wait_over_a_broken_stream_ends_as_the_job_does() -> None:
     seen = []
     with serving(*BROKEN_EVENTS) as (_, client), pytest.raises(JobFailed, match="^Job failed: It broke.$") as caught:

@@ -13,7 +13,7 @@ from lmms_eval_client import calls
 from lmms_eval_client.base import DEFAULT_TIMEOUT, BaseClient, make_broken_stream_error
 from lmms_eval_client.calls import JSON, Call, CallPage
 from lmms_eval_client.errors import ServerRefused, make_refusal
-from lmms_eval_client.feeds import EventFeed, FileFeed, LogFeed, StreamFeed
+from lmms_eval_client.feeds import AnswerFeed, EventFeed, FileFeed, LogFeed, StreamFeed
 from lmms_eval_client.results import Results
 from lmms_eval_client.retries import CallOutcome, Retries
 from lmms_eval_client.upstream import AsyncUpstreamMethods
@@ -136,10 +136,20 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
         return await self._send(calls.results(job_id))
 
     def samples(
-        self, job_id: str, task: str, *, only: Literal["wrong", "empty"] | None = None, page_size: int = 100
+        self,
+        job_id: str,
+        task: str,
+        *,
+        only: Literal["wrong", "empty"] | None = None,
+        live: bool = False,
+        page_size: int = 100,
     ) -> AsyncGenerator[JSON, None]:
         """As `Client.samples`."""
-        return self._iterate(calls.samples(job_id, task, only=only, page_size=page_size))
+        return self._iterate(calls.samples(job_id, task, only=only, page_size=page_size, live=live))
+
+    def stream_answers(self, job_id: str, task: str) -> AsyncGenerator[JSON, None]:
+        """As `Client.stream_answers`."""
+        return self._follow(AnswerFeed(job_id, task), WaitDeadline(job_id, None, 0))
 
     async def files(self, job_id: str) -> list[JobFile]:
         """As `Client.files`."""

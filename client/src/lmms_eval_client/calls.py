@@ -144,11 +144,16 @@ def jobs(
     return Call("GET", "/jobs", _read_job_page, params={name: value for name, value in wanted.items() if value})
 
 
-def samples(job_id: str, task: str, *, only: str | None, page_size: int) -> Call[CallPage[JSON]]:
+def samples(job_id: str, task: str, *, only: str | None, page_size: int, live: bool = False) -> Call[CallPage[JSON]]:
     """GET /jobs/{job_id}/samples/{task}."""
-    wanted = {"filter": only, "limit": page_size}
+    wanted = {"filter": only, "limit": page_size, "live": "true" if live else None}
     params = {name: value for name, value in wanted.items() if value}
-    return Call("GET", f"{_find_job_path(job_id)}/samples/{quote(task, safe='')}", _read_sample_page, params=params)
+    return Call("GET", _find_samples_path(job_id, task), _read_sample_page, params=params)
+
+
+def answers(job_id: str, task: str, last_event_id: str) -> Call[None]:
+    """GET /jobs/{job_id}/samples/{task}/events."""
+    return _make_event_call(f"{_find_samples_path(job_id, task)}/events", last_event_id)
 
 
 def results(job_id: str) -> Call[Results]:
@@ -158,12 +163,14 @@ def results(job_id: str) -> Call[Results]:
 
 def events(job_id: str, last_event_id: str) -> Call[None]:
     """GET /jobs/{job_id}/events."""
+    return _make_event_call(f"{_find_job_path(job_id)}/events", last_event_id)
+
+
+def _make_event_call(path: str, last_event_id: str) -> Call[None]:
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     if last_event_id:
         headers["Last-Event-ID"] = last_event_id
-    return Call(
-        "GET", f"{_find_job_path(job_id)}/events", _read_nothing, headers=headers, read_timeout=EVENTS_SILENCE_SECONDS
-    )
+    return Call("GET", path, _read_nothing, headers=headers, read_timeout=EVENTS_SILENCE_SECONDS)
 
 
 def logs(job_id: str, params: Mapping[str, Any]) -> Call[None]:
@@ -211,6 +218,10 @@ read_models: Final = make_model_reader(ModelList)
 
 def _find_job_path(job_id: str) -> str:
     return f"/jobs/{quote(job_id, safe='')}"
+
+
+def _find_samples_path(job_id: str, task: str) -> str:
+    return f"{_find_job_path(job_id)}/samples/{quote(task, safe='')}"
 
 
 def _read_job_page(response: httpx.Response) -> CallPage[JobSummary]:

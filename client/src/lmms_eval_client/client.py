@@ -15,7 +15,7 @@ from lmms_eval_client import calls
 from lmms_eval_client.base import DEFAULT_TIMEOUT, BaseClient, make_broken_stream_error
 from lmms_eval_client.calls import JSON, Call, CallPage
 from lmms_eval_client.errors import ServerRefused, make_refusal
-from lmms_eval_client.feeds import EventFeed, FileFeed, LogFeed, StreamFeed
+from lmms_eval_client.feeds import AnswerFeed, EventFeed, FileFeed, LogFeed, StreamFeed
 from lmms_eval_client.results import Results
 from lmms_eval_client.retries import CallOutcome, Retries
 from lmms_eval_client.upstream import UpstreamMethods
@@ -146,10 +146,27 @@ class Client(UpstreamMethods, BaseClient):
         return self._send(calls.results(job_id))
 
     def samples(
-        self, job_id: str, task: str, *, only: Literal["wrong", "empty"] | None = None, page_size: int = 100
+        self,
+        job_id: str,
+        task: str,
+        *,
+        only: Literal["wrong", "empty"] | None = None,
+        live: bool = False,
+        page_size: int = 100,
     ) -> Iterator[JSON]:
-        """The samples of a task, each as lmms-eval wrote it; `only` those with a wrong or an empty answer."""
-        return self._iterate(calls.samples(job_id, task, only=only, page_size=page_size))
+        """The samples of a task, each as lmms-eval wrote it; `only` those with a wrong or an empty answer.
+
+        Of a job that was cancelled or has failed, the answers until then, and with `live` those so far of a job that
+        runs: `scored` is False in each.
+        """
+        return self._iterate(calls.samples(job_id, task, only=only, page_size=page_size, live=live))
+
+    def stream_answers(self, job_id: str, task: str) -> Iterator[JSON]:
+        """The answers of a task, those so far and those to come, until the job has ended; nothing in them is scored.
+
+        A broken connection is taken up again where it was.
+        """
+        return self._follow(AnswerFeed(job_id, task), WaitDeadline(job_id, None, 0))
 
     def files(self, job_id: str) -> list[JobFile]:
         """The files that the tasks of a job wrote themselves, such as a submission to a test server."""

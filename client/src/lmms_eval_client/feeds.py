@@ -1,23 +1,27 @@
-"""Streams that are resumed where they broke: the events of a job, its log, a file. Without I/O: bytes in, items out.
+"""Streams that are resumed where they broke: the events of a job, its answers, its log, a file.
+
+Without I/O: bytes in, items out.
 
 A feed knows the call that goes on from where it is; `client` and `aio` make that call until the feed has ended.
 """
 
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import httpx
 
 from lmms_eval_client import calls
-from lmms_eval_client.calls import Call
+from lmms_eval_client.calls import JSON, Call
 from lmms_eval_client.errors import AnswerUnreadable
 from lmms_eval_core.json_text import parse_json
-from lmms_eval_core.wire import JobInfo
+from lmms_eval_core.wire import JobInfo, SamplePage
 
 ItemT = TypeVar("ItemT")
 NumberT = TypeVar("NumberT", int, int | None)
 
 END_EVENT: Final = "end"
 STATE_EVENT: Final = "state"
+ANSWERS_EVENT: Final = "answers"
 ATTEMPT_HEADER: Final = "X-Log-Attempt"
 OFFSET_HEADER: Final = "X-Log-Offset"
 
@@ -61,19 +65,16 @@ def _decode_line(line: bytes) -> str:
     return line.rstrip(b"\r\n").decode(errors="replace")
 
 
-class EventFeed:
-    """The states of a job, from the one that it is in to its end."""
+class _EventReader(Generic[ItemT]):
+    """Items of server-sent events of one kind, until the event `end`. `parse` reads the data of an event."""
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, kind: str, parse: Callable[[str], list[ItemT]]) -> None:
         self.ended = False
-        self._job_id = job_id
-        self._last_event_id = ""
+        self.last_event_id = ""
+        self._kind = kind
+        self._parse = parse
         self._lines = _LineCutter()
         self._event: dict[str, str] = {}
-
-    def make_call(self) -> Call[None]:
-        """Return the call that continues after the last event that arrived whole."""
-        return calls.events(self._job_id, self._last_event_id)
 
     def start_connection(self, response: httpx.Response) -> None:
         """Forget the half of an event that a broken connection left."""
@@ -84,16 +85,15 @@ class EventFeed:
                 f"{response.url} answered with {kind or 'nothing'} instead of events: is it an lmms-eval server?"
             )
 
-    def read(self, piece: bytes) -> list[JobInfo]:
-        """Return the states that are whole with this piece."""
-        found = (self._read_line(_decode_line(line)) for line in self._lines.read(piece))
-        return [job for job in found if job is not None]
+    def read(self, piece: bytes) -> list[ItemT]:
+        """Return the items of the events that are whole with this piece."""
+        return [item for line in self._lines.read(piece) for item in self._read_line(_decode_line(line))]
 
-    def finish_connection(self) -> list[JobInfo]:
+    def finish_connection(self) -> list[ItemT]:
         """Return nothing: a stream that was closed without its end is broken."""
         return []
 
-    def _read_line(self, line: str) -> JobInfo | None:
+    def _read_line(self, line: str) -> list[ItemT]:
         """Read one line of an event, which an empty line ends. Lines that begin with a colon keep the stream alive."""
         if not line:
             event, self._event = self._event, {}
@@ -101,13 +101,37 @@ class EventFeed:
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         self._event[name] = f"{self._event[name]}\n{value}" if name == "data" and name in self._event else value
-        return None
+        return []
 
-    def _finish_event(self, event: dict[str, str]) -> JobInfo | None:
-        self._last_event_id = event.get("id", self._last_event_id)
+    def _finish_event(self, event: dict[str, str]) -> list[ItemT]:
+        self.last_event_id = event.get("id", self.last_event_id)
         kind = event.get("event")
         self.ended = self.ended or kind == END_EVENT
-        return _parse_job(event.get("data", "")) if kind == STATE_EVENT else None
+        return self._parse(event.get("data", "")) if kind == self._kind else []
+
+
+class EventFeed(_EventReader[JobInfo]):
+    """The states of a job, from the one that it is in to its end."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(STATE_EVENT, _parse_job)
+        self._job_id = job_id
+
+    def make_call(self) -> Call[None]:
+        """Return the call that continues after the last event that arrived whole."""
+        return calls.events(self._job_id, self.last_event_id)
+
+
+class AnswerFeed(_EventReader[JSON]):
+    """The answers of a task, those so far and those to come, until the job has ended."""
+
+    def __init__(self, job_id: str, task: str) -> None:
+        super().__init__(ANSWERS_EVENT, _parse_answers)
+        self._job_id, self._task = job_id, task
+
+    def make_call(self) -> Call[None]:
+        """Return the call that continues after the last event that arrived whole."""
+        return calls.answers(self._job_id, self._task, self.last_event_id)
 
 
 class LogFeed:
@@ -186,8 +210,15 @@ def _parse_number(text: str | None, known: NumberT) -> int | NumberT:
     return int(text) if text and text.isascii() and text.isdigit() else known
 
 
-def _parse_job(data: str) -> JobInfo:
+def _parse_job(data: str) -> list[JobInfo]:
     try:
-        return JobInfo.model_validate(parse_json(data.encode()))
+        return [JobInfo.model_validate(parse_json(data.encode()))]
     except ValueError as error:
         raise AnswerUnreadable(f"An event that is no state of a job: {error}") from error
+
+
+def _parse_answers(data: str) -> list[JSON]:
+    try:
+        return SamplePage.model_validate(parse_json(data.encode())).samples
+    except ValueError as error:
+        raise AnswerUnreadable(f"An event without answers: {error}") from error

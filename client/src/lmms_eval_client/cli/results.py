@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,12 @@ from lmms_eval_client.cli.submit import Job
 from lmms_eval_client.cli.text import to_csv_cell
 from lmms_eval_client.client import Client
 from lmms_eval_client.table import HEADINGS
+from lmms_eval_core.wire import JobStatus
 
 MAX_SHOWN = 400
-SHOWN_FIRST = ("doc_id", "input", "target", "filtered_resps")
+DEFAULT_LIMIT = 10
+# Of samples, and of answers that are none yet.
+SHOWN_FIRST = ("doc_id", "input", "target", "filtered_resps", "document", "prompt", "answer")
 
 
 def results(
@@ -46,23 +50,42 @@ def samples(
     job: Job,
     task: Annotated[str | None, typer.Argument(help="The task; may be left out where there is but one.")] = None,
     *,
-    limit: Annotated[int, typer.Option(help="At most so many; 0 for all.")] = 10,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print answers as they come, until the job has ended; not scored.")
+    ] = False,
+    live: Annotated[bool, typer.Option("--live", help="Of a job that runs, the answers so far; not scored.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many; 0 for all. 10 unless given, and all with --follow.", min=0)
+    ] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="Only those with a wrong answer.")] = False,
     empty: Annotated[bool, typer.Option("--empty", help="Only those with an empty answer.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON document a line, as lmms-eval wrote it; so it is in a pipe.")
     ] = False,
 ) -> None:
-    """Print samples of a task: what was asked, what was answered, what was right."""
+    """Print samples of a task: what was asked, what was answered, what was right.
+
+    Of a job that was cancelled or has failed, the answers until then, which nobody has scored.
+    """
     if wrong and empty:
         raise CliError("Give --wrong or --empty, not both: an empty answer is a wrong one too.")
+    if follow and (wrong or empty):
+        raise CliError("Give --follow without --wrong and --empty: all answers are printed as they come.")
     only: Literal["wrong", "empty"] | None = "wrong" if wrong else "empty" if empty else None
-    found = client.samples(job, task or _find_only_task(client, job), only=only, page_size=min(limit or 500, 500))
-    for sample in itertools.islice(found, limit or None):
+    named = task or _find_only_task(client, job, running=follow or live)
+    wanted = limit if limit is not None else 0 if follow else DEFAULT_LIMIT
+    found = (
+        client.stream_answers(job, named)
+        if follow
+        else client.samples(job, named, only=only, live=live, page_size=min(wanted or 500, 500))
+    )
+    for sample in itertools.islice(found, wanted or None):
         if as_json or not sys.stdout.isatty():
-            print(json.dumps(sample, ensure_ascii=True))
+            print(json.dumps(sample, ensure_ascii=True), flush=follow)
         else:
             _print_sample(sample)
+    if follow and not wanted and client.job(job).status is JobStatus.COMPLETED:
+        note(f"{job} has completed. Its samples, with their scores: lmmeval samples {job} {shlex.quote(named)}")
 
 
 def files(
@@ -106,9 +129,12 @@ def _write_file(content: Iterator[bytes], target: Path, *, force: bool) -> None:
     note(f"{target}: {target.stat().st_size} bytes")
 
 
-def _find_only_task(client: Client, job_id: str) -> str:
-    links = client.job(job_id).links
-    tasks = sorted(links.samples) if links else []
+def _find_only_task(client: Client, job_id: str, *, running: bool) -> str:
+    """Return the task of which a job has samples; of one that is `running`, the task that it was asked for."""
+    job = client.job(job_id)
+    tasks = sorted(job.links.samples) if job.links else []
+    if running and not tasks:
+        tasks = [str(task) for task in job.request.get("tasks", [])]
     if len(tasks) != 1:
         known = f"it has {', '.join(tasks)}" if tasks else "it has no samples"
         raise CliError(f"Say of which task the samples of {job_id} shall be: {known}.")
