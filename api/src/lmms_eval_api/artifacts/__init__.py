@@ -1,7 +1,9 @@
-"""What attempts have left behind: results, samples and logs, from the object store and from the pod while it exists.
+"""What attempts have left behind: results, samples, answers and logs, from the object store and from the pod while it
+exists.
 
 Pure: `stored_files` (which files a job has), `frames` (compressed bytes to lines), `sample_filter` (wrong, empty),
-`normaliser`, `sample_page`. `store` reads the object store; `results` and `samples` build on it. `logs` reads the pod,
-then the store. `worker` parses in a process of its own. `archive` puts them together; `job_details` adds to the
-response of a job what only the store knows.
+`normaliser`, `sample_page`; of journals `journal_position`, `journal_block`, `batch_index`. `store` reads the object
+store; `results`, `samples` and `answers` build on it, and `answer_stream` on that. `logs` reads the pod, then the
+store. `worker` parses in a process of its own. `archive` puts them together; `job_details` adds to the response of a
+job what only the store knows.
 """

@@ -26,7 +26,6 @@ from lmms_eval_core import layout
 from lmms_eval_core.journal import MAX_EARLIER_ATTEMPTS, MAX_LINE_BYTES, JournalName
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.store.errors import ObjectMissing
-from lmms_eval_core.store.objects import StoredObject
 
 # The text of a segment is 4 MiB, or one line that is longer.
 MAX_SEGMENT_BYTES: Final = 2 * MAX_LINE_BYTES
@@ -144,13 +143,13 @@ class AnswerReader:
             return BlockReading([], 0, start.taken, True, len(block), frozenset())
 
     async def _list_segments(self, prefix: ArtifactPrefix) -> dict[int, frozenset[int]]:
-        found = await read_within(READ_SECONDS, self._list_objects(prefix.file(layout.JOURNAL_FILES)))
-        return find_segments((item.key for item in found), prefix)
+        keys = await read_within(READ_SECONDS, self._list_keys(prefix.file(layout.JOURNAL_FILES)))
+        return find_segments(keys, prefix)
 
-    async def _list_objects(self, folder: str) -> list[StoredObject]:
-        found: list[StoredObject] = []
+    async def _list_keys(self, folder: str) -> list[str]:
+        found: list[str] = []
         async for item in self._store.list(folder):
-            found.append(item)
+            found.append(item.key)
             if len(found) == MAX_SEGMENTS:
                 break
         return found
