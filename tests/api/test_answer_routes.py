@@ -10,10 +10,12 @@ import pytest
 from evaluation_objects import build_evaluation_object
 from journal_segments import build_chunk, build_header, name_segment, pack_segment
 from memory_store import MemoryStore
+from s3_fixtures import S3Server
 
 from lmms_eval_api.artifacts.answer_stream import AnswerFollower
 from lmms_eval_api.artifacts.answers import AnswerReader
 from lmms_eval_api.artifacts.archive import Archive
+from lmms_eval_api.artifacts.store import ArtifactStore
 from lmms_eval_api.auth import AnonymousAccess, Authenticator, Caller
 from lmms_eval_api.auth.attributes import ResourceAttributes, is_stream
 from lmms_eval_api.jobs import feeds as job_feeds
@@ -29,6 +31,8 @@ from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object
 from lmms_eval_core.kube.reflector import Reflector
 from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_core.store.settings import StoreSettings
 
 NO_CLIENT = cast(KubeClient, None)
 PREFIX = ArtifactPrefix("team", "a", "0a1b2c3d-uid", 2)
@@ -47,13 +51,15 @@ def build_job(phase: str, *, kept: int = 6, files: list[str] | None = None, atte
 class Place:
     """A front end with a store in memory, and the job `a` with two attempts."""
 
-    def __init__(self, *, has_store: bool = True, authenticator: Authenticator | None = None, **settings: Any) -> None:
+    def __init__(
+        self, *, store: ArtifactStore | None = None, authenticator: Authenticator | None = None, **settings: Any
+    ) -> None:
         self.store, self.cache = MemoryStore(), JobCache()
         chosen = ApiSettings(auth=AuthMode.NONE, **settings)
         reflector = Reflector(NO_CLIENT, EVALUATIONS, self.cache, self.cache.project)
         reflector.synced.set()
         reflector._watching = True
-        self.archive = Archive(NO_CLIENT, self.store if has_store else None, chosen)
+        self.archive = Archive(NO_CLIENT, store or self.store, chosen)
         self.feeds = JobFeeds(self.cache)
         backend = Backend(EvaluationService(NO_CLIENT, self.cache), reflector, self.feeds, self.archive, 60)
         transport = httpx.ASGITransport(make_application(chosen, backend, authenticator or AnonymousAccess()))
@@ -197,7 +203,8 @@ async def test_a_cursor_that_is_none(place: Place, cursor: str) -> None:
 
 
 async def test_without_a_store_it_says_so() -> None:
-    place = Place(has_store=False)
+    place = Place()
+    place.archive.answers = None
     place.learn("Running")
     for path in ("?live=true", "/events"):
         assert (await place.get(path)).status_code == 501
@@ -231,6 +238,29 @@ async def test_who_may_not_get_the_job_gets_no_answers() -> None:
         assert (await place.get(path)).status_code == 403
     assert place.store.calls == 0
     assert is_stream("GET", "/jobs/a/samples/mme/events")
+
+
+@pytest.mark.integration
+async def test_a_real_store_is_read_the_same(s3_server: S3Server) -> None:
+    bucket = ObjectStore(StoreSettings.from_environment(s3_server.environment()))
+    place = Place(store=bucket)
+    place.learn("Running")
+    for key, content in place.store.objects.items():
+        await bucket.put(key, content)
+    page = await place.get("?live=true&limit=3")
+    assert documents(page) == [0, 1, 2]
+    rest = await place.get(f"?live=true&cursor={page.json()['next_cursor']}")
+    assert documents(rest) == [3, 4, 5]
+    # The newest segment again, longer; and one of the next attempt.
+    place.write(PREFIX, build_chunk(range(2, 6), batch=4), build_chunk([0], task="other"), build_chunk([6]))
+    later = PREFIX._replace(attempt=3)
+    place.write(later, build_chunk([6]), build_chunk([7]))
+    for key in (name_segment(PREFIX), name_segment(later)):
+        await bucket.put(key, place.store.objects[key])
+    place.learn("Cancelled", attempt=3)
+    assert documents(await place.get(f"?cursor={rest.json()['end_cursor']}")) == [6, 7]
+    await bucket.delete_prefix(PREFIX.evaluation)
+    assert (await place.get()).status_code == 404
 
 
 # Streams.

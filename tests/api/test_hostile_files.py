@@ -2,6 +2,7 @@
 memory.
 """
 
+import functools
 import json
 import re
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from front_end_fixtures import FrontEnd, StartFrontEnd
+from journal_segments import build_chunk, build_header, name_segment, pack_segment
 from s3_fixtures import S3Server
 
 from lmms_eval_api.catalogue.reader import NOT_YET
@@ -60,6 +62,24 @@ RESULTS: dict[str, tuple[bytes, int]] = {
     "digits": (b'{"results": {}, "x": ' + b"9" * (15 * MIB) + b"}", 200),
     "text": (b'{"results": {"mme": {"acc,none": NaN}}, "x": "' + b'\\"' * (7 * MIB) + b'"}', 200),
     "rows": (json.dumps({"results": {f"t{n}" * 20: {"a,none": 1, "b,none": 2} for n in range(19_000)}}).encode(), 200),
+}
+
+
+JOURNALS: dict[str, list[bytes]] = {
+    "bomb": [bytes(1024 * MIB)],
+    "values": [b'{"b":[' + b"1," * (7 * MIB) + b"1]}\n"],
+    "deep": [b'{"b":' + b"[" * (15 * MIB) + b"\n"],
+    "batches": [
+        b'{"b":['
+        + b",".join(b'{"id":"%020x","a":[{"t":"mme"}]}' % number for number in range(80_000))
+        + b'],"at":1.0,"s":1.0}\n'
+    ],
+    "one-batch": [build_chunk(range(100_000), batch=100_000)],
+    "next": [b'{"n":[]}\n' * 300_000],
+    "control": [build_chunk([number], s="\x01" * (2 * MIB)) for number in range(8)],
+    "long": [build_chunk([number], s="x" * (15 * MIB)) for number in range(2)],
+    "packed": [build_chunk([number], s=None, j=[["x" * 1000]] * 10_000) for number in range(2)],
+    "no-lines": [b"x" * (64 * MIB)],
 }
 
 
@@ -154,9 +174,25 @@ class Scene:
         await self.become(name, phase="Completed", reason="Succeeded")
         until(lambda: self.status(name) == "completed")
 
+    async def run(self, name: str, journal: list[bytes]) -> None:
+        """Make a job that is in its second attempt, with the same journal in both."""
+        with self.front_end.session() as session:
+            session.post(
+                "/evaluate", json={"model": "llava_hf", "tasks": ["mme", "b"], "name": name}
+            ).raise_for_status()
+        uid = (await self.client.get(EVALUATIONS, name))["metadata"]["uid"]
+        for attempt in (1, 2):
+            prefix = ArtifactPrefix(self.client.namespace, name, uid, attempt)
+            await self.store.put(name_segment(prefix), pack_segment([build_header(attempt), *journal]))
+        await self.become(name, phase="Running", reason="Evaluating", attempt=2)
+        until(lambda: self.status(name) == "running")
+
     async def become(self, name: str, **status: Any) -> None:
         patch = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in status.items()]
         await self.client.json_patch(EVALUATIONS, name, patch, subresource="status")
+
+    def has_status(self, name: str, status: str) -> bool:
+        return bool(self.status(name) == status)
 
     def status(self, name: str) -> Any:
         """From the list: an answer about one job would read its files."""
@@ -221,6 +257,22 @@ async def test_results(scene: Scene) -> None:
             thread.start()
         for thread in asking:
             thread.join()
+
+
+async def test_answers(scene: Scene) -> None:
+    for name, lines in JOURNALS.items():
+        await scene.run(name, lines)
+    for name in JOURNALS:
+        for path in (f"/jobs/{name}/samples/mme?live=true", f"/jobs/{name}/samples/mme?live=true&filter=empty"):
+            with watched(scene.front_end, path):
+                assert ask(scene.front_end, path) == 200
+        with watched(scene.front_end, f"{name}, whole"):
+            assert ask(scene.front_end, f"/jobs/{name}/samples/mme?live=true", LINES) == 200
+    for name in JOURNALS:
+        await scene.become(name, phase="Cancelled", reason="CancelledByUser")
+        until(functools.partial(scene.has_status, name, "cancelled"))
+        with watched(scene.front_end, f"{name}, followed"):
+            assert ask(scene.front_end, f"/jobs/{name}/samples/mme/events") == 200
 
 
 async def test_the_last_lines_of_a_log(scene: Scene) -> None:

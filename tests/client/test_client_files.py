@@ -2,22 +2,37 @@
 the front end.
 """
 
+import asyncio
 import csv
 import io
 import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from command_fixtures import CommandLine, Terminal
 from deployment import ROOT
 from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
-from job_states import DOUBT, LOG, RESULTS, SAMPLES, SCORES, SUSPECT, complete_job, complete_with_files, start_job
+from job_states import (
+    DOUBT,
+    LOG,
+    PROGRESS,
+    RESULTS,
+    SAMPLES,
+    SCORES,
+    SUSPECT,
+    UPDATED,
+    complete_job,
+    complete_with_files,
+    set_status,
+    start_job,
+)
+from journal_segments import build_chunk, build_header, name_segment, pack_segment
 from provided import build_bare_environment
 from s3_fixtures import S3Server
 
@@ -126,6 +141,40 @@ async def test_by_the_async_client_too(place: Place, client: Transport) -> None:
         assert "\n".join([line async for line in ours.stream_logs("job")]) + "\n" == LOG
         assert await ours.list_tasks("mm") == ["mme", "mmmu_val"]
         assert (await ours.models()).unavailable == {"vllm": "vllm is not installed."}
+
+
+async def test_answers_are_read_and_followed_while_a_job_runs(place: Place, client: Transport, namespace: str) -> None:
+    uid = (await client.get(EVALUATIONS, "job"))["metadata"]["uid"]
+    key = name_segment(ArtifactPrefix(namespace, "job", uid, 1))
+    lines = [build_header(1), build_chunk(range(3), batch=3)]
+
+    async def store_answers(kept: int) -> None:
+        await place.store.put(key, pack_segment(lines))
+        await start_job(client, "job", progress={**PROGRESS, "kept": kept, "updatedAt": UPDATED})
+
+    def list_documents(answers: Iterable[dict[str, Any]]) -> list[Any]:
+        return [answer["document"] for answer in answers]
+
+    await store_answers(3)
+    waiting = asyncio.create_task(asyncio.to_thread(lambda: list_documents(place.ours.stream_answers("job", "mme"))))
+    printing = asyncio.create_task(asyncio.to_thread(place.command_line, "samples", "-f", "job"))
+    assert list_documents(place.ours.samples("job", "mme", live=True, page_size=2)) == [0, 1, 2]
+    answer = place.command_line.answer
+    assert list_documents(map(json.loads, answer("samples", "job", "--live").splitlines())) == [0, 1, 2]
+    assert place.command_line("samples", "job", "mme").returncode == 2
+    assert place.command_line("samples", "-f", "job", "--wrong").returncode == 2
+    async with AsyncClient(place.front_end.url, token=TOKEN) as ours:
+        assert [found["scored"] async for found in ours.samples("job", "mme", live=True)] == [False] * 3
+        lines.append(build_chunk([3]))
+        await store_answers(4)
+        await set_status(client, "job", "Cancelled", reason="CancelledByUser", completedAt=UPDATED)
+        assert await waiting == [0, 1, 2, 3]
+        assert [found["document"] async for found in ours.stream_answers("job", "mme")] == [0, 1, 2, 3]
+    printed = await printing
+    assert (printed.returncode, list_documents(map(json.loads, printed.stdout.splitlines()))) == (0, [0, 1, 2, 3])
+    # What was answered until then is kept, and found without its task.
+    assert list_documents(map(json.loads, answer("samples", "job").splitlines())) == [0, 1, 2, 3]
+    assert place.ours.job("job").scores is None
 
 
 async def test_the_command_line_prints_it_plainly(place: Place, client: Transport) -> None:
