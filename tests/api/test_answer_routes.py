@@ -374,5 +374,6 @@ async def test_the_document_has_the_stream(place: Place) -> None:
     document = (await place.session.get("/openapi.json")).json()
     operation = document["paths"]["/jobs/{job_id}/samples/{task}/events"]["get"]
     assert "text/event-stream" in operation["responses"]["200"]["content"]
+    assert document["components"]["schemas"]["LiveAnswer"]["properties"]["scored"]["const"] is False
     names = {item["name"] for item in document["paths"]["/jobs/{job_id}/samples/{task}"]["get"]["parameters"]}
     assert "live" in names

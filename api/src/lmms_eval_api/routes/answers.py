@@ -38,7 +38,8 @@ router = APIRouter(tags=["files"])
 
 EVENTS: Final = str(EventStream.media_type)
 PAGE_SECONDS: Final = 30.0
-LINES_AT_ONCE: Final = PageLimits(answers=500)
+# One piece of a whole download.
+LINES_AT_ONCE: Final = PageLimits(answers=10_000, bytes=1024 * 1024)
 NAMED_TASKS: Final = 20
 NOT_LOGGED: Final = "it runs without log_samples"
 Cursor = Annotated[str | None, Query(max_length=MAX_CURSOR, description="`end_cursor` of a page: only what is new.")]

@@ -6,6 +6,7 @@ from typing import Any, Final
 from pydantic import BaseModel, Field
 
 from lmms_eval_api.problems import ProblemResponse
+from lmms_eval_core.wire import LiveAnswer
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -60,6 +61,9 @@ COMMON_ERRORS: Final = document_errors(400, 401, 403, 422, 429, 500, 503)
 
 
 def make_schemas() -> dict[str, Any]:
-    """Return the components that the responses refer to."""
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    return {**schema.pop("$defs"), Problem.__name__: schema}
+    """Return the components that the responses refer to, and the items of pages that hold different ones."""
+    schemas: dict[str, Any] = {}
+    for model in (Problem, LiveAnswer):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+        schemas |= {**schema.pop("$defs"), model.__name__: schema}
+    return schemas
