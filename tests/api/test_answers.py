@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -348,6 +349,32 @@ async def test_an_object_that_is_no_segment_ends_the_journal_of_its_rank(
     store.objects[name_segment(FIRST, 1)] = content
     store.objects[name_segment(FIRST, rank=1)] = pack_segment([build_header(1, 1), build_chunk([2])])
     assert await documents(reader, wanted()) == [1, 2]
+
+
+class CountingReader(SampleReader):
+    """Counts the bytes that it decompresses."""
+
+    seen = 0
+
+    async def stream_content(self, key: str) -> AsyncGenerator[bytes, None]:
+        async for content in super().stream_content(key):
+            self.seen += len(content)
+            yield content
+
+
+@pytest.mark.parametrize(
+    ("content", "most"),
+    [(BOMB, MAX_LINE_BYTES), (pack_segment([build_next(1) * (2 * MIB)]), answers.MAX_SEGMENT_BYTES)],
+    ids=["no lines", "lines"],
+)
+async def test_of_a_segment_no_more_is_decompressed_than_it_may_hold(
+    store: MemoryStore, worker: Worker, content: bytes, most: int
+) -> None:
+    store.objects[name_segment(FIRST)] = content
+    counting = CountingReader(store, worker)
+    async for block in AnswerReader(store, worker, counting).stream_blocks(name_segment(FIRST), 0):
+        assert len(block) < MIB
+    assert most <= counting.seen < most + MIB
 
 
 async def test_a_line_of_16_mib_is_read_page_by_page(store: MemoryStore, reader: AnswerReader) -> None:

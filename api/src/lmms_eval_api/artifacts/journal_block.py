@@ -15,7 +15,7 @@ from lmms_eval_core.wire import AnswerTokens, LiveAnswer
 MAX_ANSWER: Final = 65_536
 MAX_DOCUMENT: Final = 1000
 # Of one call.
-MAX_ANSWERS: Final = 1000
+MAX_ANSWERS: Final = 10_000
 MAX_BYTES: Final = 8 * 1024 * 1024
 # A line has a cost, however short it is.
 LINE_COST: Final = 256

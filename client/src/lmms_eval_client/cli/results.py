@@ -24,7 +24,7 @@ from lmms_eval_core.wire import JobStatus
 MAX_SHOWN = 400
 DEFAULT_LIMIT = 10
 # Of samples, and of answers that are none yet.
-SHOWN_FIRST = ("doc_id", "input", "target", "filtered_resps", "document", "prompt", "answer")
+SHOWN_FIRST = ("doc_id", "document", "input", "prompt", "target", "filtered_resps", "answer")
 
 
 def results(
