@@ -163,7 +163,7 @@ class AnswerReader:
 
     async def _find_index(self, prefix: ArtifactPrefix) -> BatchIndex:
         task = self._indexes.pop(prefix, None)
-        if task is None or (task.done() and task.exception() is not None):
+        if task is None or (task.done() and not _has_succeeded(task)):
             task = asyncio.create_task(self._make_index(prefix))
         self._indexes[prefix] = task
         # A caller who gives up leaves it to the next one.
@@ -173,11 +173,7 @@ class AnswerReader:
 
     def _drop_indexes(self) -> None:
         """Drop those that were not used for long, while there are too many."""
-        made = {
-            prefix: task.result().memory_bytes
-            for prefix, task in self._indexes.items()
-            if task.done() and not task.cancelled() and task.exception() is None
-        }
+        made = {prefix: task.result().memory_bytes for prefix, task in self._indexes.items() if _has_succeeded(task)}
         excess = sum(made.values()) - INDEX_BYTES
         for prefix, size in made.items():
             if excess <= 0 and len(self._indexes) <= MAX_INDEXES:
@@ -262,6 +258,10 @@ class _RankReading:
 
     def _move(self, page: AnswerPage, first: SegmentPosition, at: int, taken: int) -> None:
         page.position = page.position.move(self._rank, SegmentPosition(first.segment, first.at + at, taken))
+
+
+def _has_succeeded(task: asyncio.Task[BatchIndex]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _name_segment(prefix: ArtifactPrefix, rank: int, number: int) -> str:
