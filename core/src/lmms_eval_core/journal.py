@@ -82,7 +82,8 @@ class HeaderLine(_Line):
 class JournalAnswer(_Line):
     """One answer: a text, with its counts of tokens where the adapter gives them; or anything else, packed.
 
-    `prompt` and `target` are for people, and cut to `MAX_SHOWN` characters.
+    `prompt` and `target` are for people, and cut to `MAX_SHOWN` characters. `arguments` is there where the adapter wrote
+    into arguments that later requests share: what it left there, packed.
     """
 
     task: Annotated[str, Field(alias="t")]
@@ -92,6 +93,7 @@ class JournalAnswer(_Line):
     packed: Annotated[Any, Field(alias="j")] = None
     prompt: Annotated[str | None, Field(alias="p", max_length=MAX_SHOWN)] = None
     target: Annotated[str | None, Field(alias="g", max_length=MAX_SHOWN)] = None
+    arguments: Annotated[Any, Field(alias="w")] = None
 
 
 class JournalBatch(_Line):
@@ -105,6 +107,8 @@ class ChunkLine(_Line):
     """The answers to one call of the adapter, and what it left behind in the process.
 
     `at` is the Unix time of its end, `seconds` how long it took. `random_state` is there where it changed.
+    `completions` counts the lines of the attempt's `tap-` file, without its header, that this chunk and those before it
+    are made of: they stand in answers, and are no answers to anything else.
     """
 
     batches: Annotated[list[JournalBatch], Field(alias="b", min_length=1)]
@@ -113,6 +117,7 @@ class ChunkLine(_Line):
     random_state: Annotated[dict[str, Any] | None, Field(alias="rng")] = None
     throughput: Annotated[list[dict[str, Any]], Field(alias="m")] = Field(default_factory=list)
     usage: Annotated[list[dict[str, Any]], Field(alias="u")] = Field(default_factory=list)
+    completions: Annotated[int | None, Field(alias="t", ge=0)] = None
 
 
 class NextLine(_Line):
@@ -129,7 +134,10 @@ class FailureLine(_Line):
 
 
 class CompletionLine(_Line):
-    """A completion of an endpoint under the key of its request."""
+    """A completion of an endpoint: `key` is the hash of its request, and attempt, rank and number that make it unique.
+
+    Without a response: the completion of an earlier attempt that has this key was used here.
+    """
 
     key: Annotated[str, Field(alias="k", max_length=64)]
     response: Annotated[dict[str, Any], Field(alias="r")]
