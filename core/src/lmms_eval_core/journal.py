@@ -82,8 +82,8 @@ class HeaderLine(_Line):
 class JournalAnswer(_Line):
     """One answer: a text, with its counts of tokens where the adapter gives them; or anything else, packed.
 
-    `prompt` and `target` are for people, and cut to `MAX_SHOWN` characters. `arguments` is there where the adapter wrote
-    into arguments that later requests share: what it left there, packed.
+    `prompt` and `target` are for people, and cut to `MAX_SHOWN` characters. `arguments` is there where the adapter
+    wrote into arguments that later requests share: what it left there, packed.
     """
 
     task: Annotated[str, Field(alias="t")]

@@ -12,7 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from lmms_eval_core.run import MAX_JSON_BYTES, PROGRESS_FILE, ProgressReport, RunFile, Stage, write_atomically
+from lmms_eval_core.run import (
+    MAX_JSON_BYTES,
+    PROGRESS_FILE,
+    ProgressReport,
+    ResumedAnswers,
+    RunFile,
+    Stage,
+    write_atomically,
+)
 
 MARKS_FILE: Final = "marks.json"
 INTERVAL_SECONDS: Final = 1.0
@@ -52,7 +60,7 @@ def read_marks(directory: Path) -> Marks:
 
 
 class Meter:
-    """Counts the answers of all tasks together, in the units of the adapter's bar (requests or batches).
+    """Counts the answers of all tasks together: requests, or where there is no journal the units of the adapter's bar.
 
     Each of `ranks` has an equal share and a bar for it; the first one, which reports, speaks for all. Only the process
     that made the meter reports: a worker that was forked from it stays silent.
@@ -78,6 +86,27 @@ class Meter:
         """Record that the adapter is made; what follows is data and answers."""
         self.marks.loaded_at = self._clock()
         self._enter(Stage.EVALUATING)
+
+    def record_resumed(self, resumed: ResumedAnswers) -> None:
+        """Record how many answers of earlier attempts stand."""
+        self.report.resumed = resumed
+
+    def record_started_anew(self, why: str) -> None:
+        """Record why the answers of earlier attempts do not count."""
+        self.report.started_anew = why
+
+    def record_journaled(self, count: int) -> None:
+        """Record that so many more answers of a rank are kept."""
+        self.report.journaled += count * self._ranks
+
+    def record_journal_off(self, why: str) -> None:
+        """Record that no more answers are kept."""
+        self.report.journal_off = why
+
+    def restart_answers(self) -> None:
+        """Forget the last bar of answers: what it counted is asked for again."""
+        self._bar = None
+        self.report.completed = self.report.total = self._before or None
 
     def read_bar(self, bar: ProgressBar) -> None:
         """Read a bar that was made, or moved."""
@@ -111,7 +140,9 @@ class Meter:
             return
         if fresh:
             self._begin(bar)
-        self._count(self._multiply_by_ranks(bar.n), self._multiply_by_ranks(bar.total))
+        # What the bar began with took no time: answers of earlier attempts.
+        initial = self._multiply_by_ranks(getattr(bar, "initial", 0)) or 0
+        self._count(self._multiply_by_ranks(bar.n), self._multiply_by_ranks(bar.total), initial)
         if closing:
             self._bar = None
         if fresh or closing or self._clock() - self._written_at >= INTERVAL_SECONDS:
@@ -132,11 +163,11 @@ class Meter:
         self.marks.answering_at = self.marks.answering_at or self._bar_started_at
         self._enter(Stage.EVALUATING)
 
-    def _count(self, done: int | None, total: int | None) -> None:
+    def _count(self, done: int | None, total: int | None, initial: int) -> None:
         done, seconds = done or 0, self._clock() - self._bar_started_at
         # Some adapters count batches and then step by samples: never show more than there is.
         done = done if total is None else min(done, total)
-        rate = done / seconds if seconds > 0 and done else None
+        rate = (done - initial) / seconds if seconds > 0 and done > initial else None
         self.report.completed = self._before + done
         self.report.total = None if total is None else self._before + total
         self.report.rate = rate

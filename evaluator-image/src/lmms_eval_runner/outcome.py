@@ -9,6 +9,9 @@ The first of these that applies decides:
     the log has a traceback                        what `failure_rules` says of it
     nothing else is known                          by exit code, signal and full volumes
 
+A failure of memory or GPU is judged once more by the journal: another attempt, which begins with the batch that failed,
+follows where others came before it in this one, and none where it is the second to fail in it.
+
 lmms-eval exits with 0 when an evaluation raised: its exit code alone never means success. What a class means, its exit
 code and whether it is tried again stand in `lmms_eval_core.failures`.
 """
@@ -33,6 +36,7 @@ from .disk import NONE_SEEN, SHARED_MEMORY, FullVolumes, find_volume, list_writa
 from .environment import HARNESS_PACKAGES, read_package_versions
 from .failure_rules import DISK_FULL, LAST_RULES, RULES, FailureRule, find_culprit
 from .harness_log_watch import ENDED_BY_EXCEPTION, HarnessLogWatch
+from .journal.failed_batches import find_failed_batches, record_failed_batches
 from .meter import Marks, read_marks
 from .output_files import OutputFiles, count_expected_answers, find_output_files, read_results
 from .supervise import HarnessExit
@@ -132,7 +136,7 @@ def _decide(artifacts: RunArtifacts, files: OutputFiles, marks: Marks) -> tuple[
     if artifacts.exit.stopped:
         return make_outcome(Reason.INTERRUPTED, "the pod was asked to end before the evaluation was over"), uncounted
     if files.results is None:
-        return explain_failure(_collect_evidence(artifacts)), uncounted
+        return _judge_by_journal(artifacts, explain_failure(_collect_evidence(artifacts))), uncounted
     try:
         results = read_results(artifacts.directory / files.results)
     except InvalidResults as error:
@@ -142,6 +146,31 @@ def _decide(artifacts: RunArtifacts, files: OutputFiles, marks: Marks) -> tuple[
         return outcome, uncounted
     answers = _count_answers(artifacts, files, results)
     return _judge_results(artifacts, marks, answers), answers.counts
+
+
+def _judge_by_journal(artifacts: RunArtifacts, outcome: Outcome) -> Outcome:
+    """Return the outcome of a run without results, as far as the batch that failed changes it."""
+    attempt, directory = artifacts.run.attempt, artifacts.directory
+    if outcome.reason is Reason.OUT_OF_MEMORY:
+        if artifacts.memory_kills:
+            record_failed_batches(directory, attempt, outcome.reason)
+        if find_failed_batches(directory, attempt).can_go_on:
+            return make_outcome(
+                Reason.INTERRUPTED,
+                f"{outcome.message}; another attempt goes on with the batch that failed, in a new process",
+            )
+        return make_outcome(outcome.reason, f"{outcome.message}{_suggest_batch_size(artifacts.run)}")
+    if outcome.reason is Reason.GPU_ERROR and find_failed_batches(directory, attempt).is_repeated:
+        return make_outcome(
+            Reason.EVALUATION_ERROR,
+            f"the same batch failed in the attempt before, on another process: {outcome.message}",
+        )
+    return outcome
+
+
+def _suggest_batch_size(run: RunInput) -> str:
+    size = run.harness.batch_size
+    return f"; or set spec.batchSize to {size // 2}" if isinstance(size, int) and size > 1 else ""
 
 
 def _judge_results(artifacts: RunArtifacts, marks: Marks, answers: CountedAnswers) -> Outcome:

@@ -1,7 +1,7 @@
 """The entry point `lmms_eval.models`, by which lmms-eval loads us into its own unmodified process.
 
-Does nothing outside a run. In a run it hands the adapter the exact model arguments of `run.json` and lets a `Meter`
-see every progress bar. Beside `catalogue`, the only file of the runner that imports upstream packages.
+Does nothing outside a run. In a run it hands the adapter the exact model arguments of `run.json`, lets a `Meter` see
+every progress bar, and lets the adapter's requests pass through the `journal`.
 """
 
 import functools
@@ -19,11 +19,12 @@ from lmms_eval_core.schema import Scalar
 from lmms_eval_core.spec import REMOTE_CODE_ARG
 
 from .arguments import format_model_args
+from .journal.attach import attach_journal, prepare_journal
 from .meter import Meter
 
 
 def install() -> list[object]:
-    """Install the hand-over and the watch of progress bars; called once by lmms-eval.
+    """Install the hand-over, the journal and the watch of progress bars; called once by lmms-eval.
 
     Return the adapters to register: none.
     """
@@ -31,7 +32,8 @@ def install() -> list[object]:
     run = _read_run(Path(directory)) if directory else None
     if directory and run:
         meter = Meter(Path(directory), time.time, ranks=run.processes) if _is_first_process() else None
-        _hand_over_model_args(run, meter)
+        prepare_journal(run)
+        _hand_over_model_args(run, Path(directory), meter)
         if meter:
             _watch_bars(meter)
     return []
@@ -50,8 +52,8 @@ def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0" and multiprocessing.parent_process() is None
 
 
-def _hand_over_model_args(run: RunInput, meter: Meter | None) -> None:
-    """Give the adapter the exact values, where lmms-eval would parse their text."""
+def _hand_over_model_args(run: RunInput, directory: Path, meter: Meter | None) -> None:
+    """Give the adapter the exact values, where lmms-eval would parse their text; and a journal in any case."""
     from lmms_eval.api.model import lmms
 
     model_args = run.harness.model_args
@@ -59,17 +61,24 @@ def _hand_over_model_args(run: RunInput, meter: Meter | None) -> None:
 
     @functools.wraps(original)
     def create(cls: Any, arg_string: str, additional_config: Mapping[str, Any] | None = None) -> Any:
-        if arg_string != text:
-            return original(cls, arg_string, additional_config)
-        if meter:
-            meter.record_loading(exact_model_args=True)
-        options = {name: value for name, value in (additional_config or {}).items() if value is not None}
-        adapter = cls(**_select_model_args(cls, run), **options)
-        if meter:
-            meter.record_loaded()
+        if arg_string == text:
+            adapter = _make_adapter(cls, run, additional_config or {}, meter)
+        else:
+            adapter = original(cls, arg_string, additional_config)
+        attach_journal(adapter, run, directory, meter=meter, environ=os.environ)
         return adapter
 
     lmms.create_from_arg_string = classmethod(create)
+
+
+def _make_adapter(cls: Any, run: RunInput, config: Mapping[str, Any], meter: Meter | None) -> Any:
+    if meter:
+        meter.record_loading(exact_model_args=True)
+    options = {name: value for name, value in config.items() if value is not None}
+    adapter = cls(**_select_model_args(cls, run), **options)
+    if meter:
+        meter.record_loaded()
+    return adapter
 
 
 def _select_model_args(adapter: type, run: RunInput) -> dict[str, Scalar]:
