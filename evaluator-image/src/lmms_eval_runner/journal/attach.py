@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from lmms_eval_core.log_marks import PREFIX
 from lmms_eval_core.run import ResumePolicy, RunInput
-
 from lmms_eval_runner.redaction import find_secrets
+
 from . import upstream
 from .adapter_call import AdapterCall
 from .completions import CompletionTap

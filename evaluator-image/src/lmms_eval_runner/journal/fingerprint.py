@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from lmms_eval_core.run import RunInput
-
 from lmms_eval_runner.arguments import MODEL_KEYS, find_model_arg
 from lmms_eval_runner.environment import read_package_versions
+
 from .files import HARDWARE
 from .task_data import describe_task
 from .weights import describe_weights, find_modules, is_on_cpu
