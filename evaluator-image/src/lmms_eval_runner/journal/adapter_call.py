@@ -51,6 +51,7 @@ class AdapterCall:
         self._began = random_state.capture(), self._records.counts, _copy_arguments(requests)
         self._shared = _find_shared_arguments(requests)
         self._cumulative: tuple[int, dict[str, Any] | None] = 0, None
+        self._resumed = 0
         self._in_lockstep = upstream.is_in_lockstep(adapter)
         self._bar = upstream.make_bar(len(requests), shown=shown)
 
@@ -69,6 +70,7 @@ class AdapterCall:
 
     def undo(self) -> None:
         """Put back what this call has left in the process."""
+        self._journal.count_resumed(-self._resumed)
         state, counts, arguments = self._began
         random_state.apply(state)
         self._records.cut(counts)
@@ -132,7 +134,8 @@ class AdapterCall:
                 chunks.add(found[1])
         self._restore(sorted(chunks))
         self._restore_arguments(batches, known)
-        self._journal.count_resumed(sum(len(found[0]) for found in known if found))
+        self._resumed = sum(len(found[0]) for found in known if found)
+        self._journal.count_resumed(self._resumed)
         return [batch for batch, found in zip(batches, known, strict=True) if found is None]
 
     def _find_known(self, batches: list[Batch]) -> list[tuple[list[Any], int, list[JournalAnswer]] | None]:

@@ -137,9 +137,9 @@ class RunJournal:
         return known if known is not None and len(known.answers) == size else None
 
     def count_resumed(self, count: int) -> None:
-        """Count answers that were not asked for again."""
+        """Count answers that were not asked for again; less where they have to be after all."""
         self._resumed += count
-        if self._meter and self._resumed:
+        if self._meter and (self._resumed or count):
             self._meter.record_resumed(
                 ResumedAnswers(
                     answers=self._resumed * self._ranks,

@@ -1,0 +1,185 @@
+"""Runs of the real lmms-eval that die and go on, against runs that do neither, and have no plug-in."""
+
+import json
+import os
+import random
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forked_runs import ForkedRun, ForkedRuns
+from runner_process import build_run_input
+from tiny_tasks import DOCUMENTS, write_tiny_tasks
+
+from lmms_eval_core.journal import ChunkLine, HeaderLine
+from lmms_eval_core.run import PROGRESS_FILE, RUN_FILE, ProgressReport
+from lmms_eval_runner.arguments import format_model_args
+from lmms_eval_runner.journal.files import list_journals, read_lines
+
+pytestmark = [pytest.mark.harness, pytest.mark.timeout(600)]
+
+SMOKE = Path(os.environ.get("LMMS_EVAL_TEST_SMOKE", "/opt/lmms-eval/smoke"))
+KILLED = -9
+# Every chunk is one batch, so that a death may come between any two.
+ONE_BATCH = "from lmms_eval_runner.journal import chunk_size; chunk_size.TARGET_SECONDS = 0.0"
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[ForkedRuns]:
+    with ForkedRuns() as forks:
+        yield forks
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_tasks(tmp_path_factory.mktemp("tasks"))
+
+
+class Evaluation:
+    """One evaluation and its attempts, each with the journals of those before."""
+
+    def __init__(self, forks: ForkedRuns, folder: Path, tasks: Path, **settings: Any) -> None:
+        self._forks, self._folder, self._tasks, self._settings = forks, folder, tasks, settings
+        self.model = SMOKE / "models" / "qwen2_5_vl"
+        self.number = 0
+
+    @property
+    def directory(self) -> Path:
+        return self._folder / f"attempt-{self.number}"
+
+    def run_plain(self) -> object:
+        """Run it without the plug-in; return what it wrote."""
+        directory = self._folder / "plain"
+        directory.mkdir(parents=True)
+        assert self._forks.run(
+            ForkedRun(directory, self._list_arguments(directory), self._environment(), plugin=False)
+        ) == [0]
+        return read_output(directory)
+
+    def attempt(self, *, kill_at: int = 0, **run: Any) -> int:
+        """Run it once more; `kill_at` is the document at which the process kills itself."""
+        earlier = sorted(self._folder.glob("attempt-*/journal/*"))
+        self.number += 1
+        (self.directory / "journal").mkdir(parents=True)
+        (self.directory / "earlier").mkdir()
+        for path in earlier:
+            shutil.copy(path, self.directory / "earlier")
+        harness = {"model": "qwen2_5_vl", "modelArgs": self._model_args(), "tasks": ["x"], **self._settings}
+        content = json.dumps(build_run_input(attempt=self.number, harness=harness, **run))
+        (self.directory / RUN_FILE).write_text(content)
+        environment = self._environment() | {"LMMS_EVAL_RUN_DIRECTORY": str(self.directory)}
+        if kill_at:
+            environment["TINY_KILL_AT"] = str(kill_at)
+        arguments = self._list_arguments(self.directory)
+        (end,) = self._forks.run(ForkedRun(self.directory, arguments, environment, setup=ONE_BATCH))
+        return end
+
+    def _model_args(self) -> dict[str, Any]:
+        return {"pretrained": str(self.model), "device": "cpu", "device_map": "cpu"}
+
+    def _environment(self) -> dict[str, str]:
+        return {"HF_HOME": str(self._tasks.parent / "hf")}
+
+    def _list_arguments(self, directory: Path) -> list[str]:
+        settings = {"batch_size": 1, "tasks": "tiny_greedy,tiny_sampled"} | self._settings
+        flags = [f"--{name}={value}" for name, value in settings.items()]
+        model = ["--model=qwen2_5_vl", f"--model_args={format_model_args(self._model_args())}"]
+        return [*model, *flags, f"--include_path={self._tasks}", "--log_samples", f"--output_path={directory}/output"]
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log-0.txt").read_text()
+
+    @property
+    def report(self) -> ProgressReport:
+        return ProgressReport.model_validate_json((self.directory / PROGRESS_FILE).read_text())
+
+    def count_answers(self) -> int:
+        """How many answers this attempt has added."""
+        return sum(
+            len(batch.answers)
+            for _, path in list_journals(self.directory / "journal")
+            for line in read_lines(path)
+            if isinstance(line, ChunkLine)
+            for batch in line.batches
+        )
+
+
+def read_output(directory: Path) -> object:
+    """Results less dates, times, speeds and paths; and the files of samples, byte for byte."""
+    (results,) = directory.glob("output/**/*_results.json")
+    samples = {re.sub(r".*_samples_", "", path.name): path.read_bytes() for path in directory.glob("output/**/*.jsonl")}
+    data = json.loads(re.sub(r"0x[0-9a-f]+", "0x", results.read_text()))
+    for key in ("date", "start_time", "end_time", "total_evaluation_time_seconds"):
+        data.pop(key, None)
+    data["throughput"] = {key: value for key, value in data["throughput"].items() if key == "total_gen_tokens"}
+    arguments = data["config"].get("resolved_cli_args", {})
+    for key in ("output_path", "hf_hub_log_args"):
+        arguments.pop(key, None)
+    return data, samples
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_run_that_dies_anywhere_ends_as_one_that_does_not(
+    forks: ForkedRuns, tmp_path: Path, tasks: Path, batch: int, repeats: int
+) -> None:
+    evaluation = Evaluation(forks, tmp_path, tasks, batch_size=batch, repeats=repeats)
+    want = evaluation.run_plain()
+    total, chance, answers = 2 * DOCUMENTS * repeats, random.Random(batch * 10 + repeats), 0
+    for _ in range(3):
+        left = total - answers
+        assert evaluation.attempt(kill_at=chance.randint(1, left)) == KILLED, evaluation.log
+        answers += evaluation.count_answers()
+    assert evaluation.attempt() == 0, evaluation.log
+    assert read_output(evaluation.directory) == want, evaluation.log
+    assert answers + evaluation.count_answers() == total
+    report = evaluation.report
+    assert (report.completed, report.total, report.journaled) == (total, total, total - answers)
+    assert report.resumed and report.resumed.answers == answers and report.resumed.exactness == "exact"
+    assert f"goes on after {answers} answers of attempts up to" in evaluation.log
+    assert report.journal_off == report.started_anew == ""
+
+
+def test_a_run_that_was_never_disturbed_is_the_same_with_the_plug_in(
+    forks: ForkedRuns, tmp_path: Path, tasks: Path
+) -> None:
+    evaluation = Evaluation(forks, tmp_path, tasks, batch_size=4)
+    want = evaluation.run_plain()
+    assert evaluation.attempt() == 0 and read_output(evaluation.directory) == want
+    # And all of it at once from the journal.
+    assert evaluation.attempt() == 0 and read_output(evaluation.directory) == want
+    assert evaluation.count_answers() == 0
+    (path,) = (path for _, path in list_journals(evaluation.directory / "journal"))
+    (header,) = (line for line in read_lines(path) if isinstance(line, HeaderLine))
+    assert {"run", "adapter", "packages", "hardware", "weights", "tasks"} == set(header.header.parts)
+
+
+def test_each_part_of_the_fingerprint_is_told_by_name(forks: ForkedRuns, tmp_path: Path, tasks: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    own = write_tiny_tasks(tmp_path / "tasks" / "own")
+    evaluation = Evaluation(forks, tmp_path / "runs", own, limit=1)
+    evaluation.model = Path(shutil.copytree(evaluation.model, tmp_path / "model"))
+    assert evaluation.attempt() == 0, evaluation.log
+    for path in evaluation.model.iterdir():
+        path.touch()
+    assert evaluation.attempt() == 0 and evaluation.report.resumed and not evaluation.report.started_anew
+
+    (weights,) = evaluation.model.glob("*.safetensors")
+    tensors = load_file(weights)
+    name = next(iter(tensors))
+    tensors[name] = torch.full_like(tensors[name], 0.5)
+    save_file(tensors, weights, metadata={"format": "pt"})
+    assert evaluation.attempt() == 0 and evaluation.report.started_anew.startswith("weights differ from attempt")
+
+    (own / "tiny.py").write_text((own / "tiny.py").read_text() + "\n# changed\n")
+    assert evaluation.attempt() == 0 and evaluation.report.started_anew.startswith("tasks differ")
+    rows = own / "tiny_greedy.jsonl"
+    rows.write_text(rows.read_text().replace('"answer": "5"', '"answer": "6"'))
+    assert evaluation.attempt() == 0 and evaluation.report.started_anew.startswith("tasks differ")
+    assert evaluation.attempt(image="another") == 0 and evaluation.report.started_anew.startswith("run differs")
