@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,13 @@ class Evaluation:
 
     def attempt(self, *, kill_at: int = 0, **run: Any) -> int:
         """Run it once more; `kill_at` is the document at which the process kills itself."""
+        self.prepare(**run)
+        environment = {"TINY_KILL_AT": str(kill_at)} if kill_at else {}
+        (end,) = self._forks.run(self.describe_run(environment, setup=ONE_BATCH))
+        return end
+
+    def prepare(self, **run: Any) -> None:
+        """Make the run directory of another attempt, as runner and reporter do."""
         earlier = sorted(self._folder.glob("attempt-*/journal/*"))
         self.number += 1
         (self.directory / "journal").mkdir(parents=True)
@@ -70,12 +78,11 @@ class Evaluation:
         harness = {"model": "qwen2_5_vl", "modelArgs": self._model_args(), "tasks": ["x"], **self._settings}
         content = json.dumps(build_run_input(attempt=self.number, harness=harness, **run))
         (self.directory / RUN_FILE).write_text(content)
-        environment = self._environment() | {"LMMS_EVAL_RUN_DIRECTORY": str(self.directory)}
-        if kill_at:
-            environment["TINY_KILL_AT"] = str(kill_at)
-        arguments = self._list_arguments(self.directory)
-        (end,) = self._forks.run(ForkedRun(self.directory, arguments, environment, setup=ONE_BATCH))
-        return end
+
+    def describe_run(self, environment: dict[str, str], *, setup: str) -> ForkedRun:
+        """The attempt, or one of its ranks."""
+        own = self._environment() | {"LMMS_EVAL_RUN_DIRECTORY": str(self.directory)}
+        return ForkedRun(self.directory, self._list_arguments(self.directory), own | environment, setup=setup)
 
     def _model_args(self) -> dict[str, Any]:
         return {"pretrained": str(self.model), "device": "cpu", "device_map": "cpu"}
@@ -84,10 +91,15 @@ class Evaluation:
         return {"HF_HOME": str(self._tasks.parent / "hf")}
 
     def _list_arguments(self, directory: Path) -> list[str]:
-        settings = {"batch_size": 1, "tasks": "tiny_greedy,tiny_sampled"} | self._settings
+        settings = {"model": "qwen2_5_vl", "batch_size": 1, "tasks": "tiny_greedy,tiny_sampled"} | self._settings
         flags = [f"--{name}={value}" for name, value in settings.items()]
-        model = ["--model=qwen2_5_vl", f"--model_args={format_model_args(self._model_args())}"]
-        return [*model, *flags, f"--include_path={self._tasks}", "--log_samples", f"--output_path={directory}/output"]
+        return [
+            f"--model_args={format_model_args(self._model_args())}",
+            *flags,
+            f"--include_path={self._tasks}",
+            "--log_samples",
+            f"--output_path={directory}/output",
+        ]
 
     @property
     def log(self) -> str:
@@ -183,3 +195,51 @@ def test_each_part_of_the_fingerprint_is_told_by_name(forks: ForkedRuns, tmp_pat
     rows.write_text(rows.read_text().replace('"answer": "5"', '"answer": "6"'))
     assert evaluation.attempt() == 0 and evaluation.report.started_anew.startswith("tasks differ")
     assert evaluation.attempt(image="another") == 0 and evaluation.report.started_anew.startswith("run differs")
+
+
+# An adapter that is cheap, has a device, and answers one request after the other.
+RANK = """
+import os, signal, torch
+from lmms_eval.models.simple.dummy import Dummy
+from lmms_eval_runner.journal import chunk_size
+
+chunk_size.TARGET_SECONDS = 0.0
+torch.distributed.init_process_group("gloo")
+answered = []
+
+def generate_until(self, requests):
+    for request in requests:
+        answered.append(f"{request.args[0]} {len(answered)} {torch.rand(1).item()}"[-30:])
+        if str(len(answered)) == os.environ.get("TINY_KILL_AT"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    return [f"{request.args[0]} {torch.rand(1).item()}" for request in requests]
+
+Dummy.generate_until = generate_until
+Dummy.device = torch.device("cpu")
+"""
+
+
+def test_two_ranks_go_on_where_each_of_them_was(forks: ForkedRuns, tmp_path: Path, tasks: Path) -> None:
+    def run(evaluation: Evaluation, *kills: int) -> list[int]:
+        evaluation.prepare(processes=2)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": "2"}
+        ranks = [address | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+        for environment, kill in zip(ranks, kills, strict=False):
+            environment["TINY_KILL_AT"] = str(kill)
+        return forks.run(*(evaluation.describe_run(environment, setup=RANK) for environment in ranks))
+
+    undisturbed = Evaluation(forks, tmp_path / "undisturbed", tasks, model="dummy")
+    assert run(undisturbed) == [0, 0], undisturbed.log
+    evaluation = Evaluation(forks, tmp_path / "disturbed", tasks, model="dummy")
+    assert run(evaluation, 3, 5) == [KILLED, KILLED], evaluation.log
+    assert sorted(path.name for path in (evaluation.directory / "journal").iterdir()) == [
+        "a000001-r0.jsonl",
+        "a000001-r1.jsonl",
+    ]
+    assert evaluation.count_answers() == 2 + 4
+    assert run(evaluation) == [0, 0], evaluation.log
+    assert evaluation.count_answers() == 2 * DOCUMENTS - 6
+    assert read_output(evaluation.directory) == read_output(undisturbed.directory)
+    assert (evaluation.report.completed, evaluation.report.total) == (2 * DOCUMENTS, 2 * DOCUMENTS)

@@ -152,6 +152,47 @@ def told_in_the_end(runner: RunnerProcess) -> float:
     return float(found)
 
 
+JOURNAL = """
+journal = output.parent / "journal" / "a00000{attempt}-r0.jsonl"
+lines = [{{"v": 1, "header": {{"attempt": {attempt}, "rank": 0, "parts": {{}}}}}}, *{lines}]
+journal.write_text("".join(json.dumps(line) + chr(10) for line in lines))
+print("Traceback (most recent call last):")
+print('  File "/x/lmms_eval/evaluator.py", line 1229, in evaluate')
+print({text!r})
+"""
+ANSWERED = {"b": [{"id": "a" * 20, "a": [{"t": "t", "s": "x"}]}], "at": 1, "s": 1}
+OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+GPU_ASSERT = "torch.AcceleratorError: CUDA error: device-side assert triggered"
+
+
+@pytest.mark.parametrize(
+    ("answers", "text", "failed_before", "reason", "words"),
+    [
+        ([ANSWERED], OUT_OF_MEMORY, "c", Reason.INTERRUPTED, "another attempt goes on with the batch that failed"),
+        ([ANSWERED], OUT_OF_MEMORY, "b", Reason.OUT_OF_MEMORY, "; or set spec.batchSize to 4"),
+        ([], OUT_OF_MEMORY, "c", Reason.OUT_OF_MEMORY, "the GPU ran out of memory"),
+        ([ANSWERED], GPU_ASSERT, "c", Reason.GPU_ERROR, "device-side assert"),
+        ([ANSWERED], GPU_ASSERT, "b", Reason.EVALUATION_ERROR, "the same batch failed in the attempt before"),
+    ],
+)
+def test_a_failure_is_final_where_the_same_batch_or_the_first_one_fails(
+    tmp_path: Path, answers: list[object], text: str, failed_before: str, reason: Reason, words: str
+) -> None:
+    earlier = tmp_path / "run" / "earlier"
+    earlier.mkdir(parents=True)
+    header = {"v": 1, "header": {"attempt": 1, "rank": 0, "parts": {}}}
+    failed = {"f": [failed_before * 20], "r": "OutOfMemory"}
+    (earlier / "a000001-r0.jsonl").write_text(f"{json.dumps(header)}\n{json.dumps(failed)}\n")
+    lines = [*answers, {"n": ["b" * 20]}, {"f": ["b" * 20], "r": "OutOfMemory"}]
+    harness = {"model": "dummy", "tasks": ["t"], "batchSize": 8}
+    script = JOURNAL.format(attempt=2, lines=lines, text=text)
+    runner = RunnerProcess(tmp_path, script, run={"attempt": 2, "gpus": 1, "harness": harness})
+    outcome = runner.wait_for_outcome()
+    assert outcome.reason is reason and words in outcome.message
+    runner.publish()
+    assert runner.wait() == outcome.exit_code
+
+
 def test_weights_are_read_while_the_harness_imports(tmp_path: Path) -> None:
     runner = importing_with_weights(tmp_path, size=256 << 20)
     while bytes_read(runner) < 256 << 20:
