@@ -16,10 +16,10 @@ pytestmark = [pytest.mark.harness, pytest.mark.timeout(120)]
 
 
 class Habit(NamedTuple):
-    """How many adapter files match, and a hash of their names."""
+    """What files of adapters contain, how many do, and a hash of their names."""
 
     pattern: str
-    count: int
+    files: int
     names: str
 
 
@@ -39,8 +39,13 @@ HABITS = {
     # It gets that of the first request of all.
     "takes the metadata of the first request": Habit(r"requests\[0\]\.metadata", 7, "f87ea9484cfb"),
     # Units of one request, and large chunks.
-    "has many requests under way": Habit(r"self\.(num_concurrent|num_cpus)\b", 7, "8c1f7144ced5"),
+    "has many requests under way": Habit(
+        r"self\.(num_concurrent|num_cpus|num_processes|data_parallel|_workers|adaptive_config)\b", 11, "d12115a0e3ce"
+    ),
     "speaks by the client of OpenAI": Habit(r"\.chat\.completions\.create\(", 7, "a525f713c8b1"),
+    # Loses that once a chunk, of a second or one batch.
+    "prepares a batch while another runs": Habit(r"ThreadPoolExecutor\(max_workers=1\)", 1, "df0efb46aa64"),
+    "answers by threads or tasks": Habit(r"ThreadPoolExecutor|asyncio|threading\.Thread", 19, "0885c9b016e7"),
     # Such ranks leave out the same batches.
     "waits for other ranks in a batch": Habit(
         r"_tp_world_size|all_gather|\bbarrier\(|broadcast_object", 2, "a4a661700dba"

@@ -308,7 +308,7 @@ def test_the_meter_hears_of_earlier_answers(tmp_path: Path, capsys: pytest.Captu
 
 def test_prompts_and_targets_are_for_people() -> None:
     class Task:
-        eval_docs_no_media = ({"answer": "A"}, {"answer": ["B\ud83d", 2]}, {})
+        eval_docs_no_media: tuple[dict[str, Any], ...] = ({"answer": "A"}, {"answer": ["B\ud83d", 2]}, {})
 
         def doc_to_target(self, doc: dict[str, Any]) -> Any:
             return doc["answer"]

@@ -21,7 +21,7 @@ from .run_journal import RunJournal, read_time
 from .shown_texts import Targets, cut, find_prompt
 
 _BATCH_SIZES: Final = ("batch_size", "batch_size_per_gpu")
-_CONCURRENCY: Final = ("num_concurrent", "num_cpus")
+_CONCURRENCY: Final = ("num_concurrent", "num_cpus", "num_processes", "data_parallel")
 _UNANSWERED: Final = object()
 
 Batch = list[int]
@@ -99,7 +99,14 @@ class AdapterCall:
 
     @property
     def _concurrency(self) -> int:
-        return _read_number(self._adapter, _CONCURRENCY)
+        """How many requests the adapter has under way at the same time, beside its batches."""
+        workers = getattr(self._adapter, "_workers", None)
+        most = getattr(getattr(self._adapter, "adaptive_config", None), "max_concurrency", 1)
+        return max(
+            _read_number(self._adapter, _CONCURRENCY),
+            len(workers) if isinstance(workers, list) else 1,
+            most if getattr(self._adapter, "adaptive_concurrency", False) and isinstance(most, int) else 1,
+        )
 
     def _divide(self, batches: list[Batch]) -> Iterator[list[Batch]]:
         """Yield chunks, each about as long as the last ones suggest."""
