@@ -127,7 +127,7 @@ def read_output(directory: Path) -> object:
     data = json.loads(re.sub(r"0x[0-9a-f]+", "0x", results.read_text()))
     for key in ("date", "start_time", "end_time", "total_evaluation_time_seconds"):
         data.pop(key, None)
-    data["throughput"] = {key: value for key, value in data["throughput"].items() if key == "total_gen_tokens"}
+    data["throughput"] = data.get("throughput", {}).get("total_gen_tokens")
     arguments = data["config"].get("resolved_cli_args", {})
     for key in ("output_path", "hf_hub_log_args"):
         arguments.pop(key, None)
