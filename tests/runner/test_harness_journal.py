@@ -17,7 +17,7 @@ from runner_process import build_run_input
 
 from lmms_eval_core.journal import ChunkLine, CompletionLine, FailureLine, JournalName, NextLine
 from lmms_eval_core.run import RunInput
-from lmms_eval_runner.journal import attach, chunk_size, upstream
+from lmms_eval_runner.journal import adapter_call, attach, chunk_size, upstream
 from lmms_eval_runner.journal.files import list_journals, read_lines
 from lmms_eval_runner.journal.run_journal import RunIdentity
 from lmms_eval_runner.meter import Meter
@@ -270,12 +270,24 @@ def test_other_hardware_counts_where_the_user_says_so(attempts: Attempts) -> Non
     assert meter.report.resumed.from_attempt == 1
 
 
-def test_without_resume_there_is_no_journal(tmp_path: Path) -> None:
-    adapter = padded()
-    run = RunInput.model_validate(build_run_input(resume="never"))
-    attach.attach_journal(adapter, run, tmp_path, meter=None, environ={})
-    adapter.generate_until(make_requests(4))
-    assert not list(tmp_path.iterdir()) and "generate_until" not in vars(adapter)
+def test_without_resume_there_is_no_journal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not attach.prepare_journal(RunInput.model_validate(build_run_input(resume="never")))
+    assert capsys.readouterr().err == ""
+
+
+def test_an_error_of_the_journal_itself_ends_it(attempts: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    want = plain(padded, make_requests(temperature=1.0))
+    for place in ("_find_known", "_make_line"):
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise KeyError("a mistake")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(adapter_call.AdapterCall, place, fail)
+            adapter = attempts.attach(padded())
+            assert (show(adapter.generate_until(make_requests(temperature=1.0))), left_behind()) == want
+            assert attempts.off == "KeyError: 'a mistake'"
+            assert sum(adapter.asked) == 48
 
 
 def test_the_meter_counts_requests(attempts: Attempts) -> None:

@@ -62,6 +62,9 @@ def test_scores_repeat_with_and_without_the_warm_start_and_progress_is_seen(tmp_
     assert outcome.timings.load_seconds is not None
     assert (outcome.timings.generation_seconds or 0) >= 6
     assert {"lmms-eval", "torch", "transformers", "accelerate"} <= set(outcome.versions)
+    # Every answer is kept for another attempt.
+    assert (first.directory / "journal" / "a000001-r0.jsonl").read_text().count('"t":"smoke_vqa"') == 4
+    assert "starts anew" not in first.log
     # No shortcut stepped aside, and the interpreter is taken down as ever.
     assert "lmms-eval-runner: no " not in first.log and "leaked" not in first.log
     plain = llava(tmp_path / "plain", smoke, env={"LMMS_EVAL_WARM_START": "0"})

@@ -152,15 +152,17 @@ def _judge_by_journal(artifacts: RunArtifacts, outcome: Outcome) -> Outcome:
     """Return the outcome of a run without results, as far as the batch that failed changes it."""
     attempt, directory = artifacts.run.attempt, artifacts.directory
     if outcome.reason is Reason.OUT_OF_MEMORY:
-        if artifacts.memory_kills:
-            record_failed_batches(directory, attempt, outcome.reason)
+        record_failed_batches(directory, attempt, outcome.reason)
         if find_failed_batches(directory, attempt).can_go_on:
             return make_outcome(
                 Reason.INTERRUPTED,
                 f"{outcome.message}; another attempt goes on with the batch that failed, in a new process",
             )
         return make_outcome(outcome.reason, f"{outcome.message}{_suggest_batch_size(artifacts.run)}")
-    if outcome.reason is Reason.GPU_ERROR and find_failed_batches(directory, attempt).is_repeated:
+    if outcome.reason is not Reason.GPU_ERROR or "device-side assert" not in outcome.message:
+        return outcome
+    record_failed_batches(directory, attempt, outcome.reason)
+    if find_failed_batches(directory, attempt).is_repeated:
         return make_outcome(
             Reason.EVALUATION_ERROR,
             f"the same batch failed in the attempt before, on another process: {outcome.message}",

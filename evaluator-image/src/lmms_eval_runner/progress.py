@@ -32,8 +32,7 @@ def install() -> list[object]:
     run = _read_run(Path(directory)) if directory else None
     if directory and run:
         meter = Meter(Path(directory), time.time, ranks=run.processes) if _is_first_process() else None
-        prepare_journal(run)
-        _hand_over_model_args(run, Path(directory), meter)
+        _hand_over_model_args(run, Path(directory), meter, journaled=prepare_journal(run))
         if meter:
             _watch_bars(meter)
     return []
@@ -52,7 +51,7 @@ def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0" and multiprocessing.parent_process() is None
 
 
-def _hand_over_model_args(run: RunInput, directory: Path, meter: Meter | None) -> None:
+def _hand_over_model_args(run: RunInput, directory: Path, meter: Meter | None, *, journaled: bool) -> None:
     """Give the adapter the exact values, where lmms-eval would parse their text; and a journal in any case."""
     from lmms_eval.api.model import lmms
 
@@ -65,7 +64,8 @@ def _hand_over_model_args(run: RunInput, directory: Path, meter: Meter | None) -
             adapter = _make_adapter(cls, run, additional_config or {}, meter)
         else:
             adapter = original(cls, arg_string, additional_config)
-        attach_journal(adapter, run, directory, meter=meter, environ=os.environ)
+        if journaled:
+            attach_journal(adapter, run, directory, meter=meter, environ=os.environ)
         return adapter
 
     lmms.create_from_arg_string = classmethod(create)

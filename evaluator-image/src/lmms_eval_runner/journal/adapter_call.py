@@ -38,6 +38,7 @@ class AdapterCall:
         requests: list[Any],
         keys: list[str],
         *,
+        records: upstream.Records,
         targets: Targets,
         has_collator: bool,
         shown: bool,
@@ -47,7 +48,7 @@ class AdapterCall:
         self._keys, self._targets, self._tapped = keys, targets, tapped
         self.has_collator = has_collator
         self._answers: list[Any] = [_UNANSWERED] * len(requests)
-        self._records = upstream.Records()
+        self._records = records
         self._began = random_state.capture(), self._records.counts, _copy_arguments(requests)
         self._shared = _find_shared_arguments(requests)
         self._cumulative: tuple[int, dict[str, Any] | None] = 0, None
@@ -79,14 +80,20 @@ class AdapterCall:
             argument.update(content)
 
     def _answer(self) -> list[Any]:
-        batches = self._plan()
-        unknown = self._replay(batches)
+        unknown = self._find_unknown()
         self._move_bar_to(len(self._requests) - sum(map(len, unknown)))
         self._cumulative = len(self._records.throughput), None
         state = random_state.capture()
         for chunk in self._divide(unknown):
             state = self._ask(chunk, state)
         return self._answers
+
+    def _find_unknown(self) -> list[Batch]:
+        """Return the batches that have to be asked for; what is known of the others is given again."""
+        try:
+            return self._replay(self._plan())
+        except Exception as error:
+            raise upstream.UnknownHabit(f"{type(error).__name__}: {error}") from error
 
     # --- batches ---
 
@@ -175,7 +182,7 @@ class AdapterCall:
         pairs = [(found[1], batch, found[2]) for batch, found in zip(batches, known, strict=True) if found]
         for _, batch, answers in sorted(pairs, key=lambda pair: pair[0]):
             for place, answer in zip(batch, answers, strict=True):
-                for position, packed in answer.arguments if isinstance(answer.arguments, list) else ():
+                for position, packed in answer.arguments or ():
                     _rewrite(self._requests[place].args[position], packed)
 
     # --- the others ---
@@ -226,9 +233,14 @@ class AdapterCall:
         self._merge_cumulative(counts[0])
         if not self._journal.off:
             failed = upstream.count_errors() > errors
-            line = self._make_line(batches, ids, failed=failed, left=left, begun=begun)
-            self._add_what_is_left(line, counts, random_state.find_changes(before, after))
-            self._write(line)
+            try:
+                line = self._make_line(batches, ids, failed=failed, left=left, begun=begun)
+                self._add_what_is_left(line, counts, random_state.find_changes(before, after))
+                self._write(line)
+            except Unpackable as error:
+                self._journal.switch_off(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the answers are there
+                self._journal.switch_off(f"{type(error).__name__}: {error}")
             # The targets may come from a task's own code.
             random_state.apply(random_state.find_changes(random_state.capture(), after))
         self._bar.update(len(places))
@@ -257,11 +269,7 @@ class AdapterCall:
         for batch, batch_id in zip(batches, ids, strict=True):
             if any(_is_failure(self._answers[place], failed) for place in batch):
                 continue
-            try:
-                answers = [self._make_answer(place, left) for place in batch]
-            except Unpackable as error:
-                self._journal.switch_off(str(error))
-                return None
+            answers = [self._make_answer(place, left) for place in batch]
             if None not in answers:
                 kept.append(JournalBatch(id=batch_id, answers=[answer for answer in answers if answer]))
         return ChunkLine(batches=kept, at=read_time(), seconds=round(time.time() - begun, 4)) if kept else None
@@ -290,13 +298,10 @@ class AdapterCall:
             return
         if changes:
             line.random_state = random_state.encode(changes)
-        try:
-            if throughput := self._records.throughput[counts[0] if not self._is_cumulative else self._cumulative[0] :]:
-                line.throughput = [pack_record(record) for record in throughput]
-            if usage := self._records.usage[counts[1] :]:
-                line.usage = [pack_record(record) for record in usage]
-        except Unpackable as error:
-            self._journal.switch_off(f"a record of throughput or usage: {error}")
+        if throughput := self._records.throughput[counts[0] if not self._is_cumulative else self._cumulative[0] :]:
+            line.throughput = [pack_record(record) for record in throughput]
+        if usage := self._records.usage[counts[1] :]:
+            line.usage = [pack_record(record) for record in usage]
 
     def _write(self, line: ChunkLine | None) -> None:
         if line is not None:

@@ -22,22 +22,30 @@ from .shown_texts import Targets
 METHODS: Final = ("generate_until", "loglikelihood", "generate_until_multi_round", "generate_visual_cot")
 
 
-def prepare_journal(run: RunInput) -> None:
-    """Prepare lmms-eval, before any adapter is imported."""
-    if run.resume is not ResumePolicy.NEVER:
+def prepare_journal(run: RunInput) -> bool:
+    """Prepare lmms-eval, before any adapter is imported; return whether there can be a journal."""
+    if run.resume is ResumePolicy.NEVER:
+        return False
+    try:
         upstream.install()
+    except Exception as error:  # noqa: BLE001 - another version of lmms-eval; the run does without a journal
+        _refuse(error)
+        return False
+    return True
 
 
 def attach_journal(
     adapter: Any, run: RunInput, directory: Path, *, meter: ProgressMeter | None, environ: Mapping[str, str]
 ) -> None:
     """Let the requests of `adapter` pass through the journal; `meter` is there on the first rank."""
-    if run.resume is ResumePolicy.NEVER:
-        return
     try:
         JournaledAdapter(adapter, run, directory, meter=meter, environ=environ).attach()
-    except Exception as error:  # noqa: BLE001 - another version of lmms-eval; the run does without a journal
-        print(f"{PREFIX}no journal: {error!r}", file=sys.stderr, flush=True)
+    except Exception as error:  # noqa: BLE001 - as above
+        _refuse(error)
+
+
+def _refuse(error: Exception) -> None:
+    print(f"{PREFIX}no journal: {error!r}", file=sys.stderr, flush=True)
 
 
 class JournaledAdapter:
@@ -55,6 +63,7 @@ class JournaledAdapter:
         self._adapter, self._run = adapter, run
         self._rank = int(environ.get("RANK", "0"))
         self._keys = RequestKeys()
+        self._records = upstream.Records()
         self._targets = Targets(upstream.list_tasks())
         self._has_call = False
         self._tapped = False
@@ -101,7 +110,7 @@ class JournaledAdapter:
         self.journal.open()
         keys: list[str] = []
         try:
-            keys = self._keys.make(name, requests)
+            keys = self._keys.make(name, requests) if not self.journal.off else []
         except Unkeyable as error:
             self.journal.switch_off(str(error))
         if self.journal.off or os.getpid() != self._pid:
@@ -115,6 +124,7 @@ class JournaledAdapter:
             original,
             requests,
             keys,
+            records=self._records,
             targets=self._targets,
             has_collator=name in self._collating,
             shown=self._rank == 0,

@@ -38,7 +38,7 @@ def find_failed_batches(directory: Path, attempt: int) -> FailedBatches:
 
 
 def record_failed_batches(directory: Path, attempt: int, reason: Reason) -> None:
-    """Add to the journals which batches ran when the process was killed, for the attempt that follows."""
+    """Add to the journals which batches ran when the process ended and could not say so itself."""
     for _, path, end in _read_ends(directory / JOURNAL_DIRECTORY, attempt):
         if end.running and not end.failed:
             line = FailureLine(failed=sorted(end.running), reason=reason).to_json()

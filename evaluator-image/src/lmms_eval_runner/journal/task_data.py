@@ -67,6 +67,8 @@ def _hash_rows(task: Any) -> dict[str, Any]:
     config = task.config
     splits = {getattr(config, name, None) for name in ("test_split", "validation_split", "fewshot_split")}
     data = getattr(task, "dataset_no_image", None) or getattr(task, "dataset", None) or {}
+    if not isinstance(data, Mapping):
+        return {}
     return {split: _hash_split(data[split]) for split in sorted(filter(None, splits)) if split in data}
 
 
