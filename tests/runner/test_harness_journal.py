@@ -5,10 +5,13 @@ not change.
 import contextlib
 import copy
 import itertools
+import json
 import os
 import random
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +71,7 @@ def padded() -> Any:
         def answer(self, batch: Any, task: str) -> list[Any]:
             contexts, kwargs, *_ = zip(*batch, strict=True)
             # As adapters do: what is asked again finds another argument.
-            first = kwargs[0].pop("until", None) is not None
+            first = [one.pop("until", None) is not None for one in kwargs][0]
             kwargs[0]["image_sizes"] = [(1, 2)]
             longest = max(map(len, contexts))
             self.asked.append(len(batch))
@@ -742,6 +745,66 @@ def test_completions_come_back_as_they_were(attempts: Attempts) -> None:
     endpoint = Endpoint()
     assert attempts.attach(client(endpoint)).generate_until(make_requests(5, tasks=("a",))) == first
     assert endpoint.count == 0
+
+
+class CompletionHandler(BaseHTTPRequestHandler):
+    """Answers by a number of its own, whatever is asked."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = Endpoint().create(**body).model_dump_json().encode()
+        self.server.asked += 1  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("name", ["openai", "async_openai"])
+def test_the_adapters_of_endpoints_ask_nothing_twice(attempts: Attempts, name: str) -> None:
+    from lmms_eval.api.instance import Instance
+    from lmms_eval.models import get_model
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), CompletionHandler)
+    server.asked = 0  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def make() -> Any:
+        width = {"num_cpus": 2} if name == "async_openai" else {"num_concurrent": 2}
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        adapter = get_model(name)(model_version="stub", base_url=url, api_key="none-at-all", **width)
+        adapter.task_dict["a"] = {"test": [None] * 6}
+        return adapter
+
+    def ask(doc: Any) -> list[dict[str, Any]]:
+        return [{"role": "user", "content": [{"type": "text", "text": "the same"}]}]
+
+    def requests() -> list[Any]:
+        kwargs = {"max_new_tokens": 4, "temperature": 1}
+        metadata = {"task": "a", "doc_id": 0, "repeats": 1}
+        return [
+            Instance(
+                request_type="generate_until",
+                arguments=("x", ask, dict(kwargs), i, "a", "test"),
+                idx=0,
+                metadata=metadata,
+            )
+            for i in range(6)
+        ]
+
+    first = show(attempts.attach(make()).generate_until(requests()))
+    assert len({text for text, _ in first}) == 6
+    # As if the process had died before its chunk was whole.
+    answers = attempts.directory / "journal" / str(JournalName(1, 0))
+    answers.write_bytes(answers.read_bytes().splitlines(keepends=True)[0])
+    second = show(attempts.attach(make()).generate_until(requests()))
+    server.shutdown()
+    server.server_close()
+    assert sorted(map(str, second)) == sorted(map(str, first)) and server.asked == 6  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

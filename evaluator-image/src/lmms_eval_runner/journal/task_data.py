@@ -12,7 +12,7 @@ _MEDIA: Final = ("Image", "Audio", "Video")
 _ROWS_AT_ONCE: Final = 1000
 _MAX_FILES: Final = 500
 _MAX_DEPTH: Final = 12
-_CODE: Final = (".py", ".yaml")
+_CODE: Final = ("*.py", "*.yaml", "*/*.py", "*/*.yaml")
 
 
 def describe_task(task: Any, package: Path) -> str:
@@ -56,7 +56,8 @@ def _hash_code(functions: Iterable[Any], package: Path) -> str:
             folders.add(path.parent)
     digest = hashlib.sha256()
     for folder in sorted(folders):
-        files = sorted(path for path in folder.rglob("*") if path.suffix in _CODE and path.is_file())
+        # No deeper: data may lie beside it.
+        files = sorted(path for pattern in _CODE for path in folder.glob(pattern) if path.is_file())
         for path in files[:_MAX_FILES]:
             digest.update(str(path.relative_to(folder)).encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
