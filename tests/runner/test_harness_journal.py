@@ -207,7 +207,13 @@ def show(answers: list[Any]) -> list[Any]:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("repeats", [1, 3])
-def test_a_death_anywhere_changes_nothing(tmp_path: Path, temperature: float, repeats: int) -> None:
+# In batches of four.
+@pytest.mark.parametrize(("seconds", "chunk"), [(0.0, 4), (1.0, 64)])
+def test_a_death_anywhere_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temperature: float, repeats: int, seconds: float, chunk: int
+) -> None:
+    monkeypatch.setattr(chunk_size, "TARGET_SECONDS", seconds)
+
     def requests() -> list[Any]:
         return make_requests(temperature=temperature, repeats=repeats)
 
@@ -217,7 +223,7 @@ def test_a_death_anywhere_changes_nothing(tmp_path: Path, temperature: float, re
         attempts, asked = Attempts(tmp_path / str(trial)), 0
         for number in range(1, 20):
             adapter = attempts.attach(padded())
-            adapter.dies_after = chance.randint(0, 60) if number < 7 else None
+            adapter.dies_after = chance.randint(0, 60) if number < 6 else None
             try:
                 got = show(adapter.generate_until(requests()))
             except Death:
@@ -225,8 +231,8 @@ def test_a_death_anywhere_changes_nothing(tmp_path: Path, temperature: float, re
                 continue
             asked += sum(adapter.asked)
             assert (got, left_behind()) == want
-            # Less than a chunk, here a batch, for every death.
-            assert asked - len(got) <= (number - 1) * 4
+            # Less than a chunk for every death.
+            assert asked - len(got) <= (number - 1) * chunk
             break
         else:
             pytest.fail("no attempt came to its end")
@@ -399,6 +405,25 @@ def test_failures_are_asked_again_and_empty_answers_are_not(attempts: Attempts) 
     answers = adapter.generate_until(make_requests(12, tasks=("a",)))
     assert sorted(doc for call in adapter.asked for doc in call) == [3, 4, 5]
     assert answers == ["fine"] * 9 + [""] + ["fine"] * 2
+
+
+def test_targets_are_shown_and_draw_nothing(attempts: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Task:
+        eval_docs_no_media = range(24)
+
+        def doc_to_target(self, doc: int) -> str:
+            return f"{doc} {random.random() < 2}"
+
+    monkeypatch.setitem(upstream.list_tasks(), "a", Task())
+    want = plain(padded, make_requests(temperature=1.0))
+    adapter = attempts.attach(padded())
+    assert (show(adapter.generate_until(make_requests(temperature=1.0))), left_behind()) == want
+    answers = [
+        one for line in attempts.read_lines() if isinstance(line, ChunkLine) for b in line.batches for one in b.answers
+    ]
+    assert {(one.document, one.target) for one in answers if one.task == "a"} == {(n, f"{n} True") for n in range(24)}
+    assert {one.target for one in answers if one.task == "b"} == {None}
+    assert all(one.prompt and one.prompt.startswith(one.task) for one in answers)
 
 
 def test_a_secret_gets_into_no_file(attempts: Attempts) -> None:
