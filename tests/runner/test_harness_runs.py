@@ -4,6 +4,7 @@ Every run starts lmms-eval anew, which takes half a minute; what does not need i
 """
 
 import json
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -119,10 +120,20 @@ def test_an_exception_in_the_middle(tmp_path: Path, smoke: Path) -> None:
     assert outcome.harness_exit_code == 0
 
 
-def test_a_killed_child(tmp_path: Path, smoke: Path) -> None:
-    outcome = ended(llava(tmp_path, smoke, env={"SMOKE_KILL_AT": "2"}))
+def test_a_killed_child_and_the_attempt_that_goes_on(tmp_path: Path, smoke: Path) -> None:
+    killed = llava(tmp_path / "first", smoke, env={"SMOKE_KILL_AT": "2"})
+    outcome = ended(killed)
     assert outcome.reason is Reason.INTERRUPTED
     assert outcome.harness_exit_code == -9
+    (tmp_path / "second").mkdir()
+    # As the reporters do, by way of the store.
+    shutil.copytree(killed.directory / "journal", tmp_path / "second" / "run" / "earlier")
+    second = llava(tmp_path / "second", smoke)
+    assert ended(second).reason is Reason.SUCCEEDED
+    report = ProgressReport.model_validate_json((second.directory / PROGRESS_FILE).read_text())
+    assert report.resumed and report.resumed.exactness == "exact"
+    assert 0 < report.resumed.answers == 4 - report.journaled
+    assert f"goes on after {report.resumed.answers} answers of attempts up to 1" in second.log
 
 
 def test_an_endpoint_that_cannot_be_reached(tmp_path: Path, smoke: Path) -> None:

@@ -301,6 +301,8 @@ def test_the_meter_hears_of_earlier_answers(tmp_path: Path, capsys: pytest.Captu
     assert journal.find(IDS[0], 1) and not journal.find(IDS[0], 2) and not journal.find(IDS[5], 1)
     journal.count_resumed(3)
     assert meter.report.resumed == ResumedAnswers(answers=3, from_attempt=1, exactness="exact")
+    journal.count_resumed(-3)
+    assert meter.report.resumed is None
     journal.write_chunk(chunk(IDS[5]), 4)
     assert meter.report.journaled == 4
     assert not journal.write_completion(CompletionLine(key="k", response={"text": "the s3cr3t-value"}))

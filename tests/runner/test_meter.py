@@ -57,6 +57,22 @@ def test_the_way_of_a_run(tmp_path: Path) -> None:
     )
 
 
+def test_what_a_bar_began_with_took_no_time(tmp_path: Path) -> None:
+    clock = Clock()
+    meter = Meter(tmp_path, clock)
+    answering = SimpleNamespace(desc="Model Responding", n=90, initial=90, total=100, disable=False)
+    meter.read_bar(answering)
+    assert (meter.report.completed, meter.report.rate) == (90, None)
+    clock.now += 4
+    answering.n = 92
+    meter.read_bar(answering)
+    assert (meter.report.completed, meter.report.rate, meter.report.eta_seconds) == (92, 0.5, 16)
+    meter.restart_answers()
+    assert (meter.report.completed, meter.report.total) == (None, None)
+    meter.read_bar(bar("Model Responding", n=1, total=100))
+    assert (meter.report.completed, meter.report.total) == (1, 100)
+
+
 def test_weights_tell_that_a_model_loads(tmp_path: Path) -> None:
     Meter(tmp_path, Clock()).read_bar(bar("Loading checkpoint shards"))
     assert report(tmp_path).stage is Stage.LOADING_MODEL

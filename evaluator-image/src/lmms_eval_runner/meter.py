@@ -87,8 +87,8 @@ class Meter:
         self.marks.loaded_at = self._clock()
         self._enter(Stage.EVALUATING)
 
-    def record_resumed(self, resumed: ResumedAnswers) -> None:
-        """Record how many answers of earlier attempts stand."""
+    def record_resumed(self, resumed: ResumedAnswers | None) -> None:
+        """Record how many answers of earlier attempts stand, if any."""
         self.report.resumed = resumed
 
     def record_started_anew(self, why: str) -> None:

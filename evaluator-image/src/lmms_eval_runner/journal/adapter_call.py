@@ -72,6 +72,7 @@ class AdapterCall:
     def undo(self) -> None:
         """Put back what this call has left in the process."""
         self._journal.count_resumed(-self._resumed)
+        self._resumed = 0
         state, counts, arguments = self._began
         random_state.apply(state)
         self._records.cut(counts)

@@ -32,8 +32,8 @@ MAX_REASON: Final = 300
 class ProgressMeter(Protocol):
     """What of the meter the journal tells."""
 
-    def record_resumed(self, resumed: ResumedAnswers) -> None:
-        """Take how many answers of earlier attempts stand."""
+    def record_resumed(self, resumed: ResumedAnswers | None) -> None:
+        """Take how many answers of earlier attempts stand, if any."""
 
     def record_started_anew(self, why: str) -> None:
         """Take why those of earlier attempts do not count."""
@@ -139,14 +139,13 @@ class RunJournal:
     def count_resumed(self, count: int) -> None:
         """Count answers that were not asked for again; less where they have to be after all."""
         self._resumed += count
-        if self._meter and (self._resumed or count):
-            self._meter.record_resumed(
-                ResumedAnswers(
-                    answers=self._resumed * self._ranks,
-                    from_attempt=self.earlier.last_attempt,
-                    exactness="exact" if self._is_exact else "equivalent",
-                )
+        if self._meter:
+            resumed = ResumedAnswers(
+                answers=self._resumed * self._ranks,
+                from_attempt=self.earlier.last_attempt,
+                exactness="exact" if self._is_exact else "equivalent",
             )
+            self._meter.record_resumed(resumed if self._resumed else None)
 
     # --- writing ---
 
