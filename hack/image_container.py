@@ -1,0 +1,64 @@
+"""Runs a command in a container of a built image, with docker or buildah: no cluster is needed."""
+
+import functools
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Mount(NamedTuple):
+    """A folder of this machine in the container."""
+
+    folder: Path
+    at: str
+    writable: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.folder}:{self.at}{'' if self.writable else ':ro'}"
+
+
+class Container(NamedTuple):
+    """A container of `image`, over its layers, for as long as a command runs as root.
+
+    One of a name at a time: what a run that was killed has left behind is taken away by the next.
+    """
+
+    name: str
+    image: str
+    mounts: Sequence[Mount] = ()
+    workdir: str = "/tmp"
+
+    def run(self, command: Sequence[str], *, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
+        """Run `command` to its end, whatever that is."""
+        return (self._run_by_docker if _has_docker() else self._run_by_buildah)(command, stdout)
+
+    def _run_by_docker(self, command: Sequence[str], stdout: int | None) -> subprocess.CompletedProcess[str]:
+        subprocess.run(["docker", "rm", "--force", self.name], capture_output=True, check=False)
+        options = ["--rm", "--name", self.name, "--entrypoint", "", "--user", "0", "-w", self.workdir]
+        run = ["docker", "run", *options, *self._list_mounts(), self.image, *command]
+        return subprocess.run(run, stdout=stdout, text=True, check=False)
+
+    def _run_by_buildah(self, command: Sequence[str], stdout: int | None) -> subprocess.CompletedProcess[str]:
+        subprocess.run(["buildah", "rm", self.name], capture_output=True, check=False)
+        create = ["buildah", "from", "--pull-never", "--name", self.name, self.image]
+        subprocess.run(create, stdout=subprocess.DEVNULL, check=True)
+        options = ["--isolation", "chroot", "--network", "host", "--user", "0", "--workingdir", self.workdir]
+        try:
+            run = ["buildah", "run", *options, *self._list_mounts(), self.name, "--", *command]
+            return subprocess.run(run, stdout=stdout, text=True, check=False)
+        finally:
+            subprocess.run(["buildah", "rm", self.name], stdout=subprocess.DEVNULL, check=False)
+
+    def _list_mounts(self) -> list[str]:
+        return [word for mount in self.mounts for word in ("-v", str(mount))]
+
+
+@functools.cache
+def _has_docker() -> bool:
+    """Return whether docker is installed and answers."""
+    return (
+        shutil.which("docker") is not None
+        and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    )
