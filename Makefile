@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MEMBERS := core/src operator/src api/src evaluator-image/src reporter/src client/src
-TOOLS := hack/cluster hack/images hack/test hack/bench hack/chaos hack/demo.py hack/deployment.py hack/markdown_lines.py hack/upstream.py examples/training_loop.py
+TOOLS := hack/cluster hack/images hack/test hack/bench hack/chaos hack/demo.py hack/deployment.py hack/image_container.py hack/markdown_lines.py hack/upstream.py examples/training_loop.py
 
 .PHONY: help setup demo down test chaos check generate verify image bench clean
 
@@ -45,7 +45,7 @@ verify: setup ## Fails where a generated file differs from its source
 image: setup ## Builds the images, with docker or buildah
 	@$(PYTHON) hack/images build
 
-bench: setup ## Measures, in PARTS (release, scale, front-end, demo, tests; all); a table, and build/bench.json
+bench: setup ## Measures, in PARTS (release, scale, front-end, resume, demo, tests; all); a table, and build/bench.json
 	@PYTHONPATH=hack $(BIN)/python -m bench $(PARTS)
 
 clean: ## Removes what was built inside the repository; caches and the cluster stay

@@ -1,5 +1,5 @@
-"""Runs inside the evaluator image, given to its Python as text: runs of lmms-eval over stand-in models, with the journal
-and without in turns, and prints what the calls of their adapters took.
+"""Runs inside the evaluator image, given to its Python as text: lmms-eval over stand-in models, with the journal and
+without in turns. Prints what the calls of their adapters took.
 
 The process imports lmms-eval once and forks for each run, whose adapter is lmms-eval's own: `dummy`, whose answers come
 from here, and `vllm` on an engine that only counts. What `resume` makes rows of is one line of JSON, the last one.
@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "TRANSFORMERS_OFFLINE": "1",
     "HF_TOKEN": "hf_stand_in_for_a_token_of_the_hub",
 }
+NEVER, ALWAYS = "never", "sameHardware"
 MEASURED, LOG = "measured.json", "log.txt"
 
 TASK = """\
@@ -66,7 +67,7 @@ def process_results(doc, results):
 
 
 class Call(NamedTuple):
-    """What the call of an adapter took, from lmms-eval's side; `opening` is the journal's part before the first answer."""
+    """What the call of an adapter took, as lmms-eval sees it; `opening` is the journal's part before it asks."""
 
     seconds: float
     cpu: float
@@ -80,7 +81,7 @@ class Run(NamedTuple):
     directory: Path
     limit: int
     model: str = "dummy"
-    resume: str = "sameHardware"
+    resume: str = ALWAYS
     answer_seconds: float = 0.0
     earlier: Path | None = None
 
@@ -99,12 +100,13 @@ class Bench:
         slow = [self._measure_pair(ANSWERS, answer_seconds=ANSWER_SECONDS) for _ in range(ROUNDS)]
         quick = [self._measure_pair(DOCUMENTS) for _ in range(ROUNDS)]
         before = self._directory
+        size = sum(path.stat().st_size for path in (before / "journal").iterdir())
+        resumed = self._fork(DOCUMENTS, earlier=before)["call"]
+        plain, journaled = (self._fork(BATCHED, model="vllm", resume=resume)["batches"] for resume in (NEVER, ALWAYS))
         return {
-            "slow": slow,
-            "quick": quick,
-            "journalBytes": sum(path.stat().st_size for path in (before / "journal").iterdir()),
-            "resumed": self._fork(DOCUMENTS, earlier=before)["call"],
-            "batches": [self._fork(BATCHED, model="vllm", resume=resume)["batches"] for resume in ("never", "sameHardware")],
+            "slow": {"answers": ANSWERS, "answerSeconds": ANSWER_SECONDS, "rounds": slow},
+            "quick": {"answers": DOCUMENTS, "rounds": quick, "journalBytes": size, "resumed": resumed},
+            "batches": {"plain": plain, "journaled": journaled},
         }
 
     @property
@@ -112,7 +114,7 @@ class Bench:
         return self._folder / str(self._count)
 
     def _measure_pair(self, limit: int, **settings: Any) -> dict[str, dict[str, float]]:
-        plain = self._fork(limit, resume="never", **settings)
+        plain = self._fork(limit, resume=NEVER, **settings)
         journaled = self._fork(limit, **settings)
         return {"plain": plain["call"], "journaled": journaled["call"]}
 
@@ -153,7 +155,9 @@ def _write_task(folder: Path) -> None:
     (folder / "bench.py").write_text(FUNCTIONS)
     with (folder / "bench.jsonl").open("w") as file:
         for number in range(DOCUMENTS):
-            question = f"How many houses are there on picture {number}? Answer with a sentence that tells all that is seen."
+            question = (
+                f"How many houses are there on picture {number}? Answer with a sentence that tells all that is seen."
+            )
             file.write(json.dumps({"question": question, "answer": f"{number} houses"}) + "\n")
 
 
@@ -162,7 +166,7 @@ def _check(run: Run, measured: dict[str, Any]) -> None:
     progress = json.loads((run.directory / "progress.json").read_text())
     journaled, resumed = progress.get("journaled", 0), progress.get("resumed", {}).get("answers", 0)
     fresh = 0 if run.earlier else run.limit
-    wanted = (0, 0, run.limit) if run.resume == "never" else (fresh, run.limit - fresh, fresh)
+    wanted = (0, 0, run.limit) if run.resume == NEVER else (fresh, run.limit - fresh, fresh)
     if (journaled, resumed, measured["asked"]) != wanted:
         found = f"{journaled} journaled, {resumed} resumed, {measured['asked']} asked for: not {wanted}"
         raise RuntimeError(f"{run}: {found}; {progress.get('startedAnew')}; {progress.get('journalOff')}")
@@ -194,6 +198,7 @@ def _be(run: Run) -> int:
 def _evaluate(run: Run) -> dict[str, Any]:
     """Runs lmms-eval as the runner starts it, up to its end; the call of the adapter, and what the model was asked."""
     from lmms_eval.__main__ import cli_evaluate
+
     from lmms_eval_core.run import RunInput
     from lmms_eval_runner import progress
     from lmms_eval_runner.arguments import build_command
@@ -214,6 +219,7 @@ def _evaluate(run: Run) -> dict[str, Any]:
 def _time_calls() -> dict[str, tuple[float, float]]:
     """Seconds and processor time of the first call of the adapter, and of the journal's opening in it, when over."""
     from lmms_eval.api.model import lmms
+
     from lmms_eval_runner.journal.run_journal import RunJournal
 
     watches: dict[str, tuple[float, float]] = {}
@@ -252,7 +258,9 @@ def _stand_in_for_answers(seconds: float, batches: list[int]) -> None:
 
     def generate_until(self: Any, requests: list[Any]) -> Any:
         bar, answers = tqdm(total=len(requests), desc="Model Responding"), []
-        collator = Collator([request.args for request in requests], lambda args: (-len(args[0]), args[0]), grouping=True)
+        collator = Collator(
+            [request.args for request in requests], lambda args: (-len(args[0]), args[0]), grouping=True
+        )
         for batch in collator.get_batched(n=1, batch_fn=None):
             if seconds:
                 time.sleep(seconds)
@@ -293,7 +301,9 @@ def main() -> None:
         os.environ |= ENVIRONMENT | {"HF_HOME": f"{name}/hf"}
         from lmms_eval_runner import warm_start
 
-        warm_start.parse_yaml_in_c()
+        # As the runner starts it: collection of garbage, too, begins in each run when its adapter is chosen.
+        shortcuts = (warm_start.parse_yaml_in_c, warm_start.import_late, warm_start.import_without_collecting_garbage)
+        warm_start.apply_shortcuts(*shortcuts)
         import lmms_eval.__main__  # noqa: F401
 
         print(json.dumps(Bench(Path(name)).measure()))

@@ -1,5 +1,6 @@
 """What the journal of a run costs, and what going on by it takes: in the evaluator image, without a cluster."""
 
+import itertools
 import json
 import subprocess
 from pathlib import Path
@@ -13,7 +14,6 @@ from bench.rows import Row
 
 SCRIPT = Path(__file__).with_name("inside_resume.py")
 CONTAINER = "lmms-eval-bench-resume"
-DOCUMENTS = 10_000
 SHARE, MICROSECONDS, RESUME_SECONDS = 1.0, 60.0, 2.0
 
 
@@ -25,3 +25,58 @@ def measure() -> list[Row]:
     if done.returncode:
         raise CommandFailed("the runs in the evaluator image failed; their own message is above")
     return rows(json.loads(done.stdout.splitlines()[-1]))
+
+
+def rows(found: dict[str, Any]) -> list[Row]:
+    """What the script has printed, as rows."""
+    return [
+        *_rows_of_slow_answers(found["slow"]),
+        *_rows_of_quick_answers(found["quick"]),
+        _row_of_batches(**found["batches"]),
+    ]
+
+
+def _rows_of_slow_answers(found: dict[str, Any]) -> list[Row]:
+    plain, journaled = _least(found, "plain", "seconds"), _least(found, "journaled", "seconds")
+    took = f"{found['answers']} answers in {journaled:.3f} s, without it {plain:.3f} s"
+    name = f"journal, of a run at {1000 * found['answerSeconds']:.0f} ms an answer"
+    return [
+        Row(name, 100 * (journaled / plain - 1), "%", SHARE, took),
+        Row("the same, processor time for an answer", _microseconds(found), "µs"),
+    ]
+
+
+def _rows_of_quick_answers(found: dict[str, Any]) -> list[Row]:
+    answers = found["answers"]
+    opening = f"of which {found['resumed']['opening']:.2f} s for reading them and knowing the run again"
+    return [
+        Row("journal, processor time for an answer in long chunks", _microseconds(found), "µs", MICROSECONDS),
+        Row("journal, opened in", _least(found, "journaled", "opening"), "s"),
+        Row("journal, of an answer", found["journalBytes"] / answers, "bytes"),
+        Row(
+            f"resume of {answers:,} answers, beyond the start",
+            found["resumed"]["seconds"],
+            "s",
+            RESUME_SECONDS,
+            opening,
+        ),
+    ]
+
+
+def _row_of_batches(plain: list[int], journaled: list[int]) -> Row:
+    """Not one may be smaller, of as many: an engine would run dry, and its digits might be others."""
+    differing = sum(one != other for one, other in itertools.zip_longest(plain, journaled))
+    floor = f"{len(plain)} of up to {max(plain)} requests"
+    return Row("journal, batches of lmms-eval's vLLM adapter that differ", differing, "", 0.0, floor)
+
+
+def _microseconds(found: dict[str, Any]) -> float:
+    """Of processor time for an answer, without what comes once."""
+    once = _least(found, "journaled", "opening_cpu")
+    more = _least(found, "journaled", "cpu") - once - _least(found, "plain", "cpu")
+    return 1e6 * more / float(found["answers"])
+
+
+def _least(found: dict[str, Any], kind: str, measured: str) -> float:
+    """Of all rounds: what else the machine does only adds."""
+    return min(float(pair[kind][measured]) for pair in found["rounds"])

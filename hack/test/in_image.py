@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from image_container import Container, Mount
 from lmms_eval_test.paths import BUILD, CHECKOUT, ROOT
 
 PLUGINS = BUILD / "pytest"
@@ -21,7 +22,6 @@ TESTS = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothes
 WORKERS = 4
 # They compute beside tests that measure how soon something happens.
 NICENESS = 10
-# One of this name at a time: what a run that was killed has left behind is taken away by the next.
 CONTAINER = f"{CHECKOUT}-harness"
 
 
@@ -47,29 +47,6 @@ def inside(report: Path, arguments: Sequence[str]) -> list[str]:
     return [*environment, *command]
 
 
-def with_docker(image: str, report: Path, arguments: Sequence[str]) -> int:
-    """`docker run`, gone afterwards."""
-    subprocess.run(["docker", "rm", "--force", CONTAINER], capture_output=True, check=False)
-    mounts = ["-v", f"{ROOT}:{SOURCE}:ro", "-v", f"{report.parent}:{REPORT}"]
-    options = ["--rm", "--name", CONTAINER, "--entrypoint", "", "--user", "0", "-w", SOURCE, *mounts]
-    return subprocess.run(["docker", "run", *options, image, *inside(report, arguments)], check=False).returncode
-
-
-def with_buildah(image: str, report: Path, arguments: Sequence[str]) -> int:
-    """A working container over the image's layers, gone afterwards."""
-    subprocess.run(["buildah", "rm", CONTAINER], capture_output=True, check=False)
-    create = ["buildah", "from", "--pull-never", "--name", CONTAINER, image]
-    subprocess.run(create, stdout=subprocess.DEVNULL, check=True)
-    mounts = ["-v", f"{ROOT}:{SOURCE}:ro", "-v", f"{report.parent}:{REPORT}"]
-    options = ["--isolation", "chroot", "--network", "host", "--user", "0", "--workingdir", SOURCE, *mounts]
-    try:
-        return subprocess.run(
-            ["buildah", "run", *options, CONTAINER, "--", *inside(report, arguments)], check=False
-        ).returncode
-    finally:
-        subprocess.run(["buildah", "rm", CONTAINER], stdout=subprocess.DEVNULL, check=False)
-
-
 def main() -> int:
     """pytest's exit status."""
     report, arguments = Path(sys.argv[1]), sys.argv[2:]
@@ -77,10 +54,8 @@ def main() -> int:
     install_pytest()
     os.nice(NICENESS)
     image = json.loads((ROOT / "build" / "images.json").read_text())["evaluator"]
-    engine = (
-        shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-    )
-    return (with_docker if engine else with_buildah)(image, report, arguments)
+    mounts = [Mount(ROOT, SOURCE), Mount(report.parent, REPORT, writable=True)]
+    return Container(CONTAINER, image, mounts, workdir=SOURCE).run(inside(report, arguments)).returncode
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def integration(preparation: TierPreparation) -> Stages:
 def harness(preparation: TierPreparation) -> Stages:
     """Inside the evaluator image, with the real lmms-eval."""
     preparation.run(*IMAGES, "build", "evaluator")
-    part = preparation.pytest("harness", "-m", "harness")
+    part = preparation.pytest("harness", "-m", "harness", environment={"PYTHONPATH": str(ROOT / "hack")})
     command = [sys.executable, str(ROOT / "hack" / "test" / "in_image.py"), str(part.report), *preparation.arguments]
     return [[part._replace(command=command)]]
 
