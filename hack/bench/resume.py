@@ -38,19 +38,20 @@ def rows(found: dict[str, Any]) -> list[Row]:
 
 def _rows_of_slow_answers(found: dict[str, Any]) -> list[Row]:
     plain, journaled = _least(found, "plain", "seconds"), _least(found, "journaled", "seconds")
-    took = f"{found['answers']} answers in {journaled:.3f} s, without it {plain:.3f} s"
-    name = f"journal, of a run at {1000 * found['answerSeconds']:.0f} ms an answer"
+    took = f"{found['answers']} answers in {journaled:.2f} s, without it {plain:.2f} s"
+    milliseconds = 1000 * found["answerSeconds"]
     return [
-        Row(name, 100 * (journaled / plain - 1), "%", SHARE, took),
-        Row("the same, processor time for an answer", _microseconds(found), "µs"),
+        Row(f"journal, of a run at {milliseconds:.0f} ms an answer", 100 * (journaled / plain - 1), "%", SHARE, took)
     ]
 
 
 def _rows_of_quick_answers(found: dict[str, Any]) -> list[Row]:
     answers = found["answers"]
-    opening = f"of which {found['resumed']['opening']:.2f} s for reading them and knowing the run again"
+    opening = f"of which {found['resumed']['opening']:.2f} s to read them and to compare the runs"
+    once = _least(found, "journaled", "opening_cpu")
+    more = _least(found, "journaled", "cpu") - once - _least(found, "plain", "cpu")
     return [
-        Row("journal, processor time for an answer in long chunks", _microseconds(found), "µs", MICROSECONDS),
+        Row("journal, processor time for an answer in long chunks", 1e6 * more / answers, "µs", MICROSECONDS),
         Row("journal, opened in", _least(found, "journaled", "opening"), "s"),
         Row("journal, of an answer", found["journalBytes"] / answers, "bytes"),
         Row(
@@ -68,13 +69,6 @@ def _row_of_batches(plain: list[int], journaled: list[int]) -> Row:
     differing = sum(one != other for one, other in itertools.zip_longest(plain, journaled))
     floor = f"{len(plain)} of up to {max(plain)} requests"
     return Row("journal, batches of lmms-eval's vLLM adapter that differ", differing, "", 0.0, floor)
-
-
-def _microseconds(found: dict[str, Any]) -> float:
-    """Of processor time for an answer, without what comes once."""
-    once = _least(found, "journaled", "opening_cpu")
-    more = _least(found, "journaled", "cpu") - once - _least(found, "plain", "cpu")
-    return 1e6 * more / float(found["answers"])
 
 
 def _least(found: dict[str, Any], kind: str, measured: str) -> float:
