@@ -13,7 +13,7 @@ from typing import Final
 import deployment
 from deployment import ROOT, CommandFailed, Deployment
 
-from bench import journal, latency, overhead, resume, rows, scale, start_up
+from bench import latency, overhead, resume, rows, scale, start_up
 from bench.front_end import __main__ as front_end
 from bench.front_end import load
 
@@ -42,10 +42,7 @@ def measure_release() -> list[rows.Row]:
     try:
         # Its minute of imports would be measured with the rest.
         release.install(deployment.image_values(references) | {"catalogue": {"enabled": False}})
-        measured = [
-            *start_up.measure(release, references["evaluator"]),
-            *journal.measure(release, references["evaluator"]),
-        ]
+        measured = start_up.measure(release, references["evaluator"])
         return [*measured, *overhead.measure(release, references["evaluator"]), *latency.measure(release)]
     finally:
         release.uninstall()

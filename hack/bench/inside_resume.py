@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 DOCUMENTS = 10_000
 ROUNDS = 2
 ANSWER_SECONDS, ANSWERS = 0.05, 400
+SINGLE_ANSWERS = 2_000
 BATCH_SIZE, BATCHED = 16, 200
 ANSWER = "The picture shows a street with " + ", ".join(f"{count} houses" for count in range(10, 28)) + "."
 # A token of the hub is there as a rule, and every line is searched for it.
@@ -76,13 +77,17 @@ class Call(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A run in `directory`; `earlier` is a run whose journal it goes on with."""
+    """A run in `directory`; `earlier` is that of a run whose journal it goes on with.
+
+    In single chunks each answer is one, as where the model takes a second for it.
+    """
 
     directory: Path
     limit: int
     model: str = "dummy"
     resume: str = ALWAYS
     answer_seconds: float = 0.0
+    in_single_chunks: bool = False
     earlier: Path | None = None
 
 
@@ -102,10 +107,12 @@ class Bench:
         before = self._directory
         size = sum(path.stat().st_size for path in (before / "journal").iterdir())
         resumed = self._fork(DOCUMENTS, earlier=before)["call"]
+        single = [self._measure_pair(SINGLE_ANSWERS, in_single_chunks=True) for _ in range(ROUNDS)]
         plain, journaled = (self._fork(BATCHED, model="vllm", resume=resume)["batches"] for resume in (NEVER, ALWAYS))
         return {
             "slow": {"answers": ANSWERS, "answerSeconds": ANSWER_SECONDS, "rounds": slow},
             "quick": {"answers": DOCUMENTS, "rounds": quick, "journalBytes": size, "resumed": resumed},
+            "single": {"answers": SINGLE_ANSWERS, "answerSeconds": ANSWER_SECONDS, "rounds": single},
             "batches": {"plain": plain, "journaled": journaled},
         }
 
@@ -202,9 +209,12 @@ def _evaluate(run: Run) -> dict[str, Any]:
     from lmms_eval_core.run import RunInput
     from lmms_eval_runner import progress
     from lmms_eval_runner.arguments import build_command
+    from lmms_eval_runner.journal import chunk_size
 
     given = RunInput.model_validate_json((run.directory / "run.json").read_text())
     progress.install()
+    if run.in_single_chunks:
+        chunk_size.TARGET_SECONDS = 0.0  # type: ignore[misc]
     batches: list[int] = []
     _stand_in_for_vllm(batches)
     _stand_in_for_answers(run.answer_seconds, batches)

@@ -32,6 +32,7 @@ def rows(found: dict[str, Any]) -> list[Row]:
     return [
         *_rows_of_slow_answers(found["slow"]),
         *_rows_of_quick_answers(found["quick"]),
+        _row_of_single_chunks(found["single"]),
         _row_of_batches(**found["batches"]),
     ]
 
@@ -48,10 +49,8 @@ def _rows_of_slow_answers(found: dict[str, Any]) -> list[Row]:
 def _rows_of_quick_answers(found: dict[str, Any]) -> list[Row]:
     answers = found["answers"]
     opening = f"of which {found['resumed']['opening']:.2f} s to read them and to compare the runs"
-    once = _least(found, "journaled", "opening_cpu")
-    more = _least(found, "journaled", "cpu") - once - _least(found, "plain", "cpu")
     return [
-        Row("journal, processor time for an answer in long chunks", 1e6 * more / answers, "µs", MICROSECONDS),
+        Row("journal, processor time for an answer in long chunks", _microseconds(found), "µs", MICROSECONDS),
         Row("journal, opened in", _least(found, "journaled", "opening"), "s"),
         Row("journal, of an answer", found["journalBytes"] / answers, "bytes"),
         Row(
@@ -64,11 +63,24 @@ def _rows_of_quick_answers(found: dict[str, Any]) -> list[Row]:
     ]
 
 
+def _row_of_single_chunks(found: dict[str, Any]) -> Row:
+    """At any speed the journal may cost its share of the answer at most."""
+    name = "journal, processor time for an answer that is a chunk"
+    return Row(name, _microseconds(found), "µs", SHARE / 100 * 1e6 * found["answerSeconds"])
+
+
 def _row_of_batches(plain: list[int], journaled: list[int]) -> Row:
     """Not one may be smaller, of as many: an engine would run dry, and its digits might be others."""
     differing = sum(one != other for one, other in itertools.zip_longest(plain, journaled))
     floor = f"{len(plain)} of up to {max(plain)} requests"
     return Row("journal, batches of lmms-eval's vLLM adapter that differ", differing, "", 0.0, floor)
+
+
+def _microseconds(found: dict[str, Any]) -> float:
+    """Of processor time for an answer, without what comes once."""
+    once = _least(found, "journaled", "opening_cpu")
+    more = _least(found, "journaled", "cpu") - once - _least(found, "plain", "cpu")
+    return 1e6 * more / float(found["answers"])
 
 
 def _least(found: dict[str, Any], kind: str, measured: str) -> float:
