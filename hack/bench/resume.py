@@ -1,8 +1,11 @@
-"""What the journal of a run costs, and what going on by it takes: in the evaluator image, without a cluster."""
+"""What the journal of a run costs, in the evaluator image and in the reporter, and what going on by it takes: without a
+cluster.
+"""
 
 import itertools
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from bench.rows import Row
 SCRIPT = Path(__file__).with_name("inside_resume.py")
 CONTAINER = "lmms-eval-bench-resume"
 SHARE, MICROSECONDS, RESUME_SECONDS = 1.0, 60.0, 2.0
+# The limit that the chart gives to the reporter.
+STORED_ANSWERS, REPORTER_MIB = 1_000_000, 512.0
 
 
 def measure() -> list[Row]:
@@ -24,7 +29,16 @@ def measure() -> list[Row]:
     done = Container(CONTAINER, image).run(["python", "-c", SCRIPT.read_text()], stdout=subprocess.PIPE)
     if done.returncode:
         raise CommandFailed("the runs in the evaluator image failed; their own message is above")
-    return rows(json.loads(done.stdout.splitlines()[-1]))
+    return [*rows(json.loads(done.stdout.splitlines()[-1])), _measure_reporter()]
+
+
+def _measure_reporter() -> Row:
+    command = [sys.executable, "-m", "bench.journal_memory", str(STORED_ANSWERS)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise CommandFailed("storing a long journal failed; its own message is above")
+    name = f"reporter, peak memory with a journal of {STORED_ANSWERS:,} answers"
+    return Row(name, float(done.stdout), "MiB", REPORTER_MIB, "stored, and brought to the next attempt")
 
 
 def rows(found: dict[str, Any]) -> list[Row]:
