@@ -488,8 +488,11 @@ def test_an_eviction_for_what_the_pod_wrote_itself_would_come_again(said: str) -
     assert derive(R, job_of(R), [evicted]).message.endswith("raise spec.resources.ephemeralStorage")
 
 
-def test_out_of_memory_is_not_tried_again() -> None:
+def test_out_of_memory_is_not_tried_again_unless_the_runner_can_go_on() -> None:
     assert again(R, ended(R, 137, ended_as="OOMKilled"), job=job_of(R)) == (Phase.FAILED, Reason.OUT_OF_MEMORY, None)
+    assert again(R, ended(R, 68, ended_as="OOMKilled"), job=job_of(R)) == (Phase.FAILED, Reason.OUT_OF_MEMORY, None)
+    retried = (Phase.QUEUED, Reason.RETRYING, Reason.INTERRUPTED)
+    assert again(R, ended(R, 75, ended_as="OOMKilled"), job=job_of(R)) == retried
 
 
 @pytest.mark.parametrize(

@@ -255,10 +255,11 @@ def test_completions_are_left_that_no_answer_was_made_of(tmp_path: Path) -> None
     assert keys == [completion(number).key for number in (2, 4)]
 
 
-def test_a_line_that_is_too_long_is_not_written(tmp_path: Path) -> None:
+def test_a_line_that_is_too_long_or_too_deep_is_not_written(tmp_path: Path) -> None:
     header = JournalHeader(attempt=1, rank=0, parts={})
     writer = JournalWriter(tmp_path / "j", header, room=3 * MAX_LINE_BYTES)
     assert not writer.write("x" * MAX_LINE_BYTES)
+    assert not writer.write("[" * 200 + "]" * 200)
     assert writer.write(NextLine(next=IDS).to_json())
     assert len(list(read_lines(tmp_path / "j"))) == 2
 

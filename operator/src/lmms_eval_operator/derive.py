@@ -198,7 +198,8 @@ def _derive_ended(evaluation: Evaluation, job: AttemptJob | None, pod: Pod) -> D
     evaluator = pod.evaluator
     code = evaluator.exit_code if evaluator else None
     facts = AttemptFacts(pod.node, code, evaluator.ended_at if evaluator else "")
-    if evaluator is not None and evaluator.ended_as == "OOMKilled":
+    # A runner that was left alive may have found that another attempt can go on: it then says Interrupted.
+    if evaluator is not None and evaluator.ended_as == "OOMKilled" and code != BY_REASON[Reason.INTERRUPTED].exit_code:
         return _end(evaluation, *_explain_memory_kill(pod), facts)
     if code == 0:
         return _end(

@@ -23,6 +23,7 @@ from lmms_eval_core.journal import (
     parse_journal_line,
     parse_journal_name,
 )
+from lmms_eval_core.json_text import parse_excess
 
 
 class JournalFull(Exception):
@@ -42,10 +43,11 @@ class JournalWriter:
         self.write(HeaderLine(version=VERSION, header=header).to_json())
 
     def write(self, line: str) -> bool:
-        """Append a line; return whether it was short enough. Raises JournalFull, OSError."""
-        content = memoryview(line.encode() + b"\n")
-        if len(content) > MAX_LINE_BYTES:
+        """Append a line; return whether every reader takes one so long. Raises JournalFull, OSError."""
+        text = line.encode() + b"\n"
+        if len(text) > MAX_LINE_BYTES or parse_excess(text):
             return False
+        content = memoryview(text)
         if len(content) > self._room:
             raise JournalFull(f"the journal of this evaluation has reached {MAX_JOURNAL_BYTES // 2**20} MiB")
         self._room -= len(content)

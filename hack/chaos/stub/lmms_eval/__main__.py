@@ -89,7 +89,9 @@ def generate_answers(meter: Meter, journal: AnswerJournal, behaviour: StubBehavi
     """Yield the answers, those of earlier attempts at once and the others at equal intervals; halfway through, raise
     what the behaviour asks for.
     """
-    meter.report.resumed, meter.report.started_anew = journal.resumed, journal.started_anew
+    if journal.resumed:
+        meter.record_resumed(journal.resumed)
+    meter.record_started_anew(journal.started_anew)
     bar = StubBar(initial=journal.resumed.answers if journal.resumed else 0)
     meter.read_bar(bar)
     for number in range(ANSWERS):
@@ -103,7 +105,7 @@ def generate_answers(meter: Meter, journal: AnswerJournal, behaviour: StubBehavi
             # As in a real run, what has failed is not kept.
             if answer:
                 journal.append(number, answer, seconds=behaviour.seconds / ANSWERS)
-                meter.report.journaled += 1
+                meter.record_journaled(1)
         yield answer
         bar.n += 1
         meter.read_bar(bar)
