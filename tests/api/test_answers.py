@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -244,11 +245,24 @@ def test_an_index_of_a_million_batches_is_small_and_exact() -> None:
     assert all(batch in index for batch in ids[::97])
     assert not any(numbers.randbytes(10) in index for _ in range(1000))
     assert index.memory_bytes < 12 * len(ids)
-    # Ids that overlap two of them are none.
+
+
+def test_ids_that_overlap_two_of_an_index_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_index, "BUCKETS", 1)
     first, second = bytes([1, 2, 1, *range(7)]), bytes(range(1, 11))
     index = BatchIndex()
     index.add(first + second)
     assert (first + second)[2:12] not in index and first in index and second in index
+
+
+def test_an_index_is_as_quick_for_ids_that_are_much_alike() -> None:
+    ids = [number.to_bytes(10) for number in range(100_000)]
+    index = BatchIndex()
+    index.add(b"".join(ids))
+    began = time.thread_time()
+    assert all(batch in index for batch in ids[::10])
+    # In one bucket it takes seconds.
+    assert time.thread_time() - began < 0.5
 
 
 def test_an_index_keeps_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -670,6 +670,15 @@ def test_a_full_disk_ends_the_journal_and_not_the_run(attempts: Attempts, capsys
     assert 0 < sum(adapter.asked) < 48
 
 
+def test_a_volume_without_room_ends_the_journal(attempts: Attempts, capsys: pytest.CaptureFixture[str]) -> None:
+    adapter = attempts.attach(padded())
+    (attempts.directory / "journal").mkdir()
+    (attempts.directory / "journal" / str(JournalName(1, 0))).symlink_to("/dev/full")
+    want, _ = plain(padded, make_requests())
+    assert show(adapter.generate_until(make_requests())) == want
+    assert "no journal from here on: No space left on device" in capsys.readouterr().err
+
+
 def test_a_directory_that_cannot_be_written_ends_the_journal(attempts: Attempts) -> None:
     adapter = attempts.attach(padded())
     (attempts.directory / "journal").write_text("no folder")

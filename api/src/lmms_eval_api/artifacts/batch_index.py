@@ -7,6 +7,7 @@ where it starts anew. Such a batch has the same id in both journals.
 from typing import Final
 
 ID_BYTES: Final = 10
+BUCKETS: Final = 512
 # An index keeps no more: what is beyond may be shown a second time.
 MAX_BATCHES: Final = 2_000_000
 # Of a bucket, beside its ids.
@@ -17,7 +18,7 @@ class BatchIndex:
     """A set of ids. A Python set of a million of them takes 100 MB, and this one 12 MB."""
 
     def __init__(self) -> None:
-        # By their first byte.
+        # By a hash that no run can foresee: ids that are much alike would otherwise share a bucket, which is searched.
         self._buckets: dict[int, bytearray] = {}
         self._count = 0
 
@@ -28,7 +29,7 @@ class BatchIndex:
 
     def __contains__(self, batch: bytes) -> bool:
         """Whether the id was added."""
-        bucket = self._buckets.get(batch[0], b"")
+        bucket = self._buckets.get(_find_bucket(batch), b"")
         at = bucket.find(batch)
         while at % ID_BYTES and at >= 0:
             at = bucket.find(batch, at + 1)
@@ -40,5 +41,9 @@ class BatchIndex:
             if self._count == MAX_BATCHES:
                 return
             batch = ids[start : start + ID_BYTES]
-            self._buckets.setdefault(batch[0], bytearray()).extend(batch)
+            self._buckets.setdefault(_find_bucket(batch), bytearray()).extend(batch)
             self._count += 1
+
+
+def _find_bucket(batch: bytes) -> int:
+    return hash(batch) % BUCKETS
