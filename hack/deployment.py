@@ -164,9 +164,12 @@ class Deployment(NamedTuple):
     def install(self, values: dict[str, Any]) -> str:
         """Installs or upgrades, and waits until everything is ready; Helm's closing notes."""
         self._namespace()
-        if not self._owns_crd():
+        found = self.kubectl.run("get", "crd", CRD, "-o", "json")
+        if not found.returncode:
+            # Helm does not take back what others have applied since, be it its own.
             self.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-            values = {**values, "crds": {"install": False}}
+            if not self._owns(json.loads(found.stdout)):
+                values = {**values, "crds": {"install": False}}
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(values, file)
             file.flush()
@@ -196,12 +199,9 @@ class Deployment(NamedTuple):
             "label", "--overwrite", "namespace", self.namespace, "pod-security.kubernetes.io/enforce=restricted"
         )
 
-    def _owns_crd(self) -> bool:
-        """Whether the CRD is ours to install: it belongs to the first release of a cluster."""
-        found = self.kubectl.run("get", "crd", CRD, "-o", "json")
-        if found.returncode:
-            return True
-        annotations = json.loads(found.stdout)["metadata"].get("annotations", {})
+    def _owns(self, crd: Any) -> bool:
+        """Whether the CRD belongs to this release, as it does to the first one of a cluster."""
+        annotations = crd["metadata"].get("annotations", {})
         return bool(annotations.get("meta.helm.sh/release-namespace") == self.namespace)
 
     def token(self) -> str:
