@@ -670,6 +670,12 @@ def test_a_full_disk_ends_the_journal_and_not_the_run(attempts: Attempts, capsys
     assert 0 < sum(adapter.asked) < 48
 
 
+def test_a_method_that_a_task_replaces_in_the_class_is_called(attempts: Attempts) -> None:
+    adapter = attempts.attach(padded())
+    type(adapter).generate_until = lambda self, requests: ["replaced"] * len(requests)
+    assert adapter.generate_until(make_requests()) == ["replaced"] * 48
+
+
 def test_a_volume_without_room_ends_the_journal(attempts: Attempts, capsys: pytest.CaptureFixture[str]) -> None:
     adapter = attempts.attach(padded())
     (attempts.directory / "journal").mkdir()

@@ -129,7 +129,6 @@ def key(release: Release) -> None:
     [
         ("BadArguments", "no_such_adapter", {"model": "no_such_adapter"}),
         ("GPUError", "CUDA", {"env": raising("CUDA error: an illegal memory access was encountered"), "retries": 0}),
-        ("OutOfMemory", "CUDA", {"env": raising("CUDA out of memory. Tried to allocate 20.00 GiB.")}),
         ("AccessDenied", "token", {"tasks": ["mme"]}),
         ("OutOfMemory", "spec.resources.memory", {"resources": {"memory": "400Mi"}}),
         ("DatasetUnavailable", "MME", {"tasks": ["mme"], "env": [{"name": "HF_HUB_OFFLINE", "value": "1"}]}),
@@ -150,6 +149,20 @@ def test_what_fails_for_good(release: Release, reason: str, told: str, spec: dic
     assert (status["phase"], status["reason"]) == ("Failed", reason), status
     assert told in status["message"], status
     assert len(status.get("attempts", [])) <= 1
+
+
+def test_out_of_memory_is_final_where_the_batch_that_failed_is_the_first(release: Release) -> None:
+    """In the first attempt another batch came before it; the second begins with it."""
+    name = release.apply(
+        build_smoke_evaluation("fails-twice", env=raising("CUDA out of memory. Tried to allocate 20.00 GiB."))
+    )
+    status = release.finish(name)
+    assert (status["phase"], status["reason"]) == ("Failed", "OutOfMemory"), status
+    assert "CUDA" in status["message"], status
+    first, second = status["attempts"]
+    assert (first["reason"], second["reason"]) == ("Interrupted", "OutOfMemory"), status
+    assert "another attempt goes on with the batch that failed" in first["message"]
+    assert second["resumed"]["answers"] == 1
 
 
 @pytest.fixture

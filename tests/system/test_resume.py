@@ -17,7 +17,7 @@ LIMIT = 12
 KILL_HARNESS = """
 import os, pathlib, signal
 for process in pathlib.Path("/proc").glob("[0-9]*"):
-    if b"lmms_eval_runner.warm_start" in (process / "cmdline").read_bytes():
+    if b"lmms_eval_runner.warm_start" in (process / "cmdline").read_bytes().split(bytes(1)):
         os.kill(int(process.name), signal.SIGKILL)
 """
 

@@ -13,7 +13,7 @@ CLUSTER = (sys.executable, str(ROOT / "hack" / "cluster"))
 IMAGES = (sys.executable, str(ROOT / "hack" / "images"))
 PROGRAMS = ("kubectl", "helm", "kubeconform", "promtool", "versitygw")
 # How many releases the tests of the shared node are divided among.
-RELEASES = 3
+RELEASES = 4
 # What ships, and the stand-in for lmms-eval of `make chaos`.
 SYSTEM_IMAGES = ("s3", "operator", "api", "reporter", "evaluator", "stub")
 # From empty caches they run beside compilers.

@@ -86,7 +86,19 @@ class JournaledAdapter:
         self._tapped = CompletionTap(self.journal, self._run.attempt, self._rank).attach(self._adapter)
         for name in METHODS:
             if callable(getattr(self._adapter, name, None)):
-                setattr(self._adapter, name, self._wrap(name, getattr(self._adapter, name)))
+                setattr(self._adapter, name, self._wrap(name, self._find_method(name)))
+
+    def _find_method(self, name: str) -> Any:
+        """Return the adapter's own method; one of its class is looked up at each call, as a task may replace it."""
+        method = getattr(self._adapter, name)
+        if name in getattr(self._adapter, "__dict__", {}):
+            return method
+
+        @functools.wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return getattr(type(self._adapter), name).__get__(self._adapter)(*args, **kwargs)
+
+        return call
 
     def _identify(self) -> RunIdentity:
         parts = compute_parts(self._run, self._adapter, upstream.list_tasks(), package=upstream.find_package())
