@@ -71,10 +71,10 @@ JOURNALS: dict[str, list[bytes]] = {
     "deep": [b'{"b":' + b"[" * (15 * MIB) + b"\n"],
     "batches": [
         b'{"b":['
-        + b",".join(b'{"id":"%020x","a":[{"t":"mme"}]}' % number for number in range(30_000))
+        + b",".join(b'{"id":"%020x","a":[{"t":"mme"}]}' % number for number in range(15_000))
         + b'],"at":1.0,"s":1.0}\n'
     ],
-    "one-batch": [build_chunk(range(30_000), batch=30_000)],
+    "one-batch": [build_chunk(range(15_000), batch=15_000)],
     "next": [b'{"n":[]}\n' * 300_000],
     "control": [build_chunk([number], s="\x01" * (2 * MIB)) for number in range(8)],
     "long": [build_chunk([number], s="x" * (15 * MIB)) for number in range(2)],
