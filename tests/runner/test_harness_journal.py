@@ -676,15 +676,6 @@ def test_a_method_that_a_task_replaces_in_the_class_is_called(attempts: Attempts
     assert adapter.generate_until(make_requests()) == ["replaced"] * 48
 
 
-def test_a_volume_without_room_ends_the_journal(attempts: Attempts, capsys: pytest.CaptureFixture[str]) -> None:
-    adapter = attempts.attach(padded())
-    (attempts.directory / "journal").mkdir()
-    (attempts.directory / "journal" / str(JournalName(1, 0))).symlink_to("/dev/full")
-    want, _ = plain(padded, make_requests())
-    assert show(adapter.generate_until(make_requests())) == want
-    assert "no journal from here on: No space left on device" in capsys.readouterr().err
-
-
 def test_a_directory_that_cannot_be_written_ends_the_journal(attempts: Attempts) -> None:
     adapter = attempts.attach(padded())
     (attempts.directory / "journal").write_text("no folder")
