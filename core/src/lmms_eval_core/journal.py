@@ -145,7 +145,7 @@ class CompletionLine(_Line):
 
 JournalLine = HeaderLine | ChunkLine | NextLine | FailureLine | CompletionLine
 
-_KINDS: Final[tuple[tuple[bytes, type[_Line]], ...]] = (
+_KINDS: Final[tuple[tuple[bytes, type[JournalLine]], ...]] = (
     (b'{"b":', ChunkLine),
     (b'{"n":', NextLine),
     (b'{"v":', HeaderLine),
@@ -162,6 +162,6 @@ def parse_journal_line(line: bytes) -> JournalLine | None:
     if kind is None or parse_excess(line):
         return None
     try:
-        return kind.model_validate_json(line)  # type: ignore[return-value]
+        return kind.model_validate_json(line)
     except ValidationError:
         return None
