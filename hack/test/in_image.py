@@ -41,8 +41,8 @@ def inside(report: Path, arguments: Sequence[str]) -> list[str]:
     """The command in the container."""
     path = f"PYTHONPATH={SOURCE}/build/test/pytest"
     environment = ["/usr/bin/env", path, "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "HOME=/tmp"]
-    options = ["-q", "--noconftest", "-p", "no:cacheprovider", "-o", "testpaths=tests/runner", "--timeout=300"]
-    options += ["-n", str(min(os.cpu_count() or 1, WORKERS)), "--dist", "loadfile"]
+    options = ["-q", "--noconftest", "-o", f"cache_dir={REPORT}/harness.cache", "-o", "testpaths=tests/runner"]
+    options += ["--timeout=300", "-n", str(min(os.cpu_count() or 1, WORKERS)), "--dist", "loadfile"]
     command = ["python", "-m", "pytest", *options, f"--junit-xml={REPORT}/{report.name}", *arguments, "-m", "harness"]
     return [*environment, *command]
 

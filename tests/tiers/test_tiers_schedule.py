@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def pytest_of(source: str, folder: Path) -> "list[str]":
     folder.mkdir()
     (folder / "test_it.py").write_text(source)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    return [str(folder / "test_it.py"), "-c", str(folder / "pytest.ini"), "-p", "no:cacheprovider"]
+    return [str(folder / "test_it.py"), "-c", str(folder / "pytest.ini")]
 
 
 def run(*tiers: Tier, arguments: "list[str] | None" = None) -> tuple[list[TierOutcome], list[str]]:
@@ -127,6 +128,64 @@ def test_a_failure_names_its_test_its_log_and_its_namespace(tmp_path: Path, caps
     assert "FAILED test_it::test_b in namespace test-1\n" in said
     assert str(tmp_path / "build" / "bad.log") in said and "good.log" not in said
     assert "AssertionError: seen whole" in said and "what it printed" in said
+
+
+def fails_at_first(folder: Path, *, always: int = 0, first: int = 0) -> "list[str]":
+    """Tests of which some always fail and some at their first try, and one that passes and must not run twice."""
+    source = (
+        "import pathlib\n\n\ndef test_passes():\n    pathlib.Path(__file__).with_name('passed').touch(exist_ok=False)\n"
+    )
+    source += "".join(
+        f"\n\ndef test_always_{number}():\n    raise AssertionError('always')\n" for number in range(always)
+    )
+    for number in range(first):
+        tried = f"pathlib.Path(__file__).with_name('tried-{number}')"
+        source += (
+            f"\n\ndef test_first_{number}():\n    tried = {tried}\n    known = tried.exists()\n    tried.touch()\n"
+        )
+        source += "    assert known, 'at first'\n"
+    return pytest_of(source, folder)
+
+
+def list_one_part(arguments: list[str], preparation: TierPreparation) -> Stages:
+    return [[preparation.pytest("part", *arguments)]]
+
+
+@pytest.mark.parametrize(
+    ("always", "first", "allowed", "counts"),
+    [
+        (0, 2, 2, (3, 0, 2)),
+        (1, 1, 2, (2, 1, 1)),
+        (1, 2, 2, (1, 3, 0)),
+        (0, 1, 0, (1, 1, 0)),
+    ],
+)
+def test_a_few_failures_on_a_cluster_are_tried_once_more_and_told(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    always: int,
+    first: int,
+    allowed: int,
+    counts: tuple[int, int, int],
+) -> None:
+    arguments = fails_at_first(tmp_path / "tests", always=always, first=first)
+    parts = partial(list_one_part, arguments)
+    (outcome,), _ = run(Tier("flaky", "", 1, parts, second_tries=allowed))
+    passed, failed, flaky = counts
+    assert (outcome.count("passed"), outcome.count("failed")) == (passed, failed)
+    assert sum(case.flaky for case in outcome.cases()) == flaky
+    assert outcome.is_good(allow_missing=False, selected=False) == (not failed)
+    print_failures(outcome)
+    print_summary([outcome], 1)
+    said = capsys.readouterr().out
+    assert said.count("FLAKY, passed at its second try: test_it::test_first_") == flaky
+    assert ("at first" in said, f"{flaky} passed at the second try alone" in said) == (first > 0, flaky > 0)
+
+
+def test_selected_tests_have_one_try(tmp_path: Path) -> None:
+    tests = Tier("flaky", "", 1, lambda preparation: [[preparation.pytest("part")]], second_tries=2)
+    (outcome,), _ = run(tests, arguments=fails_at_first(tmp_path / "tests", first=1))
+    assert outcome.count("failed") == 1
 
 
 def test_a_part_that_dies_is_a_failure_with_the_end_of_its_log(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,6 +33,12 @@ class PytestRun(NamedTuple):
         """Give the JUnit report that it writes."""
         return BUILD / f"{self.name}.xml"
 
+    def second_try(self) -> "PytestRun":
+        """Make the run that plays the failed tests of this one once more."""
+        again = self._replace(name=f"{self.name}-again")
+        command = [argument.replace(str(self.report), str(again.report)) for argument in self.command]
+        return again._replace(command=[*command, "--last-failed", "--last-failed-no-failures=none"])
+
 
 # The parts of a stage run at once, the stages one after the other.
 Stages = Sequence[Sequence[PytestRun]]
@@ -79,11 +85,14 @@ class TierPreparation:
         self, name: str, *arguments: str, under: Sequence[str] = (), environment: Mapping[str, str] | None = None
     ) -> PytestRun:
         """Make a part that runs pytest, `under` another module if one is named."""
+        # Of its own, as it remembers which tests failed.
+        cache = f"cache_dir={BUILD / name}.cache"
         report = f"--junit-xml={BUILD / name}.xml"
         # Of its own, as one pytest would clear away what others still use; and short, as tests make sockets in it.
         scratch = f"--basetemp={tempfile.gettempdir()}/{CHECKOUT}-{name}"
         # The command line's arguments come first: of two options -m the last one holds, and a tier stays a tier.
-        command = [sys.executable, "-u", *under, "-m", "pytest", "-q", report, scratch, *self.arguments, *arguments]
+        options = ["-q", "-o", cache, report, scratch]
+        command = [sys.executable, "-u", *under, "-m", "pytest", *options, *self.arguments, *arguments]
         return PytestRun(name, command, environment or {})
 
 
@@ -91,7 +100,8 @@ class Tier(NamedTuple):
     """Tests that need the same things.
 
     `cores` is how many processors its parts keep busy on average: tiers run beside each other as far as the machine has
-    processors for them. `verify` is called when all parts have ended, and raises Failed.
+    processors for them. `verify` is called when all parts have ended, and raises Failed. `second_tries` is how many
+    failed tests may be played once more at the end: what plays on real clusters also fails for reasons of the machine.
     """
 
     name: str
@@ -99,6 +109,7 @@ class Tier(NamedTuple):
     cores: float
     prepare: Callable[[TierPreparation], Stages]
     verify: Callable[[TierPreparation], None] = lambda preparation: None
+    second_tries: int = 0
 
 
 class Failed(Exception):

@@ -12,17 +12,20 @@ from .preparation import PytestRun
 
 SLOWEST = 10
 LAST_LINES = 60
-# pytest's exit code when no test was selected.
-NOTHING_SELECTED = 5
+# pytest's exit codes: some tests failed; no test was selected.
+TESTS_FAILED, NOTHING_SELECTED = 1, 5
 
 
 class ReportedTest(NamedTuple):
-    """One test of a report. `namespace` is where it played on a cluster, if it did."""
+    """One test of a report. `namespace` is where it played on a cluster, if it did; `flaky`: it passed, but not at its
+    first try.
+    """
 
     name: str
     seconds: float
     result: str
     namespace: str = ""
+    flaky: bool = False
 
 
 @dataclass
@@ -38,6 +41,18 @@ class PytestRunOutcome:
     def reported(self) -> bool:
         """Whether pytest came to its end and wrote a report."""
         return bool(self.cases) or self.exit_code in (0, NOTHING_SELECTED)
+
+    def add_second_try(self, again: "PytestRunOutcome") -> None:
+        """Take over what came of the tests that failed when they were played once more."""
+        passed = {case.name for case in again.cases if case.result == "passed"}
+        # A test whose teardown failed too is in the report twice.
+        passed -= {case.name for case in again.cases if case.result != "passed"}
+        self.cases = [
+            case._replace(result="passed", flaky=True) if case.result == "failed" and case.name in passed else case
+            for case in self.cases
+        ]
+        if not any(case.result == "failed" for case in self.cases):
+            self.exit_code = again.exit_code
 
 
 @dataclass
@@ -110,11 +125,14 @@ def print_failures(outcome: TierOutcome) -> None:
     """Print what failed in a tier, whole: each test with its log and its namespace, then pytest's own account."""
     for part in outcome.parts:
         failed = [case for case in part.cases if case.result == "failed"]
-        if not failed and part.exit_code in (0, NOTHING_SELECTED):
+        flaky = [case for case in part.cases if case.flaky]
+        if not failed and not flaky and part.exit_code in (0, NOTHING_SELECTED):
             continue
-        print(f"\nFAILED {part.part.name}: pytest ended with exit code {part.exit_code}; its log: {part.part.log}")
-        for case in failed:
-            print(f"FAILED {case.name}" + (f" in namespace {case.namespace}" if case.namespace else ""))
+        if not flaky or failed:
+            print(f"\nFAILED {part.part.name}: pytest ended with exit code {part.exit_code}; its log: {part.part.log}")
+        for case in [*failed, *flaky]:
+            how = "FLAKY, passed at its second try:" if case.flaky else "FAILED"
+            print(f"{how} {case.name}" + (f" in namespace {case.namespace}" if case.namespace else ""))
         if not part.shown:
             print(_account(part.part.log), flush=True)
     if outcome.wrong:
@@ -147,6 +165,8 @@ def print_summary(outcomes: Sequence[TierOutcome], seconds: float) -> None:
         print(outcome.row())
     if any(outcome.missing for outcome in outcomes):
         print("Set LMMS_EVAL_TEST_ALLOW_MISSING=1 to accept tiers that cannot run on this machine.")
+    if flaky := [case.name for case, _ in cases if case.flaky]:
+        print(f"\n{len(flaky)} passed at the second try alone; each is a defect to mend: {', '.join(flaky)}")
     passed, failed, skipped = (
         sum(outcome.count(key) for outcome in outcomes) for key in ("passed", "failed", "skipped")
     )

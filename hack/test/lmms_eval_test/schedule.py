@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .preparation import Failed, Missing, PytestRun, Stages, Tier, TierPreparation
 from .processes import Processes
-from .report import PytestRunOutcome, TierOutcome, read_cases
+from .report import TESTS_FAILED, PytestRunOutcome, TierOutcome, read_cases
 
 TELL_SECONDS = 30.0
 # pytest's letters for tests, in a line of their own; percents stand at the end of a full line alone.
@@ -45,6 +45,7 @@ class TierRun:
         """`alone`: no other tier runs, so that the output of a single part can be shown as it comes."""
         self.tier = tier
         self._alone = alone
+        self._selected = bool(arguments)
         self.outcome = TierOutcome(tier.name)
         self.prepared = self.done = False
         self._processes = processes
@@ -81,12 +82,22 @@ class TierRun:
             run_part = functools.partial(self._run_part, show=self._alone and len(stage) == 1)
             with ThreadPoolExecutor(max(1, len(stage))) as pool:
                 self.outcome.parts += pool.map(run_part, stage)
+        self._try_again()
         try:
             self.tier.verify(self._preparation)
         except Failed as failed:
             self.outcome.wrong = str(failed)
         self.outcome.seconds = time.monotonic() - began
         self.done = True
+
+    def _try_again(self) -> None:
+        """Play the tests that failed once more, by themselves, if they are so few that it can be an accident."""
+        failed = [part for part in self.outcome.parts if part.exit_code]
+        if self._selected or self.outcome.count("failed") > self.tier.second_tries:
+            return
+        for part in failed:
+            if part.exit_code == TESTS_FAILED:
+                part.add_second_try(self._run_part(part.part.second_try(), show=False))
 
     def _run_part(self, part: PytestRun, *, show: bool) -> PytestRunOutcome:
         part.log.unlink(missing_ok=True)

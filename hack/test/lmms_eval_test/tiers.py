@@ -119,10 +119,12 @@ def _node(
     return cluster | {"LMMS_EVAL_TEST_IMAGES": json.dumps(dict(zip(images, loaded, strict=True)))}
 
 
+# More than so many are no accident.
+SECOND_TRIES = 2
 TIERS = (
     Tier("unit", "pure code and small processes", 2, unit, unit_coverage),
     # Mostly waits, so that there is room for the harness tier, which gives way.
-    Tier("integration", "a real API server and a real S3 server", 1.5, integration),
-    Tier("harness", "real lmms-eval inside the evaluator image", 0.5, harness),
-    Tier("system", "the installed chart on a real node", 2, system),
+    Tier("integration", "a real API server and a real S3 server", 1.5, integration, second_tries=SECOND_TRIES),
+    Tier("harness", "real lmms-eval inside the evaluator image", 0.5, harness, second_tries=SECOND_TRIES),
+    Tier("system", "the installed chart on a real node", 2, system, second_tries=SECOND_TRIES),
 )
