@@ -13,6 +13,7 @@ import pytest
 from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
 
 from lmms_eval_core import names
+from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS, Object
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.schema import format_rfc3339
@@ -142,7 +143,9 @@ async def test_cancel(front_end: FrontEnd, client: Transport) -> None:
         assert (missing.status_code, missing.json()["detail"]) == (404, "Job nothing not found")
 
 
-async def test_a_job_of_kubectl_is_one_like_any_other(front_end: FrontEnd, client: Transport) -> None:
+async def test_a_job_of_kubectl_is_one_like_any_other(front_end: FrontEnd, namespace: str, kubeconfig: str) -> None:
+    # Unlike the fixture, it does not wait for the front end.
+    client = await transport.connect(namespace=namespace, kubeconfig=kubeconfig)
     body = {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
@@ -151,7 +154,7 @@ async def test_a_job_of_kubectl_is_one_like_any_other(front_end: FrontEnd, clien
     }
     await client.create(EVALUATIONS, body)
     with front_end.session() as session:
-        # No waiting: what the watch has not brought yet is read.
+        # What the watch has not brought yet is read.
         found = session.get("/jobs/by-hand").json()
         assert (found["status"], found["request"]["num_gpus"], found["request"]["batch_size"]) == ("queued", 2, "auto")
         # It has no annotations, which a patch must not stumble over.
@@ -161,6 +164,7 @@ async def test_a_job_of_kubectl_is_one_like_any_other(front_end: FrontEnd, clien
         while session.get("/jobs/by-hand").status_code != 404:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
+    await client.close()
 
 
 def test_refusals_of_the_api_server_speak_the_words_of_the_request(front_end: FrontEnd) -> None:

@@ -220,8 +220,6 @@ def shell(place: Place, script: str) -> str:
 
 async def test_the_guides_lines_for_curl_read_it_too(place: Place, client: Transport) -> None:
     await complete_with_files(client, place.store, "job")
-    # Unlike Python, curl starts sooner than the front end hears of it.
-    place.ours.wait("job")
     guide = (ROOT / "docs" / "guide.md").read_text().partition("### Results, samples and logs with curl")[2]
     alias, *lines = re.findall(r"^    ((?:alias )?ask\b[^\n]*?)(?:  +#.*)?$", guide, re.MULTILINE)
     answers = [shell(place, f"{alias}\n{line.replace('NAME', 'job')}") for line in lines]

@@ -10,10 +10,12 @@ import namespaces
 import provided
 import pytest
 import pytest_asyncio
+from awaited_writes import AwaitedTransport, Reader
 from deployment import Kubectl
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
+from lmms_eval_core.kube.configuration import load_kubeconfig
 
 
 @pytest.fixture(scope="session")
@@ -64,8 +66,14 @@ def namespace(api_server: httpx.Client, crd: None) -> Iterator[str]:
 
 
 @pytest.fixture
-async def client(namespace: str, kubeconfig: str) -> AsyncIterator[transport.Transport]:
-    """A client with the administrator's rights, in the test's namespace."""
-    connected = await transport.connect(namespace=namespace, kubeconfig=kubeconfig)
+def readers() -> list[Reader]:
+    """The front ends that the test has started: `client` waits for them."""
+    return []
+
+
+@pytest.fixture
+async def client(namespace: str, kubeconfig: str, readers: list[Reader]) -> AsyncIterator[transport.Transport]:
+    """A client with the administrator's rights, in the test's namespace. What it wrote, the front ends show."""
+    connected = AwaitedTransport(load_kubeconfig(kubeconfig), namespace, readers)
     yield connected
     await connected.close()

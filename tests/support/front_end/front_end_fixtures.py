@@ -1,18 +1,23 @@
 """Fixtures `front_end` and `start_front_end`: front ends as processes on loopback, on a real API server."""
 
+import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import httpx_sse
 import pytest
+from awaited_writes import Reader
 from front_end_process import FrontEndProcess
 from ports import find_free_port
 from provided import build_bare_environment
+
+from lmms_eval_api.routes.dependencies import COOKIE
 
 # Far longer than a start takes, for a busy machine.
 START_SECONDS = 60
@@ -64,6 +69,29 @@ class FrontEnd:
         except httpx.TransportError:
             return False
 
+    async def wait_for_version(self, version: str) -> None:
+        """Wait until every answer contains the write of this resourceVersion, by the cookie of who has written."""
+        headers = {"Cookie": f"{COOKIE}={version}"}
+        await self._ask_until("/queue", lambda answer: answer.is_success and "Warning" not in answer.headers, headers)
+
+    async def wait_for_deletion(self, name: str) -> None:
+        """Wait until no answer knows the evaluation any more."""
+        await self._ask_until(f"/jobs/{name}", lambda answer: answer.status_code == 404)
+
+    async def _ask_until(
+        self, path: str, expected: Callable[[httpx.Response], bool], headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Ask again and again, also one that has just been started; one that has ended is not waited for."""
+        deadline = time.monotonic() + START_SECONDS
+        headers = {"Authorization": f"Bearer {TOKEN}", **headers}
+        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, trust_env=False) as session:
+            while self.process.poll() is None:
+                with suppress(httpx.TransportError):
+                    if expected(await session.get(path)):
+                        return
+                assert time.monotonic() < deadline, self.log.read_text()
+                await asyncio.sleep(0.02)
+
     def stop(self) -> int:
         """Stop the process as the kubelet does; return its exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -74,8 +102,12 @@ StartFrontEnd = Callable[..., FrontEnd]
 
 
 @pytest.fixture
-def start_front_end(namespace: str, kubeconfig: str, tmp_path: Path) -> Iterator[StartFrontEnd]:
-    """Start front ends in the test's namespace; keywords are further environment variables."""
+def start_front_end(namespace: str, kubeconfig: str, tmp_path: Path, readers: list[Reader]) -> Iterator[StartFrontEnd]:
+    """Start front ends in the test's namespace; keywords are further environment variables.
+
+    The fixture `client` waits for them after each of its writes, unless they have a kubeconfig of their own: what is
+    between them and the API server may be cut.
+    """
     started: list[FrontEnd] = []
 
     def start(**environment: str) -> FrontEnd:
@@ -94,6 +126,8 @@ def start_front_end(namespace: str, kubeconfig: str, tmp_path: Path) -> Iterator
         }
         process = FrontEndProcess(variables | environment, log)
         started.append(FrontEnd(f"http://127.0.0.1:{port}", process, tokens, log))
+        if "KUBECONFIG" not in environment:
+            readers.append(started[-1])
         return started[-1]
 
     yield start
