@@ -15,6 +15,7 @@ import pytest
 import yaml
 from api_server_proxy import open_proxy
 from front_end_fixtures import TOKEN, StartFrontEnd
+from ports import find_free_port
 
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import EvaluationService
@@ -40,12 +41,11 @@ class Relay:
         self._target = (host, port)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self.port = 0
+        self.port = find_free_port()
         self.connections = 0
 
     async def join(self) -> None:
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         assert self._server is not None

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
+from ports import find_free_port
 from provided import build_bare_environment
 
 from lmms_eval_core import names
@@ -42,12 +43,13 @@ class ApiServerLink:
 
     def __init__(self, kubeconfig: Path, copy: Path) -> None:
         content = yaml.safe_load(kubeconfig.read_text())
-        self._cluster = content["clusters"][0]["cluster"]
-        self._server = urlsplit(self._cluster["server"])
-        self._content = content
+        cluster = content["clusters"][0]["cluster"]
+        self._server = urlsplit(cluster["server"])
         self.kubeconfig = copy
         self._listener: asyncio.Server | None = None
-        self._port = 0
+        self._port = find_free_port()
+        cluster["server"] = f"https://127.0.0.1:{self._port}"
+        copy.write_text(json.dumps(content))
         self._open: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -60,9 +62,6 @@ class ApiServerLink:
     async def connect(self) -> None:
         """Listen, always on the same port."""
         self._listener = await asyncio.start_server(self._relay, "127.0.0.1", self._port)
-        self._port = self._listener.sockets[0].getsockname()[1]
-        self._cluster["server"] = f"https://127.0.0.1:{self._port}"
-        self.kubeconfig.write_text(json.dumps(self._content))
 
     async def cut(self) -> None:
         """Refuse new connections and drop the open ones."""
@@ -239,8 +238,9 @@ class ReporterProcess:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """The events that it has logged."""
-        return [json.loads(line) for line in self._log_file.read_text().splitlines()]
+        """The events that it has logged, without one that it is writing."""
+        whole = self._log_file.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
 
     async def wait_for_event(self, event: str) -> dict[str, Any]:
         """Wait until it has logged the event; return the entry."""
