@@ -3,6 +3,7 @@
 import json
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -58,9 +59,11 @@ def reader(release: Release) -> Iterator[str]:
 
 def test_accounts_come_in_as_far_as_their_role_goes(release: Release, trust: ssl.SSLContext, reader: str) -> None:
     name = release.apply(build_smoke_evaluation("behind-tls", hold=True))
+    release.wait(name, lambda status: status["reason"] == "OnHold", what="OnHold")
     with release.deployment.port_forward(f"{release.deployment.release}-api", 443) as url:
         headers = {"Authorization": f"Bearer {reader}"}
-        with httpx.Client(base_url=url.replace("http:", "https:"), verify=trust, headers=headers) as http:
+        options: dict[str, Any] = {"headers": headers, "event_hooks": {"request": [release.add_seen_version]}}
+        with httpx.Client(base_url=url.replace("http:", "https:"), verify=trust, timeout=60, **options) as http:
             assert http.get(f"/jobs/{name}").json()["reason"] == "OnHold"
             refused = http.delete(f"/jobs/{name}")
             assert (refused.status_code, "Role" in refused.json()["detail"]) == (403, True)

@@ -15,10 +15,10 @@ def test_cancel_of_a_running_evaluation_frees_the_gpu(release: Release) -> None:
     asked = time.monotonic()
     release.cancel(name)
     while any(pod["status"]["phase"] in ("Pending", "Running") for pod in release.list_pods(name)):
-        assert time.monotonic() - asked < 60
+        assert time.monotonic() - asked < 120
         time.sleep(0.1)
     print(f"GPU free {time.monotonic() - asked:.1f} s after cancel")
-    status = release.finish(name, seconds=30)
+    status = release.finish(name)
     assert (status["phase"], status["reason"]) == ("Cancelled", "CancelledByUser"), status
     assert release.finish(behind)["phase"] == "Completed"
 
@@ -26,7 +26,7 @@ def test_cancel_of_a_running_evaluation_frees_the_gpu(release: Release) -> None:
 def test_cancel_of_a_queued_evaluation_never_starts_it(release: Release) -> None:
     name = release.apply(build_smoke_evaluation("cancel-queued", hold=True))
     release.cancel(name)
-    assert release.finish(name, seconds=30)["phase"] == "Cancelled"
+    assert release.finish(name)["phase"] == "Cancelled"
     assert release.list_pods(name) == []
 
 

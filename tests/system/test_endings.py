@@ -60,8 +60,8 @@ def raising(message: str) -> list[dict[str, str]]:
 def cancelled(release: Release, name: str) -> None:
     """The evaluation can be cancelled where it is, and its slot is free at once."""
     release.cancel(name)
-    assert release.finish(name, seconds=60)["phase"] == "Cancelled"
-    deployment.wait_until(lambda: holder(release) == "", seconds=20, what="free slot")
+    assert release.finish(name)["phase"] == "Cancelled"
+    deployment.wait_until(lambda: holder(release) == "", seconds=60, what="free slot")
 
 
 def holder(release: Release) -> str:
@@ -82,7 +82,7 @@ def test_what_waits_says_why_and_can_be_cancelled(
     release: Release, reason: str, told: str, spec: dict[str, Any]
 ) -> None:
     name = release.apply(build_smoke_evaluation(f"waits-{reason.lower()}", **spec))
-    status = release.wait(name, lambda status: status["reason"] == reason, what=reason, seconds=180)
+    status = release.wait(name, lambda status: status["reason"] == reason, what=reason)
     assert told in status["message"]
     assert status["phase"] == "Running"
     cancelled(release, name)
@@ -93,9 +93,12 @@ def stuck_registry() -> Iterator[None]:
     """STUCK_REGISTRY, in the node's network, takes connections and never answers: a pull from it takes its time."""
     address, port = STUCK_REGISTRY.split(":")
     inside = ["nsenter", f"--net={cluster_from(os.environ, control_plane_only=False).netns}"]
-    listen = f"import socket, time; taken = socket.create_server(({address!r}, {port})); time.sleep(600)"
+    listen = f"import socket, time; taken = socket.create_server(({address!r}, {port})); "
+    listen += "print('listening', flush=True); time.sleep(600)"
     subprocess.run([*inside, "ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
-    registry = subprocess.Popen([*inside, sys.executable, "-c", listen])
+    registry = subprocess.Popen([*inside, sys.executable, "-c", listen], stdout=subprocess.PIPE)
+    assert registry.stdout is not None
+    assert registry.stdout.readline() == b"listening\n"
     yield
     registry.kill()
     registry.wait()
@@ -105,7 +108,7 @@ def stuck_registry() -> Iterator[None]:
 @pytest.mark.usefixtures("stuck_registry")
 def test_a_slow_pull_is_told_and_can_be_cancelled(release: Release) -> None:
     name = release.apply(build_smoke_evaluation("waits-pullingimage", image=f"{STUCK_REGISTRY}/evaluator:slow"))
-    status = release.wait(name, lambda status: status["reason"] == "PullingImage", what="PullingImage", seconds=60)
+    status = release.wait(name, lambda status: status["reason"] == "PullingImage", what="PullingImage")
     assert f"{STUCK_REGISTRY}/evaluator:slow" in status["message"]
     assert status["phase"] == "Running"
     cancelled(release, name)
@@ -196,7 +199,7 @@ def test_an_attempt_whose_job_others_delete_is_retried(release: Release) -> None
     name = release.apply(build_smoke_evaluation("again-jobdeleted", env=build_slow_environment(10), retries=1))
     status = release.wait_until_evaluating(name)
     release.deployment("delete", "job", status["jobName"], "--wait=false")
-    status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=90)
+    status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying")
     assert status["message"].startswith("attempt 1 of 2 ended as JobDeleted: "), status
     status = release.finish(name)
     assert status["phase"] == "Completed", status
@@ -212,7 +215,7 @@ def test_what_fills_its_own_disk_is_evicted_and_not_tried_again(release: Release
     release.wait_until_evaluating(name)
     pod = release.find_running_pod(name)
     release.deployment("exec", pod, "-c", "evaluator", "--", "dd", "if=/dev/zero", "of=/tmp/much", "bs=1M", "count=200")
-    status = release.finish(name, seconds=180)
+    status = release.finish(name)
     assert (status["phase"], status["reason"], len(status["attempts"])) == ("Failed", "Evicted", 1), status
     assert "ephemeral" in status["message"]
 
@@ -228,7 +231,7 @@ def test_a_run_that_ends_well_without_scores_is_tried_again(release: Release) ->
     ]
     os.kill(reporter.pid, signal.SIGSTOP)
     release.deployment("exec", pod, "-c", "evaluator", "--", "touch", f"/run/lmms-eval/{PUBLISHED_FILE}")
-    status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=180)
+    status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying")
     assert status["message"].startswith("attempt 1 of 2 ended as ResultsMissing: "), status
     assert status["attempts"][0]["exitCode"] == 0
     cancelled(release, name)
@@ -242,7 +245,7 @@ def test_results_that_cannot_be_published_in_time_are_published_by_the_next_atte
         name = release.apply(build_smoke_evaluation("unpublished", env=build_slow_environment(), retries=3))
         release.wait_until_evaluating(name)
         release.deployment("scale", store, "--replicas=0")
-        status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=120)
+        status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying")
         assert "ended as PublishFailed: " in status["message"], status
         release.deployment("scale", store, "--replicas=1")
         status = release.finish(name)
@@ -261,7 +264,7 @@ def test_cancel_of_a_run_whose_results_cannot_be_published(release: Release) -> 
     try:
         release.wait(name, lambda status: status["reason"] == "Publishing", what="Publishing")
         release.cancel(name)
-        assert release.finish(name, seconds=120)["phase"] == "Cancelled"
+        assert release.finish(name)["phase"] == "Cancelled"
     finally:
         release.deployment("scale", store, "--replicas=1")
 

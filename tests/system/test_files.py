@@ -77,6 +77,7 @@ def test_a_log_is_one_text_from_the_first_byte_in_the_pod_to_the_last_in_the_sto
     from_pod = http.get(f"/jobs/{job}/logs")
     assert (from_pod.content, from_pod.headers["X-Log-Offset"]) == (log, "0")
     release.deployment("delete", "job", status["attempts"][0]["jobName"], "--wait=true")
+    deadline = time.monotonic() + 300
     while release.list_pods(job):
         assert time.monotonic() < deadline
         time.sleep(0.5)

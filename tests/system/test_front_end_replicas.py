@@ -51,7 +51,7 @@ def test_they_answer_as_one_and_a_wait_outlives_each(
             return client.wait(name, timeout=RUN_SECONDS)
 
     with pod_runner.forward_service() as url, connect(url, token) as client, ThreadPoolExecutor(1) as others:
-        job = client.submit(EvaluateRequest(**REQUEST, env=build_slow_environment(20))).job_id
+        job = client.submit(EvaluateRequest(**REQUEST, env=build_slow_environment(30))).job_id
         end = others.submit(waited, job)
         for number in range(ROUNDS):
             write_and_read(client, number)

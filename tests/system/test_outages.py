@@ -40,7 +40,9 @@ def test_results_survive_two_minutes_without_the_api_server(release: Release, po
         finally:
             deployment.program("cluster", "start", "kube-apiserver")
         deployment.wait_until(
-            lambda: release.deployment.kubectl.run("get", "--raw", "/readyz").returncode == 0, seconds=60, what="readyz"
+            lambda: release.deployment.kubectl.run("get", "--raw", "/readyz").returncode == 0,
+            seconds=180,
+            what="readyz",
         )
         for_a_minute_from_memory_and_then_not(answers())
     assert release.finish(name)["phase"] == "Completed"

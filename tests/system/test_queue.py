@@ -38,7 +38,7 @@ def test_evaluations_submitted_at_once_never_overlap_and_failures_name_their_cul
     assert f"{SMOKE}/models/missing" in ends[wrong_model]["message"]
     assert ends[crash]["error"]["logTail"] and "\x1b" not in ends[crash]["error"]["logTail"]
     for name in (wrong_task, wrong_model, crash, killed):
-        release.deployment("wait", "--for=condition=Failed", f"lmmevaluation/{name}", "--timeout=1s")
+        release.deployment("wait", "--for=condition=Failed", f"lmmevaluation/{name}", "--timeout=30s")
 
     runs = pod_watch.list_runs(names)
     assert len(runs) == len(names), runs
@@ -66,7 +66,7 @@ def most_at_once(runs: list[tuple[str, str, str]]) -> list[int]:
 
 def test_hold_keeps_it_queued_until_it_is_taken_back(release: Release) -> None:
     name = release.apply(build_smoke_evaluation("held", hold=True))
-    held = release.wait(name, lambda status: status["reason"] == "OnHold", what="OnHold", seconds=30)
+    held = release.wait(name, lambda status: status["reason"] == "OnHold", what="OnHold")
     assert held["phase"] == "Queued" and release.list_pods(name) == []
     release.deployment("patch", "lmmevaluation", name, "--type=merge", "-p", '{"spec":{"hold":false}}')
     assert release.finish(name)["phase"] == "Completed"

@@ -73,7 +73,7 @@ def test_an_attempt_that_others_end_is_taken_up_at_the_answer(
     )
     kept = release.wait(name, lambda status: status.get("progress", {}).get("kept", 0) > 0, what="kept in the store")
     disturb(release, release.find_running_pod(name))
-    status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying", seconds=90)
+    status = release.wait(name, lambda status: status["reason"] == "Retrying", what="Retrying")
     assert status["message"].startswith(f"attempt 1 of 2 ended as {reason}, which spends no retry"), status
     status = release.finish(name)
     assert (status["phase"], status["freeAttempts"]) == ("Completed", 1), status

@@ -80,4 +80,4 @@ def test_a_completed_evaluation_tells_its_story(release: Release) -> None:
     row = release.deployment("get", "lmmevaluation", "story")
     assert "Completed" in row and status["summary"] in row
     assert all(len(line) <= 120 for line in row.splitlines()), row
-    release.deployment("wait", "--for=condition=Complete", "lmmevaluation/story", "--timeout=1s")
+    release.deployment("wait", "--for=condition=Complete", "lmmevaluation/story", "--timeout=30s")

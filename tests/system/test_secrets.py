@@ -178,6 +178,7 @@ def https(release: Release, locked: Locked) -> Iterator[httpx.Client]:
     options: dict[str, Any] = {
         "headers": {"Authorization": f"Bearer {release.deployment.token()}"},
         "verify": locked.trust,
+        "event_hooks": {"request": [release.add_seen_version]},
     }
     with (
         release.deployment.port_forward(f"{release.deployment.release}-api", 443) as url,

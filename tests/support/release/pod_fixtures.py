@@ -85,7 +85,7 @@ class PodRunner(NamedTuple):
         container |= more
         kubectl("apply", "-f", "-", stdin=json.dumps(pod))
         try:
-            kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
+            kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=180s")
             yield
         finally:
             kubectl("delete", "pod", name, "--now")
@@ -113,7 +113,7 @@ class PodRunner(NamedTuple):
         kubectl, name = self.release.deployment, "poller"
 
         def answers() -> list[PolledAnswer]:
-            kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+            kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=300s")
             return [PolledAnswer(*json.loads(line)) for line in kubectl("logs", name).splitlines()]
 
         with self.run_pod(name, POLL, f"http://{kubectl.release}-api{path}"):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -15,6 +16,7 @@ import provided
 import pytest
 from deployment import Deployment, Kubectl
 
+from lmms_eval_api.routes.dependencies import COOKIE
 from lmms_eval_core import names
 
 NAMESPACES = "lmms-eval-test-"
@@ -66,12 +68,14 @@ def build_smoke_evaluation(name: str, **spec: Any) -> Object:
 class Release(NamedTuple):
     """The chart under test.
 
-    `api` reaches the API server for reads several times a second: a kubectl for each would occupy a processor.
+    `api` reaches the API server for reads several times a second: a kubectl for each would occupy a processor. `seen`
+    holds the newest resourceVersion of an evaluation that was read there.
     """
 
     deployment: Deployment
     values: Object
     api: httpx.Client
+    seen: list[int]
 
     @property
     def namespace(self) -> str:
@@ -81,11 +85,18 @@ class Release(NamedTuple):
     def apply(self, item: Object) -> str:
         """Apply an evaluation with kubectl; return its name."""
         self.deployment("apply", "-f", "-", stdin=json.dumps(item))
-        return str(item["metadata"]["name"])
+        return str(self.get(item["metadata"]["name"])["metadata"]["name"])
 
     def get(self, name: str) -> Object:
         """Return the evaluation."""
-        return self._read(f"apis/{names.API_VERSION}/namespaces/{self.deployment.namespace}/lmmevaluations/{name}")
+        item = self._read(f"apis/{names.API_VERSION}/namespaces/{self.deployment.namespace}/lmmevaluations/{name}")
+        self.seen[0] = max(self.seen[0], int(item["metadata"]["resourceVersion"]))
+        return item
+
+    def add_seen_version(self, request: httpx.Request) -> None:
+        """Have the front end answer no older than what was read from the API server, as for who has written it."""
+        own = [int(version) for version in re.findall(rf"{COOKIE}=(\d+)", request.headers.get("Cookie", ""))]
+        request.headers["Cookie"] = f"{COOKIE}={max([*self.seen, *own])}"
 
     def read_status(self, name: str) -> Object:
         """Return the evaluation's status."""
@@ -163,9 +174,18 @@ class PodWatch:
         self._process.communicate()
 
     def list_runs(self, names: list[str]) -> list[tuple[str, str, str]]:
-        """List (start, end, evaluation) of every evaluator container, as the kubelet reports them, in order."""
+        """List (start, end, evaluation) of every evaluator container, as the kubelet reports them, in order.
+
+        Each of them has run: the watch may be a moment behind whoever has read that it ended.
+        """
+        deployment.wait_until(
+            lambda: {run[2] for run in self._find_runs(names)} == set(names), seconds=60, what="the end of every run"
+        )
+        return self._find_runs(names)
+
+    def _find_runs(self, names: list[str]) -> list[tuple[str, str, str]]:
         found = []
-        for pod in self.pods.values():
+        for pod in list(self.pods.values()):
             evaluation = pod["metadata"]["labels"]["lmms-eval.io/evaluation"]
             for container in pod["status"].get("containerStatuses", []):
                 ended = container["state"].get("terminated")
@@ -212,7 +232,7 @@ def release(node: Kubectl, images: dict[str, str]) -> Iterator[Release]:
     installed.uninstall()
     installed.install(values)
     with node.proxy() as url, httpx.Client(base_url=url, timeout=60) as api:
-        yield Release(installed, values, api)
+        yield Release(installed, values, api, [0])
     installed.uninstall()
 
 
@@ -227,10 +247,14 @@ def remove_leftovers(node: Kubectl) -> None:
 
 @contextlib.contextmanager
 def open_front_end(release: Release) -> Iterator[httpx.Client]:
-    """Open an HTTP client for the front end, with its token; it breaks when the pod is replaced."""
+    """Open an HTTP client for the front end, with its token; it breaks when the pod is replaced.
+
+    What `release` has read from the API server is in its answers.
+    """
     with release.deployment.port_forward(f"{release.deployment.release}-api", 80) as url:
         headers = {"Authorization": f"Bearer {release.deployment.token()}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+        hooks: dict[str, list[Callable[..., Any]]] = {"request": [release.add_seen_version]}
+        with httpx.Client(base_url=url, headers=headers, timeout=60, event_hooks=hooks) as client:
             yield client
 
 
