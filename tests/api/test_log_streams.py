@@ -61,9 +61,11 @@ class Scene:
 
     def become(self, **status: Any) -> None:
         patch = json.dumps({"status": status})
-        self("patch", "lmmevaluation", self.job, "--subresource=status", "--type=merge", "-p", patch)
-        with self.front_end.session() as session:
-            until(lambda: session.get(f"/jobs/{self.job}").json()["reason"] == status["reason"])
+        version = "jsonpath={.metadata.resourceVersion}"
+        written = self(
+            "patch", "lmmevaluation", self.job, "--subresource=status", "--type=merge", "-p", patch, "-o", version
+        )
+        asyncio.run(self.front_end.wait_for_version(written))
 
     def pod_ended(self, attempt: int = 1) -> None:
         ended = {"terminated": {"exitCode": 0}}
@@ -100,6 +102,10 @@ class Scene:
     def get(self, **query: Any) -> httpx.Response:
         with self.front_end.session() as session:
             return session.get(f"/jobs/{self.job}/logs", params=query)
+
+    def takes_a_follower(self) -> bool:
+        with self.front_end.session() as session, session.stream("GET", f"/jobs/{self.job}/logs?follow=true") as answer:
+            return answer.status_code == 200
 
     def follow(self, **query: Any) -> "Follower":
         return Follower(self.front_end, self.job, query)
@@ -139,7 +145,7 @@ class Follower:
     def answered(self) -> None:
         until(lambda: bool(self.headers))
 
-    def ends(self, seconds: float = 15) -> None:
+    def ends(self, seconds: float = 60) -> None:
         self._thread.join(seconds)
         assert not self._thread.is_alive()
 
@@ -148,7 +154,7 @@ class Follower:
         return self._thread.is_alive()
 
 
-def until(reached: Callable[[], bool], why: Callable[[], str] = lambda: "", seconds: float = 15) -> None:
+def until(reached: Callable[[], bool], why: Callable[[], str] = lambda: "", seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < deadline, why()
@@ -308,10 +314,12 @@ def test_more_followers_than_allowed_are_told_to_come_later_and_a_hang_up_makes_
     refused = scene.get(follow=True)
     assert (refused.status_code, int(refused.headers["Retry-After"]) > 0) == (429, True)
     assert scene.get().status_code == 200
-    assert log.streams == 3
+    until(lambda: log.streams == 3)
     for follower in followers:
         follower.hang_up()
     until(lambda: log.streams == 0, lambda: f"{log.streams} streams are open on the node")
+    # The node knows of it a moment before the front end does.
+    until(lambda: scene.takes_a_follower())
     again = scene.follow()
     again.sees(BEGINNING)
 
@@ -322,7 +330,8 @@ def test_a_stop_of_the_server_breaks_streams_off_at_once_and_visibly(scene: Scen
     follower.sees(BEGINNING)
     began = time.monotonic()
     assert scene.front_end.stop() == 0
-    assert time.monotonic() - began < 5
+    # It waits 20 s for what does not end by itself.
+    assert time.monotonic() - began < 15
     follower.ends()
     assert isinstance(follower.error, httpx.RemoteProtocolError)
     until(lambda: log.streams == 0)
