@@ -380,7 +380,7 @@ async def tell(client: Transport, name: str, **status: Any) -> None:
 
 
 def until(side: Side, name: str, status: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while side.session.get(f"/jobs/{side.jobs[name]}").json()["status"] != status:
         assert time.monotonic() < deadline, f"{name} did not become {status}"
         time.sleep(0.02)

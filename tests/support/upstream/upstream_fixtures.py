@@ -4,7 +4,6 @@ They are installed without dependencies: what both need is in the test environme
 """
 
 import importlib
-import os
 import signal
 import subprocess
 import sys
@@ -34,6 +33,7 @@ class UpstreamServer:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    hold: Path
 
     def wait_until_ready(self) -> None:
         """Wait for the first answer; fail with the log when the process ends first."""
@@ -51,26 +51,13 @@ class UpstreamServer:
 
     @contextmanager
     def hold_evaluation(self) -> Iterator[None]:
-        """Stop the evaluation that is submitted in this block (SIGSTOP), so that it stays in state running."""
+        """Have the evaluation that is submitted in this block do nothing, so that it stays in state running."""
+        self.hold.touch()
         yield
         deadline = time.monotonic() + START_SECONDS
-        while not (evaluations := [child for child in self._children() if self._has_started(child)]):
+        while self.hold.exists():
             assert time.monotonic() < deadline, "lmms-eval's own server has not started the evaluation"
-            time.sleep(0.002)
-        os.kill(evaluations[0], signal.SIGSTOP)
-
-    def _children(self) -> list[int]:
-        return [
-            int(child)
-            for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        ]
-
-    def _has_started(self, child: int) -> bool:
-        # Stopped before it is a program of its own, it would stop the server, which waits for that.
-        try:
-            return b"--model" in Path(f"/proc/{child}/cmdline").read_bytes()
-        except FileNotFoundError:
-            return False
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """Stop the server, which kills the evaluation that it runs."""
@@ -107,6 +94,7 @@ def start_upstream_server(upstream_folder: Path, tmp_path: Path) -> Iterator[Sta
 
     def start(*, tasks: Sequence[str] = ()) -> UpstreamServer:
         port, log = find_free_port(), tmp_path / f"upstream-{len(started)}.log"
+        hold = tmp_path / f"upstream-{len(started)}.hold"
         command = [sys.executable, "-m", "lmms_eval.launch_server", "--host", "127.0.0.1", "--port", str(port)]
         variables = {
             **build_bare_environment(),
@@ -114,12 +102,13 @@ def start_upstream_server(upstream_folder: Path, tmp_path: Path) -> Iterator[Sta
             "TMPDIR": str(tmp_path),
             "HOME": str(tmp_path),
             "RECORDED_TASK": RECORDED_TASK,
+            "HOLD": str(hold),
         }
         if tasks:
             variables["TASKS"] = ",".join(tasks)
         with log.open("wb") as output:
             process = subprocess.Popen(command, env=variables, stdout=output, stderr=output)
-        started.append(UpstreamServer(f"http://127.0.0.1:{port}", process, log))
+        started.append(UpstreamServer(f"http://127.0.0.1:{port}", process, log, hold))
         started[-1].wait_until_ready()
         return started[-1]
 

@@ -2,16 +2,21 @@
 upstream_fixtures.
 
 Its evaluation process, `python -m lmms_eval`: one of RECORDED_TASK leaves the files of a run of lmms-eval 0.7.3 and
-ends well. Its index of tasks: the names in TASKS, where that is set.
+ends well. One that finds the file HOLD takes it away, and does nothing until it is killed. Its index of tasks: the
+names in TASKS, where that is set.
 """
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 arguments = sys.orig_argv
+if arguments[1:3] == ["-m", "lmms_eval"] and os.path.exists(os.environ["HOLD"]):
+    os.remove(os.environ["HOLD"])
+    signal.pause()
 if arguments[1:3] == ["-m", "lmms_eval"] and os.environ["RECORDED_TASK"] in arguments:
     output = arguments[arguments.index("--output_path") + 1]
     shutil.copytree(Path(__file__).parent / "recorded_run", output, dirs_exist_ok=True)
