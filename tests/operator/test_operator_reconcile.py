@@ -44,7 +44,7 @@ def reconciler(observer: Any) -> Reconciler:
 
 
 async def seen(condition: Any) -> None:
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(PERIOD_SECONDS * 2 / 3):
         while True:
             if condition():
                 return

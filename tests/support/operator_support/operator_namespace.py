@@ -133,7 +133,7 @@ class OperatorNamespace:
 
     async def wait_until_jobs_are_refused(self, refused: bool = True) -> None:
         """Wait until the cluster's policies refuse a Job named `odd`, or accept it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 if await self._is_job_refused() is refused:
                     return
@@ -160,7 +160,7 @@ class OperatorNamespace:
         return await self._wait_for_open_pod(f"batch.kubernetes.io/job-name={job}")
 
     async def _wait_for_open_pod(self, selector: str) -> str:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 pods = (await self.client.list(PODS, label_selector=selector)).items
                 if found := [pod["metadata"]["name"] for pod in pods if not is_gated(pod)]:

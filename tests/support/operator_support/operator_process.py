@@ -24,8 +24,9 @@ class OperatorProcess:
         self._log = log
 
     def read_events(self) -> list[dict[str, Any]]:
-        """Return its log lines."""
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
+        """Return its log lines, without one that it is writing."""
+        whole = self._log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
 
     async def probe(self, path: str) -> int:
         return (await self.get(path))[0]
@@ -61,7 +62,7 @@ async def run_operator(place: OperatorNamespace, kubeconfig: str, folder: Path) 
         print(log.read_text())
 
 
-async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> float:
+async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> float:
     """Wait until the condition holds; return the seconds that it took."""
     began = time.monotonic()
     async with asyncio.timeout(seconds):
