@@ -33,7 +33,7 @@ async def test_they_are_so_however_the_log_comes(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("content", [b"x", b"\n"])
 async def test_a_log_of_one_line_or_of_millions_takes_a_moment(content: bytes) -> None:
     piece = content * (1024 * 1024)
-    began = time.perf_counter()
+    began = time.process_time()
     found = await _read_last_lines(pieces(*[piece] * 64), 10_000)
     assert len(found) == (TAIL_BYTES if content == b"x" else 10_000)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2

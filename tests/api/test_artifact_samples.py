@@ -248,6 +248,6 @@ def test_a_line_that_takes_too_much_says_so(line: bytes, why: str) -> None:
 def test_ten_thousand_samples_are_read_in_a_moment() -> None:
     sample = json.dumps({"doc_id": 1, "input": "What colour is the image? " * 190, "acc": 0.0})
     file = packed((sample + "\n").encode() * 10_000, 4 * 1024 * 1024)
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(lines_of(file, size=1024 * 1024)) == 10_000
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10

@@ -53,11 +53,12 @@ async def test_the_event_loop_goes_on_meanwhile() -> None:
     worker = Worker(call_seconds=0.5)
     await worker.call(os.getpid)
     call = asyncio.create_task(worker.call(math.factorial, 10**7))
-    longest, before = 0.0, time.perf_counter()
+    turns = 0
     while not call.done():
         await asyncio.sleep(0.001)
-        longest, before = max(longest, time.perf_counter() - before), time.perf_counter()
-    assert longest < 0.1 and isinstance(call.exception(), TooCostly)
+        turns += 1
+    # Hundreds, on a machine that does nothing else; one or two if it waited for the call.
+    assert turns > 20 and isinstance(call.exception(), TooCostly)
 
 
 async def test_who_gives_up_leaves_the_worker_to_the_others() -> None:

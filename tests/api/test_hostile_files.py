@@ -92,11 +92,15 @@ class Watched:
     bytes: int = 0
 
     def look(self, connection: HTTPConnection) -> None:
-        began = time.perf_counter()
+        began = time.perf_counter() - self.waited()
         connection.request("GET", "/livez")
         assert connection.getresponse().read()
-        self.seconds.append(time.perf_counter() - began)
+        self.seconds.append(time.perf_counter() - self.waited() - began)
         self.bytes = max(self.bytes, memory(self.front_end.process.pid))
+
+    def waited(self) -> float:
+        """How long the event loop and we have been kept waiting for a processor by others; that is not its work."""
+        return waited_for_processor(self.front_end.process.pid) + waited_for_processor(threading.get_native_id())
 
     def judge(self, what: str) -> None:
         assert self.front_end.process.poll() is None, what
@@ -106,6 +110,10 @@ class Watched:
         assert len(slow) <= SLOW_SHARE * len(self.seconds) + SLOW_ALWAYS, (
             f"{what}: {len(slow)} of {len(self.seconds)} probes were slow"
         )
+
+
+def waited_for_processor(thread: int) -> float:
+    return int(Path(f"/proc/{thread}/schedstat").read_text().split()[1]) / 1e9
 
 
 def memory(pid: int) -> int:
@@ -205,7 +213,7 @@ def packed(content: bytes) -> bytes:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -92,10 +92,11 @@ def test_a_scrape_of_ten_thousand_is_cheap() -> None:
     of = metrics(world(*(queued(f"e{number}") for number in range(10_000))))
     seconds = []
     for _ in range(5):
-        began = time.perf_counter()
+        # Of the processor, which may have other work meanwhile.
+        began = time.thread_time()
         of.render()
-        seconds.append(time.perf_counter() - began)
-    # Some milliseconds; the limit is for a machine that does other things as well.
+        seconds.append(time.thread_time() - began)
+    # Some milliseconds; the limit is for a slow machine.
     assert min(seconds) < 0.1
 
 
@@ -270,8 +271,12 @@ async def test_a_scrape_of_a_real_operator_tells_what_happened(
 
         async def all_told() -> bool:
             seen = Scrape((await process.get("metrics"))[1])
-            return seen("lmmseval_evaluations", phase="Queued", reason="OnHold") == 1 and bool(
-                seen("lmmseval_events_total", result="written") >= 6
+            return (
+                seen("lmmseval_evaluations", phase="Queued", reason="OnHold") == 1
+                and seen("lmmseval_evaluations", phase="Running", reason="Starting") == 1
+                and seen("lmmseval_attempts_total") == 3
+                and seen("lmmseval_slots", state="held") == 1
+                and bool(seen("lmmseval_events_total", result="written") >= 6)
             )
 
         await wait_until(all_told)
