@@ -151,7 +151,7 @@ def test_a_run_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     requested = time.monotonic()
     runner.send_sigterm()
     assert runner.wait_for_outcome().reason is Reason.INTERRUPTED
-    assert 3 < time.monotonic() - requested < 15
+    assert 3 < time.monotonic() - requested < 45
     runner.wait()
 
 

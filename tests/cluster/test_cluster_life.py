@@ -138,7 +138,7 @@ def run_probe(machine: Machine, image: str, name: str) -> str:
     machine.kubectl("label", "--overwrite", "namespace", "default", "pod-security.kubernetes.io/enforce=restricted")
     machine.kubectl("apply", "--filename=-", stdin=CLAIM)
     machine.kubectl("apply", "--filename=-", stdin=pod(image, name=name))
-    machine.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    machine.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=180s")
     return machine.kubectl("logs", name)
 
 
@@ -154,9 +154,7 @@ def test_a_control_plane_survives_the_death_of_all_its_processes(control_plane: 
 def test_a_control_plane_that_is_up_stays_as_it_is(control_plane: Machine) -> None:
     control_plane("up")
     before = control_plane.component_ids()
-    started = time.monotonic()
-    control_plane("up")
-    assert time.monotonic() - started < 5
+    assert "Starting the cluster" not in control_plane("up")
     assert control_plane.component_ids() == before
 
 
@@ -195,7 +193,7 @@ def test_a_node_runs_pods_before_and_after_the_death_of_all_its_processes(whole:
     whole.kubectl("delete", "pod", "first", "--wait=false")
     staying = pod(probe, name="staying", restart="Always")
     whole.kubectl("apply", "--filename=-", stdin=staying)
-    whole.kubectl("wait", "pod/staying", "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
+    whole.kubectl("wait", "pod/staying", "--for=jsonpath={.status.phase}=Running", "--timeout=180s")
 
     whole.kill_everything()
     whole("up")
@@ -216,7 +214,7 @@ def test_a_volume_goes_with_its_claim(whole: Machine, probe: str) -> None:
     [folder] = (whole.cluster.state / "volumes").iterdir()
     assert (folder / "profile").exists()
     whole.kubectl("delete", "pod/writer", "pvc/data")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while folder.exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -94,14 +94,18 @@ async def test_a_store_that_is_away_is_said_once_and_catches_up(run: JournalRun)
     run.store.is_away = True
     task = asyncio.create_task(run.uploader.run(0.01, stop=stop))
     run.append(make_chunk(0))
-    await asyncio.sleep(0.2)
-    assert run.log.errors("journal not stored") == ["the store does not answer"] and run.uploader.kept == 0
-    run.store.is_away = False
+
+    async def said() -> bool:
+        return bool(run.log.errors("journal not stored"))
 
     async def arrived() -> bool:
         return run.uploader.kept == 1
 
-    await wait_for(arrived, 10)
+    await wait_for(said)
+    await asyncio.sleep(0.2)
+    assert run.log.errors("journal not stored") == ["the store does not answer"] and run.uploader.kept == 0
+    run.store.is_away = False
+    await wait_for(arrived)
     stop.set()
     await task
 
@@ -113,7 +117,7 @@ async def test_sigterm_sends_at_once_what_is_new(run: JournalRun) -> None:
     await asyncio.sleep(0.05)
     assert run.store.puts == []
     stop.set()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 30)
     assert await read_journal(run.store, OWN) == make_chunk(0)
 
 

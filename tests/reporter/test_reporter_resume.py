@@ -194,7 +194,7 @@ async def test_results_do_not_wait_for_the_journal_of_a_success(make: Make) -> N
     one.append(make_lines(1, 3))
     await one.wait_until(lambda: one.log.errors("journal not stored"))
     one.files.write_success()
-    await asyncio.wait_for(one.files.wait_for_file("published"), 5)
+    await one.files.wait_for_file("published")
     await one.wait_until(lambda: one.log.errors("journals not deleted"))
     assert one.status["summary"] == "tiny_vqa 0.25"
     await one.end()

@@ -24,6 +24,9 @@ from lmms_eval_core.store.settings import StoreSettings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
+# Shorter than what is waited for without what is tested.
+SLOW_MACHINE_SECONDS = 15
+
 Make = Callable[..., ReporterProcess]
 
 
@@ -208,7 +211,7 @@ async def test_a_deleted_evaluation_is_acknowledged(
     files.write_success()
     started = time.monotonic()
     assert await files.wait_for_file("published") == "the evaluation was deleted"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SLOW_MACHINE_SECONDS
     assert await stored.names() == []
 
 
@@ -262,7 +265,7 @@ async def test_sigterm_ends_the_waiting_after_the_grace(
     await one.wait_for_event("waiting")
     started = time.monotonic()
     assert await one.stop() == 0
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 1 + SLOW_MACHINE_SECONDS
     assert not files.has_file("published")
     assert (await one.wait_for_event("gave up"))["after_sigterm"] is True
 

@@ -82,7 +82,7 @@ def test_whatever_a_function_does_something_is_known_of_it(
 def test_one_that_hangs_is_ended_in_time() -> None:
     started = time.monotonic()
     assert run_trial(hangs, seconds=0.2) == TrialDeath("did not end within 0.2 seconds")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_what_a_function_leaves_behind_goes_with_it(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_what_a_function_leaves_behind_goes_with_it(tmp_path: Path) -> None:
 
     assert run_trial(leaves_a_process, seconds=20) == []
     process = Path("/proc") / mark.read_text() / "stat"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while process.exists() and process.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < deadline
         time.sleep(0.01)

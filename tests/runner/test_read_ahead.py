@@ -162,7 +162,7 @@ def test_stops_when_the_harness_has_ended(weights: Path) -> None:
     wanted = slowly()
     with ReadAhead({"pretrained": str(weights)}, {}, wanted=lambda: next(wanted), available=lambda: PLENTY) as ahead:
         pass
-    ahead._thread.join(5)
+    ahead._thread.join(60)
     assert not ahead._thread.is_alive()
     assert ahead.bytes < SIZE
 

@@ -3,7 +3,6 @@ nothing left behind.
 """
 
 import json
-import os
 import re
 import time
 from pathlib import Path
@@ -23,11 +22,11 @@ STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN); "
 
 
 def alive(pid: int) -> bool:
+    """Whether it runs: one that was ended may wait a moment for whoever asks how."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
 
 
 def test_a_run_that_is_published_is_a_success(tmp_path: Path) -> None:
@@ -142,6 +141,12 @@ def bytes_read(runner: RunnerProcess) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("rchar:"))
 
 
+def read_in_half_a_second(runner: RunnerProcess) -> int:
+    before = bytes_read(runner)
+    time.sleep(0.5)
+    return bytes_read(runner) - before
+
+
 def told_in_the_end(runner: RunnerProcess) -> float:
     """Gigabytes, as the log tells."""
     runner.send_sigterm()
@@ -201,15 +206,15 @@ def test_weights_are_read_while_the_harness_imports(tmp_path: Path) -> None:
 
 
 def test_weights_are_not_read_any_more_when_the_harness_loads(tmp_path: Path) -> None:
-    runner = importing_with_weights(tmp_path, size=8 << 30)
+    # More than is read before it is told to stop, however late that comes.
+    runner = importing_with_weights(tmp_path, size=256 << 30)
     while bytes_read(runner) < 64 << 20:
         time.sleep(0.05)
     (runner.directory / MARKS_FILE).touch()
-    time.sleep(0.5)
-    read = bytes_read(runner)
-    time.sleep(0.5)
-    assert bytes_read(runner) - read < 1 << 20
-    assert told_in_the_end(runner) < 8.5
+    deadline = time.monotonic() + 30
+    while read_in_half_a_second(runner) >= 1 << 20:
+        assert time.monotonic() < deadline
+    assert told_in_the_end(runner) < 256
 
 
 def test_model_args_that_could_not_be_handed_over_are_no_success(tmp_path: Path) -> None:
@@ -284,7 +289,8 @@ def test_what_the_harness_leaves_behind_is_ended(tmp_path: Path) -> None:
     daemon = (
         "subprocess.run(['setsid', '-f', 'sh', '-c', 'echo $$ > \"$0\"; exec sleep 600', str(output / 'daemon.txt')])"
     )
-    runner = RunnerProcess(tmp_path, f"{daemon}; time.sleep(0.5); {SUCCESS}")
+    started = "while not list(output.glob('daemon.txt')) or not (output / 'daemon.txt').read_text(): time.sleep(0.05)"
+    runner = RunnerProcess(tmp_path, f"{daemon}\n{started}\n{SUCCESS}")
     runner.wait_for_outcome()
     assert not alive(int((runner.directory / "output" / "daemon.txt").read_text()))
     runner.publish()
