@@ -20,6 +20,8 @@ from lmms_eval_core.kube.transport import Transport
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180 + 60 * ABUSE_FACTOR)]
 
 REQUEST = {"model": "llava_hf", "tasks": ["mme"]}
+# For a machine that does other things as well.
+SLACK_SECONDS = 5
 
 
 def session(front_end: FrontEnd, token: str = TOKEN) -> httpx.AsyncClient:
@@ -68,16 +70,24 @@ async def test_slow_silent_and_deaf_clients_harm_nobody(start_front_end: StartFr
             began = time.monotonic()
             assert (await ours.get(f"/jobs/{job}")).status_code == 200
             slowest = max(slowest, time.monotonic() - began)
-        assert slowest < 2
+        assert slowest < SLACK_SECONDS
         # Half of them were too slow to say what they want, and are gone; those that follow the job stay.
-        await asyncio.sleep(3.5)
-        gone = [hung_up(connection) for connection in rude]
-        assert all(gone[number] for number in range(len(rude)) if number % len(says) < 4)
-        assert not any(gone[number] for number in range(len(rude)) if number % len(says) == 4)
+        silent = [rude[number] for number in range(len(rude)) if number % len(says) < 4]
+        async with asyncio.timeout(60):
+            for connection in silent:
+                await until_hung_up(connection)
+        assert not any(hung_up(rude[number]) for number in range(len(rude)) if number % len(says) == 4)
         assert (await ours.get(f"/jobs/{job}")).status_code == 200
         for connection in rude:
             connection.close()
     assert await asyncio.to_thread(front_end.stop) == 0
+
+
+async def until_hung_up(connection: socket.socket) -> None:
+    while True:
+        if hung_up(connection):
+            return
+        await asyncio.sleep(0.05)
 
 
 def hung_up(connection: socket.socket) -> bool:
@@ -155,22 +165,28 @@ async def test_a_token_is_rotated_under_load_and_the_new_one_never_fails(front_e
             answer = await ours.get("/queue", headers={"Authorization": f"Bearer {tokens[who]}"})
             seen[who, answer.status_code] += 1
 
+        async def asked(who: str, times: int) -> None:
+            async with asyncio.timeout(30):
+                while True:
+                    if seen[who, 200] >= times:
+                        return
+                    await asyncio.sleep(0.02)
+
         async with load(*(lambda: ask("old") for _ in range(4))):
-            await asyncio.sleep(0.3)
+            await asked("old", 20)
             began = time.monotonic()
             mount_secret(front_end.tokens, tests=TOKEN, new=new)
             await until(ours, new, 200)
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 1 + SLACK_SECONDS
             async with load(*(lambda: ask("new") for _ in range(4))):
-                await asyncio.sleep(0.5)
+                await asked("new", 20)
                 assert seen["old", 401] == 0
                 began = time.monotonic()
                 mount_secret(front_end.tokens, new=new)
                 await until(ours, TOKEN, 401)
-                assert time.monotonic() - began < 3
+                assert time.monotonic() - began < 1 + SLACK_SECONDS
                 late[0] = seen["old", 200]
-                await asyncio.sleep(0.5)
-    assert seen["new", 200] > 50
+                await asked("new", seen["new", 200] + 20)
     assert seen["new", 401] == 0
     # Not one of the old ones came in later.
     assert seen["old", 200] == late[0]
@@ -178,7 +194,7 @@ async def test_a_token_is_rotated_under_load_and_the_new_one_never_fails(front_e
 
 
 async def until(ours: httpx.AsyncClient, token: str, status: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             if (await ours.get("/queue", headers={"Authorization": f"Bearer {token}"})).status_code == status:
                 return

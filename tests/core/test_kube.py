@@ -118,7 +118,7 @@ class Names:
         self.changed.set()
 
     async def become(self, expected: set[str]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.names != expected:
                 self.changed.clear()
                 await self.changed.wait()
@@ -158,7 +158,7 @@ async def test_the_reflector_mirrors_what_is_there_and_what_happens(client: Tran
         created = await client.get(LEASES, before.name)
         await client.delete(LEASES, before.name, uid=created["metadata"]["uid"])
         await mirror.become({"after"})
-        assert reflector.synced.is_set() and reflector.age() < 5
+        assert reflector.synced.is_set() and reflector.age() < 30
     finally:
         running.cancel()
 

@@ -180,8 +180,8 @@ async def test_a_store_that_hangs_is_unreachable_in_time(s3_server: Any, store: 
     started = time.monotonic()
     for call in (store.get("x", max_bytes=1), store.put("y", b"1"), store.put("y", pieces(1))):
         with pytest.raises(errors.Unreachable):
-            await asyncio.wait_for(call, 20)
-    assert time.monotonic() - started < 30
+            await asyncio.wait_for(call, 30)
+    assert time.monotonic() - started < 60
     s3_server.resume()
     assert await store.get("x", max_bytes=1) == b"1"
 

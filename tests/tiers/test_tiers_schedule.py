@@ -233,7 +233,7 @@ def test_of_selected_tests_a_tier_may_have_none(tmp_path: Path) -> None:
 
 def sleeper(root: Path) -> "subprocess.Popen[bytes]":
     process = subprocess.Popen(["sleep", "60"], env={"PATH": "/usr/bin:/bin", MARK: str(root)})
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     # Until it is a program of its own it has our environment.
     while b"sleep" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
         assert time.monotonic() < deadline
@@ -245,7 +245,7 @@ def test_what_a_killed_run_left_is_ended_and_nothing_else(tmp_path: Path) -> Non
     with sleeper(tmp_path / "ours") as ours, sleeper(tmp_path / "ours-2") as other:
         try:
             assert kill_marked(tmp_path / "ours") == [ours.pid]
-            assert ours.wait(timeout=10) == -9
+            assert ours.wait(timeout=60) == -9
             assert other.poll() is None
         finally:
             ours.kill()
@@ -260,12 +260,12 @@ def test_what_runs_is_interrupted_at_the_end_and_nothing_starts_afterwards(tmp_p
     running, log, codes = Processes(tmp_path), tmp_path / "log", []
     thread = threading.Thread(target=lambda: codes.append(running.run([sys.executable, "-c", program], log=log)))
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (log.exists() and "up" in log.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     running.end()
-    thread.join(timeout=20)
+    thread.join(timeout=60)
     assert codes == [0] and "tidied up" in log.read_text()
     assert running.run([sys.executable, "-c", ""], log=log) == -1
 

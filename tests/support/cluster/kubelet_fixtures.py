@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from deployment import CommandFailed, Kubectl
 
-SIGN_SECONDS = 20
+SIGN_SECONDS = 60
 
 
 class PodLog:

@@ -37,7 +37,7 @@ class S3Server:
         self._process = subprocess.Popen(
             command, env=os.environ | keys, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not _accepts(self._port):
             assert self._process.poll() is None, "the S3 gateway ended"
             assert time.monotonic() < deadline, "the S3 gateway does not listen"
