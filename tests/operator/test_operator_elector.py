@@ -24,9 +24,10 @@ from lmms_eval_operator.elector import Elector
 
 pytestmark = pytest.mark.integration
 
-HURRIED = Timing(lease=2.0, deadline=1.4, renew=0.3, retry=0.1)
+# A leader that does not reach the API server for the deadline, as its disk may be busy, is none any more.
+HURRIED = Timing(lease=4.0, deadline=2.8, renew=0.6, retry=0.2)
 # A machine that does other things as well.
-SLACK = 2.0
+SLACK = 4.0
 
 
 class Main:
@@ -51,7 +52,7 @@ class Main:
         return self.elector.term() > 0
 
 
-async def seen(condition: Callable[[], bool], seconds: float = 10) -> float:
+async def seen(condition: Callable[[], bool], seconds: float = 30) -> float:
     """How long it took to hold."""
     began = time.monotonic()
     async with asyncio.timeout(seconds):
@@ -88,7 +89,7 @@ async def test_who_leaves_gives_the_lease_back_and_the_other_leads_at_once(
             lease = await client.get(LEASES, names.OPERATOR_LEASE)
             assert lease["metadata"]["labels"][names.LABEL_MANAGED_BY] == names.MANAGED_BY
             assert lease["spec"].keys() == {"holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime"}
-            assert (lease["spec"]["holderIdentity"], lease["spec"]["leaseDurationSeconds"]) == ("first", 2)
+            assert (lease["spec"]["holderIdentity"], lease["spec"]["leaseDurationSeconds"]) == ("first", HURRIED.lease)
             await stack.enter_async_context(second.elector.stand_for_election())
             await asyncio.sleep(HURRIED.lease + 0.5)
             assert first.is_leading and not second.is_leading

@@ -26,6 +26,7 @@ class FaultProxy(ApiServerProxy):
     def __init__(self, session: aiohttp.ClientSession, upstream: str) -> None:
         super().__init__(session, upstream)
         self.killed = asyncio.Event()
+        self.under_way = 0
         self.set_fault(None, 0)
 
     def set_fault(self, fault: "WriteFault | None", at: int) -> None:
@@ -40,7 +41,16 @@ class FaultProxy(ApiServerProxy):
         return self.seen[self._at - 1] if self._fault and self._at <= len(self.seen) else ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Forward the request, or inject the fault into it."""
+        """Forward the request, or inject the fault into it. `under_way` counts those that are not answered yet."""
+        if "watch" in request.query:
+            return await super().handle(request)
+        self.under_way += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self.under_way -= 1
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         if request.method in READS or _is_unordered(request, body):
             return await super().handle(request)

@@ -26,7 +26,7 @@ from lmms_eval_operator.settings import Settings
 SHORT_TIMEOUT_SECONDS = 2.0
 CASE_SECONDS = 120.0
 # Longer than from any write that is due at once to the next.
-REST_SECONDS = 0.3
+REST_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ScenarioRunner:
         await scenario.play(run)
         await run.wait_until_over()
         written = -1
-        while written != len(self._writes.seen):
+        while written != len(self._writes.seen) or self._writes.under_way:
             written = len(self._writes.seen)
             await asyncio.sleep(REST_SECONDS)
 
