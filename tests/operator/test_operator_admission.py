@@ -70,6 +70,12 @@ def applied(kubectl: Kubectl) -> Iterator[Any]:
         made.extend(items)
         for item in items:
             kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(item))
+            if item["kind"] == "ResourceQuota":
+                # Until it is counted what is used, everything is refused, in other words.
+                here, name = ("-n", item["metadata"]["namespace"]), item["metadata"]["name"]
+                ((resource, most),) = item["spec"]["hard"].items()
+                counted = f"--for=jsonpath={{.status.hard.{resource.replace('.', chr(92) + '.')}}}={most}"
+                kubectl(*here, "wait", f"resourcequota/{name}", counted, "--timeout=60s")
 
     yield apply
     for item in made:
@@ -118,7 +124,7 @@ async def test_a_quota_and_a_webhook_that_is_away_are_told_and_the_queue_goes_on
     async def starts() -> bool:
         return (await place.read_phase("a"))[0] == "Running"
 
-    await work_until(operator, starts, seconds=30)
+    await work_until(operator, starts)
 
 
 async def test_one_whose_pod_exceeds_a_quota_lets_the_next_one_go(
@@ -150,4 +156,4 @@ async def test_one_whose_pod_exceeds_a_quota_lets_the_next_one_go(
     async def big_starts() -> bool:
         return (await place.read_phase("big"))[0] == "Running"
 
-    await work_until(operator, big_starts, seconds=60)
+    await work_until(operator, big_starts)

@@ -154,7 +154,7 @@ async def test_the_deadline_passes_between_two_attempts(place: OperatorNamespace
 
 
 async def test_a_run_without_progress_is_stopped_whoever_writes_its_end(place: OperatorNamespace) -> None:
-    await place.submit("a", retries=2, stallTimeoutSeconds=2)
+    await place.submit("a", retries=2, stallTimeoutSeconds=6)
     operator = place.make_operator()
     operator.view.steady_seconds = 0.5
     await reaches(place, operator, "a", "Running", "Starting")
@@ -163,10 +163,10 @@ async def test_a_run_without_progress_is_stopped_whoever_writes_its_end(place: O
     await place.report_stage("a", stage="Evaluating", updated_at=format_rfc3339(now_utc()))
     await reaches(place, operator, "a", "Running", "Evaluating")
     status = await reaches(place, operator, "a", "Running", "Stalled")
-    assert status["message"] == "no progress for spec.stallTimeoutSeconds (2): waiting for the pod to end"
+    assert status["message"] == "no progress for spec.stallTimeoutSeconds (6): waiting for the pod to end"
     # Its last words: they must not be taken for progress, as the status says why it was stopped.
     await place.report_stage("a", stage="Publishing", updated_at=format_rfc3339(now_utc()))
     assert (await place.read_status("a"))["stoppedFor"] == "Stalled"
     await place.end_pod(pod, 75)
     status = await reaches(place, place.make_operator(), "a", "Failed", "Stalled")
-    assert status["message"] == "no progress for spec.stallTimeoutSeconds (2)"
+    assert status["message"] == "no progress for spec.stallTimeoutSeconds (6)"

@@ -199,7 +199,7 @@ async def settled(results: list[str], count: int) -> None:
     async def so_many() -> bool:
         return len(results) >= count
 
-    await wait_until(so_many, seconds=10)
+    await wait_until(so_many)
 
 
 class Answers:
@@ -331,7 +331,7 @@ def rows(description: str) -> list[list[str]]:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_describe_tells_the_story(place: OperatorNamespace, kubectl: Kubectl) -> None:
     place.settings = replace(place.settings, retry_backoff_seconds=30)
     await place.submit("a", hold=True, retries=1)
