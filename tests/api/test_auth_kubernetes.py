@@ -108,7 +108,7 @@ def test_each_may_do_what_the_rights_say_and_nothing_else(
     cancelled_by = "jsonpath={.metadata.annotations.lmms-eval\\.io/cancelled-by}"
     found = kubectl("-n", namespace, "get", "lmmevaluation", job, "-o", cancelled_by)
     assert found == f"system:serviceaccount:{namespace}:canceller"
-    assert f'"caller":"system:serviceaccount:{namespace}:reader"' in front_end.log.read_text()
+    front_end.wait_for_log(f'"caller":"system:serviceaccount:{namespace}:reader"')
 
 
 def test_a_right_to_one_job_is_a_right_to_that_one(front_end: FrontEnd, account: Account) -> None:

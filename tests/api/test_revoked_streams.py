@@ -162,4 +162,4 @@ async def test_a_token_that_is_taken_away_ends_what_was_opened_with_it(front_end
         assert not any(stream.done() for stream in stays)
         for stream in stays:
             stream.cancel()
-    assert '"rejected":"unauthenticated"' in front_end.log.read_text()
+    front_end.wait_for_log('"rejected":"unauthenticated"')

@@ -69,6 +69,13 @@ class FrontEnd:
         except httpx.TransportError:
             return False
 
+    def wait_for_log(self, text: str) -> None:
+        """Wait until it has logged this: the line of a request comes after its answer."""
+        deadline = time.monotonic() + START_SECONDS
+        while text not in self.log.read_text():
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+
     async def wait_for_version(self, version: str) -> None:
         """Wait until every answer contains the write of this resourceVersion, by the cookie of who has written."""
         headers = {"Cookie": f"{COOKIE}={version}"}
