@@ -101,7 +101,7 @@ Start = Callable[..., FrontEnd]
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_they_are_served_on_a_port_of_their_own(start_front_end: StartFrontEnd) -> None:
     port = find_free_port()
     front_end = start_front_end(LMMS_EVAL_API_METRICS_PORT=str(port))

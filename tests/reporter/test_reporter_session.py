@@ -474,7 +474,7 @@ async def test_a_run_that_says_far_too_much_still_fits_into_a_status(
         answers={"samples": 10**30},
         timings={"totalSeconds": 1e308},
     )
-    await files.wait_for_file("published", 60)
+    await files.wait_for_file("published", 100)
     status = await evaluation.read_status()
     assert status["truncated"] is True and len(status["scores"]) > 20 and len(status["artifacts"]["files"]) > 20
     assert len(json.dumps(status, ensure_ascii=False).encode()) < 54 * 1024

@@ -35,7 +35,7 @@ def supervised(command: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("command", "end"),
     [
