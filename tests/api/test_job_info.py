@@ -60,7 +60,7 @@ def test_what_an_attempt_has_from_earlier_ones_is_told_in_the_words_of_the_wire(
     progress = {"stage": "Evaluating", "updatedAt": "2026-01-01T00:01:00Z", "kept": 7, "resumed": resumed}
     attempts = [
         {"number": 1, "jobName": "a-1", "reason": "Preempted", "free": True, "startedAnew": "packages differ"},
-        {"number": 2, "jobName": "a-2", "resumed": resumed},
+        {"number": 2, "jobName": "a-2", "resumed": resumed, "notKept": "No space left on device"},
     ]
     job = {"progress": progress, "attempts": attempts}
     told = {"answers": 120, "from_attempt": 1, "exactness": "exact"}
@@ -68,9 +68,11 @@ def test_what_an_attempt_has_from_earlier_ones_is_told_in_the_words_of_the_wire(
     assert (info["progress"]["resumed"], info["progress"]["kept"]) == (told, 7)
     assert [attempt["resumed"] for attempt in info["attempts"]] == [None, told]
     assert (info["attempts"][0]["free"], info["attempts"][0]["started_anew"]) == (True, "packages differ")
-    anew = {"stage": "Evaluating", "startedAnew": "packages differ"}
+    assert info["attempts"][1]["not_kept"] == "No space left on device"
+    anew = {"stage": "Evaluating", "startedAnew": "packages differ", "notKept": "an unknown adapter"}
     found = shown(phase="Running", status={"progress": anew}).progress
     assert found is not None and (found.started_anew, found.resumed) == ("packages differ", None)
+    assert found.not_kept == "an unknown adapter"
 
 
 def test_a_running_one_shows_its_progress_in_the_words_of_the_wire() -> None:

@@ -102,6 +102,11 @@ RESUMED = {"answers": 120, "from_attempt": 1, "exactness": "exact"}
             {"node": "n1", "started_anew": "packages differ from attempt 1"},
             "runs on n1, answers of earlier attempts do not count: packages differ from attempt 1",
         ),
+        (
+            {"resumed": RESUMED, "not_kept": "No space left on device"},
+            "runs, goes on after 120 answers of attempt 1 (exact), "
+            "no more answers are kept for another attempt: No space left on device",
+        ),
     ],
 )
 def test_attempts(fields: dict[str, object], text: str) -> None:

@@ -636,6 +636,10 @@ def test_what_an_attempt_has_from_earlier_ones_is_reported_once() -> None:
     run = running("a", stage="Evaluating", reason="Evaluating", resume_facts=RESUMED)
     here = Derived(Phase.RUNNING, Reason.EVALUATING)
     assert not is_in_status(run, here)
+    full = {"notKept": "No space left on device"}
+    later = replace(run, resume_facts=RESUMED | full, attempts=({"number": 1, **RESUMED},))
+    assert later.unrecorded_resume_facts == full and not is_in_status(later, here)
+    assert is_in_status(replace(later, attempts=({"number": 1, **RESUMED, **full},)), here)
     for facts in (RESUMED, ANEW, {"resumed": {"answers": 1, "fromAttempt": 1, "exactness": "exact"}}):
         assert is_in_status(replace(run, attempts=({"number": 1, **facts},)), here)
     for change in ({"reported_attempt": 0}, {"attempts": ()}):

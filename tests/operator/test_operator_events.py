@@ -27,7 +27,7 @@ from lmms_eval_operator.event_recorder import (
     EventAllowance,
     EventRecorder,
     build_event,
-    build_resume_event,
+    build_resume_events,
     format_duration,
     is_alarming,
     name_action,
@@ -132,6 +132,8 @@ def test_a_move_is_a_line_in_the_log_with_the_statuss_own_message(caplog: pytest
 
 RESUMED: dict[str, Any] = {"resumed": {"answers": 120, "fromAttempt": 1, "exactness": "exact"}}
 ANEW: dict[str, Any] = {"startedAnew": "weights differ from attempt 1"}
+FULL = "No space left on device"
+NOT_KEPT: dict[str, Any] = {"notKept": FULL}
 
 
 def second(reason: str = "Evaluating", **facts: Any) -> Evaluation:
@@ -148,10 +150,11 @@ def second(reason: str = "Evaluating", **facts: Any) -> Evaluation:
             ("Normal", "Resumed", "goes on after 1 answer of attempt 1 (equivalent)"),
         ),
         (ANEW, ("Warning", "StartedAnew", "answers of earlier attempts do not count: weights differ from attempt 1")),
+        (NOT_KEPT, ("Warning", "AnswersNotKept", f"no more answers are kept for another attempt: {FULL}")),
     ],
 )
-def test_what_an_attempt_has_from_earlier_ones_is_an_event(facts: Object, said: tuple[str, ...]) -> None:
-    item = build_resume_event(second(**facts), facts, namespace="team-a", instance="operator-0", now=NOW)
+def test_what_becomes_of_the_answers_of_attempts_is_an_event(facts: Object, said: tuple[str, ...]) -> None:
+    (item,) = build_resume_events(second(**facts), facts, namespace="team-a", instance="operator-0", now=NOW)
     assert (item["type"], item["reason"], item["message"]) == said
     name = item["metadata"]["name"]
     assert name_event(second("Evaluating")) < name < name_event(second("Scoring")) and name == name.lower()
@@ -163,6 +166,8 @@ def test_it_is_told_once_for_each_attempt() -> None:
     assert find_resume_facts(second(**RESUMED), second("Scoring", **RESUMED)) == {}
     assert find_resume_facts(second(**RESUMED), second("Scoring", **RESUMED | ANEW)) == {}
     assert find_resume_facts(queued(), running()) == {} == find_resume_facts(queued(), queued())
+    assert find_resume_facts(second(**RESUMED), second(**RESUMED, **NOT_KEPT)) == NOT_KEPT
+    assert find_resume_facts(second(**RESUMED, **NOT_KEPT), second("Scoring", **RESUMED, **NOT_KEPT)) == {}
     third = replace(second(**RESUMED), attempt=3, attempts=({"number": 2, **RESUMED}, {"number": 3, **ANEW}))
     assert find_resume_facts(second(**RESUMED), third) == ANEW
 
@@ -172,13 +177,14 @@ async def test_a_report_of_both_writes_two_events_and_one_of_it_alone_one() -> N
     listener = notify_listeners(log_move, bench.recorder.record_move)
     listener(second("LoadingModel"), second("Evaluating", **RESUMED))
     listener(second("Evaluating", **RESUMED), second("Scoring", **RESUMED))
-    listener(second("Evaluating"), second("Evaluating", **ANEW))
-    await bench.settle(*["written"] * 4)
+    listener(second("Evaluating"), second("Evaluating", **ANEW, **NOT_KEPT))
+    await bench.settle(*["written"] * 5)
     assert [name[name.index("running-") :] for name in bench.server.created] == [
         "running-evaluating-resumed",
         "running-evaluating",
         "running-scoring",
         "running-evaluating-startedanew",
+        "running-evaluating-answersnotkept",
     ]
 
 

@@ -87,12 +87,14 @@ def test_an_evaluation_in_full() -> None:
 def test_what_is_said_of_the_answers_of_attempts() -> None:
     resumed = {"answers": 120, "fromAttempt": 1, "exactness": "exact"}
     progress = {"stage": "Evaluating", "kept": 7, "resumed": resumed, "startedAnew": "weights\n" + "x" * 1000}
+    progress["notKept"] = "No space\nleft"
     status = {"phase": "Running", "attempt": 2, "reportedAttempt": 2, "freeAttempts": 1, "progress": progress}
     found = objects.parse_evaluation({"metadata": METADATA, "spec": {"retries": 2}, "status": status})
     assert (found.free_attempts, found.allowed_attempts, found.kept_answers) == (1, 4, 7)
     assert found.resume_facts is not None and found.resume_facts["resumed"] == resumed
     reason = found.resume_facts["startedAnew"]
-    assert reason.startswith("weights x") and len(reason) == objects.MAX_STARTED_ANEW
+    assert reason.startswith("weights x") and len(reason) == objects.MAX_RESUME_REASON
+    assert found.resume_facts["notKept"] == "No space left"
     assert found.resumes and found.has_kept_answers
     never = objects.parse_evaluation({"metadata": METADATA, "spec": {"resume": "never"}, "status": status})
     assert not never.resumes and not never.has_kept_answers

@@ -185,6 +185,7 @@ async def test_a_full_volume_costs_the_answers_alone(second: NextAttempt, monkey
     monkeypatch.setattr(earlier_attempts, "copy_lines", fail)
     await second.earlier.fetch_journals(RunDirectory(second.path), Room(MAX_JOURNAL_BYTES))
     assert second.log.errors("earlier answers left out") == ["No space left on device"]
+    assert second.earlier.problem == "answers of attempt 1 cannot be written: No space left on device"
 
 
 async def test_a_file_that_is_there_is_replaced_and_not_written_through(second: NextAttempt, tmp_path: Path) -> None:

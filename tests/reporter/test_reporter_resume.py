@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +27,8 @@ from lmms_eval_core.journal import JournalName
 from lmms_eval_core.kube.client import KubeClient
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import Outcome, ProgressReport, Timings, write_atomically
+from lmms_eval_core.store.errors import StoreError
+from lmms_eval_core.store.objects import StoredObject
 from lmms_eval_core.store.settings import StoreSettings
 from lmms_eval_reporter.publish import Completion
 from lmms_eval_reporter.session import Session
@@ -304,10 +306,37 @@ async def test_a_run_that_started_anew_says_why_in_few_words(make: Make) -> None
     two.start()
     await two.files.wait_for_file("ready")
     reason = "weights differ from attempt 1 \x1b[31mhf_abcdefghijklmnopqrstuvwxyz" + "<" * 5000
-    two.write_progress(startedAnew=reason)
+    two.write_progress(startedAnew=reason, journalOff=reason)
     await two.end()
-    told = two.progress["startedAnew"]
-    assert told.startswith("weights differ from attempt 1 [REDACTED]") and len(json.dumps(told)) < 600
+    for told in (two.progress["startedAnew"], two.progress["notKept"]):
+        assert told.startswith("weights differ from attempt 1 [REDACTED]") and len(json.dumps(told)) < 600
+
+
+async def test_answers_that_may_not_be_listed_are_no_silent_loss(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(store: FolderStore, prefix: str) -> AsyncIterator[StoredObject]:
+        raise StoreError("no s3:ListBucket")
+        yield
+
+    monkeypatch.setattr(FolderStore, "list", refuse)
+    two = make(2)
+    two.start()
+    await two.files.wait_for_file("ready")
+    two.write_progress()
+    why = "answers of attempt 1 cannot be listed: no s3:ListBucket"
+    await two.wait_until(lambda: two.progress.get("startedAnew") == why)
+    await two.end()
+
+
+async def test_why_the_reporter_stores_no_more_is_said(make: Make) -> None:
+    one = make(1)
+    one.start()
+    await one.files.wait_for_file("ready")
+    one.append(make_lines(1, 2) + b"no line of the runner\n")
+    one.write_progress()
+    await one.wait_until(lambda: one.progress.get("notKept") == "a line is not the runner's")
+    await one.wait_until(lambda: one.progress.get("kept") == 2)
+    await one.end()
+    assert one.progress["notKept"] == "a line is not the runner's"
 
 
 async def test_usage_is_of_all_attempts(make: Make) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmms_eval_core.run import ProgressReport, ResumedAnswers, Stage
-from lmms_eval_reporter.status_progress import Pacer, build_progress
+from lmms_eval_reporter.status_progress import Pacer, StoredAnswers, build_progress
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -66,16 +66,31 @@ def test_numbers_are_ones_that_the_api_server_takes(completed: int, total: int, 
 )
 def test_what_was_resumed_is_said_where_it_can_be(answers: int, attempt: int, said: bool) -> None:
     resumed = ResumedAnswers(answers=answers, from_attempt=attempt, exactness="equivalent")
-    shown = build_progress(report().model_copy(update={"resumed": resumed}), kept=3, now=NOW).to_wire()
+    shown = build_progress(report().model_copy(update={"resumed": resumed}), stored=StoredAnswers(3), now=NOW).to_wire()
     expected = {"answers": answers, "fromAttempt": attempt, "exactness": "equivalent"}
     assert shown["kept"] == 3 and shown.get("resumed") == (expected if said else None)
 
 
 def test_what_is_kept_and_resumed_is_written_when_it_changes() -> None:
     pacer, still = Pacer(5), report(Stage.EVALUATING, 5, 9)
-    pacer.record_write(still, 3, at=0.0)
-    assert not pacer.is_due(still, 3, at=6.0) and pacer.is_due(still, 4, at=6.0) and not pacer.is_due(still, 4, at=1.0)
-    assert pacer.is_due(still.model_copy(update={"started_anew": "weights differ"}), 3, at=6.0)
+    three, four = StoredAnswers(3), StoredAnswers(4)
+    pacer.record_write(still, three, at=0.0)
+    assert not pacer.is_due(still, three, at=6.0)
+    assert pacer.is_due(still, four, at=6.0) and not pacer.is_due(still, four, at=1.0)
+    assert pacer.is_due(still, StoredAnswers(3, "a line is not the runner's"), at=6.0)
+    for reason in ("started_anew", "journal_off"):
+        assert pacer.is_due(still.model_copy(update={reason: "weights differ"}), three, at=6.0)
+
+
+def test_why_answers_are_not_kept_is_said_whoever_knows_it() -> None:
+    off = report().model_copy(update={"journal_off": "an unknown adapter", "started_anew": "weights differ"})
+    stored = StoredAnswers(3, "a line is not the runner's", "answers of attempt 1 cannot be listed")
+    shown = build_progress(off, stored=stored, now=NOW).to_wire()
+    assert (shown["notKept"], shown["startedAnew"], shown["kept"]) == ("an unknown adapter", "weights differ", 3)
+    shown = build_progress(report(), stored=stored, now=NOW).to_wire()
+    assert (shown["notKept"], shown["startedAnew"]) == stored[1:]
+    shown = build_progress(report(), now=NOW).to_wire()
+    assert not {"notKept", "startedAnew", "kept"} & shown.keys()
 
 
 def test_counts_are_paced_and_stages_are_not() -> None:

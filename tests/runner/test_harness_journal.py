@@ -36,7 +36,7 @@ class Death(BaseException):
 
 @pytest.fixture(scope="module", autouse=True)
 def harness() -> None:
-    attach.prepare_journal(RunInput.model_validate(build_run_input()))
+    attach.prepare_journal(RunInput.model_validate(build_run_input()), None)
 
 
 @pytest.fixture(autouse=True)
@@ -280,7 +280,7 @@ def test_other_hardware_counts_where_the_user_says_so(attempts: Attempts) -> Non
 
 
 def test_without_resume_there_is_no_journal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert not attach.prepare_journal(RunInput.model_validate(build_run_input(resume="never")))
+    assert not attach.prepare_journal(RunInput.model_validate(build_run_input(resume="never")), None)
     assert capsys.readouterr().err == ""
 
 

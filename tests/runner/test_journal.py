@@ -27,7 +27,8 @@ from lmms_eval_core.journal import (
     parse_journal_line,
 )
 from lmms_eval_core.run import ResumedAnswers, RunInput
-from lmms_eval_runner.journal import random_state
+from lmms_eval_runner.journal import random_state, upstream
+from lmms_eval_runner.journal.attach import prepare_journal
 from lmms_eval_runner.journal.chunk_size import ChunkSize
 from lmms_eval_runner.journal.failed_batches import find_failed_batches, record_failed_batches
 from lmms_eval_runner.journal.files import (
@@ -291,6 +292,20 @@ def test_a_run_that_cannot_be_told_has_no_journal(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err == f"lmms-eval-runner: no journal from here on: {journal.off}\n"
     journal.write_next(IDS)
     assert not (tmp_path / "journal").exists()
+
+
+def test_a_harness_that_cannot_be_prepared_has_no_journal_and_the_progress_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ImportError("cannot import name 'Collator'\nfrom 'lmms_eval.utils'")
+
+    monkeypatch.setattr(upstream, "install", fail)
+    run = RunInput.model_validate(build_run_input())
+    assert not prepare_journal(run, Meter(tmp_path, lambda: 1.0)) and not prepare_journal(run, None)
+    why = "ImportError: cannot import name 'Collator' from 'lmms_eval.utils'"
+    assert json.loads((tmp_path / "progress.json").read_text())["journalOff"] == why
+    assert capsys.readouterr().err == f"lmms-eval-runner: no journal: {why}\n" * 2
 
 
 def test_the_meter_hears_of_earlier_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

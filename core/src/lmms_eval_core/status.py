@@ -61,6 +61,9 @@ class AttemptStatus(ResourceModel):
     )
     resumed: ResumedProgress | None = None
     started_anew: Text | None = Field(default=None, description="Why answers of earlier attempts did not count.")
+    not_kept: Text | None = Field(
+        default=None, description="Why no answers were kept from some point on, for another attempt to go on with."
+    )
 
 
 class ProgressStatus(ResourceModel):
@@ -79,6 +82,9 @@ class ProgressStatus(ResourceModel):
     )
     kept: int | None = Field(
         default=None, description="Answers of this attempt that are in the object store, for another one to go on with."
+    )
+    not_kept: Text | None = Field(
+        default=None, description="Why no more answers of this attempt are kept, so that another one computes them."
     )
     updated_at: Timestamp
 
@@ -165,6 +171,11 @@ def describe_resumed(answers: int, from_attempt: int, exactness: str) -> str:
 def describe_started_anew(reason: str) -> str:
     """Return that an attempt computes answers of earlier ones again, for people."""
     return f"answers of earlier attempts do not count: {reason}"
+
+
+def describe_not_kept(reason: str) -> str:
+    """Return that an attempt keeps no more answers for another one, for people."""
+    return f"no more answers are kept for another attempt: {reason}"
 
 
 def name_owners(owner: Owner, *also: Owner) -> dict[str, Any]:

@@ -194,6 +194,9 @@ class Progress(BaseModel):
     kept: int | None = Field(
         default=None, description="Answers of this attempt that are stored, for another one to go on with."
     )
+    not_kept: str | None = Field(
+        default=None, description="Why no more answers of this attempt are kept, so that another one computes them."
+    )
     updated_at: str | None = None
 
 
@@ -214,6 +217,9 @@ class Attempt(BaseModel):
     free: bool | None = Field(default=None, description="True where it spent none of the job's retries.")
     resumed: Resumed | None = None
     started_anew: str | None = Field(default=None, description="Why answers of earlier attempts did not count.")
+    not_kept: str | None = Field(
+        default=None, description="Why no answers were kept from some point on, for another attempt to go on with."
+    )
 
 
 class Suspect(BaseModel):

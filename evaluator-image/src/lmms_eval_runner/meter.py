@@ -100,8 +100,9 @@ class Meter:
         self.report.journaled += count * self._ranks
 
     def record_journal_off(self, why: str) -> None:
-        """Record that no more answers are kept."""
+        """Record that no more answers are kept, and write it: no bar may move any more."""
         self.report.journal_off = why
+        self._write()
 
     def restart_answers(self) -> None:
         """Forget the last bar of answers: what it counted is asked for again."""

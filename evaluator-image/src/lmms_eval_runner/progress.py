@@ -32,7 +32,7 @@ def install() -> list[object]:
     run = _read_run(Path(directory)) if directory else None
     if directory and run:
         meter = Meter(Path(directory), time.time, ranks=run.processes) if _is_first_process() else None
-        _hand_over_model_args(run, Path(directory), meter, journaled=prepare_journal(run))
+        _hand_over_model_args(run, Path(directory), meter, journaled=prepare_journal(run, meter))
         if meter:
             _watch_bars(meter)
     return []

@@ -22,7 +22,7 @@ from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVENTS, KubeClient, Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
 from lmms_eval_core.schema import format_rfc3339
-from lmms_eval_core.status import ResumedProgress, describe_resumed, describe_started_anew
+from lmms_eval_core.status import ResumedProgress, describe_not_kept, describe_resumed, describe_started_anew
 from lmms_eval_operator.objects import Evaluation
 from lmms_eval_operator.structured_log import log_fields
 from lmms_eval_operator.transitions import find_resume_facts, has_moved
@@ -115,7 +115,8 @@ class EventRecorder:
         """Queue the events of a move, unless the evaluation has caused too many."""
         source = {"namespace": self._client.namespace, "instance": self._instance}
         if facts := find_resume_facts(before, after):
-            self._enqueue(after, build_resume_event(after, facts, **source, now=self._time()))
+            for event in build_resume_events(after, facts, **source, now=self._time()):
+                self._enqueue(after, event)
         if has_moved(before, after):
             self._enqueue(after, build_event(before, after, **source, now=self._time()))
 
@@ -216,21 +217,29 @@ def build_event(before: Evaluation, after: Evaluation, *, namespace: str, instan
     return _fill_event(after, name_event(after), text, namespace=namespace, instance=instance, now=now)
 
 
-def build_resume_event(after: Evaluation, facts: Object, *, namespace: str, instance: str, now: datetime) -> Object:
-    """Build the event that says what `facts` say of the answers of earlier attempts."""
-    text = describe_resume(facts)
+def build_resume_events(
+    after: Evaluation, facts: Object, *, namespace: str, instance: str, now: datetime
+) -> list[Object]:
+    """Build the events that say what `facts` say of the answers of earlier attempts, and of its own."""
     evaluating = name_event(replace(after, phase=Phase.RUNNING, reason=Reason.EVALUATING))
-    name = f"{evaluating}-{text.reason.lower()}"
-    return _fill_event(after, name, text, namespace=namespace, instance=instance, now=now)
+    return [
+        _fill_event(after, f"{evaluating}-{text.reason.lower()}", text, namespace=namespace, instance=instance, now=now)
+        for text in describe_resume(facts)
+    ]
 
 
-def describe_resume(facts: Object) -> EventText:
-    """Return the text of that event."""
-    if "resumed" not in facts:
-        return EventText("StartedAnew", describe_started_anew(facts["startedAnew"]), "Report", True)
-    resumed = ResumedProgress.model_validate(facts["resumed"])
-    message = describe_resumed(resumed.answers, resumed.from_attempt, resumed.exactness)
-    return EventText("Resumed", message, "Report", False)
+def describe_resume(facts: Object) -> list[EventText]:
+    """Return the texts of those events."""
+    texts = []
+    if "resumed" in facts:
+        resumed = ResumedProgress.model_validate(facts["resumed"])
+        message = describe_resumed(resumed.answers, resumed.from_attempt, resumed.exactness)
+        texts.append(EventText("Resumed", message, "Report", False))
+    elif "startedAnew" in facts:
+        texts.append(EventText("StartedAnew", describe_started_anew(facts["startedAnew"]), "Report", True))
+    if "notKept" in facts:
+        texts.append(EventText("AnswersNotKept", describe_not_kept(facts["notKept"]), "Report", True))
+    return texts
 
 
 def _fill_event(

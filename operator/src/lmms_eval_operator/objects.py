@@ -19,10 +19,11 @@ from lmms_eval_core.schema import Owner, parse_moment
 TIMERS: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.STALLED})
 # Any user may have written it.
 MAX_CANCELLED_BY: Final = 256
-MAX_STARTED_ANEW: Final = 256
+MAX_RESUME_REASON: Final = 256
 REPORTER_FIELDS: Final = frozenset(list_status_owners()[Owner.REPORTER])
-# What the status says of the answers of earlier attempts, in the progress of an attempt and in its entry.
-RESUME_FACTS: Final = frozenset({"resumed", "startedAnew"})
+# What the status says of answers that outlive their attempt, in its progress and in its entry: those of earlier ones,
+# and why its own are not kept. Each group is taken over when one of it is said for the first time.
+RESUME_FACTS: Final = (frozenset({"resumed", "startedAnew"}), frozenset({"notKept"}))
 # Of a Job whose pod has ended; it never gets another one, as its backoffLimit is 0.
 SPENT_CONDITIONS: Final = frozenset({"Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"})
 
@@ -65,7 +66,7 @@ class Evaluation:
     progressed_at: str = ""
     kept_answers: int = 0
     resume_facts: Object | None = None
-    """What the reporter says of the answers of earlier attempts: `resumed`, `startedAnew`, as in an attempt's entry."""
+    """What the reporter says of `RESUME_FACTS`, as in an attempt's entry."""
     error: Object | None = None
     suspect: Object | None = None
 
@@ -116,9 +117,10 @@ class Evaluation:
 
     @property
     def unrecorded_resume_facts(self) -> Object:
-        """What the reporter says of earlier answers, as long as the running attempt's entry says nothing of them."""
-        known = not self.attempts or RESUME_FACTS & self.attempts[-1].keys()
-        return {} if known or self.phase is not Phase.RUNNING or not self.has_report else self.resume_facts or {}
+        """What the reporter says of answers, as far as the running attempt's entry says nothing of them."""
+        if not self.attempts or self.phase is not Phase.RUNNING or not self.has_report:
+            return {}
+        return select_new_facts(self.resume_facts or {}, self.attempts[-1])
 
     @property
     def node(self) -> str:
@@ -363,10 +365,16 @@ def parse_version(version: str) -> int:
     return int(version) if version.isdecimal() else 0
 
 
+def select_new_facts(facts: Object, entry: Object) -> Object:
+    """Return those of `facts` of whose group the entry of an attempt says nothing."""
+    new = frozenset[str]().union(*(group for group in RESUME_FACTS if not group & entry.keys()))
+    return {name: fact for name, fact in facts.items() if name in new}
+
+
 def _read_resume_facts(progress: Object) -> Object:
-    facts = {name: progress[name] for name in sorted(RESUME_FACTS) if progress.get(name)}
+    facts = {name: progress[name] for group in RESUME_FACTS for name in sorted(group) if progress.get(name)}
     # The entries of five attempts share the status with everything else.
-    return facts | {name: to_one_line(text, MAX_STARTED_ANEW) for name, text in facts.items() if isinstance(text, str)}
+    return facts | {name: to_one_line(text, MAX_RESUME_REASON) for name, text in facts.items() if isinstance(text, str)}
 
 
 def _read_moment(status: Object, field: str) -> str:

@@ -1,6 +1,6 @@
 """Notifies listeners of each status that was written and moved an evaluation: a line in the log, events, counters.
 
-They are told as well when an attempt goes on with answers of earlier ones, or does not.
+They are told as well when an attempt goes on with answers of earlier ones, or does not, or keeps none of its own.
 `apply` calls for each write that succeeded; nothing here waits or fails. `event_recorder` and `metrics` listen.
 """
 
@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from lmms_eval_core.kube.client import Object
-from lmms_eval_operator.objects import RESUME_FACTS, Evaluation
+from lmms_eval_operator.objects import Evaluation, select_new_facts
 from lmms_eval_operator.structured_log import log_fields
 
 # Called with the evaluation before and after a status was written.
@@ -26,15 +26,13 @@ def has_moved(before: Evaluation, after: Evaluation) -> bool:
 
 
 def find_resume_facts(before: Evaluation, after: Evaluation) -> Object:
-    """Return what the entry of the last attempt says of the answers of earlier ones, if it did not say so before."""
+    """Return what the entry of the last attempt says of answers that outlive it, as far as it did not say so before."""
     known, entry = (item.attempts[-1] if item.attempts else {} for item in (before, after))
-    if known.get("number") == entry.get("number") and RESUME_FACTS & known.keys():
-        return {}
-    return {name: entry[name] for name in entry if name in RESUME_FACTS}
+    return select_new_facts(entry, known if known.get("number") == entry.get("number") else {})
 
 
 def notify_listeners(*listeners: Listener) -> Listener:
-    """Return one listener for all of them; they are called for moves, and once an attempt for `find_resume_facts`."""
+    """Return one listener for all of them; they are called for moves, and where `find_resume_facts` finds any."""
 
     def notify(before: Evaluation, after: Evaluation) -> None:
         if has_moved(before, after) or find_resume_facts(before, after):
@@ -49,7 +47,7 @@ def notify_listeners(*listeners: Listener) -> Listener:
 
 
 def log_move(before: Evaluation, after: Evaluation) -> None:
-    """Log one line for each move of an evaluation, with what its attempt has from earlier ones where that is new."""
+    """Log one line for each move of an evaluation, with what is new of its attempt's answers."""
     fields = log_fields(
         evaluation=after.name,
         attempt=after.attempt,

@@ -32,13 +32,17 @@ MAX_SEGMENTS: Final = 20_000
 
 
 class EarlierAttempts:
-    """The attempts of the evaluation of `prefix` that came before its own."""
+    """The attempts of the evaluation of `prefix` that came before its own.
+
+    `problem` says why the answers of one of them were not brought; empty where nothing is known against it.
+    """
 
     def __init__(self, store: ObjectStore, prefix: ArtifactPrefix, *, backoff: Backoff, log: ReporterLog) -> None:
         self._store = store
         self._prefix = prefix
         self._backoff = backoff
         self._log = log
+        self.problem = ""
 
     async def fetch_journals(self, directory: RunDirectory, room: Room) -> None:
         """Put the journals of the newest attempts into `earlier/` of the run directory, as far as there is room."""
@@ -48,6 +52,7 @@ class EarlierAttempts:
                 try:
                     await self._fetch_file(directory, name, keys, room)
                 except OSError as error:
+                    self.problem = f"answers of attempt {attempt} cannot be written: {error.strerror}"
                     self._log("earlier answers left out", file=name, error=error.strerror)
 
     async def sum_timings(self) -> Timings:
@@ -84,6 +89,7 @@ class EarlierAttempts:
         except Unreachable:
             raise
         except StoreError as error:
+            self.problem = f"answers of attempt {prefix.attempt} cannot be listed: {error}"
             self._log("earlier answers left out", attempt=prefix.attempt, error=str(error))
         return names
 

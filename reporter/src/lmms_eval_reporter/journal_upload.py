@@ -54,6 +54,11 @@ class JournalUploader:
         known = [file.kept for file in self._files if file.is_known]
         return sum(known) if known else None
 
+    @property
+    def problem(self) -> str:
+        """Why no more answers go to the store, from some point of one of the files on; empty while they do."""
+        return next((file.problem for file in self._files if file.problem), "")
+
     async def run(self, seconds: float, *, stop: asyncio.Event) -> None:
         """Send what is new every so many seconds, and as soon as `stop` is set; until then, or until cancelled."""
         reported = ""

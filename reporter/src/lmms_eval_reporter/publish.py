@@ -22,6 +22,7 @@ from lmms_eval_reporter.retry import Backoff
 from lmms_eval_reporter.run_directory import RunDirectory, UnsafeFile
 from lmms_eval_reporter.run_files import FinishedRun
 from lmms_eval_reporter.status_fields import Fields
+from lmms_eval_reporter.status_progress import NOTHING_STORED, StoredAnswers
 from lmms_eval_reporter.status_writer import StatusWriter
 from lmms_eval_reporter.upload import Uploader
 
@@ -55,16 +56,16 @@ class Publisher:
         finished: FinishedRun,
         *,
         last: ProgressReport | None,
-        kept: int | None,
+        stored: StoredAnswers,
         timings: Timings,
         evaluation: str,
     ) -> None:
         """Publish this attempt's own run. `last` is its progress, `evaluation` its object as YAML.
 
-        `kept` answers of it are in the store; `timings` are of all attempts together.
+        `stored` is of its answers; `timings` are of all attempts together.
         """
         outcome = finished.outcome
-        await self._inform(status_fields.build_reached_progress(last, kept=kept, now=datetime.now(UTC)))
+        await self._inform(status_fields.build_reached_progress(last, stored=stored, now=datetime.now(UTC)))
         await self._uploader.send(directory, outcome, evaluation)
         results = status_fields.build_results_fields(self._attempt, finished, self._uploader.artifacts, timings=timings)
         produced = status_fields.to_wire_fields(results)
@@ -74,25 +75,26 @@ class Publisher:
         await self._uploader.send_text(layout.COMPLETE_FILE, complete.to_json())
         error = status_fields.build_run_error(outcome, read_log_tail(directory))
         fields = produced | ({"error": error.to_wire()} if error else {})
-        await self._write(fields, last, kept=kept, succeeded=outcome.reason == Reason.SUCCEEDED)
+        await self._write(fields, last, stored=stored, succeeded=outcome.reason == Reason.SUCCEEDED)
 
     async def publish_earlier(self, complete: Completion) -> None:
         """Report the results of an earlier attempt for this one."""
         await self._write(complete.status, None, succeeded=True)
 
     async def report_failure(
-        self, error: Exception, stage: Stage, *, last: ProgressReport | None, kept: int | None
+        self, error: Exception, stage: Stage, *, last: ProgressReport | None, stored: StoredAnswers
     ) -> None:
         """Write into the status that the store is waited for; while the API server is away there is nothing to write
         to.
         """
         if isinstance(error, StoreError):
-            await self._inform(status_fields.build_waiting_progress(stage, last, kept=kept, now=datetime.now(UTC)))
+            progress = status_fields.build_waiting_progress(stage, last, stored=stored, now=datetime.now(UTC))
+            await self._inform(progress)
 
     async def _write(
-        self, fields: Fields, last: ProgressReport | None, *, kept: int | None = None, succeeded: bool
+        self, fields: Fields, last: ProgressReport | None, *, stored: StoredAnswers = NOTHING_STORED, succeeded: bool
     ) -> None:
-        progress = status_fields.build_final_progress(last, kept=kept, succeeded=succeeded, now=datetime.now(UTC))
+        progress = status_fields.build_final_progress(last, stored=stored, succeeded=succeeded, now=datetime.now(UTC))
         everything = fields | {"progress": progress.to_wire()}
         await self._backoff.retry(lambda: self._status.write(everything), "writing the status")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,7 +15,7 @@ from lmms_eval_reporter.retry import sleep
 from lmms_eval_reporter.run_directory import FileVersion, RunDirectory
 from lmms_eval_reporter.run_files import FinishedRun, make_interrupted_outcome, read_finished_run, read_progress
 from lmms_eval_reporter.settings import Settings
-from lmms_eval_reporter.status_progress import Pacer, build_progress
+from lmms_eval_reporter.status_progress import Pacer, StoredAnswers, build_progress
 from lmms_eval_reporter.status_writer import AttemptSuperseded, StatusWriter
 
 # After a failed write of progress. Nothing depends on progress: it is not insisted on.
@@ -24,7 +25,7 @@ SETTLE_SECONDS: Final = 5.0
 
 
 class RunDirectoryWatch:
-    """The watch of one run. `last` is the newest progress that was read."""
+    """The watch of one run. `last` is the newest progress that was read; `describe_stored` says what the store has."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class RunDirectoryWatch:
         settings: Settings,
         *,
         journal: JournalUploader,
+        describe_stored: Callable[[], StoredAnswers],
         stop: asyncio.Event,
         log: ReporterLog,
     ) -> None:
@@ -40,6 +42,7 @@ class RunDirectoryWatch:
         self._status = status
         self._settings = settings
         self._journal = journal
+        self._describe_stored = describe_stored
         self._stop = stop
         self._log = log
         self._pacer = Pacer(settings.progress_seconds)
@@ -71,7 +74,7 @@ class RunDirectoryWatch:
         while not finished.is_set():
             self._read_new_progress()
             if self.last is not None:
-                await self._write_if_due(self.last, self._journal.kept, finished)
+                await self._write_if_due(self.last, self._describe_stored(), finished)
             await sleep(self._settings.poll_seconds, finished)
 
     def _read_new_progress(self) -> None:
@@ -80,11 +83,12 @@ class RunDirectoryWatch:
             self._version = version
             self.last = read_progress(self._directory) or self.last
 
-    async def _write_if_due(self, report: ProgressReport, kept: int | None, finished: asyncio.Event) -> None:
-        if not self._pacer.is_due(report, kept, at=time.monotonic()):
+    async def _write_if_due(self, report: ProgressReport, stored: StoredAnswers, finished: asyncio.Event) -> None:
+        if not self._pacer.is_due(report, stored, at=time.monotonic()):
             return
         try:
-            await self._status.write({"progress": build_progress(report, kept=kept, now=datetime.now(UTC)).to_wire()})
+            progress = build_progress(report, stored=stored, now=datetime.now(UTC))
+            await self._status.write({"progress": progress.to_wire()})
         except (KubeError, AttemptSuperseded) as error:
             # A superseded attempt matters when it has something to publish; its pod is being deleted anyway.
             self._log("progress not written", error=str(error))
@@ -92,4 +96,4 @@ class RunDirectoryWatch:
                 self._journal.end()
             await sleep(AGAIN_SECONDS, finished)
         else:
-            self._pacer.record_write(report, kept, at=time.monotonic())
+            self._pacer.record_write(report, stored, at=time.monotonic())

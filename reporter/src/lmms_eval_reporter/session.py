@@ -32,6 +32,7 @@ from lmms_eval_reporter.retry import Backoff, time_limit
 from lmms_eval_reporter.run_directory import RunDirectory
 from lmms_eval_reporter.run_directory_watch import RunDirectoryWatch
 from lmms_eval_reporter.settings import Settings
+from lmms_eval_reporter.status_progress import StoredAnswers
 from lmms_eval_reporter.status_writer import AttemptSuperseded, StatusWriter
 from lmms_eval_reporter.upload import Uploader
 
@@ -131,7 +132,7 @@ class Session:
                 self._directory,
                 finished,
                 last=self._watch.last,
-                kept=self._journal.kept,
+                stored=self._describe_stored(),
                 timings=add_timings(state.timings, outcome.timings),
                 evaluation=state.evaluation,
             )
@@ -154,8 +155,17 @@ class Session:
 
     def _make_watch(self) -> RunDirectoryWatch:
         return RunDirectoryWatch(
-            self._directory, self._status, self._settings, journal=self._journal, stop=self._stop, log=self._log
+            self._directory,
+            self._status,
+            self._settings,
+            journal=self._journal,
+            describe_stored=self._describe_stored,
+            stop=self._stop,
+            log=self._log,
         )
+
+    def _describe_stored(self) -> StoredAnswers:
+        return StoredAnswers(self._journal.kept, self._journal.problem, self._earlier.problem)
 
     async def _finish_journal(self) -> None:
         limit = time_limit(
@@ -189,7 +199,7 @@ class Session:
         )
 
     async def _report_failure(self, error: Exception) -> None:
-        await self._publisher.report_failure(error, self._stage, last=self._watch.last, kept=self._journal.kept)
+        await self._publisher.report_failure(error, self._stage, last=self._watch.last, stored=self._describe_stored())
 
     def _acknowledge(self, why: str) -> None:
         self._write_file(run.PUBLISHED_FILE, why)

@@ -23,6 +23,8 @@ from lmms_eval_reporter import texts
 from lmms_eval_reporter.run_files import FinishedRun
 from lmms_eval_reporter.status_progress import (
     MAX_COUNT,
+    NOTHING_STORED,
+    StoredAnswers,
     build_progress,
     build_stage_progress,
     count_or_none,
@@ -75,32 +77,36 @@ def build_run_error(outcome: Outcome, log: str) -> RunError | None:
     return RunError(class_=outcome.reason.value, message=message, log_tail=texts.clean_tail(log, MAX_ERROR_BYTES))
 
 
-def build_reached_progress(last: ProgressReport | None, *, kept: int | None = None, now: datetime) -> ProgressStatus:
+def build_reached_progress(
+    last: ProgressReport | None, *, stored: StoredAnswers = NOTHING_STORED, now: datetime
+) -> ProgressStatus:
     """Return how far the run had come when it ended; its results are being published."""
     progress = (
-        build_progress(last, now=now) if last else build_stage_progress(Stage.STARTING, Stage.STARTING.value, now=now)
+        build_progress(last, stored=stored, now=now)
+        if last
+        else build_stage_progress(Stage.STARTING, Stage.STARTING.value, now=now)
     )
-    return progress.model_copy(update={"stage": Stage.PUBLISHING.value, "eta_seconds": None, "kept": kept})
+    return progress.model_copy(update={"stage": Stage.PUBLISHING.value, "eta_seconds": None, "kept": stored.kept})
 
 
 def build_waiting_progress(
-    stage: Stage, last: ProgressReport | None, *, kept: int | None = None, now: datetime
+    stage: Stage, last: ProgressReport | None, *, stored: StoredAnswers = NOTHING_STORED, now: datetime
 ) -> ProgressStatus:
     """Return the progress while the store is away: what was reached stays, as the store has it."""
-    reached = build_reached_progress(last, kept=kept, now=now)
+    reached = build_reached_progress(last, stored=stored, now=now)
     return reached.model_copy(update={"stage": stage.value, "text": "waiting for object store"})
 
 
 def build_final_progress(
-    last: ProgressReport | None, *, kept: int | None = None, succeeded: bool, now: datetime
+    last: ProgressReport | None, *, stored: StoredAnswers = NOTHING_STORED, succeeded: bool, now: datetime
 ) -> ProgressStatus:
     """Return the progress that stays: all of it after a success, else how far the run had come."""
-    progress = build_reached_progress(last, kept=kept, now=now)
+    progress = build_reached_progress(last, stored=stored, now=now)
     if not succeeded:
         return progress
     text = progress.text if progress.percent is not None else "100%"
     # The journal of a success is deleted.
-    return progress.model_copy(update={"percent": 100, "text": text, "kept": None})
+    return progress.model_copy(update={"percent": 100, "text": text, "kept": None, "not_kept": None})
 
 
 def build_artifacts(uri: str, files: Iterable[ArtifactFile], *, truncated: bool) -> Artifacts:

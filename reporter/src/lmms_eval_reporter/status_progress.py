@@ -15,14 +15,26 @@ from lmms_eval_reporter import texts
 MAX_COUNT: Final = 2**53
 # As the schema bounds it.
 MAX_ATTEMPT: Final = 1_000_000
-STARTED_ANEW_BYTES: Final = 512
+REASON_BYTES: Final = 512
 
 
-def build_progress(report: ProgressReport, *, kept: int | None = None, now: datetime) -> ProgressStatus:
-    """Return the status field. `kept` answers are in the store.
+class StoredAnswers(NamedTuple):
+    """What the reporter itself knows of answers in the store.
 
-    `now` is the reporter's clock: it stamps when the change was seen.
+    `kept` of this attempt are there, None while there is no journal; `not_kept` says why it stores no more, and
+    `started_anew` why it has not brought those of an earlier attempt.
     """
+
+    kept: int | None = None
+    not_kept: str = ""
+    started_anew: str = ""
+
+
+NOTHING_STORED: Final = StoredAnswers()
+
+
+def build_progress(report: ProgressReport, *, stored: StoredAnswers = NOTHING_STORED, now: datetime) -> ProgressStatus:
+    """Return the status field. `now` is the reporter's clock: it stamps when the change was seen."""
     completed, total = count_or_none(report.completed), count_or_none(report.total)
     return ProgressStatus(
         stage=report.stage.value,
@@ -33,8 +45,9 @@ def build_progress(report: ProgressReport, *, kept: int | None = None, now: date
         eta_seconds=count_or_none(report.eta_seconds),
         text=_format_text(report.stage, completed, total),
         resumed=_build_resumed(report.resumed),
-        started_anew=texts.clean_head(report.started_anew, STARTED_ANEW_BYTES) or None,
-        kept=kept,
+        started_anew=_clean_reason(report.started_anew or stored.started_anew),
+        kept=stored.kept,
+        not_kept=_clean_reason(report.journal_off or stored.not_kept),
         updated_at=now,
     )
 
@@ -60,6 +73,10 @@ def _build_resumed(answers: ResumedAnswers | None) -> ResumedProgress | None:
     return ResumedProgress(answers=answers.answers, from_attempt=answers.from_attempt, exactness=answers.exactness)
 
 
+def _clean_reason(reason: str) -> str | None:
+    return texts.clean_head(reason, REASON_BYTES) or None
+
+
 def _compute_percent(completed: int | None, total: int | None) -> int | None:
     if completed is None or not total:
         return None
@@ -79,9 +96,10 @@ class _WrittenProgress(NamedTuple):
     stage: str
     completed: int | None
     total: int | None
-    kept: int | None
+    stored: StoredAnswers
     resumed: ResumedAnswers | None
     started_anew: str
+    journal_off: str
 
 
 class Pacer:
@@ -92,19 +110,25 @@ class Pacer:
         self._last: _WrittenProgress | None = None
         self._written_at = -math.inf
 
-    def is_due(self, report: ProgressReport, kept: int | None = None, *, at: float) -> bool:
+    def is_due(self, report: ProgressReport, stored: StoredAnswers = NOTHING_STORED, *, at: float) -> bool:
         """Return whether to write `report` at the monotonic time `at`."""
-        new = _to_written(report, kept)
+        new = _to_written(report, stored)
         if self._last is None or new.stage != self._last.stage:
             return True
         return new != self._last and at - self._written_at >= self._seconds
 
-    def record_write(self, report: ProgressReport, kept: int | None = None, *, at: float) -> None:
+    def record_write(self, report: ProgressReport, stored: StoredAnswers = NOTHING_STORED, *, at: float) -> None:
         """Remember what the status says since the monotonic time `at`."""
-        self._last, self._written_at = _to_written(report, kept), at
+        self._last, self._written_at = _to_written(report, stored), at
 
 
-def _to_written(report: ProgressReport, kept: int | None) -> _WrittenProgress:
+def _to_written(report: ProgressReport, stored: StoredAnswers) -> _WrittenProgress:
     return _WrittenProgress(
-        report.stage.value, report.completed, report.total, kept, report.resumed, report.started_anew
+        report.stage.value,
+        report.completed,
+        report.total,
+        stored,
+        report.resumed,
+        report.started_anew,
+        report.journal_off,
     )

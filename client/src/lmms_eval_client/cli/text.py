@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from lmms_eval_core.redact import plain
-from lmms_eval_core.status import describe_resumed, describe_started_anew
+from lmms_eval_core.status import describe_not_kept, describe_resumed, describe_started_anew
 from lmms_eval_core.wire import Attempt, JobInfo, JobStatus, JobSummary, Progress
 
 # What a spreadsheet takes for a formula.
@@ -76,13 +76,15 @@ def describe_state(job: JobInfo | JobSummary) -> str:
 
 
 def describe_attempt(attempt: Attempt) -> str:
-    """Return how an attempt ended, where, and what it had from earlier ones."""
+    """Return how an attempt ended, where, what it had from earlier ones, and why it leaves nothing to later ones."""
     parts = [f"{attempt.reason or 'runs'}{f' on {attempt.node}' if attempt.node else ''}"]
     if attempt.resumed:
         had = attempt.resumed
         parts.append(describe_resumed(had.answers, had.from_attempt, had.exactness))
     elif attempt.started_anew:
         parts.append(describe_started_anew(attempt.started_anew))
+    if attempt.not_kept:
+        parts.append(describe_not_kept(attempt.not_kept))
     if attempt.free:
         parts.append("spent no retry")
     return ", ".join(parts) + (f": {attempt.message}" if attempt.message else "")

@@ -16,20 +16,20 @@ from .adapter_call import AdapterCall
 from .completions import CompletionTap
 from .fingerprint import compute_parts, is_exact
 from .identity import RequestKeys, Unkeyable
-from .run_journal import ProgressMeter, RunIdentity, RunJournal
+from .run_journal import ProgressMeter, RunIdentity, RunJournal, describe_error
 from .shown_texts import Targets
 
 METHODS: Final = ("generate_until", "loglikelihood", "generate_until_multi_round", "generate_visual_cot")
 
 
-def prepare_journal(run: RunInput) -> bool:
+def prepare_journal(run: RunInput, meter: ProgressMeter | None) -> bool:
     """Prepare lmms-eval, before any adapter is imported; return whether there can be a journal."""
     if run.resume is ResumePolicy.NEVER:
         return False
     try:
         upstream.install()
     except Exception as error:  # noqa: BLE001 - another version of lmms-eval; the run does without a journal
-        _refuse(error)
+        _refuse(error, meter)
         return False
     return True
 
@@ -41,11 +41,14 @@ def attach_journal(
     try:
         JournaledAdapter(adapter, run, directory, meter=meter, environ=environ).attach()
     except Exception as error:  # noqa: BLE001 - as above
-        _refuse(error)
+        _refuse(error, meter)
 
 
-def _refuse(error: Exception) -> None:
-    print(f"{PREFIX}no journal: {error!r}", file=sys.stderr, flush=True)
+def _refuse(error: Exception, meter: ProgressMeter | None) -> None:
+    why = describe_error(error)
+    print(f"{PREFIX}no journal: {why}", file=sys.stderr, flush=True)
+    if meter:
+        meter.record_journal_off(why)
 
 
 class JournaledAdapter:

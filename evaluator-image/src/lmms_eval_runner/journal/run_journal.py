@@ -95,7 +95,7 @@ class RunJournal:
         try:
             self._open()
         except Exception as error:  # noqa: BLE001 - data sets, weights and disks may fail in any way; the run does without
-            self.switch_off(_describe(error))
+            self.switch_off(describe_error(error))
 
     def _open(self) -> None:
         identity = self._identify()
@@ -173,7 +173,7 @@ class RunJournal:
             self._completions = self._completions or self._make_writer(tap=True)
             kept = self._completions.write(text)
         except (OSError, JournalFull) as error:
-            self.switch_off(_describe(error))
+            self.switch_off(describe_error(error))
             return False
         self._completions_written += kept
         return kept
@@ -184,7 +184,7 @@ class RunJournal:
         try:
             return self._answers.write(text)
         except (OSError, JournalFull) as error:
-            self.switch_off(_describe(error))
+            self.switch_off(describe_error(error))
             return False
 
     def holds_secret(self, text: str) -> bool:
@@ -195,7 +195,7 @@ class RunJournal:
         """Keep nothing from here on."""
         if self.off:
             return
-        self.off = " ".join(why.split())[:MAX_REASON]
+        self.off = _shorten(why)
         self.say(f"no journal from here on: {self.off}")
         if self._meter:
             self._meter.record_journal_off(self.off)
@@ -210,10 +210,17 @@ class RunJournal:
         print(f"{PREFIX}{'' if self._ranks == 1 else f'rank {self._rank} '}{sentence}", file=sys.stderr, flush=True)
 
 
-def _describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
+    """Return what went wrong, in a line."""
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) if isinstance(error, JournalFull) else f"{type(error).__name__}: {error}"
+        text = error.strerror
+    else:
+        text = str(error) if isinstance(error, JournalFull) else f"{type(error).__name__}: {error}"
+    return _shorten(text)
+
+
+def _shorten(text: str) -> str:
+    return " ".join(text.split())[:MAX_REASON]
 
 
 def read_time() -> float:
