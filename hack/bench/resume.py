@@ -11,11 +11,13 @@ from typing import Any
 
 import deployment
 from deployment import CommandFailed
-from image_container import Container
+from image_container import Container, Mount
 
 from bench.rows import Row
 
-SCRIPT = Path(__file__).with_name("inside_resume.py")
+TOOLS, MOUNTED = Path(__file__).parents[1], "/bench"
+# Behind what the image has: none of our names is to hide another one.
+SCRIPT = f"import sys; sys.path.append({MOUNTED!r}); from bench.inside_resume import main; main()"
 CONTAINER = "lmms-eval-bench-resume"
 SHARE, MICROSECONDS, RESUME_SECONDS = 1.0, 60.0, 2.0
 # The limit that the chart gives to the reporter.
@@ -26,7 +28,8 @@ def measure() -> list[Row]:
     """Runs the script in the image of this checkout."""
     deployment.program("images", "build", "evaluator")
     image = json.loads(deployment.IMAGES.read_text())["evaluator"]
-    done = Container(CONTAINER, image).run(["python", "-c", SCRIPT.read_text()], stdout=subprocess.PIPE)
+    container = Container(CONTAINER, image, mounts=[Mount(TOOLS, MOUNTED)])
+    done = container.run(["python", "-c", SCRIPT], stdout=subprocess.PIPE)
     if done.returncode:
         raise CommandFailed("the runs in the evaluator image failed; their own message is above")
     return [*rows(json.loads(done.stdout.splitlines()[-1])), _measure_reporter()]
@@ -48,6 +51,7 @@ def rows(found: dict[str, Any]) -> list[Row]:
         *_rows_of_quick_answers(found["quick"]),
         _row_of_single_chunks(found["single"]),
         _row_of_batches(**found["batches"]),
+        *_rows_of_kills(found["kills"]),
     ]
 
 
@@ -88,6 +92,18 @@ def _row_of_batches(plain: list[int], journaled: list[int]) -> Row:
     differing = sum(one != other for one, other in itertools.zip_longest(plain, journaled))
     floor = f"{len(plain)} of up to {max(plain)} requests"
     return Row("journal, batches of lmms-eval's vLLM adapter that differ", differing, "", 0.0, floor)
+
+
+def _rows_of_kills(kills: list[dict[str, float]]) -> list[Row]:
+    """A chunk is what is lost at most: all that the process had been asked for at once."""
+    shares = [100 * (kill["computed"] - kill["kept"]) / kill["chunk"] for kill in kills]
+    lost = max(kill["computed"] - kill["kept"] for kill in kills)
+    seconds = max(kill["seconds"] for kill in kills)
+    name = f"process killed, {len(kills)} times: lost of the chunk that ran, at most"
+    return [
+        Row(name, max(shares), "%", 100.0, f"{lost:.0f} answers at most"),
+        Row("process killed: time since the last answer that is kept, at most", seconds, "s"),
+    ]
 
 
 def _microseconds(found: dict[str, Any]) -> float:
