@@ -19,6 +19,16 @@ class Mount(NamedTuple):
         return f"{self.folder}:{self.at}{'' if self.writable else ':ro'}"
 
 
+class MemoryVolume(NamedTuple):
+    """An empty volume in memory that is full after so many bytes; it goes with the container."""
+
+    at: str
+    bytes: int
+
+    def __str__(self) -> str:
+        return f"type=tmpfs,destination={self.at},tmpfs-size={self.bytes},tmpfs-mode=1777"
+
+
 class Container(NamedTuple):
     """A container of `image`, over its layers, for as long as a command runs as root.
 
@@ -29,6 +39,7 @@ class Container(NamedTuple):
     image: str
     mounts: Sequence[Mount] = ()
     workdir: str = "/tmp"
+    volumes: Sequence[MemoryVolume] = ()
 
     def run(self, command: Sequence[str], *, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
         """Run `command` to its end, whatever that is."""
@@ -52,7 +63,8 @@ class Container(NamedTuple):
             subprocess.run(["buildah", "rm", self.name], stdout=subprocess.DEVNULL, check=False)
 
     def _list_mounts(self) -> list[str]:
-        return [word for mount in self.mounts for word in ("-v", str(mount))]
+        mounts = [word for mount in self.mounts for word in ("-v", str(mount))]
+        return mounts + [word for volume in self.volumes for word in ("--mount", str(volume))]
 
 
 @functools.cache

@@ -197,6 +197,34 @@ def test_each_part_of_the_fingerprint_is_told_by_name(forks: ForkedRuns, tmp_pat
     assert evaluation.attempt(image="another") == 0 and evaluation.report.started_anew.startswith("run differs")
 
 
+# A volume that is soon full, which `hack/test` mounts in the container of this tier.
+SMALL_VOLUME = Path("/small-volume")
+
+
+def test_a_full_volume_costs_what_is_answered_after_that(forks: ForkedRuns, tmp_path: Path, tasks: Path) -> None:
+    evaluation = Evaluation(forks, tmp_path, tasks)
+    want, total = evaluation.run_plain(), 2 * DOCUMENTS
+    evaluation.prepare()
+    assert SMALL_VOLUME.is_mount() and not any(SMALL_VOLUME.iterdir())
+    (evaluation.directory / "journal").rmdir()
+    (evaluation.directory / "journal").symlink_to(SMALL_VOLUME)
+    assert forks.run(evaluation.describe_run({}, setup=ONE_BATCH)) == [0], evaluation.log
+    assert read_output(evaluation.directory) == want
+    assert "lmms-eval-runner: no journal from here on: No space left on device\n" in evaluation.log
+    report = evaluation.report
+    assert report.journal_off == "No space left on device" and 0 < report.journaled < total
+    assert (report.completed, report.total) == (total, total)
+
+    # What was kept before it was full is of use.
+    assert evaluation.count_answers() == report.journaled
+    (torn,) = SMALL_VOLUME.iterdir()
+    assert not torn.read_bytes().endswith(b"\n")
+    assert evaluation.attempt() == 0 and read_output(evaluation.directory) == want, evaluation.log
+    assert evaluation.report.resumed and evaluation.report.resumed.answers == report.journaled
+    assert evaluation.report.journaled == total - report.journaled and evaluation.report.journal_off == ""
+    torn.unlink()
+
+
 # An adapter that is cheap, has a device, and answers one request after the other.
 RANK = """
 import os, signal, torch
