@@ -25,27 +25,41 @@ from lmms_eval_reporter.retry import Backoff
 from lmms_eval_reporter.run_directory import RunDirectory
 
 CHUNK = 20
+TASK = "bench"
 TEXTS = {"s": "The picture shows a street with houses. " * 6, "p": "How many houses? " * 6, "g": "12 houses"}
 UID = "0f4c6a1e-9d3b-4c2f-8a57-1c2d3e4f5a6b"
 
 
 async def store_and_bring(folder: Path, answers: int) -> None:
     """A journal of so many answers, to a store in a folder and back; raises RuntimeError where not all arrive."""
-    first, second = (_make_directory(folder / f"attempt-{attempt}") for attempt in (1, 2))
-    journal = folder / "attempt-1" / JOURNAL_DIRECTORY / str(JournalName(1, 0))
-    with journal.open("w") as file:
-        file.writelines(_make_lines(answers))
     (folder / "store").mkdir()
     store, log = ObjectStore(StoreSettings(url=f"file://{folder}/store")), ReporterLog()
-    backoff = Backoff(log, _ignore)
     prefix = ArtifactPrefix("bench", "journal", UID, 1)
-    uploader = JournalUploader(first, store, prefix, room=Room(MAX_JOURNAL_BYTES), shown=True, backoff=backoff, log=log)
-    await uploader.upload()
-    following = EarlierAttempts(store, prefix._replace(attempt=2), backoff=backoff, log=log)
+    written = await store_journal(store, prefix, folder / "attempt-1", answers)
+    second = _make_directory(folder / "attempt-2")
+    following = EarlierAttempts(store, prefix._replace(attempt=2), backoff=Backoff(log, _ignore), log=log)
     await following.fetch_journals(second, Room(MAX_JOURNAL_BYTES))
     brought = next((folder / "attempt-2" / "earlier").iterdir()).stat().st_size
-    if uploader.kept != answers or brought != journal.stat().st_size:
-        raise RuntimeError(f"{uploader.kept} answers are in the store, and {brought} bytes came back")
+    if brought != written:
+        raise RuntimeError(f"of {written} bytes {brought} came back")
+
+
+async def store_journal(
+    store: ObjectStore, prefix: ArtifactPrefix, folder: Path, answers: int, *, first: int = 0
+) -> int:
+    """Store a journal of so many answers, the `first` of them by number, as the reporter does; return its bytes."""
+    directory, name = _make_directory(folder), JournalName(prefix.attempt, 0)
+    journal = folder / JOURNAL_DIRECTORY / str(name)
+    with journal.open("w") as file:
+        file.writelines(_make_lines(prefix.attempt, range(first, first + answers)))
+    log = ReporterLog()
+    uploader = JournalUploader(
+        directory, store, prefix, room=Room(MAX_JOURNAL_BYTES), shown=True, backoff=Backoff(log, _ignore), log=log
+    )
+    await uploader.upload()
+    if uploader.kept != answers:
+        raise RuntimeError(f"{uploader.kept} answers are in the store")
+    return journal.stat().st_size
 
 
 def _make_directory(folder: Path) -> RunDirectory:
@@ -53,12 +67,12 @@ def _make_directory(folder: Path) -> RunDirectory:
     return RunDirectory(folder)
 
 
-def _make_lines(answers: int) -> Iterator[str]:
-    yield '{"v":1,"header":{"attempt":1,"rank":0,"parts":{}}}\n'
-    for start in range(0, answers, CHUNK):
+def _make_lines(attempt: int, numbers: range) -> Iterator[str]:
+    yield json.dumps({"v": 1, "header": {"attempt": attempt, "rank": 0, "parts": {}}}, separators=(",", ":")) + "\n"
+    for start in numbers[::CHUNK]:
         batches = [
-            {"id": f"{number:020x}", "a": [{"t": "bench", "d": number} | TEXTS]}
-            for number in range(start, start + CHUNK)
+            {"id": f"{number:020x}", "a": [{"t": TASK, "d": number} | TEXTS]}
+            for number in range(start, min(start + CHUNK, numbers.stop))
         ]
         yield json.dumps({"b": batches, "at": 1.5, "s": 1.0}, separators=(",", ":")) + "\n"
 

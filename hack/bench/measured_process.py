@@ -41,9 +41,26 @@ class MeasuredProcess:
         """The memory that it holds."""
         return self._memory("VmRSS:")
 
+    def children_peak_mib(self) -> float:
+        """The most memory that those processes have held which are its children now."""
+        return sum(map(self._child_peak, self._list_children()))
+
+    def _list_children(self) -> list[str]:
+        # The kernel lists them by the thread that started them.
+        return [child for file in self._proc.glob("task/*/children") for child in file.read_text().split()]
+
+    def _child_peak(self, child: str) -> float:
+        with contextlib.suppress(OSError, StopIteration):
+            return _read_memory(self._proc.with_name(child), "VmHWM:")
+        return 0.0
+
     def _memory(self, line: str) -> float:
-        lines = (self._proc / "status").read_text().splitlines()
-        return next(int(found.split()[1]) for found in lines if found.startswith(line)) / MIB
+        return _read_memory(self._proc, line)
+
+
+def _read_memory(proc: Path, line: str) -> float:
+    lines = (proc / "status").read_text().splitlines()
+    return next(int(found.split()[1]) for found in lines if found.startswith(line)) / MIB
 
 
 @contextlib.contextmanager

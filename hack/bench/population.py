@@ -1,8 +1,9 @@
 """Evaluations as they are in use, by the thousand: what a team would submit, and what is left of one that has run."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from itertools import chain
 from typing import Any
 
@@ -117,21 +118,43 @@ def build_published_status(name: str) -> Object:
     }
 
 
+@contextlib.asynccontextmanager
+async def open_namespace(kubectl: Kubectl, name: str) -> AsyncIterator[transport.Transport]:
+    """A client of a new namespace, in a cluster with this checkout's CRD."""
+    kubectl("create", "namespace", name)
+    client = await transport.connect(namespace=name, kubeconfig=kubectl.kubeconfig)
+    try:
+        await apply_crd(kubectl, client)
+        yield client
+    finally:
+        await client.close()
+
+
+async def create_running(client: transport.Transport, name: str, *, task: str, attempt: int = 1) -> str:
+    """Create an evaluation of one task whose attempt runs, as the operator leaves it; return its uid."""
+    made = await client.create(EVALUATIONS, _evaluation(name, {"model": "dummy", "tasks": [task]}))
+    status = {"phase": "Running", "reason": "Starting", "attempt": attempt}
+    patch = [{"op": "add", "path": f"/status/{field}", "value": value} for field, value in status.items()]
+    await client.json_patch(EVALUATIONS, name, patch, subresource="status")
+    return str(made["metadata"]["uid"])
+
+
 async def fill(kubectl: Kubectl, client: transport.Transport, size: int) -> None:
     """Create `size` evaluations that wait, and as many that have run. Leaves this checkout's CRD in the cluster.
 
     They are created under a CRD of the same schema that takes a status along and has no rules: half of the writes, and
     the rules are most of the cost of each.
     """
-    await _apply(kubectl, client, seeding=True)
+    await apply_crd(kubectl, client, seeding=True)
     ended = (f"ended-{number:0{DIGITS + 1}}" for number in range(size))
     finished = ({**build_queued(name), "status": build_finished_status(name)} for name in ended)
     waiting = (build_queued(f"queued-{number:0{DIGITS}}") for number in range(size))
     await _run_in_batches(client.create(EVALUATIONS, body) for body in chain(finished, waiting))
-    await _apply(kubectl, client, seeding=False)
+    await apply_crd(kubectl, client)
 
 
-async def _apply(kubectl: Kubectl, client: transport.Transport, *, seeding: bool) -> None:
+async def apply_crd(kubectl: Kubectl, client: transport.Transport, *, seeding: bool = False) -> None:
+    """Put this checkout's CRD into the cluster, or one to fill it by; return when it is in force."""
     body = build_crd()
     if seeding:
         for version in body["spec"]["versions"]:

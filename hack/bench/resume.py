@@ -1,11 +1,13 @@
-"""What the journal of a run costs, in the evaluator image and in the reporter, and what going on by it takes: without a
-cluster.
+"""What the journal of a run costs, in the evaluator image, in the reporter and in the front end, what going on by it
+takes, and what is lost with a process and with a node: on a control plane without a node.
 """
 
+import asyncio
 import itertools
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,10 @@ import deployment
 from deployment import CommandFailed
 from image_container import Container, Mount
 
+from bench import live_answers, lost_node
 from bench.rows import Row
+from bench.s3_server import run_s3_server
+from bench.scale import start_own_cluster
 
 TOOLS, MOUNTED = Path(__file__).parents[1], "/bench"
 # Behind what the image has: none of our names is to hide another one.
@@ -32,7 +37,16 @@ def measure() -> list[Row]:
     done = container.run(["python", "-c", SCRIPT], stdout=subprocess.PIPE)
     if done.returncode:
         raise CommandFailed("the runs in the evaluator image failed; their own message is above")
-    return [*rows(json.loads(done.stdout.splitlines()[-1])), _measure_reporter()]
+    return [*rows(json.loads(done.stdout.splitlines()[-1])), _measure_reporter(), *measure_servers()]
+
+
+def measure_servers() -> list[Row]:
+    """What needs an API server and an S3 server."""
+    with start_own_cluster() as kubectl, tempfile.TemporaryDirectory() as folder, run_s3_server(Path(folder)) as store:
+        return [
+            *asyncio.run(lost_node.measure(kubectl, store)),
+            *asyncio.run(live_answers.measure(kubectl, store)),
+        ]
 
 
 def _measure_reporter() -> Row:
