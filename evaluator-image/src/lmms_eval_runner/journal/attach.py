@@ -86,7 +86,10 @@ class JournaledAdapter:
     def attach(self) -> None:
         """Wrap the methods on the instance: its class stays as it is."""
         upstream.watch()
-        self._tapped = CompletionTap(self.journal, self._run.attempt, self._rank).attach(self._adapter)
+        tapped = CompletionTap(self.journal, self._run.attempt, self._rank).attach(self._adapter)
+        # With tools a request names the files of its pictures, which the next process has elsewhere: such a
+        # conversation is lost unless its chunk is whole.
+        self._tapped = tapped and getattr(self._adapter, "mcp_client", None) is None
         for name in METHODS:
             if callable(getattr(self._adapter, name, None)):
                 setattr(self._adapter, name, self._wrap(name, self._find_method(name)))
