@@ -181,6 +181,42 @@ async def test_the_only_task_may_be_a_group(place: Place) -> None:
     assert documents(await place.get(task="other")) == [0]
 
 
+async def test_links_of_groups_are_those_of_their_tasks(place: Place) -> None:
+    place.learn("Cancelled", tasks=["mmmu", "mmbench,other"])
+    tasks = ["mmmu_val", "mmbench_en", "mmbench_cn"]
+    header = build_header(1, tasks=tasks)
+    place.store.objects[name_segment(FIRST)] = pack_segment([header, build_chunk(range(3), task="mmmu_val")])
+    place.store.objects[name_segment(PREFIX)] = pack_segment(
+        [build_header(2, tasks=tasks), build_chunk([7], task=tasks[1])]
+    )
+    links = (await place.session.get("/jobs/a")).json()["links"]["samples"]
+    assert list(links) == sorted(tasks)
+    found = {task: documents(await place.session.get(link)) for task, link in links.items()}
+    assert found == {"mmmu_val": [0, 1, 2], "mmbench_en": [7], "mmbench_cn": []}
+    detail = (await place.get(task="mmmu")).json()["detail"]
+    assert detail == "Job a has no answers of mmmu; it has those of mmbench_en, mmmu_val."
+
+    # The header never changes: nothing is read for it again.
+    reads = len(place.store.reads)
+    assert (await place.session.get("/jobs/a")).json()["links"]["samples"] == links and len(place.store.reads) == reads
+
+
+async def test_links_are_of_the_last_attempt_with_a_journal_as_far_as_it_can_be_read(place: Place) -> None:
+    async def links() -> list[str]:
+        return list((await place.session.get("/jobs/a")).json()["links"]["samples"])
+
+    place.learn("Failed", tasks=["mmmu", "other"])
+    del place.store.objects[name_segment(PREFIX)]
+    place.store.objects[name_segment(FIRST)] = b"broken"
+    assert await links() == ["mmmu", "other"]
+    odd = ["../x", "", *map(str, range(2000))]
+    place.store.objects[name_segment(FIRST)] = pack_segment([build_header(1, tasks=odd), build_chunk([0])])
+    found = await links()
+    assert len(found) <= 1000 and {".._x", "_", "7"} <= set(found)
+    # Without the store nobody knows which of several names are groups.
+    assert (await place.session.patch("/jobs/a", json={})).json()["links"]["samples"] == {}
+
+
 @pytest.mark.parametrize("path", ["a%20task%3F", "%2e%2e", "%C3%84%00", "..%2f..%2fresults.json", "x" * 1000])
 async def test_task_names_with_odd_characters(place: Place, path: str) -> None:
     place.learn("Running", tasks=["a task?", "other"])

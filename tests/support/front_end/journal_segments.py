@@ -15,9 +15,11 @@ from lmms_eval_core.layout import ArtifactPrefix
 FIRST_CHUNK = 1_795_780_800.0
 
 
-def build_header(attempt: int, rank: int = 0) -> bytes:
-    """Build the first line of a file."""
-    return b'{"v":1,"header":{"attempt":%d,"rank":%d,"parts":{"run":"0"}}}\n' % (attempt, rank)
+def build_header(attempt: int, rank: int = 0, *, tasks: Iterable[str] = ()) -> bytes:
+    """Build the first line of a file, of a run of these tasks."""
+    parts = {"run": "0"} | ({"tasks": dict.fromkeys(tasks, "0")} if tasks else {})
+    header = {"attempt": attempt, "rank": rank, "parts": parts}
+    return json.dumps({"v": 1, "header": header}, separators=(",", ":")).encode() + b"\n"
 
 
 def make_batch_id(*of: object) -> str:

@@ -17,6 +17,7 @@ from lmms_eval_api.artifacts.journal_block import (
     FoundAnswer,
     list_batches,
     read_block,
+    read_run_tasks,
 )
 from lmms_eval_api.artifacts.journal_position import JournalPosition, SegmentPosition, find_segments
 from lmms_eval_api.artifacts.samples import SampleReader
@@ -36,6 +37,8 @@ SCAN_BYTES: Final = 64 * 1024 * 1024
 # Of all indexes in memory.
 INDEX_BYTES: Final = 32 * 1024 * 1024
 MAX_INDEXES: Final = 1000
+# Attempts whose tasks are remembered.
+MAX_REMEMBERED: Final = 1000
 
 
 class WantedAnswers(NamedTuple):
@@ -65,13 +68,14 @@ class PageLimits(NamedTuple):
 class AnswerPage:
     """Answers as JSON, and the `position` behind them; `is_full` if there may be more by now.
 
-    `tasks` are those of all answers that were looked at, as their samples are stored.
+    `tasks` are those of all answers that were looked at, as their samples are stored, and `run_tasks` those of the run.
     """
 
     def __init__(self, start: JournalPosition, limits: PageLimits) -> None:
         self.answers: list[bytes] = []
         self.position = start
         self.tasks: set[str] = set()
+        self.run_tasks: set[str] = set()
         self._limits = limits
         self._size = self._scanned = 0
 
@@ -90,6 +94,7 @@ class AnswerPage:
         """Count what was read for the page."""
         self._scanned += reading.cost
         self.tasks |= reading.tasks
+        self.run_tasks |= reading.run_tasks
 
 
 class AnswerReader:
@@ -101,6 +106,7 @@ class AnswerReader:
         self._samples = samples
         self._turns = asyncio.Semaphore(at_once)
         self._indexes: dict[ArtifactPrefix, asyncio.Task[BatchIndex]] = {}
+        self._run_tasks: dict[ArtifactPrefix, list[str]] = {}
 
     async def read_page(self, wanted: WantedAnswers, *, start: JournalPosition, limits: PageLimits) -> AnswerPage:
         """Return the page from `start` on; a page that is not full ends where the journals end by now."""
@@ -117,6 +123,37 @@ class AnswerReader:
                 if page.is_full:
                     return page
         return page
+
+    async def list_run_tasks(self, newest: ArtifactPrefix) -> list[str]:
+        """Return the tasks of the last attempt, up to `newest`, that has a journal; a group is its tasks there."""
+        first = WantedAnswers(newest, AnswerSelection(None)).first_attempt
+        for attempt in range(newest.attempt, first - 1, -1):
+            if tasks := await self._find_run_tasks(newest._replace(attempt=attempt)):
+                return tasks
+        return []
+
+    async def _find_run_tasks(self, prefix: ArtifactPrefix) -> list[str]:
+        if prefix not in self._run_tasks:
+            for rank, numbers in (await self._list_segments(prefix)).items():
+                if 0 in numbers and (tasks := await self._read_run_tasks(_name_segment(prefix, rank, 0))):
+                    self._remember_run_tasks(prefix, tasks)
+                    break
+        return self._run_tasks.get(prefix, [])
+
+    async def _read_run_tasks(self, key: str) -> list[str]:
+        try:
+            async with aclosing(self.stream_blocks(key, 0)) as blocks:
+                async for block in blocks:
+                    return await self._worker.call(read_run_tasks, block)
+        except (UnusableArtifact, ObjectMissing, TooCostly):
+            pass
+        return []
+
+    def _remember_run_tasks(self, prefix: ArtifactPrefix, tasks: list[str]) -> None:
+        # The header of a journal never changes.
+        self._run_tasks[prefix] = tasks
+        if len(self._run_tasks) > MAX_REMEMBERED:
+            del self._run_tasks[next(iter(self._run_tasks))]
 
     async def stream_blocks(self, key: str, at: int) -> AsyncGenerator[bytes, None]:
         """Yield the whole lines of a segment from byte `at` of its text on, in blocks; a longer line is its end."""

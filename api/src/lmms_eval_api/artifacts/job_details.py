@@ -4,6 +4,7 @@ The response comes in time without the store, and says so: a waiting client must
 """
 
 import json
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +15,12 @@ from lmms_eval_api.artifacts.frames import Position
 from lmms_eval_api.artifacts.results import StoredResults
 from lmms_eval_api.artifacts.samples import WantedSamples
 from lmms_eval_api.artifacts.store import NO_STORE, UnusableArtifact, read_within
-from lmms_eval_api.artifacts.stored_files import StoredFiles, find_stored_files, list_answered_tasks
+from lmms_eval_api.artifacts.stored_files import (
+    StoredFiles,
+    find_stored_files,
+    list_answered_tasks,
+    make_attempt_prefix,
+)
 from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.responses import intersperse
 from lmms_eval_core import layout
@@ -40,7 +46,10 @@ class JobView(NamedTuple):
 
 def add_links(info: JobInfo, viewed: JobView) -> JobInfo:
     """Return `info` with links, as far as they are known without reading the store."""
-    return _set_links(info, viewed, find_stored_files(viewed.job, viewed.document))
+    asked = list_answered_tasks(viewed.job)
+    # A single name has all answers; of several, some may be groups.
+    answered = asked if len(asked) == 1 else ()
+    return _set_links(info, viewed, find_stored_files(viewed.job, viewed.document), answered=answered)
 
 
 async def render_details(info: JobInfo, viewed: JobView, archive: Archive, *, samples: bool) -> list[bytes]:
@@ -49,18 +58,32 @@ async def render_details(info: JobInfo, viewed: JobView, archive: Archive, *, sa
     output = await _read_output(info, files, archive) if info.status is JobStatus.COMPLETED else None
     if output is not None and files is not None:
         files = files._replace(tasks=output.tasks)
-    _set_links(info, viewed, files)
+    _set_links(info, viewed, files, answered=await _list_answered(viewed, archive))
     first = await _render_first_samples(info, files, archive) if samples else None
     return _join(info, output.text if output is not None else b"null", first)
 
 
-def _set_links(info: JobInfo, viewed: JobView, files: StoredFiles | None) -> JobInfo:
+def _set_links(info: JobInfo, viewed: JobView, files: StoredFiles | None, *, answered: Sequence[str]) -> JobInfo:
+    """Set the links; `answered` are the tasks of which a job without samples has answers."""
     info.links = make_links(viewed.base, info.job_id, files)
     if not info.links.samples:
-        info.links.samples = {task: f"{info.links.self}/samples/{task}" for task in list_answered_tasks(viewed.job)}
+        info.links.samples = {task: f"{info.links.self}/samples/{task}" for task in answered}
     if info.status is JobStatus.COMPLETED:
         info.result = make_result(info.links, viewed.document["spec"])
     return info
+
+
+async def _list_answered(viewed: JobView, archive: Archive) -> Sequence[str]:
+    """Return the tasks of which a job without samples may have answers; a group is its tasks, if the store says so."""
+    asked = list_answered_tasks(viewed.job)
+    attempt = viewed.document.get("status", {}).get("attempt") or 0
+    if not asked or archive.answers is None:
+        return asked
+    try:
+        prefix = make_attempt_prefix(viewed.job, viewed.document, attempt)
+        return await read_within(OUTPUT_SECONDS, archive.answers.list_run_tasks(prefix)) or asked
+    except StoreError:
+        return asked
 
 
 async def _read_output(info: JobInfo, files: StoredFiles | None, archive: Archive) -> StoredResults | None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from lmms_eval_core import layout
-from lmms_eval_core.journal import ChunkLine, JournalAnswer, JournalBatch, parse_journal_line
+from lmms_eval_core.journal import ChunkLine, HeaderLine, JournalAnswer, JournalBatch, parse_journal_line
 from lmms_eval_core.json_text import normalised, parse_excess
 from lmms_eval_core.schema import format_rfc3339
 from lmms_eval_core.wire import AnswerTokens, LiveAnswer
@@ -19,7 +19,7 @@ MAX_ANSWERS: Final = 10_000
 MAX_BYTES: Final = 8 * 1024 * 1024
 # A line has a cost, however short it is.
 LINE_COST: Final = 256
-# For the sentence that names the tasks that there are.
+# That are named, in links and in sentences.
 MAX_TASKS: Final = 1000
 
 
@@ -55,7 +55,8 @@ class FoundAnswer(NamedTuple):
 class BlockReading(NamedTuple):
     """What is in a block, up to byte `end`, where a line begins of which `taken` answers were read.
 
-    `is_over`: the journal ends there, whatever follows. `cost` is in bytes.
+    `is_over`: the journal ends there, whatever follows. `cost` is in bytes. `tasks` are those of all answers in it,
+    and `run_tasks` those of the run, where the block begins with its header.
     """
 
     answers: list[FoundAnswer]
@@ -64,30 +65,44 @@ class BlockReading(NamedTuple):
     is_over: bool
     cost: int
     tasks: frozenset[str]
+    run_tasks: frozenset[str] = frozenset()
 
 
 def read_block(block: bytes, start: BlockStart, selection: AnswerSelection) -> BlockReading:
     """Return answers in whole lines, as many as one call returns."""
     found: list[FoundAnswer] = []
     tasks: set[str] = set()
+    run_tasks = frozenset[str]()
     size = cost = 0
     for at, line in _split_lines(block):
         cost += len(line) + LINE_COST
         parsed = _parse_line(line)
         if parsed is None:
-            return BlockReading(found, at, start.taken if not at else 0, True, cost, frozenset(tasks))
+            return BlockReading(found, at, start.taken if not at else 0, True, cost, frozenset(tasks), run_tasks)
+        run_tasks |= _list_run_tasks(parsed)
         for number, (batch, answer) in enumerate(_list_answers(parsed), 1):
             if not at and number <= start.taken:
                 continue
             if len(found) == MAX_ANSWERS or size > MAX_BYTES:
-                return BlockReading(found, at, number - 1, False, cost, frozenset(tasks))
+                return BlockReading(found, at, number - 1, False, cost, frozenset(tasks), run_tasks)
             if len(tasks) < MAX_TASKS:
                 tasks.add(layout.segment(answer.task))
             if selection.wants(answer):
                 text = _render(answer, parsed, start.attempt)
                 found.append(FoundAnswer(text, bytes.fromhex(batch.id), at, number))
                 size += len(text)
-    return BlockReading(found, len(block), 0, False, cost, frozenset(tasks))
+    return BlockReading(found, len(block), 0, False, cost, frozenset(tasks), run_tasks)
+
+
+def read_run_tasks(block: bytes) -> list[str]:
+    """Return the tasks of the run whose journal begins with these whole lines, called as their samples are."""
+    first = next((line for _, line in _split_lines(block)), b"")
+    return sorted(_list_run_tasks(_parse_line(first)))
+
+
+def _list_run_tasks(line: Any) -> frozenset[str]:
+    tasks = line.header.parts.get("tasks") if isinstance(line, HeaderLine) else None
+    return frozenset(map(layout.segment, list(tasks)[:MAX_TASKS])) if isinstance(tasks, dict) else frozenset()
 
 
 def list_batches(block: bytes) -> tuple[bytes, bool]:

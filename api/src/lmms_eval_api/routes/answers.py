@@ -169,11 +169,11 @@ def _read_cursor(cursor: str, job: JobSnapshot) -> JournalPosition:
 
 
 def _check_present(job: JobSnapshot, wanted: WantedAnswers, page: AnswerPage) -> None:
-    """Raise 404 for a task of which an ended job has no answers."""
+    """Raise 404 for a job that has ended without answers, or a task that it does not have."""
     if not page.tasks:
         raise HTTPException(404, _say_absence(job))
     task = wanted.selection.task
-    if task is not None and task not in page.tasks:
+    if task is not None and task not in page.tasks | page.run_tasks:
         tasks = sorted(page.tasks)
         named = ", ".join(tasks[:NAMED_TASKS]) + (" and others" if len(tasks) > NAMED_TASKS else "")
         raise HTTPException(404, f"Job {job.name} has no answers of {task}; it has those of {named}.")
