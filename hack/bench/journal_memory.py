@@ -54,7 +54,14 @@ async def store_journal(
         file.writelines(_make_lines(prefix.attempt, range(first, first + answers)))
     log = ReporterLog()
     uploader = JournalUploader(
-        directory, store, prefix, room=Room(MAX_JOURNAL_BYTES), shown=True, backoff=Backoff(log, _ignore), log=log
+        directory,
+        store,
+        prefix,
+        ranks=1,
+        room=Room(MAX_JOURNAL_BYTES),
+        shown=True,
+        backoff=Backoff(log, _ignore),
+        log=log,
     )
     await uploader.upload()
     if uploader.kept != answers:

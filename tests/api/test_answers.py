@@ -20,7 +20,6 @@ from lmms_eval_api.artifacts.frames import InvalidSampleCursor
 from lmms_eval_api.artifacts.journal_block import AnswerSelection, BlockStart, read_block
 from lmms_eval_api.artifacts.journal_position import (
     MAX_CURSOR,
-    MAX_RANKS,
     JournalPosition,
     SegmentPosition,
     decode_answer_cursor,
@@ -30,7 +29,7 @@ from lmms_eval_api.artifacts.journal_position import (
 from lmms_eval_api.artifacts.samples import SampleReader
 from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_core import layout
-from lmms_eval_core.journal import MAX_LINE_BYTES, MAX_SHOWN
+from lmms_eval_core.journal import MAX_LINE_BYTES, MAX_RANKS, MAX_SHOWN
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.store.errors import Unreachable
 

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmms_eval_core.journal import JournalName
 from lmms_eval_core.layout import (
     EVALUATION_FOLDER,
     FILE_OF_AN_ATTEMPT,
@@ -11,6 +12,7 @@ from lmms_eval_core.layout import (
     ArtifactPrefix,
     catalogue_file,
     evaluation_folder,
+    group_journal_segments,
     journal_segment,
     owner_file,
     parse_journal_segment,
@@ -72,3 +74,11 @@ def test_a_segment_of_a_journal_is_known_by_its_name(name: str, number: int) -> 
 )
 def test_other_files_are_no_segments(file: str) -> None:
     assert parse_journal_segment(file) is None
+
+
+def test_segments_are_grouped_by_the_journals_of_their_attempt() -> None:
+    own = {JournalName(3, 0): {0, 1, 4}, JournalName(3, 63): {0}, JournalName(3, 0, tap=True): {2}}
+    files = [journal_segment(str(name), number) for name, numbers in own.items() for number in numbers]
+    odd = ["a000002-r0.jsonl", "a000003-r00.jsonl", "a3-r0.jsonl", "x", "..", "a000003-r0.jsonl.zst"]
+    others = [*(journal_segment(name, 0) for name in odd), "results.json", "journal/a000003-r0.jsonl-0000"]
+    assert group_journal_segments([*others, *files], 3) == own

@@ -237,6 +237,13 @@ async def test_a_late_upload_of_an_old_attempt_touches_its_own_files_alone(tmp_p
     assert {key.split("/")[2] for key in old.store.puts} == {"a1"}
 
 
+async def test_no_more_files_are_looked_for_than_the_run_has_processes(tmp_path: Path) -> None:
+    run = JournalRun(tmp_path, ranks=2)
+    for rank in range(3):
+        run.append(make_chunk(rank), JournalName(1, rank))
+    assert await run.upload() == ["a000001-r0.jsonl-0000.zst", "a000001-r1.jsonl-0000.zst"]
+
+
 async def test_many_processes_share_the_memory(run: JournalRun, monkeypatch: pytest.MonkeyPatch) -> None:
     line = make_chunk(0, text="x" * 900)
     monkeypatch.setattr("lmms_eval_reporter.journal_upload.OPEN_BYTES", 64 * 4 * len(line))

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from lmms_eval_core.json_text import parse_excess
+from lmms_eval_core.spec import MAX_GPUS
 
 VERSION: Final = 1
 # A longer line is not written, and not read: the answers of its chunk are asked for again. Nor is one with more values
@@ -29,6 +30,8 @@ MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 MAX_JOURNAL_BYTES: Final = 1024 * 1024 * 1024
 # Characters of a prompt and of a target, which only people read.
 MAX_SHOWN: Final = 4000
+# Processes of a run, each of which has a journal.
+MAX_RANKS: Final = MAX_GPUS
 # Earlier attempts whose journals are read.
 MAX_EARLIER_ATTEMPTS: Final = 20
 

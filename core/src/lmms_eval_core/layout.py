@@ -5,7 +5,10 @@ what lies below it; several installations may share a store, but not a namespace
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
+
+from lmms_eval_core.journal import JournalName, parse_journal_name
 
 EVALUATION_FILE: Final = "evaluation.yaml"
 RESULTS_FILE: Final = "results.json"
@@ -21,6 +24,8 @@ ORPHANS_FILE: Final = ".lmms-eval-orphans.json"
 STORED_CATALOGUE: Final = re.compile(r"\.lmms-eval-catalogue-[0-9a-f]+\.json")
 # Folder of an attempt's journal, in segments that are each whole (`lmms_eval_core.journal`).
 JOURNAL_FILES: Final = "journal/"
+# Names of an attempt's segments that are looked at; a journal of 1 GiB in each of 64 ranks has fewer.
+MAX_SEGMENTS: Final = 20_000
 # Written last: an attempt with this file is complete in the store, whatever the status says.
 COMPLETE_FILE: Final = "complete.json"
 
@@ -87,6 +92,17 @@ def parse_journal_segment(file: str) -> tuple[str, int] | None:
     """Return name and number that `journal_segment` made `file` of; None for a file that is no segment."""
     found = _JOURNAL_SEGMENT.fullmatch(file)
     return (found["name"], int(found["number"])) if found else None
+
+
+def group_journal_segments(files: Iterable[str], attempt: int) -> dict[JournalName, set[int]]:
+    """Return the numbers of the segments of each journal of an attempt, among names of its files."""
+    found: dict[JournalName, set[int]] = {}
+    for file in files:
+        text, number = parse_journal_segment(file) or ("", 0)
+        name = parse_journal_name(text)
+        if name is not None and name.attempt == attempt and str(name) == text:
+            found.setdefault(name, set()).add(number)
+    return found
 
 
 def segment(text: str) -> str:

@@ -4,18 +4,13 @@ An attempt leaves them when it ends or is lost. A store that is away is waited f
 """
 
 import asyncio
-from collections import defaultdict
 from typing import Final
 
 from pydantic import ValidationError
 
 from lmms_eval_core import layout
-from lmms_eval_core.journal import (
-    MAX_EARLIER_ATTEMPTS,
-    MAX_LINE_BYTES,
-    parse_journal_name,
-)
-from lmms_eval_core.layout import ArtifactPrefix, parse_journal_segment
+from lmms_eval_core.journal import MAX_EARLIER_ATTEMPTS, MAX_LINE_BYTES
+from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.run import EARLIER_DIRECTORY, MAX_OUTCOME_BYTES, Outcome, Timings
 from lmms_eval_core.store.errors import ObjectMissing, StoreError, Unreachable
 from lmms_eval_core.store.objects import ObjectStore
@@ -27,8 +22,6 @@ from lmms_eval_reporter.status_progress import number_or_none
 
 # A segment is one long line at most; zstd adds little to what it cannot compress.
 MAX_SEGMENT_BYTES: Final = MAX_LINE_BYTES + MAX_LINE_BYTES // 128
-# Names of an attempt that are looked at.
-MAX_SEGMENTS: Final = 20_000
 
 
 class EarlierAttempts:
@@ -72,19 +65,16 @@ class EarlierAttempts:
     async def _list_segments(self, attempt: int) -> dict[str, list[str]]:
         """Return the keys of an attempt's segments by journal file, in order and without a gap."""
         prefix = self._prefix._replace(attempt=attempt)
-        numbers: dict[str, set[int]] = defaultdict(set)
-        for file in await self._backoff.retry(lambda: self._try_to_list(prefix), "listing earlier answers"):
-            found = parse_journal_segment(file)
-            if found is not None and _is_of_attempt(found[0], attempt):
-                numbers[found[0]].add(found[1])
-        return {name: [prefix.file(file) for file in _name_gapless(name, found)] for name, found in numbers.items()}
+        files = await self._backoff.retry(lambda: self._try_to_list(prefix), "listing earlier answers")
+        found = {str(name): numbers for name, numbers in layout.group_journal_segments(files, attempt).items()}
+        return {name: [prefix.file(file) for file in _name_gapless(name, numbers)] for name, numbers in found.items()}
 
     async def _try_to_list(self, prefix: ArtifactPrefix) -> list[str]:
         names: list[str] = []
         try:
             async for entry in self._store.list(prefix.file(layout.JOURNAL_FILES)):
                 names.append(entry.key.removeprefix(prefix.path))
-                if len(names) == MAX_SEGMENTS:
+                if len(names) == layout.MAX_SEGMENTS:
                     break
         except Unreachable:
             raise
@@ -143,11 +133,6 @@ def _parse_timings(outcome: bytes | None) -> Timings:
         return Outcome.model_validate_json(outcome or b"").timings
     except ValidationError:
         return Timings()
-
-
-def _is_of_attempt(name: str, attempt: int) -> bool:
-    found = parse_journal_name(name)
-    return found is not None and found.attempt == attempt and str(found) == name
 
 
 def _name_gapless(name: str, numbers: set[int]) -> list[str]:

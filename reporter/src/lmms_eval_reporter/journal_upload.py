@@ -5,7 +5,6 @@ alone, so that what comes late harms nobody.
 """
 
 import asyncio
-from typing import Final
 
 from lmms_eval_core.journal import JournalName
 from lmms_eval_core.layout import ArtifactPrefix
@@ -17,12 +16,12 @@ from lmms_eval_reporter.reporter_log import ReporterLog
 from lmms_eval_reporter.retry import Backoff, sleep
 from lmms_eval_reporter.run_directory import RunDirectory, UnsafeFile
 
-# Processes of one run whose journals are stored.
-MAX_RANKS: Final = 64
-
 
 class JournalUploader:
-    """The journal of one attempt. `shown` is whether prompts and targets are stored with the answers."""
+    """The journal of one attempt, of a file or two for each of `ranks`.
+
+    `shown` is whether prompts and targets are stored with the answers.
+    """
 
     def __init__(
         self,
@@ -30,6 +29,7 @@ class JournalUploader:
         store: ObjectStore,
         prefix: ArtifactPrefix,
         *,
+        ranks: int,
         room: Room,
         shown: bool,
         backoff: Backoff,
@@ -45,7 +45,7 @@ class JournalUploader:
         self._turn = asyncio.Lock()
         self._has_ended = False
         # Names are asked for, not listed: a folder may have millions of files.
-        names = (JournalName(prefix.attempt, rank, tap) for rank in range(MAX_RANKS) for tap in (False, True))
+        names = (JournalName(prefix.attempt, rank, tap) for rank in range(ranks) for tap in (False, True))
         self._files = [JournalFile(name) for name in names]
 
     @property

@@ -146,6 +146,7 @@ class Session:
             self._directory,
             self._store,
             self._prefix,
+            ranks=self._settings.run.processes,
             room=self._room,
             # Who wants no samples stored gets none of what they are made of but the answers, for another attempt.
             shown=self._settings.run.harness.log_samples,

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from lmms_eval_core.journal import MAX_JOURNAL_BYTES, JournalName
+from lmms_eval_core.journal import MAX_JOURNAL_BYTES, MAX_RANKS, JournalName
 from lmms_eval_core.kube.client import Object, Patch, Resource
 from lmms_eval_core.kube.errors import Conflict
 from lmms_eval_core.layout import ArtifactPrefix
@@ -183,7 +183,15 @@ async def ignore_failure(error: Exception) -> None:
 class JournalRun:
     """A run directory with the folder of journals, and its uploader."""
 
-    def __init__(self, path: Path, *, attempt: int = 1, room: int = MAX_JOURNAL_BYTES, shown: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        attempt: int = 1,
+        ranks: int = MAX_RANKS,
+        room: int = MAX_JOURNAL_BYTES,
+        shown: bool = True,
+    ) -> None:
         self.journal = path / f"run-{attempt}" / "journal"
         self.journal.mkdir(parents=True)
         self.store = FolderStore(path / "store")
@@ -192,6 +200,7 @@ class JournalRun:
             RunDirectory(self.journal.parent),
             self.store,
             make_prefix(attempt),
+            ranks=ranks,
             room=Room(room),
             shown=shown,
             backoff=Backoff(self.log, ignore_failure, first_seconds=0.01),

@@ -30,8 +30,6 @@ from lmms_eval_core.store.errors import ObjectMissing
 
 # The text of a segment is 4 MiB, or one line that is longer.
 MAX_SEGMENT_BYTES: Final = 2 * MAX_LINE_BYTES
-# Of an attempt; a journal of 1 GiB in each of 64 ranks has fewer.
-MAX_SEGMENTS: Final = 20_000
 # A page ends when so much was read for it, answers of other tasks too.
 SCAN_BYTES: Final = 64 * 1024 * 1024
 # Of all indexes in memory.
@@ -187,7 +185,7 @@ class AnswerReader:
         found: list[str] = []
         async for item in self._store.list(folder):
             found.append(item.key)
-            if len(found) == MAX_SEGMENTS:
+            if len(found) == layout.MAX_SEGMENTS:
                 break
         return found
 

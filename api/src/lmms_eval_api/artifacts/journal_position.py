@@ -13,12 +13,9 @@ from typing import Final, NamedTuple
 
 from lmms_eval_api.artifacts.frames import InvalidSampleCursor
 from lmms_eval_core import layout
-from lmms_eval_core.journal import parse_journal_name
+from lmms_eval_core.journal import MAX_RANKS
 from lmms_eval_core.layout import ArtifactPrefix
-from lmms_eval_core.spec import MAX_GPUS
 
-# As many processes as an evaluation may have.
-MAX_RANKS: Final = MAX_GPUS
 # More than those of the largest cursor, with all ranks.
 MAX_CURSOR: Final = 4096
 
@@ -84,10 +81,7 @@ def is_answer_cursor(cursor: str) -> bool:
 
 def find_segments(keys: Iterable[str], prefix: ArtifactPrefix) -> dict[int, frozenset[int]]:
     """Return the numbers of the segments of each rank's answers, among the keys of an attempt's journals."""
-    found: dict[int, set[int]] = {}
-    for key in keys:
-        named = layout.parse_journal_segment(key.removeprefix(prefix.path))
-        name = parse_journal_name(named[0]) if named is not None else None
-        if named is not None and name is not None and not name.tap and name.attempt == prefix.attempt:
-            found.setdefault(name.rank, set()).add(named[1])
-    return {rank: frozenset(found[rank]) for rank in sorted(found)[:MAX_RANKS]}
+    files = (key.removeprefix(prefix.path) for key in keys)
+    journals = layout.group_journal_segments(files, prefix.attempt)
+    found = {name.rank: frozenset(numbers) for name, numbers in journals.items() if not name.tap}
+    return {rank: found[rank] for rank in sorted(found)[:MAX_RANKS]}

@@ -8,6 +8,7 @@
     completions      for clients of OpenAI's kind: every completion is kept when it arrives
     fingerprint, weights, task_data    for which run an answer is good
     identity, packing, random_state, files, chunk_size    keys, answers and states as plain JSON, and the files
+    request_arguments    what adapters write into requests
 
 `failed_batches` is for the runner, once the process has ended. Upstream packages are imported where they are used, and
 lmms-eval by `upstream` alone. The format is `lmms_eval_core.journal`.

@@ -6,7 +6,6 @@ import copy
 import gc
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -16,7 +15,8 @@ from lmms_eval_core.phases import Reason
 from . import random_state, upstream
 from .chunk_size import ChunkSize
 from .identity import make_batch_id
-from .packing import Unpackable, pack, pack_answer, pack_record, unpack, unpack_answer, unpack_record
+from .packing import Unpackable, pack_answer, pack_record, unpack_answer, unpack_record
+from .request_arguments import RequestArguments
 from .run_journal import RunJournal, read_time
 from .shown_texts import Targets, cut, find_prompt
 
@@ -49,8 +49,8 @@ class AdapterCall:
         self.has_collator = has_collator
         self._answers: list[Any] = [_UNANSWERED] * len(requests)
         self._records = records
-        self._began = random_state.capture(), self._records.counts, _copy_arguments(requests)
-        self._shared = _find_shared_arguments(requests)
+        self._began = random_state.capture(), self._records.counts
+        self._arguments = RequestArguments(requests)
         self._cumulative: tuple[int, dict[str, Any] | None] = 0, None
         self._resumed = 0
         self._in_lockstep = upstream.is_in_lockstep(adapter)
@@ -73,12 +73,10 @@ class AdapterCall:
         """Put back what this call has left in the process."""
         self._journal.count_resumed(-self._resumed)
         self._resumed = 0
-        state, counts, arguments = self._began
+        state, counts = self._began
         random_state.apply(state)
         self._records.cut(counts)
-        for argument, content in arguments:
-            argument.clear()
-            argument.update(content)
+        self._arguments.undo()
 
     def _answer(self) -> list[Any]:
         unknown = self._find_unknown()
@@ -183,8 +181,7 @@ class AdapterCall:
         pairs = [(found[1], batch, found[2]) for batch, found in zip(batches, known, strict=True) if found]
         for _, batch, answers in sorted(pairs, key=lambda pair: pair[0]):
             for place, answer in zip(batch, answers, strict=True):
-                for position, packed in answer.arguments or ():
-                    _rewrite(self._requests[place].args[position], packed)
+                self._arguments.rewrite(place, answer.arguments)
 
     # --- the others ---
 
@@ -223,7 +220,7 @@ class AdapterCall:
     def _run(self, batches: list[Batch], before: random_state.RandomState) -> random_state.RandomState:
         places = [place for batch in batches for place in batch]
         ids, counts, errors, begun = self._make_ids(batches), self._records.counts, upstream.count_errors(), time.time()
-        left = self._pack_shared(places)
+        left = self._arguments.pack_shared(places)
         self._journal.write_next(ids)
         answers = self._call(places, [len(batch) for batch in batches])
         if len(answers) != len(places):
@@ -288,7 +285,7 @@ class AdapterCall:
             answer.prompt = cut(prompt)
         if target is not None:
             answer.target = cut(target)
-        if changed := self._find_written(request, left):
+        if changed := self._arguments.find_written(place, left):
             answer.arguments = changed
         return answer
 
@@ -324,54 +321,6 @@ class AdapterCall:
             merged["avg_speed"] = record.get("total_gen_tokens", 0) / seconds if seconds else 0
         self._records.throughput[start:] = [merged] if merged else []
         self._cumulative = start, merged
-
-    # --- arguments that requests share ---
-
-    def _pack_shared(self, places: list[int]) -> dict[int, Any]:
-        """Return the shared arguments of these requests as they are now, packed, by identity."""
-        if not self._shared:
-            return {}
-        shared = [
-            argument for place in places for argument in self._requests[place].args if id(argument) in self._shared
-        ]
-        return {id(argument): _pack_or_none(argument) for argument in shared}
-
-    def _find_written(self, request: Any, left: dict[int, Any]) -> list[Any]:
-        """Return those that have changed, by position; raises Unpackable."""
-        return [
-            [position, pack(argument)]
-            for position, argument in enumerate(request.args if left else ())
-            if id(argument) in left and _pack_or_none(argument) != left[id(argument)]
-        ]
-
-
-def _copy_arguments(requests: Sequence[Any]) -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
-    """Return the dictionaries among the arguments, each with a copy: adapters write into them."""
-    found = {id(argument): argument for request in requests for argument in request.args if isinstance(argument, dict)}
-    return [(argument, dict(argument)) for argument in found.values()]
-
-
-def _find_shared_arguments(requests: Sequence[Any]) -> frozenset[int]:
-    """Return the ids of dictionaries that more than one request of a call has: with repeats, those of all."""
-    counts = Counter(id(argument) for request in requests for argument in request.args if isinstance(argument, dict))
-    return frozenset(found for found, count in counts.items() if count > 1)
-
-
-def _pack_or_none(argument: Any) -> Any:
-    try:
-        return pack(argument)
-    except Unpackable:
-        return None
-
-
-def _rewrite(argument: Any, packed: Any) -> None:
-    try:
-        content = unpack(packed, upstream.make_result)
-    except Unpackable:
-        return
-    if isinstance(argument, dict) and isinstance(content, dict):
-        argument.clear()
-        argument.update(content)
 
 
 def _unpack_records(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
