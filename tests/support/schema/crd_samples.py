@@ -4,6 +4,7 @@ The bounds come from a walk through the schema, so that none is forgotten; CEL r
 """
 
 import copy
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -57,8 +58,12 @@ class Bound(NamedTuple):
         return f"{self.where}:{self.keyword}"
 
 
+@functools.cache
 def build_schema() -> Schema:
-    """Build the schema of the whole object."""
+    """Build the schema of the whole object, once for all callers, who only read it.
+
+    Making it takes 20 ms, and there are hundreds of bounds.
+    """
     version = crd.build_crd()["spec"]["versions"][0]
     root: Schema = version["schema"]["openAPIV3Schema"]
     return root
