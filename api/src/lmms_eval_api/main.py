@@ -112,8 +112,9 @@ async def serve(settings: ApiSettings, store: ObjectStore | None) -> None:
         async with asyncio.TaskGroup() as group:
             services = [service for service in (reflector, backend.feeds, catalogue, sweeper) if service is not None]
             background_tasks = [group.create_task(service.run()) for service in services]
-            # In a thread, as it takes a third of a second, in which the API server works on the list.
+            # In a thread, as both take a third of a second, in which the API server works on the list.
             app = await asyncio.to_thread(make_application, settings, backend, authenticator)
+            await asyncio.to_thread(app.openapi)
             server = FrontEndServer(make_server_config(settings, app, make_ssl_context), on_stop=backend.stop)
             async with metrics.serve_metrics(app.state.metrics, settings.metrics_port):
                 await server.serve()
