@@ -37,6 +37,7 @@ def status(cluster: FakeCluster, name: str) -> Object:
     return found
 
 
+@pytest.mark.search
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spec=evaluations("spec"), known=evaluations("status"), annotations=ANNOTATIONS)
 def test_nothing_that_is_accepted_holds_up_another_evaluation(

@@ -27,7 +27,7 @@ from lmms_eval_operator.clock import Now
 from lmms_eval_operator.derive import FROM_OUTSIDE, MAX_FREE_ATTEMPTS
 from lmms_eval_operator.plan import plan
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.search]
 
 TIMERS: list[dict[str, int]] = [{}, {"timeoutSeconds": 120}, {"stallTimeoutSeconds": 70}]
 PROGRESS: list[dict[str, Any]] = [

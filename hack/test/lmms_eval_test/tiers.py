@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from . import leftovers
 from .paths import ROOT
@@ -16,22 +17,34 @@ PROGRAMS = ("kubectl", "helm", "kubeconform", "promtool", "versitygw")
 RELEASES = 4
 # What ships, and the stand-in for lmms-eval of `make chaos`.
 SYSTEM_IMAGES = ("s3", "operator", "api", "reporter", "evaluator", "stub")
+UNIT = "not integration and not harness and not system"
 # From empty caches they run beside compilers.
-UNIT = ("-m", "not integration and not harness and not system", "--timeout=120")
+TIMEOUT = "--timeout=120"
 
 
 def unit(preparation: TierPreparation) -> Stages:
     """Everything that needs nothing; the parts of the operator that decide must be covered, branch by branch."""
+
+    def part(name: str, *paths: str, also: str = "", under: Sequence[str] = ()) -> PytestRun:
+        return preparation.pytest(name, "-m", f"{UNIT}{also}", TIMEOUT, *paths, under=under)
+
     if preparation.arguments:
-        return [[preparation.pytest("unit", *UNIT)]]
-    # Measuring the coverage of all would cost half as much again.
-    covered = preparation.pytest("unit-operator", *UNIT, "tests/operator", under=["-m", "coverage", "run"])
-    front_end = preparation.pytest("unit-front-end", *UNIT, "tests/api", "tests/core")
-    # These mostly wait for processes that they start.
-    processes = preparation.pytest("unit-processes", *UNIT, "tests/runner", "tests/chaos", "tests/reporter")
+        return [[part("unit")]]
+    # Measuring takes as long as the tests themselves, and a branch should not be covered by chance alone.
+    operator = part("unit-operator", "tests/operator", also=" and not search", under=["-m", "coverage", "run"])
     elsewhere = ("operator", "api", "core", "runner", "chaos", "reporter")
-    others = preparation.pytest("unit-others", *UNIT, "tests", *(f"--ignore=tests/{folder}" for folder in elsewhere))
-    return [[covered, front_end, processes, others]]
+    return [
+        [
+            operator,
+            part("unit-search", "tests/operator", also=" and search"),
+            part("unit-api", "tests/api"),
+            # These two mostly wait for processes that they start.
+            part("unit-runner", "tests/runner"),
+            part("unit-chaos", "tests/chaos"),
+            part("unit-reporter", "tests/reporter", "tests/core"),
+            part("unit-others", "tests", *(f"--ignore=tests/{folder}" for folder in elsewhere)),
+        ]
+    ]
 
 
 def unit_coverage(preparation: TierPreparation) -> None:
