@@ -35,6 +35,7 @@ from lmms_eval_reporter.content import compressed
 pytestmark = pytest.mark.integration
 
 NO_CLIENT = cast(KubeClient, None)
+WORKER = Worker()
 PREFIX = ArtifactPrefix("team", "a", "0a1b2c3d-uid", 2)
 RESULTS = {
     "results": {"mme": {"alias": "mme", "acc,none": 0.5, "acc_stderr,none": float("nan")}},
@@ -90,7 +91,7 @@ def session_of(cache: JobCache, store: ObjectStore | None, **settings: Any) -> h
     reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.project)
     reflector.synced.set()
     reflector._watching = True
-    archive = Archive(NO_CLIENT, store, chosen)
+    archive = Archive(NO_CLIENT, store, chosen, WORKER)
     backend = Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), archive, 60)
     transport = httpx.ASGITransport(make_application(chosen, backend, AnonymousAccess()))
     return httpx.AsyncClient(transport=transport, base_url="http://front-end")

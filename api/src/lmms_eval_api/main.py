@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from lmms_eval_api import auth
 from lmms_eval_api.artifacts.archive import Archive
+from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_api.catalogue.reader import CatalogueReader
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import EvaluationService
@@ -94,8 +95,9 @@ async def serve(settings: ApiSettings, store: ObjectStore | None) -> None:
         restored=cache.forget,
     )
     sweeper = Sweeper(client, store, make_sweep_settings(settings)) if store is not None else None
-    archive = Archive(client, store, settings)
-    catalogue = CatalogueReader(store, archive.worker, namespace=client.namespace, image=settings.catalogue)
+    worker = Worker()
+    archive = Archive(client, store, settings, worker)
+    catalogue = CatalogueReader(store, worker, namespace=client.namespace, image=settings.catalogue)
     backend = Backend(
         EvaluationService(client, cache),
         reflector,

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from lmms_eval_api import auth
 from lmms_eval_api.artifacts.archive import Archive
+from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import EvaluationService
 from lmms_eval_api.jobs.feeds import JobFeeds
@@ -27,7 +28,7 @@ def make_offline_backend(*, clock: Callable[[], float] = time.monotonic) -> Back
     """Make a backend whose watch has not begun."""
     cache = JobCache()
     reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.project, clock=clock)
-    archive = Archive(NO_CLIENT, None, ApiSettings())
+    archive = Archive(NO_CLIENT, None, ApiSettings(), Worker())
     return Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), archive, 60)
 
 

@@ -15,15 +15,14 @@ from lmms_eval_core.kube.client import KubeClient
 class Archive:
     """All readers; those of the object store are None without one: `results`, `samples`, `answers`, `task_files`.
 
-    `follows` and `downloads` limit the responses that last. `worker` is where the content of files is parsed.
+    `follows` and `downloads` limit the responses that last. The content of files is parsed in `worker`.
     """
 
-    def __init__(self, client: KubeClient, store: ArtifactStore | None, settings: ApiSettings) -> None:
-        self.worker = Worker()
-        self.results = ResultsCache(store, self.worker) if store is not None else None
-        self.samples = SampleReader(store, self.worker) if store is not None else None
+    def __init__(self, client: KubeClient, store: ArtifactStore | None, settings: ApiSettings, worker: Worker) -> None:
+        self.results = ResultsCache(store, worker) if store is not None else None
+        self.samples = SampleReader(store, worker) if store is not None else None
         self.task_files = TaskFiles(store, self.samples) if store is not None and self.samples is not None else None
-        self.answers = AnswerReader(store, self.worker, self.samples) if store is not None and self.samples else None
+        self.answers = AnswerReader(store, worker, self.samples) if store is not None and self.samples else None
         self.logs = LogReader(client, self.samples)
         follows = "So many logs and answers are followed here that no more can be; ask another replica, or later."
         self.follows = ConcurrencyLimit(settings.max_log_follows, follows)
