@@ -1,5 +1,6 @@
 """Loads the fixtures of tests/support, and settings for every test."""
 
+import gc
 import os
 from collections.abc import Generator
 from typing import Any
@@ -26,6 +27,11 @@ pytest_plugins = [
 ci = bool(os.environ.get("CI"))
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=ci)
 settings.load_profile("ours")
+
+
+def pytest_collection_finish() -> None:
+    """What imports and the collection made lasts as long as the process: the garbage collector need not walk it."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
