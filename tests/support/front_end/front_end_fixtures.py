@@ -13,7 +13,7 @@ import httpx
 import httpx_sse
 import pytest
 from awaited_writes import Reader
-from front_end_process import FrontEndProcess
+from forked_process import ForkedProcess
 from ports import find_free_port
 from provided import build_bare_environment
 
@@ -29,7 +29,7 @@ class FrontEnd:
     """A running front end."""
 
     url: str
-    process: FrontEndProcess
+    process: ForkedProcess
     tokens: Path
     log: Path
 
@@ -131,7 +131,7 @@ def start_front_end(namespace: str, kubeconfig: str, tmp_path: Path, readers: li
             "LMMS_EVAL_API_TOKENS": str(tokens),
             "LMMS_EVAL_API_METRICS_PORT": "0",
         }
-        process = FrontEndProcess(variables | environment, log)
+        process = ForkedProcess("lmms_eval_api.main:main", variables | environment, log)
         started.append(FrontEnd(f"http://127.0.0.1:{port}", process, tokens, log))
         if "KUBECONFIG" not in environment:
             readers.append(started[-1])

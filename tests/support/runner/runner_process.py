@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from forked_process import ForkedProcess
+
 from lmms_eval_core.run import LOG_FILE, OUTCOME_FILE, PUBLISHED_FILE, RUN_FILE, Outcome
 
 STAND_IN = """\
@@ -53,11 +55,10 @@ class RunnerProcess:
         }
         if script is not None:
             given |= {"PYTHONPATH": str(write_stand_in(directory / "stand-in")), "HARNESS_SCRIPT": script}
+        given |= env or {}
         self.output = directory / "stdout.txt"
-        with self.output.open("wb") as output:
-            command = [sys.executable, "-m", "lmms_eval_runner"]
-            environment = os.environ | given | (env or {})
-            self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        # What stands in for lmms-eval is found by this variable.
+        self.process = _fork(given, self.output) if "PYTHONPATH" in given else _start(given, self.output)
 
     def wait(self) -> int:
         """Wait for the end; return the exit code."""
@@ -90,6 +91,16 @@ class RunnerProcess:
     def log(self) -> str:
         """The content of `log.txt`."""
         return (self.directory / LOG_FILE).read_text()
+
+
+def _fork(given: dict[str, str], output: Path) -> ForkedProcess:
+    return ForkedProcess("lmms_eval_runner.__main__:start", os.environ | given, output)
+
+
+def _start(given: dict[str, str], output: Path) -> "subprocess.Popen[bytes]":
+    with output.open("wb") as file:
+        command = [sys.executable, "-m", "lmms_eval_runner"]
+        return subprocess.Popen(command, env=os.environ | given, stdout=file, stderr=subprocess.STDOUT)
 
 
 def build_run_input(**fields: Any) -> dict[str, Any]:
