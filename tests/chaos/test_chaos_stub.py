@@ -96,8 +96,8 @@ def read_results(runner: RunnerProcess) -> dict[str, Any]:
 def test_a_killed_run_goes_on_where_it_was_and_has_the_scores_of_an_undisturbed_one(
     tmp_path: Path, ending: StubEnding
 ) -> None:
-    variables: dict[str, Any] = {"STUB_ENDING": ending, "STUB_SECONDS": "3"}
-    killed = start(tmp_path / "a", cache=tmp_path, **variables)
+    variables: dict[str, Any] = {"STUB_ENDING": ending}
+    killed = start(tmp_path / "a", cache=tmp_path, **variables, STUB_SECONDS="3")
     killed.wait_for_text(f"{JOURNAL_DIRECTORY}/{JournalName(1, 0)}", '"d":2')
     killed.send_sigterm()
     killed.wait()
