@@ -13,6 +13,7 @@ from typing import Any
 
 from crd_samples import build_schema
 from jsonschema import Draft4Validator
+from pydantic_core import from_json, to_json
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import errors
@@ -39,12 +40,8 @@ GROUPS = (EVALUATIONS, JOBS, PODS, LEASES, EVENTS)
 
 
 def copy_json(value: Any) -> Any:
-    """Return a deep copy of JSON data; copy.deepcopy would take two thirds of the tests' time."""
-    if isinstance(value, dict):
-        return {key: copy_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [copy_json(item) for item in value]
-    return value
+    """Return a deep copy, as what is sent and read again; the copies are a third of the property tests' time."""
+    return from_json(to_json(value))
 
 
 @dataclass
@@ -115,9 +112,9 @@ class FakeCluster:
         return found
 
     def patch(self, resource: Resource, name: str, patch: Patch) -> Object:
-        before = self.get(resource, name)
-        after = apply_patch(before, patch)
-        if after == self.get(resource, name):
+        after = apply_patch(self.get(resource, name), patch)
+        before = self.objects[resource][name]
+        if after == before:
             # The API server, too, writes nothing then, and the version stays.
             return after
         if resource is EVALUATIONS and not can_follow(
