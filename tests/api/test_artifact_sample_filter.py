@@ -8,16 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmms_eval_api.artifacts.results import StoredResults, parse_results_file
-from lmms_eval_api.artifacts.sample_filter import (
-    Filter,
-    SampleSelection,
-    ScoringCriteria,
-    is_empty,
-    is_wrong,
-    make_predicate,
-    read_criteria,
-)
+from lmms_eval_api.artifacts.sample_filter import Filter, SampleSelection, make_predicate
 from lmms_eval_core.results_file import InvalidResults
+from lmms_eval_core.sample_scoring import ScoringCriteria, is_empty, is_wrong, read_criteria
 
 RESULTS: dict[str, Any] = {
     "results": {

@@ -5,13 +5,12 @@ Files are read line by line and lines are bounded: one sample may carry its imag
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from lmms_eval_core.json_text import MAX_LINE_BYTES, parse_line
 from lmms_eval_core.results_file import list_answer_texts
 from lmms_eval_core.run import AnswerCounts
-
-FAILED_MARK: Final = "[LMMS_EVAL_REQUEST_FAILED"
+from lmms_eval_core.sample_scoring import find_raw_answer, is_failed
 
 
 class CountedAnswers(NamedTuple):
@@ -26,9 +25,9 @@ def count_answers(files: Iterable[Path], *, swallowed: int) -> CountedAnswers:
     counts, example = AnswerCounts(swallowed_errors=swallowed), ""
     for file in files:
         for sample in _read_samples(file):
-            texts = list(list_answer_texts(_find_answer(sample)))
+            texts = list(list_answer_texts(find_raw_answer(sample)))
             counts.samples += 1
-            if texts and all(text.startswith(FAILED_MARK) for text in texts):
+            if is_failed(texts):
                 counts.failed += 1
                 example = example or texts[0].partition("] ")[2]
             elif texts and not any(text.strip() for text in texts):
@@ -41,11 +40,6 @@ def count_without_samples(*, total: int, swallowed: int, gave_up: int) -> Counte
     return CountedAnswers(
         AnswerCounts(samples=total, failed=min(total, swallowed + gave_up), swallowed_errors=swallowed)
     )
-
-
-def _find_answer(sample: Any) -> Any:
-    # lmms-eval leaves `resps` out where it equals what was scored.
-    return sample.get("resps", sample.get("filtered_resps")) if isinstance(sample, dict) else None
 
 
 def _read_samples(path: Path) -> Iterator[Any]:

@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from lmms_eval_api.artifacts.sample_filter import ScoringCriteria, read_criteria
 from lmms_eval_api.artifacts.store import READ_SECONDS, ArtifactStore, UnusableArtifact, read_within
 from lmms_eval_api.artifacts.stored_files import StoredFiles, list_sampled_tasks
 from lmms_eval_api.artifacts.worker import TooCostly, Worker
@@ -16,6 +15,7 @@ from lmms_eval_core import layout
 from lmms_eval_core.json_text import normalised
 from lmms_eval_core.results_file import InvalidResults, parse_results
 from lmms_eval_core.run import MAX_RESULTS_BYTES, MAX_SAMPLE_FILES
+from lmms_eval_core.sample_scoring import ScoringCriteria, read_criteria
 from lmms_eval_core.store.errors import ObjectMissing, StoreError, TooLarge, Unreachable
 
 KEPT_BYTES: Final = 32 * 1024 * 1024
