@@ -78,6 +78,11 @@ def sample_file(task: str) -> str:
     return f"samples/{segment(task)}.jsonl.zst"
 
 
+def index_file(samples: str) -> str:
+    """Name of the index of the samples in the file `samples`, which `sample_file` named."""
+    return f"index/{samples.removeprefix('samples/').removesuffix('.jsonl.zst')}.idx"
+
+
 def task_file(path: str) -> str:
     """Name of a file that a task wrote to `path`, relative to the run directory."""
     return f"{TASK_FILES}{'/'.join(map(segment, path.split('/')))}.zst"

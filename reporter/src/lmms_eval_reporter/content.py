@@ -6,10 +6,11 @@ A piece is about a megabyte, so memory does not grow with the file; `in_thread` 
 
 import asyncio
 import codecs
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from lmms_eval_core.json_text import LineNormaliser
 from lmms_eval_core.store.compression import zstd
@@ -23,6 +24,13 @@ FRAME_BYTES: Final = 4 * 1024 * 1024
 _EXACT: Final = "surrogateescape"
 
 
+class FrameStart(NamedTuple):
+    """Where a frame begins: before which byte of the content, and at which byte of what is stored."""
+
+    content: int
+    stored: int
+
+
 @dataclass
 class Count:
     """How much has passed so far."""
@@ -31,6 +39,10 @@ class Count:
     lines: int = 0
     omitted: int = 0
     """Lines in whose place something else was stored."""
+    frames: list[FrameStart] = field(default_factory=list)
+    """Of a samples file."""
+    checksum: int = 0
+    """Of the content of a samples file, as it is stored."""
 
 
 def counted(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
@@ -78,16 +90,32 @@ def normalised_lines(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
     count.omitted = lines.omitted
 
 
-def compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the pieces as zstd frames, one after the other, which any reader of zstd joins."""
-    compressor, filled = zstd.ZstdCompressor(level=LEVEL), 0
+def checked(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
+    """Yield the same pieces; compute their checksum."""
+    for piece in pieces:
+        count.checksum = zlib.crc32(piece, count.checksum)
+        yield piece
+
+
+def compressed(pieces: Iterable[bytes], frames: list[FrameStart] | None = None) -> Iterator[bytes]:
+    """Yield the pieces as zstd frames, one after the other, which any reader of zstd joins; fill `frames`.
+
+    A piece is never in two frames.
+    """
+    compressor, filled, stored = zstd.ZstdCompressor(level=LEVEL), 0, 0
+    starts = [FrameStart(0, 0)] if frames is None else frames
+    starts[:] = [FrameStart(0, 0)]
     for piece in pieces:
         if filled >= FRAME_BYTES:
-            yield compressor.flush()
+            packed = compressor.flush()
+            yield packed
+            stored += len(packed)
+            starts.append(FrameStart(starts[-1].content + filled, stored))
             filled = 0
         filled += len(piece)
         if packed := compressor.compress(piece):
             yield packed
+            stored += len(packed)
     yield compressor.flush()
 
 

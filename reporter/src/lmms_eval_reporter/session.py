@@ -2,7 +2,8 @@
 
     read the evaluation, write to the store
       ├─ an earlier attempt is complete in the store: its status ──▶ `published`, ready
-      └─ otherwise: earlier answers ──▶ ready ──▶ progress, journal ──▶ outcome ──▶ files ──▶ status ──▶ `published`
+      └─ otherwise: earlier answers ──▶ ready ──▶ progress, journal ──▶ outcome ──▶ files ──▶ status ──▶ indexes
+                                                                                              ──▶ `published`
 
 Where the attempt is superseded (deleted, replaced, ended), at any point: `published` and ready, so that nothing waits
 for us.
@@ -23,6 +24,7 @@ from lmms_eval_core.run import ResumePolicy, Stage, Timings, write_atomically
 from lmms_eval_core.store.errors import StoreError
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_reporter.earlier_attempts import EarlierAttempts, add_timings
+from lmms_eval_reporter.index_upload import IndexUploader
 from lmms_eval_reporter.journal_segments import Room
 from lmms_eval_reporter.journal_upload import JournalUploader
 from lmms_eval_reporter.probe import READY_FILE
@@ -31,6 +33,7 @@ from lmms_eval_reporter.reporter_log import ReporterLog
 from lmms_eval_reporter.retry import Backoff, time_limit
 from lmms_eval_reporter.run_directory import RunDirectory
 from lmms_eval_reporter.run_directory_watch import RunDirectoryWatch
+from lmms_eval_reporter.run_files import FinishedRun
 from lmms_eval_reporter.settings import Settings
 from lmms_eval_reporter.status_progress import StoredAnswers
 from lmms_eval_reporter.status_writer import AttemptSuperseded, StatusWriter
@@ -40,6 +43,9 @@ from lmms_eval_reporter.upload import Uploader
 KEPT_METADATA: Final = ("name", "namespace", "uid", "creationTimestamp", "labels")
 # Of the time for publishing, what the journal of a failed run may take: the status comes after it.
 JOURNAL_SHARE: Final = 0.5
+# For the indexes of all tasks, for which the GPU waits: a million samples take about 20 s.
+INDEX_SECONDS: Final = 120.0
+INDEX_GRACE_SECONDS: Final = 5.0
 # For deleting the journals, once SIGTERM came: nothing depends on it.
 DELETE_GRACE_SECONDS: Final = 5.0
 DELETE_SECONDS: Final = 60.0
@@ -136,6 +142,7 @@ class Session:
                 timings=add_timings(state.timings, outcome.timings),
                 evaluation=state.evaluation,
             )
+        await self._send_indexes(finished)
         self._acknowledge("published")
         if outcome.reason == Reason.SUCCEEDED:
             # After a failure the answers are for the next attempt, or what the evaluation has in place of a result.
@@ -167,6 +174,13 @@ class Session:
 
     def _describe_stored(self) -> StoredAnswers:
         return StoredAnswers(self._journal.kept, self._journal.problem, self._earlier.problem)
+
+    async def _send_indexes(self, finished: FinishedRun) -> None:
+        """Index the samples, once the results are published; the evaluation completes when it is acknowledged."""
+        limit = time_limit(INDEX_SECONDS, stop=self._stop, grace=INDEX_GRACE_SECONDS)
+        await IndexUploader(self._store, self._prefix, log=self._log).send(
+            self._directory, self._uploader.samples, finished.results or {}, limit=limit
+        )
 
     async def _finish_journal(self) -> None:
         limit = time_limit(

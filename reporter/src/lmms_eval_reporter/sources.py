@@ -12,7 +12,7 @@ from lmms_eval_core import layout, run
 from lmms_eval_core.json_text import normalised
 from lmms_eval_core.results_file import InvalidResults, check_bounds
 from lmms_eval_core.run import Outcome
-from lmms_eval_reporter.content import Count, compressed, normalised_lines, redacted, redacted_text
+from lmms_eval_reporter.content import Count, checked, compressed, normalised_lines, redacted, redacted_text
 from lmms_eval_reporter.run_directory import UnsafeFile
 from lmms_eval_reporter.run_files import find_results_path, find_samples_path
 from lmms_eval_reporter.settings import UploadLimits
@@ -22,7 +22,8 @@ class UploadSource(NamedTuple):
     """One file to upload. Of one larger than `max_bytes` the end is kept, or nothing at all.
 
     `find_path` gives its path relative to the run directory, or raises UnsafeFile where lmms-eval writes no such file.
-    `convert` makes what is stored of what is read, and counts what it leaves out; it too may raise UnsafeFile.
+    `convert` makes what is stored of what is read, and counts what it leaves out; it too may raise UnsafeFile. `task` is
+    the one whose samples the file has.
     """
 
     name: str
@@ -30,6 +31,7 @@ class UploadSource(NamedTuple):
     convert: Callable[[Iterable[bytes], Count], Iterator[bytes]]
     max_bytes: int
     keep_end: bool = False
+    task: str | None = None
 
 
 def list_sources(outcome: Outcome, limits: UploadLimits) -> Iterator[UploadSource]:
@@ -39,7 +41,7 @@ def list_sources(outcome: Outcome, limits: UploadLimits) -> Iterator[UploadSourc
             layout.RESULTS_FILE, partial(find_results_path, outcome), _convert_results, run.MAX_RESULTS_BYTES
         )
     for name, task in _name_samples(outcome, limits.files):
-        yield UploadSource(name, partial(find_samples_path, outcome, task), _convert_samples, limits.file_bytes)
+        yield UploadSource(name, partial(find_samples_path, outcome, task), _convert_samples, limits.file_bytes, task=task)
     yield UploadSource(layout.LOG_FILE, lambda: run.LOG_FILE, _convert_log, limits.log_bytes, keep_end=True)
 
 
@@ -81,7 +83,7 @@ def _convert_results(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
 
 
 def _convert_samples(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
-    return compressed(normalised_lines(pieces, count))
+    return compressed(checked(normalised_lines(pieces, count), count), count.frames)
 
 
 def _convert_task_file(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ A file that the user's code made unusable is left out, with a line in the log; a
 import asyncio
 import os
 from itertools import islice
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from lmms_eval_core import layout, run
 from lmms_eval_core.layout import ArtifactPrefix
@@ -27,8 +27,15 @@ PROBE: Final = ".writable"
 MAX_SEEN: Final = 2 * run.MAX_SAMPLE_FILES
 
 
+class StoredSamples(NamedTuple):
+    """A samples file that is stored: what it was made of, and what was counted of its content."""
+
+    source: UploadSource
+    content: Count
+
+
 class Uploader:
-    """Collects what it stored; `artifacts` is the list for the status."""
+    """Collects what it stored; `artifacts` is the list for the status, `samples` what can be indexed."""
 
     def __init__(
         self, store: ObjectStore, prefix: ArtifactPrefix, *, limits: UploadLimits, backoff: Backoff, log: ReporterLog
@@ -38,6 +45,7 @@ class Uploader:
         self._limits = limits
         self._backoff = backoff
         self._log = log
+        self.samples: list[StoredSamples] = []
         self._files: list[ArtifactFile] = []
         self._truncated = False
 
@@ -91,9 +99,11 @@ class Uploader:
             self._log("file left out", file=source.name, error=str(error))
             return 0
         self._files.append(stored)
-        return read
+        if source.task is not None:
+            self.samples.append(StoredSamples(source, read))
+        return read.bytes
 
-    async def _try_to_send(self, directory: RunDirectory, source: UploadSource) -> tuple[ArtifactFile, int]:
+    async def _try_to_send(self, directory: RunDirectory, source: UploadSource) -> tuple[ArtifactFile, Count]:
         read, stored = Count(), Count()
         with directory.open(source.find_path()) as stream:
             _seek_to_kept_part(stream, source)
@@ -104,7 +114,7 @@ class Uploader:
         if read.omitted:
             self._truncated = True
             self._log("lines left out", file=source.name, lines=read.omitted)
-        return ArtifactFile(name=source.name, bytes=stored.bytes, lines=read.lines), read.bytes
+        return ArtifactFile(name=source.name, bytes=stored.bytes, lines=read.lines), read
 
 
 def _seek_to_kept_part(stream: BinaryIO, source: UploadSource) -> None:
