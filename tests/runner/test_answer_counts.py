@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lmms_eval_core.run import AnswerCounts
-from lmms_eval_runner import answer_counts
 from lmms_eval_core.sample_scoring import FAILED_MARK
+from lmms_eval_runner import answer_counts
 from lmms_eval_runner.answer_counts import count_answers, count_without_samples
 from lmms_eval_runner.harness_log_watch import HarnessLogWatch
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lmms_eval_core.run import ResumePolicy
+from lmms_eval_core.sample_scoring import SampleFlag
 from lmms_eval_core.spec import EvaluationSpec
 
 
@@ -241,6 +242,9 @@ class Links(BaseModel):
     logs: str
     results: str | None = None
     samples: dict[str, str] = Field(default_factory=dict, description="One for each task with samples.")
+    explore: dict[str, str] = Field(
+        default_factory=dict, description="The same tasks: samples to filter, search and sort, if they are indexed."
+    )
     files: str | None = Field(default=None, description="Where tasks wrote files of their own.")
 
 
@@ -361,6 +365,55 @@ class SamplePage(BaseModel):
     unjudged: int | None = Field(
         default=None, description="With filter=wrong: samples passed over, as no metric has a number."
     )
+
+
+class SampleCard(ResponseModel):
+    """What a list shows of a sample; texts are cut to 160 characters."""
+
+    row: int = Field(description="Its place in the file of samples, from 0.")
+    doc_id: int | str | None = None
+    filter: str | None = Field(
+        default=None, description="The filter of the answer, where the task has several: a line for each."
+    )
+    flags: list[SampleFlag] = Field(default_factory=list)
+    prompt: str = ""
+    target: str = ""
+    answer: str = Field(default="", description="What was scored.")
+    length: int = Field(default=0, description="Characters of the answer.")
+    tokens: int | None = Field(default=None, description="Tokens of the answer, if the model adapter counts them.")
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+
+
+class SampleCounts(ResponseModel):
+    """How many samples have each flag; `truncated` is null where the task names no limit."""
+
+    wrong: int = 0
+    right: int = 0
+    empty: int = 0
+    failed: int = 0
+    truncated: int | None = None
+    unjudged: int = Field(default=0, description="Neither wrong nor right: no metric has a number.")
+
+
+class SampleCardPage(ResponseModel):
+    """Answer of GET /jobs/{job_id}/explore/{task}; `next_cursor` is null on the last page."""
+
+    cards: list[SampleCard]
+    total: int = Field(description="Samples of the task.")
+    matched: int | None = Field(
+        default=None, description="Those that the filter and the conditions want; null with `q`, which counts none."
+    )
+    scanned: int = Field(description="With `q`, how many of the samples were searched so far; else the total.")
+    next_cursor: str | None = None
+    counts: SampleCounts
+    metrics: list[str] = Field(description="The metrics that conditions and sort may name.")
+
+
+class SampleDetail(ResponseModel):
+    """Answer of GET /jobs/{job_id}/samples/{task}/{doc_id}."""
+
+    card: SampleCard
+    sample: Any = Field(description="As lmms-eval wrote it.")
 
 
 class QueueStatusResponse(ResponseModel):

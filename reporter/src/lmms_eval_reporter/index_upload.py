@@ -117,5 +117,3 @@ class FrameFinder:
         while self._number + 1 < len(self._frames) and self._frames[self._number + 1].content <= position:
             self._number += 1
         return self._frames[self._number]
-
-

@@ -22,8 +22,8 @@ class UploadSource(NamedTuple):
     """One file to upload. Of one larger than `max_bytes` the end is kept, or nothing at all.
 
     `find_path` gives its path relative to the run directory, or raises UnsafeFile where lmms-eval writes no such file.
-    `convert` makes what is stored of what is read, and counts what it leaves out; it too may raise UnsafeFile. `task` is
-    the one whose samples the file has.
+    `convert` makes what is stored of what is read, and counts what it leaves out; it too may raise UnsafeFile.
+    `task` is the one whose samples the file has.
     """
 
     name: str
@@ -41,7 +41,9 @@ def list_sources(outcome: Outcome, limits: UploadLimits) -> Iterator[UploadSourc
             layout.RESULTS_FILE, partial(find_results_path, outcome), _convert_results, run.MAX_RESULTS_BYTES
         )
     for name, task in _name_samples(outcome, limits.files):
-        yield UploadSource(name, partial(find_samples_path, outcome, task), _convert_samples, limits.file_bytes, task=task)
+        yield UploadSource(
+            name, partial(find_samples_path, outcome, task), _convert_samples, limits.file_bytes, task=task
+        )
     yield UploadSource(layout.LOG_FILE, lambda: run.LOG_FILE, _convert_log, limits.log_bytes, keep_end=True)
 
 

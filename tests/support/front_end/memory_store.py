@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from lmms_eval_core.store.errors import ObjectMissing, StoreError, TooLarge, Unreachable
-from lmms_eval_core.store.objects import StoredObject
+from lmms_eval_core.store.objects import StoredObject, Tail
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -36,6 +36,15 @@ class MemoryStore:
         if start and start >= len(content):
             raise StoreError(key)
         yield content[start:]
+
+    async def tail(self, key: str, *, length: int) -> Tail:
+        """See `ObjectStore`."""
+        content = self._read(key)
+        return Tail(content[-length:], len(content))
+
+    async def range(self, key: str, *, start: int, length: int) -> bytes:
+        """See `ObjectStore`."""
+        return self._read(key)[start : start + length]
 
     async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
         """See `ObjectStore`."""

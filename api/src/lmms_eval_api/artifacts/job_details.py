@@ -157,6 +157,7 @@ def make_links(base: str, name: str, files: StoredFiles | None) -> Links:
         logs=f"{job}/logs",
         results=f"{job}/results" if files is not None and files.has_results else None,
         samples={task: f"{job}/samples/{task}" for task in tasks},
+        explore={task: f"{job}/explore/{task}" for task in tasks},
         files=f"{job}/files" if files is not None and files.has_task_files else None,
     )
 

@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from lmms_eval_api.artifacts.frames import (
+    GROUP_BYTES,
     Damaged,
     FrameReader,
     InvalidSampleCursor,
@@ -24,9 +25,13 @@ from lmms_eval_api.artifacts.frames import (
 from lmms_eval_api.artifacts.normaliser import StreamNormaliser
 from lmms_eval_api.artifacts.sample_filter import SampleSelection, make_predicate
 from lmms_eval_api.artifacts.sample_page import SamplePageBuilder, render_line
+from lmms_eval_api.artifacts.sample_search import SampleSearch, search_group
 from lmms_eval_api.artifacts.store import ArtifactStore, UnusableArtifact, stream_pieces
 from lmms_eval_api.artifacts.worker import TooCostly, Worker
 from lmms_eval_core.store.errors import StoreError
+
+# Of one group of pieces, at most.
+GROUP_LINES: Final = 2 * GROUP_BYTES
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,6 +69,23 @@ class SampleReader:
                 samples += page.take_samples()
         page.samples = samples
         return page
+
+    async def search(self, key: str, search: SampleSearch, *, start: Position, wanted: bytes | None) -> SampleSearch:
+        """Return the search after the lines from `start` on, until it has enough; `wanted` has a byte for each row.
+
+        Raises InvalidSampleCursor if no frame begins at `start`.
+        """
+        lines = LineSplitter()
+        async with self._turns, aclosing(self._stream_groups(key, start)) as found:
+            async for group in found:
+                rows = slice(search.row, search.row + GROUP_LINES)
+                marks = wanted[rows] if wanted is not None else None
+                search, lines = await self._call_worker(key, search_group, search, lines, group, marks)
+                if search.next is not None:
+                    return search
+            marks = wanted[search.row : search.row + 1] if wanted is not None else None
+            search, _ = await self._call_worker(key, search_group, search, lines, None, marks)
+        return search
 
     async def stream_selected(self, wanted: WantedSamples) -> AsyncGenerator[bytes, None]:
         """Yield the file, or what the selection wants of it, as lines of JSON."""

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from lmms_eval_api.problems import make_unavailable
 from lmms_eval_core.store.errors import ObjectMissing, StoreError, Unreachable
-from lmms_eval_core.store.objects import StoredObject
+from lmms_eval_core.store.objects import StoredObject, Tail
 
 # The chart's gateway answers in milliseconds; a store across the world in one second.
 READ_SECONDS: Final = 10.0
@@ -28,6 +28,12 @@ class ArtifactStore(Protocol):
 
     def stream(self, key: str, *, start: int = 0) -> AsyncIterator[bytes]:
         """Yield an object of any size."""
+
+    async def tail(self, key: str, *, length: int) -> Tail:
+        """Return the last bytes of an object, and its size."""
+
+    async def range(self, key: str, *, start: int, length: int) -> bytes:
+        """Return a part of an object."""
 
     def list(self, prefix: str) -> AsyncIterator[StoredObject]:
         """Yield the objects below a prefix."""

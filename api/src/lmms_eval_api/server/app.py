@@ -12,6 +12,7 @@ from lmms_eval_api.routes import (
     answers,
     catalogue,
     events,
+    explore,
     files,
     jobs,
     listing,
@@ -67,7 +68,21 @@ def make_application(settings: ApiSettings, backend: Backend, authenticator: Aut
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.backend = backend
-    for part in (jobs, listing, events, results, samples, answers, files, logs, merge, queue, catalogue, probes):
+    for part in (
+        jobs,
+        listing,
+        events,
+        results,
+        samples,
+        answers,
+        explore,
+        files,
+        logs,
+        merge,
+        queue,
+        catalogue,
+        probes,
+    ):
         app.include_router(part.router)
     problems.register_handlers(app)
     # The middleware that is added last sees a request first.

@@ -165,7 +165,8 @@ def decode_header(end: bytes, size: int) -> IndexHeader:
 
 def _check_header(header: IndexHeader, room: int) -> None:
     columns = len(header.columns) + len(header.metrics)
-    if not set(COLUMNS) <= set(header.columns):
+    # Another release may add columns behind these.
+    if header.columns[: len(COLUMNS)] != list(COLUMNS):
         raise DamagedIndex("lacks columns")
     if [zone.rows for zone in header.zones] != split_rows(header.rows):
         raise DamagedIndex("has other rows than its zones")

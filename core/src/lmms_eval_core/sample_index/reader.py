@@ -37,7 +37,9 @@ _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     "=": operator.eq,
     "!=": operator.ne,
 }
-_CONDITION: Final = re.compile(r"(?P<metric>.{1,200}?)(?P<sign><=|>=|!=|<|>|=)(?P<number>[-+0-9.eE]{1,40})", re.DOTALL)
+_CONDITION: Final = re.compile(
+    r"(?P<metric>.{1,200}?)(?P<sign><=|>=|!=|<|>|=)\s*(?P<number>[-+0-9.eE]{1,40})\s*", re.DOTALL
+)
 
 
 class Condition(NamedTuple):

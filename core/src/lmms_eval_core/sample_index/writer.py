@@ -216,7 +216,11 @@ def _to_float(value: float | None) -> float:
 
 def _cut(value: Any) -> str:
     """Return the beginning of a text, or of the texts in a list, or of JSON."""
-    if type(value) is not str:
-        parts = islice(list_answer_texts(value), CARD_TEXT) if isinstance(value, list) else ()
-        value = "\n".join(parts) if isinstance(value, list) else "" if value is None else json.dumps(value)
-    return value if len(value) <= CARD_TEXT else value[: CARD_TEXT - 1] + _CONTINUED
+    text = value if isinstance(value, str) else _to_text(value)
+    return text if len(text) <= CARD_TEXT else text[: CARD_TEXT - 1] + _CONTINUED
+
+
+def _to_text(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n".join(islice(list_answer_texts(value), CARD_TEXT))
+    return "" if value is None else json.dumps(value)

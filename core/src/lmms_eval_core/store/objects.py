@@ -32,6 +32,13 @@ class StoredObject(NamedTuple):
     modified: datetime
 
 
+class Tail(NamedTuple):
+    """The last bytes of an object, and how many it has in all."""
+
+    content: bytes
+    size: int
+
+
 class Folder(NamedTuple):
     """What lies directly below a prefix, by name."""
 
@@ -91,11 +98,14 @@ class ObjectStore:
             async for piece in result.stream(min_chunk_size=READ_BYTES):
                 yield bytes(piece)
 
+    async def tail(self, key: str, *, length: int) -> Tail:
+        """Return at most the last `length` bytes, in one request."""
+        with self._translate_errors(key):
+            result = await self._store.get_async(key, options={"range": {"suffix": length}})
+            return Tail(bytes(await result.bytes_async()), result.meta["size"])
+
     async def range(self, key: str, *, start: int, length: int) -> bytes:
-        """Return at most `length` bytes from `start`; none behind the end."""
-        size = (await self.head(key)).size
-        if start >= size or length <= 0:
-            return b""
+        """Return at most `length` bytes from `start`, in one request; StoreError behind the end."""
         with self._translate_errors(key):
             return bytes(await self._store.get_range_async(key, start=start, length=length))
 

@@ -1,0 +1,80 @@
+"""Cards as JSON, out of the bytes of an index; runs in the worker process. Pure."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from lmms_eval_core.json_text import parse_line
+from lmms_eval_core.sample_index.format import BLOCK_ROWS, FLAG_BITS, CardField, IndexHeader, make_document_key
+from lmms_eval_core.sample_index.reader import BlockRange, read_cards
+
+# Neighbouring blocks are read at once where no more than this is between them.
+_GAP_BYTES: Final = 16 * 1024
+_RANGE_BYTES: Final = 1024 * 1024
+
+
+class CardRange(NamedTuple):
+    """Bytes of an index that are read at once: blocks of a zone whose first row is `first`, and which has `rows`."""
+
+    first: int
+    rows: int
+    blocks: list[BlockRange]
+
+    @property
+    def start(self) -> int:
+        """The first byte."""
+        return self.blocks[0].start
+
+    @property
+    def length(self) -> int:
+        """How many bytes these are."""
+        return self.blocks[-1].end - self.start
+
+
+def join_blocks(first: int, rows: int, blocks: Sequence[BlockRange]) -> list[CardRange]:
+    """Return the ranges to read for blocks of a zone, which stand in their order."""
+    ranges: list[CardRange] = []
+    for block in blocks:
+        last = ranges[-1] if ranges else None
+        near = last is not None and block.start - last.blocks[-1].end <= _GAP_BYTES
+        if last is not None and near and block.end - last.start <= _RANGE_BYTES:
+            last.blocks.append(block)
+        else:
+            ranges.append(CardRange(first, rows, [block]))
+    return ranges
+
+
+def render_cards(content: bytes, place: CardRange, wanted: frozenset[int], header: IndexHeader) -> dict[int, bytes]:
+    """Return the wanted cards in the bytes of a range, by row. Raises DamagedIndex."""
+    found = {}
+    for block in place.blocks:
+        packed = content[block.start - place.start : block.end - place.start]
+        cards = read_cards(packed, min(BLOCK_ROWS, place.rows - block.first), len(header.metrics))
+        for number, card in enumerate(cards, place.first + block.first):
+            if number in wanted:
+                found[number] = json.dumps(_describe(number, card, header)).encode()
+    return found
+
+
+def _describe(row: int, card: list[Any], header: IndexHeader) -> dict[str, Any]:
+    """Return the fields of a `SampleCard`."""
+    number = card[CardField.FILTER]
+    names = [metric.name for metric in header.metrics]
+    return {
+        "row": row,
+        "doc_id": card[CardField.DOCUMENT],
+        "filter": header.filters[number] if number < len(header.filters) else None,
+        "flags": [flag for flag, bit in FLAG_BITS.items() if card[CardField.FLAGS] & bit],
+        "prompt": card[CardField.PROMPT],
+        "target": card[CardField.TARGET],
+        "answer": card[CardField.ANSWER],
+        "length": card[CardField.LENGTH],
+        "tokens": card[CardField.TOKENS],
+        "metrics": dict(zip(names, card[CardField.VALUES], strict=True)),
+    }
+
+
+def has_document(sample: bytes, key: int) -> bool:
+    """Return whether a sample is of the document with this key, as far as it is shown."""
+    found = parse_line(sample)
+    return not isinstance(found, dict) or "omitted" in found or make_document_key(found.get("doc_id")) == key

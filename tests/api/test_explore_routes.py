@@ -1,0 +1,310 @@
+"""Cards of samples over HTTP, from a store in memory that counts what is read."""
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import httpx
+import pytest
+from evaluation_objects import build_evaluation_object
+from indexed_samples import IndexedSamples, index_samples
+from memory_store import MemoryStore
+
+from lmms_eval_api.artifacts.archive import Archive
+from lmms_eval_api.auth import AnonymousAccess
+from lmms_eval_api.jobs.cache import JobCache
+from lmms_eval_api.jobs.evaluations import EvaluationService
+from lmms_eval_api.jobs.feeds import JobFeeds
+from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.server.app import make_application
+from lmms_eval_api.settings import ApiSettings, AuthMode
+from lmms_eval_core import layout
+from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object
+from lmms_eval_core.kube.reflector import Reflector
+from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.sample_index.writer import encode_omission
+from lmms_eval_core.sample_scoring import FAILED_MARK, SampledTask, ScoringCriteria
+
+NO_CLIENT = cast(KubeClient, None)
+# One for all tests, as a process is behind it.
+WORKER = Worker()
+PREFIX = ArtifactPrefix("team", "a", "0a1b2c3d-uid", 2)
+TASK = SampledTask(ScoringCriteria({"acc": False, "wer": True}), ("none",), 8)
+SAMPLES_KEY = PREFIX.file(layout.sample_file("mme"))
+INDEX_KEY = PREFIX.file(layout.index_file(layout.sample_file("mme")))
+
+
+def make_sample(number: int, **fields: Any) -> dict[str, Any]:
+    return {
+        "doc_id": number,
+        "input": f"Question {number}: what is shown in the picture?",
+        "target": "AB"[number % 2],
+        "filtered_resps": "A",
+        "token_counts": [{"output_tokens": number % 9}],
+        "acc": 1.0 - number % 2,
+        "wer": 0.0,
+        **fields,
+    }
+
+
+SAMPLES = [make_sample(number) for number in range(300)]
+SAMPLES[7] |= {"filtered_resps": "  ", "acc": 0.0}
+SAMPLES[8] |= {"filtered_resps": f"{FAILED_MARK}] no answer", "acc": 0.0}
+SAMPLES[9] |= {"acc": 0.25, "input": "Ünïcode “quotes” of a picture", "doc_id": "nine"}
+SAMPLES[10] |= {"acc": float("nan"), "wer": None}
+SAMPLES[11] |= {"wer": 0.5, "filtered_resps": "x" * 500 + " needle", "input": ["two", "parts"]}
+
+
+def completed(files: list[str]) -> Object:
+    artifacts = {"uri": f"s3://artifacts/{PREFIX.path}", "files": [{"name": name, "bytes": 1} for name in files]}
+    found = {"reason": "Succeeded", "attempt": 2, "artifacts": artifacts}
+    return build_evaluation_object("a", uid=PREFIX.uid, phase="Completed", status=found)
+
+
+def make_session(store: MemoryStore | None) -> httpx.AsyncClient:
+    chosen, cache = ApiSettings(auth=AuthMode.NONE), JobCache()
+    cache.learn(completed([layout.RESULTS_FILE, layout.sample_file("mme")]))
+    reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.project)
+    reflector.synced.set()
+    reflector._watching = True
+    archive = Archive(NO_CLIENT, store, chosen, WORKER)
+    backend = Backend(EvaluationService(NO_CLIENT, cache), reflector, JobFeeds(cache), archive, 60)
+    transport = httpx.ASGITransport(make_application(chosen, backend, AnonymousAccess()))
+    return httpx.AsyncClient(transport=transport, base_url="http://front-end")
+
+
+def put(store: MemoryStore, stored: IndexedSamples) -> None:
+    store.objects |= {SAMPLES_KEY: stored.samples, INDEX_KEY: stored.index}
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    made = MemoryStore()
+    put(made, index_samples(SAMPLES, TASK))
+    return made
+
+
+@pytest.fixture
+async def session(store: MemoryStore) -> AsyncIterator[httpx.AsyncClient]:
+    async with make_session(store) as opened:
+        yield opened
+
+
+async def explore(session: httpx.AsyncClient, **query: Any) -> dict[str, Any]:
+    answer = await session.get("/jobs/a/explore/mme", params=query)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def list_rows(session: httpx.AsyncClient, **query: Any) -> list[int]:
+    """Rows of all pages."""
+    found: list[int] = []
+    cursor = {}
+    while True:
+        page = await explore(session, **query, **cursor)
+        found += [card["row"] for card in page["cards"]]
+        if page["next_cursor"] is None:
+            return found
+        cursor = {"cursor": page["next_cursor"]}
+
+
+async def test_the_first_screen(session: httpx.AsyncClient) -> None:
+    page = await explore(session)
+    assert [card["row"] for card in page["cards"]] == list(range(50))
+    assert page["cards"][1] == {
+        "row": 1,
+        "doc_id": 1,
+        "filter": "none",
+        "flags": ["wrong"],
+        "prompt": "Question 1: what is shown in the picture?",
+        "target": "B",
+        "answer": "A",
+        "length": 1,
+        "tokens": 1,
+        "metrics": {"acc": 0.0, "wer": 0.0},
+    }
+    assert (page["total"], page["matched"], page["scanned"], page["metrics"]) == (300, 300, 300, ["acc", "wer"])
+    assert page["counts"] == {
+        "wrong": 151,
+        "right": 148,
+        "empty": 1,
+        "failed": 1,
+        "truncated": 33,
+        "unjudged": 1,
+    }
+    odd = page["cards"][9], page["cards"][10], page["cards"][11]
+    assert [card["doc_id"] for card in odd] == ["nine", 10, 11]
+    assert (odd[1]["flags"], odd[1]["metrics"]) == ([], {"acc": None, "wer": None})
+    assert (odd[2]["prompt"], odd[2]["answer"], odd[2]["length"]) == ("two\nparts", "x" * 159 + "…", 507)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 50, 64, 200])
+async def test_the_pages_are_all_of_it(session: httpx.AsyncClient, limit: int) -> None:
+    assert await list_rows(session, limit=limit) == list(range(300))
+
+
+def find_rows(flag: str) -> list[int]:
+    return {
+        "wrong": [row for row in range(300) if row == 8 or (row % 2 and row != 10)],
+        "right": [row for row in range(300) if not row % 2 and row not in (8, 10)],
+        "empty": [7],
+        "failed": [8],
+        "truncated": [row for row in range(300) if row % 9 == 8],
+    }[flag]
+
+
+@pytest.mark.parametrize("flag", ["wrong", "right", "empty", "failed", "truncated"])
+@pytest.mark.parametrize("limit", [3, 150, 151, 200])
+async def test_filters(session: httpx.AsyncClient, flag: str, limit: int) -> None:
+    rows = find_rows(flag)
+    page = await explore(session, filter=flag, limit=limit)
+    assert (page["matched"], page["counts"][flag]) == (len(rows), len(rows))
+    assert all(flag in card["flags"] for card in page["cards"])
+    assert await list_rows(session, filter=flag, limit=limit) == rows
+
+
+@pytest.mark.parametrize(
+    ("conditions", "rows"),
+    [
+        (["acc=0.25"], [9]),
+        (["wer>0"], [11]),
+        (["acc<0.5", "acc>0"], [9]),
+        ([" acc >= 1e0"], [row for row in range(0, 300, 2) if row not in (8, 10)]),
+        (["acc!=1"], [row for row in range(300) if row == 8 or (row % 2 and row != 10)]),
+        (["acc<=-1"], []),
+    ],
+)
+async def test_conditions(session: httpx.AsyncClient, conditions: list[str], rows: list[int]) -> None:
+    assert await list_rows(session, metric=conditions, limit=100) == rows
+    assert (await explore(session, metric=conditions))["matched"] == len(rows)
+    wrong = set(find_rows("wrong"))
+    assert await list_rows(session, metric=conditions, filter="wrong") == [row for row in rows if row in wrong]
+
+
+async def test_orders(session: httpx.AsyncClient) -> None:
+    rows = list(range(300))
+    assert await list_rows(session, sort="tokens", limit=70) == sorted(rows, key=lambda row: row % 9)
+    assert await list_rows(session, sort="-tokens") == sorted(rows, key=lambda row: row % 9, reverse=True)
+    assert (await list_rows(session, sort="-length"))[:3] == [11, 8, 7]
+    by_value = await list_rows(session, sort="acc", filter="wrong")
+    assert by_value[-1] == 9 and sorted(by_value) == find_rows("wrong")
+    # What has no number stands at the end, whatever the direction.
+    assert (await list_rows(session, sort="acc"))[-1] == (await list_rows(session, sort="-acc"))[-1] == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("NEEDLE", [11]),
+        ("question 42:", [42]),
+        ("ünïCODE “q", [9]),
+        ('quotes"', []),
+        ("parts", [11]),
+        ("picture", [row for row in range(300) if row != 11]),
+    ],
+)
+async def test_search(session: httpx.AsyncClient, text: str, rows: list[int]) -> None:
+    assert await list_rows(session, q=text) == rows
+    assert await list_rows(session, q=text, limit=1) == rows
+    wrong = set(find_rows("wrong"))
+    assert await list_rows(session, q=text, filter="wrong", limit=3) == [row for row in rows if row in wrong]
+
+
+async def test_a_search_tells_how_far_it_is(session: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = await explore(session, q="picture", limit=10)
+    assert (page["matched"], page["scanned"], len(page["cards"])) == (None, 10, 10)
+    assert (await explore(session, q="nowhere"))["scanned"] == 300
+
+
+async def test_one_sample(session: httpx.AsyncClient) -> None:
+    for path, row in (("0", 0), ("299", 299), ("nine", 9)):
+        found = (await session.get(f"/jobs/a/samples/mme/{path}")).json()
+        assert (found["card"]["row"], found["sample"]) == (row, SAMPLES[row])
+    missing = await session.get("/jobs/a/samples/mme/9")
+    assert (missing.status_code, "no sample of mme with the doc_id 9." in missing.text) == (404, True)
+    events = await session.get("/jobs/a/samples/mme/events")
+    assert "follow" in events.text or events.status_code != 200 or "event: end" in events.text
+
+
+async def test_one_of_several_filters(store: MemoryStore) -> None:
+    lines = [make_sample(number, filtered_resps=name) for name in ("strict", "flexible") for number in range(5)]
+    put(store, index_samples(lines, TASK._replace(filters=("strict-match", "flexible-extract"))))
+    async with make_session(store) as session:
+        cards = (await explore(session))["cards"]
+        assert [card["filter"] for card in cards] == ["strict-match"] * 5 + ["flexible-extract"] * 5
+        for name, answer in (("strict-match", "strict"), ("flexible-extract", "flexible")):
+            found = (await session.get(f"/jobs/a/samples/mme/3?filter_name={name}")).json()
+            assert (found["sample"]["filtered_resps"], found["card"]["doc_id"]) == (answer, 3)
+        assert (await session.get("/jobs/a/samples/mme/3")).json()["card"]["row"] == 3
+        assert (await session.get("/jobs/a/samples/mme/3?filter_name=other")).status_code == 404
+
+
+async def test_lines_that_are_no_samples_have_a_card_too(store: MemoryStore) -> None:
+    put(store, index_samples(['{"doc_id": 0}', "no JSON", "[1]", '{"omitted": "this line is longer"}'], TASK))
+    async with make_session(store) as session:
+        page = await explore(session)
+        assert [(card["doc_id"], card["flags"]) for card in page["cards"]] == [
+            (0, ["empty"]),
+            (None, []),
+            (None, []),
+            (None, ["empty"]),
+        ]
+        assert page["counts"]["unjudged"] == 4
+
+
+async def test_a_job_without_an_index_says_where_its_samples_are(
+    store: MemoryStore, session: httpx.AsyncClient
+) -> None:
+    store.objects[INDEX_KEY] = encode_omission("there are more than 7 of them")
+    answer = await session.get("/jobs/a/explore/mme")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        404,
+        "The samples of mme of job a are not indexed: there are more than 7 of them. "
+        "Read them page by page: GET /jobs/a/samples/mme.",
+    )
+    async with make_session(store) as another:
+        del store.objects[INDEX_KEY]
+        for path in ("/jobs/a/explore/mme", "/jobs/a/samples/mme/1"):
+            answer = await another.get(path)
+            assert (answer.status_code, "page by page: GET /jobs/a/samples/mme." in answer.text) == (404, True)
+        assert (await another.get("/jobs/a/explore/other")).json()["detail"] == "Job a has no samples of other."
+        store.is_away = True
+        assert (await another.get("/jobs/a/explore/mme")).status_code == 503
+    async with make_session(None) as storeless:
+        assert (await storeless.get("/jobs/a/explore/mme")).status_code == 501
+
+
+@pytest.mark.parametrize(
+    ("query", "where"),
+    [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("filter=odd", "filter"),
+        ("metric=acc", "metric"),
+        ("metric=acc<x", "metric"),
+        ("metric=acc<1e", "metric"),
+        ("metric=other<1", "metric"),
+        ("sort=other", "sort"),
+        ("sort=time", "sort"),
+        ("q=a&sort=acc", "sort"),
+        ("cursor=x", "cursor"),
+        ("cursor=ä", "cursor"),
+        ("cursor=MS4wLjAuMA", "cursor"),
+        ("q=a&cursor=Mi4wLjk5OTk5OS4w", "cursor"),
+    ],
+)
+async def test_a_query_that_means_nothing(session: httpx.AsyncClient, query: str, where: str) -> None:
+    answer = await session.get(f"/jobs/a/explore/mme?{query}")
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"][0]["loc"][:2] == ["query", where]
+
+
+async def test_a_cursor_behind_the_end_finds_nothing(session: httpx.AsyncClient) -> None:
+    page = await explore(session, cursor="Mi45OTk5OTkuMC4w")
+    assert (page["cards"], page["next_cursor"]) == ([], None)
+
+
+async def test_links_name_it(session: httpx.AsyncClient) -> None:
+    links = (await session.get("/jobs/a")).json()["links"]
+    assert links["explore"] == {"mme": "http://front-end/jobs/a/explore/mme"}
+    assert (await session.get(links["explore"]["mme"])).status_code == 200
