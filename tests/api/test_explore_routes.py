@@ -1,12 +1,13 @@
 """Cards of samples over HTTP, from a store in memory that counts what is read."""
 
+import random
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import httpx
 import pytest
 from evaluation_objects import build_evaluation_object
-from indexed_samples import IndexedSamples, index_samples
+from indexed_samples import IndexedSamples, index_samples, repeat_zone
 from memory_store import MemoryStore
 
 from lmms_eval_api.artifacts.archive import Archive
@@ -21,8 +22,10 @@ from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object
 from lmms_eval_core.kube.reflector import Reflector
 from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.sample_index.format import ZONE_ROWS
 from lmms_eval_core.sample_index.writer import encode_omission
 from lmms_eval_core.sample_scoring import FAILED_MARK, SampledTask, ScoringCriteria
+from lmms_eval_core.store.objects import Tail
 
 NO_CLIENT = cast(KubeClient, None)
 # One for all tests, as a process is behind it.
@@ -302,6 +305,94 @@ async def test_a_query_that_means_nothing(session: httpx.AsyncClient, query: str
 async def test_a_cursor_behind_the_end_finds_nothing(session: httpx.AsyncClient) -> None:
     page = await explore(session, cursor="Mi45OTk5OTkuMC4w")
     assert (page["cards"], page["next_cursor"]) == ([], None)
+
+
+class CountingStore(MemoryStore):
+    """Counts the bytes that are read."""
+
+    bytes_read = 0
+
+    async def tail(self, key: str, *, length: int) -> Tail:
+        found = await super().tail(key, length=length)
+        self.bytes_read += len(found.content)
+        return found
+
+    async def range(self, key: str, *, start: int, length: int) -> bytes:
+        found = await super().range(key, start=start, length=length)
+        self.bytes_read += len(found)
+        return found
+
+
+@pytest.fixture(scope="module")
+def million() -> IndexedSamples:
+    """The index of a million samples, as many as lmms-eval has in no task."""
+    text = "The picture shows a street with houses and trees, and people who wait for a bus. " * 3
+    one = index_samples(
+        (
+            make_sample(number, input=f"{number} {text}", filtered_resps=text[number % 80 :], acc=number * 7 % 10 / 9)
+            for number in range(ZONE_ROWS)
+        ),
+        TASK,
+    )
+    return IndexedSamples(one.samples, repeat_zone(one.index, 16))
+
+
+@pytest.mark.parametrize("query", ["", "filter=wrong", "filter=right", "filter=truncated", "limit=200"])
+async def test_the_first_screen_of_a_million_samples_is_four_small_reads(million: IndexedSamples, query: str) -> None:
+    store = CountingStore()
+    put(store, million)
+    async with make_session(store) as session:
+        page = (await session.get(f"/jobs/a/explore/mme?{query}")).json()
+        assert page["total"] == 16 * ZONE_ROWS and len(page["cards"]) in (50, 200)
+        assert len(store.reads) <= 4 and store.bytes_read <= 256_000, (len(store.reads), store.bytes_read)
+        # The next one needs no more than its cards, and a last one is as near as the first.
+        reads = len(store.reads)
+        await session.get(f"/jobs/a/explore/mme?{query}&cursor={page['next_cursor']}")
+        assert len(store.reads) - reads <= 2
+    assert not store.lists
+
+
+async def test_a_million_samples_are_sorted_within_the_worker(million: IndexedSamples) -> None:
+    store = CountingStore()
+    put(store, million)
+    async with make_session(store) as session:
+        page = await explore(session, sort="-acc", filter="wrong", limit=3)
+        assert [card["metrics"]["acc"] for card in page["cards"]] == [8 / 9] * 3
+        assert page["matched"] == page["counts"]["wrong"] > 900_000
+        reads = len(store.reads)
+        await explore(session, sort="-acc", filter="wrong", limit=3, cursor=page["next_cursor"])
+        assert len(store.reads) - reads <= 2
+        # A document behind the first zone is found where its number says.
+        assert (await explore(session, metric="acc<0.1", limit=1))["matched"] > 100_000
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_a_tampered_index_harms_nobody(store: MemoryStore, seed: int) -> None:
+    generator = random.Random(seed)
+    whole = store.objects[INDEX_KEY]
+    torn = bytearray(whole)
+    for _ in range(generator.choice([1, 5, 50])):
+        # Half of them in the header, where a byte has a meaning.
+        start = generator.choice([0, len(torn) - 600])
+        torn[generator.randrange(start, len(torn))] = generator.randrange(256)
+    store.objects[INDEX_KEY] = bytes(torn if seed % 4 else torn[: generator.randrange(len(torn))])
+    async with make_session(store) as session:
+        for path in ("explore/mme", "explore/mme?sort=acc", "explore/mme?metric=acc<1&filter=wrong", "samples/mme/5"):
+            answer = await session.get(f"/jobs/a/{path}")
+            assert answer.status_code in (200, 404, 422, 502), answer.text
+            if answer.status_code == 502:
+                assert "the index of these samples" in answer.json()["detail"]
+
+
+async def test_an_index_that_leads_to_other_samples(store: MemoryStore) -> None:
+    store.objects[SAMPLES_KEY] = index_samples(SAMPLES[1:], TASK).samples
+    async with make_session(store) as session:
+        for path in ("0", "5", "299"):
+            answer = await session.get(f"/jobs/a/samples/mme/{path}")
+            assert (answer.status_code, "leads to other ones" in answer.text) == (502, True)
+        store.objects[SAMPLES_KEY] = b"no frames"
+        assert (await session.get("/jobs/a/samples/mme/5")).status_code == 502
+        assert (await session.get("/jobs/a/explore/mme?q=x")).status_code == 502
 
 
 async def test_links_name_it(session: httpx.AsyncClient) -> None:

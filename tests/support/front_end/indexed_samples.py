@@ -1,9 +1,12 @@
 """A samples file and its index, as the reporter stores them."""
 
 import json
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from lmms_eval_core.sample_index.format import BLOCK_ROWS, COLUMNS, decode_header, encode_header, pack
+from lmms_eval_core.sample_index.reader import read_numbers
 from lmms_eval_core.sample_scoring import SampledTask
 from lmms_eval_reporter.content import Count, checked, compressed
 from lmms_eval_reporter.index_upload import iterate_index
@@ -30,3 +33,22 @@ def index_pieces(pieces: Sequence[bytes], task: SampledTask) -> IndexedSamples:
     content = Count()
     samples = b"".join(compressed(checked(pieces, content), content.frames))
     return IndexedSamples(samples, b"".join(iterate_index(pieces, content, task)))
+
+
+def repeat_zone(index: bytes, times: int) -> bytes:
+    """Return an index that has the only zone of `index`, which is full, so often: a million rows in a moment."""
+    header = decode_header(index, len(index))
+    (zone,) = header.zones
+    length = zone.start + sum(zone.sizes)
+    body, parts, zones = index[:length], [], []
+    place = list(COLUMNS).index("blocks")
+    at = zone.start + sum(zone.sizes[:place])
+    for _ in range(times):
+        start = sum(map(len, parts))
+        blocks = read_numbers(body[at : at + zone.sizes[place]], "Q", zone.rows // BLOCK_ROWS + 1)
+        moved = pack(array("Q", (offset + start for offset in blocks)).tobytes())
+        sizes = [*zone.sizes[:place], len(moved), *zone.sizes[place + 1 :]]
+        parts.append(body[:at] + moved + body[at + zone.sizes[place] :])
+        zones.append(zone.model_copy(update={"start": start + zone.start, "sizes": sizes}))
+    repeated = header.model_copy(update={"zones": zones, "rows": times * zone.rows})
+    return b"".join(parts) + encode_header(repeated)

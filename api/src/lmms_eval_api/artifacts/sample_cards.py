@@ -77,4 +77,4 @@ def _describe(row: int, card: list[Any], header: IndexHeader) -> dict[str, Any]:
 def has_document(sample: bytes, key: int) -> bool:
     """Return whether a sample is of the document with this key, as far as it is shown."""
     found = parse_line(sample)
-    return not isinstance(found, dict) or "omitted" in found or make_document_key(found.get("doc_id")) == key
+    return isinstance(found, dict) and ("omitted" in found or make_document_key(found.get("doc_id")) == key)
