@@ -11,6 +11,10 @@ from indexed_samples import IndexedSamples, index_samples, repeat_zone
 from memory_store import MemoryStore
 
 from lmms_eval_api.artifacts.archive import Archive
+from lmms_eval_api.artifacts.sample_index import CardPosition, CardQuery, SampleIndexReader
+from lmms_eval_api.artifacts.samples import SampleReader
+from lmms_eval_api.artifacts.store import UnusableArtifact
+from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_api.auth import AnonymousAccess
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import EvaluationService
@@ -24,7 +28,7 @@ from lmms_eval_core.kube.reflector import Reflector
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.sample_index.format import ZONE_ROWS
 from lmms_eval_core.sample_index.writer import encode_omission
-from lmms_eval_core.sample_scoring import FAILED_MARK, SampledTask, ScoringCriteria
+from lmms_eval_core.sample_scoring import FAILED_MARK, SampledTask, SampleFlag, ScoringCriteria
 from lmms_eval_core.store.objects import Tail
 
 NO_CLIENT = cast(KubeClient, None)
@@ -141,9 +145,9 @@ async def test_the_first_screen(session: httpx.AsyncClient) -> None:
     assert (odd[2]["prompt"], odd[2]["answer"], odd[2]["length"]) == ("two\nparts", "x" * 159 + "…", 507)
 
 
-@pytest.mark.parametrize("limit", [1, 7, 50, 64, 200])
-async def test_the_pages_are_all_of_it(session: httpx.AsyncClient, limit: int) -> None:
-    assert await list_rows(session, limit=limit) == list(range(300))
+async def test_the_pages_are_all_of_it(session: httpx.AsyncClient) -> None:
+    for limit in (7, 50, 64, 150, 200):
+        assert await list_rows(session, limit=limit) == list(range(300))
 
 
 def find_rows(flag: str) -> list[int]:
@@ -156,32 +160,32 @@ def find_rows(flag: str) -> list[int]:
     }[flag]
 
 
-@pytest.mark.parametrize("flag", ["wrong", "right", "empty", "failed", "truncated"])
-@pytest.mark.parametrize("limit", [3, 150, 151, 200])
-async def test_filters(session: httpx.AsyncClient, flag: str, limit: int) -> None:
-    rows = find_rows(flag)
-    page = await explore(session, filter=flag, limit=limit)
-    assert (page["matched"], page["counts"][flag]) == (len(rows), len(rows))
-    assert all(flag in card["flags"] for card in page["cards"])
-    assert await list_rows(session, filter=flag, limit=limit) == rows
+async def test_filters(session: httpx.AsyncClient) -> None:
+    for flag in ("wrong", "right", "empty", "failed", "truncated"):
+        rows = find_rows(flag)
+        page = await explore(session, filter=flag)
+        assert (page["matched"], page["counts"][flag]) == (len(rows), len(rows))
+        assert all(flag in card["flags"] for card in page["cards"])
+        for limit in (40, 150, 151, 200):
+            assert await list_rows(session, filter=flag, limit=limit) == rows
 
 
-@pytest.mark.parametrize(
-    ("conditions", "rows"),
-    [
-        (["acc=0.25"], [9]),
-        (["wer>0"], [11]),
-        (["acc<0.5", "acc>0"], [9]),
-        ([" acc >= 1e0"], [row for row in range(0, 300, 2) if row not in (8, 10)]),
-        (["acc!=1"], [row for row in range(300) if row == 8 or (row % 2 and row != 10)]),
-        (["acc<=-1"], []),
-    ],
-)
-async def test_conditions(session: httpx.AsyncClient, conditions: list[str], rows: list[int]) -> None:
-    assert await list_rows(session, metric=conditions, limit=100) == rows
-    assert (await explore(session, metric=conditions))["matched"] == len(rows)
+CONDITIONS: list[tuple[list[str], list[int]]] = [
+    (["acc=0.25"], [9]),
+    (["wer>0"], [11]),
+    (["acc<0.5", "acc>0"], [9]),
+    ([" acc >= 1e0 "], [row for row in range(0, 300, 2) if row not in (8, 10)]),
+    (["acc!=1"], [row for row in range(300) if row == 8 or (row % 2 and row != 10)]),
+    (["acc<=-1"], []),
+]
+
+
+async def test_conditions(session: httpx.AsyncClient) -> None:
     wrong = set(find_rows("wrong"))
-    assert await list_rows(session, metric=conditions, filter="wrong") == [row for row in rows if row in wrong]
+    for conditions, rows in CONDITIONS:
+        assert await list_rows(session, metric=conditions, limit=100) == rows
+        assert (await explore(session, metric=conditions))["matched"] == len(rows)
+        assert await list_rows(session, metric=conditions, filter="wrong") == [row for row in rows if row in wrong]
 
 
 async def test_orders(session: httpx.AsyncClient) -> None:
@@ -195,25 +199,25 @@ async def test_orders(session: httpx.AsyncClient) -> None:
     assert (await list_rows(session, sort="acc"))[-1] == (await list_rows(session, sort="-acc"))[-1] == 10
 
 
-@pytest.mark.parametrize(
-    ("text", "rows"),
-    [
-        ("NEEDLE", [11]),
-        ("question 42:", [42]),
-        ("ünïCODE “q", [9]),
-        ('quotes"', []),
-        ("parts", [11]),
-        ("picture", [row for row in range(300) if row != 11]),
-    ],
-)
-async def test_search(session: httpx.AsyncClient, text: str, rows: list[int]) -> None:
-    assert await list_rows(session, q=text) == rows
-    assert await list_rows(session, q=text, limit=1) == rows
+SEARCHES: list[tuple[str, list[int]]] = [
+    ("NEEDLE", [11]),
+    ("question 42:", [42]),
+    ("ünïCODE “q", [9]),
+    ('quotes"', []),
+    ("parts", [11]),
+    ("picture", [row for row in range(300) if row != 11]),
+]
+
+
+async def test_search(session: httpx.AsyncClient) -> None:
     wrong = set(find_rows("wrong"))
-    assert await list_rows(session, q=text, filter="wrong", limit=3) == [row for row in rows if row in wrong]
+    for text, rows in SEARCHES:
+        assert await list_rows(session, q=text) == rows
+        assert await list_rows(session, q=text, limit=29) == rows
+        assert await list_rows(session, q=text, filter="wrong", limit=29) == [row for row in rows if row in wrong]
 
 
-async def test_a_search_tells_how_far_it_is(session: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_search_tells_how_far_it_is(session: httpx.AsyncClient) -> None:
     page = await explore(session, q="picture", limit=10)
     assert (page["matched"], page["scanned"], len(page["cards"])) == (None, 10, 10)
     assert (await explore(session, q="nowhere"))["scanned"] == 300
@@ -225,8 +229,6 @@ async def test_one_sample(session: httpx.AsyncClient) -> None:
         assert (found["card"]["row"], found["sample"]) == (row, SAMPLES[row])
     missing = await session.get("/jobs/a/samples/mme/9")
     assert (missing.status_code, "no sample of mme with the doc_id 9." in missing.text) == (404, True)
-    events = await session.get("/jobs/a/samples/mme/events")
-    assert "follow" in events.text or events.status_code != 200 or "event: end" in events.text
 
 
 async def test_one_of_several_filters(store: MemoryStore) -> None:
@@ -277,29 +279,29 @@ async def test_a_job_without_an_index_says_where_its_samples_are(
         assert (await storeless.get("/jobs/a/explore/mme")).status_code == 501
 
 
-@pytest.mark.parametrize(
-    ("query", "where"),
-    [
-        ("limit=0", "limit"),
-        ("limit=201", "limit"),
-        ("filter=odd", "filter"),
-        ("metric=acc", "metric"),
-        ("metric=acc<x", "metric"),
-        ("metric=acc<1e", "metric"),
-        ("metric=other<1", "metric"),
-        ("sort=other", "sort"),
-        ("sort=time", "sort"),
-        ("q=a&sort=acc", "sort"),
-        ("cursor=x", "cursor"),
-        ("cursor=ä", "cursor"),
-        ("cursor=MS4wLjAuMA", "cursor"),
-        ("q=a&cursor=Mi4wLjk5OTk5OS4w", "cursor"),
-    ],
-)
-async def test_a_query_that_means_nothing(session: httpx.AsyncClient, query: str, where: str) -> None:
-    answer = await session.get(f"/jobs/a/explore/mme?{query}")
-    assert answer.status_code == 422, answer.text
-    assert answer.json()["detail"][0]["loc"][:2] == ["query", where]
+MEANINGLESS: list[tuple[str, str]] = [
+    ("limit=0", "limit"),
+    ("limit=201", "limit"),
+    ("filter=odd", "filter"),
+    ("metric=acc", "metric"),
+    ("metric=acc<x", "metric"),
+    ("metric=acc<1e", "metric"),
+    ("metric=other<1", "metric"),
+    ("sort=other", "sort"),
+    ("sort=time", "sort"),
+    ("q=a&sort=acc", "sort"),
+    ("cursor=x", "cursor"),
+    ("cursor=ä", "cursor"),
+    ("cursor=MS4wLjAuMA", "cursor"),
+    ("q=a&cursor=Mi4wLjk5OTk5OS4w", "cursor"),
+]
+
+
+async def test_a_query_that_means_nothing(session: httpx.AsyncClient) -> None:
+    for query, where in MEANINGLESS:
+        answer = await session.get(f"/jobs/a/explore/mme?{query}")
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["detail"][0]["loc"][:2] == ["query", where], query
 
 
 async def test_a_cursor_behind_the_end_finds_nothing(session: httpx.AsyncClient) -> None:
@@ -337,7 +339,7 @@ def million() -> IndexedSamples:
     return IndexedSamples(one.samples, repeat_zone(one.index, 16))
 
 
-@pytest.mark.parametrize("query", ["", "filter=wrong", "filter=right", "filter=truncated", "limit=200"])
+@pytest.mark.parametrize("query", ["", "filter=wrong", "filter=truncated&limit=200"])
 async def test_the_first_screen_of_a_million_samples_is_four_small_reads(million: IndexedSamples, query: str) -> None:
     store = CountingStore()
     put(store, million)
@@ -366,28 +368,38 @@ async def test_a_million_samples_are_sorted_within_the_worker(million: IndexedSa
         assert (await explore(session, metric="acc<0.1", limit=1))["matched"] > 100_000
 
 
-@pytest.mark.parametrize("seed", range(40))
-async def test_a_tampered_index_harms_nobody(store: MemoryStore, seed: int) -> None:
-    generator = random.Random(seed)
-    whole = store.objects[INDEX_KEY]
+async def test_a_tampered_index_harms_nobody(store: MemoryStore) -> None:
+    whole, worker, refused = store.objects[INDEX_KEY], Worker(), 0
+    for seed in range(100):
+        store.objects[INDEX_KEY] = tamper(whole, random.Random(seed))
+        indexes = SampleIndexReader(store, worker, SampleReader(store, worker))
+        try:
+            index = await indexes.open(INDEX_KEY, samples=SAMPLES_KEY)
+            for query in (CardQuery(), CardQuery(SampleFlag.WRONG), CardQuery(sort="tokens"), CardQuery(text="x")):
+                page = await indexes.read_page(index, query, CardPosition(), 200)
+                assert len(page.cards) <= 200
+            await indexes.read_sample(index, 5, None)
+        except (UnusableArtifact, LookupError) as error:
+            refused += 1
+            assert isinstance(error, LookupError) or "the index of these samples" in error.why
+    assert refused > 50
+
+
+def tamper(whole: bytes, generator: random.Random) -> bytes:
     torn = bytearray(whole)
+    if not generator.randrange(4):
+        return whole[: generator.randrange(len(whole))]
     for _ in range(generator.choice([1, 5, 50])):
         # Half of them in the header, where a byte has a meaning.
         start = generator.choice([0, len(torn) - 600])
         torn[generator.randrange(start, len(torn))] = generator.randrange(256)
-    store.objects[INDEX_KEY] = bytes(torn if seed % 4 else torn[: generator.randrange(len(torn))])
-    async with make_session(store) as session:
-        for path in ("explore/mme", "explore/mme?sort=acc", "explore/mme?metric=acc<1&filter=wrong", "samples/mme/5"):
-            answer = await session.get(f"/jobs/a/{path}")
-            assert answer.status_code in (200, 404, 422, 502), answer.text
-            if answer.status_code == 502:
-                assert "the index of these samples" in answer.json()["detail"]
+    return bytes(torn)
 
 
 async def test_an_index_that_leads_to_other_samples(store: MemoryStore) -> None:
     store.objects[SAMPLES_KEY] = index_samples(SAMPLES[1:], TASK).samples
     async with make_session(store) as session:
-        for path in ("0", "5", "299"):
+        for path in ("0", "299"):
             answer = await session.get(f"/jobs/a/samples/mme/{path}")
             assert (answer.status_code, "leads to other ones" in answer.text) == (502, True)
         store.objects[SAMPLES_KEY] = b"no frames"
