@@ -106,7 +106,7 @@ async def explore(session: httpx.AsyncClient, **query: Any) -> dict[str, Any]:
 async def list_rows(session: httpx.AsyncClient, **query: Any) -> list[int]:
     """Rows of all pages."""
     found: list[int] = []
-    cursor = {}
+    cursor: dict[str, str] = {}
     while True:
         page = await explore(session, **query, **cursor)
         found += [card["row"] for card in page["cards"]]

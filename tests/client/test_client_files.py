@@ -143,6 +143,35 @@ async def test_by_the_async_client_too(place: Place, client: Transport) -> None:
         assert (await ours.models()).unavailable == {"vllm": "vllm is not installed."}
 
 
+async def test_samples_are_filtered_searched_and_sorted(place: Place, client: Transport) -> None:
+    await complete_with_files(client, place.store, "job")
+    ours = place.ours
+    assert [card.doc_id for card in ours.explore("job", "mme", page_size=3)] == list(range(7))
+    wrong = list(ours.explore("job", "mme", only="wrong", metrics=["score<1"], page_size=2))
+    assert [(card.doc_id, card.metrics) for card in wrong] == [(number, {"score": 0.0}) for number in (0, 2, 4, 6)]
+    assert [card.doc_id for card in ours.explore("job", "mme", sort="-length")] == [1, 3, 5, 0, 2, 4, 6]
+    assert [card.doc_id for card in ours.explore("job", "mme", search="what", page_size=2)] == list(range(7))
+    found = ours.sample("job", "mme", 3)
+    assert (found.sample, found.card.flags) == (SAMPLES[3], ["right"])
+    with pytest.raises(NotFound, match="no sample of mme with the doc_id 9"):
+        ours.sample("job", "mme", 9, filter_name="none")
+    async with AsyncClient(place.front_end.url, token=TOKEN) as other:
+        assert [card.doc_id async for card in other.explore("job", "mme", only="empty")] == [0, 2, 4, 6]
+        assert (await other.sample("job", "mme", 0)).sample == SAMPLES[0]
+
+    def list_documents(*options: str) -> list[int]:
+        return [
+            json.loads(line)["doc_id"] for line in place.command_line.answer("samples", "job", *options).splitlines()
+        ]
+
+    assert list_documents("--sort", "-length", "--limit", "4") == [1, 3, 5, 0]
+    assert list_documents("--wrong", "--search", "WHAT", "--limit", "0") == [0, 2, 4, 6]
+    assert list_documents("--metric", "score>0.5", "--metric", "score<2") == [1, 3, 5]
+    for options in (("--sort", "other"), ("--sort", "score", "--live"), ("--sort", "score", "--search", "x")):
+        done = place.command_line("samples", "job", *options)
+        assert (done.returncode, done.stdout) == (2, ""), done
+
+
 async def test_answers_are_read_and_followed_while_a_job_runs(place: Place, client: Transport, namespace: str) -> None:
     uid = (await client.get(EVALUATIONS, "job"))["metadata"]["uid"]
     key = name_segment(ArtifactPrefix(namespace, "job", uid, 1))

@@ -44,6 +44,8 @@ PUBLIC = [
     "Resources",
     "Results",
     "Retries",
+    "SampleCard",
+    "SampleDetail",
     "SecretKeyRef",
     "ServerBusy",
     "ServerRefused",

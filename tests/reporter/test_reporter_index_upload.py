@@ -16,7 +16,7 @@ from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import Outcome
 from lmms_eval_core.sample_index import writer
 from lmms_eval_core.sample_index.format import IndexHeader, decode_header
-from lmms_eval_core.sample_scoring import SampleFlag
+from lmms_eval_core.sample_scoring import SampledTask, SampleFlag
 from lmms_eval_core.store.compression import zstd
 from lmms_eval_core.store.errors import ObjectMissing, Unreachable
 from lmms_eval_reporter import content
@@ -109,7 +109,7 @@ async def test_a_sample_is_found_by_its_frame_and_place(run: Run, monkeypatch: p
     whole = b"".join(pieces)
     halves = [whole[:1000], whole[1000:]]
     normaliser = LineNormaliser()
-    list(iterate_index([normaliser.feed(half) for half in halves], count, writer.SampledTask()))
+    list(iterate_index([normaliser.feed(half) for half in halves], count, SampledTask()))
     assert [line.decode() for line, _, _ in found] == [line for line in lines if line]
     for line, frame, offset in found:
         decoder = zstd.ZstdDecompressor()

@@ -26,6 +26,8 @@ from lmms_eval_core.wire import (
     JobSummary,
     ModelList,
     QueueStatusResponse,
+    SampleCard,
+    SampleDetail,
     TaskList,
 )
 
@@ -146,6 +148,27 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
     ) -> AsyncGenerator[JSON, None]:
         """As `Client.samples`."""
         return self._iterate(calls.samples(job_id, task, only=only, page_size=page_size, live=live))
+
+    def explore(
+        self,
+        job_id: str,
+        task: str,
+        *,
+        only: str | None = None,
+        metrics: Iterable[str] = (),
+        search: str | None = None,
+        sort: str | None = None,
+        page_size: int = 100,
+    ) -> AsyncGenerator[SampleCard, None]:
+        """As `Client.explore`."""
+        call = calls.explore(job_id, task, only=only, metrics=metrics, search=search, sort=sort, page_size=page_size)
+        return self._iterate(call)
+
+    async def sample(
+        self, job_id: str, task: str, doc_id: int | str, *, filter_name: str | None = None
+    ) -> SampleDetail:
+        """As `Client.sample`."""
+        return await self._send(calls.sample(job_id, task, doc_id, filter_name=filter_name))
 
     def stream_answers(self, job_id: str, task: str) -> AsyncGenerator[JSON, None]:
         """As `Client.stream_answers`."""

@@ -23,6 +23,9 @@ from lmms_eval_core.wire import (
     JobSummary,
     ModelList,
     QueueStatusResponse,
+    SampleCard,
+    SampleCardPage,
+    SampleDetail,
     SamplePage,
     TaskList,
 )
@@ -151,6 +154,29 @@ def samples(job_id: str, task: str, *, only: str | None, page_size: int, live: b
     return Call("GET", _find_samples_path(job_id, task), _read_sample_page, params=params)
 
 
+def explore(
+    job_id: str,
+    task: str,
+    *,
+    only: str | None,
+    metrics: Iterable[str],
+    search: str | None,
+    sort: str | None,
+    page_size: int,
+) -> Call[CallPage[SampleCard]]:
+    """GET /jobs/{job_id}/explore/{task}."""
+    wanted = {"filter": only, "metric": list(metrics), "q": search, "sort": sort, "limit": page_size}
+    path = f"{_find_job_path(job_id)}/explore/{quote(task, safe='')}"
+    return Call("GET", path, _read_card_page, params={name: value for name, value in wanted.items() if value})
+
+
+def sample(job_id: str, task: str, doc_id: int | str, *, filter_name: str | None) -> Call[SampleDetail]:
+    """GET /jobs/{job_id}/samples/{task}/{doc_id}."""
+    path = f"{_find_samples_path(job_id, task)}/{quote(str(doc_id), safe='')}"
+    params = {"filter_name": filter_name} if filter_name is not None else {}
+    return Call("GET", path, make_model_reader(SampleDetail), params=params)
+
+
 def answers(job_id: str, task: str, last_event_id: str) -> Call[None]:
     """GET /jobs/{job_id}/samples/{task}/events."""
     return _make_event_call(f"{_find_samples_path(job_id, task)}/events", last_event_id)
@@ -232,6 +258,11 @@ def _read_job_page(response: httpx.Response) -> CallPage[JobSummary]:
 def _read_sample_page(response: httpx.Response) -> CallPage[JSON]:
     answer = make_model_reader(SamplePage)(response)
     return CallPage(answer.samples, answer.next_cursor)
+
+
+def _read_card_page(response: httpx.Response) -> CallPage[SampleCard]:
+    answer = make_model_reader(SampleCardPage)(response)
+    return CallPage(answer.cards, answer.next_cursor)
 
 
 def _read_nothing(response: httpx.Response) -> None:

@@ -28,6 +28,8 @@ from lmms_eval_core.wire import (
     JobSummary,
     ModelList,
     QueueStatusResponse,
+    SampleCard,
+    SampleDetail,
     TaskList,
 )
 
@@ -160,6 +162,30 @@ class Client(UpstreamMethods, BaseClient):
         runs: `scored` is False in each.
         """
         return self._iterate(calls.samples(job_id, task, only=only, page_size=page_size, live=live))
+
+    def explore(
+        self,
+        job_id: str,
+        task: str,
+        *,
+        only: str | None = None,
+        metrics: Iterable[str] = (),
+        search: str | None = None,
+        sort: str | None = None,
+        page_size: int = 100,
+    ) -> Iterator[SampleCard]:
+        """Cards of a task's samples, in the file's order, or by `sort`: a metric, `tokens` or `length`, and with `-`
+        before it the largest first.
+
+        `metrics` are conditions, as `acc<0.5`. `search` is a text in prompt, target or answer; it goes without `sort`.
+        NotFound for a job without an index: `samples` reads that.
+        """
+        call = calls.explore(job_id, task, only=only, metrics=metrics, search=search, sort=sort, page_size=page_size)
+        return self._iterate(call)
+
+    def sample(self, job_id: str, task: str, doc_id: int | str, *, filter_name: str | None = None) -> SampleDetail:
+        """One sample and its card; `filter_name` is needed where a task has several filters."""
+        return self._send(calls.sample(job_id, task, doc_id, filter_name=filter_name))
 
     def stream_answers(self, job_id: str, task: str) -> Iterator[JSON]:
         """The answers of a task, those so far and those to come, until the job has ended; nothing in them is scored.

@@ -4,11 +4,13 @@ import json
 from typing import Any
 
 import zstandard
+from indexed_samples import index_samples
 
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.sample_scoring import read_sampled_task
 from lmms_eval_core.status import RESULTS_SUSPECT
 from lmms_eval_core.store.objects import ObjectStore
 
@@ -95,14 +97,15 @@ async def complete_with_files(client: Transport, store: ObjectStore, name: str, 
     """Move the job to Completed, with scores and further status fields, and all its files in the store."""
     document = await client.get(EVALUATIONS, name)
     prefix = ArtifactPrefix(document["metadata"]["namespace"], name, document["metadata"]["uid"], 1)
-    samples = "".join(json.dumps(sample) + "\n" for sample in SAMPLES).encode()
+    indexed = index_samples(SAMPLES, read_sampled_task(RESULTS, "mme"))
     files = {
         layout.RESULTS_FILE: json.dumps(RESULTS).encode(),
         layout.LOG_FILE: zstandard.compress(LOG.encode()),
-        layout.sample_file("mme"): zstandard.compress(samples),
+        layout.sample_file("mme"): indexed.samples,
     }
     for file, content in files.items():
         await store.put(prefix.file(file), content)
+    await store.put(prefix.file(layout.index_file(layout.sample_file("mme"))), indexed.index)
     listed = [{"name": file, "bytes": len(content)} for file, content in files.items()]
     produced = {"scores": SCORES, "artifacts": {"uri": store.uri(prefix.path), "files": listed}}
     await start_job(client, name)

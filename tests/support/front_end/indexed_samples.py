@@ -3,7 +3,8 @@
 import json
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from lmms_eval_core.sample_index.format import BLOCK_ROWS, COLUMNS, decode_header, encode_header, pack
 from lmms_eval_core.sample_index.reader import read_numbers
@@ -12,7 +13,8 @@ from lmms_eval_reporter.content import Count, checked, compressed
 from lmms_eval_reporter.index_upload import iterate_index
 
 
-class IndexedSamples(NamedTuple):
+@dataclass(frozen=True)
+class IndexedSamples:
     """What is stored of a task."""
 
     samples: bytes
@@ -40,7 +42,8 @@ def repeat_zone(index: bytes, times: int) -> bytes:
     header = decode_header(index, len(index))
     (zone,) = header.zones
     length = zone.start + sum(zone.sizes)
-    body, parts, zones = index[:length], [], []
+    body, zones = index[:length], []
+    parts: list[bytes] = []
     place = list(COLUMNS).index("blocks")
     at = zone.start + sum(zone.sizes[:place])
     for _ in range(times):

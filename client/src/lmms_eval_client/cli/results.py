@@ -59,6 +59,16 @@ def samples(
     ] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="Only those with a wrong answer.")] = False,
     empty: Annotated[bool, typer.Option("--empty", help="Only those with an empty answer.")] = False,
+    search: Annotated[
+        str | None, typer.Option(help="Only those with this text in prompt, target or answer; prints their beginnings.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Only those whose metric is so, as 'acc<0.5'; prints their beginnings.")
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="By a metric, tokens or length; -tokens begins with the largest. Prints their beginnings."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON document a line, as lmms-eval wrote it; so it is in a pipe.")
     ] = False,
@@ -67,18 +77,25 @@ def samples(
 
     Of a job that was cancelled or has failed, the answers until then, which nobody has scored.
     """
+    by_index = bool(search or metric or sort)
     if wrong and empty:
         raise CliError("Give --wrong or --empty, not both: an empty answer is a wrong one too.")
     if follow and (wrong or empty):
         raise CliError("Give --follow without --wrong and --empty: all answers are printed as they come.")
+    if by_index and (follow or live):
+        raise CliError("Give --search, --metric and --sort for a job that has ended, without --follow and --live.")
     only: Literal["wrong", "empty"] | None = "wrong" if wrong else "empty" if empty else None
     named = task or _find_only_task(client, job, running=follow or live)
     wanted = limit if limit is not None else 0 if follow else DEFAULT_LIMIT
-    found = (
-        client.stream_answers(job, named)
-        if follow
-        else client.samples(job, named, only=only, live=live, page_size=min(wanted or 500, 500))
-    )
+    found: Iterator[dict[str, Any]]
+    if follow:
+        found = client.stream_answers(job, named)
+    elif by_index:
+        size = min(wanted or 200, 200)
+        cards = client.explore(job, named, only=only, metrics=metric or (), search=search, sort=sort, page_size=size)
+        found = (card.model_dump(mode="json") for card in cards)
+    else:
+        found = client.samples(job, named, only=only, live=live, page_size=min(wanted or 500, 500))
     for sample in itertools.islice(found, wanted or None):
         if as_json or not sys.stdout.isatty():
             print(json.dumps(sample, ensure_ascii=True), flush=follow)
