@@ -116,6 +116,7 @@ async def test_a_completed_job_carries_its_output_and_says_where_the_rest_is(ses
         "logs": f"{here}/logs",
         "results": f"{here}/results",
         "samples": samples,
+        "explore": {task: f"{here}/explore/{task}" for task in samples},
         "files": None,
     }
     assert job["output"]["results"]["mme"] == {"alias": "mme", "acc,none": 0.5, "acc_stderr,none": None}

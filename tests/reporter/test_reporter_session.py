@@ -92,6 +92,7 @@ async def test_a_run_from_ready_to_published(
     names = [
         "complete.json",
         "evaluation.yaml",
+        "index/tiny_vqa.idx",
         "log.txt.zst",
         "outcome.json",
         "results.json",
@@ -446,7 +447,7 @@ async def test_a_hostile_run_directory_gives_nothing_away(
     nothing = {"value": None, "stderr": None}
     assert status["scores"] == {"a/../../b<>": {"acc,none": nothing, "odd,none": nothing}}
     names = ["complete.json", "evaluation.yaml", "outcome.json", "results.json", "samples/.._.._x.jsonl.zst"]
-    assert await stored.names() == names
+    assert await stored.names() == sorted([*names, "index/.._.._x.idx"])
     for name in names:
         assert "the reporter's token" not in await stored.text(name)
 

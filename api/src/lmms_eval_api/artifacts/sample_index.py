@@ -45,8 +45,8 @@ T = TypeVar("T")
 KEPT_BYTES: Final = 32 * 1024 * 1024
 KEPT_HEADERS: Final = 256
 READS_AT_ONCE: Final = 8
-# What can be sorted by, beside metrics, and its column.
-SORT_COLUMNS: Final = {"tokens": "tokens", "length": "length"}
+# What can be sorted by, beside metrics.
+SORT_COLUMNS: Final = ("tokens", "length")
 
 
 class OpenIndex(NamedTuple):
@@ -210,30 +210,20 @@ class SampleIndexReader:
         return rows
 
     async def _read_order(self, index: OpenIndex, query: CardQuery) -> Order:
-        sort = query.sort
-        kind = METRIC_TYPE if sort is None or sort not in SORT_COLUMNS else COLUMNS[SORT_COLUMNS[sort]]
-        names = [*(condition.metric for condition in query.conditions), *([sort] if sort is not None else [])]
-        places = [
-            self._find_place(index, name, is_sort=number == len(query.conditions)) for number, name in enumerate(names)
-        ]
-        flags = await self._read_all(index, index.header.find_column("flags")) if query.flag else []
-        columns = [await self._read_all(index, place) for place in places]
+        # First of all, so that nothing is read for a wrong name.
+        places = [find_metric(index, condition.metric) for condition in query.conditions]
+        sort_place, sort_type = find_sort(index, query.sort) if query.sort is not None else (None, METRIC_TYPE)
         return Order(
             query.flag,
-            flags,
-            list(zip(query.conditions, columns, strict=False)),
-            columns[-1] if sort is not None else (),
-            str(kind),
+            await self._read_all(index, index.header.find_column("flags")) if query.flag else (),
+            [
+                (condition, await self._read_all(index, place))
+                for condition, place in zip(query.conditions, places, strict=True)
+            ],
+            await self._read_all(index, sort_place) if sort_place is not None else (),
+            sort_type,
             query.descending,
         )
-
-    def _find_place(self, index: OpenIndex, name: str, *, is_sort: bool) -> int:
-        place = index.header.find_metric(name)
-        if is_sort and name in SORT_COLUMNS:
-            place = index.header.find_column(SORT_COLUMNS[name])
-        if place is None:
-            raise UnknownColumn(name)
-        return place
 
     async def _search(self, index: OpenIndex, query: CardQuery, start: CardPosition, limit: int) -> CardPage:
         wanted = None
@@ -309,6 +299,21 @@ class SampleIndexReader:
             raise UnusableArtifact(key, f"the index of these samples {error}") from None
         except TooCostly as error:
             raise UnusableArtifact(key, f"the index of these samples {error}") from None
+
+
+def find_metric(index: OpenIndex, name: str) -> int:
+    """Return the place of a metric's column. Raises UnknownColumn."""
+    place = index.header.find_metric(name)
+    if place is None:
+        raise UnknownColumn(name)
+    return place
+
+
+def find_sort(index: OpenIndex, name: str) -> tuple[int, str]:
+    """Return the place of the column to sort by, and the type of its numbers. Raises UnknownColumn."""
+    if name in SORT_COLUMNS:
+        return index.header.find_column(name), str(COLUMNS[name])
+    return find_metric(index, name), METRIC_TYPE
 
 
 class ByteCache:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from lmms_eval_api.artifacts.frames import InvalidSampleCursor
 from lmms_eval_api.artifacts.sample_index import (
+    SORT_COLUMNS,
     CardPage,
     CardPosition,
     CardQuery,
@@ -178,7 +179,8 @@ def _read_condition(text: str) -> Condition:
 
 def _make_unknown(index: OpenIndex, name: str, wanted: CardQuery) -> InvalidRequest:
     field = "sort" if name == wanted.sort else "metric"
-    names = ", ".join([metric.name for metric in index.header.metrics] + (["tokens", "length"] * (field == "sort")))
+    further = SORT_COLUMNS if field == "sort" else ()
+    names = ", ".join([*(metric.name for metric in index.header.metrics), *further])
     known = f"there are {names}" if names else "there is none"
     return _make_problem(field, f"The samples of this task have no such number; {known}.")
 
