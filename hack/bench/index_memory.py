@@ -6,6 +6,7 @@ prints the processor time of the index in microseconds a sample, and the most me
 
 import asyncio
 import json
+import random
 import re
 import sys
 import time
@@ -31,8 +32,8 @@ RESULTS = {
     "results": {TASK: {"alias": TASK, "acc,none": 0.7}},
     "configs": {TASK: {"generation_kwargs": {"max_new_tokens": 64}}},
 }
-SENTENCE = "a picture of the street with houses and trees where people wait for some bus that never comes"
-WORDS = SENTENCE.split()
+# As different as words of a language are.
+WORDS = [f"{number:x}" for number in range(4096, 9096)]
 
 
 async def store_and_index(folder: Path, samples: int) -> float:
@@ -63,18 +64,18 @@ async def store_and_index(folder: Path, samples: int) -> float:
 
 
 def _make_lines(samples: int) -> Iterator[str]:
-    """Yield lines of 600 bytes, as multiple choice has them."""
+    """Yield lines of half a kilobyte, as multiple choice has them."""
+    generator = random.Random(0)
     for number in range(samples):
-        turned = number * 7919 % len(WORDS)
-        text = " ".join([*WORDS[turned:], str(number), *WORDS[:turned]])
+        words = generator.choices(WORDS, k=40)
         sample = {
             "doc_id": number,
-            "target": "ABCD"[number % 4],
-            "filtered_resps": f"{'ABCD'[number * 31 % 7 % 4]}, as {text[:60]}",
-            "token_counts": [{"input_tokens": 700, "output_tokens": number * 31 % 65}],
+            "target": generator.choice("ABCD"),
+            "filtered_resps": f"{generator.choice('ABCD')}, as {' '.join(words[:10])}",
+            "token_counts": [{"input_tokens": 700, "output_tokens": generator.randrange(65)}],
             "doc_hash": "74234e98afe7498fb5daf1f36ac2d78acc339464f950703b8c019892f982b90b",
-            "acc": float(number * 31 % 10 < 7),
-            "input": f"{text}\nA. {text[:40]}\nB. {text[20:60]}\nAnswer with the letter.",
+            "acc": float(generator.random() < 0.7),
+            "input": " ".join(words),
         }
         yield json.dumps(sample) + "\n"
 

@@ -1,7 +1,7 @@
 """Cards as JSON, out of the bytes of an index; runs in the worker process. Pure."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from lmms_eval_core.json_text import parse_line
@@ -11,6 +11,15 @@ from lmms_eval_core.sample_index.reader import BlockRange, read_cards
 # Neighbouring blocks are read at once where no more than this is between them.
 _GAP_BYTES: Final = 16 * 1024
 _RANGE_BYTES: Final = 1024 * 1024
+_GROUP_BYTES: Final = 2 * 1024 * 1024
+
+
+class CardNames:
+    """What a header says about cards: less than all of it, for the way to the worker."""
+
+    def __init__(self, header: IndexHeader) -> None:
+        self.metrics = [metric.name for metric in header.metrics]
+        self.filters = header.filters
 
 
 class CardRange(NamedTuple):
@@ -44,33 +53,47 @@ def join_blocks(first: int, rows: int, blocks: Sequence[BlockRange]) -> list[Car
     return ranges
 
 
-def render_cards(content: bytes, place: CardRange, wanted: frozenset[int], header: IndexHeader) -> dict[int, bytes]:
-    """Return the wanted cards in the bytes of a range, by row. Raises DamagedIndex."""
+def group_ranges(ranges: Iterable[CardRange]) -> Iterator[list[CardRange]]:
+    """Yield the ranges in groups, each for one call of the worker, of about `_GROUP_BYTES` at most."""
+    group: list[CardRange] = []
+    size = 0
+    for place in ranges:
+        if group and size + place.length > _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(place)
+        size += place.length
+    if group:
+        yield group
+
+
+def render_cards(read: Sequence[tuple[CardRange, bytes]], wanted: frozenset[int], names: CardNames) -> dict[int, bytes]:
+    """Return the wanted cards in the bytes of ranges, by row. Raises DamagedIndex."""
     found = {}
-    for block in place.blocks:
-        packed = content[block.start - place.start : block.end - place.start]
-        cards = read_cards(packed, min(BLOCK_ROWS, place.rows - block.first), len(header.metrics))
-        for number, card in enumerate(cards, place.first + block.first):
-            if number in wanted:
-                found[number] = json.dumps(_describe(number, card, header)).encode()
+    for place, content in read:
+        for block in place.blocks:
+            packed = content[block.start - place.start : block.end - place.start]
+            cards = read_cards(packed, min(BLOCK_ROWS, place.rows - block.first), len(names.metrics))
+            first = place.first + block.first
+            for row in wanted.intersection(range(first, first + len(cards))):
+                found[row] = json.dumps(_describe(row, cards[row - first], names)).encode()
     return found
 
 
-def _describe(row: int, card: list[Any], header: IndexHeader) -> dict[str, Any]:
+def _describe(row: int, card: list[Any], names: CardNames) -> dict[str, Any]:
     """Return the fields of a `SampleCard`."""
     number = card[CardField.FILTER]
-    names = [metric.name for metric in header.metrics]
     return {
         "row": row,
         "doc_id": card[CardField.DOCUMENT],
-        "filter": header.filters[number] if number < len(header.filters) else None,
+        "filter": names.filters[number] if number < len(names.filters) else None,
         "flags": [flag for flag, bit in FLAG_BITS.items() if card[CardField.FLAGS] & bit],
         "prompt": card[CardField.PROMPT],
         "target": card[CardField.TARGET],
         "answer": card[CardField.ANSWER],
         "length": card[CardField.LENGTH],
         "tokens": card[CardField.TOKENS],
-        "metrics": dict(zip(names, card[CardField.VALUES], strict=True)),
+        "metrics": dict(zip(names.metrics, card[CardField.VALUES], strict=True)),
     }
 
 
