@@ -27,7 +27,7 @@ from lmms_eval_core.store.settings import StoreSettings
 pytestmark = pytest.mark.integration
 
 GRACE = 100.0
-FILES = ("results.json", "samples/mme.jsonl.zst", layout.COMPLETE_FILE)
+FILES = ("results.json", "samples/mme.jsonl.zst", "index/mme.idx", layout.COMPLETE_FILE)
 
 
 class Clock:
