@@ -19,6 +19,7 @@ from lmms_eval_core.kube.client import KubeClient, Object, Resource
 
 # Named again here: one that is opened by mistake must be found.
 OPEN = {"/livez", "/readyz"}
+SIGN_IN = {"/ui/login", "/ui/login.css", "/ui/session", "/ui/session/end"}
 KNOWN = {
     "/evaluate",
     "/jobs",
@@ -30,6 +31,9 @@ KNOWN = {
     "/docs",
     "/redoc",
     "/openapi.json",
+    "/me",
+    "/ui",
+    "/ui/{path:path}",
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "BREW")
 WRONG: tuple[list[tuple[bytes, bytes]], ...] = (
@@ -111,7 +115,7 @@ def templates(app: FastAPI) -> set[str]:
         # One without methods would be a mount or a socket, which this walk would not see into.
         assert route.methods and route.path is not None
         paths.add(route.path)
-    assert paths >= KNOWN | OPEN
+    assert paths >= KNOWN | OPEN | SIGN_IN
     assert {path.replace(":path}", "}") for path in paths} >= set(app.openapi()["paths"])
     return paths
 
@@ -150,10 +154,25 @@ def is_open(target: str) -> bool:
     return unquote(target.partition("?")[0]) in OPEN
 
 
-async def test_nothing_but_the_probes_answers_a_stranger(app: FastAPI) -> None:
+def signs_in(app: FastAPI, target: str) -> bool:
+    """Where one signs in, in whatever encoding, below the prefix or where a proxy has removed that."""
+    return unquote(target.partition("?")[0]).removeprefix(app.state.web.root_path) in SIGN_IN
+
+
+def list_targets(app: FastAPI) -> list[str]:
+    """Every spelling of every path that is closed to strangers, and of the probes."""
     targets = {spelling for template in templates(app) for spelling in spellings(template)}
     assert len(targets) > 300
-    for method, target in itertools.product(METHODS, sorted(targets)):
+    closed = {target for target in targets if not signs_in(app, target)}
+    assert {path.removeprefix("/prefix") for path in map(unquote, targets - closed)} <= {
+        spelling for path in SIGN_IN for spelling in (path, f"{path}?token=secret&access_token=secret")
+    }
+    return sorted(closed)
+
+
+async def test_nothing_but_the_probes_answers_a_stranger(app: FastAPI) -> None:
+    targets = list_targets(app)
+    for method, target in itertools.product(METHODS, targets):
         answer = await ask(app, method, target, [])
         if is_open(target):
             assert answer.status == (
@@ -165,7 +184,8 @@ async def test_nothing_but_the_probes_answers_a_stranger(app: FastAPI) -> None:
 
 
 async def test_no_credentials_but_the_right_ones_open_anything(app: FastAPI) -> None:
-    for template, headers, method in itertools.product(sorted(templates(app) - OPEN), WRONG, ("GET", "POST", "DELETE")):
+    closed = sorted(templates(app) - OPEN - SIGN_IN)
+    for template, headers, method in itertools.product(closed, WRONG, ("GET", "POST", "DELETE")):
         target = next(spellings(template))
         assert (await ask(app, method, target, headers)).status == 401, f"{method} {target} {headers}"
 
@@ -177,9 +197,11 @@ async def test_the_right_ones_do(app: FastAPI) -> None:
 
 async def test_who_is_known_and_has_no_right_gets_into_nothing(tmp_path: Path) -> None:
     app, known = of_the_cluster(tmp_path, allows=False), [(b"authorization", b"Bearer secret")]
-    targets = {spelling for template in templates(app) for spelling in spellings(template)}
-    for method, target in itertools.product(METHODS, sorted(targets)):
-        if not is_open(target):
+    for method, target in itertools.product(METHODS, list_targets(app)):
+        reads = method in ("GET", "HEAD", "OPTIONS")
+        # The page itself, and what tells a person which rights are missing.
+        needs_no_right = reads and re.fullmatch("/(me|ui|ui/.*)", unquote(target.partition("?")[0]), re.DOTALL)
+        if not is_open(target) and not needs_no_right:
             assert (await ask(app, method, target, known)).status == 403, f"{method} {target}"
 
 

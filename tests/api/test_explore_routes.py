@@ -68,7 +68,7 @@ def completed(files: list[str]) -> Object:
 
 
 def make_session(store: MemoryStore | None) -> httpx.AsyncClient:
-    chosen, cache = ApiSettings(auth=AuthMode.NONE), JobCache()
+    chosen, cache = ApiSettings(auth=AuthMode.NONE, hosts=("front-end",)), JobCache()
     cache.learn(completed([layout.RESULTS_FILE, layout.sample_file("mme")]))
     reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.project)
     reflector.synced.set()

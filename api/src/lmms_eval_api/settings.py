@@ -54,6 +54,27 @@ class ApiSettings:
     root_path: str = ""
     """LMMS_EVAL_API_ROOT_PATH: path prefix under which a proxy publishes the front end, whether it strips it or not."""
 
+    web: Path | None = None
+    """LMMS_EVAL_API_WEB: directory of the built web page. Empty: /ui/ says how to get one."""
+
+    session_keys: Path | None = None
+    """LMMS_EVAL_API_SESSION_KEYS: directory of a mounted Secret; each file holds a key that opens the cookies of
+    sessions, and the first one by name seals them. Empty: a key of this process alone."""
+
+    session_name: str = ""
+    """LMMS_EVAL_API_SESSION_NAME: what tells this release's cookie from those of others under the same host."""
+
+    token_secret: str = ""
+    """LMMS_EVAL_API_TOKEN_SECRET: for `token`, the name of the Secret, for the page that says how to get a token."""
+
+    hosts: tuple[str, ...] = ()
+    """LMMS_EVAL_API_HOSTS: for `none`, names under which the front end is reached, separated by commas, besides
+    loopback and numeric addresses: any other Host header may be that of a page that had its name rebound."""
+
+    web_insecure: bool = False
+    """LMMS_EVAL_API_WEB_INSECURE: whether browsers may sign in over plain HTTP beyond loopback, where the network sees
+    their tokens."""
+
     log_level: str = "INFO"
     """LMMS_EVAL_LOG_LEVEL: DEBUG, INFO, WARNING or ERROR; DEBUG shows the probes too."""
 
@@ -131,6 +152,12 @@ class ApiSettings:
             auth_audience=read("LMMS_EVAL_API_AUTH_AUDIENCE", str, cls.auth_audience),
             auth_cache_seconds=read("LMMS_EVAL_API_AUTH_CACHE_SECONDS", _parse_seconds, cls.auth_cache_seconds),
             root_path=read("LMMS_EVAL_API_ROOT_PATH", _parse_root_path, cls.root_path),
+            web=read("LMMS_EVAL_API_WEB", Path, cls.web),
+            session_keys=read("LMMS_EVAL_API_SESSION_KEYS", Path, cls.session_keys),
+            session_name=read("LMMS_EVAL_API_SESSION_NAME", _parse_session_name, cls.session_name),
+            token_secret=read("LMMS_EVAL_API_TOKEN_SECRET", str, cls.token_secret),
+            hosts=read("LMMS_EVAL_API_HOSTS", _parse_hosts, cls.hosts),
+            web_insecure=read("LMMS_EVAL_API_WEB_INSECURE", _parse_bool, cls.web_insecure),
             log_level=read("LMMS_EVAL_LOG_LEVEL", _parse_log_level, cls.log_level),
             max_body_bytes=read("LMMS_EVAL_API_MAX_BODY_BYTES", int, cls.max_body_bytes),
             requests_per_second=read("LMMS_EVAL_API_REQUESTS_PER_SECOND", _parse_count, cls.requests_per_second),
@@ -215,6 +242,16 @@ def _parse_root_path(text: str) -> str:
     if path and not path.startswith("/"):
         raise ValueError("a path prefix starts with '/'")
     return path
+
+
+def _parse_session_name(text: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9._-]{1,200}", text):
+        raise ValueError("it is part of a cookie's name: letters, digits, '.', '_' and '-'")
+    return text
+
+
+def _parse_hosts(text: str) -> tuple[str, ...]:
+    return tuple(host.strip().lower() for host in text.split(",") if host.strip())
 
 
 def _parse_log_level(text: str) -> str:

@@ -434,6 +434,25 @@ class HealthResponse(ResponseModel):
     queue_size: int
 
 
+class Rights(BaseModel):
+    """What a caller may do to evaluations."""
+
+    read: bool = Field(description="List all of them.")
+    submit: bool
+    change: bool = Field(description="Cancel, hold and reorder all of them.")
+
+
+class Me(BaseModel):
+    """Answer of GET /me."""
+
+    name: str
+    authentication: Literal["token", "session", "none"] = Field(description="How the caller was recognised.")
+    session_expires_at: str | None = None
+    rights: Rights
+    cancels_running: bool = Field(description="Whether a job that runs can be cancelled.")
+    version: str = Field(description="Of the front end.")
+
+
 class CancelResponse(BaseModel):
     """Answer of DELETE /jobs/{job_id}."""
 

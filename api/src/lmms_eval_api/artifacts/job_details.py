@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from starlette.requests import HTTPConnection
-
 from lmms_eval_api.artifacts.archive import Archive
 from lmms_eval_api.artifacts.frames import Position
 from lmms_eval_api.artifacts.results import StoredResults
@@ -133,17 +131,6 @@ def _join(info: JobInfo, output: bytes, samples: list[bytes] | None) -> list[byt
     """Return the parts of the JSON: what is in the store is neither parsed nor written anew."""
     own = info.model_dump_json(exclude={"output", "samples"}).encode()
     return [own[:-1], b',"output":', output, b',"samples":', *(samples or [b"null"]), b"}"]
-
-
-def read_base_url(connection: HTTPConnection) -> str:
-    """Return scheme, host and path prefix of the request, without a slash at the end.
-
-    A proxy that ends TLS says so in X-Forwarded-Proto. A caller who forges that, or Host, only gets wrong links.
-    """
-    url = connection.base_url
-    if connection.headers.get("x-forwarded-proto") == "https":
-        url = url.replace(scheme="https")
-    return str(url).rstrip("/")
 
 
 def make_links(base: str, name: str, files: StoredFiles | None) -> Links:

@@ -1,7 +1,7 @@
 """Who calls: one `Authenticator` for each mode, and the middleware that asks it before anything else happens."""
 
 from lmms_eval_api.auth.attributes import ResourceAttributes
-from lmms_eval_api.auth.authenticator import Authenticator, Caller
+from lmms_eval_api.auth.authenticator import Authenticator, Caller, TokenSource
 from lmms_eval_api.auth.cluster_accounts import ClusterAccounts
 from lmms_eval_api.auth.tokens import TokenFiles
 from lmms_eval_api.settings import ApiSettings, AuthMode, SettingsError
@@ -16,6 +16,7 @@ class AnonymousAccess:
     """The `Authenticator` of mode `none`."""
 
     instructions = "Nobody is asked for anything."
+    how_to_get_a_token = TokenSource("No token is needed.", "")
 
     async def identify(self, authorization: bytes) -> Caller | None:
         """Return the anonymous caller, whatever was sent."""
@@ -36,7 +37,7 @@ def make_authenticator(settings: ApiSettings, client: KubeClient | None = None) 
     if settings.auth is AuthMode.KUBERNETES:
         assert client is not None
         return ClusterAccounts(client, audience=settings.auth_audience, seconds=settings.auth_cache_seconds)
-    tokens = TokenFiles(settings.tokens)
+    tokens = TokenFiles(settings.tokens, secret=settings.token_secret, namespace=settings.namespace)
     if not tokens.names:
         raise SettingsError(
             f"There is no token in {settings.tokens}: mount a Secret there with one token a key, or name another "

@@ -16,6 +16,9 @@ Verb = Literal["create", "get", "list", "patch"]
 JOBS: Final = "/jobs/"
 JOB_NAME: Final = re.compile(DNS_LABEL)
 READ_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# The web page. Below it are its files, and the pages and routes of signing in.
+PAGE: Final = "/ui"
+OWN_PATH: Final = "/me"
 # Responses that last as long as their reader wants.
 STREAMS: Final = ("/events", "/logs")
 
@@ -36,6 +39,16 @@ def derive_attributes(method: str, path: str) -> ResourceAttributes:
     if method in READ_METHODS:
         return ResourceAttributes("get", name) if name else ResourceAttributes("list")
     return ResourceAttributes("create") if method == "POST" else ResourceAttributes("patch", name)
+
+
+def needs_identity_alone(method: str, path: str) -> bool:
+    """Whether whoever is known may do this: read the web page, which says nothing of evaluations, and `/me`."""
+    return method in READ_METHODS and (path == OWN_PATH or is_page(path))
+
+
+def is_page(path: str) -> bool:
+    """Whether this path, below the root path, belongs to the web page."""
+    return path == PAGE or path.startswith(f"{PAGE}/")
 
 
 def strip_root_path(path: str, root_path: str) -> str:

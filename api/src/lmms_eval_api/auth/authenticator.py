@@ -12,12 +12,23 @@ class Caller(NamedTuple):
     user: str = ""
 
 
+class TokenSource(NamedTuple):
+    """Where a person gets a token: a sentence, and the command that prints one."""
+
+    sentence: str
+    command: str
+
+
 class Authenticator(Protocol):
     """One mode. Its methods raise `errors.KubeError` or HTTPException if they cannot decide; access is then denied."""
 
     @property
     def instructions(self) -> str:
         """How to authenticate, as a sentence for an unknown caller."""
+
+    @property
+    def how_to_get_a_token(self) -> TokenSource:
+        """How a person gets a token, for the page on which one signs in."""
 
     async def identify(self, authorization: bytes) -> Caller | None:
         """Return who sent this Authorization header; None for an unknown caller."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from lmms_eval_api.auth.attributes import ResourceAttributes
-from lmms_eval_api.auth.authenticator import Caller
+from lmms_eval_api.auth.authenticator import Caller, TokenSource
 from lmms_eval_api.auth.review_cache import ReviewCache
 from lmms_eval_api.auth.tokens import read_token
 from lmms_eval_core import names
@@ -48,12 +48,20 @@ class ClusterAccounts:
     @property
     def instructions(self) -> str:
         """See `Authenticator`."""
-        audience = f" --audience={self._audience}" if self._audience else ""
         return (
-            "Send a token of this cluster, as "
-            f"`kubectl create token ACCOUNT --namespace {self._client.namespace}{audience}` gives it: "
+            f"Send a token of this cluster, as `{self._command}` gives it: "
             "'Authorization: Bearer TOKEN', or as the password of HTTP Basic (http://user:TOKEN@host)."
         )
+
+    @property
+    def how_to_get_a_token(self) -> TokenSource:
+        """See `Authenticator`."""
+        return TokenSource("Use a token of an account of this cluster:", self._command)
+
+    @property
+    def _command(self) -> str:
+        audience = f" --audience={self._audience}" if self._audience else ""
+        return f"kubectl create token ACCOUNT --namespace {self._client.namespace}{audience}"
 
     async def identify(self, authorization: bytes) -> Caller | None:
         """See `Authenticator`."""

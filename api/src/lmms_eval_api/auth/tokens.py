@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from lmms_eval_api.auth.attributes import ResourceAttributes
-from lmms_eval_api.auth.authenticator import Caller
+from lmms_eval_api.auth.authenticator import Caller, TokenSource
 from lmms_eval_api.auth.secret_files import compute_signature, list_files
 
 CHECK_SECONDS: Final = 1.0
@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 class TokenFiles:
     """An `Authenticator`. Keeps digests of tokens, never the tokens."""
 
-    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, directory: Path, *, secret: str = "", namespace: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._secret = " ".join(["secret", secret or "lmms-eval-token", *(["-n", namespace] if namespace else [])])
         self._directory = directory
         self._clock = clock
         self._checked = clock()
@@ -46,6 +49,14 @@ class TokenFiles:
     def instructions(self) -> str:
         """See `Authenticator`."""
         return INSTRUCTIONS
+
+    @property
+    def how_to_get_a_token(self) -> TokenSource:
+        """See `Authenticator`."""
+        return TokenSource(
+            "Ask whoever runs this release for your token. Who may read its Secret finds one there:",
+            f"kubectl get {self._secret} -o jsonpath='{{.data.token}}' | base64 -d",
+        )
 
     async def identify(self, authorization: bytes) -> Caller | None:
         """Return the caller named after the file that holds the token. Takes the same time for every token."""

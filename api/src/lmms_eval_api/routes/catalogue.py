@@ -37,6 +37,11 @@ async def list_models(backend: BackendOf, q: Search = "", details: Details = Fal
 def make_conditional_response(answer: CatalogueResponse, known: str) -> Response:
     """Return the answer, or 304 for a caller who has it."""
     headers = {"ETag": answer.etag, "Cache-Control": "private, no-cache"}
-    if known == "*" or answer.etag in {tag.strip().removeprefix("W/") for tag in known.split(",")}:
+    if is_known(answer.etag, known):
         return Response(status_code=304, headers=headers)
     return Response(answer.body, media_type="application/json", headers=headers)
+
+
+def is_known(etag: str, known: str) -> bool:
+    """Whether If-None-Match says that the caller has what this ETag names."""
+    return known == "*" or etag in {tag.strip().removeprefix("W/") for tag in known.split(",")}

@@ -11,17 +11,21 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Final, cast
+from typing import Annotated, Final, Literal, cast
 
 from fastapi import Depends, Request, Response
 
 from lmms_eval_api.artifacts.archive import Archive
+from lmms_eval_api.auth import Authenticator
+from lmms_eval_api.auth.sessions import SessionSeal
 from lmms_eval_api.catalogue.reader import CatalogueReader
 from lmms_eval_api.jobs.evaluations import EvaluationService
 from lmms_eval_api.jobs.feeds import JobFeeds
 from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.problems import make_unavailable
 from lmms_eval_api.retention.orphans import Sweeping
+from lmms_eval_api.settings import AuthMode
+from lmms_eval_api.web.bundle import Bundle
 from lmms_eval_core.kube.reflector import Reflector
 
 COOKIE: Final = "lmms_eval_version"
@@ -58,6 +62,36 @@ class Backend:
     def is_stale(self) -> bool:
         """Whether the cache is too old to be shown."""
         return self.reflector.lost_for() > self.max_stale_seconds
+
+
+@dataclass(frozen=True)
+class Web:
+    """What the web page and its sessions need; in `app.state.web`.
+
+    `insecure`: whether one may sign in over plain HTTP.
+    """
+
+    authenticator: Authenticator
+    sessions: SessionSeal
+    bundle: Bundle | None
+    mode: AuthMode
+    root_path: str
+    insecure: bool
+
+    @property
+    def needs_sign_in(self) -> bool:
+        """Whether anybody has to show a token."""
+        return self.mode is not AuthMode.NONE
+
+    @property
+    def authentication(self) -> Literal["token", "none"]:
+        """How callers without a session are known."""
+        return "none" if self.mode is AuthMode.NONE else "token"
+
+
+async def get_web(request: Request) -> Web:
+    """Return what the web page needs."""
+    return cast(Web, request.app.state.web)
 
 
 async def get_backend(request: Request) -> Backend:
@@ -105,6 +139,7 @@ async def check_cache(request: Request, response: Response) -> bool:
     return await wait_for_own_write(request)
 
 
+WebOf = Annotated[Web, Depends(get_web)]
 BackendOf = Annotated[Backend, Depends(get_backend)]
 EvaluationsOf = Annotated[EvaluationService, Depends(get_evaluations)]
 CallerName = Annotated[str, Depends(get_caller)]

@@ -5,7 +5,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
-from lmms_eval_api.artifacts.job_details import JobView, add_links, read_base_url
+from lmms_eval_api.addresses import read_base_url
+from lmms_eval_api.artifacts.job_details import JobView, add_links
 from lmms_eval_api.jobs.evaluations import EvaluationService
 from lmms_eval_api.jobs.feeds import EventViewer, stream_events
 from lmms_eval_api.jobs.job_info import make_job_info

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from lmms_eval_api.artifacts.job_details import read_base_url
+from lmms_eval_api.addresses import read_base_url
 from lmms_eval_api.artifacts.store import NO_STORE, make_store_problem
 from lmms_eval_api.artifacts.task_files import TaskFiles
 from lmms_eval_api.responses import AbortableStream, hold_while_streaming, start_stream

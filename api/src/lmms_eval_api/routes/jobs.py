@@ -5,7 +5,8 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
-from lmms_eval_api.artifacts.job_details import JobView, add_links, read_base_url, render_details
+from lmms_eval_api.addresses import read_base_url
+from lmms_eval_api.artifacts.job_details import JobView, add_links, render_details
 from lmms_eval_api.jobs.evaluations import AlreadyEnded, AlreadyRunning
 from lmms_eval_api.jobs.identity import KeyReused, NameTaken
 from lmms_eval_api.jobs.job_info import make_job_info

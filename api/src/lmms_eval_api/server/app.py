@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from lmms_eval_api import problems
 from lmms_eval_api.auth import Authenticator
 from lmms_eval_api.auth.middleware import Authentication
+from lmms_eval_api.auth.sessions import SessionSeal, read_session_keys
 from lmms_eval_api.routes import (
     answers,
     catalogue,
@@ -17,22 +18,45 @@ from lmms_eval_api.routes import (
     jobs,
     listing,
     logs,
+    me,
     merge,
     probes,
     queue,
     results,
     samples,
+    sessions,
+    web,
 )
-from lmms_eval_api.routes.dependencies import Backend
+from lmms_eval_api.routes.dependencies import Backend, Web
 from lmms_eval_api.routes.openapi import COMMON_ERRORS, make_schemas
 from lmms_eval_api.server.context import RequestContext
 from lmms_eval_api.server.limits import BodyLimit, OpenStreams, RequestLimits
 from lmms_eval_api.server.metrics import ApiMetrics
 from lmms_eval_api.server.response_cache import ResponseCache
 from lmms_eval_api.settings import ApiSettings
+from lmms_eval_api.web.bundle import read_bundle
 
 DESCRIPTION: Final = (
     "The HTTP server of lmms-eval, on Kubernetes: its routes, words and clients, with jobs that outlive it."
+)
+# The paths of sessions before the page, which takes every other path below /ui/.
+ROUTES: Final = (
+    jobs,
+    listing,
+    events,
+    results,
+    samples,
+    answers,
+    explore,
+    files,
+    logs,
+    merge,
+    queue,
+    catalogue,
+    me,
+    probes,
+    sessions,
+    web,
 )
 SECURITY_SCHEMES: Final = {
     "token": {"type": "http", "scheme": "bearer", "description": "A token of this front end, or of the cluster."},
@@ -68,21 +92,8 @@ def make_application(settings: ApiSettings, backend: Backend, authenticator: Aut
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.backend = backend
-    for part in (
-        jobs,
-        listing,
-        events,
-        results,
-        samples,
-        answers,
-        explore,
-        files,
-        logs,
-        merge,
-        queue,
-        catalogue,
-        probes,
-    ):
+    app.state.web = make_web(settings, authenticator)
+    for part in ROUTES:
         app.include_router(part.router)
     problems.register_handlers(app)
     # The middleware that is added last sees a request first.
@@ -90,7 +101,19 @@ def make_application(settings: ApiSettings, backend: Backend, authenticator: Aut
     app.add_middleware(ResponseCache, backend=backend, root_path=settings.root_path)
     streams = OpenStreams()
     app.add_middleware(RequestLimits, settings=settings, open_streams=streams)
-    app.add_middleware(Authentication, authenticator=authenticator, root_path=settings.root_path)
+    app.add_middleware(Authentication, authenticator=authenticator, sessions=app.state.web.sessions, settings=settings)
     app.state.metrics = ApiMetrics(backend, streams)
     app.add_middleware(RequestContext, metrics=app.state.metrics, root_path=settings.root_path)
     return app
+
+
+def make_web(settings: ApiSettings, authenticator: Authenticator) -> Web:
+    """Return what the web page and its sessions need."""
+    return Web(
+        authenticator,
+        SessionSeal(read_session_keys(settings.session_keys), name=settings.session_name),
+        read_bundle(settings.web, root_path=settings.root_path),
+        settings.auth,
+        settings.root_path,
+        settings.web_insecure,
+    )

@@ -30,7 +30,17 @@ from lmms_eval_api.server.limits import OpenStreams
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 NO_ROUTE: Final = "none"
 BUCKET_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
-REASONS: Final = ("unauthenticated", "forbidden", "undecided", "requests", "submissions", "streams", "body")
+REASONS: Final = (
+    "unauthenticated",
+    "forbidden",
+    "cross_site",
+    "host",
+    "undecided",
+    "requests",
+    "submissions",
+    "streams",
+    "body",
+)
 
 # Without a second series for the creation time of each counter and histogram. The library does not annotate this
 # function.
