@@ -36,6 +36,12 @@ def test_everything_can_be_set() -> None:
         "LMMS_EVAL_API_MAX_DOWNLOADS": "2",
         "LMMS_EVAL_API_REQUEST_SECONDS": "9.5",
         "LMMS_EVAL_API_TLS": "/tls",
+        "LMMS_EVAL_API_WEB": "/web",
+        "LMMS_EVAL_API_SESSION_KEYS": "/keys",
+        "LMMS_EVAL_API_SESSION_NAME": "team.lmms-eval",
+        "LMMS_EVAL_API_TOKEN_SECRET": "tokens",
+        "LMMS_EVAL_API_HOSTS": "Front-End, lmms-eval.example.com,",
+        "LMMS_EVAL_API_WEB_INSECURE": "true",
         "LMMS_EVAL_API_METRICS_PORT": "0",
     }
     assert ApiSettings.from_environment(environ) == ApiSettings(
@@ -63,6 +69,12 @@ def test_everything_can_be_set() -> None:
         max_downloads=2,
         request_seconds=9.5,
         tls=Path("/tls"),
+        web=Path("/web"),
+        session_keys=Path("/keys"),
+        session_name="team.lmms-eval",
+        token_secret="tokens",
+        hosts=("front-end", "lmms-eval.example.com"),
+        web_insecure=True,
         metrics_port=0,
     )
 

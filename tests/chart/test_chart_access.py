@@ -50,7 +50,10 @@ def test_the_clusters_accounts_need_one_binding_and_no_token_of_ours(render: Ren
     objects = render(values)
     binding = one(objects, "ClusterRoleBinding", "team-a.lmms-eval.api")
     assert binding["roleRef"]["name"] == "system:auth-delegator"
-    assert [item["metadata"]["name"] for item in objects if item["kind"] == "Secret"] == ["lmms-eval-store"]
+    assert [item["metadata"]["name"] for item in objects if item["kind"] == "Secret"] == [
+        "lmms-eval-session",
+        "lmms-eval-store",
+    ]
     given = settings(objects)
     assert (given.auth, given.auth_audience, given.auth_cache_seconds) == (AuthMode.KUBERNETES, "lmms-eval", 5)
     pod = one(objects, "Pod", "lmms-eval-smoke-test")["spec"]

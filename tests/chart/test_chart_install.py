@@ -57,13 +57,16 @@ def secret(release: Deployment, name: str) -> Object:
     return data
 
 
+GENERATED = ("lmms-eval-token", "lmms-eval-session", "lmms-eval-store")
+
+
 def test_a_token_and_the_stores_keys_are_made_once_and_kept(release: Deployment) -> None:
     notes = install(release)
     assert "kubectl" in notes and "helm -n" in notes
-    before = [secret(release, name) for name in ("lmms-eval-token", "lmms-eval-store")]
+    before = [secret(release, name) for name in GENERATED]
     assert len(base64.b64decode(before[0]["token"])) == 43
     install(release, "--set", "operator.logLevel=debug")
-    assert [secret(release, name) for name in ("lmms-eval-token", "lmms-eval-store")] == before
+    assert [secret(release, name) for name in GENERATED] == before
 
 
 def test_the_cache_is_made_once_and_nobody_waits_for_it(release: Deployment) -> None:

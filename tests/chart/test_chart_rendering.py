@@ -231,8 +231,10 @@ def test_the_front_end_reads_every_variable_that_it_is_given(render: Render) -> 
     settings = ApiSettings.from_environment(variables)
     store = StoreSettings.from_environment(variables)
     assert set(variables) <= variables.asked
-    # A pod listens on all of its addresses, and ends within the grace that Kubernetes gives it.
-    assert variables.asked - set(variables) == {"LMMS_EVAL_API_HOST", "LMMS_EVAL_API_SHUTDOWN_SECONDS"}
+    # A pod listens on all of its addresses, and ends within the grace that Kubernetes gives it. The image has the page.
+    defaults = {"LMMS_EVAL_API_HOST", "LMMS_EVAL_API_SHUTDOWN_SECONDS", "LMMS_EVAL_API_WEB"}
+    assert variables.asked - set(variables) == defaults
+    assert (settings.session_keys, settings.session_name) == (Path("/var/run/lmms-eval/session"), "team-a.lmms-eval")
     assert (settings.auth, settings.root_path, settings.port) == (AuthMode.TOKEN, "/lmms-eval", 8000)
     assert (settings.sweep, settings.sweep_interval_seconds, settings.sweep_grace_seconds) == (False, 60, 2592000)
     assert (store.url, store.endpoint) == ("s3://lmms-eval", "http://lmms-eval-s3.team-a.svc:7070")
@@ -330,8 +332,21 @@ def test_what_stays_by_default_is_what_the_programs_keep(render: Render) -> None
 def test_without_a_token_nothing_mounts_one(render: Render) -> None:
     objects = render(EXTERNAL)
     assert "Secret" not in {item["kind"] for item in objects}
-    assert "tokens" not in json.dumps([spec["volumes"] for spec in pod_specs(objects)])
+    volumes = json.dumps([spec["volumes"] for spec in pod_specs(objects)])
+    assert "tokens" not in volumes and "session" not in volumes
+    assert ApiSettings.from_environment(environment(objects, "lmms-eval-api")).session_keys is None
     assert environment(objects, "lmms-eval-api")["LMMS_EVAL_API_AUTH"] == "none"
+
+
+def test_a_front_end_without_authentication_knows_its_names(render: Render) -> None:
+    values: Object = {
+        "auth": "none",
+        "ingress": {"enabled": True, "host": "lmms-eval.example.com"},
+        "web": {"hosts": ["lmms-eval.internal"]},
+    }
+    settings = ApiSettings.from_environment(environment(render({"api": values}), "lmms-eval-api"))
+    service = [f"lmms-eval-api{rest}" for rest in ("", ".team-a", ".team-a.svc", ".team-a.svc.cluster.local")]
+    assert settings.hosts == (*service, "lmms-eval.example.com", "lmms-eval.internal")
 
 
 def test_given_secrets_and_claims_are_used_and_none_is_made(render: Render) -> None:
@@ -339,12 +354,12 @@ def test_given_secrets_and_claims_are_used_and_none_is_made(render: Render) -> N
         "cache": {"existingClaim": "hub"},
         "store": {"embedded": {"existingClaim": "disk"}, "existingSecret": "keys"},
     }
-    objects = render({**claims, "api": {"existingSecret": "tokens"}})
+    objects = render({**claims, "api": {"existingSecret": "tokens", "web": {"existingSecret": "seals"}}})
     assert not {"Secret", "PersistentVolumeClaim"} & {item["kind"] for item in objects}
     assert environment(objects, "lmms-eval-operator")["LMMS_EVAL_CACHE_CLAIM"] == "hub"
     assert environment(objects, "lmms-eval-operator")["LMMS_EVAL_STORE_SECRET"] == "keys"
     text = json.dumps(list(pod_specs(objects)))
-    assert '"claimName": "disk"' in text and '"secretName": "tokens"' in text
+    assert '"claimName": "disk"' in text and '"secretName": "tokens"' in text and '"secretName": "seals"' in text
 
 
 def test_results_cache_and_crd_outlive_the_release_and_nothing_else_does(render: Render) -> None:
@@ -391,7 +406,7 @@ def test_the_service_finds_the_pods(render: Render) -> None:
 
 def test_generated_secrets_are_long_and_differ(render: Render) -> None:
     first, second = ([item["data"] for item in render() if item["kind"] == "Secret"] for _ in range(2))
-    assert [sorted(data) for data in first] == [["token"], ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]]
+    assert [sorted(data) for data in first] == [["token"], ["key"], ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]]
     assert first != second
 
 

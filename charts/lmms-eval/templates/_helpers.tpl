@@ -140,6 +140,17 @@ http://{{ include "lmms-eval.fullname" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{- end -}}
 {{- end -}}
 
+{{- define "lmms-eval.sessionSecret" -}}
+{{ .Values.api.web.existingSecret | default (printf "%s-session" (include "lmms-eval.fullname" .)) }}
+{{- end -}}
+
+{{- /* Names under which the front end is reached, separated by commas. */ -}}
+{{- define "lmms-eval.hosts" -}}
+{{- $name := printf "%s-api" (include "lmms-eval.fullname" .) -}}
+{{- $service := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
+{{- concat $service (compact (list .Values.api.ingress.host)) .Values.api.httpRoute.hostnames .Values.api.tls.certManager.dnsNames .Values.api.web.hosts | uniq | join "," -}}
+{{- end -}}
+
 {{- /* A generated value in Base64: the one that the Secret has already (list . NAME KEY LENGTH), or a new one. */ -}}
 {{- define "lmms-eval.generated" -}}
 {{- $root := index . 0 -}}

@@ -21,6 +21,7 @@ PAGE: Final = "/ui"
 OWN_PATH: Final = "/me"
 # Responses that last as long as their reader wants.
 STREAMS: Final = ("/events", "/logs")
+PAGE_EVENTS: Final = "/events"
 
 
 class ResourceAttributes(NamedTuple):
@@ -58,7 +59,7 @@ def strip_root_path(path: str, root_path: str) -> str:
 
 def is_stream(method: str, path: str) -> bool:
     """Whether the response may last: events, and logs."""
-    return method == "GET" and path.startswith(JOBS) and path.endswith(STREAMS)
+    return method == "GET" and (path == PAGE_EVENTS or (path.startswith(JOBS) and path.endswith(STREAMS)))
 
 
 def list_header_values(scope: Scope, name: bytes) -> list[bytes]:

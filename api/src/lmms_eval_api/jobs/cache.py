@@ -8,13 +8,14 @@ import logging
 import time
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import islice
 from typing import Final
 
+from lmms_eval_api.jobs.change_journal import ChangeJournal
 from lmms_eval_api.jobs.listing import JobPage
 from lmms_eval_api.jobs.snapshot import (
     JobSnapshot,
@@ -66,6 +67,7 @@ class JobCache:
 
     def __init__(self, *, on_change: Callable[[], None] = lambda: None, clock: Callable[[], float] = time.time) -> None:
         self.on_change = on_change
+        self.journal = ChangeJournal()
         self._clock = clock
         self._changes = 0
         self._jobs: dict[str, JobSnapshot] = {}
@@ -119,6 +121,10 @@ class JobCache:
             )
         return self._overview
 
+    def list_changed_since(self, version: int) -> list[JobSnapshot]:
+        """Return the jobs whose newest state is newer than this resource version."""
+        return [job for job in self._jobs.values() if job.version > version]
+
     def list_page(self, wanted: Callable[[JobSnapshot], bool], *, after: ListingKey | None, limit: int) -> JobPage:
         """Return the newest `limit` jobs that are wanted and come after the listing key `after`."""
         start = bisect_right(self._listing, after) if after is not None else 0
@@ -141,6 +147,7 @@ class JobCache:
     def replace(self, items: list[JobSnapshot]) -> None:
         """See `Mirror`. A job that is known in a newer state than the list has keeps that state."""
         jobs = [self._choose_newer(item) for item in items]
+        self._record_difference({job.name: job for job in jobs})
         self._jobs, self._running, self._counts = {}, {}, Counter()
         self._places, self._delayed = {}, []
         for job in jobs:
@@ -157,6 +164,7 @@ class JobCache:
         if known is not None:
             self._discard(known)
         self._add(job)
+        self.journal.record_change(job.name)
         insort(self._listing, job.listing_key)
         if job.name in self._places:
             insort(self._queue, self._places[job.name])
@@ -170,6 +178,7 @@ class JobCache:
         known = self._jobs.get(item.name)
         if known is not None and known.uid == item.uid:
             self._discard(known)
+            self.journal.record_removal(item.name, version=item.version)
             self._notify()
 
     def learn(self, item: Object) -> JobSnapshot:
@@ -177,6 +186,13 @@ class JobCache:
         job = self.project(item)
         self.update(job)
         return job
+
+    def _record_difference(self, jobs: Mapping[str, JobSnapshot]) -> None:
+        for name in self._jobs.keys() - jobs.keys():
+            self.journal.record_removal(name)
+        for name, job in jobs.items():
+            if self._jobs.get(name) is not job:
+                self.journal.record_change(name)
 
     def _choose_newer(self, job: JobSnapshot) -> JobSnapshot:
         known = self._jobs.get(job.name)

@@ -89,6 +89,7 @@ class JobFeeds:
         self._cache = cache
         self._feeds: dict[str, JobFeed] = {}
         self._changed = asyncio.Event()
+        self._looked = asyncio.Event()
         self.closed = False
         cache.on_change = self._changed.set
 
@@ -99,6 +100,7 @@ class JobFeeds:
             self._changed.clear()
             for feed in self._feeds.values():
                 feed.publish(self._find_state(feed.job))
+            self._wake_looking()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _wait_for_news(self) -> None:
@@ -109,11 +111,20 @@ class JobFeeds:
         except TimeoutError:
             self._cache.move_due()
 
+    async def wait_for_look(self) -> None:
+        """Wait until the cache has changed again, or the streams are to end."""
+        await self._looked.wait()
+
+    def _wake_looking(self) -> None:
+        self._looked.set()
+        self._looked = asyncio.Event()
+
     def close(self) -> None:
         """End every stream, as the server stops; clients reconnect with the id of the last event that they have."""
         self.closed = True
         for feed in self._feeds.values():
             feed.wake()
+        self._wake_looking()
 
     @contextmanager
     def subscribe(self, job: JobSnapshot) -> Iterator[JobFeed]:

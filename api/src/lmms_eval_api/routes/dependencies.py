@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Final, Literal, cast
 
 from fastapi import Depends, Request, Response
@@ -21,6 +22,7 @@ from lmms_eval_api.auth.sessions import SessionSeal
 from lmms_eval_api.catalogue.reader import CatalogueReader
 from lmms_eval_api.jobs.evaluations import EvaluationService
 from lmms_eval_api.jobs.feeds import JobFeeds
+from lmms_eval_api.jobs.page_stream import PageStreams
 from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.problems import make_unavailable
 from lmms_eval_api.retention.orphans import Sweeping
@@ -53,6 +55,11 @@ class Backend:
     catalogue: CatalogueReader = field(default_factory=CatalogueReader)
     sweeping: Callable[[], Sweeping] = lambda: Sweeping.OFF
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @cached_property
+    def page_streams(self) -> PageStreams:
+        """Makes the streams of pages that show many jobs."""
+        return PageStreams(self.evaluations.cache, self.reflector, self.feeds)
 
     def stop(self) -> None:
         """End the streams, which have no end of their own, as the server stops."""
@@ -111,8 +118,13 @@ async def get_caller(request: Request) -> str:
 
 def set_version_cookie(request: Request, response: Response, job: JobSnapshot) -> None:
     """Give the caller the version that it has written."""
+    write_version_cookie(request, response, job.version)
+
+
+def write_version_cookie(request: Request, response: Response, version: int) -> None:
+    """Make the caller's next answers as new as this version, on whatever replica."""
     path = request.scope.get("root_path") or "/"
-    response.set_cookie(COOKIE, str(job.version), max_age=COOKIE_SECONDS, path=path, httponly=True, samesite="strict")
+    response.set_cookie(COOKIE, str(version), max_age=COOKIE_SECONDS, path=path, httponly=True, samesite="strict")
 
 
 def read_version_cookie(cookies: Mapping[str, str]) -> int:

@@ -61,6 +61,7 @@ class Reflector(Generic[Kept]):
     _watching: bool = False
     _lost: float = float("-inf")
     _version: int = 0
+    _listed_version: int = 0
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     def age(self) -> float:
@@ -76,6 +77,16 @@ class Reflector(Generic[Kept]):
     def lost_for(self) -> float:
         """Seconds since the watch was found lost, which may have been quiet long before; else as `stale_for`."""
         return 0.0 if self._watching else self.clock() - self._lost
+
+    @property
+    def version(self) -> int:
+        """The resourceVersion up to which the mirror has everything."""
+        return self._version
+
+    @property
+    def listed_version(self) -> int:
+        """The resourceVersion of the last list: of what was deleted before it, no event has come."""
+        return self._listed_version
 
     def knows(self, version: int) -> bool:
         """Return whether the mirror has everything that happened up to this resourceVersion."""
@@ -137,6 +148,7 @@ class Reflector(Generic[Kept]):
                     await asyncio.sleep(0)
             version = page.resource_version
         self.mirror.replace(items)
+        self._listed_version = int(version)
         self._record_version(version)
         self._record_contact()
         self.synced.set()
