@@ -9,13 +9,15 @@ from collections.abc import Callable
 import pytest
 from front_end_fixtures import TOKEN, FrontEnd
 from mounted_secret import mount_secret
-from starlette.types import Message, Scope
+from starlette.types import ASGIApp, Message, Scope
 from streams import follow_until_severed, open_session
 
 from lmms_eval_api.auth import Caller, middleware
 from lmms_eval_api.auth.attributes import ResourceAttributes
 from lmms_eval_api.auth.middleware import Authentication
+from lmms_eval_api.auth.sessions import SessionSeal
 from lmms_eval_api.problems import make_unavailable
+from lmms_eval_api.settings import ApiSettings
 from lmms_eval_core.kube.errors import Unavailable
 
 SOON = 0.01
@@ -116,7 +118,7 @@ async def test_one_that_breaks_by_itself_says_so() -> None:
         raise RuntimeError("ours")
 
     with pytest.raises(RuntimeError, match="ours"):
-        await Authentication(broken, authenticator=Mood())(scope("/jobs/a/events"), nothing, ignored)
+        await authenticate(broken, Mood())(scope("/jobs/a/events"), nothing, ignored)
 
 
 async def test_one_whose_caller_hangs_up_is_not_left_behind() -> None:
@@ -128,9 +130,7 @@ async def test_one_whose_caller_hangs_up_is_not_left_behind() -> None:
         finally:
             ended.set()
 
-    answering = asyncio.create_task(
-        Authentication(lasting, authenticator=Mood())(scope("/jobs/a/events"), nothing, ignored)
-    )
+    answering = asyncio.create_task(authenticate(lasting, Mood())(scope("/jobs/a/events"), nothing, ignored))
     await asyncio.sleep(2 * SOON)
     answering.cancel()
     await asyncio.wait({answering})
@@ -138,7 +138,11 @@ async def test_one_whose_caller_hangs_up_is_not_left_behind() -> None:
 
 
 async def _answer(mood: Mood, asked: Scope) -> None:
-    await Authentication(endless, authenticator=mood)(asked, nothing, ignored)
+    await authenticate(endless, mood)(asked, nothing, ignored)
+
+
+def authenticate(app: ASGIApp, mood: Mood) -> Authentication:
+    return Authentication(app, authenticator=mood, sessions=SessionSeal([b""]), settings=ApiSettings())
 
 
 @pytest.mark.integration

@@ -24,6 +24,7 @@ from lmms_eval_core.wire import (
     JobInfo,
     JobSubmitResponse,
     JobSummary,
+    Me,
     ModelList,
     QueueStatusResponse,
     SampleCard,
@@ -105,6 +106,10 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
     ) -> AsyncGenerator[JobSummary, None]:
         """As `Client.jobs`."""
         return self._iterate(calls.jobs(status=status, model=model, task=task, labels=labels, page_size=page_size))
+
+    async def me(self) -> Me:
+        """As `Client.me`."""
+        return await self._send(calls.me())
 
     async def queue(self) -> QueueStatusResponse:
         """As `Client.queue`."""

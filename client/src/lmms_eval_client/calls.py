@@ -21,6 +21,7 @@ from lmms_eval_core.wire import (
     JobPatch,
     JobSubmitResponse,
     JobSummary,
+    Me,
     ModelList,
     QueueStatusResponse,
     SampleCard,
@@ -88,6 +89,11 @@ def make_model_reader(model: type[ModelT]) -> Reader[ModelT]:
 def health() -> Call[JSON]:
     """GET /health."""
     return Call("GET", "/health", read_json)
+
+
+def me() -> Call[Me]:
+    """GET /me."""
+    return Call("GET", "/me", make_model_reader(Me))
 
 
 def queue(read: Reader[T]) -> Call[T]:

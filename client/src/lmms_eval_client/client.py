@@ -26,6 +26,7 @@ from lmms_eval_core.wire import (
     JobInfo,
     JobSubmitResponse,
     JobSummary,
+    Me,
     ModelList,
     QueueStatusResponse,
     SampleCard,
@@ -67,6 +68,27 @@ class Client(UpstreamMethods, BaseClient):
     def close(self) -> None:
         """Closes the connections."""
         self._http.close()
+
+    @contextmanager
+    def forward(
+        self, method: str, path: str, *, headers: httpx.Headers, content: bytes = b""
+    ) -> Iterator[httpx.Response]:
+        """Sends a request as it is, with the token, and yields its answer, whatever that is, as it arrives.
+
+        For programs that pass on the requests of others. Raises ServerUnreachable.
+        """
+        timeout = httpx.Timeout(**self._timeout.as_dict() | {"read": calls.LOG_SILENCE_SECONDS})
+        request = self._http.build_request(
+            method, self.base_url + path, headers=headers, content=content, timeout=timeout
+        )
+        try:
+            answer = self._http.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise self._make_error(error) from error
+        try:
+            yield answer
+        finally:
+            answer.close()
 
     def submit(
         self, request: EvaluateRequest, *, dry_run: bool = False, idempotency_key: str | None = None
@@ -112,6 +134,10 @@ class Client(UpstreamMethods, BaseClient):
     ) -> Iterator[JobSummary]:
         """Every job, newest first. `labels` are keys, or key=value; a job has all of them, and one of the `status`."""
         return self._iterate(calls.jobs(status=status, model=model, task=task, labels=labels, page_size=page_size))
+
+    def me(self) -> Me:
+        """Who this client is to the front end, and what it may do."""
+        return self._send(calls.me())
 
     def queue(self) -> QueueStatusResponse:
         """What runs, and what waits in which order."""

@@ -40,5 +40,7 @@ def make_offline_application(
     With `auth="kubernetes"`, `client` answers the reviews of callers instead.
     """
     (tokens / "tests").write_text(TOKEN)
+    # The name under which tests call it.
+    settings.setdefault("hosts", ("front-end",))
     chosen = ApiSettings(tokens=tokens, **settings)  # type: ignore[arg-type]  # the settings check themselves
     return make_application(chosen, backend or make_offline_backend(), auth.make_authenticator(chosen, client))

@@ -16,8 +16,9 @@ from lmms_eval_client.retries import Retries
 
 # A person who mistyped an address should not wait long for the answer; who follows a job has time.
 CLI_RETRIES: Final = Retries(attempts=4)
-# What a request through a tunnel is addressed to; the tunnel knows where that is.
-THROUGH_TUNNEL: Final = "http://lmms-eval"
+# What a request through a tunnel is addressed to; the tunnel knows where that is. A name of loopback, as a front end
+# without authentication answers under no unknown name.
+THROUGH_TUNNEL: Final = "http://lmms-eval.localhost"
 PANEL: Final = "Where the front end is"
 
 
@@ -29,6 +30,10 @@ FLAGS: Final = {
     "url": _make_flag("--url", help="The front end's address; else LMMS_EVAL_URL, else found by kubectl."),
     "token": _make_flag(
         "--token", help="Its token; else LMMS_EVAL_TOKEN, else read from the release's Secret by kubectl."
+    ),
+    "account": _make_flag(
+        "--account",
+        help="A service account for which kubectl makes a token, where that is what the front end asks for.",
     ),
     "context": _make_flag("--context", help="kubectl's context."),
     "namespace": _make_flag("--namespace", "-n", help="The release's namespace."),
@@ -62,12 +67,14 @@ def set_parameters(function: Callable[..., None], parameters: list[inspect.Param
     return function
 
 
-def make_client(*, url: str, token: str, context: str, namespace: str, kubeconfig: str, release: str) -> Client:
+def make_client(
+    *, url: str, token: str, account: str, context: str, namespace: str, kubeconfig: str, release: str
+) -> Client:
     """Return a client of the address that is given, or of the front end that kubectl finds when it is first asked."""
     cluster = tunnel.KubectlContext(context, namespace, kubeconfig)
     # A flag that names a cluster is meant, whatever the environment says.
     url = url or ("" if any(cluster) or release else os.environ.get(ENV_URL, ""))
-    transport = None if url else tunnel.Tunnel(cluster, release)
+    transport = None if url else tunnel.Tunnel(cluster, release, account=account)
     try:
         return Client(url or THROUGH_TUNNEL, token=token or None, retries=CLI_RETRIES, transport=transport)
     except ValueError as error:

@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,10 @@ COMPONENT: Final = "app.kubernetes.io/component=api"
 INSTANCE: Final = "app.kubernetes.io/instance"
 # Tells a front end of ours from other people's components of that name.
 AUTH_VARIABLE: Final = "LMMS_EVAL_API_AUTH"
+AUDIENCE_VARIABLE: Final = "LMMS_EVAL_API_AUTH_AUDIENCE"
+# Kubernetes makes none for less than ten minutes; a tunnel asks for a new one in time.
+TOKEN_SECONDS: Final = 3600
+RENEW_SECONDS: Final = TOKEN_SECONDS / 2
 # The port is called by what is spoken there.
 SCHEMES: Final = ("http", "https")
 TOKENS_VOLUME: Final = "tokens"
@@ -70,6 +75,7 @@ class FoundFrontEnd:
     port: int
     scheme: str
     token_secret: str
+    audience: str = ""
 
 
 def find_front_end(cluster: KubectlContext, release: str) -> FoundFrontEnd:
@@ -103,20 +109,16 @@ def parse_front_end(deployment: Object) -> FoundFrontEnd | None:
         port=ports[scheme],
         scheme=scheme,
         token_secret=secrets[0] if secrets else "",
+        audience=variables.get(AUDIENCE_VARIABLE, ""),
     )
 
 
-def read_token(cluster: KubectlContext, front_end: FoundFrontEnd) -> str | None:
+def read_token(cluster: KubectlContext, front_end: FoundFrontEnd, account: str = "") -> str | None:
     """Return a token that the front end accepts; None where it asks for none."""
     if front_end.auth == "none":
         return None
     if not front_end.token_secret:
-        raise CliError(
-            "This front end knows you by a token of Kubernetes, which a kubeconfig need not hold: give one by "
-            "--token or"
-            " LMMS_EVAL_TOKEN, for example from kubectl create token.",
-            ExitCode.FORBIDDEN,
-        )
+        return make_token(cluster, front_end, account)
     try:
         data = cluster.read_json("get", "secret", front_end.token_secret).get("data", {})
     except CliError as error:
@@ -128,6 +130,19 @@ def read_token(cluster: KubectlContext, front_end: FoundFrontEnd) -> str | None:
     return base64.b64decode(next(iter(data.values()))).decode().strip()
 
 
+def make_token(cluster: KubectlContext, front_end: FoundFrontEnd, account: str) -> str:
+    """Return a token of Kubernetes for this service account, which kubectl makes."""
+    if not account:
+        raise CliError(
+            "This front end knows you by a token of Kubernetes, which a kubeconfig need not hold: give one by --token "
+            "or LMMS_EVAL_TOKEN, for example from kubectl create token, or name a service account by --account.",
+            ExitCode.FORBIDDEN,
+        )
+    audience = [f"--audience={front_end.audience}"] if front_end.audience else []
+    request = cluster.read_json("create", "token", account, f"--duration={TOKEN_SECONDS}s", *audience)
+    return str(request["status"]["token"])
+
+
 class Tunnel(httpx.BaseTransport):
     """Requests through `kubectl port-forward`: begun with the first one, and again when it has died, as its pod may be
     replaced.
@@ -135,15 +150,17 @@ class Tunnel(httpx.BaseTransport):
     What the requests are addressed to stays outside; a request that brings no token gets the one of the release.
     """
 
-    def __init__(self, cluster: KubectlContext, release: str) -> None:
+    def __init__(self, cluster: KubectlContext, release: str, *, account: str = "") -> None:
         self._cluster = cluster
         self._release = release
+        self._account = account
         # No proxy of the environment on the way to loopback. A certificate names the Service, not loopback: that the
         # pod at the other end is the front end's is what the API server says, to which kubectl has proved itself.
         self._http = httpx.HTTPTransport(verify=False, trust_env=False)
         self._lock = threading.Lock()
         self._front_end: FoundFrontEnd | None = None
         self._token: str | None = None
+        self._token_read_at = float("-inf")
         self._forward: PortForward | None = None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -180,7 +197,9 @@ class Tunnel(httpx.BaseTransport):
         return self._forward.port
 
     def _authorize(self, front_end: FoundFrontEnd, request: httpx.Request) -> None:
-        self._token = self._token or read_token(self._cluster, front_end)
+        if self._token is None or time.monotonic() - self._token_read_at > RENEW_SECONDS:
+            self._token = read_token(self._cluster, front_end, self._account)
+            self._token_read_at = time.monotonic()
         if self._token:
             request.headers["Authorization"] = f"Bearer {self._token}"
 
