@@ -19,6 +19,7 @@ from lmms_eval_api.artifacts.store import ArtifactStore
 from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_api.auth import AnonymousAccess, Authenticator, Caller
 from lmms_eval_api.auth.attributes import ResourceAttributes, is_stream
+from lmms_eval_api.auth.authenticator import TokenSource
 from lmms_eval_api.jobs import feeds as job_feeds
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import EvaluationService
@@ -58,7 +59,7 @@ class Place:
         self, *, store: ArtifactStore | None = None, authenticator: Authenticator | None = None, **settings: Any
     ) -> None:
         self.store, self.cache = MemoryStore(), JobCache()
-        chosen = ApiSettings(auth=AuthMode.NONE, **settings)
+        chosen = ApiSettings(auth=AuthMode.NONE, hosts=("front-end",), **settings)
         reflector = Reflector(NO_CLIENT, EVALUATIONS, self.cache, self.cache.project)
         reflector.synced.set()
         reflector._watching = True
@@ -261,6 +262,7 @@ async def test_a_store_that_is_away_keeps_nobody_waiting(place: Place) -> None:
 class OwnJobsOnly:
     """Lets its caller read the job `b` alone."""
 
+    how_to_get_a_token = TokenSource("", "")
     instructions = "Send a token."
 
     async def identify(self, authorization: bytes) -> Caller | None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lmms_eval_api.settings import ApiSettings, AuthMode, SettingsError
+from lmms_eval_api.settings import ApiSettings, AuthMode, ProxyHeaders, SettingsError
 
 
 def test_nothing_set_is_the_default_and_closed() -> None:
@@ -37,6 +37,8 @@ def test_everything_can_be_set() -> None:
         "LMMS_EVAL_API_REQUEST_SECONDS": "9.5",
         "LMMS_EVAL_API_TLS": "/tls",
         "LMMS_EVAL_API_WEB": "/web",
+        "LMMS_EVAL_API_PROXY_SECRETS": "/proxy",
+        "LMMS_EVAL_API_PROXY_HEADERS": "A,B,C",
         "LMMS_EVAL_API_SESSION_KEYS": "/keys",
         "LMMS_EVAL_API_SESSION_NAME": "team.lmms-eval",
         "LMMS_EVAL_API_TOKEN_SECRET": "tokens",
@@ -70,6 +72,8 @@ def test_everything_can_be_set() -> None:
         request_seconds=9.5,
         tls=Path("/tls"),
         web=Path("/web"),
+        proxy_secrets=Path("/proxy"),
+        proxy_headers=ProxyHeaders("A", "B", "C"),
         session_keys=Path("/keys"),
         session_name="team.lmms-eval",
         token_secret="tokens",
@@ -92,7 +96,7 @@ def test_every_setting_says_its_variable() -> None:
         ("LMMS_EVAL_API_PORT", "70000", "1 to 65535"),
         ("LMMS_EVAL_API_METRICS_PORT", "-1", "1 to 65535"),
         ("LMMS_EVAL_API_MAX_STREAMS", "-1", "0 or more"),
-        ("LMMS_EVAL_API_AUTH", "off", "'token', 'kubernetes', or 'none'"),
+        ("LMMS_EVAL_API_AUTH", "off", "'token', 'kubernetes', 'proxy', or 'none'"),
         ("LMMS_EVAL_API_ROOT_PATH", "x", "starts with '/'"),
         ("LMMS_EVAL_LOG_LEVEL", "loud", "DEBUG, INFO"),
         ("LMMS_EVAL_CATALOGUE", "evaluator:v1", "hexadecimal"),

@@ -14,6 +14,7 @@ from streams import follow_until_severed, open_session
 
 from lmms_eval_api.auth import Caller, middleware
 from lmms_eval_api.auth.attributes import ResourceAttributes
+from lmms_eval_api.auth.authenticator import TokenSource
 from lmms_eval_api.auth.middleware import Authentication
 from lmms_eval_api.auth.sessions import SessionSeal
 from lmms_eval_api.problems import make_unavailable
@@ -30,6 +31,7 @@ SECONDS = LOOKED_AT + 20
 class Mood:
     """An `Authenticator` that changes its mind."""
 
+    how_to_get_a_token = TokenSource("", "")
     instructions = "Go away."
 
     def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -28,7 +29,7 @@ def make_bundle(folder: Path) -> Path:
     return folder
 
 
-def make_app(folder: Path, **settings: object) -> FastAPI:
+def make_app(folder: Path, **settings: Any) -> FastAPI:
     tokens = folder / "tokens"
     tokens.mkdir()
     (folder / "outside.txt").write_text("outside")
@@ -130,8 +131,8 @@ async def test_nothing_outside_of_the_folder_is_sent(tmp_path: Path, path: str) 
 
 
 async def test_without_a_bundle_it_says_how_to_get_one(tmp_path: Path) -> None:
-    for settings in ({}, {"web": tmp_path / "missing"}):
-        app = make_offline_application(tmp_path, **settings)
+    for folder in (None, tmp_path / "missing"):
+        app = make_offline_application(tmp_path, web=folder)
         answer = await get(app, "/ui/runs")
         assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
         assert "<code>make web</code>" in answer.text
@@ -177,7 +178,7 @@ async def test_nobody_signs_in_over_plain_http(tmp_path: Path) -> None:
     ],
 )
 async def test_one_signs_in_by_tls_on_this_machine_or_where_it_is_allowed(
-    tmp_path: Path, base: str, settings: dict[str, object], headers: dict[str, str], secure: bool
+    tmp_path: Path, base: str, settings: dict[str, Any], headers: dict[str, str], secure: bool
 ) -> None:
     app = make_offline_application(tmp_path, **settings)
     transport = httpx.ASGITransport(app)

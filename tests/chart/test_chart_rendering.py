@@ -11,7 +11,7 @@ import yaml
 from deployment import CHART, ROOT, CommandFailed
 from recorded_environment import RecordedEnvironment
 
-from lmms_eval_api.settings import ApiSettings, AuthMode
+from lmms_eval_api.settings import ApiSettings, AuthMode, ProxyHeaders
 from lmms_eval_core.paths import DOT_SEGMENT, RESERVED_MOUNTS, WRITTEN_BY_RUNS
 from lmms_eval_core.store.settings import StoreSettings
 from lmms_eval_operator.settings import Settings as OperatorSettings
@@ -349,6 +349,25 @@ def test_a_front_end_without_authentication_knows_its_names(render: Render) -> N
     assert settings.hosts == (*service, "lmms-eval.example.com", "lmms-eval.internal")
 
 
+def test_a_proxy_in_front_shares_a_secret(render: Render) -> None:
+    proxy: Object = {"userHeader": "X-Auth-Request-User"}
+    objects = render({"api": {"auth": "proxy", "proxy": proxy}})
+    settings = ApiSettings.from_environment(environment(objects, "lmms-eval-api"))
+    assert settings.auth is AuthMode.PROXY
+    assert settings.proxy_headers == ProxyHeaders(user="X-Auth-Request-User")
+    (volume,) = [
+        volume
+        for spec in pod_specs(objects)
+        for volume in spec["volumes"]
+        if volume.get("secret", {}).get("secretName") == "lmms-eval-proxy"
+    ]
+    assert volume["name"] == "proxy"
+    assert len(one(objects, "Secret", "lmms-eval-proxy")["data"]["secret"]) > 43
+    given = render({"api": {"auth": "proxy", "proxy": {"existingSecret": "ours"}}})
+    assert "lmms-eval-proxy" not in json.dumps(given)
+    assert "ClusterRoleBinding" in {item["kind"] for item in given}
+
+
 def test_given_secrets_and_claims_are_used_and_none_is_made(render: Render) -> None:
     claims: Object = {
         "cache": {"existingClaim": "hub"},
@@ -413,7 +432,7 @@ def test_generated_secrets_are_long_and_differ(render: Render) -> None:
 REFUSED = [
     ({"operator": {"replica": 2}}, "additional properties 'replica' not allowed"),
     ({"api": {"replicas": "two"}}, "at '/api/replicas': got string, want integer"),
-    ({"api": {"auth": "oidc"}}, "at '/api/auth': value must be one of 'token', 'kubernetes', 'none'"),
+    ({"api": {"auth": "oidc"}}, "at '/api/auth': value must be one of 'token', 'kubernetes', 'proxy', 'none'"),
     ({"api": {"service": {"port": 70000}}}, "at '/api/service/port': maximum"),
     ({"images": {"api": {"digest": "abc"}}}, "at '/images/api/digest': 'abc' does not match pattern"),
     ({"imagePullPolicy": "Sometimes"}, "at '/imagePullPolicy': value must be one of"),

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 Value = TypeVar("Value")
+HEADER_NAME = re.compile("[A-Za-z0-9-]{1,64}")
 
 
 class SettingsError(Exception):
@@ -20,7 +21,16 @@ class AuthMode(StrEnum):
 
     TOKEN = "token"
     KUBERNETES = "kubernetes"
+    PROXY = "proxy"
     NONE = "none"
+
+
+class ProxyHeaders(NamedTuple):
+    """Names of the headers in which a proxy sends its secret, the user, and the user's groups."""
+
+    secret: str = "X-Lmms-Eval-Proxy-Secret"
+    user: str = "X-Forwarded-User"
+    groups: str = "X-Forwarded-Groups"
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,8 @@ class ApiSettings:
 
     auth: AuthMode = AuthMode.TOKEN
     """LMMS_EVAL_API_AUTH: `token`; `kubernetes`, which asks the API server who a token belongs to and what its owner
-    may do; or `none`, which admits everybody who can reach the port, and is never the default."""
+    may do; `proxy`, which believes a proxy in front, and asks the API server what people may do; or `none`, which
+    admits everybody who can reach the port, and is never the default."""
 
     tokens: Path = Path("/var/run/lmms-eval/tokens")
     """LMMS_EVAL_API_TOKENS: directory of a mounted Secret. Each file holds one valid token; its name is its owner's."""
@@ -50,6 +61,14 @@ class ApiSettings:
     auth_cache_seconds: float = 60.0
     """LMMS_EVAL_API_AUTH_CACHE_SECONDS: for `kubernetes`, how long a review of the API server is cached, and so how
     long a revoked token or right may still be of use. Refusals are cached for 5 s at most."""
+
+    proxy_secrets: Path = Path("/var/run/lmms-eval/proxy")
+    """LMMS_EVAL_API_PROXY_SECRETS: for `proxy`, directory of a mounted Secret, each file of which holds a value that
+    the proxy may send as its secret."""
+
+    proxy_headers: ProxyHeaders = ProxyHeaders()
+    """LMMS_EVAL_API_PROXY_HEADERS: for `proxy`, names of three headers, separated by commas: of the proxy's secret, of
+    the user, and of the user's groups."""
 
     root_path: str = ""
     """LMMS_EVAL_API_ROOT_PATH: path prefix under which a proxy publishes the front end, whether it strips it or not."""
@@ -151,6 +170,8 @@ class ApiSettings:
             tokens=read("LMMS_EVAL_API_TOKENS", Path, cls.tokens),
             auth_audience=read("LMMS_EVAL_API_AUTH_AUDIENCE", str, cls.auth_audience),
             auth_cache_seconds=read("LMMS_EVAL_API_AUTH_CACHE_SECONDS", _parse_seconds, cls.auth_cache_seconds),
+            proxy_secrets=read("LMMS_EVAL_API_PROXY_SECRETS", Path, cls.proxy_secrets),
+            proxy_headers=read("LMMS_EVAL_API_PROXY_HEADERS", _parse_proxy_headers, cls.proxy_headers),
             root_path=read("LMMS_EVAL_API_ROOT_PATH", _parse_root_path, cls.root_path),
             web=read("LMMS_EVAL_API_WEB", Path, cls.web),
             session_keys=read("LMMS_EVAL_API_SESSION_KEYS", Path, cls.session_keys),
@@ -196,7 +217,7 @@ def _parse(name: str, text: str, parse: Callable[[str], Value]) -> Value:
 
 def _parse_auth_mode(text: str) -> AuthMode:
     if text not in set(AuthMode):
-        raise ValueError("it is 'token', 'kubernetes', or 'none' to let everybody in")
+        raise ValueError("it is 'token', 'kubernetes', 'proxy', or 'none' to let everybody in")
     return AuthMode(text)
 
 
@@ -248,6 +269,13 @@ def _parse_session_name(text: str) -> str:
     if not re.fullmatch("[A-Za-z0-9._-]{1,200}", text):
         raise ValueError("it is part of a cookie's name: letters, digits, '.', '_' and '-'")
     return text
+
+
+def _parse_proxy_headers(text: str) -> ProxyHeaders:
+    names = [name.strip() for name in text.split(",")]
+    if len(set(map(str.lower, names))) != len(ProxyHeaders._fields) or not all(map(HEADER_NAME.fullmatch, names)):
+        raise ValueError("give the names of three headers, separated by commas")
+    return ProxyHeaders(*names)
 
 
 def _parse_hosts(text: str) -> tuple[str, ...]:

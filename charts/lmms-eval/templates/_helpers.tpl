@@ -144,6 +144,10 @@ http://{{ include "lmms-eval.fullname" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{ .Values.api.web.existingSecret | default (printf "%s-session" (include "lmms-eval.fullname" .)) }}
 {{- end -}}
 
+{{- define "lmms-eval.proxySecret" -}}
+{{ .Values.api.proxy.existingSecret | default (printf "%s-proxy" (include "lmms-eval.fullname" .)) }}
+{{- end -}}
+
 {{- /* Names under which the front end is reached, separated by commas. */ -}}
 {{- define "lmms-eval.hosts" -}}
 {{- $name := printf "%s-api" (include "lmms-eval.fullname" .) -}}

@@ -69,27 +69,6 @@ class Client(UpstreamMethods, BaseClient):
         """Closes the connections."""
         self._http.close()
 
-    @contextmanager
-    def forward(
-        self, method: str, path: str, *, headers: httpx.Headers, content: bytes = b""
-    ) -> Iterator[httpx.Response]:
-        """Sends a request as it is, with the token, and yields its answer, whatever that is, as it arrives.
-
-        For programs that pass on the requests of others. Raises ServerUnreachable.
-        """
-        timeout = httpx.Timeout(**self._timeout.as_dict() | {"read": calls.LOG_SILENCE_SECONDS})
-        request = self._http.build_request(
-            method, self.base_url + path, headers=headers, content=content, timeout=timeout
-        )
-        try:
-            answer = self._http.send(request, stream=True)
-        except httpx.TransportError as error:
-            raise self._make_error(error) from error
-        try:
-            yield answer
-        finally:
-            answer.close()
-
     def submit(
         self, request: EvaluateRequest, *, dry_run: bool = False, idempotency_key: str | None = None
     ) -> JobSubmitResponse:
@@ -285,3 +264,25 @@ class Client(UpstreamMethods, BaseClient):
             yield response
         finally:
             response.close()
+
+
+@contextmanager
+def forward_request(
+    client: Client, method: str, path: str, *, headers: httpx.Headers, content: bytes = b""
+) -> Iterator[httpx.Response]:
+    """Sends a request as it is, with the client's token, and yields its answer, whatever that is, as it arrives.
+
+    For the program that passes on what a browser requests. Raises ServerUnreachable.
+    """
+    timeout = httpx.Timeout(**client._timeout.as_dict() | {"read": calls.LOG_SILENCE_SECONDS})
+    request = client._http.build_request(
+        method, client.base_url + path, headers=headers, content=content, timeout=timeout
+    )
+    try:
+        answer = client._http.send(request, stream=True)
+    except httpx.TransportError as error:
+        raise client._make_error(error) from error
+    try:
+        yield answer
+    finally:
+        answer.close()

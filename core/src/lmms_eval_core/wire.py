@@ -446,7 +446,7 @@ class Me(BaseModel):
     """Answer of GET /me."""
 
     name: str
-    authentication: Literal["token", "session", "none"] = Field(description="How the caller was recognised.")
+    authentication: Literal["token", "session", "proxy", "none"] = Field(description="How the caller was recognised.")
     session_expires_at: str | None = None
     rights: Rights
     cancels_running: bool = Field(description="Whether a job that runs can be cancelled.")

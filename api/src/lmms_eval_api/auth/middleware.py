@@ -22,7 +22,7 @@ from lmms_eval_api.auth.attributes import (
     needs_identity_alone,
     strip_root_path,
 )
-from lmms_eval_api.auth.authenticator import Authenticator
+from lmms_eval_api.auth.authenticator import Authenticator, Caller
 from lmms_eval_api.auth.browsers import (
     find_foreign_host,
     has_fetch_metadata,
@@ -31,6 +31,7 @@ from lmms_eval_api.auth.browsers import (
     opens_page,
 )
 from lmms_eval_api.auth.sessions import SessionSeal
+from lmms_eval_api.auth.trusted_proxy import TrustedProxy
 from lmms_eval_api.settings import ApiSettings, AuthMode
 from lmms_eval_core.kube import errors
 
@@ -56,11 +57,18 @@ class Authentication:
     """
 
     def __init__(
-        self, app: ASGIApp, *, authenticator: Authenticator, sessions: SessionSeal, settings: ApiSettings
+        self,
+        app: ASGIApp,
+        *,
+        authenticator: Authenticator,
+        sessions: SessionSeal,
+        settings: ApiSettings,
+        proxy: TrustedProxy | None = None,
     ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._sessions = sessions
+        self._proxy = proxy
         self._root_path = settings.root_path
         self._insecure = settings.web_insecure
         # Where credentials are asked for, a page that had its name rebound has none.
@@ -124,7 +132,7 @@ class Authentication:
     async def _authorize(self, scope: Scope) -> Response | None:
         """Return the response that rejects the request; None if its caller may do what it asks for."""
         path, state = strip_root_path(scope["path"], self._root_path), scope.setdefault("state", {})
-        caller = await self._authenticator.identify(self._read_authorization(scope, path))
+        caller = await self._identify(scope, path)
         if caller is None:
             return self._reject_unknown(scope, path)
         state["caller"], state["identity"] = caller.name, caller
@@ -132,6 +140,12 @@ class Authentication:
             return None
         sentence = await self._authenticator.find_refusal(caller, derive_attributes(scope["method"], path))
         return None if sentence is None else problems.make_rejection(scope, 403, sentence, reason="forbidden")
+
+    async def _identify(self, scope: Scope, path: str) -> Caller | None:
+        """Return whom a trusted proxy names; where it names nobody, whom the credentials belong to."""
+        named = await self._proxy.read_caller(scope) if self._proxy is not None else None
+        scope["state"]["proxied"] = named is not None
+        return named or await self._authenticator.identify(self._read_authorization(scope, path))
 
     def _read_authorization(self, scope: Scope, path: str) -> bytes:
         """Return the Authorization header; for a browser that has none, the one that its session stands for."""

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 from fastapi import APIRouter, Request, Response
 
@@ -26,7 +26,7 @@ async def get_me(request: Request, response: Response, backend: BackendOf, web: 
     session: Session | None = getattr(request.state, "session", None)
     return Me(
         name=caller.name,
-        authentication="session" if session is not None else web.authentication,
+        authentication=_name_authentication(request, web, session),
         session_expires_at=_format_end(session) if session is not None else None,
         rights=Rights(
             read=await may(web, caller, "list"),
@@ -41,6 +41,14 @@ async def get_me(request: Request, response: Response, backend: BackendOf, web: 
 async def may(web: Web, caller: Caller, verb: Verb) -> bool:
     """Whether the caller may do this to every evaluation, as the routes ask."""
     return await web.authenticator.find_refusal(caller, ResourceAttributes(verb)) is None
+
+
+def _name_authentication(
+    request: Request, web: Web, session: Session | None
+) -> Literal["token", "session", "proxy", "none"]:
+    if request.state.proxied:
+        return "proxy"
+    return "session" if session is not None else web.authentication
 
 
 def _format_end(session: Session) -> str:

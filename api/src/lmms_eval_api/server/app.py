@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from lmms_eval_api import problems
-from lmms_eval_api.auth import Authenticator
+from lmms_eval_api.auth import Authenticator, make_trusted_proxy
 from lmms_eval_api.auth.middleware import Authentication
 from lmms_eval_api.auth.sessions import SessionSeal, read_session_keys
 from lmms_eval_api.routes import (
@@ -103,7 +103,13 @@ def make_application(settings: ApiSettings, backend: Backend, authenticator: Aut
     app.add_middleware(ResponseCache, backend=backend, root_path=settings.root_path)
     streams = OpenStreams()
     app.add_middleware(RequestLimits, settings=settings, open_streams=streams)
-    app.add_middleware(Authentication, authenticator=authenticator, sessions=app.state.web.sessions, settings=settings)
+    app.add_middleware(
+        Authentication,
+        authenticator=authenticator,
+        sessions=app.state.web.sessions,
+        settings=settings,
+        proxy=make_trusted_proxy(settings),
+    )
     app.state.metrics = ApiMetrics(backend, streams)
     app.add_middleware(RequestContext, metrics=app.state.metrics, root_path=settings.root_path)
     return app

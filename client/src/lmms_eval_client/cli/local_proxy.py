@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from lmms_eval_client.cli.exits import CliError
-from lmms_eval_client.client import Client
+from lmms_eval_client.client import Client, forward_request
 from lmms_eval_client.errors import LmmsEvalError
 
 COOKIE: Final = "lmmeval_ui"
@@ -161,9 +161,10 @@ class ProxyHandler(BaseHTTPRequestHandler):
             headers["Cookie"] = f"{VERSION_COOKIE}={version}"
         headers.setdefault("Accept-Encoding", "identity")
         path = self.path if self.path.startswith("/") else "/"
+        client = self.server.client
         try:
             below = path.removeprefix(self.server.path_prefix)
-            with self.server.client.forward(self.command, below, headers=headers, content=body) as answer:
+            with forward_request(client, self.command, below, headers=headers, content=body) as answer:
                 self._return(answer)
         except (LmmsEvalError, CliError) as error:
             self._say(502, str(error))
