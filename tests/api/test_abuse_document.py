@@ -60,7 +60,9 @@ async def stage(start_front_end: StartFrontEnd, s3_server: S3Server, client: Tra
     operations = []
     for found in schema.get_all_operations():
         assert isinstance(found, Ok), found
-        operations.append(found.ok())
+        # This one has no end.
+        if found.ok().path != "/events":
+            operations.append(found.ok())
     return Stage(front_end, operations)
 
 

@@ -3,18 +3,27 @@
 import json
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import httpx_sse
 import pytest
 from front_end_fixtures import FrontEnd
 
+from lmms_eval_api.routes.dependencies import COOKIE
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 SMALL = {"model": "llava_hf", "tasks": ["mme"], "limit": 8}
+
+
+@pytest.fixture
+def client_session(front_end: FrontEnd) -> Iterator[httpx.Client]:
+    with front_end.session() as session:
+        yield session
 
 
 def submit(session: httpx.Client, **fields: Any) -> str:
@@ -50,6 +59,32 @@ async def test_a_job_is_followed_from_the_queue_to_its_end(front_end: FrontEnd, 
             last = next(events)
             assert (last.event, json.loads(last.data)) == ("end", {})
             assert list(events) == []
+
+
+def test_a_page_follows_all_jobs_over_one_stream(front_end: FrontEnd, client_session: httpx.Client) -> None:
+    with httpx_sse.connect_sse(client_session, "GET", "/events") as source:
+        events = source.iter_sse()
+        ready = next(events)
+        assert (ready.event, ready.json()["resumed"]) == ("ready", False)
+        # With its cookie, no answer is older than the stream.
+        assert source.response.cookies[COOKIE] == str(ready.json()["revision"])
+        name = submit(client_session)
+        told = next(event for event in events if event.event == "job")
+        assert (told.json()["job_id"], told.json()["status"]) == (name, "queued")
+        queue = next(event for event in events if event.event == "queue")
+        assert {"job_id": name, "position": 0} in queue.json()["queued_jobs"]
+        client_session.delete(f"/jobs/{name}")
+        cancelled = next(event for event in events if event.event == "job")
+        (listed,) = client_session.get("/jobs").json()["jobs"]
+        assert cancelled.json() == listed
+        last_id = next(event for event in events if event.event == "queue").id
+    again = submit(client_session)
+    with httpx_sse.connect_sse(
+        client_session, "GET", "/events?queue=false", headers={"Last-Event-ID": last_id}
+    ) as source:
+        events = source.iter_sse()
+        assert next(events).json()["resumed"] is True
+        assert next(events).json()["job_id"] == again
 
 
 def test_who_comes_back_goes_on_where_the_stream_broke_off(front_end: FrontEnd) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from offline_application import BEARER, TOKEN, make_offline_application
 
-from lmms_eval_api.auth.sessions import MAX_TOKEN_BYTES, SESSION_SECONDS, SessionSeal
+from lmms_eval_api.auth.sessions import COOKIE_PREFIX, MAX_TOKEN_BYTES, SESSION_SECONDS, SessionSeal
 
 BASE = "https://front-end"
 NAVIGATION = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -154,6 +154,26 @@ async def test_other_sites_change_nothing(browser: httpx.AsyncClient, credential
         assert (answer.status_code, "Set-Cookie" in answer.headers) == (403, False), f"{method} {path}"
         answer = await browser.request(method, path, headers=credential | {"Origin": "https://evil.example"})
         assert answer.status_code == 403
+
+
+async def test_every_route_takes_a_session_like_the_token(app: FastAPI, browser: httpx.AsyncClient) -> None:
+    """Without a cluster no write succeeds. What matters is that both callers get as far."""
+    await sign_in(browser)
+    cookie = {"Cookie": f"{COOKIE_PREFIX}={browser.cookies[COOKIE_PREFIX]}"}
+    transport, walked = httpx.ASGITransport(app, raise_app_exceptions=False), 0
+    async with httpx.AsyncClient(transport=transport, base_url=BASE) as bare:
+        for path, operations in app.openapi()["paths"].items():
+            target = re.sub(r"{\w+}", "a", path)
+            for method in operations:
+                by_token = await bare.request(method, target, headers=BEARER)
+                by_session = await bare.request(method, target, headers=cookie | FROM_PAGE)
+                assert by_session.status_code == by_token.status_code, f"{method} {target}"
+                assert by_session.status_code not in (401, 403), f"{method} {target}"
+                foreign = await bare.request(method, target, headers=cookie | {"Sec-Fetch-Site": "cross-site"})
+                opened = (200, 503) if path in ("/livez", "/readyz") else (401, 403)
+                assert foreign.status_code in opened, f"{method} {target}"
+                walked += 1
+    assert walked > 20
 
 
 async def test_a_header_wins_over_the_session(browser: httpx.AsyncClient) -> None:
