@@ -87,7 +87,7 @@ def cache() -> JobCache:
 
 
 def session_of(cache: JobCache, store: ObjectStore | None, **settings: Any) -> httpx.AsyncClient:
-    chosen = ApiSettings(auth=AuthMode.NONE, hosts=("front-end",), **settings)
+    chosen = ApiSettings(auth=AuthMode.NONE, hosts=("front-end", "eval.example.com"), **settings)
     reflector = Reflector(NO_CLIENT, EVALUATIONS, cache, cache.project)
     reflector.synced.set()
     reflector._watching = True

@@ -1,5 +1,6 @@
 """The way to a front end by kubeconfig: what kubectl tells of the chart's objects. The tunnel itself: tests/system."""
 
+import base64
 import json
 import os
 import subprocess
@@ -71,6 +72,18 @@ def test_where_kubernetes_opens_the_door_a_token_is_asked_for(kubectl: Kubectl, 
     with pytest.raises(CliError, match="kubectl create token") as caught:
         tunnel.read_token(cluster, tunnel.find_front_end(cluster, ""))
     assert caught.value.code is ExitCode.FORBIDDEN
+
+
+def test_kubectl_makes_the_token_of_an_account_that_is_named(kubectl: Kubectl, cluster: KubectlContext) -> None:
+    install(kubectl, cluster.namespace, "lmms-eval", "api.auth=kubernetes", "api.kubernetes.audience=lmms-eval")
+    kubectl("--namespace", cluster.namespace, "create", "serviceaccount", "ci")
+    found = tunnel.find_front_end(cluster, "")
+    token = tunnel.read_token(cluster, found, "ci")
+    assert token is not None
+    payload = token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert (claims["aud"], claims["sub"]) == (["lmms-eval"], f"system:serviceaccount:{cluster.namespace}:ci")
+    assert claims["exp"] - claims["iat"] == tunnel.TOKEN_SECONDS > tunnel.RENEW_SECONDS
 
 
 def test_a_secret_that_cannot_be_read_is_asked_for(kubectl: Kubectl, cluster: KubectlContext) -> None:
