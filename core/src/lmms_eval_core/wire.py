@@ -299,6 +299,15 @@ class JobInfo(ResponseModel):
     )
 
 
+class MainScore(BaseModel):
+    """The one score that stands for a job in a list; all others are in `scores` of GET /jobs/{job_id}."""
+
+    task: str
+    metric: str
+    value: float | None
+    stderr: float | None = None
+
+
 class JobSummary(BaseModel):
     """One job in the answer of GET /jobs."""
 
@@ -316,6 +325,8 @@ class JobSummary(BaseModel):
     message: str | None = None
     progress: Progress | None = None
     summary: str | None = Field(default=None, description="The scores in one short line.")
+    score: MainScore | None = Field(default=None, description="The first of them, with its error.")
+    suspect: bool = Field(default=False, description="Whether the scores are doubtful; the job's `warnings` say why.")
     labels: dict[str, str] = Field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.schema import Scalar
 from lmms_eval_core.status import RESULTS_SUSPECT
-from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobStatus, JobSummary
+from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobStatus, JobSummary, MainScore
 
 # What lmms-eval's own server repeats of every request, whatever was sent.
 ORIGINAL_FIELDS: Final = (
@@ -106,8 +106,22 @@ def _make_summary(job: JobSnapshot, position: int | None) -> JobSummary:
         message=_read_message(job, status),
         progress=_convert_resumable(status.get("progress")),
         summary=status.get("summary"),
+        score=_find_main_score(status),
+        suspect=bool(_list_doubts(status)),
         labels=dict(job.labels),
     )
+
+
+def _find_main_score(status: Object) -> MainScore | None:
+    """Return the score that the summary begins with: of the first group, else of the first task."""
+    scores: dict[str, dict[str, Any]] = status.get("scores") or {}
+    summary = status.get("summary", "")
+    named = [task for task in scores if summary.startswith(f"{task} ")]
+    for task in [*named, *scores]:
+        for metric, score in scores[task].items():
+            if score.get("value") is not None:
+                return MainScore(task=task, metric=metric, value=score["value"], stderr=score.get("stderr"))
+    return None
 
 
 def _list_facts(job: JobSnapshot, position: int | None) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+// Search parameters of addresses: what a link holds is checked before it is believed.
+
+import type { JobFilter } from "@/api/jobs";
+import type { JobStatus } from "@/api/client";
+
+export const STATUSES: readonly JobStatus[] = ["running", "queued", "completed", "failed", "cancelled"];
+export const SAMPLE_FILTERS = ["wrong", "empty"] as const;
+export type SampleFilter = (typeof SAMPLE_FILTERS)[number];
+
+type Raw = Record<string, unknown>;
+
+function readText(value: unknown): string | undefined {
+  // The router parses what looks like JSON: a task that is called 7 is a text again.
+  const text = typeof value === "number" ? String(value) : value;
+  return typeof text === "string" && text ? text : undefined;
+}
+
+function readTexts(value: unknown): string[] | undefined {
+  const found = (Array.isArray(value) ? value : [value]).flatMap((item) => readText(item) ?? []);
+  return found.length ? found : undefined;
+}
+
+/** Without the keys that are undefined, so that addresses stay short. */
+function compact<Kind extends object>(fields: Kind): Kind {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Kind;
+}
+
+export function readJobFilter(raw: Raw): JobFilter {
+  const status = readTexts(raw.status)?.filter((one): one is JobStatus => STATUSES.includes(one as JobStatus));
+  return compact<JobFilter>({
+    status: status?.length ? status : undefined,
+    model: readText(raw.model),
+    task: readText(raw.task),
+    label: readTexts(raw.label),
+  });
+}
+
+export const RUN_TABS = ["overview", "log", "config", "files"] as const;
+export type RunTab = (typeof RUN_TABS)[number];
+
+export function readRunSearch(raw: Raw): { tab?: RunTab | undefined; attempt?: number | undefined } {
+  const tab = RUN_TABS.find((one) => one === raw.tab && one !== "overview");
+  const attempt = Number.isInteger(raw.attempt) && Number(raw.attempt) > 0 ? Number(raw.attempt) : undefined;
+  return compact({ tab, attempt });
+}
+
+export function readSampleSearch(raw: Raw): { filter?: SampleFilter | undefined } {
+  return compact({ filter: SAMPLE_FILTERS.find((one) => one === raw.filter) });
+}
+
+export function readSubmitSearch(raw: Raw): { from?: string | undefined } {
+  return compact({ from: readText(raw.from) });
+}

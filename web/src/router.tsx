@@ -1,0 +1,64 @@
+// Addresses of the page. Runs come with the first load, the rest when somebody goes there.
+
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
+import { uiPath } from "@/api/base";
+import { readJobFilter, readRunSearch, readSampleSearch, readSubmitSearch } from "@/lib/search";
+import { NotFound, PageError, Root } from "@/routes/root";
+import { RunsPage } from "@/routes/runs";
+
+const root = createRootRoute({ component: Root, notFoundComponent: NotFound, errorComponent: PageError });
+
+const home = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  beforeLoad: () => {
+    throw redirect({ to: "/runs", replace: true });
+  },
+});
+
+const runs = createRoute({
+  getParentRoute: () => root,
+  path: "/runs",
+  validateSearch: readJobFilter,
+  component: RunsPage,
+});
+
+const run = createRoute({
+  getParentRoute: () => root,
+  path: "/runs/$id",
+  validateSearch: readRunSearch,
+  component: lazyRouteComponent(() => import("@/routes/run"), "RunPage"),
+});
+
+const samples = createRoute({
+  getParentRoute: () => root,
+  path: "/runs/$id/samples/$task",
+  validateSearch: readSampleSearch,
+  component: lazyRouteComponent(() => import("@/routes/samples"), "SamplesPage"),
+});
+
+const sample = createRoute({
+  getParentRoute: () => samples,
+  path: "$doc",
+});
+
+const submit = createRoute({
+  getParentRoute: () => root,
+  path: "/submit",
+  validateSearch: readSubmitSearch,
+  component: lazyRouteComponent(() => import("@/routes/submit"), "SubmitPage"),
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([home, runs, run, samples.addChildren([sample]), submit]),
+  basepath: uiPath,
+  defaultPreload: "intent",
+  scrollRestoration: true,
+  defaultStructuralSharing: true,
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}

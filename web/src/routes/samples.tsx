@@ -1,0 +1,1 @@
+export function SamplesPage() { return <p>later</p>; }

@@ -1,0 +1,31 @@
+// Text that a run wrote, as text: isolated, with hidden characters shown, cut where it is long.
+
+import { useState } from "react";
+import { cut, oneLine, showControls } from "@/lib/text";
+
+const FIRST = 20_000;
+
+/** One line, for lists. */
+export function Line({ text, most = 160 }: { text: string; most?: number }) {
+  return <bdi className="line">{oneLine(text, most)}</bdi>;
+}
+
+/** A whole text, its beginning first. */
+export function LongText({ text, label }: { text: string; label: string }) {
+  const [shown, setShown] = useState(FIRST);
+  const part = cut(text, shown);
+  const rest = text.length - part.length;
+  return (
+    <>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a box that scrolls has to be reachable by keyboard. */}
+      <section className="text" aria-label={label} tabIndex={0}>
+        <bdi>{showControls(part)}</bdi>
+      </section>
+      {rest > 0 && (
+        <button type="button" className="quiet" onClick={() => setShown(shown + 10 * FIRST)}>
+          Show more ({rest.toLocaleString("en")} characters are left)
+        </button>
+      )}
+    </>
+  );
+}
