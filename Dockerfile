@@ -64,6 +64,9 @@ RUN /opt/tools/bin/uv build --quiet --offline --wheel --no-build-isolation --pyt
 FROM service AS api
 COPY --from=api-dependencies /opt/venv /opt/venv
 COPY --from=api-code /opt/lmms-eval/lib /opt/lmms-eval/lib
+# Built by `make web`: no Node runs in a build of an image.
+COPY web/dist /opt/lmms-eval/web
+ENV LMMS_EVAL_API_WEB=/opt/lmms-eval/web
 ENTRYPOINT ["/opt/lmms-eval/lib/bin/lmms-eval-api"]
 
 # --- reporter ---

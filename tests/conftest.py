@@ -19,6 +19,7 @@ pytest_plugins = [
     "pod_fixtures",
     "volume_fixtures",
     "upstream_fixtures",
+    "web_fixtures",
     "scheduling",
 ]
 

@@ -68,6 +68,7 @@ def build_one(engine: Engine, image: ImageDefinition, reference: str) -> None:
     usual = format_duration(image.usual)
     say(f"Building {reference} (usually {usual} on two cores from nothing, seconds when only our code changed) ...")
     started = time.monotonic()
+    image.prepare()
     engine.build(image, reference, find_base(image, engine), RECORD.parent / "log" / f"image-{image.name}.log")
     say(f"Built {reference}: {engine.read_size(reference)} after {format_duration(time.monotonic() - started)}")
 

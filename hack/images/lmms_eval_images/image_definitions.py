@@ -11,6 +11,11 @@ from .console import ImageError
 
 ROOT = Path(__file__).resolve().parents[3]
 _CLUSTER = ROOT / "hack" / "cluster"
+_WEB = ROOT / "hack" / "web"
+# What the web page is built from.
+WEB_INPUTS = tuple(
+    f"web/{name}" for name in ("index.html", "package.json", "package-lock.json", "src", "tsconfig.json", "vite.config.ts")
+)
 _BUILD_TOOLS = (".dockerignore", "hack/images/requirements-build.lock", "hack/images/with-ca")
 
 
@@ -18,7 +23,8 @@ _BUILD_TOOLS = (".dockerignore", "hack/images/requirements-build.lock", "hack/im
 class ImageDefinition:
     """An image: its Dockerfile and the files it is made of (names below the root; folders count whole).
 
-    `usual` is the seconds of a build from nothing on two cores. `context` gives the folder that the build sees,
+    `usual` is the seconds of a build from nothing on two cores. `prepare` makes what the build takes from the checkout
+    and git does not have. `context` gives the folder that the build sees,
     `version` a word for what is in it besides the inputs; `on_base` tells whether the image stands on the base image,
     and `stands_on` names one of ours that it stands on instead. What is not `shipped` is for tests, and built when it
     is named.
@@ -33,6 +39,7 @@ class ImageDefinition:
     stands_on: str = ""
     shipped: bool = True
     context: Callable[[], Path] = lambda: ROOT
+    prepare: Callable[[], None] = lambda: None
     version: Callable[[], str] = lambda: ""
 
     @property
@@ -62,9 +69,17 @@ def _list_member_inputs(*names: str) -> tuple[str, ...]:
     return tuple(f"{name}/{part}" for name in names for part in ("pyproject.toml", "src"))
 
 
-def _define_service(name: str) -> ImageDefinition:
-    inputs = ("Dockerfile", *_BUILD_TOOLS, *_list_member_inputs("core", name), f"{name}/requirements.lock")
-    return ImageDefinition(name, "Dockerfile", inputs, usual=45, target=name)
+def build_web_page() -> None:
+    """Build the page that the front end serves, unless it is there as its sources make it."""
+    if subprocess.run([sys.executable, str(_WEB), "build"], check=False).returncode:
+        raise ImageError("The web page could not be built; hack/web says above why.")
+
+
+def _define_service(
+    name: str, *, more_inputs: tuple[str, ...] = (), prepare: Callable[[], None] = lambda: None
+) -> ImageDefinition:
+    own = ("Dockerfile", *_BUILD_TOOLS, *_list_member_inputs("core", name), f"{name}/requirements.lock")
+    return ImageDefinition(name, "Dockerfile", (*own, *more_inputs), usual=45, target=name, prepare=prepare)
 
 
 def _define_gateway() -> ImageDefinition:
@@ -99,7 +114,7 @@ IMAGES = {
     for image in (
         _define_gateway(),
         _define_service("operator"),
-        _define_service("api"),
+        _define_service("api", more_inputs=WEB_INPUTS, prepare=build_web_page),
         _define_service("reporter"),
         ImageDefinition("evaluator", "evaluator-image/Dockerfile", _EVALUATOR_INPUTS, usual=300),
         ImageDefinition(

@@ -63,6 +63,7 @@ def _service(root: Path, name: str) -> Lock:
 
 def _others(root: Path) -> list[Lock]:
     harness, build = "evaluator-image/requirements", "hack/images/requirements-build"
+    node = "hack/web/requirements-node"
     return [
         Lock(
             f"{harness}.lock",
@@ -71,6 +72,7 @@ def _others(root: Path) -> list[Lock]:
             ("--fork-strategy", "fewest", "--override", f"{harness}-override.in"),
         ),
         Lock(f"{build}.lock", f"{build}.in", (root / f"{build}.in").read_text()),
+        Lock(f"{node}.lock", f"{node}.in", (root / f"{node}.in").read_text()),
     ]
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 
 from . import leftovers
@@ -12,12 +13,16 @@ from .preparation import Failed, PytestRun, Stages, Tier, TierPreparation
 
 CLUSTER = (sys.executable, str(ROOT / "hack" / "cluster"))
 IMAGES = (sys.executable, str(ROOT / "hack" / "images"))
+WEB = (sys.executable, str(ROOT / "hack" / "web"))
 PROGRAMS = ("kubectl", "helm", "kubeconform", "promtool", "versitygw")
 # How many releases the tests of the shared node are divided among.
 RELEASES = 4
 # What ships, and the stand-in for lmms-eval of `make chaos`.
 SYSTEM_IMAGES = ("s3", "operator", "api", "reporter", "evaluator", "stub")
-UNIT = "not integration and not harness and not system"
+# Tiers are prepared at once, and two of them use it.
+_CONTROL_PLANE_LOCK = threading.Lock()
+_control_plane_environment: dict[str, str] = {}
+UNIT = "not integration and not harness and not system and not web"
 # From empty caches they run beside compilers.
 TIMEOUT = "--timeout=120"
 
@@ -59,15 +64,7 @@ def unit_coverage(preparation: TierPreparation) -> None:
 
 def integration(preparation: TierPreparation) -> Stages:
     """The control plane of a real cluster, without a node."""
-    preparation.run(*CLUSTER, "up", "--control-plane-only")
-    (*_, kubeconfig) = preparation.answer(*CLUSTER, "kubeconfig", "--control-plane-only")
-    # Built here, where it may take minutes: a test may not.
-    programs = dict(zip(PROGRAMS, preparation.answer(*CLUSTER, "tool", *PROGRAMS), strict=True))
-    # Once, as the parts share it: a second time would undo what a test of another part does to it.
-    kubectl = [programs["kubectl"], "--kubeconfig", kubeconfig]
-    preparation.run(*kubectl, "apply", "--server-side", "--force-conflicts", "--filename", str(ROOT / "crds"))
-    leftovers.remove(preparation, kubectl)
-    environment = {"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig, "LMMS_EVAL_TEST_PROGRAMS": json.dumps(programs)}
+    environment = _control_plane(preparation)
 
     def part(name: str, *paths: str) -> PytestRun:
         return preparation.pytest(name, "-m", "integration", "--timeout=180", *paths, environment=environment)
@@ -95,6 +92,34 @@ def integration(preparation: TierPreparation) -> Stages:
         part("integration-others", "tests", *(f"--ignore={folder}" for folder in folders)),
     ]
     return [together, [part("integration-measuring", *measuring)]]
+
+
+def _control_plane(preparation: TierPreparation) -> dict[str, str]:
+    """Bring up the control plane of a real cluster, once for all tiers; the environment of tests on it."""
+    with _CONTROL_PLANE_LOCK:
+        if not _control_plane_environment:
+            _control_plane_environment.update(_bring_up_control_plane(preparation))
+        return dict(_control_plane_environment)
+
+
+def _bring_up_control_plane(preparation: TierPreparation) -> dict[str, str]:
+    preparation.run(*CLUSTER, "up", "--control-plane-only")
+    (*_, kubeconfig) = preparation.answer(*CLUSTER, "kubeconfig", "--control-plane-only")
+    # Built here, where it may take minutes: a test may not.
+    programs = dict(zip(PROGRAMS, preparation.answer(*CLUSTER, "tool", *PROGRAMS), strict=True))
+    # Once, as the parts share it: a second time would undo what a test of another part does to it.
+    kubectl = [programs["kubectl"], "--kubeconfig", kubeconfig]
+    preparation.run(*kubectl, "apply", "--server-side", "--force-conflicts", "--filename", str(ROOT / "crds"))
+    leftovers.remove(preparation, kubectl)
+    return {"LMMS_EVAL_TEST_KUBECONFIG": kubeconfig, "LMMS_EVAL_TEST_PROGRAMS": json.dumps(programs)}
+
+
+def web(preparation: TierPreparation) -> Stages:
+    """The checks of the page's own code, and the page in a browser before a real front end on the control plane."""
+    preparation.run(*WEB, "build")
+    preparation.run(*WEB, "browser")
+    environment = _control_plane(preparation)
+    return [[preparation.pytest("web", "-m", "web", "--timeout=180", "tests/web", environment=environment)]]
 
 
 def harness(preparation: TierPreparation) -> Stages:
@@ -136,6 +161,7 @@ def _node(
 SECOND_TRIES = 2
 TIERS = (
     Tier("unit", "pure code and small processes", 2, unit, unit_coverage),
+    Tier("web", "the web page in Chromium, on a real API server", 1, web, second_tries=SECOND_TRIES),
     # Mostly waits, so that there is room for the harness tier, which gives way.
     Tier("integration", "a real API server and a real S3 server", 1.5, integration, second_tries=SECOND_TRIES),
     Tier("harness", "real lmms-eval inside the evaluator image", 0.5, harness, second_tries=SECOND_TRIES),

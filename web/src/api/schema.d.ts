@@ -321,6 +321,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Me
+         * @description Who the caller is, how that was found, and what the caller may do; everybody who is known may ask.
+         */
+        get: operations["get_me_me_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;
@@ -997,6 +1017,33 @@ export interface components {
             stderr?: number | null;
         };
         /**
+         * Me
+         * @description Answer of GET /me.
+         */
+        Me: {
+            /** Name */
+            name: string;
+            /**
+             * Authentication
+             * @description How the caller was recognised.
+             * @enum {string}
+             */
+            authentication: "token" | "session" | "none";
+            /** Session Expires At */
+            session_expires_at?: string | null;
+            rights: components["schemas"]["Rights"];
+            /**
+             * Cancels Running
+             * @description Whether a job that runs can be cancelled.
+             */
+            cancels_running: boolean;
+            /**
+             * Version
+             * @description Of the front end.
+             */
+            version: string;
+        };
+        /**
          * ModelList
          * @description Answer of GET /models.
          */
@@ -1143,6 +1190,24 @@ export interface components {
             exactness: string;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * Rights
+         * @description What a caller may do to evaluations.
+         */
+        Rights: {
+            /**
+             * Read
+             * @description List all of them.
+             */
+            read: boolean;
+            /** Submit */
+            submit: boolean;
+            /**
+             * Change
+             * @description Cancel, hold and reorder all of them.
+             */
+            change: boolean;
         };
         /**
          * SamplePage
@@ -3139,6 +3204,93 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds after which it is worth trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds after which it is worth trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_me_me_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
             };
             /** @description Bad Request */
             400: {
