@@ -1,0 +1,83 @@
+// One sample of lmms-eval's file, or one live answer, as the page shows it. Whatever a run wrote is taken as it is.
+
+import { oneLine, toText } from "./text";
+
+type Json = Record<string, unknown>;
+
+export interface ShownSample {
+  /** For addresses: the document's id, or #N by its place. */
+  key: string;
+  prompt: string;
+  target: string;
+  /** The answer after lmms-eval's filters; of a live answer, as it came. */
+  answer: string;
+  /** As the model gave it, where that differs. */
+  raw: string;
+  metrics: [name: string, value: number][];
+  rest: [name: string, value: unknown][];
+  /** null where nothing tells. */
+  verdict: "right" | "wrong" | "empty" | null;
+}
+
+const TEXTS = new Set(["doc_id", "document", "input", "prompt", "target", "filtered_resps", "resps", "answer", "arguments"]);
+// Of every sample the same, or for programs.
+const SKIPPED = new Set(["doc_hash", "prompt_hash", "target_hash", "scored"]);
+
+function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The texts of an answer: one, or several tries, each in a paragraph. */
+export function joinTexts(value: unknown): string {
+  if (!Array.isArray(value)) return toText(value);
+  return value.map(joinTexts).join("\n\n");
+}
+
+function readPrompt(sample: Json): string {
+  const direct = sample.prompt ?? sample.input;
+  return direct === undefined ? toText(sample.arguments) : joinTexts(direct);
+}
+
+/** The numbers of a sample: its metrics, as lmms-eval writes them beside the texts. */
+function listMetrics(sample: Json): [string, number][] {
+  return Object.entries(sample).flatMap(([name, value]): [string, number][] => {
+    if (TEXTS.has(name) || SKIPPED.has(name) || name === "attempt") return [];
+    if (typeof value === "number") return [[name, value]];
+    const score = isObject(value) ? value.score : undefined;
+    return typeof score === "number" ? [[name, score]] : [];
+  });
+}
+
+export function readSample(value: unknown, place: number): ShownSample {
+  const sample = isObject(value) ? value : { answer: value };
+  const live = sample.scored === false;
+  const id = sample.doc_id ?? sample.document;
+  const answer = joinTexts(live ? sample.answer : (sample.filtered_resps ?? sample.resps ?? sample.answer));
+  const raw = joinTexts(sample.resps);
+  const metrics = live ? [] : listMetrics(sample);
+  const named = new Set(metrics.map(([name]) => name));
+  return {
+    key: typeof id === "number" || (typeof id === "string" && id) ? String(id) : `#${place + 1}`,
+    prompt: readPrompt(sample),
+    target: joinTexts(sample.target),
+    answer,
+    raw: raw === answer ? "" : raw,
+    metrics,
+    rest: Object.entries(sample).filter(
+      ([name, one]) => !TEXTS.has(name) && !SKIPPED.has(name) && !named.has(name) && one !== null && one !== "",
+    ),
+    verdict: judge(answer, live ? [] : metrics),
+  };
+}
+
+/** As far as a sample tells by itself: the metrics of most tasks are 1 for right and 0 for wrong. */
+function judge(answer: string, metrics: [string, number][]): ShownSample["verdict"] {
+  if (!answer.trim()) return "empty";
+  if (!metrics.length || !metrics.every(([, value]) => value === 0 || value === 1)) return null;
+  return metrics.every(([, value]) => value === 1) ? "right" : "wrong";
+}
+
+/** The sample in one line of a list. */
+export function summarise({ prompt, answer }: ShownSample): string {
+  return oneLine(answer.trim() || prompt, 140);
+}
