@@ -1,23 +1,19 @@
-"""The list of runs in a real browser, over the front end on a real API server."""
+"""The list of runs in a browser."""
+
+import re
 
 import pytest
 from front_end_fixtures import FrontEnd
 from job_states import complete_job, fail_job, start_job
 from playwright.async_api import expect
-from web_fixtures import PATIENCE_MS, Reader
+from web_fixtures import Reader
+from web_jobs import populate, submit
 
+from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
+from lmms_eval_core.store.objects import ObjectStore
 
 pytestmark = [pytest.mark.web, pytest.mark.timeout(180)]
-expect.set_options(timeout=PATIENCE_MS)
-
-
-def submit(front_end: FrontEnd, name: str, **fields: object) -> str:
-    body = {"model": "llava_hf", "tasks": ["mme"], "name": name, "limit": 8, **fields}
-    with front_end.session() as session:
-        answer = session.post("/evaluate", json=body)
-        assert answer.status_code == 200, answer.text
-    return name
 
 
 async def test_runs_are_listed_by_what_they_do_and_follow_it(
@@ -37,3 +33,79 @@ async def test_runs_are_listed_by_what_they_do_and_follow_it(
     await start_job(client, "waits")
     await expect(now.get_by_role("link", name="waits")).to_be_visible()
     await expect(queue.get_by_text("Nothing waits.")).to_be_visible()
+    await client.delete(EVALUATIONS, "done")
+    await expect(history.get_by_role("link", name="done")).to_have_count(0)
+
+
+async def test_an_ended_run_shows_its_score_with_its_interval_and_whether_it_is_suspect(
+    reader: Reader, web_front_end: FrontEnd, client: Transport, web_store: ObjectStore
+) -> None:
+    await populate(web_front_end, client, web_store)
+    row = reader.page.get_by_role("listitem").filter(has=reader.page.get_by_role("link", name="scored", exact=True))
+    await expect(row).to_contain_text("mme 0.5 ± 0.196")
+    await expect(row).to_contain_text("suspect")
+
+
+async def test_the_queue_is_changed_by_hand(reader: Reader, web_front_end: FrontEnd) -> None:
+    for name in ("first", "second"):
+        submit(web_front_end, name)
+    page = reader.page
+    rows = page.get_by_role("region", name="Queue").get_by_role("listitem")
+    await expect(rows).to_have_count(2)
+    await expect(rows.first).to_contain_text("first")
+    priority = page.get_by_role("spinbutton", name="Priority of second")
+    await priority.fill("7")
+    await priority.press("Enter")
+    await expect(rows.first).to_contain_text("second")
+    await page.get_by_role("button", name="Hold second").click()
+    await expect(page.get_by_role("button", name="Release second")).to_be_visible()
+    await expect(rows.first).to_contain_text("first")
+    await page.get_by_role("button", name="Cancel first").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel the run").click()
+    history = page.get_by_role("region", name="History")
+    await expect(history.get_by_role("listitem").filter(has_text="first")).to_contain_text("cancelled")
+
+
+async def test_filters_are_in_the_address_and_a_link_has_them(reader: Reader, web_front_end: FrontEnd) -> None:
+    submit(web_front_end, "seven", labels={"run": "7"})
+    submit(web_front_end, "eight", tasks=["mmmu_val"])
+    page = reader.page
+    await expect(page.get_by_role("link", name="seven")).to_be_visible()
+    await page.get_by_role("searchbox", name="Label").fill("run=7")
+    await page.get_by_role("searchbox", name="Label").press("Enter")
+    await expect(page.get_by_role("link", name="eight")).to_have_count(0)
+    await page.get_by_role("checkbox", name="queued").check()
+    await expect(page.get_by_role("region", name="History")).to_have_count(0)
+    await expect(page).to_have_url(re.compile(r"status=.*queued"))
+    await page.reload()
+    await expect(page.get_by_role("link", name="seven")).to_be_visible()
+    await expect(page.get_by_role("link", name="eight")).to_have_count(0)
+    await expect(page.get_by_role("searchbox", name="Label")).to_have_value("run=7")
+    submit(web_front_end, "also", labels={"run": "7"})
+    await expect(page.get_by_role("link", name="also")).to_be_visible()
+
+
+async def test_what_the_api_refuses_is_said_in_its_words(
+    reader: Reader, web_front_end: FrontEnd, client: Transport
+) -> None:
+    submit(web_front_end, "a")
+    page = reader.page
+    await page.get_by_role("button", name="Cancel a", exact=True).click()
+    await complete_job(client, "a")
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel the run").click()
+    await expect(page.get_by_role("status").filter(has_text="Job already finished or cancelled")).to_be_visible()
+    reader.forgive("400")
+
+
+async def test_without_a_session_a_link_leads_over_the_sign_in_page(reader: Reader, web_front_end: FrontEnd) -> None:
+    submit(web_front_end, "linked")
+    page = reader.page
+    await reader.context.clear_cookies()
+    await reader.open("/runs/linked?tab=config")
+    await page.locator("input[name=token]").wait_for()
+    await reader.enter_token()
+    await expect(page.get_by_role("heading", name="linked")).to_be_visible()
+    await expect(page).to_have_url(f"{reader.url}/ui/runs/linked?tab=config")
+    await page.get_by_role("button", name="Sign out").click()
+    await page.locator("input[name=token]").wait_for()
+    reader.forgive("401")

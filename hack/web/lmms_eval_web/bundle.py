@@ -3,7 +3,6 @@
 import fcntl
 import gzip
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -75,13 +74,6 @@ def lock() -> Iterator[None]:
     with (ROOT / "build" / "web.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def clean() -> None:
-    """Remove what is built and installed."""
-    for folder in (DIST, PACKAGES):
-        shutil.rmtree(folder, ignore_errors=True)
-    BUILT.unlink(missing_ok=True)
 
 
 def _reads(path: Path, text: str) -> bool:

@@ -35,8 +35,6 @@ def run(options: argparse.Namespace) -> None:
             checks.format_sources(bundle.install_packages(os.environ))
         case "browser":
             apt.ensure({"chromium": "chromium"})
-        case "clean":
-            bundle.clean()
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -52,5 +50,4 @@ def make_parser() -> argparse.ArgumentParser:
     command("schema", "Write the types of the API, from web/openapi.json.")
     command("format", "Write the sources in Biome's format.")
     command("browser", "Install Chromium for the tests, on a Debian without one.")
-    command("clean", "Remove what was built and installed.")
     return top

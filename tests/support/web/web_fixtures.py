@@ -15,8 +15,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
-from playwright.async_api import BrowserContext, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
 from s3_fixtures import S3Server
+
+from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_core.store.settings import StoreSettings
 
 ROOT: Final = Path(__file__).parents[3]
 DIST: Final = ROOT / "web" / "dist"
@@ -26,6 +29,7 @@ PICTURES: Final = ROOT / "build" / "web-pictures"
 PATIENCE_MS: Final = 60_000
 WIDE: Final = {"width": 1280, "height": 800}
 NARROW: Final = {"width": 360, "height": 740}
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass
@@ -60,10 +64,18 @@ class Reader:
     async def sign_in(self, token: str = TOKEN, path: str = "/runs") -> Page:
         """Sign in by the form; the page that it leads to."""
         await self.page.goto(f"{self.url}/ui/login?next=/ui{path}")
-        await self.page.locator("input[name=token]").fill(token)
-        await self.page.locator("form button[type=submit]").click()
+        await self.enter_token(token)
         await self.page.wait_for_url(f"**/ui{path}*")
         return self.page
+
+    async def enter_token(self, token: str = TOKEN) -> None:
+        """Fill in the form for signing in, and send it."""
+        await self.page.locator("input[name=token]").fill(token)
+        await self.page.locator("form button[type=submit]").click()
+
+    def forgive(self, status: str) -> None:
+        """Forget that the browser told of answers with this status, which the test has provoked."""
+        self.complaints = [told for told in self.complaints if f"status of {status}" not in told]
 
     async def take_picture(self, name: str) -> None:
         """Put a picture of the page into PICTURES."""
@@ -94,6 +106,12 @@ def web_front_end(start_front_end: StartFrontEnd, bundle: Path, s3_server: S3Ser
     running = start_front_end(LMMS_EVAL_API_WEB=str(bundle), **s3_server.environment())
     running.wait_until_ready()
     return running
+
+
+@pytest.fixture
+async def web_store(s3_server: S3Server) -> ObjectStore:
+    """The store of that front end."""
+    return ObjectStore(StoreSettings.from_environment(s3_server.environment()))
 
 
 @asynccontextmanager

@@ -9,7 +9,9 @@ export function tasksQuery(search: string) {
   return queryOptions({
     queryKey: ["tasks", search],
     queryFn: async ({ signal }) => {
-      const { tasks, error } = await unwrap(client.GET("/tasks", { params: { query: { q: search, details: true } }, signal }));
+      const { tasks, error } = await unwrap(
+        client.GET("/tasks", { params: { query: { q: search, details: true } }, signal }),
+      );
       return { tasks: tasks.filter((task): task is ListedTask => typeof task === "object"), error: error ?? null };
     },
     staleTime: 10 * MINUTES,

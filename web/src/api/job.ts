@@ -1,6 +1,6 @@
 // One job: the queries of its page, and what may be changed of it.
 
-import { queryOptions, type QueryClient } from "@tanstack/react-query";
+import { type QueryClient, queryOptions } from "@tanstack/react-query";
 import { client, type JobInfo, type JobPatch, type JobStatus, unwrap } from "./client";
 
 export const ENDED: ReadonlySet<JobStatus> = new Set(["completed", "failed", "cancelled"]);

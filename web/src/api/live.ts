@@ -3,7 +3,8 @@
 import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import type { JobSummary } from "./client";
-import { isListed, type JobPages, type JobsKey, mergeJob, removeJob, setPositions } from "./jobs";
+import { isListed, type JobPages, mergeJob, removeJob, setPositions } from "@/lib/job_pages";
+import type { JobsKey } from "./jobs";
 import { followStream, type StreamState } from "./stream";
 
 type Change = (pages: JobPages, key: JobsKey) => JobPages;
@@ -22,10 +23,15 @@ function isJob(data: unknown): data is JobSummary {
   return typeof data === "object" && data !== null && "job_id" in data && "status" in data && "tasks" in data;
 }
 
+/** The places in the queue, by job. A long queue comes without its end. */
 function readPositions(data: unknown): Map<string, number> | null {
-  const queue = (data as { queue?: unknown } | null)?.queue;
+  const queue = (data as { queued_jobs?: unknown } | null)?.queued_jobs;
   if (!Array.isArray(queue)) return null;
-  return new Map(queue.flatMap((id, index) => (typeof id === "string" ? [[id, index] as const] : [])));
+  return new Map(
+    queue.flatMap((item: { job_id?: unknown; position?: unknown } | null): [string, number][] =>
+      typeof item?.job_id === "string" && typeof item.position === "number" ? [[item.job_id, item.position]] : [],
+    ),
+  );
 }
 
 /** Follow all jobs; the state of the stream. */
@@ -37,8 +43,11 @@ export function useLiveJobs(): StreamState {
       followStream(() => "/events", {
         onState: setState,
         events: {
-          // What happened while there was no stream is not told again.
-          ready: () => void queries.invalidateQueries({ queryKey: ["jobs"] }),
+          ready: (data) => {
+            // What happened while there was no stream is told only if the server still knows it.
+            const resumed = (data as { resumed?: unknown } | null)?.resumed === true;
+            if (!resumed) void queries.invalidateQueries({ queryKey: ["jobs"] });
+          },
           job: (data) => {
             if (isJob(data)) applyJob(queries, data);
           },
@@ -48,7 +57,8 @@ export function useLiveJobs(): StreamState {
           },
           queue: (data) => {
             const positions = readPositions(data);
-            if (positions) changeLists(queries, (pages, key) => (key[1] === "queued" ? setPositions(pages, positions) : pages));
+            if (positions)
+              changeLists(queries, (pages, key) => (key[1] === "queued" ? setPositions(pages, positions) : pages));
           },
         },
       }),

@@ -1,7 +1,7 @@
 // The `lmmeval submit` command that asks for the same as a request.
 
-import { quote } from "./shell";
 import { writePairs as joinPairs } from "./pairs";
+import { quote } from "./shell";
 
 type Json = Record<string, unknown>;
 

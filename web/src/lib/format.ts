@@ -42,7 +42,10 @@ export function formatAge(time: string | null | undefined, now: number): string 
 }
 
 /** Seconds between two times; null where one is missing. */
-export function secondsBetween(start: string | null | undefined, end: string | number | null | undefined): number | null {
+export function secondsBetween(
+  start: string | null | undefined,
+  end: string | number | null | undefined,
+): number | null {
   if (!start || end === null || end === undefined) return null;
   const seconds = ((typeof end === "number" ? end : Date.parse(end)) - Date.parse(start)) / 1000;
   return Number.isFinite(seconds) ? Math.max(0, seconds) : null;

@@ -19,7 +19,17 @@ export interface ShownSample {
   verdict: "right" | "wrong" | "empty" | null;
 }
 
-const TEXTS = new Set(["doc_id", "document", "input", "prompt", "target", "filtered_resps", "resps", "answer", "arguments"]);
+const TEXTS = new Set([
+  "doc_id",
+  "document",
+  "input",
+  "prompt",
+  "target",
+  "filtered_resps",
+  "resps",
+  "answer",
+  "arguments",
+]);
 // Of every sample the same, or for programs.
 const SKIPPED = new Set(["doc_hash", "prompt_hash", "target_hash", "scored"]);
 

@@ -18,17 +18,19 @@ function readNumber(value: unknown): number | null {
 /** All metrics of all tasks, in the order of the results file. Keys are as lmms-eval writes them: metric,filter. */
 export function listScores(scores: Record<string, unknown>): ScoreRow[] {
   return Object.entries(scores).flatMap(([task, metrics]) =>
-    Object.entries((metrics ?? {}) as Record<string, { value?: unknown; stderr?: unknown } | null>).map(([key, score]) => {
-      const comma = key.lastIndexOf(",");
-      const filter = comma < 0 ? "" : key.slice(comma + 1);
-      return {
-        task,
-        metric: comma < 0 ? key : key.slice(0, comma),
-        filter: filter === "none" ? "" : filter,
-        value: readNumber(score?.value),
-        half: halfWidth(readNumber(score?.stderr)),
-      };
-    }),
+    Object.entries((metrics ?? {}) as Record<string, { value?: unknown; stderr?: unknown } | null>).map(
+      ([key, score]) => {
+        const comma = key.lastIndexOf(",");
+        const filter = comma < 0 ? "" : key.slice(comma + 1);
+        return {
+          task,
+          metric: comma < 0 ? key : key.slice(0, comma),
+          filter: filter === "none" ? "" : filter,
+          value: readNumber(score?.value),
+          half: halfWidth(readNumber(score?.stderr)),
+        };
+      },
+    ),
   );
 }
 

@@ -1,7 +1,7 @@
 // Search parameters of addresses: what a link holds is checked before it is believed.
 
-import type { JobFilter } from "@/api/jobs";
 import type { JobStatus } from "@/api/client";
+import type { JobFilter } from "@/lib/job_pages";
 
 export const STATUSES: readonly JobStatus[] = ["running", "queued", "completed", "failed", "cancelled"];
 export const SAMPLE_FILTERS = ["wrong", "empty"] as const;

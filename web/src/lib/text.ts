@@ -3,8 +3,9 @@
 const CONTROL_PICTURES = 0x2400;
 const DELETE_PICTURE = "␡";
 // Marks that reorder or hide what stands around them.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
-const SPECIAL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
+const SPECIAL =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
 
 /** The text with control characters and marks of direction made visible; tabs and line ends stay. */
 export function showControls(text: string): string {

@@ -1,13 +1,13 @@
 // All runs: what runs now, what waits, what has ended.
 
 import { getRouteApi } from "@tanstack/react-router";
-import type { Section } from "@/api/jobs";
-import { sectionStatuses } from "@/api/jobs";
+import type { Section } from "@/lib/job_pages";
+import { sectionStatuses } from "@/lib/job_pages";
 import { useLiveJobs } from "@/api/live";
 import { Filters } from "@/features/runs/filters";
 import { RunSection } from "@/features/runs/section";
-import { LiveState } from "@/ui/live";
 import { moveFocus, useKeys } from "@/ui/keys";
+import { LiveState } from "@/ui/live";
 
 const route = getRouteApi("/runs");
 const SECTIONS: Record<Section, { title: string; none: string }> = {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { JobSummary } from "@/api/client";
-import { byPosition, isListed, type JobPages, listJobs, mergeJob, removeJob, setPositions } from "@/api/jobs";
+import { byPosition, isListed, type JobPages, listJobs, mergeJob, removeJob, setPositions } from "@/lib/job_pages";
 
 function job(id: string, minute: number, fields: Partial<JobSummary> = {}): JobSummary {
   return {
@@ -36,8 +36,14 @@ test("a job is replaced where it stands, and leaves a list that holds it no more
 test("a new job comes where its age puts it; behind the last loaded page it waits for that page", () => {
   const before = pages([job("d", 4), job("c", 3)], [job("a", 1)]);
   expect(ids(mergeJob(before, job("new", 9), true))).toEqual([["new", "d", "c"], ["a"]]);
-  expect(ids(mergeJob(before, job("b", 2), true))).toEqual([["d", "c"], ["b", "a"]]);
-  expect(ids(mergeJob(before, job("old", 0), true))).toEqual([["d", "c"], ["a", "old"]]);
+  expect(ids(mergeJob(before, job("b", 2), true))).toEqual([
+    ["d", "c"],
+    ["b", "a"],
+  ]);
+  expect(ids(mergeJob(before, job("old", 0), true))).toEqual([
+    ["d", "c"],
+    ["a", "old"],
+  ]);
   const more: JobPages = { pages: [{ jobs: [job("d", 4)], next_cursor: "x" }], pageParams: [null] };
   expect(mergeJob(more, job("old", 0), true)).toBe(more);
   expect(ids(mergeJob(pages([]), job("a", 1), true))).toEqual([["a"]]);
@@ -55,6 +61,16 @@ test("a filter holds what GET /jobs would list", () => {
 
 test("the queue is in its order; what has no place is last", () => {
   const before = pages([job("a", 1), job("b", 2), job("c", 3, { hold: true })]);
-  const placed = setPositions(before, new Map([["b", 0], ["a", 1]]));
-  expect(listJobs(placed).sort(byPosition).map((one) => one.job_id)).toEqual(["b", "a", "c"]);
+  const placed = setPositions(
+    before,
+    new Map([
+      ["b", 0],
+      ["a", 1],
+    ]),
+  );
+  expect(
+    listJobs(placed)
+      .sort(byPosition)
+      .map((one) => one.job_id),
+  ).toEqual(["b", "a", "c"]);
 });

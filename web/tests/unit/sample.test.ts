@@ -17,7 +17,10 @@ test("a sample of lmms-eval's file", () => {
     0,
   );
   expect(sample).toMatchObject({ key: "3", prompt: "What?", target: "A", answer: "A", raw: "The answer is A" });
-  expect(sample.metrics).toEqual([["exact_match", 1], ["judged", 0.5]]);
+  expect(sample.metrics).toEqual([
+    ["exact_match", 1],
+    ["judged", 0.5],
+  ]);
   expect(sample.rest).toEqual([["note", "more"]]);
   expect(sample.verdict).toBeNull();
 });

@@ -27,6 +27,12 @@ describe("text of runs", () => {
   });
 
   test("values are texts", () => {
-    expect([toText(null), toText(0), toText(false), toText("a"), toText(["a"])]).toEqual(["", "0", "false", "a", '[\n "a"\n]']);
+    expect([toText(null), toText(0), toText(false), toText("a"), toText(["a"])]).toEqual([
+      "",
+      "0",
+      "false",
+      "a",
+      '[\n "a"\n]',
+    ]);
   });
 });

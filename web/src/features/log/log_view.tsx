@@ -52,13 +52,13 @@ function Lines({ log }: { log: LogLines }) {
   }, [follows, log]);
   return (
     <>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a box that scrolls has to be reachable by keyboard. */}
       <div
         ref={box}
         className="log"
         role="log"
         aria-label="Lines of the log"
         aria-live="off"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a box that scrolls has to be reachable by keyboard.
         tabIndex={0}
         onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) =>
           setFollows(scrollHeight - scrollTop - clientHeight < 2 * LINE_PX)

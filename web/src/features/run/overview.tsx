@@ -23,7 +23,11 @@ export function Overview({ job }: { job: JobInfo }) {
       )}
       <section aria-labelledby="metrics">
         <h2 id="metrics">Metrics</h2>
-        {job.scores && Object.keys(job.scores).length ? <Metrics scores={job.scores} /> : <Empty>{whyNoScores(job)}</Empty>}
+        {job.scores && Object.keys(job.scores).length ? (
+          <Metrics scores={job.scores} />
+        ) : (
+          <Empty>{whyNoScores(job)}</Empty>
+        )}
       </section>
       <SampleLinks job={job} />
       {job.attempts.length > 0 && <Attempts job={job} />}

@@ -2,7 +2,7 @@
 
 import { type FormEvent, useEffect, useState } from "react";
 import type { JobStatus } from "@/api/client";
-import type { JobFilter } from "@/api/jobs";
+import type { JobFilter } from "@/lib/job_pages";
 import { STATUSES } from "@/lib/search";
 
 interface Props {

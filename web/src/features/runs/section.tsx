@@ -2,7 +2,8 @@
 
 import { useInfiniteQuery } from "@tanstack/react-query";
 import type { JobSummary } from "@/api/client";
-import { byPosition, type JobFilter, jobsQuery, listJobs, type Section } from "@/api/jobs";
+import { jobsQuery } from "@/api/jobs";
+import { byPosition, type JobFilter, listJobs, type Section } from "@/lib/job_pages";
 import { Empty, ErrorNotice, Skeleton } from "@/ui/states";
 import { EndedRow } from "./ended_row";
 import { QueuedRow } from "./queued_row";

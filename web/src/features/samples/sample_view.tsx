@@ -3,8 +3,8 @@
 import { formatNumber } from "@/lib/format";
 import type { ShownSample } from "@/lib/sample";
 import { toText } from "@/lib/text";
-import { copyLink } from "@/ui/keys";
 import { announce } from "@/ui/announce";
+import { copyLink } from "@/ui/keys";
 import { Line, LongText } from "@/ui/text";
 import { Verdict } from "./verdict";
 

@@ -63,7 +63,11 @@ export function Samples({ job, task, filter, doc }: Props) {
   useKeys([
     { keys: "j", does: "Next sample", run: () => step(1) },
     { keys: "k", does: "Previous sample", run: () => step(-1) },
-    { keys: "w", does: "Next wrong sample", run: () => (filter === "wrong" ? step(1) : partial || go(undefined, { filter: "wrong" })) },
+    {
+      keys: "w",
+      does: "Next wrong sample",
+      run: () => (filter === "wrong" ? step(1) : partial || go(undefined, { filter: "wrong" })),
+    },
     { keys: "0", does: "All samples", run: () => go(doc, {}) },
     { keys: "Escape", does: "Back to the list, or to the run", run: back },
   ]);
@@ -117,7 +121,9 @@ export function Samples({ job, task, filter, doc }: Props) {
             />
           )}
           {!chosen && doc !== undefined && (
-            <Empty>{isSought ? `Looking for sample ${doc}: ${samples.length} read …` : `There is no sample ${doc} here.`}</Empty>
+            <Empty>
+              {isSought ? `Looking for sample ${doc}: ${samples.length} read …` : `There is no sample ${doc} here.`}
+            </Empty>
           )}
           {doc === undefined && <p className="empty hint">Choose a sample; j and k go on from there.</p>}
         </div>

@@ -103,7 +103,9 @@ export function SubmitForm({ initial }: { initial: Draft }) {
         <h2>The same as a command</h2>
         <CommandLine command={toCommand(read.request)} />
         <Check check={check} rest={rest} />
-        {failure !== null && !(failure instanceof ApiProblem && failure.fields.length) && <ErrorNotice error={failure} />}
+        {failure !== null && !(failure instanceof ApiProblem && failure.fields.length) && (
+          <ErrorNotice error={failure} />
+        )}
         <button type="submit" className="primary" disabled={!may || sending || !check.isComplete}>
           {sending ? "Submitting …" : "Submit"}
         </button>
@@ -149,7 +151,8 @@ interface ModelProps {
 function ModelField({ value, problem, onChange }: ModelProps) {
   const { data } = useQuery(modelsQuery);
   const known = data?.models.find((model) => model.name === value || model.aliases?.includes(value));
-  const doubt = known && !known.available ? `The evaluator image cannot use it: ${known.reason ?? "unknown"}` : undefined;
+  const doubt =
+    known && !known.available ? `The evaluator image cannot use it: ${known.reason ?? "unknown"}` : undefined;
   return (
     <Field label="Model" problem={problem} hint={doubt ?? data?.error ?? undefined}>
       {(attributes) => (
@@ -164,7 +167,11 @@ function ModelField({ value, problem, onChange }: ModelProps) {
             onChange={(event) => onChange(event.target.value)}
           />
           <datalist id="models">
-            {data?.models.filter(({ available }) => available).map(({ name }) => <option key={name} value={name} />)}
+            {data?.models
+              .filter(({ available }) => available)
+              .map(({ name }) => (
+                <option key={name} value={name} />
+              ))}
           </datalist>
         </>
       )}

@@ -40,7 +40,11 @@ export function TaskPicker({ tasks, problem, onChange }: Props) {
   };
   const shown = open && found.length > 0;
   return (
-    <Field label="Tasks" problem={problem} hint={data?.error ?? "Tasks, groups or tags; Enter takes the one you typed."}>
+    <Field
+      label="Tasks"
+      problem={problem}
+      hint={data?.error ?? "Tasks, groups or tags; Enter takes the one you typed."}
+    >
       {(attributes) => (
         <div className="picker">
           {tasks.length > 0 && (

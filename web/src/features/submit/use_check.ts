@@ -30,5 +30,9 @@ export function useCheck({ request, problems }: ReadDraft) {
     staleTime: 30_000,
     gcTime: 60_000,
   });
-  return { ...query, isComplete, isCurrent: settled === request || JSON.stringify(settled) === JSON.stringify(request) };
+  return {
+    ...query,
+    isComplete,
+    isCurrent: settled === request || JSON.stringify(settled) === JSON.stringify(request),
+  };
 }

@@ -1,0 +1,75 @@
+"""Jobs in every state, with files, for tests that look at them in the page."""
+
+from typing import Any, Final
+
+from front_end_fixtures import FrontEnd
+from job_states import SUSPECT, complete_with_files, fail_job, set_status, start_job
+from journal_segments import build_chunk, build_header, name_segment, pack_segment
+
+from lmms_eval_core.kube.client import EVALUATIONS
+from lmms_eval_core.kube.transport import Transport
+from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.store.objects import ObjectStore
+
+SCORES: Final = {
+    "mme": {
+        "score,none": {"value": 0.5, "stderr": 0.1},
+        "score,strict": {"value": 0.25, "stderr": None},
+        "perception,none": {"value": 1250.5, "stderr": None},
+    }
+}
+ATTEMPTS: Final = [
+    {
+        "number": 1,
+        "node": "node-a",
+        "startedAt": "2026-01-01T00:00:00Z",
+        "endedAt": "2026-01-01T00:10:00Z",
+        "exitCode": 137,
+        "reason": "OutOfMemory",
+        "message": "The evaluator needed more memory than its limit.",
+    },
+    {
+        "number": 2,
+        "node": "node-b",
+        "startedAt": "2026-01-01T00:11:00Z",
+        "endedAt": "2026-01-01T00:20:00Z",
+        "exitCode": 0,
+        "reason": "Succeeded",
+        "resumed": {"answers": 12, "fromAttempt": 1, "exactness": "exact"},
+    },
+]
+
+
+def submit(front_end: FrontEnd, name: str, **fields: Any) -> str:
+    """Submit a job of this name; return it."""
+    body = {"model": "llava_hf", "tasks": ["mme"], "name": name, "limit": 8, **fields}
+    with front_end.session() as session:
+        answer = session.post("/evaluate", json=body)
+        assert answer.status_code == 200, answer.text
+    return name
+
+
+async def populate(front_end: FrontEnd, client: Transport, store: ObjectStore) -> None:
+    """Submit jobs and move them on: two wait, one runs, three have ended; `scored` and `answers` have files."""
+    for name in ("scored", "failed", "cancelled", "answers"):
+        submit(front_end, name, labels={"run": "7"}, model_args={"pretrained": "Qwen/Qwen2.5-VL-7B-Instruct"})
+    submit(front_end, "next", tasks=["mme", "mmmu_val", "chartqa", "docvqa_val", "ocrbench"], priority=3)
+    submit(front_end, "held", hold=True)
+    await complete_with_files(
+        client, store, "scored", scores=SCORES, summary="mme 0.5", attempt=1, attempts=ATTEMPTS, **SUSPECT
+    )
+    await fail_job(client, "failed")
+    with front_end.session() as session:
+        assert session.delete("/jobs/cancelled").is_success
+    await start_job(client, "answers")
+    await write_answers(client, store, "answers", range(6))
+
+
+async def write_answers(client: Transport, store: ObjectStore, name: str, documents: range, *, number: int = 0) -> None:
+    """Store a segment of the journal of a job that runs, as the reporter does."""
+    document = await client.get(EVALUATIONS, name)
+    prefix = ArtifactPrefix(client.namespace, name, document["metadata"]["uid"], 1)
+    lines = [build_chunk(documents)] if number else [build_header(1), build_chunk(documents)]
+    await store.put(name_segment(prefix, number), pack_segment(lines))
+    progress = document["status"]["progress"] | {"kept": documents.stop}
+    await set_status(client, name, "Running", progress=progress)

@@ -1,0 +1,96 @@
+"""Texts of runs that are written to be more than text: shown as they are, and nothing of them is executed or fetched."""
+
+import json
+
+import pytest
+import zstandard
+from front_end_fixtures import FrontEnd
+from job_states import SCORES, complete_with_files, start_job
+from playwright.async_api import expect
+from web_fixtures import Reader
+from web_jobs import submit
+
+from lmms_eval_core import layout
+from lmms_eval_core.kube.client import EVALUATIONS
+from lmms_eval_core.kube.transport import Transport
+from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.store.objects import ObjectStore
+
+pytestmark = [pytest.mark.web, pytest.mark.timeout(180)]
+
+MARKUP = '<img src="https://elsewhere.invalid/x" onerror="window.hit=1"><script>window.hit=1</script>'
+TEXTS = {
+    "markup": MARKUP,
+    "link": "[click](javascript:window.hit=1) https://elsewhere.invalid/y",
+    "colours": "\x1b[31mred\x1b]8;;https://elsewhere.invalid\x07link",
+    "direction": "\u202egnp.exe\u202c",
+    "nul": "a\x00b",
+}
+LONG = "x" * 3_000_000
+
+
+async def write_files(client: Transport, store: ObjectStore, name: str) -> None:
+    """Replace the samples and the log of a completed job by hostile ones."""
+    document = await client.get(EVALUATIONS, name)
+    prefix = ArtifactPrefix(client.namespace, name, document["metadata"]["uid"], 1)
+    samples = [
+        {"doc_id": key, "input": text, "target": text, "resps": [[text]], "filtered_resps": [text], text: 0.0}
+        for key, text in TEXTS.items()
+    ]
+    samples.append({"doc_id": "long", "input": LONG, "target": LONG, "filtered_resps": [LONG], "score": 0.0})
+    lines = "".join(json.dumps(sample) + "\n" for sample in samples).encode()
+    await store.put(prefix.file(layout.sample_file("mme")), zstandard.compress(lines))
+    log = "\n".join([*TEXTS.values(), LONG, "the end", ""]).encode()
+    await store.put(prefix.file(layout.LOG_FILE), zstandard.compress(log))
+
+
+async def test_hostile_samples_are_text(
+    reader: Reader, web_front_end: FrontEnd, client: Transport, web_store: ObjectStore
+) -> None:
+    submit(web_front_end, "a")
+    await complete_with_files(client, web_store, "a")
+    await write_files(client, web_store, "a")
+    page = await reader.open("/runs/a/samples/mme")
+    await expect(page.get_by_role("navigation", name="Samples").get_by_role("link")).to_have_count(6)
+    shown = {
+        "markup": MARKUP,
+        "link": TEXTS["link"],
+        "colours": "␛[31mred",
+        "direction": "⟨U+202E⟩gnp.exe⟨U+202C⟩",
+        "nul": "a␀b",
+    }
+    for key, text in shown.items():
+        await reader.open(f"/runs/a/samples/mme/{key}")
+        await expect(page.get_by_role("region", name="Answer", exact=True).first).to_contain_text(text)
+        assert await page.locator("main img, main script, main iframe").count() == 0
+    await reader.open("/runs/a/samples/mme/long")
+    await expect(page.get_by_text("characters are left").first).to_be_visible()
+    assert await page.evaluate("document.body.innerText.length") < 200_000
+    assert await page.evaluate("window.hit") is None
+
+
+async def test_a_hostile_log_is_text(
+    reader: Reader, web_front_end: FrontEnd, client: Transport, web_store: ObjectStore
+) -> None:
+    submit(web_front_end, "a")
+    await complete_with_files(client, web_store, "a")
+    await write_files(client, web_store, "a")
+    page = await reader.open("/runs/a?tab=log")
+    log = page.get_by_role("log")
+    await expect(log).to_contain_text("the end")
+    await expect(log).to_contain_text(MARKUP)
+    assert await page.evaluate("window.hit") is None
+
+
+async def test_hostile_words_of_a_status_are_text(reader: Reader, web_front_end: FrontEnd, client: Transport) -> None:
+    submit(web_front_end, "a", model_args={"pretrained": MARKUP})
+    message = f"{MARKUP}\u202e" + "y" * 900
+    scores = {MARKUP: {f"{MARKUP},none": SCORES["mme"]["score,none"]}}
+    await start_job(client, "a", reason="Evaluating", message=message, scores=scores)
+    page = reader.page
+    for path in ("/runs", "/runs/a", "/runs/a?tab=config"):
+        await reader.open(path)
+        await expect(page.get_by_text("<img src=").first).to_be_visible()
+        assert await page.locator("main img, main script").count() == 0
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert await page.evaluate("window.hit") is None
