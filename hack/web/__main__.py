@@ -6,6 +6,6 @@ from pathlib import Path
 # Its apt installs what is missing, under the lock that all tools share.
 sys.path.append(str(Path(__file__).parents[1] / "images"))
 
-from lmms_eval_web.cli import main  # noqa: E402  # found on the path above
+from lmms_eval_web.cli import main
 
 sys.exit(main())

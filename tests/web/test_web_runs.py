@@ -33,7 +33,8 @@ async def test_runs_are_listed_by_what_they_do_and_follow_it(
     await start_job(client, "waits")
     await expect(now.get_by_role("link", name="waits")).to_be_visible()
     await expect(queue.get_by_text("Nothing waits.")).to_be_visible()
-    await client.delete(EVALUATIONS, "done")
+    document = await client.get(EVALUATIONS, "done")
+    await client.delete(EVALUATIONS, "done", uid=document["metadata"]["uid"])
     await expect(history.get_by_role("link", name="done")).to_have_count(0)
 
 

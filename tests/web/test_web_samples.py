@@ -19,7 +19,7 @@ async def test_wrong_samples_are_walked_through_by_keys_and_each_is_a_link(
 ) -> None:
     await populate(web_front_end, client, web_store)
     page = await reader.open("/runs/scored/samples/mme")
-    listed = page.get_by_role("navigation", name="Samples").get_by_role("link")
+    listed = page.get_by_role("navigation", name="Samples", exact=True).get_by_role("link")
     await expect(listed).to_have_count(7)
     await page.keyboard.press("w")
     await expect(listed).to_have_count(4)
@@ -31,7 +31,7 @@ async def test_wrong_samples_are_walked_through_by_keys_and_each_is_a_link(
     await expect(page.get_by_role("heading", name="Sample 2")).to_be_visible()
     await page.keyboard.press("k")
     await expect(page.get_by_role("heading", name="Sample 0")).to_be_visible()
-    await expect(page.get_by_role("region", name="Target")).to_have_text("A")
+    await expect(page.get_by_role("group", name="Target")).to_have_text("A")
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("heading", name="Sample 0")).to_have_count(0)
     await page.keyboard.press("Escape")
@@ -43,7 +43,7 @@ async def test_answers_of_a_run_come_as_it_gives_them_and_are_marked_not_scored(
 ) -> None:
     await populate(web_front_end, client, web_store)
     page = await reader.open("/runs/answers/samples/mme")
-    listed = page.get_by_role("navigation", name="Samples").get_by_role("link")
+    listed = page.get_by_role("navigation", name="Samples", exact=True).get_by_role("link")
     await expect(listed).to_have_count(6)
     await expect(page.get_by_text("not scored").first).to_be_visible()
     await write_answers(client, web_store, "answers", range(6, 9), number=1)

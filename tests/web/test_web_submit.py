@@ -29,13 +29,15 @@ async def test_a_request_is_checked_as_it_is_typed_and_then_submitted(
     await tasks.fill("mme")
     await tasks.press("Enter")
     await expect(page.get_by_text("The cluster would accept this.")).to_be_visible()
-    await fill(page, Limit="-1")
+    await fill(page, Limit="-8")
     limit = page.get_by_role("textbox", name="Limit")
     await expect(limit).to_have_attribute("aria-invalid", "true")
     await expect(page.locator(".field.refused")).to_contain_text("greater than 0")
     await fill(page, Limit="8", Name="typed", Labels="run=7")
     await expect(limit).to_have_attribute("aria-invalid", "false")
-    command = "lmmeval submit --model llava_hf --model_args pretrained=a/b --tasks mme --limit 8 --name typed --label run=7"
+    command = (
+        "lmmeval submit --model llava_hf --model_args pretrained=a/b --tasks mme --limit 8 --name typed --label run=7"
+    )
     shown = await page.locator(".command code").inner_text()
     assert shown.replace(" \\\n  ", " ") == command
     await page.get_by_role("button", name="Submit").click()

@@ -14,7 +14,8 @@ _CLUSTER = ROOT / "hack" / "cluster"
 _WEB = ROOT / "hack" / "web"
 # What the web page is built from.
 WEB_INPUTS = tuple(
-    f"web/{name}" for name in ("index.html", "package.json", "package-lock.json", "src", "tsconfig.json", "vite.config.ts")
+    f"web/{name}"
+    for name in ("index.html", "package.json", "package-lock.json", "src", "tsconfig.json", "vite.config.ts")
 )
 _BUILD_TOOLS = (".dockerignore", "hack/images/requirements-build.lock", "hack/images/with-ca")
 

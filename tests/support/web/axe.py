@@ -15,5 +15,7 @@ async def find_violations(page: Page) -> list[str]:
     await page.evaluate(SCRIPT.read_text())
     found = await page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
     return [
-        f"{rule['id']}: {json.dumps(node['target'])}: {node['failureSummary']}" for rule in found for node in rule["nodes"]
+        f"{rule['id']}: {json.dumps(node['target'])}: {node['failureSummary']}"
+        for rule in found
+        for node in rule["nodes"]
     ]

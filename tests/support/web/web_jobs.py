@@ -21,6 +21,7 @@ SCORES: Final = {
 ATTEMPTS: Final = [
     {
         "number": 1,
+        "jobName": "scored-1",
         "node": "node-a",
         "startedAt": "2026-01-01T00:00:00Z",
         "endedAt": "2026-01-01T00:10:00Z",
@@ -30,6 +31,7 @@ ATTEMPTS: Final = [
     },
     {
         "number": 2,
+        "jobName": "scored-2",
         "node": "node-b",
         "startedAt": "2026-01-01T00:11:00Z",
         "endedAt": "2026-01-01T00:20:00Z",

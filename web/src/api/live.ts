@@ -2,8 +2,8 @@
 
 import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
-import type { JobSummary } from "./client";
 import { isListed, type JobPages, mergeJob, removeJob, setPositions } from "@/lib/job_pages";
+import type { JobSummary } from "./client";
 import type { JobsKey } from "./jobs";
 import { followStream, type StreamState } from "./stream";
 

@@ -70,10 +70,16 @@ export function draftOf(request: Json): Draft {
     else if (name === "model_args") draft.model_args = writePairs(value as Json);
     else if (name in draft.switches) draft.switches[name] = value === true;
     else if (!OWN.has(name)) draft.kept[name] = value;
-    else draft.texts[name] = typeof value === "object" ? writePairs(value as Json) : String(value);
+    else draft.texts[name] = typeof value === "object" ? writeLabels(value as Json) : String(value);
   }
   return draft;
 }
+
+/** Labels are texts, whatever they look like. */
+const writeLabels = (labels: Json) =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(",");
 
 export interface ReadDraft {
   request: { model: string; tasks: string[] } & Json;

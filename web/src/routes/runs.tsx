@@ -1,11 +1,11 @@
 // All runs: what runs now, what waits, what has ended.
 
 import { getRouteApi } from "@tanstack/react-router";
-import type { Section } from "@/lib/job_pages";
-import { sectionStatuses } from "@/lib/job_pages";
 import { useLiveJobs } from "@/api/live";
 import { Filters } from "@/features/runs/filters";
 import { RunSection } from "@/features/runs/section";
+import type { Section } from "@/lib/job_pages";
+import { sectionStatuses } from "@/lib/job_pages";
 import { moveFocus, useKeys } from "@/ui/keys";
 import { LiveState } from "@/ui/live";
 

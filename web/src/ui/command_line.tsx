@@ -13,7 +13,8 @@ export function CommandLine({ command }: { command: string }) {
   };
   return (
     <div className="command">
-      <pre>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a box that scrolls has to be reachable by keyboard. */}
+      <pre tabIndex={0}>
         <code>
           <bdi>{showControls(command)}</bdi>
         </code>

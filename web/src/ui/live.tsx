@@ -9,5 +9,5 @@ const WORDS: Record<StreamState, string> = {
 
 /** Whether what is shown follows what happens. */
 export function LiveState({ state }: { state: StreamState }) {
-  return <span className={`live ${state}`}>{WORDS[state]}</span>;
+  return <span className={`stream ${state}`}>{WORDS[state]}</span>;
 }

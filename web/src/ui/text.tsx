@@ -10,6 +10,9 @@ export function Line({ text, most = 160 }: { text: string; most?: number }) {
   return <bdi className="line">{oneLine(text, most)}</bdi>;
 }
 
+/** Whether a text may be higher than its box. */
+const isLong = (text: string) => text.length > 300 || text.split("\n").length > 10;
+
 /** A whole text, its beginning first. */
 export function LongText({ text, label }: { text: string; label: string }) {
   const [shown, setShown] = useState(FIRST);
@@ -17,10 +20,17 @@ export function LongText({ text, label }: { text: string; label: string }) {
   const rest = text.length - part.length;
   return (
     <>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a box that scrolls has to be reachable by keyboard. */}
-      <section className="text" aria-label={label} tabIndex={0}>
+      {/* biome-ignore lint/a11y/useSemanticElements: a fieldset is for fields. */}
+      <div
+        className="text"
+        role="group"
+        aria-label={label}
+        // A box that scrolls has to be reachable by keyboard.
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: see above.
+        tabIndex={isLong(part) ? 0 : undefined}
+      >
         <bdi>{showControls(part)}</bdi>
-      </section>
+      </div>
       {rest > 0 && (
         <button type="button" className="quiet" onClick={() => setShown(shown + 10 * FIRST)}>
           Show more ({rest.toLocaleString("en")} characters are left)

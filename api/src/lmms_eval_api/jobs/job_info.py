@@ -12,6 +12,7 @@ from lmms_eval_api.jobs.submission import make_spec
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
+from lmms_eval_core.results_file import format_score
 from lmms_eval_core.schema import Scalar
 from lmms_eval_core.status import RESULTS_SUSPECT
 from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobStatus, JobSummary, MainScore
@@ -113,15 +114,16 @@ def _make_summary(job: JobSnapshot, position: int | None) -> JobSummary:
 
 
 def _find_main_score(status: Object) -> MainScore | None:
-    """Return the score that the summary begins with: of the first group, else of the first task."""
-    scores: dict[str, dict[str, Any]] = status.get("scores") or {}
-    summary = status.get("summary", "")
-    named = [task for task in scores if summary.startswith(f"{task} ")]
-    for task in [*named, *scores]:
-        for metric, score in scores[task].items():
-            if score.get("value") is not None:
-                return MainScore(task=task, metric=metric, value=score["value"], stderr=score.get("stderr"))
-    return None
+    """Return the score that the summary begins with; the object itself keeps no order of tasks and metrics."""
+    summary: str = status.get("summary", "")
+    found = [
+        MainScore(task=task, metric=metric, value=score["value"], stderr=score.get("stderr"))
+        for task, metrics in (status.get("scores") or {}).items()
+        for metric, score in metrics.items()
+        if score.get("value") is not None
+    ]
+    named = (score for score in found if f"{summary}, ".startswith(f"{score.task} {format_score(score.value)}, "))
+    return next(named, found[0] if found else None)
 
 
 def _list_facts(job: JobSnapshot, position: int | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`python -m lmms_eval_api.server.openapi FILE` writes the OpenAPI document, of which the types of the page are made."""
+"""`python -m lmms_eval_api.server.openapi FILE` writes the OpenAPI document, from which the page has its types."""
 
 import json
 import sys

@@ -23,7 +23,7 @@ export function LogView({ job, attempt }: { job: JobInfo; attempt: number | unde
     <section aria-labelledby="log" className="log-section">
       <div className="heading">
         <h2 id="log">Log{(attempt ?? job.attempt) ? ` of attempt ${attempt ?? job.attempt}` : ""}</h2>
-        <span className="live">{state === "following" ? "following" : ""}</span>
+        {state === "following" && <span className="stream live">following</span>}
         <a href={apiUrl(`/jobs/${encodeURIComponent(job.job_id)}/logs${query}`)} download={`${job.job_id}.log`}>
           Download
         </a>

@@ -29,6 +29,16 @@ export function Configuration({ job }: { job: JobInfo }) {
   );
 }
 
+/** Lists and maps of scalars as lines; what is deeper as JSON. */
+function toLines(value: unknown): string {
+  if (typeof value !== "object" || value === null) return toText(value);
+  if (Object.values(value).some((one) => typeof one === "object" && one !== null)) return toText(value);
+  if (Array.isArray(value)) return value.map(toText).join("\n");
+  return Object.entries(value)
+    .map(([key, one]) => `${key}: ${toText(one)}`)
+    .join("\n");
+}
+
 function Fields({ entries }: { entries: [string, unknown][] }) {
   return (
     <table>
@@ -39,7 +49,7 @@ function Fields({ entries }: { entries: [string, unknown][] }) {
               <bdi>{name}</bdi>
             </th>
             <td>
-              <LongText text={toText(value)} label={name} />
+              <LongText text={toLines(value)} label={name} />
             </td>
           </tr>
         ))}

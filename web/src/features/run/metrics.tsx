@@ -19,7 +19,9 @@ export function Metrics({ scores }: { scores: Record<string, unknown> }) {
               Value
             </th>
             <th scope="col">95 % interval</th>
-            <th scope="col" aria-label="Drawn from 0 to 1" className="drawing" />
+            <th scope="col" className="drawing">
+              0 to 1
+            </th>
           </tr>
         </thead>
         <tbody>
@@ -35,8 +37,10 @@ export function Metrics({ scores }: { scores: Record<string, unknown> }) {
 function Row({ row, first }: { row: ScoreRow; first: boolean }) {
   return (
     <tr className={first ? "first" : ""}>
-      <th scope="row" className={first ? "" : "repeated"}>
-        <Line text={row.task} />
+      <th scope="row">
+        <span className={first ? "" : "hidden"}>
+          <Line text={row.task} />
+        </span>
       </th>
       <td>
         <Line text={row.metric} />

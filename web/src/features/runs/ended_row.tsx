@@ -22,7 +22,7 @@ export function EndedRow({ job }: { job: JobSummary }) {
         </div>
       </div>
       <div className="actions">
-        <Link to="/submit" search={{ from: job.job_id }} className="button" aria-label={`Run ${job.job_id} again`}>
+        <Link to="/submit" search={{ from: job.job_id }} className="button" aria-label={`Run again: ${job.job_id}`}>
           Run again
         </Link>
       </div>

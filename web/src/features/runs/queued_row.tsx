@@ -17,7 +17,7 @@ export function QueuedRow({ job }: { job: JobSummary }) {
       <RunName job={job} />
       <div className="how">
         <div className="why">
-          {spellReason(job.reason) || "waiting"}
+          {job.hold ? "on hold" : spellReason(job.reason) || "waiting"}
           {job.message && (
             <>
               {": "}

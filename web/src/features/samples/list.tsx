@@ -11,6 +11,8 @@ const ROW_PX = 46;
 
 interface Props {
   samples: ShownSample[];
+  /** What they are called, one of them. */
+  noun: "sample" | "answer";
   at: number;
   target: (key: string) => { id: string; task: string; doc: string };
   filter: SampleFilter | undefined;
@@ -18,7 +20,7 @@ interface Props {
   onMore: () => void;
 }
 
-export function SampleList({ samples, at, target, filter, hasMore, onMore }: Props) {
+export function SampleList({ samples, noun, at, target, filter, hasMore, onMore }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const rows = useVirtualizer({
     count: samples.length,
@@ -37,8 +39,8 @@ export function SampleList({ samples, at, target, filter, hasMore, onMore }: Pro
   return (
     <nav className="sample-list" aria-label="Samples">
       <p className="quiet">
-        {samples.length.toLocaleString("en")}
-        {hasMore ? " so far, more follow" : samples.length === 1 ? " sample" : " samples"}
+        {samples.length.toLocaleString("en")} {samples.length === 1 ? noun : `${noun}s`}
+        {hasMore && " so far, more follow"}
       </p>
       <div ref={box} className="sample-box">
         <ol style={{ height: rows.getTotalSize() }}>

@@ -48,9 +48,9 @@ export function SampleView({ sample, scored, onPrevious, onNext, onBack }: Props
           ))}
         </ul>
       )}
-      <Part title="Prompt" text={sample.prompt} />
+      {sample.prompt.trim() && <Part title="Prompt" text={sample.prompt} />}
       <div className="beside">
-        <Part title="Target" text={sample.target} />
+        <Part title="Target" text={sample.target} none={scored ? "empty" : "not known before it is scored"} />
         <Part title="Answer" text={sample.answer} />
       </div>
       {sample.raw && <Part title="Answer before lmms-eval's filters" text={sample.raw} />}
@@ -70,13 +70,13 @@ async function sayWhetherCopied(): Promise<void> {
   announce((await copyLink()) ? "The link is copied." : "The browser did not allow to copy; the address bar has it.");
 }
 
-function Part({ title, text }: { title: string; text: string }) {
+function Part({ title, text, none = "empty" }: { title: string; text: string; none?: string }) {
   return (
     <section className="part">
       <h3>
         <Line text={title} most={80} />
       </h3>
-      {text.trim() ? <LongText text={text} label={title} /> : <p className="empty">empty</p>}
+      {text.trim() ? <LongText text={text} label={title} /> : <p className="empty">{none}</p>}
     </section>
   );
 }

@@ -102,6 +102,7 @@ export function Samples({ job, task, filter, doc }: Props) {
         <div className={doc === undefined ? "split" : "split open"}>
           <SampleList
             samples={samples}
+            noun={partial ? "answer" : "sample"}
             at={at}
             target={(key) => ({ id, task, doc: key })}
             filter={filter}
