@@ -103,6 +103,33 @@ def test_a_completed_one_carries_its_scores_nulls_included() -> None:
     assert (info.completed_at, info.error) == ("2026-01-01T01:00:00Z", None)
 
 
+@pytest.mark.parametrize(
+    ("scores", "summary", "main"),
+    [
+        ({"b": {"z": 0.5, "a": 1250.5}, "a": {"z": 1.0}}, "b 0.5, a 1", ("b", "z", 0.5)),
+        ({"a": {"z": 0.123456}, "a b": {"z": 0.5}}, "a b 0.5, a 0.1235", ("a b", "z", 0.5)),
+        ({"a": {"y": None, "z": 0.5}}, "a_long_name_that_was_cut_of…", ("a", "z", 0.5)),
+        ({"a": {"y": None}}, "a n/a", None),
+        ({}, "", None),
+    ],
+)
+def test_the_score_in_a_list_is_that_with_which_the_summary_begins(
+    scores: dict[str, dict[str, float | None]], summary: str, main: tuple[str, str, float] | None
+) -> None:
+    status = {
+        "scores": {
+            task: {metric: {"value": value, "stderr": 0.1} for metric, value in metrics.items()}
+            for task, metrics in scores.items()
+        },
+        "summary": summary,
+    }
+    listed = make_job_summary(
+        make_snapshot(build_evaluation_object(phase="Completed", status=status)), position=None
+    ).score
+    assert (listed and (listed.task, listed.metric, listed.value)) == main
+    assert listed is None or listed.stderr == 0.1
+
+
 def test_a_failed_one_says_why_to_a_client_that_prints_the_error_alone() -> None:
     error = {"class": "TaskNotFound", "message": "no such task", "logTail": "ValueError: Tasks not found: nope"}
     info = shown(

@@ -56,6 +56,8 @@ async def test_jobs_are_listed_page_by_page_and_filtered(front_end: FrontEnd, cl
             "message": None,
             "progress": None,
             "summary": None,
+            "score": None,
+            "suspect": False,
             "labels": {},
         }
         session.delete("/jobs/job-0")

@@ -296,7 +296,7 @@ def test_a_report_that_is_not_there_has_no_cases(tmp_path: Path) -> None:
 
 def test_arguments_name_tiers_and_after_two_dashes_pytests_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.parse(["unit", "system", "--", "-k", "position"]) == (["unit", "system"], ["-k", "position"])
-    assert cli.parse(["--"]) == (["unit", "integration", "harness", "system"], [])
+    assert cli.parse(["--"]) == (["unit", "web", "integration", "harness", "system"], [])
     with pytest.raises(SystemExit):
         cli.parse(["units"])
     assert "no such tier: units; there are unit, integration" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import re
 import pytest
 from front_end_fixtures import FrontEnd
 from job_states import complete_job, fail_job, start_job
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 from web_fixtures import Reader
 from web_jobs import populate, submit
 
@@ -110,3 +110,40 @@ async def test_without_a_session_a_link_leads_over_the_sign_in_page(reader: Read
     await page.get_by_role("button", name="Sign out").click()
     await page.locator("input[name=token]").wait_for()
     reader.forgive("401")
+
+
+async def test_a_hidden_tab_holds_no_stream_and_catches_up_when_it_is_seen(
+    reader: Reader, web_front_end: FrontEnd
+) -> None:
+    page = reader.page
+    await expect(page.get_by_text("live", exact=True)).to_be_visible()
+    await set_hidden(page, True)
+    await expect(page.get_by_text("paused", exact=True)).to_be_visible()
+    submit(web_front_end, "meanwhile")
+    await set_hidden(page, False)
+    await expect(page.get_by_role("link", name="meanwhile")).to_be_visible()
+
+
+async def set_hidden(page: Page, hidden: bool) -> None:
+    """Hide or show the tab, as far as the page can tell."""
+    await page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+async def test_what_was_read_stays_while_the_front_end_is_away(
+    reader: Reader, web_front_end: FrontEnd
+) -> None:
+    submit(web_front_end, "before")
+    page = reader.page
+    await expect(page.get_by_role("link", name="before")).to_be_visible()
+    web_front_end.stop()
+    await expect(page.get_by_text("connecting …")).to_be_visible()
+    await page.get_by_role("searchbox", name="Task").fill("mme")
+    await page.get_by_role("searchbox", name="Task").press("Enter")
+    await expect(page.get_by_text("The front end does not answer.").first).to_be_visible()
+    reader.complaints.clear()

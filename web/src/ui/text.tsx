@@ -26,7 +26,6 @@ export function LongText({ text, label }: { text: string; label: string }) {
         role="group"
         aria-label={label}
         // A box that scrolls has to be reachable by keyboard.
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: see above.
         tabIndex={isLong(part) ? 0 : undefined}
       >
         <bdi>{showControls(part)}</bdi>

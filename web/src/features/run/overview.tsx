@@ -51,7 +51,9 @@ function SampleLinks({ job }: { job: JobInfo }) {
   if (!tasks.length) return null;
   return (
     <section aria-labelledby="samples">
-      <h2 id="samples">{stored.length ? "Samples" : job.status === "running" ? "Answers so far, not scored" : "Answers, never scored"}</h2>
+      <h2 id="samples">
+        {stored.length ? "Samples" : job.status === "running" ? "Answers so far, not scored" : "Answers, never scored"}
+      </h2>
       <ul className="links">
         {tasks.map((task) => (
           <li key={task}>
