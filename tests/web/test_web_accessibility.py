@@ -118,7 +118,7 @@ async def test_keys_alone_submit_watch_find_a_wrong_sample_and_copy_its_link(
         if await scored.evaluate("link => link === document.activeElement"):
             break
     await keys.press("Enter")
-    await tab_to(page, "Wrong samples of mme", role="link")
+    await tab_to(page, "wrong ones of mme", role="link")
     await keys.press("Enter")
     await page.get_by_text("4 samples").wait_for()
     await keys.press("j")

@@ -3,12 +3,16 @@
 import re
 
 import pytest
+from deployment import Kubectl
 from front_end_fixtures import FrontEnd
 from job_states import complete_job, start_job
+from kubelet_fixtures import FakeKubelet, PodLog, create_pod_on_node
 from playwright.async_api import expect
 from web_fixtures import Reader
 from web_jobs import populate, submit
 
+from lmms_eval_core import names
+from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.store.objects import ObjectStore
 
@@ -56,3 +60,28 @@ async def test_a_run_that_is_not_there_is_told_in_the_words_of_the_api(reader: R
     page = await reader.open("/runs/nope")
     await expect(page.get_by_role("alert")).to_contain_text("Job nope not found")
     reader.forgive("404")
+
+
+async def test_the_log_follows_what_the_run_prints(
+    reader: Reader,
+    web_front_end: FrontEnd,
+    client: Transport,
+    kubectl: Kubectl,
+    namespace: str,
+    fake_kubelet: FakeKubelet,
+) -> None:
+    submit(web_front_end, "a")
+    await start_job(client, "a")
+    uid = (await client.get(EVALUATIONS, "a"))["metadata"]["uid"]
+    labels = {names.LABEL_EVALUATION_UID: uid, names.LABEL_ATTEMPT: "1"}
+    create_pod_on_node(kubectl, namespace, "a-1", fake_kubelet.name, labels)
+    printed = fake_kubelet.logs["a-1"] = PodLog()
+    printed.write(b"the first line\n")
+    page = await reader.open("/runs/a?tab=log")
+    log = page.get_by_role("log")
+    await expect(log).to_contain_text("the first line")
+    printed.write("".join(f"step {number}\n" for number in range(2000)).encode())
+    await expect(log).to_contain_text("step 1999")
+    assert await log.locator(".log-line").count() < 200
+    printed.write(b"the last line\n")
+    await expect(log).to_contain_text("the last line")

@@ -135,9 +135,7 @@ async def set_hidden(page: Page, hidden: bool) -> None:
     )
 
 
-async def test_what_was_read_stays_while_the_front_end_is_away(
-    reader: Reader, web_front_end: FrontEnd
-) -> None:
+async def test_what_was_read_stays_while_the_front_end_is_away(reader: Reader, web_front_end: FrontEnd) -> None:
     submit(web_front_end, "before")
     page = reader.page
     await expect(page.get_by_role("link", name="before")).to_be_visible()

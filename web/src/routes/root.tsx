@@ -1,8 +1,8 @@
 // What stands around every page: navigation, who is signed in, announcements, help.
 
 import { useQuery } from "@tanstack/react-query";
-import { Link, Outlet, useNavigate } from "@tanstack/react-router";
-import { useState } from "react";
+import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
+import { useEffect, useRef, useState } from "react";
 import { apiUrl } from "@/api/base";
 import { meQuery } from "@/api/me";
 import { Announcements, announce } from "@/ui/announce";
@@ -14,6 +14,7 @@ import { ThemeSwitch } from "@/ui/theme";
 export function Root() {
   const navigate = useNavigate();
   const [helpShown, setHelpShown] = useState(false);
+  useFocusOfPages();
   useKeys([
     { keys: "?", does: "Show the keys", run: () => setHelpShown(true) },
     { keys: "g r", does: "Go to the runs", run: () => void navigate({ to: "/runs" }) },
@@ -48,6 +49,16 @@ export function Root() {
       {helpShown && <Help onClose={() => setHelpShown(false)} />}
     </>
   );
+}
+
+/** Where another page is shown, the focus goes to it: the link that led there is gone. */
+function useFocusOfPages(): void {
+  const page = useRouterState({ select: ({ matches }) => matches[1]?.routeId });
+  const before = useRef(page);
+  useEffect(() => {
+    if (before.current !== undefined && before.current !== page) document.getElementById("main")?.focus();
+    before.current = page;
+  }, [page]);
 }
 
 async function sayWhetherCopied(): Promise<void> {

@@ -41,7 +41,7 @@ function toLines(value: unknown): string {
 
 function Fields({ entries }: { entries: [string, unknown][] }) {
   return (
-    <table>
+    <table className="fields-table">
       <tbody>
         {entries.map(([name, value]) => (
           <tr key={name}>

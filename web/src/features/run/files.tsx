@@ -14,7 +14,7 @@ export function Files({ job }: { job: JobInfo }) {
   return (
     <>
       <section aria-labelledby="own-files">
-        <h2 id="own-files">Of lmms-eval</h2>
+        <h2 id="own-files">Log, results and samples</h2>
         <ul className="links">
           <Download path={`${root}/logs`} name={`${job.job_id}.log`} text="The log" />
           {job.links?.results && <Download path={`${root}/results`} name="results.json" text="The results file" />}
@@ -27,7 +27,11 @@ export function Files({ job }: { job: JobInfo }) {
             />
           ))}
         </ul>
-        {samples.length > 0 && <p className="quiet">`lmmeval samples` writes all of them.</p>}
+        {samples.length > 0 && (
+          <p className="quiet">
+            <code>lmmeval samples</code> writes all of them.
+          </p>
+        )}
       </section>
       {job.links?.files && <TaskFiles job={job} />}
     </>

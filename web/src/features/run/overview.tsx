@@ -57,7 +57,7 @@ function SampleLinks({ job }: { job: JobInfo }) {
       <ul className="links">
         {tasks.map((task) => (
           <li key={task}>
-            <Link to="/runs/$id/samples/$task" params={{ id: job.job_id, task }} data-row="">
+            <Link to="/runs/$id/samples/$task" params={{ id: job.job_id, task }}>
               <Line text={task} most={100} />
             </Link>
             {stored.length > 0 && (
@@ -65,9 +65,9 @@ function SampleLinks({ job }: { job: JobInfo }) {
                 to="/runs/$id/samples/$task"
                 params={{ id: job.job_id, task }}
                 search={{ filter: "wrong" }}
-                aria-label={`Wrong samples of ${task}`}
+                aria-label={`wrong ones of ${task}`}
               >
-                wrong
+                wrong ones
               </Link>
             )}
           </li>

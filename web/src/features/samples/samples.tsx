@@ -35,8 +35,8 @@ export function Samples({ job, task, filter, doc }: Props) {
     active: partial && job.status === "running" && !filter && !query.hasNextPage,
   });
   const at = doc === undefined ? -1 : samples.findIndex((sample) => sample.key === doc);
-  // A link to a sample that is not loaded yet: the pages up to it are read.
-  const isSought = doc !== undefined && at < 0 && query.hasNextPage;
+  // A link to a sample that is not loaded yet, or a filter that no sample of a page passes: the next pages are read.
+  const isSought = query.hasNextPage && (doc === undefined ? samples.length === 0 : at < 0);
   const { fetchNextPage, isFetchingNextPage, hasNextPage } = query;
   useEffect(() => {
     if (isSought && !isFetchingNextPage) void fetchNextPage();
@@ -97,7 +97,9 @@ export function Samples({ job, task, filter, doc }: Props) {
       </div>
       {query.error && <ErrorNotice error={query.error} onRetry={() => void query.refetch()} />}
       {query.isPending && !query.error && <Skeleton lines={8} label="Loading samples" />}
-      {query.data && !samples.length && !hasNextPage && <Empty>{whyNone(job, filter)}</Empty>}
+      {query.data && !samples.length && (
+        <Empty>{hasNextPage ? `Looking through the samples, page ${query.data.pages.length} …` : whyNone(job, filter)}</Empty>
+      )}
       {samples.length > 0 && (
         <div className={doc === undefined ? "split" : "split open"}>
           <SampleList
