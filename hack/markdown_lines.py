@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 120
-NOT_OURS = frozenset({"build", "dist", "__pycache__"})
+NOT_OURS = frozenset({"build", "dist", "node_modules", "__pycache__"})
 
 
 def pages(root: Path) -> Iterator[Path]:

@@ -299,7 +299,7 @@ def test_arguments_name_tiers_and_after_two_dashes_pytests_own(capsys: pytest.Ca
     assert cli.parse(["--"]) == (["unit", "web", "integration", "harness", "system"], [])
     with pytest.raises(SystemExit):
         cli.parse(["units"])
-    assert "no such tier: units; there are unit, integration" in capsys.readouterr().err
+    assert "no such tier: units; there are unit, web, integration" in capsys.readouterr().err
 
 
 def test_namespaces_of_tests_go_when_no_run_can_be_using_them_and_what_serves_them_goes_too() -> None:

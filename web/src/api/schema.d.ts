@@ -1050,7 +1050,7 @@ export interface components {
              * @description How the caller was recognised.
              * @enum {string}
              */
-            authentication: "token" | "session" | "none";
+            authentication: "token" | "session" | "proxy" | "none";
             /** Session Expires At */
             session_expires_at?: string | null;
             rights: components["schemas"]["Rights"];

@@ -55,17 +55,22 @@ async function readOnce({ id, attempt, follow }: Wanted, signal: AbortSignal, sh
   if (response.status === 401) goToSignIn();
   if (!response.ok) throw readProblem(response, await response.json().catch(() => null));
   let log = NO_LINES;
-  let flushedAt = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   show({ log, state: follow ? "following" : "loading", error: null });
   const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-  while (reader) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    log = appendText(log, value);
-    // A fast log comes in thousands of pieces: not each is drawn.
-    if (Date.now() - flushedAt < FLUSH_MS) continue;
-    flushedAt = Date.now();
-    show({ log });
+  try {
+    while (reader) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      log = appendText(log, value);
+      // A fast log comes in thousands of pieces: not each is drawn.
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        show({ log });
+      }, FLUSH_MS);
+    }
+  } finally {
+    clearTimeout(timer);
   }
   show({ log: endText(log), state: "ended", error: null });
 }

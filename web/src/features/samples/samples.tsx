@@ -98,7 +98,9 @@ export function Samples({ job, task, filter, doc }: Props) {
       {query.error && <ErrorNotice error={query.error} onRetry={() => void query.refetch()} />}
       {query.isPending && !query.error && <Skeleton lines={8} label="Loading samples" />}
       {query.data && !samples.length && (
-        <Empty>{hasNextPage ? `Looking through the samples, page ${query.data.pages.length} …` : whyNone(job, filter)}</Empty>
+        <Empty>
+          {hasNextPage ? `Looking through the samples, page ${query.data.pages.length} …` : whyNone(job, filter)}
+        </Empty>
       )}
       {samples.length > 0 && (
         <div className={doc === undefined ? "split" : "split open"}>
