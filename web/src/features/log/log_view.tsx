@@ -24,6 +24,7 @@ export function LogView({ job, attempt }: { job: JobInfo; attempt: number | unde
       <div className="heading">
         <h2 id="log">Log{(attempt ?? job.attempt) ? ` of attempt ${attempt ?? job.attempt}` : ""}</h2>
         {state === "following" && <span className="stream live">following</span>}
+        {state === "broken" && !error && <span className="stream connecting">connecting …</span>}
         <a href={apiUrl(`/jobs/${encodeURIComponent(job.job_id)}/logs${query}`)} download={`${job.job_id}.log`}>
           Download
         </a>

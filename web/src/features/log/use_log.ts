@@ -40,8 +40,9 @@ async function readLog(wanted: Wanted, signal: AbortSignal, show: Show): Promise
       return;
     } catch (error) {
       if (signal.aborted) return;
-      show({ state: "broken", error });
-      if (!wanted.follow || !(error instanceof TypeError)) return;
+      const isCut = wanted.follow && error instanceof TypeError;
+      show({ state: "broken", error: isCut ? null : error });
+      if (!isCut) return;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
