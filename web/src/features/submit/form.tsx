@@ -41,7 +41,7 @@ export function SubmitForm({ initial }: { initial: Draft }) {
     if (sending) return;
     setSending(true);
     // The same request sent twice, as after a lost answer, is one job.
-    key.current ??= crypto.randomUUID();
+    key.current ??= makeKey();
     try {
       const { job_id: id, message } = await submitRequest(read.request, { key: key.current });
       announce(message);
@@ -113,6 +113,11 @@ export function SubmitForm({ initial }: { initial: Draft }) {
       </aside>
     </form>
   );
+}
+
+/** Random, also where the page came by plain HTTP and the browser has no randomUUID. */
+function makeKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(16)).join("-");
 }
 
 const FIELD_NAMES = new Set(["model", "model_args", "tasks", ...TEXT_FIELDS.map(({ name }) => name)]);
