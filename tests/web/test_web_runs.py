@@ -86,9 +86,7 @@ async def test_filters_are_in_the_address_and_a_link_has_them(reader: Reader, we
     await expect(page.get_by_role("link", name="also")).to_be_visible()
 
 
-async def test_what_the_api_refuses_is_said_in_its_words_and_not_kept(
-    reader: Reader, web_front_end: FrontEnd
-) -> None:
+async def test_what_the_api_refuses_is_said_in_its_words_and_not_kept(reader: Reader, web_front_end: FrontEnd) -> None:
     submit(web_front_end, "a")
     priority = reader.page.get_by_role("spinbutton", name="Priority of a")
     await priority.fill("101")
