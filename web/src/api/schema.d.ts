@@ -177,6 +177,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/jobs/{job_id}/explore/{task}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Explore Samples
+         * @description Cards of a task's samples, filtered, searched and sorted, with counts of what can be filtered.
+         */
+        get: operations["explore_samples_jobs__job_id__explore__task__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/jobs/{job_id}/samples/{task}/{doc_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Job Sample
+         * @description One sample, whole, and its card.
+         */
+        get: operations["job_sample_jobs__job_id__samples__task___doc_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/jobs/{job_id}/files": {
         parameters: {
             query?: never;
@@ -456,6 +496,11 @@ export interface components {
              * @description Why answers of earlier attempts did not count.
              */
             started_anew?: string | null;
+            /**
+             * Not Kept
+             * @description Why no answers were kept from some point on, for another attempt to go on with.
+             */
+            not_kept?: string | null;
         } & {
             [key: string]: unknown;
         };
@@ -969,6 +1014,13 @@ export interface components {
                 [key: string]: string;
             };
             /**
+             * Explore
+             * @description The same tasks: samples to filter, search and sort, if they are indexed.
+             */
+            explore?: {
+                [key: string]: string;
+            };
+            /**
              * Files
              * @description Where tasks wrote files of their own.
              */
@@ -1133,6 +1185,11 @@ export interface components {
              * @description Answers of this attempt that are stored, for another one to go on with.
              */
             kept?: number | null;
+            /**
+             * Not Kept
+             * @description Why no more answers of this attempt are kept, so that another one computes them.
+             */
+            not_kept?: string | null;
             /** Updated At */
             updated_at?: string | null;
         } & {
@@ -1231,6 +1288,140 @@ export interface components {
              */
             change: boolean;
         };
+        /**
+         * SampleCard
+         * @description What a list shows of a sample; texts are cut to 160 characters.
+         */
+        SampleCard: {
+            /**
+             * Row
+             * @description Its place in the file of samples, from 0.
+             */
+            row: number;
+            /** Doc Id */
+            doc_id: number | string | null;
+            /**
+             * Filter
+             * @description The filter of the answer, where the task has several: a line for each.
+             */
+            filter: string | null;
+            /** Flags */
+            flags: components["schemas"]["SampleFlag"][];
+            /**
+             * Prompt
+             * @default
+             */
+            prompt: string;
+            /**
+             * Target
+             * @default
+             */
+            target: string;
+            /**
+             * Answer
+             * @description What was scored.
+             * @default
+             */
+            answer: string;
+            /**
+             * Length
+             * @description Characters of the answer.
+             * @default 0
+             */
+            length: number;
+            /**
+             * Tokens
+             * @description Tokens of the answer, if the model adapter counts them.
+             */
+            tokens: number | null;
+            /** Metrics */
+            metrics: {
+                [key: string]: number | null;
+            };
+        };
+        /**
+         * SampleCardPage
+         * @description Answer of GET /jobs/{job_id}/explore/{task}; `next_cursor` is null on the last page.
+         */
+        SampleCardPage: {
+            /** Cards */
+            cards: components["schemas"]["SampleCard"][];
+            /**
+             * Total
+             * @description Samples of the task.
+             */
+            total: number;
+            /**
+             * Matched
+             * @description Those that the filter and the conditions want; null with `q`, which counts none.
+             */
+            matched: number | null;
+            /**
+             * Scanned
+             * @description With `q`, how many of the samples were searched so far; else the total.
+             */
+            scanned: number;
+            /** Next Cursor */
+            next_cursor: string | null;
+            counts: components["schemas"]["SampleCounts"];
+            /**
+             * Metrics
+             * @description The metrics that conditions and sort may name.
+             */
+            metrics: string[];
+        };
+        /**
+         * SampleCounts
+         * @description How many samples have each flag; `truncated` is null where the task names no limit.
+         */
+        SampleCounts: {
+            /**
+             * Wrong
+             * @default 0
+             */
+            wrong: number;
+            /**
+             * Right
+             * @default 0
+             */
+            right: number;
+            /**
+             * Empty
+             * @default 0
+             */
+            empty: number;
+            /**
+             * Failed
+             * @default 0
+             */
+            failed: number;
+            /** Truncated */
+            truncated: number | null;
+            /**
+             * Unjudged
+             * @description Neither wrong nor right: no metric has a number.
+             * @default 0
+             */
+            unjudged: number;
+        };
+        /**
+         * SampleDetail
+         * @description Answer of GET /jobs/{job_id}/samples/{task}/{doc_id}.
+         */
+        SampleDetail: {
+            card: components["schemas"]["SampleCard"];
+            /**
+             * Sample
+             * @description As lmms-eval wrote it.
+             */
+            sample: unknown;
+        };
+        /**
+         * SampleFlag
+         * @description What may be true of a sample; one that is neither wrong nor right has no number for any metric.
+         * @enum {string}
+         */
+        SampleFlag: "wrong" | "right" | "empty" | "failed" | "truncated";
         /**
          * SamplePage
          * @description Answer of GET /jobs/{job_id}/samples/{task}; `next_cursor` is null on the last page.
@@ -2573,6 +2764,256 @@ export interface operations {
             };
             /** @description Not Implemented */
             501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds after which it is worth trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    explore_samples_jobs__job_id__explore__task__get: {
+        parameters: {
+            query?: {
+                /** @description `wrong` and `empty` as for the pages of samples. `right`: judged and not wrong. `failed`: the answer is an error marker of the harness. `truncated`: as many tokens as the task allows an answer. */
+                filter?: components["schemas"]["SampleFlag"] | null;
+                /** @description A condition on a metric's value, as `acc<0.5`; all must hold. */
+                metric?: string[];
+                /** @description A text in prompt, target or answer, in upper or lower case. One request searches 64 MiB. */
+                q?: string | null;
+                /** @description A metric, `tokens` or `length`; with `-` before it, largest first. */
+                sort?: string | null;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                job_id: string;
+                task: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SampleCardPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds after which it is worth trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Bad Gateway */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds after which it is worth trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    job_sample_jobs__job_id__samples__task___doc_id__get: {
+        parameters: {
+            query?: {
+                /** @description The filter of the answer, where the task has several. */
+                filter_name?: string | null;
+            };
+            header?: never;
+            path: {
+                job_id: string;
+                task: string;
+                doc_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SampleDetail"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds after which it is worth trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Bad Gateway */
+            502: {
                 headers: {
                     [name: string]: unknown;
                 };
