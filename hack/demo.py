@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import deployment
@@ -130,15 +131,16 @@ def main() -> int:
     show_scores(first)
     print("\n==> One sample, from the object store")
     one_sample(release, first)
-    print(NEXT.format(kubeconfig=release.kubectl.kubeconfig, kubectl=release.kubectl.binary, token=token))
+    programs, lmmeval = Path(release.kubectl.binary).parent, Path(sys.executable).with_name("lmmeval")
+    print(NEXT.format(kubeconfig=release.kubectl.kubeconfig, programs=programs, lmmeval=lmmeval, token=token))
     print(f"The demo took {time.monotonic() - started:.0f} s.")
     return 0 if {first["status"]["phase"], second["status"]["phase"]} == {"Completed"} else 1
 
 
 NEXT = """
 ==> Go on from here
-    export KUBECONFIG={kubeconfig}
-    alias kubectl={kubectl}
+    export KUBECONFIG={kubeconfig} PATH={programs}:$PATH
+    {lmmeval} ui -n lmms-eval        # the web page, signed in: these runs, and each of their answers
     kubectl -n lmms-eval get lmmevaluations -w
     kubectl -n lmms-eval port-forward service/lmms-eval-api 8000:80 &
     curl -H 'Authorization: Bearer {token}' http://127.0.0.1:8000/queue        # and /docs

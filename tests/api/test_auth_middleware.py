@@ -19,7 +19,7 @@ from lmms_eval_core.kube.client import KubeClient, Object, Resource
 
 # Named again here: one that is opened by mistake must be found.
 OPEN = {"/livez", "/readyz"}
-SIGN_IN = {"/ui/login", "/ui/login.css", "/ui/session", "/ui/session/end"}
+SIGN_IN = {"/ui/login", "/ui/login.css", "/ui/login.svg", "/ui/session", "/ui/session/end"}
 KNOWN = {
     "/evaluate",
     "/jobs",

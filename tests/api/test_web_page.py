@@ -151,6 +151,9 @@ async def test_the_form_has_its_own_stylesheet_and_no_script(tmp_path: Path) -> 
     sheet = await get(app, "/lmms-eval/ui/login.css", Authorization="")
     assert (sheet.status_code, sheet.headers["Content-Type"]) == (200, "text/css; charset=utf-8")
     check_headers(sheet)
+    icon = await get(app, "/lmms-eval/ui/login.svg", Authorization="")
+    assert (icon.status_code, icon.headers["Content-Type"]) == (200, "image/svg+xml")
+    check_headers(icon)
 
 
 async def test_nobody_signs_in_over_plain_http(tmp_path: Path) -> None:

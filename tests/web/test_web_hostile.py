@@ -1,14 +1,12 @@
 """Texts of runs that are written to be more than text: shown as they are, and nothing is executed or fetched."""
 
-import json
-
 import pytest
 import zstandard
 from front_end_fixtures import FrontEnd
 from job_states import SCORES, complete_with_files, start_job
 from playwright.async_api import expect
 from web_fixtures import Reader
-from web_jobs import submit
+from web_jobs import store_samples, submit
 
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS
@@ -39,8 +37,7 @@ async def write_files(client: Transport, store: ObjectStore, name: str) -> None:
         for key, text in TEXTS.items()
     ]
     samples.append({"doc_id": "long", "input": LONG, "target": LONG, "filtered_resps": [LONG], "score": 0.0})
-    lines = "".join(json.dumps(sample) + "\n" for sample in samples).encode()
-    await store.put(prefix.file(layout.sample_file("mme")), zstandard.compress(lines))
+    await store_samples(store, prefix, samples)
     log = "\n".join([*TEXTS.values(), LONG, "the end", ""]).encode()
     await store.put(prefix.file(layout.LOG_FILE), zstandard.compress(log))
 

@@ -49,9 +49,7 @@ class Reader:
         page.set_default_timeout(PATIENCE_MS)
 
     def _record_message(self, message: ConsoleMessage) -> None:
-        # The sign-in page has no icon, so that the browser asks for the usual one, without a session.
-        is_icon = message.location["url"].endswith("/favicon.ico")
-        if message.type in ("error", "warning") and not is_icon:
+        if message.type in ("error", "warning"):
             self.complaints.append(f"console: {message.text} {message.location['url']}")
 
     def _record_request(self, request: Request) -> None:

@@ -3,12 +3,15 @@
 from typing import Any, Final
 
 from front_end_fixtures import FrontEnd
-from job_states import SUSPECT, complete_with_files, fail_job, set_status, start_job
+from indexed_samples import index_samples
+from job_states import RESULTS, SUSPECT, complete_with_files, fail_job, set_status, start_job
 from journal_segments import build_chunk, build_header, name_segment, pack_segment
 
+from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.sample_scoring import read_sampled_task
 from lmms_eval_core.store.objects import ObjectStore
 
 SCORES: Final = {
@@ -65,6 +68,13 @@ async def populate(front_end: FrontEnd, client: Transport, store: ObjectStore) -
         assert session.delete("/jobs/cancelled").is_success
     await start_job(client, "answers")
     await write_answers(client, store, "answers", range(6))
+
+
+async def store_samples(store: ObjectStore, prefix: ArtifactPrefix, samples: list[dict[str, Any]]) -> None:
+    """Replace the samples of a completed job and their index."""
+    indexed, file = index_samples(samples, read_sampled_task(RESULTS, "mme")), layout.sample_file("mme")
+    await store.put(prefix.file(file), indexed.samples)
+    await store.put(prefix.file(layout.index_file(file)), indexed.index)
 
 
 async def write_answers(client: Transport, store: ObjectStore, name: str, documents: range, *, number: int = 0) -> None:

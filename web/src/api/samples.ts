@@ -1,13 +1,13 @@
 // Samples page by page; of a run without them, its answers.
 
 import { infiniteQueryOptions } from "@tanstack/react-query";
-import type { SampleFilter } from "@/lib/search";
+import type { PagedFilter } from "@/lib/search";
 import { client, type JobStatus, type SamplePage, unwrap } from "./client";
 import { jobKey } from "./job";
 
 const PAGE = 100;
 
-export function samplesQuery(id: string, task: string, status: JobStatus, filter: SampleFilter | undefined) {
+export function samplesQuery(id: string, task: string, status: JobStatus, filter: PagedFilter | undefined) {
   return infiniteQueryOptions({
     // What a run that goes on has answered is none of its samples once it has ended.
     queryKey: [...jobKey(id), "samples", task, filter ?? "all", status] as const,

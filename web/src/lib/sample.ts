@@ -1,8 +1,22 @@
 // One sample of lmms-eval's file, or one live answer, as the page shows it. Whatever a run wrote is taken as it is.
 
+import type { SampleCard } from "@/api/client";
 import { oneLine, toText } from "./text";
 
 type Json = Record<string, unknown>;
+
+/** null where nothing tells. */
+export type SampleVerdict = "right" | "wrong" | "empty" | "failed" | null;
+
+/** What a list shows of a sample. */
+export interface SampleRow {
+  /** For addresses: the document's id, or #N by its place. */
+  key: string;
+  /** The filter of lmms-eval whose answer it is, where the task has several. */
+  of: string | undefined;
+  verdict: SampleVerdict;
+  summary: string;
+}
 
 export interface ShownSample {
   /** For addresses: the document's id, or #N by its place. */
@@ -15,10 +29,12 @@ export interface ShownSample {
   raw: string;
   metrics: [name: string, value: number][];
   rest: [name: string, value: unknown][];
-  /** null where nothing tells. */
-  verdict: "right" | "wrong" | "empty" | null;
+  verdict: SampleVerdict;
 }
 
+const SUMMARY = 140;
+// The flag that says most comes first.
+const VERDICTS = ["failed", "empty", "wrong", "right"] as const;
 const TEXTS = new Set([
   "doc_id",
   "document",
@@ -81,13 +97,24 @@ export function readSample(value: unknown, place: number): ShownSample {
 }
 
 /** As far as a sample tells by itself: the metrics of most tasks are 1 for right and 0 for wrong. */
-function judge(answer: string, metrics: [string, number][]): ShownSample["verdict"] {
+function judge(answer: string, metrics: [string, number][]): SampleVerdict {
   if (!answer.trim()) return "empty";
   if (!metrics.length || !metrics.every(([, value]) => value === 0 || value === 1)) return null;
   return metrics.every(([, value]) => value === 1) ? "right" : "wrong";
 }
 
 /** The sample in one line of a list. */
-export function summarise({ prompt, answer }: ShownSample): string {
-  return oneLine(answer.trim() || prompt, 140);
+export function summarise({ key, verdict, prompt, answer }: ShownSample): SampleRow {
+  return { key, of: undefined, verdict, summary: oneLine(answer.trim() || prompt, SUMMARY) };
+}
+
+/** The card of a sample in one line of a list. */
+export function readCard(card: SampleCard): SampleRow {
+  const { doc_id: id, row, prompt, answer, flags } = card;
+  return {
+    key: id === null || id === undefined || id === "" ? `#${row + 1}` : String(id),
+    of: card.filter ?? undefined,
+    verdict: VERDICTS.find((one) => flags?.includes(one)) ?? null,
+    summary: oneLine(answer?.trim() || prompt || "", SUMMARY),
+  };
 }

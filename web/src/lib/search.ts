@@ -4,8 +4,21 @@ import type { JobStatus } from "@/api/client";
 import type { JobFilter } from "@/lib/job_pages";
 
 export const STATUSES: readonly JobStatus[] = ["running", "queued", "completed", "failed", "cancelled"];
-export const SAMPLE_FILTERS = ["wrong", "empty"] as const;
+/** Filters of samples that are indexed; without an index there are the first two. */
+export const SAMPLE_FILTERS = ["wrong", "empty", "right", "failed", "truncated"] as const;
 export type SampleFilter = (typeof SAMPLE_FILTERS)[number];
+export const PAGED_FILTERS = ["wrong", "empty"] as const satisfies readonly SampleFilter[];
+export type PagedFilter = (typeof PAGED_FILTERS)[number];
+
+/** Which samples of a task are listed, and in which order. */
+export interface SampleView {
+  filter?: SampleFilter | undefined;
+  q?: string | undefined;
+  /** A metric, tokens or length; with - before it, largest first. */
+  sort?: string | undefined;
+  /** Of which of lmms-eval's filters the sample that is shown is, where the task has several. */
+  of?: string | undefined;
+}
 
 type Raw = Record<string, unknown>;
 
@@ -44,8 +57,20 @@ export function readRunSearch(raw: Raw): { tab?: RunTab | undefined; attempt?: n
   return compact({ tab, attempt });
 }
 
-export function readSampleSearch(raw: Raw): { filter?: SampleFilter | undefined } {
-  return compact({ filter: SAMPLE_FILTERS.find((one) => one === raw.filter) });
+export function readSampleSearch(raw: Raw): SampleView {
+  const q = readText(raw.q);
+  return compact<SampleView>({
+    filter: SAMPLE_FILTERS.find((one) => one === raw.filter),
+    q,
+    // The front end searches in the order of the file alone.
+    sort: q === undefined ? readText(raw.sort) : undefined,
+    of: readText(raw.of),
+  });
+}
+
+/** The same list, without the sample that is shown of it. */
+export function leaveSample({ filter, q, sort }: SampleView): SampleView {
+  return compact<SampleView>({ filter, q, sort });
 }
 
 export function readSubmitSearch(raw: Raw): { from?: string | undefined } {

@@ -15,7 +15,7 @@ const route = getRouteApi("/runs/$id/samples/$task");
 export function SamplesPage() {
   const { id, task } = route.useParams();
   const { doc } = useParams({ strict: false });
-  const { filter } = route.useSearch();
+  const view = route.useSearch();
   const query = useQuery(jobQuery(id));
   const state = useLiveJob(id, query.data !== undefined && !ENDED.has(query.data.status));
   return (
@@ -34,7 +34,7 @@ export function SamplesPage() {
         <LiveState state={state} />
       </div>
       <Loading query={query}>
-        {(job) => <Samples key={`${job.status} ${filter}`} job={job} task={task} filter={filter} doc={doc} />}
+        {(job) => <Samples key={`${job.status} ${view.filter}`} job={job} task={task} view={view} doc={doc} />}
       </Loading>
     </div>
   );

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { readSample } from "@/lib/sample";
+import type { SampleCard } from "@/api/client";
+import { readCard, readSample } from "@/lib/sample";
 
 test("a sample of lmms-eval's file", () => {
   const sample = readSample(
@@ -46,3 +47,21 @@ test.each([[null], ["text"], [7], [[]], [{}], [{ doc_id: { a: 1 }, target: { b: 
     expect(readSample(value, 4).key).toBe("#5");
   },
 );
+
+test("a card is one line of the list, with what its flags say most", () => {
+  const card: SampleCard = {
+    row: 7,
+    doc_id: 12,
+    filter: null,
+    flags: ["wrong", "empty"],
+    prompt: "What?",
+    target: "",
+    answer: " ",
+    length: 0,
+    tokens: null,
+    metrics: {},
+  };
+  expect(readCard(card)).toEqual({ key: "12", of: undefined, verdict: "empty", summary: "What?" });
+  const unnamed = { ...card, doc_id: null, filter: "strict", flags: [], answer: "yes" };
+  expect(readCard(unnamed)).toEqual({ key: "#8", of: "strict", verdict: null, summary: "yes" });
+});

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { groupByField } from "@/lib/field_problems";
 import { listScores } from "@/lib/scores";
-import { readJobFilter, readRunSearch, readSampleSearch } from "@/lib/search";
+import { leaveSample, readJobFilter, readRunSearch, readSampleSearch } from "@/lib/search";
 
 test("only what the page knows is read from an address", () => {
   expect(readJobFilter({ status: ["running", "odd"], model: 7, task: { a: 1 }, label: "run=7", other: 1 })).toEqual({
@@ -12,7 +12,10 @@ test("only what the page knows is read from an address", () => {
   expect(readJobFilter({ status: "odd" })).toEqual({});
   expect(readRunSearch({ tab: "log", attempt: 2 })).toEqual({ tab: "log", attempt: 2 });
   expect(readRunSearch({ tab: "nope", attempt: -1 })).toEqual({});
-  expect(readSampleSearch({ filter: "wrong" })).toEqual({ filter: "wrong" });
+  expect(readSampleSearch({ filter: "wrong", sort: "-acc" })).toEqual({ filter: "wrong", sort: "-acc" });
+  // A search has no other order than the file's.
+  expect(readSampleSearch({ filter: "odd", q: 7, sort: "-acc", of: "x" })).toEqual({ q: "7", of: "x" });
+  expect(leaveSample({ filter: "wrong", q: undefined, of: "x" })).toEqual({ filter: "wrong" });
 });
 
 test("refusals find their fields", () => {

@@ -37,9 +37,9 @@ from lmms_eval_core.kube import errors
 
 # The kubelet has no credentials. Its probes come through no proxy, so that a path prefix plays no part.
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
-# Signing in and out: the form, its stylesheet, and where they are sent.
+# Signing in and out: the form, its stylesheet and icon, and where it is sent.
 SIGN_IN: Final = "/ui/login"
-SIGN_IN_PATHS: Final = frozenset({SIGN_IN, "/ui/login.css", "/ui/session", "/ui/session/end"})
+SIGN_IN_PATHS: Final = frozenset({SIGN_IN, "/ui/login.css", "/ui/login.svg", "/ui/session", "/ui/session/end"})
 
 # Between two authorizations of the caller of an open stream.
 REAUTHORIZE_SECONDS: Final = 10.0

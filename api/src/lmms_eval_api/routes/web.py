@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from lmms_eval_api.routes.catalogue import is_known
 from lmms_eval_api.routes.dependencies import WebOf
 from lmms_eval_api.web.bundle import ASSETS, WebFile
-from lmms_eval_api.web.pages import NO_BUNDLE, STYLESHEET, render_message
+from lmms_eval_api.web.pages import ICON, NO_BUNDLE, STYLESHEET, render_message
 
 # The page and its files are for browsers, not for programs that read the OpenAPI document.
 router = APIRouter(include_in_schema=False)
@@ -50,6 +50,12 @@ async def redirect_to_page(request: Request) -> Response:
 async def get_stylesheet() -> Response:
     """The stylesheet of the form for signing in."""
     return make_page(STYLESHEET, media_type="text/css; charset=utf-8", cache=CHECK_AGAIN)
+
+
+@router.get("/ui/login.svg")
+async def get_icon() -> Response:
+    """The icon of that form; without one, browsers ask for /favicon.ico."""
+    return make_page(ICON, media_type="image/svg+xml", cache=CHECK_AGAIN)
 
 
 @router.get("/ui/{path:path}")

@@ -12,6 +12,7 @@ from lmms_eval_api.auth.authenticator import TokenSource
 
 FOLDER: Final = Path(__file__).parent
 STYLESHEET: Final = (FOLDER / "login.css").read_bytes()
+ICON: Final = (FOLDER / "login.svg").read_bytes()
 _LAYOUT: Final = Template((FOLDER / "layout.html").read_text())
 _FORM: Final = Template((FOLDER / "form.html").read_text())
 _COMMAND: Final = Template("<pre><code>$command</code></pre>")

@@ -3,24 +3,24 @@
 import { Link } from "@tanstack/react-router";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useRef } from "react";
-import { type ShownSample, summarise } from "@/lib/sample";
-import type { SampleFilter } from "@/lib/search";
+import type { SampleRow } from "@/lib/sample";
+import type { SampleView } from "@/lib/search";
 import { Verdict } from "./verdict";
 
 const ROW_PX = 46;
 
 interface Props {
-  samples: ShownSample[];
-  /** What they are called, one of them. */
-  noun: "sample" | "answer";
+  samples: SampleRow[];
+  /** How many there are, in words. */
+  title: string;
   at: number;
-  target: (key: string) => { id: string; task: string; doc: string };
-  filter: SampleFilter | undefined;
+  params: { id: string; task: string };
+  view: SampleView;
   hasMore: boolean;
   onMore: () => void;
 }
 
-export function SampleList({ samples, noun, at, target, filter, hasMore, onMore }: Props) {
+export function SampleList({ samples, title, at, params, view, hasMore, onMore }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const rows = useVirtualizer({
     count: samples.length,
@@ -38,10 +38,7 @@ export function SampleList({ samples, noun, at, target, filter, hasMore, onMore 
   }, [at, rows]);
   return (
     <nav className="sample-list" aria-label="Samples">
-      <p className="quiet">
-        {samples.length.toLocaleString("en")} {samples.length === 1 ? noun : `${noun}s`}
-        {hasMore && " so far, more follow"}
-      </p>
+      <p className="quiet">{title}</p>
       <div ref={box} className="sample-box">
         <ol style={{ height: rows.getTotalSize() }}>
           {items.map((row) => {
@@ -56,15 +53,18 @@ export function SampleList({ samples, noun, at, target, filter, hasMore, onMore 
               >
                 <Link
                   to="/runs/$id/samples/$task/$doc"
-                  params={target(sample.key)}
-                  search={filter ? { filter } : {}}
+                  params={{ ...params, doc: sample.key }}
+                  search={sample.of === undefined ? view : { ...view, of: sample.of }}
                   preload={false}
                   aria-current={row.index === at ? "true" : undefined}
                   className={row.index === at ? "chosen" : ""}
                 >
                   <Verdict verdict={sample.verdict} />
-                  <span className="quiet">{sample.key}</span>
-                  <bdi>{summarise(sample)}</bdi>
+                  <span className="quiet">
+                    <bdi>{sample.key}</bdi>
+                    {sample.of !== undefined && <bdi> {sample.of}</bdi>}
+                  </span>
+                  <bdi>{sample.summary}</bdi>
                 </Link>
               </li>
             );

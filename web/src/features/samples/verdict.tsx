@@ -1,10 +1,10 @@
-import type { ShownSample } from "@/lib/sample";
+import type { SampleVerdict } from "@/lib/sample";
 
-const SIGNS = { right: "✓", wrong: "✗", empty: "∅", none: "?" } as const;
-const WORDS = { right: "right", wrong: "wrong", empty: "empty", none: "not judged" } as const;
+const SIGNS = { right: "✓", wrong: "✗", empty: "∅", failed: "!", none: "?" } as const;
+const WORDS = { right: "right", wrong: "wrong", empty: "empty", failed: "failed", none: "not judged" } as const;
 
 /** A sign, a colour, and the word for those who see neither. */
-export function Verdict({ verdict }: { verdict: ShownSample["verdict"] }) {
+export function Verdict({ verdict }: { verdict: SampleVerdict }) {
   const key = verdict ?? "none";
   return (
     <span className={`verdict ${key}`} title={WORDS[key]}>

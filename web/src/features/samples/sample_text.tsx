@@ -16,7 +16,7 @@ interface Props {
   onBack: () => void;
 }
 
-export function SampleView({ sample, scored, onPrevious, onNext, onBack }: Props) {
+export function SampleText({ sample, scored, onPrevious, onNext, onBack }: Props) {
   return (
     <article className="sample" aria-labelledby="sample">
       <div className="heading">

@@ -1,0 +1,49 @@
+// Samples by their index: cards that are filtered, searched and sorted by the front end, and one sample whole.
+
+import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
+import type { SampleView } from "@/lib/search";
+import { client, type SampleCardPage, unwrap } from "./client";
+import { jobKey } from "./job";
+import { ApiProblem } from "./problems";
+
+const PAGE = 100;
+
+export function cardsQuery(id: string, task: string, { filter, q, sort }: SampleView) {
+  return infiniteQueryOptions({
+    queryKey: [...jobKey(id), "cards", task, filter ?? "", q ?? "", sort ?? ""] as const,
+    queryFn: ({ pageParam, signal }): Promise<SampleCardPage> => {
+      const given = { filter, q, sort, cursor: pageParam ?? undefined };
+      const query = {
+        limit: PAGE,
+        ...Object.fromEntries(Object.entries(given).filter(([, one]) => one !== undefined)),
+      };
+      const path = { job_id: id, task };
+      return unwrap(client.GET("/jobs/{job_id}/explore/{task}", { params: { path, query }, signal }));
+    },
+    initialPageParam: null as string | null,
+    getNextPageParam: (page: SampleCardPage) => page.next_cursor ?? null,
+    staleTime: Number.POSITIVE_INFINITY,
+    retry: false,
+  });
+}
+
+export function sampleQuery(id: string, task: string, document: string, filterName: string | undefined) {
+  return queryOptions({
+    queryKey: [...jobKey(id), "sample", task, document, filterName ?? ""] as const,
+    queryFn: ({ signal }) => {
+      const path = { job_id: id, task, doc_id: document };
+      const query = filterName === undefined ? {} : { filter_name: filterName };
+      return unwrap(client.GET("/jobs/{job_id}/samples/{task}/{doc_id}", { params: { path, query }, signal }));
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+    retry: false,
+  });
+}
+
+// There is none; no store; one that does not fit the samples.
+const WITHOUT_INDEX = new Set([404, 501, 502]);
+
+/** Whether an error means that these samples have no usable index: their pages are then read instead. */
+export function hasNoIndex(error: unknown): error is ApiProblem {
+  return error instanceof ApiProblem && WITHOUT_INDEX.has(error.status);
+}
