@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from front_end_fixtures import FrontEnd, StartFrontEnd
+from indexed_samples import index_pieces
 from journal_segments import build_chunk, build_header, name_segment, pack_segment
 from s3_fixtures import S3Server
 
@@ -24,6 +25,7 @@ from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.sample_scoring import SampledTask
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
 from lmms_eval_reporter.content import compressed
@@ -54,6 +56,8 @@ SAMPLES: dict[str, bytes] = {
     "one-line": b"x" * 256 * MIB,
     "emoji": ('{"a": "' + "\U0001f600" * MIB + '"}\n').encode() * 3,
 }
+# Those that the reporter passes on line by line; the others it leaves out.
+INDEXED = ("escapes", "base64", "values", "deep", "digits", "emoji")
 RESULTS: dict[str, tuple[bytes, int]] = {
     "escapes": (b'NaN "' + b'\\"' * (7 * MIB), 502),
     "a-million-tasks": (b'{"results": {' + b",".join(b'"%d":{}' % number for number in range(1_200_000)) + b"}}", 502),
@@ -166,7 +170,13 @@ class Scene:
     store: ObjectStore
 
     async def complete(
-        self, name: str, *, results: bytes = GOOD_RESULTS, samples: dict[str, bytes], log: bytes = b""
+        self,
+        name: str,
+        *,
+        results: bytes = GOOD_RESULTS,
+        samples: dict[str, bytes],
+        log: bytes = b"",
+        indexed: bool = False,
     ) -> None:
         with self.front_end.session() as session:
             session.post("/evaluate", json={"model": "llava_hf", "tasks": ["mme"], "name": name}).raise_for_status()
@@ -175,7 +185,13 @@ class Scene:
         await self.store.put(prefix.file(layout.RESULTS_FILE), results)
         await self.store.put(prefix.file(layout.LOG_FILE), packed(log))
         for task, content in samples.items():
-            await self.store.put(prefix.file(layout.sample_file(task)), packed(content))
+            file = layout.sample_file(task)
+            if indexed:
+                stored = index_pieces([content], SampledTask())
+                await self.store.put(prefix.file(file), stored.samples)
+                await self.store.put(prefix.file(layout.index_file(file)), stored.index)
+            else:
+                await self.store.put(prefix.file(file), packed(content))
         files = [layout.RESULTS_FILE, layout.LOG_FILE, *map(layout.sample_file, samples)]
         artifacts = {"uri": f"s3://artifacts/{prefix.path}", "files": [{"name": file, "bytes": 1} for file in files]}
         await self.become(name, phase="Running", reason="Evaluating", attempt=1, artifacts=artifacts)
@@ -231,6 +247,15 @@ async def test_a_page_of_samples(scene: Scene) -> None:
     for task in SAMPLES:
         for query in ("", "?filter=wrong", "?filter=empty"):
             path = f"/jobs/a/samples/{task}{query}"
+            with watched(scene.front_end, path):
+                assert ask(scene.front_end, path) == 200
+
+
+async def test_samples_by_their_index(scene: Scene) -> None:
+    await scene.complete("a", samples={task: SAMPLES[task] for task in INDEXED}, indexed=True)
+    for task in INDEXED:
+        for query in ("", "?filter=wrong&limit=200", "?sort=-length", "?q=needle"):
+            path = f"/jobs/a/explore/{task}{query}"
             with watched(scene.front_end, path):
                 assert ask(scene.front_end, path) == 200
 

@@ -5,11 +5,13 @@ import os
 from typing import Any
 
 import zstandard
+from indexed_samples import index_samples
 
-from lmms_eval_core import names
+from lmms_eval_core import layout, names
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.sample_scoring import SampledTask
 from lmms_eval_core.store.objects import ObjectStore
 
 # How many inputs are tried: 1 takes about a minute in all, 10 and more are for a night.
@@ -52,13 +54,15 @@ async def create_ended_job(client: Transport, store: ObjectStore, name: str) -> 
     }
     uid = (await client.create(EVALUATIONS, body))["metadata"]["uid"]
     prefix = ArtifactPrefix(client.namespace, name, uid, 1)
+    indexed = index_samples([SAMPLE | {"doc_id": number} for number in range(700)], SampledTask())
     files = {
         "results.json": json.dumps({"results": {"mme": {"exact_match,none": float("nan")}}}).encode(),
-        "samples/mme.jsonl.zst": zstandard.compress("".join(json.dumps(SAMPLE) + "\n" for _ in range(700)).encode()),
+        layout.sample_file("mme"): indexed.samples,
         "log.txt.zst": zstandard.compress(b"one\ntwo\nthree\n"),
     }
     for file, data in files.items():
         await store.put(prefix.file(file), data)
+    await store.put(prefix.file(layout.index_file(layout.sample_file("mme"))), indexed.index)
     listed = [{"name": file, "bytes": len(data)} for file, data in files.items()]
     artifacts = {"uri": f"s3://artifacts/{prefix.path}", "files": listed}
     for status in (
