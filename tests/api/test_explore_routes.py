@@ -121,7 +121,7 @@ async def test_the_first_screen(session: httpx.AsyncClient) -> None:
     assert page["cards"][1] == {
         "row": 1,
         "doc_id": 1,
-        "filter": "none",
+        "filter": None,
         "flags": ["wrong"],
         "prompt": "Question 1: what is shown in the picture?",
         "target": "B",

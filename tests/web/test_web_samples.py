@@ -95,7 +95,7 @@ async def test_without_an_index_the_pages_are_read_and_it_is_said(
 
 
 def make_sample(number: int) -> dict[str, Any]:
-    answer = f"{FAILED_MARK}] no answer" if number % 100 == 50 else "" if number % 30 == 2 else "yes" * number
+    answer = f"{FAILED_MARK}] no answer" if number % 100 == 50 else "" if number % 30 == 2 else "yes" * (number + 1)
     question = f"What is in picture {number}?"
     return {
         "doc_id": number,

@@ -86,7 +86,7 @@ def _describe(row: int, card: list[Any], names: CardNames) -> dict[str, Any]:
     return {
         "row": row,
         "doc_id": card[CardField.DOCUMENT],
-        "filter": names.filters[number] if number < len(names.filters) else None,
+        "filter": names.filters[number] if number < len(names.filters) > 1 else None,
         "flags": [flag for flag, bit in FLAG_BITS.items() if card[CardField.FLAGS] & bit],
         "prompt": card[CardField.PROMPT],
         "target": card[CardField.TARGET],
