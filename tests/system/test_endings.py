@@ -96,12 +96,11 @@ def stuck_registry() -> Iterator[None]:
     listen = f"import socket, time; taken = socket.create_server(({address!r}, {port})); "
     listen += "print('listening', flush=True); time.sleep(600)"
     subprocess.run([*inside, "ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
-    registry = subprocess.Popen([*inside, sys.executable, "-c", listen], stdout=subprocess.PIPE)
-    assert registry.stdout is not None
-    assert registry.stdout.readline() == b"listening\n"
-    yield
-    registry.kill()
-    registry.wait()
+    with subprocess.Popen([*inside, sys.executable, "-c", listen], stdout=subprocess.PIPE) as registry:
+        assert registry.stdout is not None
+        assert registry.stdout.readline() == b"listening\n"
+        yield
+        registry.kill()
     subprocess.run([*inside, "ip", "address", "delete", f"{address}/32", "dev", "lo"], check=True)
 
 

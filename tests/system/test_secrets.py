@@ -28,6 +28,8 @@ from release_fixtures import RUN_SECONDS, TASK, Release, build_smoke_evaluation
 from volume_fixtures import CLAIM, MOUNT, RunInVolume
 
 from lmms_eval_core.redact import HIDDEN
+from lmms_eval_core.sample_index.format import BLOCK_ROWS, decode_header
+from lmms_eval_core.sample_index.reader import find_blocks, read_cards
 
 pytestmark = pytest.mark.system
 
@@ -39,6 +41,7 @@ SLIPS = [
     *((slip, f"GET /jobs/{ANSWERS}/logs") for slip in ("stdout", "stderr", "logged")),
     *((slip, f"GET /jobs/{ANSWERS}/samples/planted") for slip in ("question", "target", "answered", "scored")),
     *((slip, "store: planted.jsonl.zst") for slip in ("question", "target", "answered", "scored")),
+    *((slip, "store: planted.idx") for slip in ("question", "target", "answered")),
     *(
         ("aggregated", place)
         for place in (f"GET /jobs/{ANSWERS}/results", f"lmmeval results {ANSWERS}", "store: results.json")
@@ -54,7 +57,14 @@ KEPT = {
     ),
     *(
         f"store: {name}"
-        for name in ("evaluation.yaml", "log.txt.zst", "outcome.json", "planted.jsonl.zst", "results.json")
+        for name in (
+            "evaluation.yaml",
+            "log.txt.zst",
+            "outcome.json",
+            "planted.jsonl.zst",
+            "planted.idx",
+            "results.json",
+        )
     ),
     "log of evaluator/evaluator",
 }
@@ -283,6 +293,19 @@ def metrics(release: Release) -> dict[str, str]:
     return out
 
 
+def read_index(content: bytes) -> str:
+    """All texts of an index of samples: its header, and the cards."""
+    header = decode_header(content, len(content))
+    texts, at = [header.model_dump_json()], header.find_column("blocks")
+    for zone in header.zones:
+        start = zone.start + sum(zone.sizes[:at])
+        for block in find_blocks(content[start : start + zone.sizes[at]], zone, range(zone.rows)):
+            rows = min(BLOCK_ROWS, zone.rows - block.first)
+            cards = read_cards(content[block.start : block.end], rows, len(header.metrics))
+            texts.append(json.dumps(cards, ensure_ascii=False))
+    return " ".join(texts)
+
+
 def files(release: Release, keys: dict[str, str]) -> dict[str, str]:
     """Every object of the store, unpacked."""
     key_id, key = (b64decode(keys[f"AWS_{name}"]).decode() for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
@@ -302,8 +325,9 @@ def files(release: Release, keys: dict[str, str]) -> dict[str, str]:
             content = bytes(obstore.get(store, entry["path"]).bytes())
             if entry["path"].endswith(".zst"):
                 content = zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True).read()
+            text = read_index(content) if entry["path"].endswith(".idx") else content.decode()
             place = f"store: {entry['path'].rpartition('/')[2]}"
-            out[place] = out.get(place, "") + f"{entry['path']} {content.decode()}"
+            out[place] = out.get(place, "") + f"{entry['path']} {text}"
     return out
 
 
