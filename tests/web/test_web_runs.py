@@ -1,11 +1,13 @@
 """The list of runs in a browser."""
 
+import asyncio
 import re
+from contextlib import suppress
 
 import pytest
 from front_end_fixtures import FrontEnd
 from job_states import complete_job, fail_job, start_job
-from playwright.async_api import Page, expect
+from playwright.async_api import Error, Page, Route, expect
 from web_fixtures import Reader
 from web_jobs import populate, submit
 
@@ -13,6 +15,14 @@ from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.store.objects import ObjectStore
 
+# A second stream in the page; `window.told` is there when it has told of the job `meanwhile`.
+LISTEN = """() => new Promise((ready) => {
+  const stream = new EventSource("/events");
+  window.told = new Promise((told) => {
+    stream.addEventListener("job", (event) => JSON.parse(event.data).job_id === "meanwhile" && told(stream.close()));
+  });
+  stream.addEventListener("ready", () => ready());
+})"""
 pytestmark = [pytest.mark.web, pytest.mark.timeout(180)]
 
 
@@ -84,6 +94,29 @@ async def test_filters_are_in_the_address_and_a_link_has_them(reader: Reader, we
     await expect(page.get_by_role("searchbox", name="Label")).to_have_value("run=7")
     submit(web_front_end, "also", labels={"run": "7"})
     await expect(page.get_by_role("link", name="also")).to_be_visible()
+
+
+async def test_a_list_that_arrives_late_takes_nothing_back(reader: Reader, web_front_end: FrontEnd) -> None:
+    asked, arrive = asyncio.Semaphore(0), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        # The page may give up the request meanwhile.
+        with suppress(Error):
+            answer = await route.fetch()
+            asked.release()
+            await arrive.wait()
+            await route.fulfill(response=answer)
+
+    await reader.page.route("**/jobs?*", hold)
+    page = await reader.open()
+    async with asyncio.timeout(60):
+        for _section in range(3):
+            await asked.acquire()
+    await page.evaluate(LISTEN)
+    submit(web_front_end, "meanwhile")
+    await page.evaluate("window.told")
+    arrive.set()
+    await expect(page.get_by_role("link", name="meanwhile")).to_be_visible()
 
 
 async def test_what_the_api_refuses_is_said_in_its_words_and_not_kept(reader: Reader, web_front_end: FrontEnd) -> None:

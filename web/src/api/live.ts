@@ -9,14 +9,49 @@ import { followStream, type StreamState } from "./stream";
 
 type Change = (pages: JobPages, key: JobsKey) => JobPages;
 
-function changeLists(queries: QueryClient, change: Change): void {
-  for (const [key, pages] of queries.getQueriesData<JobPages>({ queryKey: ["jobs"] })) {
-    if (pages) queries.setQueryData(key, change(pages, key as unknown as JobsKey));
-  }
-}
+const LISTS = { queryKey: ["jobs"] } as const;
 
-export function applyJob(queries: QueryClient, job: JobSummary): void {
-  changeLists(queries, (pages, [, section, filter]) => mergeJob(pages, job, isListed(job, section, filter)));
+/** Applies changes to the lists that are loaded, and once more to those that were being loaded meanwhile. */
+class LiveLists {
+  private missed: Change[] = [];
+  private readonly unsubscribe: () => void;
+
+  constructor(private readonly queries: QueryClient) {
+    this.unsubscribe = queries.getQueryCache().subscribe((event) => {
+      const isAnswer = event.type === "updated" && event.action.type === "success" && !event.action.manual;
+      if (isAnswer && event.query.queryKey[0] === LISTS.queryKey[0]) queueMicrotask(() => this.repeat());
+    });
+  }
+
+  close(): void {
+    this.unsubscribe();
+  }
+
+  apply(change: Change): void {
+    // An answer that is on its way may be older than this change, and replaces the list.
+    if (this.queries.isFetching(LISTS) > 0) this.missed.push(change);
+    this.write(change);
+  }
+
+  /** Load all lists anew: what was asked for before may be older than what the stream tells from now on. */
+  async reload(): Promise<void> {
+    this.missed = [];
+    // A list that has no answer yet would else wait for the one that is on its way.
+    await this.queries.cancelQueries(LISTS);
+    await this.queries.invalidateQueries(LISTS);
+  }
+
+  private repeat(): void {
+    const missed = this.missed;
+    if (this.queries.isFetching(LISTS) === 0) this.missed = [];
+    for (const change of missed) this.write(change);
+  }
+
+  private write(change: Change): void {
+    for (const [key, pages] of this.queries.getQueriesData<JobPages>(LISTS)) {
+      if (pages) this.queries.setQueryData(key, change(pages, key as unknown as JobsKey));
+    }
+  }
 }
 
 function isJob(data: unknown): data is JobSummary {
@@ -38,31 +73,34 @@ function readPositions(data: unknown): Map<string, number> | null {
 export function useLiveJobs(): StreamState {
   const queries = useQueryClient();
   const [state, setState] = useState<StreamState>("connecting");
-  useEffect(
-    () =>
-      followStream(() => "/events", {
-        onState: setState,
-        events: {
-          ready: (data) => {
-            // What happened while there was no stream is told only if the server still knows it.
-            const resumed = (data as { resumed?: unknown } | null)?.resumed === true;
-            if (!resumed) void queries.invalidateQueries({ queryKey: ["jobs"] });
-          },
-          job: (data) => {
-            if (isJob(data)) applyJob(queries, data);
-          },
-          removed: (data) => {
-            const id = (data as { job_id?: unknown } | null)?.job_id;
-            if (typeof id === "string") changeLists(queries, (pages) => removeJob(pages, id));
-          },
-          queue: (data) => {
-            const positions = readPositions(data);
-            if (positions)
-              changeLists(queries, (pages, key) => (key[1] === "queued" ? setPositions(pages, positions) : pages));
-          },
+  useEffect(() => {
+    const lists = new LiveLists(queries);
+    const stop = followStream(() => "/events", {
+      onState: setState,
+      events: {
+        ready: (data) => {
+          // What happened while there was no stream is told only if the server still knows it.
+          const resumed = (data as { resumed?: unknown } | null)?.resumed === true;
+          if (!resumed) void lists.reload();
         },
-      }),
-    [queries],
-  );
+        job: (data) => {
+          if (!isJob(data)) return;
+          lists.apply((pages, [, section, filter]) => mergeJob(pages, data, isListed(data, section, filter)));
+        },
+        removed: (data) => {
+          const id = (data as { job_id?: unknown } | null)?.job_id;
+          if (typeof id === "string") lists.apply((pages) => removeJob(pages, id));
+        },
+        queue: (data) => {
+          const positions = readPositions(data);
+          if (positions) lists.apply((pages, key) => (key[1] === "queued" ? setPositions(pages, positions) : pages));
+        },
+      },
+    });
+    return () => {
+      stop();
+      lists.close();
+    };
+  }, [queries]);
   return state;
 }

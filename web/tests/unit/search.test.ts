@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { groupByField } from "@/lib/field_problems";
-import { listScores } from "@/lib/scores";
+import { listScores, nameMetric } from "@/lib/scores";
 import { leaveSample, readJobFilter, readRunSearch, readSampleSearch } from "@/lib/search";
 
 test("only what the page knows is read from an address", () => {
@@ -36,4 +36,5 @@ test("scores with their intervals", () => {
     { task: "mme", metric: "acc", filter: "", value: 0.5, half: 0.196 },
     { task: "mme", metric: "score,strict", filter: "x", value: null, half: null },
   ]);
+  expect(["acc,none", "acc,strict", "acc"].map(nameMetric)).toEqual(["acc", "acc strict", "acc"]);
 });

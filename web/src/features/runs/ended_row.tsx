@@ -1,6 +1,7 @@
 import { Link } from "@tanstack/react-router";
 import type { JobSummary } from "@/api/client";
 import { formatAge, formatDuration, formatNumber, halfWidth, secondsBetween, spellReason } from "@/lib/format";
+import { nameMetric } from "@/lib/scores";
 import { useNow } from "@/ui/clock";
 import { Status, SuspectBadge } from "@/ui/status";
 import { Line } from "@/ui/text";
@@ -52,7 +53,7 @@ function Outcome({ job }: { job: JobSummary }) {
       <Line text={score.task} most={60} /> <b>{formatNumber(score.value)}</b>
       {error !== null && <span className="error-range"> ± {formatNumber(error)}</span>}{" "}
       <span className="quiet">
-        <Line text={score.metric} most={40} />
+        <Line text={nameMetric(score.metric)} most={40} />
       </span>
     </span>
   );
