@@ -182,6 +182,13 @@ def test_a_few_failures_on_a_cluster_are_tried_once_more_and_told(
     assert ("at first" in said, f"{flaky} passed at the second try alone" in said) == (first > 0, flaky > 0)
 
 
+def test_a_part_without_a_report_has_one_try(own_build: Path) -> None:
+    program = [sys.executable, "-c", "raise SystemExit(1)"]
+    (outcome,), _ = run(Tier("dying", "", 1, lambda preparation: [[PytestRun("part", program, {})]], second_tries=2))
+    assert outcome.count("failed") == 1 and not outcome.is_good(allow_missing=False, selected=False)
+    assert [path.name for path in own_build.glob("part*.log")] == ["part.log"]
+
+
 def test_selected_tests_have_one_try(tmp_path: Path) -> None:
     tests = Tier("flaky", "", 1, lambda preparation: [[preparation.pytest("part")]], second_tries=2)
     (outcome,), _ = run(tests, arguments=fails_at_first(tmp_path / "tests", first=1))

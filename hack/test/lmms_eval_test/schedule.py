@@ -92,11 +92,11 @@ class TierRun:
 
     def _try_again(self) -> None:
         """Play the tests that failed once more, by themselves, if they are so few that it can be an accident."""
-        failed = [part for part in self.outcome.parts if part.exit_code]
         if self._selected or self.outcome.count("failed") > self.tier.second_tries:
             return
-        for part in failed:
-            if part.exit_code == TESTS_FAILED:
+        for part in self.outcome.parts:
+            # Without a report pytest died, and what it remembers of failures is an older run's.
+            if part.exit_code == TESTS_FAILED and any(case.result == "failed" for case in part.cases):
                 part.add_second_try(self._run_part(part.part.second_try(), show=False))
 
     def _run_part(self, part: PytestRun, *, show: bool) -> PytestRunOutcome:
