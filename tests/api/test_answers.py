@@ -29,7 +29,7 @@ from lmms_eval_api.artifacts.journal_position import (
 from lmms_eval_api.artifacts.samples import SampleReader
 from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_core import layout
-from lmms_eval_core.journal import MAX_LINE_BYTES, MAX_RANKS, MAX_SHOWN
+from lmms_eval_core.journal import MAX_LINE_BYTES, MAX_RANKS, MAX_SHOWN, JournalKind
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.store.errors import Unreachable
 
@@ -404,7 +404,7 @@ async def test_other_objects_are_no_journals(store: MemoryStore, reader: AnswerR
         "journal/a000001-r0.jsonl.zst",
         "journal/x/a000001-r0.jsonl-0000.zst",
     ]
-    for key in (name_segment(FIRST, tap=True), name_segment(FIRST, 1), *map(FIRST.file, others)):
+    for key in (name_segment(FIRST, kind=JournalKind.COMPLETIONS), name_segment(FIRST, 1), *map(FIRST.file, others)):
         store.objects[key] = segment
     assert await documents(reader, wanted()) == []
 

@@ -13,13 +13,16 @@ from lmms_eval_core.journal import (
     CompletionLine,
     FailureLine,
     HeaderLine,
+    JournalKind,
     JournalName,
+    MediaLine,
     NextLine,
     parse_journal_line,
     parse_journal_name,
 )
 
 ID = "0123456789abcdef0123"
+DIGEST = b"0123456789abcdef" * 4
 
 
 def chunk(**changes: Any) -> bytes:
@@ -33,6 +36,7 @@ LINES: dict[Any, bytes] = {
     NextLine: b'{"n":["%s"]}' % ID.encode(),
     FailureLine: b'{"f":["%s"],"r":"OutOfMemory"}' % ID.encode(),
     CompletionLine: b'{"k":"ab.1","r":{"id":"x"}}',
+    MediaLine: b'{"m":{"t":"mme","d":7,"i":[{"kind":"image","thumb":"%s","width":640,"height":480}],"x":2}}' % DIGEST,
 }
 
 
@@ -51,6 +55,9 @@ def test_each_line_is_read_and_written_alike(kind: Any) -> None:
         b'{"v":2,"header":{"attempt":3,"rank":0,"parts":{}}}',
         b'{"n":["x"]}',
         b'{"n":["%s"]' % ID.encode(),
+        b'{"m":{"t":"mme","d":7,"i":[{"kind":"image","thumb":"../%s"}]}}' % DIGEST[3:],
+        b'{"m":{"t":"mme","d":7,"i":[{"kind":"program"}]}}',
+        b'{"m":{"t":"mme","d":7,"i":[%s]}}' % b",".join(17 * [b'{"kind":"image"}']),
         b'{"k":"\xff","r":{}}',
         rb'{"k":"\ud800","r":{}}',
         chunk(b=[]),
@@ -73,7 +80,7 @@ def test_no_bytes_raise(junk: bytes, line: bytes, at: int) -> None:
     parse_journal_line(line[:at] + junk + line[at:])
 
 
-@pytest.mark.parametrize("name", [JournalName(3, 0), JournalName(12, 63, tap=True)])
+@pytest.mark.parametrize("name", [JournalName(3, 0), *(JournalName(12, 63, kind) for kind in JournalKind)])
 def test_names(name: JournalName) -> None:
     assert parse_journal_name(str(name)) == name
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmms_eval_core.journal import JournalName
+from lmms_eval_core.journal import JournalKind, JournalName
 from lmms_eval_core.layout import (
     EVALUATION_FOLDER,
     FILE_OF_AN_ATTEMPT,
@@ -77,7 +77,7 @@ def test_other_files_are_no_segments(file: str) -> None:
 
 
 def test_segments_are_grouped_by_the_journals_of_their_attempt() -> None:
-    own = {JournalName(3, 0): {0, 1, 4}, JournalName(3, 63): {0}, JournalName(3, 0, tap=True): {2}}
+    own = {JournalName(3, 0): {0, 1, 4}, JournalName(3, 63): {0}, JournalName(3, 0, JournalKind.COMPLETIONS): {2}}
     files = [journal_segment(str(name), number) for name, numbers in own.items() for number in numbers]
     odd = ["a000002-r0.jsonl", "a000003-r00.jsonl", "a3-r0.jsonl", "x", "..", "a000003-r0.jsonl.zst"]
     others = [*(journal_segment(name, 0) for name in odd), "results.json", "journal/a000003-r0.jsonl-0000"]

@@ -19,7 +19,7 @@ from journal_files import (
     store_journal,
 )
 
-from lmms_eval_core.journal import MAX_EARLIER_ATTEMPTS, MAX_JOURNAL_BYTES, MAX_LINE_BYTES, JournalName
+from lmms_eval_core.journal import MAX_EARLIER_ATTEMPTS, MAX_JOURNAL_BYTES, MAX_LINE_BYTES, JournalKind, JournalName
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import Outcome, Timings
 from lmms_eval_core.store.compression import zstd
@@ -63,7 +63,7 @@ def second(tmp_path: Path) -> NextAttempt:
 
 
 async def test_segments_are_joined_under_the_files_name(second: NextAttempt) -> None:
-    tap = JournalName(1, 3, tap=True)
+    tap = JournalName(1, 3, JournalKind.COMPLETIONS)
     await store_journal(second.store, FIRST, *(make_chunk(number) for number in range(12)))
     await store_journal(second.store, tap, b'{"k":"ab.0","r":{}}\n')
     await store_journal(second.store, JournalName(2, 0), make_lines(2, 1))

@@ -22,7 +22,7 @@ from journal_files import (
 )
 from reporter_process import wait_for
 
-from lmms_eval_core.journal import MAX_LINE_BYTES, JournalName
+from lmms_eval_core.journal import MAX_LINE_BYTES, JournalKind, JournalName
 from lmms_eval_core.store.errors import Unreachable
 from lmms_eval_reporter.journal_segments import SEGMENT_BYTES
 
@@ -163,7 +163,7 @@ async def test_without_samples_neither_prompts_nor_targets_are_stored(tmp_path: 
 
 
 async def test_each_rank_and_kind_has_its_own_objects(run: JournalRun) -> None:
-    tap = JournalName(1, 63, tap=True)
+    tap = JournalName(1, 63, JournalKind.COMPLETIONS)
     completion = b'{"k":"ab.0","r":{"id":"x"}}\n'
     run.append(completion, tap)
     run.append(make_chunk(0), JournalName(1, 7))

@@ -16,7 +16,7 @@ import pytest
 from journaled_attempts import Attempts
 from runner_process import build_run_input
 
-from lmms_eval_core.journal import ChunkLine, CompletionLine, JournalName
+from lmms_eval_core.journal import ChunkLine, CompletionLine, JournalKind, JournalName
 from lmms_eval_core.run import RunInput
 from lmms_eval_runner.journal import attach, chunk_size
 from lmms_eval_runner.journal.files import read_lines
@@ -157,7 +157,7 @@ def list_answers(attempts: Attempts) -> list[str]:
 
 def die_before_an_answer(attempts: Attempts, *, completions: int) -> None:
     """Leave what a process leaves that dies after so many completions, in its first chunk."""
-    for name, lines in ((JournalName(1, 0), 1), (JournalName(1, 0, tap=True), 1 + completions)):
+    for name, lines in ((JournalName(1, 0), 1), (JournalName(1, 0, JournalKind.COMPLETIONS), 1 + completions)):
         path = attempts.directory / "journal" / str(name)
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))
 

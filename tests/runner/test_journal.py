@@ -22,6 +22,7 @@ from lmms_eval_core.journal import (
     JournalAnswer,
     JournalBatch,
     JournalHeader,
+    JournalKind,
     JournalName,
     NextLine,
     parse_journal_line,
@@ -246,12 +247,12 @@ def completion(number: int, *, text: str = "x") -> CompletionLine:
 
 def test_completions_are_left_that_no_answer_was_made_of(tmp_path: Path) -> None:
     write(tmp_path, JournalName(1, 0), chunk(IDS[0], completions=2))
-    write(tmp_path, JournalName(1, 0, True), *map(completion, range(5)))
+    write(tmp_path, JournalName(1, 0, JournalKind.COMPLETIONS), *map(completion, range(5)))
     keys = [line.key for line in read_earlier_answers(tmp_path, PARTS).completions]
     assert keys == [completion(number).key for number in (2, 3, 4)]
     # The second attempt used one of them for an answer, and another for none yet.
     write(tmp_path, JournalName(2, 0), chunk(IDS[1], completions=1))
-    write(tmp_path, JournalName(2, 0, True), completion(3, text=""), completion(2, text=""))
+    write(tmp_path, JournalName(2, 0, JournalKind.COMPLETIONS), completion(3, text=""), completion(2, text=""))
     keys = [line.key for line in read_earlier_answers(tmp_path, PARTS).completions]
     assert keys == [completion(number).key for number in (2, 4)]
 

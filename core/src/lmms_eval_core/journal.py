@@ -9,17 +9,20 @@ evaluator starts. The front end shows the answers while the run goes on.
     {"b":[{"id":"<batch id>","a":[{...},...]}],"at":...,...}   the answers to a chunk of whole batches
     {"f":["<batch id>",...],"r":"OutOfMemory"}                 these batches failed, and would not end well
     {"k":"<key>","r":{...}}                                    one completion of an endpoint (files `tap-`)
+    {"m":{"t":"<task>","d":2,"i":[{...},...]}}                 the media of a document (files `media-`)
 
 Every line is valid JSON in UTF-8: texts and floats that JSON cannot hold are packed by the runner. A line without its
 end, or one that is not of these shapes, ends the file.
 """
 
 import re
+from enum import StrEnum
 from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from lmms_eval_core.json_text import parse_excess
+from lmms_eval_core.media import DocumentMedia
 from lmms_eval_core.spec import MAX_GPUS
 
 VERSION: Final = 1
@@ -35,26 +38,34 @@ MAX_RANKS: Final = MAX_GPUS
 # Earlier attempts whose journals are read.
 MAX_EARLIER_ATTEMPTS: Final = 20
 
-_NAME: Final = re.compile(r"(?P<tap>tap-)?a(?P<attempt>[0-9]{6})-r(?P<rank>[0-9]{1,4})\.jsonl")
+_NAME: Final = re.compile(r"(?P<kind>tap-|media-|)a(?P<attempt>[0-9]{6})-r(?P<rank>[0-9]{1,4})\.jsonl")
 
 BatchId = Annotated[str, Field(pattern=r"^[0-9a-f]{20}$")]
 
 
+class JournalKind(StrEnum):
+    """What the lines of a file are about; the value is the beginning of its name."""
+
+    ANSWERS = ""
+    COMPLETIONS = "tap-"
+    MEDIA = "media-"
+
+
 class JournalName(NamedTuple):
-    """Whose journal a file is: an attempt's and a rank's, of its answers or (`tap`) of an endpoint's completions."""
+    """Whose journal a file is, an attempt's and a rank's, and of what."""
 
     attempt: int
     rank: int
-    tap: bool = False
+    kind: JournalKind = JournalKind.ANSWERS
 
     def __str__(self) -> str:
-        return f"{'tap-' if self.tap else ''}a{self.attempt:06d}-r{self.rank}.jsonl"
+        return f"{self.kind}a{self.attempt:06d}-r{self.rank}.jsonl"
 
 
 def parse_journal_name(name: str) -> JournalName | None:
     """Return whose journal the file of this name is; None for a file that is none."""
     found = _NAME.fullmatch(name)
-    return JournalName(int(found["attempt"]), int(found["rank"]), bool(found["tap"])) if found else None
+    return JournalName(int(found["attempt"]), int(found["rank"]), JournalKind(found["kind"])) if found else None
 
 
 class _Line(BaseModel):
@@ -146,7 +157,13 @@ class CompletionLine(_Line):
     response: Annotated[dict[str, Any], Field(alias="r")]
 
 
-JournalLine = HeaderLine | ChunkLine | NextLine | FailureLine | CompletionLine
+class MediaLine(_Line):
+    """The media of one document."""
+
+    media: Annotated[DocumentMedia, Field(alias="m")]
+
+
+JournalLine = HeaderLine | ChunkLine | NextLine | FailureLine | CompletionLine | MediaLine
 
 _KINDS: Final[tuple[tuple[bytes, type[JournalLine]], ...]] = (
     (b'{"b":', ChunkLine),
@@ -154,6 +171,7 @@ _KINDS: Final[tuple[tuple[bytes, type[JournalLine]], ...]] = (
     (b'{"v":', HeaderLine),
     (b'{"f":', FailureLine),
     (b'{"k":', CompletionLine),
+    (b'{"m":', MediaLine),
 )
 
 

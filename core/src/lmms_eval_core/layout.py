@@ -26,6 +26,10 @@ STORED_CATALOGUE: Final = re.compile(r"\.lmms-eval-catalogue-[0-9a-f]+\.json")
 JOURNAL_FILES: Final = "journal/"
 # Names of an attempt's segments that are looked at; a journal of 1 GiB in each of 64 ranks has fewer.
 MAX_SEGMENTS: Final = 20_000
+# Of a namespace's folder: the pool of media, which its runs share.
+MEDIA_POOL: Final = ".media/"
+# The sorted digests, in binary, of the media that an attempt's samples show.
+MEDIA_DIGESTS: Final = "media.idx"
 # Written last: an attempt with this file is complete in the store, whatever the status says.
 COMPLETE_FILE: Final = "complete.json"
 
@@ -86,6 +90,11 @@ def index_file(samples: str) -> str:
 def task_file(path: str) -> str:
     """Name of a file that a task wrote to `path`, relative to the run directory."""
     return f"{TASK_FILES}{'/'.join(map(segment, path.split('/')))}.zst"
+
+
+def media_object(namespace: str, digest: str) -> str:
+    """Key of the file of the pool whose content has this SHA-256, in hexadecimal digits."""
+    return f"{namespace}/{MEDIA_POOL}{digest[:2]}/{digest}"
 
 
 def journal_segment(name: str, number: int) -> str:

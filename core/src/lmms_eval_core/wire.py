@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lmms_eval_core.media import MediaItem
 from lmms_eval_core.run import ResumePolicy
 from lmms_eval_core.sample_scoring import SampleFlag
 from lmms_eval_core.spec import EvaluationSpec
@@ -358,6 +359,8 @@ class LiveAnswer(ResponseModel):
     tokens: AnswerTokens | None = None
     time: str | None = Field(default=None, description="When it, and those asked with it, had been answered.")
     attempt: int
+    media: list[MediaItem] = Field(default_factory=list, description="What the model adapter got beside the prompt.")
+    media_more: int = Field(default=0, description="Media that are not listed.")
     truncated: bool = Field(default=False, description="Whether it is longer than what is shown.")
     scored: Literal[False] = False
 
@@ -393,6 +396,8 @@ class SampleCard(ResponseModel):
     length: int = Field(default=0, description="Characters of the answer.")
     tokens: int | None = Field(default=None, description="Tokens of the answer, if the model adapter counts them.")
     metrics: dict[str, float | None] = Field(default_factory=dict)
+    media: list[MediaItem] = Field(default_factory=list, description="What the model adapter got beside the prompt.")
+    media_more: int = Field(default=0, description="Media that are not listed.")
 
 
 class SampleCounts(ResponseModel):

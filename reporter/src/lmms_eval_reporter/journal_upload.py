@@ -5,8 +5,9 @@ alone, so that what comes late harms nobody.
 """
 
 import asyncio
+from typing import Final
 
-from lmms_eval_core.journal import JournalName
+from lmms_eval_core.journal import JournalKind, JournalName
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.run import JOURNAL_DIRECTORY
 from lmms_eval_core.store.errors import StoreError
@@ -15,6 +16,8 @@ from lmms_eval_reporter.journal_segments import OPEN_BYTES, SEGMENT_BYTES, Journ
 from lmms_eval_reporter.reporter_log import ReporterLog
 from lmms_eval_reporter.retry import Backoff, sleep
 from lmms_eval_reporter.run_directory import RunDirectory, UnsafeFile
+
+_KINDS: Final = (JournalKind.ANSWERS, JournalKind.COMPLETIONS)
 
 
 class JournalUploader:
@@ -45,7 +48,7 @@ class JournalUploader:
         self._turn = asyncio.Lock()
         self._has_ended = False
         # Names are asked for, not listed: a folder may have millions of files.
-        names = (JournalName(prefix.attempt, rank, tap) for rank in range(ranks) for tap in (False, True))
+        names = (JournalName(prefix.attempt, rank, kind) for rank in range(ranks) for kind in _KINDS)
         self._files = [JournalFile(name) for name in names]
 
     @property

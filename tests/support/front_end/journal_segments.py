@@ -8,7 +8,7 @@ from typing import Any
 import zstandard
 
 from lmms_eval_core import layout
-from lmms_eval_core.journal import JournalName
+from lmms_eval_core.journal import JournalKind, JournalName
 from lmms_eval_core.layout import ArtifactPrefix
 
 # 2026-11-27T12:00:00Z, when the first chunk of every journal ends.
@@ -51,9 +51,11 @@ def build_next(*documents: int, task: str = "mme") -> bytes:
     return f'{{"n":[{ids}]}}\n'.encode()
 
 
-def name_segment(prefix: ArtifactPrefix, number: int = 0, *, rank: int = 0, tap: bool = False) -> str:
+def name_segment(
+    prefix: ArtifactPrefix, number: int = 0, *, rank: int = 0, kind: JournalKind = JournalKind.ANSWERS
+) -> str:
     """Name the key of a segment."""
-    return prefix.file(layout.journal_segment(str(JournalName(prefix.attempt, rank, tap)), number))
+    return prefix.file(layout.journal_segment(str(JournalName(prefix.attempt, rank, kind)), number))
 
 
 def pack_segment(lines: Sequence[bytes], *, frame: int = 0) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from runner_process import build_run_input
 
+from lmms_eval_core.journal import JournalKind
 from lmms_eval_core.run import RunInput
 from lmms_eval_runner.journal import attach
 from lmms_eval_runner.journal.files import list_journals, read_lines
@@ -61,7 +62,7 @@ class Attempts:
         return [
             line
             for name, path in list_journals(self.directory / "journal")
-            if not name.tap
+            if name.kind == JournalKind.ANSWERS
             for line in read_lines(path)
         ]
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from lmms_eval_api.artifacts.frames import InvalidSampleCursor
 from lmms_eval_core import layout
-from lmms_eval_core.journal import MAX_RANKS
+from lmms_eval_core.journal import MAX_RANKS, JournalKind
 from lmms_eval_core.layout import ArtifactPrefix
 
 # More than those of the largest cursor, with all ranks.
@@ -83,5 +83,5 @@ def find_segments(keys: Iterable[str], prefix: ArtifactPrefix) -> dict[int, froz
     """Return the numbers of the segments of each rank's answers, among the keys of an attempt's journals."""
     files = (key.removeprefix(prefix.path) for key in keys)
     journals = layout.group_journal_segments(files, prefix.attempt)
-    found = {name.rank: frozenset(numbers) for name, numbers in journals.items() if not name.tap}
+    found = {name.rank: frozenset(numbers) for name, numbers in journals.items() if name.kind == JournalKind.ANSWERS}
     return {rank: found[rank] for rank in sorted(found)[:MAX_RANKS]}

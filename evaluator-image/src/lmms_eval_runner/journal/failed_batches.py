@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from lmms_eval_core.journal import FailureLine, JournalName
+from lmms_eval_core.journal import FailureLine, JournalKind, JournalName
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import EARLIER_DIRECTORY, JOURNAL_DIRECTORY
 
@@ -50,7 +50,11 @@ def record_failed_batches(directory: Path, attempt: int, reason: Reason) -> None
 
 
 def _read_ends(folder: Path, attempt: int) -> list[tuple[JournalName, Path, AttemptEnd]]:
-    files = ((name, path) for name, path in list_journals(folder) if name.attempt == attempt and not name.tap)
+    files = (
+        (name, path)
+        for name, path in list_journals(folder)
+        if name.attempt == attempt and name.kind == JournalKind.ANSWERS
+    )
     return [(name, path, read_end(path, name)) for name, path in files]
 
 

@@ -17,6 +17,7 @@ from lmms_eval_core.journal import (
     HeaderLine,
     JournalAnswer,
     JournalHeader,
+    JournalKind,
     JournalLine,
     JournalName,
     NextLine,
@@ -110,9 +111,9 @@ def read_earlier_answers(folder: Path, parts: Mapping[str, Any], *, across_hardw
             found.has_mixed_hardware, differing = True, []
         if differing:
             found.refused[name.attempt] = sorted({*found.refused.get(name.attempt, []), *differing})
-        elif name.tap:
+        elif name.kind == JournalKind.COMPLETIONS:
             _add_completions(found, list(_keep(lines, CompletionLine)), used.get((name.attempt, name.rank), 0))
-        else:
+        elif name.kind == JournalKind.ANSWERS:
             used[name.attempt, name.rank] = _add_chunks(found, _keep(lines, ChunkLine), name)
     return found
 
@@ -130,7 +131,7 @@ def list_journals(folder: Path) -> list[tuple[JournalName, Path]]:
         return []
     attempts = sorted({name.attempt for name in names})[-MAX_EARLIER_ATTEMPTS:]
     chosen = [(name, path) for name, path in names.items() if name.attempt in attempts]
-    return sorted(chosen, key=lambda pair: (pair[0].attempt, pair[0].rank, pair[0].tap))
+    return sorted(chosen, key=lambda pair: (pair[0].attempt, pair[0].rank, pair[0].kind))
 
 
 def open_journal(path: Path, name: JournalName) -> tuple[JournalHeader | None, Iterator[JournalLine]]:

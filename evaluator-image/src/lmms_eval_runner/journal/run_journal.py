@@ -17,6 +17,7 @@ from lmms_eval_core.journal import (
     CompletionLine,
     FailureLine,
     JournalHeader,
+    JournalKind,
     JournalName,
     NextLine,
 )
@@ -104,15 +105,15 @@ class RunJournal:
         self._is_exact = identity.is_exact and not self.earlier.has_mixed_hardware
         self._header = JournalHeader(attempt=self._run.attempt, rank=self._rank, parts=identity.parts)
         self._room = (MAX_JOURNAL_BYTES - self._measure_earlier()) // self._ranks
-        self._answers = self._make_writer(tap=False)
+        self._answers = self._make_writer(JournalKind.ANSWERS)
         self._announce()
 
     def _measure_earlier(self) -> int:
         folder = self._directory / EARLIER_DIRECTORY
         return sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
 
-    def _make_writer(self, *, tap: bool) -> JournalWriter:
-        name = JournalName(self._run.attempt, self._rank, tap)
+    def _make_writer(self, kind: JournalKind) -> JournalWriter:
+        name = JournalName(self._run.attempt, self._rank, kind)
         folder = self._directory / JOURNAL_DIRECTORY
         folder.mkdir(exist_ok=True)
         return JournalWriter(folder / str(name), self._header, room=self._room // 2)
@@ -170,7 +171,7 @@ class RunJournal:
         if self.off or not self._answers or self.holds_secret(text):
             return False
         try:
-            self._completions = self._completions or self._make_writer(tap=True)
+            self._completions = self._completions or self._make_writer(JournalKind.COMPLETIONS)
             kept = self._completions.write(text)
         except (OSError, JournalFull) as error:
             self.switch_off(describe_error(error))
