@@ -43,6 +43,9 @@ class Stored:
             [entry.key.removeprefix(self._prefix.path) async for entry in self._store.list(self._prefix.path)]
         )
 
+    async def delete(self, *names: str) -> None:
+        await self._store.delete([self._prefix.file(name) for name in names])
+
     async def complete(self) -> bool:
         return "complete.json" in await self.names()
 
@@ -411,6 +414,24 @@ async def test_a_reporter_that_was_killed_goes_on_where_it_was(
     await reporter().start()
     await files.wait_for_file("published")
     assert (await evaluation.read_status())["summary"] == "tiny_vqa 0.25"
+
+
+async def test_a_reporter_that_was_killed_behind_the_results_publishes_all_again(
+    reporter: Make, files: RunDirectoryWriter, stored: Stored
+) -> None:
+    first = reporter()
+    await first.start()
+    await files.wait_for_file("ready")
+    files.write_success()
+    await files.wait_for_file("published")
+    whole = await stored.names()
+    await first.stop(signal.SIGKILL)
+    await stored.delete(*(name for name in whole if name.startswith("index/")))
+    (files.path / "published").unlink()
+    await reporter().start()
+    assert (await files.wait_for_file("published")).strip() == "published"
+    assert "complete.json" in whole and any(name.startswith("index/") for name in whole)
+    assert await stored.names() == whole
 
 
 async def test_a_hostile_run_directory_gives_nothing_away(

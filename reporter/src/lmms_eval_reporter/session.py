@@ -33,7 +33,7 @@ from lmms_eval_reporter.reporter_log import ReporterLog
 from lmms_eval_reporter.retry import Backoff, time_limit
 from lmms_eval_reporter.run_directory import RunDirectory
 from lmms_eval_reporter.run_directory_watch import RunDirectoryWatch
-from lmms_eval_reporter.run_files import FinishedRun
+from lmms_eval_reporter.run_files import FinishedRun, read_finished_run
 from lmms_eval_reporter.settings import Settings
 from lmms_eval_reporter.status_progress import StoredAnswers
 from lmms_eval_reporter.status_writer import AttemptSuperseded, StatusWriter
@@ -108,12 +108,18 @@ class Session:
         earlier = await self._backoff.retry(
             lambda: find_completed_attempt(self._store, self._prefix), "looking for earlier results"
         )
+        if earlier is not None and self._has_run_of(earlier):
+            # This container alone was started again: all is published again, as what comes last may lack.
+            earlier = None
         state = StartState(dump_evaluation(found), earlier)
         if earlier is not None:
             return state
         if self._is_resuming():
             await self._earlier.fetch_journals(self._directory, self._room)
         return state._replace(timings=await self._earlier.sum_timings())
+
+    def _has_run_of(self, earlier: Completion) -> bool:
+        return earlier.attempt == self._prefix.attempt and read_finished_run(self._directory) is not None
 
     def _is_resuming(self) -> bool:
         # The evaluator may run already, where only this container was started again: it has read them.
