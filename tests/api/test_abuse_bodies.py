@@ -16,6 +16,7 @@ import httpx
 import pytest
 from abuse import ABUSE_FACTOR, INTERNAL_TEXTS, MAX_ANSWER_SECONDS, list_injections
 from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from plain_http import NO_TLS
 
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
@@ -173,7 +174,9 @@ async def test_what_is_stored_is_what_was_sent_and_no_more(front_end: FrontEnd, 
     kept = 0
     for command in list_injections(canary):
         body = {**VALID, "model_args": {"pretrained": command}, "gen_kwargs": command, "system_instruction": command}
-        async with httpx.AsyncClient(base_url=front_end.url, trust_env=False, timeout=MAX_ANSWER_SECONDS) as session:
+        async with httpx.AsyncClient(
+            base_url=front_end.url, trust_env=False, verify=NO_TLS, timeout=MAX_ANSWER_SECONDS
+        ) as session:
             answer = await session.post("/evaluate", json=body, headers={"Authorization": f"Bearer {TOKEN}"})
         if answer.status_code == 200:
             stored = await client.get(EVALUATIONS, answer.json()["job_id"])
@@ -321,7 +324,7 @@ def test_what_is_hardly_http(front_end: FrontEnd, subtests: pytest.Subtests) -> 
             assert answer == b"" or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 200"))
             assert b"HTTP/1.1 200" not in answer or b"/livez" in sent
             assert not [word for word in INTERNAL_TEXTS if word.encode() in answer]
-            assert httpx.get(f"{front_end.url}/readyz", trust_env=False).status_code == 200
+            assert httpx.get(f"{front_end.url}/readyz", trust_env=False, verify=NO_TLS).status_code == 200
 
 
 def spoken(front_end: FrontEnd, sent: bytes) -> bytes:

@@ -13,6 +13,7 @@ import pytest
 from abuse import ABUSE_FACTOR
 from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
 from mounted_secret import mount_secret
+from plain_http import NO_TLS
 
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
@@ -26,7 +27,7 @@ SLACK_SECONDS = 5
 
 def session(front_end: FrontEnd, token: str = TOKEN) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.AsyncClient(base_url=front_end.url, headers=headers, timeout=30, trust_env=False)
+    return httpx.AsyncClient(base_url=front_end.url, headers=headers, timeout=30, trust_env=False, verify=NO_TLS)
 
 
 @asynccontextmanager

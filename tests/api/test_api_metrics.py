@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from front_end_fixtures import FrontEnd, StartFrontEnd
 from offline_application import BEARER, make_offline_application, make_offline_backend
+from plain_http import NO_TLS
 from ports import find_free_port
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -109,10 +110,10 @@ def test_they_are_served_on_a_port_of_their_own(start_front_end: StartFrontEnd) 
     with front_end.session() as session:
         assert session.get("/queue").status_code == 200
         assert session.get("/metrics").status_code == 404
-    answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False)
+    answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, verify=NO_TLS)
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
     assert 'lmmseval_api_request_seconds_count{method="GET",route="/queue",status="2xx"} 1.0' in answer.text
     assert "lmmseval_api_cache_age_seconds 0.0" in answer.text
     for path in ("/", "/queue", "/livez", "/openapi.json"):
-        assert httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False).status_code == 404
+        assert httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, verify=NO_TLS).status_code == 404
     assert front_end.stop() == 0

@@ -17,6 +17,7 @@ import pytest
 from abuse import create_ended_job
 from deployment import Kubectl
 from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from plain_http import NO_TLS
 from ports import find_free_port
 from s3_fixtures import S3Server
 
@@ -72,7 +73,7 @@ class Planter:
 
     def send(self, method: str, path: str, *, token: str = "", **options: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token or self.token}"} | options.pop("headers", {})
-        with httpx.Client(base_url=self._front_end.url, trust_env=False, timeout=20) as session:
+        with httpx.Client(base_url=self._front_end.url, trust_env=False, verify=NO_TLS, timeout=20) as session:
             answer = session.request(method, path, headers=headers, **options)
         self._answers.append(f"{answer.status_code} {answer.headers} {answer.text}")
         return answer
@@ -99,7 +100,7 @@ def start_door(start_front_end: StartFrontEnd, s3_server: S3Server, kubectl: Kub
         front_end.wait_until_ready()
 
         def metrics() -> str:
-            return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+            return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, verify=NO_TLS).text
 
         out = Out(answers=[], log=front_end.log.read_text, metrics=metrics, objects=stored)
         return Planter(front_end, out.answers), out

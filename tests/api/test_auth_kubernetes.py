@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from deployment import Kubectl
 from front_end_fixtures import FrontEnd, StartFrontEnd
+from plain_http import NO_TLS
 from streams import follow_until_severed, open_session
 
 from lmms_eval_api.auth.middleware import REAUTHORIZE_SECONDS
@@ -125,7 +126,7 @@ def test_the_password_of_a_url_is_a_token_too(front_end: FrontEnd, account: Acco
     token = account("reader", "get", "list")
     until(200, lambda: ask(front_end, token, "GET", "/queue"))
     url = front_end.url.replace("://", f"://anybody:{token}@")
-    assert httpx.get(f"{url}/queue", trust_env=False).status_code == 200
+    assert httpx.get(f"{url}/queue", trust_env=False, verify=NO_TLS).status_code == 200
 
 
 def test_who_is_unknown_is_told_how_to_get_known(front_end: FrontEnd, account: Account, namespace: str) -> None:
@@ -135,7 +136,7 @@ def test_who_is_unknown_is_told_how_to_get_known(front_end: FrontEnd, account: A
     strangers = ["garbage", "a.b.c", "\x01", "x" * 20_000, "unusual \"'\\", token[:-5], forged, ""]
     for stranger in strangers:
         headers = {"Authorization": f"Bearer {stranger}".strip()}
-        answer = httpx.get(f"{front_end.url}/queue", headers=headers, trust_env=False)
+        answer = httpx.get(f"{front_end.url}/queue", headers=headers, trust_env=False, verify=NO_TLS)
         # What is no header at all is refused by the server itself.
         assert answer.status_code in ((401,) if "\x01" not in stranger else (400, 401)), stranger
         if answer.status_code == 401:

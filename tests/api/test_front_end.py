@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from front_end_fixtures import TOKEN, FrontEnd, StartFrontEnd
+from plain_http import NO_TLS
 
 from lmms_eval_core import names
 from lmms_eval_core.kube import transport
@@ -290,7 +291,7 @@ def test_below_a_path_prefix_stripped_or_not(start_front_end: StartFrontEnd) -> 
     with front_end.session() as session:
         assert session.get("/evaluations/queue").status_code == session.get("/queue").status_code == 200
         assert "/evaluations/openapi.json" in session.get("/docs").text
-    assert httpx.get(f"{front_end.url}/evaluations/queue", trust_env=False).status_code == 401
+    assert httpx.get(f"{front_end.url}/evaluations/queue", trust_env=False, verify=NO_TLS).status_code == 401
 
 
 def test_times_are_utc_and_say_so(front_end: FrontEnd) -> None:

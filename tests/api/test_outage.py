@@ -15,6 +15,7 @@ import pytest
 import yaml
 from api_server_proxy import open_proxy
 from front_end_fixtures import TOKEN, StartFrontEnd
+from plain_http import NO_TLS
 from ports import find_free_port
 
 from lmms_eval_api.jobs.cache import JobCache
@@ -110,7 +111,9 @@ async def test_a_lost_api_server(
 ) -> None:
     front_end = start_front_end(KUBECONFIG=relayed_kubeconfig, LMMS_EVAL_API_MAX_STALE_SECONDS="2")
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(base_url=front_end.url, headers=headers, timeout=60, trust_env=False) as session:
+    async with httpx.AsyncClient(
+        base_url=front_end.url, headers=headers, timeout=60, trust_env=False, verify=NO_TLS
+    ) as session:
         await asyncio.to_thread(front_end.wait_until_ready)
         sent = (await session.post("/evaluate", json=REQUEST)).json()
         path = f"/jobs/{sent['job_id']}"

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from deployment import ROOT
 from front_end_fixtures import FrontEnd, StartFrontEnd
+from plain_http import NO_TLS
 from s3_fixtures import S3Server
 from upstream_fixtures import RECORDED_RUN, RECORDED_TASK, StartUpstreamServer, UpstreamServer
 
@@ -420,7 +421,10 @@ async def store(s3_server: S3Server, namespace: str) -> ObjectStore:
 
 @contextmanager
 def both(front_end: FrontEnd, upstream_server: UpstreamServer) -> Iterator[Scene]:
-    with front_end.session() as here, httpx.Client(base_url=upstream_server.url, timeout=30, trust_env=False) as there:
+    with (
+        front_end.session() as here,
+        httpx.Client(base_url=upstream_server.url, timeout=30, trust_env=False, verify=NO_TLS) as there,
+    ):
         yield Scene(Side(here), Side(there))
 
 

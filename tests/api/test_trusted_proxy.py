@@ -10,6 +10,7 @@ from deployment import Kubectl
 from fastapi import FastAPI
 from front_end_fixtures import StartFrontEnd
 from offline_application import make_offline_application
+from plain_http import NO_TLS
 
 from lmms_eval_api.auth import make_trusted_proxy
 from lmms_eval_api.auth.cluster_accounts import TOKEN_REVIEWS
@@ -146,7 +147,7 @@ def test_a_real_api_server_decides_by_user_and_group(
 
     def rights(**headers: str) -> Any:
         sent = PROVED | {f"X-Forwarded-{name}": text for name, text in headers.items()}
-        return httpx.get(f"{front_end.url}/me", headers=sent, trust_env=False).json()["rights"]
+        return httpx.get(f"{front_end.url}/me", headers=sent, trust_env=False, verify=NO_TLS).json()["rights"]
 
     def wait_for(expected: dict[str, bool], **headers: str) -> None:
         # The API server learns of a binding a moment later.

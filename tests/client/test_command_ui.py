@@ -11,6 +11,7 @@ import httpx
 import pytest
 from command_fixtures import CommandLine
 from front_end_fixtures import TOKEN, FrontEnd
+from plain_http import NO_TLS
 from provided import build_bare_environment
 
 from lmms_eval_client.cli import ui
@@ -57,7 +58,7 @@ def browser(proxy: LocalProxy) -> Iterator[httpx.Client]:
 
 def open_browser(proxy: LocalProxy) -> httpx.Client:
     address = f"http://127.0.0.1:{proxy.server_address[1]}"
-    return httpx.Client(base_url=address, headers={"Host": proxy.host}, timeout=20, trust_env=False)
+    return httpx.Client(base_url=address, headers={"Host": proxy.host}, timeout=20, trust_env=False, verify=NO_TLS)
 
 
 def sign_in(browser: httpx.Client, proxy: LocalProxy) -> httpx.Response:
@@ -207,7 +208,7 @@ def test_the_command_shows_a_real_front_end(front_end: FrontEnd, tmp_path: Path)
         link = urlsplit(running.stdout.readline().strip())
         assert re.fullmatch(r"[0-9a-f]{16}\.localhost:\d+", link.netloc)
         address, headers = f"http://127.0.0.1:{link.port}", {"Host": link.netloc}
-        with httpx.Client(base_url=address, headers=headers, trust_env=False, timeout=30) as browser:
+        with httpx.Client(base_url=address, headers=headers, trust_env=False, verify=NO_TLS, timeout=30) as browser:
             assert browser.get("/me").status_code == 403
             assert browser.get(OPEN, params={"code": parse_qs(link.query)["code"][0]}).status_code == 303
             assert browser.get("/me", headers={"Sec-Fetch-Site": "same-origin"}).json()["name"] == "tests"

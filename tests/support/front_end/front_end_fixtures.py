@@ -14,6 +14,7 @@ import httpx_sse
 import pytest
 from awaited_writes import Reader
 from forked_process import ForkedProcess
+from plain_http import NO_TLS
 from ports import find_free_port
 from provided import build_bare_environment
 
@@ -41,7 +42,7 @@ class FrontEnd:
     def session(self, token: str = TOKEN) -> httpx.Client:
         """Open an HTTP client that sends the token."""
         return httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
+            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False, verify=NO_TLS
         )
 
     @contextmanager
@@ -65,7 +66,7 @@ class FrontEnd:
 
     def _ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz", trust_env=False).is_success
+            return httpx.get(f"{self.url}/readyz", trust_env=False, verify=NO_TLS).is_success
         except httpx.TransportError:
             return False
 
@@ -91,7 +92,9 @@ class FrontEnd:
         """Ask again and again, also one that has just been started; one that has ended is not waited for."""
         deadline = time.monotonic() + START_SECONDS
         headers = {"Authorization": f"Bearer {TOKEN}", **headers}
-        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, trust_env=False) as session:
+        async with httpx.AsyncClient(
+            base_url=self.url, headers=headers, timeout=30, trust_env=False, verify=NO_TLS
+        ) as session:
             while self.process.poll() is None:
                 with suppress(httpx.TransportError):
                     if expected(await session.get(path)):

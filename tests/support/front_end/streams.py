@@ -4,12 +4,13 @@ import asyncio
 
 import httpx
 from front_end_fixtures import FrontEnd
+from plain_http import NO_TLS
 
 
 def open_session(front_end: FrontEnd, token: str) -> httpx.AsyncClient:
     """Open an HTTP client without a time-out."""
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.AsyncClient(base_url=front_end.url, headers=headers, timeout=None, trust_env=False)
+    return httpx.AsyncClient(base_url=front_end.url, headers=headers, timeout=None, trust_env=False, verify=NO_TLS)
 
 
 async def follow_until_severed(session: httpx.AsyncClient, path: str) -> asyncio.Task[None]:

@@ -17,6 +17,7 @@ from types import ModuleType
 import httpx
 import pytest
 from front_end_fixtures import START_SECONDS
+from plain_http import NO_TLS
 from ports import find_free_port
 from provided import build_bare_environment
 from upstream import installed
@@ -45,7 +46,7 @@ class UpstreamServer:
 
     def _ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/health", trust_env=False).is_success
+            return httpx.get(f"{self.url}/health", trust_env=False, verify=NO_TLS).is_success
         except httpx.TransportError:
             return False
 
