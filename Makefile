@@ -17,7 +17,7 @@ demo: setup ## A cluster, the chart, one real evaluation and its scores
 
 down: ## Takes the clusters of demo and tests away: processes, mounts, namespaces, state
 	@$(PYTHON) hack/cluster down && $(PYTHON) hack/cluster down --control-plane-only
-	@LMMS_EVAL_CLUSTER=$${LMMS_EVAL_CLUSTER:-lmms-eval}-outages $(PYTHON) hack/cluster down
+	@for name in outages lost-node; do LMMS_EVAL_CLUSTER=$${LMMS_EVAL_CLUSTER:-lmms-eval}-$$name $(PYTHON) hack/cluster down || exit 1; done
 
 web: ## Builds the web page into web/dist, with the Node of this machine or one from PyPI
 	@$(PYTHON) hack/web build

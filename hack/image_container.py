@@ -1,11 +1,16 @@
 """Runs a command in a container of a built image, with docker or buildah: no cluster is needed."""
 
+import contextlib
 import functools
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+# Groups of the first version: buildah leaves the processes of a container in the group of its own.
+CGROUPS = Path("/sys/fs/cgroup/cpu")
+JOIN = '{ echo $$ > "$0"; } 2> /dev/null; exec "$@"'
 
 
 class Mount(NamedTuple):
@@ -32,7 +37,8 @@ class MemoryVolume(NamedTuple):
 class Container(NamedTuple):
     """A container of `image`, over its layers, for as long as a command runs as root.
 
-    One of a name at a time: what a run that was killed has left behind is taken away by the next.
+    One of a name at a time: what a run that was killed has left behind is taken away by the next. With `cpu_shares`,
+    all its processes together get so many parts of the processors where every other session of programs gets 1024.
     """
 
     name: str
@@ -40,6 +46,7 @@ class Container(NamedTuple):
     mounts: Sequence[Mount] = ()
     workdir: str = "/tmp"
     volumes: Sequence[MemoryVolume] = ()
+    cpu_shares: int = 0
 
     def run(self, command: Sequence[str], *, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
         """Run `command` to its end, whatever that is."""
@@ -48,6 +55,7 @@ class Container(NamedTuple):
     def _run_by_docker(self, command: Sequence[str], stdout: int | None) -> subprocess.CompletedProcess[str]:
         subprocess.run(["docker", "rm", "--force", self.name], capture_output=True, check=False)
         options = ["--rm", "--name", self.name, "--entrypoint", "", "--user", "0", "-w", self.workdir]
+        options += ["--cpu-shares", str(self.cpu_shares)] if self.cpu_shares else []
         run = ["docker", "run", *options, *self._list_mounts(), self.image, *command]
         return subprocess.run(run, stdout=stdout, text=True, check=False)
 
@@ -58,13 +66,34 @@ class Container(NamedTuple):
         options = ["--isolation", "chroot", "--network", "host", "--user", "0", "--workingdir", self.workdir]
         try:
             run = ["buildah", "run", *options, *self._list_mounts(), self.name, "--", *command]
-            return subprocess.run(run, stdout=stdout, text=True, check=False)
+            with cpu_group(self.name, self.cpu_shares) as join:
+                return subprocess.run([*join, *run], stdout=stdout, text=True, check=False)
         finally:
             subprocess.run(["buildah", "rm", self.name], stdout=subprocess.DEVNULL, check=False)
 
     def _list_mounts(self) -> list[str]:
         mounts = [word for mount in self.mounts for word in ("-v", str(mount))]
         return mounts + [word for volume in self.volumes for word in ("--mount", str(volume))]
+
+
+@contextlib.contextmanager
+def cpu_group(name: str, shares: int, root: Path = CGROUPS) -> Iterator[list[str]]:
+    """Make a group of processes with these shares; yield the words before a command that run it in the group.
+
+    Niceness would not do: where the kernel groups processes by session, it counts within a session alone. Where there
+    are no such groups, or none can be made, the command runs like any other.
+    """
+    group = root / name
+    with contextlib.suppress(OSError):
+        if shares and root.is_dir():
+            group.mkdir(exist_ok=True)
+            (group / "cpu.shares").write_text(str(shares))
+    try:
+        yield ["sh", "-c", JOIN, str(group / "cgroup.procs")] if shares and group.is_dir() else []
+    finally:
+        # What outlives the command keeps it; the next run of the name takes it over.
+        with contextlib.suppress(OSError):
+            group.rmdir()
 
 
 @functools.cache

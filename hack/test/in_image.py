@@ -20,7 +20,9 @@ SOURCE, REPORT = "/src", "/report"
 TESTS = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothesis")
 # A run of lmms-eval imports for seconds on one processor, and takes a gigabyte of memory.
 WORKERS = 4
-# They compute beside tests that measure how soon something happens.
+# They compute beside all other tests but those of the unit tier, and take what those leave; niceness is for a machine
+# whose processes cannot be grouped.
+CPU_SHARES = 256
 NICENESS = 10
 # For what a run does on a full disk; a mount inside the container would need rights that it does not have.
 SMALL_VOLUME = MemoryVolume("/small-volume", 16 * 1024)
@@ -44,7 +46,7 @@ def inside(report: Path, arguments: Sequence[str]) -> list[str]:
     path = f"PYTHONPATH={SOURCE}/build/test/pytest"
     environment = ["/usr/bin/env", path, "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "HOME=/tmp"]
     options = ["-q", "--noconftest", "-o", f"cache_dir={REPORT}/harness.cache", "-o", "testpaths=tests/runner"]
-    options += ["--timeout=300", "-n", str(min(os.cpu_count() or 1, WORKERS)), "--dist", "loadfile"]
+    options += ["--timeout=900", "-n", str(min(os.cpu_count() or 1, WORKERS)), "--dist", "loadfile"]
     command = ["python", "-m", "pytest", *options, f"--junit-xml={REPORT}/{report.name}", *arguments, "-m", "harness"]
     return [*environment, *command]
 
@@ -57,7 +59,7 @@ def main() -> int:
     os.nice(NICENESS)
     image = json.loads((ROOT / "build" / "images.json").read_text())["evaluator"]
     mounts = [Mount(ROOT, SOURCE), Mount(report.parent, REPORT, writable=True)]
-    container = Container(CONTAINER, image, mounts, workdir=SOURCE, volumes=[SMALL_VOLUME])
+    container = Container(CONTAINER, image, mounts, workdir=SOURCE, volumes=[SMALL_VOLUME], cpu_shares=CPU_SHARES)
     return container.run(inside(report, arguments)).returncode
 
 

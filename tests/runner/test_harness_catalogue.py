@@ -13,7 +13,7 @@ import pytest
 
 from lmms_eval_core.catalogue import CATALOGUE_FILE, MAX_CATALOGUE_BYTES, Catalogue, KnownTask, TaskKind
 
-pytestmark = [pytest.mark.harness, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.harness, pytest.mark.timeout(900)]
 
 # Its functions for GET /tasks and GET /models. The module itself would need a web framework, which the image has no use
 # for.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.harness, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.harness, pytest.mark.timeout(900)]
 
 # As Triton builds the launcher of a kernel: a module in C, against Python.h.
 LAUNCHER = """

@@ -25,7 +25,7 @@ from lmms_eval_runner.journal import adapter_call, attach, chunk_size, upstream
 from lmms_eval_runner.journal.files import read_lines
 from lmms_eval_runner.meter import Meter
 
-pytestmark = [pytest.mark.harness, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.harness, pytest.mark.timeout(900)]
 
 
 class Death(BaseException):

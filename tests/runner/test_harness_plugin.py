@@ -18,7 +18,7 @@ from lmms_eval_core.run import PROGRESS_FILE, RUN_FILE, ProgressReport, Stage
 from lmms_eval_runner.arguments import format_model_args
 from lmms_eval_runner.meter import MARKS_FILE, Marks
 
-pytestmark = [pytest.mark.harness, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.harness, pytest.mark.timeout(900)]
 
 DIFFICULT: dict[str, Any] = {
     "commas": "a,b=c",

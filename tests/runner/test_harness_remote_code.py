@@ -88,7 +88,7 @@ def test_no_kernel_of_the_hub_is_loaded(tmp_path: Path) -> None:
 def start(tmp_path: Path, model: str, pretrained: Path, **run: Any) -> Outcome:
     harness = {"model": model, "tasks": ["smoke_vqa"], "includePath": str(SMOKE / "tasks"), "limit": 2}
     harness["modelArgs"] = {"pretrained": str(pretrained), **run.pop("model_args", {})}
-    runner = RunnerProcess(tmp_path, None, run={"harness": harness, **run}, env=environment(tmp_path), wait_seconds=400)
+    runner = RunnerProcess(tmp_path, None, run={"harness": harness, **run}, env=environment(tmp_path), wait_seconds=800)
     runner.publish()
     outcome = runner.wait_for_outcome()
     assert runner.wait() == outcome.exit_code, runner.log

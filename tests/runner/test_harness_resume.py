@@ -20,7 +20,7 @@ from lmms_eval_core.run import PROGRESS_FILE, RUN_FILE, ProgressReport
 from lmms_eval_runner.arguments import format_model_args
 from lmms_eval_runner.journal.files import list_journals, read_lines
 
-pytestmark = [pytest.mark.harness, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.harness, pytest.mark.timeout(900)]
 
 SMOKE = Path(os.environ.get("LMMS_EVAL_TEST_SMOKE", "/opt/lmms-eval/smoke"))
 KILLED = -9

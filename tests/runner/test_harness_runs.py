@@ -34,7 +34,7 @@ def start(directory: Path, smoke: Path, *, env: dict[str, str] | None = None, **
     defaults = {"model": "dummy", "tasks": ["smoke_vqa"], "includePath": str(smoke / "tasks"), "limit": 4}
     directory.mkdir(exist_ok=True)
     environment = OFFLINE | {"HF_HOME": str(directory / "hf")} | (env or {})
-    return RunnerProcess(directory, None, run={"harness": defaults | harness}, env=environment, wait_seconds=400)
+    return RunnerProcess(directory, None, run={"harness": defaults | harness}, env=environment, wait_seconds=800)
 
 
 def llava(directory: Path, smoke: Path, *, env: dict[str, str] | None = None, **model_args: Any) -> RunnerProcess:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-pytestmark = [pytest.mark.harness, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.harness, pytest.mark.timeout(900)]
 
 
 class Habit(NamedTuple):

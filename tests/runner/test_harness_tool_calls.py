@@ -21,7 +21,7 @@ from lmms_eval_core.run import RunInput
 from lmms_eval_runner.journal import attach, chunk_size
 from lmms_eval_runner.journal.files import read_lines
 
-pytestmark = [pytest.mark.harness, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.harness, pytest.mark.timeout(900)]
 
 DOCUMENTS = 6
 TOOL_ROUNDS = 2

@@ -269,6 +269,7 @@ def test_cancel_of_a_run_whose_results_cannot_be_published(release: Release) -> 
 
 
 @pytest.mark.outage
+@pytest.mark.lost_node
 class TestALostNode:
     """The node's kubelet is stopped: nobody can say whether the run goes on."""
 

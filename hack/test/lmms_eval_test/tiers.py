@@ -1,5 +1,6 @@
 """The tiers: what each needs, how it is prepared, which tests it runs."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -15,8 +16,10 @@ CLUSTER = (sys.executable, str(ROOT / "hack" / "cluster"))
 IMAGES = (sys.executable, str(ROOT / "hack" / "images"))
 WEB = (sys.executable, str(ROOT / "hack" / "web"))
 PROGRAMS = ("kubectl", "helm", "kubeconform", "promtool", "versitygw")
-# How many releases the tests of the shared node are divided among.
-RELEASES = 4
+# How many releases the tests of the shared node are divided among: they mostly wait, each for a run of its own.
+RELEASES = 6
+# Clusters whose parts tests stop, and these tests, by their marks: one at a time on each, and most of it is waiting.
+STOPPED = {"outages": "outage and not lost_node", "lost-node": "lost_node"}
 # What ships, and the stand-in for lmms-eval of `make chaos`.
 SYSTEM_IMAGES = ("s3", "operator", "api", "reporter", "evaluator", "stub")
 # Tiers are prepared at once, and two of them use it.
@@ -74,16 +77,15 @@ def integration(preparation: TierPreparation) -> Stages:
     # Each test has a namespace of its own, and only tests of the chart touch what is the cluster's. The sweep mostly
     # waits.
     sweep = "tests/operator/test_operator_crash_sweep.py"
-    # How soon a leader hands over, how many requests pass, how soon a probe is answered: measured when nothing else
-    # computes.
-    measuring = (
-        "tests/operator/test_operator_elector.py",
-        "tests/operator/test_operator_replicas.py",
-        "tests/api/test_abuse_life.py",
-        "tests/api/test_hostile_files.py",
-    )
+    # How soon a leader hands over, how many requests pass, how soon a probe is answered: measured when little else
+    # computes. Leaders wait for terms of leases, so that there is a processor for what is asked of front ends.
+    measuring = {
+        "integration-elector": ("tests/operator/test_operator_elector.py",),
+        "integration-replicas": ("tests/operator/test_operator_replicas.py",),
+        "integration-measuring": ("tests/api/test_abuse_life.py", "tests/api/test_hostile_files.py"),
+    }
     folders = ("tests/api", "tests/client", "tests/operator", "tests/core")
-    apart = [f"--ignore={file}" for file in (sweep, *measuring)]
+    apart = [f"--ignore={file}" for file in itertools.chain([sweep], *measuring.values())]
     together = [
         part("integration-sweep", sweep),
         part("integration-api", "tests/api", *apart),
@@ -91,7 +93,7 @@ def integration(preparation: TierPreparation) -> Stages:
         part("integration-core", "tests/operator", "tests/core", *apart),
         part("integration-others", "tests", *(f"--ignore={folder}" for folder in folders)),
     ]
-    return [together, [part("integration-measuring", *measuring)]]
+    return [together, [part(name, *files) for name, files in measuring.items()]]
 
 
 def _control_plane(preparation: TierPreparation) -> dict[str, str]:
@@ -131,21 +133,20 @@ def harness(preparation: TierPreparation) -> Stages:
 
 
 def system(preparation: TierPreparation) -> Stages:
-    """Two real nodes with our images: one that releases share, and one for tests that stop parts of it."""
+    """Real nodes with our images: one that releases share, and others for tests that stop parts of them."""
     # Built here, where it may take minutes: a test may not.
     preparation.run(*CLUSTER, "tool", "kubectl", "helm")
     preparation.run(*IMAGES, "build", *SYSTEM_IMAGES)
     built = json.loads((ROOT / "build" / "images.json").read_text())
     shared = _node(preparation, {}, built, gpus=RELEASES)
-    name = f"{os.environ.get('LMMS_EVAL_CLUSTER') or 'lmms-eval'}-outages"
-    alone = _node(preparation, {"LMMS_EVAL_CLUSTER": name}, built, gpus=1)
     options = ["--timeout=600", f"--numprocesses={RELEASES}", "--dist=loadgroup"]
-    return [
-        [
-            preparation.pytest("system", "-m", "system and not outage", *options, environment=shared),
-            preparation.pytest("system-outages", "-m", "system and outage", "--timeout=600", environment=alone),
-        ]
-    ]
+    parts = [preparation.pytest("system", "-m", "system and not outage", *options, environment=shared)]
+    cluster = os.environ.get("LMMS_EVAL_CLUSTER") or "lmms-eval"
+    for name, marks in STOPPED.items():
+        alone = _node(preparation, {"LMMS_EVAL_CLUSTER": f"{cluster}-{name}"}, built, gpus=1)
+        options = ["-m", f"system and {marks}", "--timeout=600"]
+        parts.append(preparation.pytest(f"system-{name}", *options, environment=alone))
+    return [parts]
 
 
 def _node(
@@ -162,8 +163,8 @@ SECOND_TRIES = 2
 TIERS = (
     Tier("unit", "pure code and small processes", 2, unit, unit_coverage),
     Tier("web", "the web page in Chromium, on a real API server", 1, web, second_tries=SECOND_TRIES),
-    # Mostly waits, so that there is room for the harness tier, which gives way.
-    Tier("integration", "a real API server and a real S3 server", 1.5, integration, second_tries=SECOND_TRIES),
-    Tier("harness", "real lmms-eval inside the evaluator image", 0.5, harness, second_tries=SECOND_TRIES),
+    Tier("integration", "a real API server and a real S3 server", 2, integration, second_tries=SECOND_TRIES),
+    # Takes what the others leave, beside whichever of them runs.
+    Tier("harness", "real lmms-eval inside the evaluator image", 0, harness, second_tries=SECOND_TRIES),
     Tier("system", "the installed chart on a real node", 2, system, second_tries=SECOND_TRIES),
 )
