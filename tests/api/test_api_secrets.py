@@ -7,6 +7,7 @@ logged. Nothing else that is sent ever comes out again.
 
 import base64
 import itertools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -295,4 +296,9 @@ def test_a_store_that_is_away_is_no_reason_to_tell_its_key(start_door: StartDoor
         for path in ("/tasks", "/models", "/jobs/a/results"):
             plant.send("GET", path)
     assert out.search({"key": s3_server.secret_key, "token": TOKEN}) == {}
-    assert out.where("object store") >= {"answers", "log"}
+    # The sweeper logs it when its requests have failed as often as they are made again.
+    deadline = time.monotonic() + 60
+    while not out.where("object store") >= {"answers", "log"}:
+        assert time.monotonic() < deadline, out.log()
+        time.sleep(0.1)
+    assert out.search({"key": s3_server.secret_key, "token": TOKEN}) == {}
