@@ -20,6 +20,7 @@ def installed() -> Path:
         fcntl.flock(turn, fcntl.LOCK_EX)
         if not done.exists() or done.read_bytes() != LOCK.read_bytes():
             options = ["--quiet", "--no-deps", "--require-hashes", "--upgrade", "--target", str(folder)]
-            subprocess.run([sys.executable, "-m", "pip", "install", *options, "--requirement", str(LOCK)], check=True)
+            command = [sys.executable, "-m", "uv", "pip", "install", *options, "--requirement", str(LOCK)]
+            subprocess.run(command, check=True)
             done.write_bytes(LOCK.read_bytes())
     return folder
