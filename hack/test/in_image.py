@@ -22,7 +22,7 @@ TESTS = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothes
 WORKERS = 4
 # They compute beside all other tests but those of the unit tier, and take what those leave; niceness is for a machine
 # whose processes cannot be grouped.
-CPU_SHARES = 256
+CPU_SHARES = 128
 NICENESS = 10
 # For what a run does on a full disk; a mount inside the container would need rights that it does not have.
 SMALL_VOLUME = MemoryVolume("/small-volume", 16 * 1024)

@@ -75,7 +75,8 @@ def test_an_adapter_scores_the_smoke_model(smoke: Path, tmp_path: Path, adapter:
     arguments = f"pretrained={smoke}/models/{model},device=cpu,device_map=cpu{more}"
     command = [sys.executable, "-m", "lmms_eval", "--model", adapter, "--model_args", arguments, "--tasks", "smoke_vqa"]
     command += ["--include_path", f"{smoke}/tasks", "--batch_size", "1", "--output_path", str(tmp_path / "out")]
-    environment = os.environ | OFFLINE | TRUSTED | {"HF_HOME": str(tmp_path / "hf")}
+    # Threads that wait for each other hold processors that other tests could use.
+    environment = os.environ | OFFLINE | TRUSTED | {"HF_HOME": str(tmp_path / "hf"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     results = list((tmp_path / "out").rglob("*_results.json"))
     assert results, done.stdout[-2000:] + done.stderr[-2000:]
