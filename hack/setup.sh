@@ -28,7 +28,7 @@ echo "Making .venv from requirements-dev.lock (about 30 s from an empty cache)"
 rm -rf .venv
 "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-for member in core operator api evaluator-image reporter client; do
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e "$member"
-done
+# At once: a start of pip takes as long as a member.
+set -- -e core -e operator -e api -e evaluator-image -e reporter -e client
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation "$@"
 printf %s "$want" > "$stamp"
