@@ -20,6 +20,8 @@ PROGRAMS = ("kubectl", "helm", "kubeconform", "promtool", "versitygw")
 RELEASES = 6
 # Clusters whose parts tests stop, and these tests, by their marks: one at a time on each, and most of it is waiting.
 STOPPED = {"outages": "outage and not lost_node", "lost-node": "lost_node"}
+# Where the system tests are: to collect all tests takes each worker several times as long.
+SYSTEM_FOLDERS = ("tests/system", "tests/cluster")
 # What ships, and the stand-in for lmms-eval of `make chaos`.
 SYSTEM_IMAGES = ("s3", "operator", "api", "reporter", "evaluator", "stub")
 # Tiers are prepared at once, and two of them use it.
@@ -139,13 +141,14 @@ def system(preparation: TierPreparation) -> Stages:
     preparation.run(*IMAGES, "build", *SYSTEM_IMAGES)
     built = json.loads((ROOT / "build" / "images.json").read_text())
     shared = _node(preparation, {}, built, gpus=RELEASES)
-    options = ["--timeout=600", f"--numprocesses={RELEASES}", "--dist=loadgroup"]
-    parts = [preparation.pytest("system", "-m", "system and not outage", *options, environment=shared)]
+    # A selection may name files.
+    common = ["--timeout=600", *([] if preparation.arguments else SYSTEM_FOLDERS)]
+    workers = [f"--numprocesses={RELEASES}", "--dist=loadgroup"]
+    parts = [preparation.pytest("system", "-m", "system and not outage", *workers, *common, environment=shared)]
     cluster = os.environ.get("LMMS_EVAL_CLUSTER") or "lmms-eval"
     for name, marks in STOPPED.items():
         alone = _node(preparation, {"LMMS_EVAL_CLUSTER": f"{cluster}-{name}"}, built, gpus=1)
-        options = ["-m", f"system and {marks}", "--timeout=600"]
-        parts.append(preparation.pytest(f"system-{name}", *options, environment=alone))
+        parts.append(preparation.pytest(f"system-{name}", "-m", f"system and {marks}", *common, environment=alone))
     return [parts]
 
 
