@@ -10,6 +10,7 @@ import httpx
 import obstore
 import pytest
 import zstandard
+from deployment import wait_until
 from obstore.store import S3Store
 from release_fixtures import REQUEST, TASK, Release
 
@@ -92,8 +93,13 @@ def test_a_log_is_one_text_from_the_first_byte_in_the_pod_to_the_last_in_the_sto
 def test_results_and_samples_are_the_files_of_lmms_eval(http: httpx.Client, release: Release) -> None:
     job = submit(http)
     release.finish(job)
-    info = http.get(f"/jobs/{job}", params={"include": "samples"}).json()
-    assert (info["status"], info["warnings"]) == ("completed", [])
+    # Where the store is slow to answer, files are left out, with a warning.
+    info = wait_until(
+        lambda: not (found := http.get(f"/jobs/{job}", params={"include": "samples"}).json())["warnings"] and found,
+        seconds=60,
+        what="a job with all that is in the store",
+    )
+    assert info["status"] == "completed"
     results = http.get(info["links"]["results"]).json()
     assert results == info["output"] and results["results"][TASK]
     assert info["result"] == {
