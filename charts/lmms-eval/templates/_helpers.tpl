@@ -59,6 +59,12 @@ seccompProfile: { type: RuntimeDefault }
 {{ toJson $set }}
 {{- end -}}
 
+{{- /* What evaluations may keep of images, videos and sounds, as JSON. */ -}}
+{{- define "lmms-eval.media" -}}
+{{- $media := .Values.evaluator.media -}}
+{{ dict "max" $media.max "fileBytes" (int64 $media.fileBytes) "runBytes" (int64 $media.runBytes) | toJson }}
+{{- end -}}
+
 {{- define "lmms-eval.securityContext" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true

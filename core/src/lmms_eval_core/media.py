@@ -13,12 +13,35 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 # Of a document; more are counted.
 MAX_ITEMS: Final = 16
 DIGEST_BYTES: Final = 32
+# Pixels of the longer side of what a list and what a page show.
+THUMB_PIXELS: Final = 320
+DISPLAY_PIXELS: Final = 1536
+# Characters of the name of a task.
+MAX_TASK: Final = 256
+# Files of a run: so many have digests that fit into the memory of the reporter.
+MAX_FILES: Final = 262_144
+# Uncompressed bytes of a run's lines about media, all attempts and ranks together.
+MAX_LINES_BYTES: Final = 256 * 1024 * 1024
 # Of a side, in pixels, and of a duration in seconds: what is told of hostile files is bounded.
 MAX_PIXELS: Final = 1_000_000
 MAX_SECONDS: Final = 1_000_000
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Pixels = Annotated[int, Field(ge=1, le=MAX_PIXELS)]
+
+
+class MediaPolicy(StrEnum):
+    """What of the media of a run is kept, from the least to the most."""
+
+    NONE = "none"
+    THUMBS = "thumbs"
+    DISPLAY = "display"
+    ORIGINAL = "original"
+
+    def permits(self, other: "MediaPolicy") -> bool:
+        """Return whether `other` keeps no more than this one."""
+        order = list(MediaPolicy)
+        return order.index(other) <= order.index(self)
 
 
 class MediaKind(StrEnum):
@@ -68,7 +91,7 @@ class DocumentMedia(BaseModel):
 
     model_config = ConfigDict(populate_by_name=True, extra="ignore")
 
-    task: Annotated[str, Field(alias="t", max_length=256)]
+    task: Annotated[str, Field(alias="t", max_length=MAX_TASK)]
     document: Annotated[int | str | None, Field(alias="d")] = None
     items: Annotated[list[MediaItem], Field(alias="i", max_length=MAX_ITEMS)]
     more: Annotated[int, Field(alias="x", ge=0)] = 0

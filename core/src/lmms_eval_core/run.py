@@ -1,8 +1,8 @@
 """The run directory: the files by which operator, runner and reporter exchange what concerns one attempt.
 
 The operator puts `RunInput` into the environment of the pod's containers. The runner writes `progress.json`, `log.txt`,
-`output/`, `work/`, `journal/` and `outcome.json`; the reporter reads them and writes `published` when everything has
-arrived, and `earlier/`, the journals of earlier attempts, before the runner starts. A
+`output/`, `work/`, `journal/`, `media/` and `outcome.json`; the reporter reads them and writes `published` when
+everything has arrived, and `earlier/`, the journals of earlier attempts, before the runner starts. A
 runner that finds `published` when it starts exits 0 at once, without the harness: an earlier attempt had finished, and
 the reporter published that.
 """
@@ -18,6 +18,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from lmms_eval_core.media import MediaPolicy
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.schema import Scalar
 
@@ -33,6 +34,8 @@ WORK_DIRECTORY: Final = "work"
 # What the run has answered so far, and what earlier attempts had (`lmms_eval_core.journal`).
 JOURNAL_DIRECTORY: Final = "journal"
 EARLIER_DIRECTORY: Final = "earlier"
+# What the adapter got of documents, each file named by the SHA-256 of its content (`lmms_eval_core.media`).
+MEDIA_DIRECTORY: Final = "media"
 
 # A user's code shares the run directory: no reader takes more than this of a small file.
 MAX_JSON_BYTES: Final = 1024 * 1024
@@ -90,6 +93,18 @@ class ResumePolicy(StrEnum):
     ACROSS_HARDWARE = "acrossHardware"
 
 
+class MediaLimits(RunFile):
+    """What is kept of the media of a run, and how much of it.
+
+    A file that the pool has for longer than `fresh_seconds` is written again, so that nobody deletes it as forgotten.
+    """
+
+    policy: MediaPolicy = MediaPolicy.NONE
+    file_bytes: int = 64 * 1024 * 1024
+    run_bytes: int = 512 * 1024 * 1024
+    fresh_seconds: int = 302_400
+
+
 class RunInput(RunFile):
     """What to run, and for which evaluation. `processes` above 1 means data parallel, by `accelerate launch`.
 
@@ -109,6 +124,7 @@ class RunInput(RunFile):
     secret_env: list[str] = Field(default_factory=list)
     publish_timeout_seconds: int = 3600
     resume: ResumePolicy = ResumePolicy.SAME_HARDWARE
+    media: MediaLimits = Field(default_factory=MediaLimits)
 
     def compute_fingerprint(self) -> str:
         """Return the SHA-256 of what the scores depend on: two attempts with the same one compute the same thing."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
+from lmms_eval_core.media import MediaPolicy
 from lmms_eval_core.paths import (
     DOT_SEGMENT,
     NO_CODE_FROM_RUNS,
@@ -336,6 +337,11 @@ class EvaluationSpec(ResourceModel):
         default=ResumePolicy.SAME_HARDWARE,
         description="Whether an attempt goes on with the answers of earlier ones: never, on the same kind of hardware, "
         "or on any; the result then is of mixed hardware.",
+    )
+    media: MediaPolicy | None = Field(
+        default=None,
+        description="What is kept of images, videos and sounds, for people who look at answers: none, thumbs, display "
+        "or original. Unset: display, or what the administrator permits of it. Nothing without logSamples.",
     )
     timeout_seconds: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Over all attempts, from the first start."

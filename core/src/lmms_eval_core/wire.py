@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lmms_eval_core.media import MediaItem
+from lmms_eval_core.media import MediaItem, MediaPolicy
 from lmms_eval_core.run import ResumePolicy
 from lmms_eval_core.sample_scoring import SampleFlag
 from lmms_eval_core.spec import EvaluationSpec
@@ -128,6 +128,7 @@ class EvaluateRequest(BaseModel):
     ttl_seconds_after_finished: int | None = copy_spec_field("ttl_seconds_after_finished")
     retries: int | None = copy_spec_field("retries")
     resume: ResumePolicy | None = copy_spec_field("resume")
+    media: MediaPolicy | None = copy_spec_field("media")
     timeout_seconds: int | None = copy_spec_field("timeout_seconds")
     stall_timeout_seconds: int | None = copy_spec_field("stall_timeout_seconds")
     trust_remote_code: bool = copy_spec_field("trust_remote_code", False)

@@ -18,6 +18,7 @@ from lmms_eval_core.redact import Redactor, plain
 from lmms_eval_core.run import (
     JOURNAL_DIRECTORY,
     LOG_FILE,
+    MEDIA_DIRECTORY,
     OUTPUT_DIRECTORY,
     PROGRESS_FILE,
     RUN_FILE,
@@ -100,7 +101,7 @@ def _prepare(run: RunInput, directory: Path) -> None:
     write_atomically(directory / RUN_FILE, record.to_json())
     write_atomically(directory / PROGRESS_FILE, ProgressReport(stage_started_at=now, updated_at=now).to_json())
     (directory / MARKS_FILE).unlink(missing_ok=True)
-    for folder in (OUTPUT_DIRECTORY, WORK_DIRECTORY, JOURNAL_DIRECTORY):
+    for folder in (OUTPUT_DIRECTORY, WORK_DIRECTORY, JOURNAL_DIRECTORY, MEDIA_DIRECTORY):
         empty_folder(directory / folder)
     with (directory / RESERVE_FILE).open("wb") as reserve:
         os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)

@@ -1,7 +1,7 @@
 """The entry point `lmms_eval.models`, by which lmms-eval loads us into its own unmodified process.
 
 Does nothing outside a run. In a run it hands the adapter the exact model arguments of `run.json`, lets a `Meter` see
-every progress bar, and lets the adapter's requests pass through the `journal`.
+every progress bar, lets the adapter's requests pass through the `journal`, and has what it gets kept by `media`.
 """
 
 import functools
@@ -20,6 +20,7 @@ from lmms_eval_core.spec import REMOTE_CODE_ARG
 
 from .arguments import format_model_args
 from .journal.attach import attach_journal, prepare_journal
+from .media.attach import attach_media
 from .meter import Meter
 
 
@@ -64,6 +65,7 @@ def _hand_over_model_args(run: RunInput, directory: Path, meter: Meter | None, *
             adapter = _make_adapter(cls, run, additional_config or {}, meter)
         else:
             adapter = original(cls, arg_string, additional_config)
+        attach_media(adapter, run, directory, environ=os.environ)
         if journaled:
             attach_journal(adapter, run, directory, meter=meter, environ=os.environ)
         return adapter

@@ -10,8 +10,9 @@ from typing import Final
 from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
 from lmms_eval_core.kube.client import Object
+from lmms_eval_core.media import MediaPolicy
 from lmms_eval_core.paths import CACHE_DIRECTORY, TEMPORARY_DIRECTORY, find_include_path_problem, list_private_caches
-from lmms_eval_core.run import RUN_DIRECTORY, HarnessArguments, RunInput
+from lmms_eval_core.run import RUN_DIRECTORY, HarnessArguments, MediaLimits, RunInput
 from lmms_eval_core.spec import REMOTE_CODE_ARG, EnvVar, EvaluationSpec, Volume
 from lmms_eval_operator.gpus import CannotRun, plan_launch
 from lmms_eval_operator.resources import build_container_resources, build_own_volume, build_shared_memory_volume
@@ -85,6 +86,21 @@ def build_run_input(evaluation: LMMEvaluation, *, attempt: int, settings: Settin
         secret_env=[variable.name for variable in spec.env or () if variable.secret_key_ref],
         publish_timeout_seconds=settings.publish_timeout_seconds,
         resume=spec.resume,
+        media=_build_media_limits(spec, settings),
+    )
+
+
+def _build_media_limits(spec: EvaluationSpec, settings: Settings) -> MediaLimits:
+    bound = settings.media
+    wanted = spec.media or MediaPolicy.DISPLAY
+    if not spec.log_samples:
+        # Who wants no samples stored wants no pictures of them.
+        wanted = MediaPolicy.NONE
+    return MediaLimits(
+        policy=wanted if bound.max.permits(wanted) else bound.max,
+        file_bytes=bound.file_bytes,
+        run_bytes=bound.run_bytes,
+        fresh_seconds=settings.media_fresh_seconds,
     )
 
 

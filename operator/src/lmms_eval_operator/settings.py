@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
 
 from lmms_eval_core.kube.client import Object
+from lmms_eval_core.media import MediaPolicy
 from lmms_eval_core.paths import find_include_path_problem
 from lmms_eval_core.spec import Resources, Toleration, Volume
 
@@ -43,6 +45,16 @@ class StoreReference:
 
     ca_secret: str = ""
     """Secret whose key ca.crt is the authority of the endpoint's certificate; empty if the system's authorities do."""
+
+
+class MediaSettings(BaseModel):
+    """The most that an evaluation keeps of its media, as the chart's `evaluator.media`."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+    max: MediaPolicy = MediaPolicy.DISPLAY
+    file_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
+    run_bytes: Annotated[int, Field(ge=0)] = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +135,12 @@ class Settings:
     publish_timeout_seconds: int = 3600
     """How long a finished run waits for a store or an API server that is away."""
 
+    media: MediaSettings = field(default_factory=MediaSettings)
+    """What evaluations may keep of images, videos and sounds."""
+
+    media_fresh_seconds: int = 302_400
+    """Half of the time after which the front end deletes media that no run shows."""
+
     job_ttl_seconds: int = 3600
     """How long the Job and pod of a finished evaluation stay, for `kubectl logs`."""
 
@@ -175,6 +193,8 @@ class Settings:
             publish_timeout_seconds=reader.read_number(
                 "PUBLISH_TIMEOUT_SECONDS", cls.publish_timeout_seconds, minimum=0
             ),
+            media=reader.read_json("MEDIA", MediaSettings, MediaSettings()),
+            media_fresh_seconds=reader.read_number("MEDIA_FRESH_SECONDS", cls.media_fresh_seconds, minimum=0),
             job_ttl_seconds=reader.read_number("JOB_TTL_SECONDS", cls.job_ttl_seconds, minimum=0),
             max_finished=reader.read_number("MAX_FINISHED", cls.max_finished, minimum=0),
             probe_port=reader.read_number("PROBE_PORT", cls.probe_port, minimum=1),

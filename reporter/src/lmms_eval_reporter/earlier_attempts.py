@@ -4,17 +4,19 @@ An attempt leaves them when it ends or is lost. A store that is away is waited f
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 from pydantic import ValidationError
 
 from lmms_eval_core import layout
-from lmms_eval_core.journal import MAX_EARLIER_ATTEMPTS, MAX_LINE_BYTES
+from lmms_eval_core.journal import MAX_EARLIER_ATTEMPTS, MAX_LINE_BYTES, JournalKind, JournalName
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.run import EARLIER_DIRECTORY, MAX_OUTCOME_BYTES, Outcome, Timings
 from lmms_eval_core.store.errors import ObjectMissing, StoreError, Unreachable
 from lmms_eval_core.store.objects import ObjectStore
-from lmms_eval_reporter.journal_segments import Room, copy_lines
+from lmms_eval_reporter.journal_segments import Room, copy_lines, list_media
+from lmms_eval_reporter.media_table import MediaTable
 from lmms_eval_reporter.reporter_log import ReporterLog
 from lmms_eval_reporter.retry import Backoff
 from lmms_eval_reporter.run_directory import RunDirectory
@@ -42,11 +44,22 @@ class EarlierAttempts:
         newest = self._prefix.attempt - 1
         for attempt in range(newest, max(0, newest - MAX_EARLIER_ATTEMPTS), -1):
             for name, keys in (await self._list_segments(attempt)).items():
+                if name.kind == JournalKind.MEDIA:
+                    continue
                 try:
-                    await self._fetch_file(directory, name, keys, room)
+                    await self._fetch_file(directory, str(name), keys, room)
                 except OSError as error:
                     self.problem = f"answers of attempt {attempt} cannot be written: {error.strerror}"
-                    self._log("earlier answers left out", file=name, error=error.strerror)
+                    self._log("earlier answers left out", file=str(name), error=error.strerror)
+
+    async def load_media(self, table: MediaTable, attempts: Iterable[int]) -> None:
+        """Add what the lines of these attempts say of media, as the reporters stored them, in their order."""
+        for attempt in attempts:
+            for name, keys in (await self._list_segments(attempt)).items():
+                for key in keys if name.kind == JournalKind.MEDIA else ():
+                    content = await self._read(key, max_bytes=MAX_SEGMENT_BYTES)
+                    if content is not None:
+                        await asyncio.to_thread(_add_media, table, content)
 
     async def sum_timings(self) -> Timings:
         """Return the seconds of all earlier attempts together, of those that could say."""
@@ -62,12 +75,14 @@ class EarlierAttempts:
         for attempt in range(self._prefix.attempt, 0, -1):
             await self._store.delete_prefix(self._prefix._replace(attempt=attempt).file(layout.JOURNAL_FILES))
 
-    async def _list_segments(self, attempt: int) -> dict[str, list[str]]:
+    async def _list_segments(self, attempt: int) -> dict[JournalName, list[str]]:
         """Return the keys of an attempt's segments by journal file, in order and without a gap."""
         prefix = self._prefix._replace(attempt=attempt)
         files = await self._backoff.retry(lambda: self._try_to_list(prefix), "listing earlier answers")
-        found = {str(name): numbers for name, numbers in layout.group_journal_segments(files, attempt).items()}
-        return {name: [prefix.file(file) for file in _name_gapless(name, numbers)] for name, numbers in found.items()}
+        found = layout.group_journal_segments(files, attempt)
+        return {
+            name: [prefix.file(file) for file in _name_gapless(str(name), numbers)] for name, numbers in found.items()
+        }
 
     async def _try_to_list(self, prefix: ArtifactPrefix) -> list[str]:
         names: list[str] = []
@@ -111,6 +126,11 @@ class EarlierAttempts:
         except StoreError as error:
             self._log("file of an earlier attempt left out", key=key, error=str(error))
             return None
+
+
+def _add_media(table: MediaTable, segment: bytes) -> None:
+    for document in list_media(segment):
+        table.add(document)
 
 
 def add_timings(one: Timings, other: Timings) -> Timings:

@@ -5,8 +5,9 @@ where it can be, a sentence in the place of the index.
 """
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, Final
 
 from lmms_eval_core import layout
@@ -18,6 +19,7 @@ from lmms_eval_core.store.errors import StoreError
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_reporter import texts
 from lmms_eval_reporter.content import Count, FrameStart, in_thread, normalised_lines
+from lmms_eval_reporter.media_table import MediaTable
 from lmms_eval_reporter.reporter_log import ReporterLog
 from lmms_eval_reporter.run_directory import RunDirectory, read_pieces
 from lmms_eval_reporter.upload import StoredSamples
@@ -30,9 +32,12 @@ CHANGED: Final = "their file was changed while it was published"
 class IndexUploader:
     """Stores the indexes of one attempt."""
 
-    def __init__(self, store: ObjectStore, prefix: ArtifactPrefix, *, log: ReporterLog) -> None:
+    def __init__(
+        self, store: ObjectStore, prefix: ArtifactPrefix, *, log: ReporterLog, media: MediaTable | None = None
+    ) -> None:
         self._store = store
         self._prefix = prefix
+        self._media = media or MediaTable()
         self._log = log
 
     async def send(
@@ -62,7 +67,8 @@ class IndexUploader:
             task = read_sampled_task(results, stored.source.task or "")
             with directory.open(stored.source.find_path()) as stream:
                 pieces = read_pieces(stream, stored.source.max_bytes)
-                index = iterate_index(normalised_lines(pieces, Count()), stored.content, task)
+                find_media = partial(self._media.find, stored.source.task or "")
+                index = iterate_index(normalised_lines(pieces, Count()), stored.content, task, find_media)
                 await self._store.put(self._prefix.file(name), in_thread(index))
         except OmittedIndex as omitted:
             await self._omit(name, str(omitted))
@@ -83,12 +89,18 @@ class IndexUploader:
         self._log("index left out", file=name, error=texts.clean_head(f"{type(error).__name__}: {error}", MAX_ERROR))
 
 
-def iterate_index(pieces: Iterable[bytes], content: Count, task: SampledTask) -> Iterator[bytes]:
+def iterate_index(
+    pieces: Iterable[bytes],
+    content: Count,
+    task: SampledTask,
+    find_media: Callable[[int], list[Any] | None] = lambda key: None,
+) -> Iterator[bytes]:
     """Yield the index of a samples file in pieces. Raises OmittedIndex.
 
-    `pieces` are whole lines as they were stored, and `content` is what was counted of them then.
+    `pieces` are whole lines as they were stored, and `content` is what was counted of them then. `find_media` is that
+    of the writer.
     """
-    writer, checksum, position = SampleIndexWriter(task), 0, 0
+    writer, checksum, position = SampleIndexWriter(task, find_media), 0, 0
     frames = FrameFinder(content.frames)
     for piece in pieces:
         checksum = zlib.crc32(piece, checksum)

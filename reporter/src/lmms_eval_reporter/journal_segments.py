@@ -8,10 +8,12 @@ being read.
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import BinaryIO, Final, NamedTuple
 
-from lmms_eval_core.journal import MAX_LINE_BYTES, ChunkLine, JournalLine, JournalName, parse_journal_line
+from lmms_eval_core.journal import MAX_LINE_BYTES, ChunkLine, JournalLine, JournalName, MediaLine, parse_journal_line
 from lmms_eval_core.layout import journal_segment
+from lmms_eval_core.media import DocumentMedia
 from lmms_eval_core.store.compression import zstd
 
 LEVEL: Final = 3
@@ -53,6 +55,10 @@ class Room:
         self._left -= size
         return True
 
+    def give_back(self, size: int) -> None:
+        """Give back what was taken."""
+        self._left += size
+
 
 class JournalFile:
     """One journal file of the run: how far it was read, and its newest segment.
@@ -87,25 +93,43 @@ class JournalFile:
 
         `shown` is whether prompts and targets are kept. `problem` is set at a line that is not the runner's.
         """
+        for line in self.list_new_lines(stream):
+            stored = convert_line(line, shown=shown)
+            if stored is None:
+                self.refuse_line()
+                return
+            if not self.append(stored, len(line), limit=limit, room=room):
+                return
+
+    def list_new_lines(self, stream: BinaryIO) -> Iterator[bytes]:
+        """Yield the whole lines behind the last one that was added; one that is too long, as far as it is read."""
         self.is_known = True
         stream.seek(self._offset)
         for line in _read_lines(io.BufferedReader(stream, READ_BYTES)):  # type: ignore[type-var]
             if not line.endswith(b"\n") and len(line) <= MAX_LINE_BYTES:
                 # The runner is writing it.
                 return
-            stored = convert_line(line, shown=shown)
-            if stored is None:
-                self.problem = "a line is not the runner's"
-                return
-            if self._is_without_room(len(stored.content), limit):
-                self._is_full = True
-                return
-            if not room.take(len(stored.content)):
-                self.problem = "the journal is as large as it may become"
-                return
-            self._offset += len(line)
-            self._lines += stored.content
-            self._answers += stored.answers
+            yield line
+
+    def refuse_line(self) -> None:
+        """Read no further: the next line is not one of ours."""
+        self.problem = "a line is not the runner's"
+
+    def append(self, stored: StoredLine, size: int, *, limit: int, room: Room) -> bool:
+        """Add the next line of the file, which has `size` bytes there; return False where it does not fit yet, or ever.
+
+        Where it does not fit yet, the newest segment is to be stored first.
+        """
+        if self._is_without_room(len(stored.content), limit):
+            self._is_full = True
+            return False
+        if not room.take(len(stored.content)):
+            self.problem = "the journal is as large as it may become"
+            return False
+        self._offset += size
+        self._lines += stored.content
+        self._answers += stored.answers
+        return True
 
     def compress(self) -> bytes:
         """Return the newest segment as it is stored."""
@@ -138,8 +162,11 @@ class JournalFile:
 def convert_line(line: bytes, *, shown: bool) -> StoredLine | None:
     """Return a line of the run as it is stored; None where it is not one of ours."""
     parsed = parse_journal_line(line)
-    if parsed is None:
-        return None
+    return None if parsed is None else store_line(parsed, shown=shown)
+
+
+def store_line(parsed: JournalLine, *, shown: bool = True) -> StoredLine | None:
+    """Return a line as it is stored; None where it cannot be."""
     try:
         content = _serialise(parsed, shown=shown).encode() + b"\n"
     except ValueError:
@@ -168,6 +195,17 @@ def copy_lines(segment: bytes, target: BinaryIO, room: Room) -> CopiedLines:
     except (zstd.ZstdError, EOFError) as error:
         return CopiedLines(written, f"a segment is broken: {error}")
     return CopiedLines(written, "")
+
+
+def list_media(segment: bytes) -> Iterator[DocumentMedia]:
+    """Yield what the lines of a stored segment say of media, up to the first that is not ours."""
+    with suppress(zstd.ZstdError, EOFError), zstd.ZstdFile(io.BytesIO(segment), options=_OPTIONS) as stream:
+        for line in _read_lines(stream):
+            parsed = parse_journal_line(line)
+            if parsed is None:
+                return
+            if isinstance(parsed, MediaLine):
+                yield parsed.media
 
 
 def _read_lines(stream: io.BufferedIOBase) -> Iterator[bytes]:

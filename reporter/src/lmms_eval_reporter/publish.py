@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -59,14 +60,17 @@ class Publisher:
         stored: StoredAnswers,
         timings: Timings,
         evaluation: str,
+        before_completion: Callable[[], Awaitable[None]],
     ) -> None:
         """Publish this attempt's own run. `last` is its progress, `evaluation` its object as YAML.
 
-        `stored` is of its answers; `timings` are of all attempts together.
+        `stored` is of its answers; `timings` are of all attempts together. `before_completion` stores what may be
+        missing, and comes between what may not be and `complete.json`.
         """
         outcome = finished.outcome
         await self._inform(status_fields.build_reached_progress(last, stored=stored, now=datetime.now(UTC)))
         await self._uploader.send(directory, outcome, evaluation)
+        await before_completion()
         results = status_fields.build_results_fields(self._attempt, finished, self._uploader.artifacts, timings=timings)
         produced = status_fields.to_wire_fields(results)
         complete = Completion(

@@ -114,6 +114,15 @@ class RunDirectory:
             os.fchmod(handle, 0o644)
             yield stream
 
+    def remove(self, folder: str, name: str) -> None:
+        """Remove a file of a folder directly beneath, as far as that can be."""
+        with suppress(OSError):
+            parent = os.open(folder, _DIRECTORY, dir_fd=self._root)
+            try:
+                os.unlink(name, dir_fd=parent)
+            finally:
+                os.close(parent)
+
     def _open(self, path: list[str]) -> int:
         parent = os.dup(self._root)
         try:

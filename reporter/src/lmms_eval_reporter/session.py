@@ -2,8 +2,8 @@
 
     read the evaluation, write to the store
       ├─ an earlier attempt is complete in the store: its status ──▶ `published`, ready
-      └─ otherwise: earlier answers ──▶ ready ──▶ progress, journal ──▶ outcome ──▶ files ──▶ status ──▶ indexes
-                                                                                              ──▶ `published`
+      └─ otherwise: earlier answers ──▶ ready ──▶ progress, journal, media ──▶ outcome ──▶ files, media ──▶ status
+                                                                                      ──▶ indexes ──▶ `published`
 
 Where the attempt is superseded (deleted, replaced, ended), at any point: `published` and ready, so that nothing waits
 for us.
@@ -11,14 +11,16 @@ for us.
 
 import asyncio
 from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 import yaml
 
 from lmms_eval_core import run
-from lmms_eval_core.journal import MAX_JOURNAL_BYTES
+from lmms_eval_core.journal import MAX_EARLIER_ATTEMPTS, MAX_JOURNAL_BYTES
 from lmms_eval_core.kube.client import KubeClient, Object
 from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.media import MediaPolicy
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import ResumePolicy, Stage, Timings, write_atomically
 from lmms_eval_core.store.errors import StoreError
@@ -27,6 +29,7 @@ from lmms_eval_reporter.earlier_attempts import EarlierAttempts, add_timings
 from lmms_eval_reporter.index_upload import IndexUploader
 from lmms_eval_reporter.journal_segments import Room
 from lmms_eval_reporter.journal_upload import JournalUploader
+from lmms_eval_reporter.media_upload import MediaUploader
 from lmms_eval_reporter.probe import READY_FILE
 from lmms_eval_reporter.publish import Completion, Publisher, find_completed_attempt
 from lmms_eval_reporter.reporter_log import ReporterLog
@@ -46,6 +49,11 @@ JOURNAL_SHARE: Final = 0.5
 # For the indexes of all tasks, for which the GPU waits: a million samples take about 20 s.
 INDEX_SECONDS: Final = 120.0
 INDEX_GRACE_SECONDS: Final = 5.0
+# For what is left of the media when all other files are stored, and for the list of them.
+MEDIA_SECONDS: Final = 60.0
+MEDIA_GRACE_SECONDS: Final = 10.0
+DIGESTS_SECONDS: Final = 20.0
+DIGESTS_GRACE_SECONDS: Final = 15.0
 # For deleting the journals, once SIGTERM came: nothing depends on it.
 DELETE_GRACE_SECONDS: Final = 5.0
 DELETE_SECONDS: Final = 60.0
@@ -80,6 +88,14 @@ class Session:
         self._earlier = EarlierAttempts(store, self._prefix, backoff=self._backoff, log=log)
         self._room = Room(MAX_JOURNAL_BYTES)
         self._journal = self._make_journal_uploader()
+        self._media = MediaUploader(
+            self._directory,
+            store,
+            self._prefix,
+            limits=settings.run.media,
+            ranks=settings.run.processes,
+            log=log,
+        )
         self._watch = self._make_watch()
         self._publisher = Publisher(settings.run, status=self._status, uploader=self._uploader, backoff=self._backoff)
 
@@ -114,24 +130,35 @@ class Session:
         state = StartState(dump_evaluation(found), earlier)
         if earlier is not None:
             return state
-        if self._is_resuming():
+        # The evaluator may run already, where only this container was started again: it has read earlier answers.
+        has_started = (self._settings.directory / READY_FILE).exists()
+        resumes = self._settings.run.resume != ResumePolicy.NEVER
+        if resumes and not has_started:
             await self._earlier.fetch_journals(self._directory, self._room)
+        await self._load_media(resumes=resumes, has_started=has_started)
         return state._replace(timings=await self._earlier.sum_timings())
 
     def _has_run_of(self, earlier: Completion) -> bool:
         return earlier.attempt == self._prefix.attempt and read_finished_run(self._directory) is not None
 
-    def _is_resuming(self) -> bool:
-        # The evaluator may run already, where only this container was started again: it has read them.
-        has_started = (self._settings.directory / READY_FILE).exists()
-        return self._settings.run.resume != ResumePolicy.NEVER and not has_started
+    async def _load_media(self, *, resumes: bool, has_started: bool) -> None:
+        """Take over what earlier attempts, and this one before the container was started again, have put into the pool.
+
+        Their lines come from the store: those in the run directory could name files of other runs.
+        """
+        own = self._settings.run.attempt
+        first = max(1, own - MAX_EARLIER_ATTEMPTS) if resumes else own
+        if self._settings.run.media.policy != MediaPolicy.NONE:
+            await self._earlier.load_media(self._media.table, range(first, own + has_started))
 
     async def _watch_and_publish(self, state: StartState) -> None:
-        uploading = asyncio.create_task(self._journal.run(self._settings.journal_seconds, stop=self._stop))
+        seconds = self._settings.journal_seconds
+        uploads = [asyncio.create_task(part.run(seconds, stop=self._stop)) for part in (self._journal, self._media)]
         try:
             await self._watch_and_publish_beside_journal(state)
         finally:
-            uploading.cancel()
+            for upload in uploads:
+                upload.cancel()
 
     async def _watch_and_publish_beside_journal(self, state: StartState) -> None:
         finished = await self._watch.wait_until_finished()
@@ -147,6 +174,7 @@ class Session:
                 stored=self._describe_stored(),
                 timings=add_timings(state.timings, outcome.timings),
                 evaluation=state.evaluation,
+                before_completion=self._finish_media,
             )
         await self._send_indexes(finished)
         self._acknowledge("published")
@@ -181,12 +209,17 @@ class Session:
     def _describe_stored(self) -> StoredAnswers:
         return StoredAnswers(self._journal.kept, self._journal.problem, self._earlier.problem)
 
+    async def _finish_media(self) -> None:
+        """Store the rest of the media, as far as it goes at once: nothing waits for them."""
+        limits = partial(time_limit, stop=self._stop)
+        await self._media.finish(limits(MEDIA_SECONDS, grace=MEDIA_GRACE_SECONDS))
+        await self._media.store_digests(limits(DIGESTS_SECONDS, grace=DIGESTS_GRACE_SECONDS))
+
     async def _send_indexes(self, finished: FinishedRun) -> None:
         """Index the samples, once the results are published; the evaluation completes when it is acknowledged."""
         limit = time_limit(INDEX_SECONDS, stop=self._stop, grace=INDEX_GRACE_SECONDS)
-        await IndexUploader(self._store, self._prefix, log=self._log).send(
-            self._directory, self._uploader.samples, finished.results or {}, limit=limit
-        )
+        uploader = IndexUploader(self._store, self._prefix, log=self._log, media=self._media.table)
+        await uploader.send(self._directory, self._uploader.samples, finished.results or {}, limit=limit)
 
     async def _finish_journal(self) -> None:
         limit = time_limit(

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from lmms_eval_core.json_text import parse_line
 from lmms_eval_core.sample_index.format import BLOCK_ROWS, FLAG_BITS, CardField, IndexHeader, make_document_key
-from lmms_eval_core.sample_index.reader import BlockRange, read_cards
+from lmms_eval_core.sample_index.reader import BlockRange, read_card_media, read_cards
 
 # Neighbouring blocks are read at once where no more than this is between them.
 _GAP_BYTES: Final = 16 * 1024
@@ -83,6 +83,7 @@ def render_cards(read: Sequence[tuple[CardRange, bytes]], wanted: frozenset[int]
 def _describe(row: int, card: list[Any], names: CardNames) -> dict[str, Any]:
     """Return the fields of a `SampleCard`."""
     number = card[CardField.FILTER]
+    media, media_more = read_card_media(card)
     return {
         "row": row,
         "doc_id": card[CardField.DOCUMENT],
@@ -94,6 +95,8 @@ def _describe(row: int, card: list[Any], names: CardNames) -> dict[str, Any]:
         "length": card[CardField.LENGTH],
         "tokens": card[CardField.TOKENS],
         "metrics": dict(zip(names.metrics, card[CardField.VALUES], strict=True)),
+        "media": [item.model_dump(mode="json") for item in media],
+        "media_more": media_more,
     }
 
 

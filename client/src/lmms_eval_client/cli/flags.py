@@ -143,6 +143,7 @@ MEANINGS: Final = {
     "process_with_media": "Score with images and audio at hand.",
     "priority_class_name": "PriorityClass of the pod.",
     "runtime_class_name": "RuntimeClass of the pod.",
+    "media": "Pictures and sounds to keep: none, thumbs, display, original.",
     "resume": "Go on with answers of earlier attempts: never, sameHardware (unless given), acrossHardware.",
 }
 

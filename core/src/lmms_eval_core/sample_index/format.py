@@ -11,11 +11,13 @@ list shows of a sample, its texts cut, as compressed JSON.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lmms_eval_core.media import MediaItem
 from lmms_eval_core.sample_scoring import SampleFlag
 from lmms_eval_core.store.compression import zstd
 
@@ -78,6 +80,13 @@ class CardField(IntEnum):
     TARGET = 6
     ANSWER = 7
     VALUES = 8
+    # Null, or how many are not listed and then a `MediaItem` each. An index from before has cards without it.
+    MEDIA = 9
+
+
+def make_card_media(items: Iterable[MediaItem], more: int) -> list[Any]:
+    """Return the place `MEDIA` of a card: how many are not listed, and a `MediaItem` each."""
+    return [more, *(item.model_dump(mode="json", exclude_none=True) for item in items)]
 
 
 class DamagedIndex(Exception):

@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, compress, repeat
 from typing import Any, Final, NamedTuple
 
+from pydantic import ValidationError
+
 from lmms_eval_core.json_text import parse_excess
+from lmms_eval_core.media import MAX_ITEMS, MediaItem
 from lmms_eval_core.sample_index.format import (
     BLOCK_ROWS,
     CARD_TEXT,
@@ -169,10 +172,27 @@ def read_cards(packed: bytes, rows: int, metrics: int) -> list[list[Any]]:
     return cards
 
 
+def read_card_media(card: list[Any]) -> tuple[list[MediaItem], int]:
+    """Return the media of a card, and how many are not listed; those of another shape count as not listed."""
+    found = card[CardField.MEDIA] if len(card) > CardField.MEDIA else None
+    if not isinstance(found, list) or not found or not _is_count(found[0]):
+        return [], 0
+    items = [item for item in map(_parse_item, found[1 : 1 + MAX_ITEMS]) if item is not None]
+    return items, found[0] + len(found) - 1 - len(items)
+
+
+def _parse_item(content: Any) -> MediaItem | None:
+    try:
+        return MediaItem.model_validate(content)
+    except ValidationError:
+        return None
+
+
 def _is_card(card: Any, metrics: int) -> bool:
-    if not isinstance(card, list) or len(card) != len(CardField):
+    # Of another release a card may have more.
+    if not isinstance(card, list) or len(card) < CardField.MEDIA:
         return False
-    document, filter_number, flags, length, tokens, prompt, target, answer, values = card
+    document, filter_number, flags, length, tokens, prompt, target, answer, values = card[: CardField.MEDIA]
     return (
         (document is None or _is_count(document) or _is_text(document))
         and all(map(_is_count, (filter_number, flags, length)))

@@ -2,6 +2,7 @@
 
 import json
 from array import array
+from collections.abc import Callable
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -51,12 +52,16 @@ _CONTINUED: Final = "…"
 
 
 class SampleIndexWriter:
-    """Takes lines by `add`; what `take` and at the end `finish` return is the index. Raises OmittedIndex."""
+    """Takes lines by `add`; what `take` and at the end `finish` return is the index. Raises OmittedIndex.
 
-    def __init__(self, task: SampledTask) -> None:
+    `find_media` returns the place `CardField.MEDIA` of cards of the document with this key.
+    """
+
+    def __init__(self, task: SampledTask, find_media: Callable[[int], list[Any] | None] = lambda key: None) -> None:
         metrics = task.criteria.lower_is_better
         kept = [name for name in metrics if _clean_name(name) == name][:MAX_METRICS]
         self._task = task
+        self._find_media = find_media
         self._metrics = kept
         self._header = IndexHeader(
             metrics=[IndexedMetric(name=name, lower_is_better=metrics[name]) for name in kept],
@@ -132,6 +137,7 @@ class SampleIndexWriter:
                 _cut(target),
                 _cut(texts),
                 [None if value != value else value for value in values],
+                self._find_media(key),
             ]
         )
 
