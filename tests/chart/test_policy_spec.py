@@ -24,7 +24,8 @@ PERMISSIVE: Object = {
         "priorityClasses": ["low", "high"],
         "runtimeClasses": ["nvidia"],
         "trustRemoteCode": True,
-    }
+    },
+    "evaluator": {"media": {"max": "original"}},
 }
 
 
@@ -216,8 +217,11 @@ BY_DEFAULT = [
     (asking(priorityClassName="high"), "this priorityClassName is not permitted here; permitted: none"),
     (asking(runtimeClassName="nvidia"), "this runtimeClassName is not permitted here; permitted: none"),
     (asking(trustRemoteCode=True), "the administrator permits it with policies.trustRemoteCode=true"),
+    (asking(media="original"), "media may be: none, thumbs, display; the administrator sets evaluator.media.max"),
 ]
-PERMITTED_BY_DEFAULT = [asking(image=OWN_IMAGE), with_secret("lmms-eval-env-hub"), with_claim("anything")]
+PERMITTED_BY_DEFAULT = [
+    asking(media="display"),
+    asking(media="none"),asking(image=OWN_IMAGE), with_secret("lmms-eval-env-hub"), with_claim("anything")]
 
 
 @pytest.mark.parametrize(("body", "sentence"), BY_DEFAULT, ids=[sentence[:40] for _, sentence in BY_DEFAULT])
@@ -243,6 +247,7 @@ PERMITTED = [
     asking(priorityClassName="low"),
     asking(runtimeClassName="nvidia"),
     asking(trustRemoteCode=True),
+    asking(media="original"),
 ]
 STILL_REFUSED = [
     (

@@ -271,6 +271,7 @@ BEFORE_AND_AFTER: dict[str, tuple[Any, Any]] = {
     "image": ("a", "b"),
     "retries": (1, 2),
     "resume": ("never", "acrossHardware"),
+    "media": ("none", "thumbs"),
     "timeoutSeconds": (1, 2),
     "stallTimeoutSeconds": (1, 2),
     "trustRemoteCode": (True, False),

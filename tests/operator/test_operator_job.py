@@ -9,13 +9,14 @@ from recorded_environment import RecordedEnvironment
 
 from lmms_eval_core import names
 from lmms_eval_core.evaluation import LMMEvaluation
+from lmms_eval_core.media import MediaPolicy
 from lmms_eval_core.paths import CACHE_DIRECTORY, PRIVATE_CACHES
-from lmms_eval_core.run import ResumePolicy, RunInput
+from lmms_eval_core.run import MediaLimits, ResumePolicy, RunInput
 from lmms_eval_core.spec import EvaluationSpec, Resources, Toleration, Volume
 from lmms_eval_operator import objects
 from lmms_eval_operator.gpus import CannotRun, Launch, plan_launch
 from lmms_eval_operator.job_manifest import STAY, build_job, escape_literal
-from lmms_eval_operator.settings import Settings, StoreReference
+from lmms_eval_operator.settings import MediaSettings, Settings, StoreReference
 from lmms_eval_reporter.settings import Settings as ReporterSettings
 
 SETTINGS = Settings(namespace="team", evaluator_image="evaluator:1", reporter_image="reporter:1")
@@ -160,6 +161,31 @@ def test_runner_and_reporter_are_told_which_earlier_answers_count() -> None:
     older = RunInput.model_validate_json(given(evaluator()).model_dump_json(exclude={"resume"}))
     assert older.resume is ResumePolicy.SAME_HARDWARE
     assert given(evaluator(resume="acrossHardware")).compute_fingerprint() == older.compute_fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("bound", "spec", "kept"),
+    [
+        ("display", {}, "display"),
+        ("display", {"media": "none"}, "none"),
+        ("original", {}, "display"),
+        ("original", {"media": "original"}, "original"),
+        ("thumbs", {}, "thumbs"),
+        # Where the policies are not installed.
+        ("thumbs", {"media": "original"}, "thumbs"),
+        ("none", {"media": "display"}, "none"),
+        ("original", {"media": "original", "logSamples": False}, "none"),
+    ],
+)
+def test_runner_and_reporter_are_told_what_of_the_media_is_kept(bound: str, spec: dict[str, Any], kept: str) -> None:
+    media = MediaSettings(max=MediaPolicy(bound), file_bytes=10, run_bytes=20)
+    settings = replace(SETTINGS, media=media, media_fresh_seconds=30)
+    expected = MediaLimits(policy=MediaPolicy(kept), file_bytes=10, run_bytes=20, fresh_seconds=30)
+    assert given(evaluator(settings, **spec)).media == given(reporter(settings, **spec)).media == expected
+    # An operator of an earlier release says nothing.
+    older = RunInput.model_validate_json(given(evaluator()).model_dump_json(exclude={"media"}))
+    assert older.media.policy == MediaPolicy.NONE
+    assert older.compute_fingerprint() == given(evaluator()).compute_fingerprint()
 
 
 def test_arguments_beyond_what_linux_hands_to_a_process_are_refused() -> None:

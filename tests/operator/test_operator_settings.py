@@ -40,6 +40,8 @@ def test_everything_can_be_set() -> None:
         DEFAULT_ENV='[{"name": "A", "value": "b"}]',
         DEFAULT_NODE_SELECTOR='{"a": "b"}',
         DEFAULT_TOLERATIONS='[{"key": "gpu", "operator": "Exists"}]',
+        MEDIA='{"max": "original", "fileBytes": 1, "runBytes": 2}',
+        MEDIA_FRESH_SECONDS="3",
         POD_LABELS='{"team": "a"}',
         POD_ANNOTATIONS='{"sidecar.istio.io/inject": "false"}',
         PUBLISH_TIMEOUT_SECONDS="60",
@@ -66,6 +68,8 @@ def test_everything_can_be_set() -> None:
     assert (settings.pod_labels, settings.pod_annotations) == ({"team": "a"}, {"sidecar.istio.io/inject": "false"})
     assert settings.default_tolerations[0].key == "gpu"
     assert (settings.publish_timeout_seconds, settings.job_ttl_seconds, settings.probe_port) == (60, 0, 1)
+    assert (settings.media.max, settings.media.file_bytes, settings.media.run_bytes) == ("original", 1, 2)
+    assert (settings.media_fresh_seconds, read().media.max) == (3, "display")
     assert (read().max_finished, settings.max_finished) == (100, 0)
     assert (settings.reporter_service_account, settings.cache_claim) == ("rep", "cache")
     assert (settings.log_level, settings.image_pull_policy) == ("DEBUG", "Always")
@@ -77,6 +81,8 @@ def test_everything_can_be_set() -> None:
         ("CONCURRENCY", "0"),
         ("CONCURRENCY", "two"),
         ("PROBE_PORT", "0"),
+        ("MEDIA", '{"max": "all"}'),
+        ("MEDIA", '{"most": "none"}'),
         ("DEFAULT_ENV", "{"),
         ("DEFAULT_ENV", '{"a": 1}'),
         ("DEFAULT_TOLERATIONS", "[1]"),

@@ -50,7 +50,7 @@ class StoreReference:
 class MediaSettings(BaseModel):
     """The most that an evaluation keeps of its media, as the chart's `evaluator.media`."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
 
     max: MediaPolicy = MediaPolicy.DISPLAY
     file_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024

@@ -31,8 +31,9 @@ class MediaTable:
 
     def add(self, document: DocumentMedia) -> None:
         """Add a document whose files are in the pool."""
-        for item in document.items:
-            self.digests.update(map(bytes.fromhex, item.digests))
+        for digest in (bytes.fromhex(digest) for item in document.items for digest in item.digests):
+            if self.has_room(digest):
+                self.digests.add(digest)
         is_known = document.task in self._tasks
         if self._documents == MAX_DOCUMENTS or (not is_known and len(self._tasks) == MAX_TASKS):
             return

@@ -90,6 +90,11 @@ class FolderStore(ObjectStore):
         self._require(key)
         return await super().get(key, max_bytes=max_bytes)
 
+    async def head(self, key: str) -> StoredObject:
+        """Look at an object."""
+        self._require(key)
+        return await super().head(key)
+
     async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
         """List objects."""
         self._require(prefix)

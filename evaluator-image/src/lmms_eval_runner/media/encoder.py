@@ -95,8 +95,15 @@ class Encoder:
         has_finished = not self._waiting
         while not self._queue.empty():
             with contextlib.suppress(queue.Empty):
-                self._give_up(self._queue.get_nowait())
+                work = self._queue.get_nowait()
+                self._give_up(work)
+                self._release(work.size)
         return has_finished
+
+    def _release(self, size: int) -> None:
+        with self._lock:
+            self._waiting -= 1
+            self._waiting_bytes -= size
 
     def _give_up(self, work: DocumentWork) -> None:
         items = [MediaItem(kind=one.kind, omitted=MediaOmission.BEHIND) for one in work.pending]
@@ -120,9 +127,7 @@ class Encoder:
             except Exception:  # noqa: BLE001 - a full disk, or what decoders raise; the run goes on
                 self.failures += 1
             finally:
-                with self._lock:
-                    self._waiting -= 1
-                    self._waiting_bytes -= size
+                self._release(size)
 
     def _write(self, work: DocumentWork) -> None:
         self._add_document(work, [self._make_item(one) for one in work.pending])
