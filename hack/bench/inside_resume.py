@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import inside_kills
+from bench import inside_kills, inside_media
 from bench.inside_runs import ALWAYS, DOCUMENTS, LOG, MEASURED, NEVER, Run, Runs, import_harness
 
 ROUNDS = 2
@@ -40,6 +40,7 @@ class Bench:
             "single": {"answers": SINGLE_ANSWERS, "answerSeconds": ANSWER_SECONDS, "rounds": single},
             "batches": {"plain": plain, "journaled": journaled},
             "kills": inside_kills.measure(self._runs),
+            "media": inside_media.measure(),
         }
 
     def _measure_pair(self, limit: int, **settings: Any) -> dict[str, dict[str, float]]:

@@ -66,6 +66,15 @@ def rows(found: dict[str, Any]) -> list[Row]:
         _row_of_single_chunks(found["single"]),
         _row_of_batches(**found["batches"]),
         *_rows_of_kills(found["kills"]),
+        *(row for name, costs in found["media"].items() for row in _rows_of_media(name, costs)),
+    ]
+
+
+def _rows_of_media(name: str, found: dict[str, float]) -> list[Row]:
+    stored = f"{found['bytes'] / 1000:.0f} kB stored"
+    return [
+        Row(f"media, a {name}: processor time on the adapter's thread", found["own"], "ms"),
+        Row(f"media, a {name}: processor time in all", found["all"], "ms", floor=stored),
     ]
 
 

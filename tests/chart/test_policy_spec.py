@@ -221,7 +221,11 @@ BY_DEFAULT = [
 ]
 PERMITTED_BY_DEFAULT = [
     asking(media="display"),
-    asking(media="none"),asking(image=OWN_IMAGE), with_secret("lmms-eval-env-hub"), with_claim("anything")]
+    asking(media="none"),
+    asking(image=OWN_IMAGE),
+    with_secret("lmms-eval-env-hub"),
+    with_claim("anything"),
+]
 
 
 @pytest.mark.parametrize(("body", "sentence"), BY_DEFAULT, ids=[sentence[:40] for _, sentence in BY_DEFAULT])

@@ -183,9 +183,7 @@ VIDEO = b"\0\0\0\x20ftypisom\0\0\2\0" + bytes(64)
         ("image", "original", VIDEO, False),
     ],
 )
-async def test_each_place_has_its_formats(
-    tmp_path: Path, kind: str, place: str, content: bytes, is_kept: bool
-) -> None:
+async def test_each_place_has_its_formats(tmp_path: Path, kind: str, place: str, content: bytes, is_kept: bool) -> None:
     run = MediaRun(tmp_path, policy=MediaPolicy.ORIGINAL)
     name = run.write(content)
     run.append(make_media_line(0, {"kind": kind, place: name}))

@@ -35,9 +35,11 @@ class Rows:
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
             return [row[key] for row in self.rows]
-        return {name: [row[name] for row in self.rows[key]] for name in self.rows[0]} if isinstance(
-            key, slice
-        ) else dict(self.rows[key])
+        return (
+            {name: [row[name] for row in self.rows[key]] for name in self.rows[0]}
+            if isinstance(key, slice)
+            else dict(self.rows[key])
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,7 +73,7 @@ class Kept:
         return [line.media for line in lines if isinstance(line, MediaLine)]
 
     def find(self, item: Any) -> bytes:
-        return (self.path / "media" / item.display).read_bytes()
+        return Path(self.path / "media" / item.display).read_bytes()
 
 
 @pytest.fixture
@@ -245,7 +247,9 @@ def test_why_a_sound_is_not_kept(
     kept.capture.wrap(lambda document: [str(path)])(make_tasks(one=1)["one"]["test"][0])
     (media,) = kept.read()
     assert media.items[0].kind == MediaKind.AUDIO and media.items[0].omitted == omitted
-    assert list((tmp_path / "media").iterdir()) == ([] if omitted else [tmp_path / "media" / str(media.items[0].display)])
+    assert list((tmp_path / "media").iterdir()) == (
+        [] if omitted else [tmp_path / "media" / str(media.items[0].display)]
+    )
 
 
 def test_a_device_is_not_opened(kept: Kept, tmp_path: Path) -> None:

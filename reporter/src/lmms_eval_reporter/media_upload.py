@@ -67,7 +67,7 @@ class MediaUploader:
         self._stored: list[str] = []
         self._under_way: dict[str, asyncio.Future[MediaOmission | None]] = {}
         names = (JournalName(prefix.attempt, rank, JournalKind.MEDIA) for rank in range(ranks))
-        self._files = [JournalFile(name) for name in names if PLACES["thumb"].permits(limits.policy)]
+        self._files = [JournalFile(name) for name in names if limits.policy.permits(PLACES["thumb"])]
         self.table = MediaTable()
         self.omitted = 0
 

@@ -1,7 +1,7 @@
 """Finds images, videos and sounds in what a task makes of a document for an adapter. Loads nothing. Pure.
 
-That is a list (`doc_to_visual`) or messages with contents of a type (`doc_to_messages`); see `lmms_eval/protocol.py`
-and `api/task.py` of lmms-eval 0.7.3.
+That is a list (`doc_to_visual`) or messages with contents of a type (`doc_to_messages`); see `protocol.py` and
+`api/task.py` of lmms-eval.
 """
 
 import os

@@ -68,7 +68,8 @@ def _tag_rows(rows: Any, task: str, split: str) -> Any:
 
     def reduce(self: Any, protocol: Any) -> Any:
         # A copy that leaves the process, or is made to be changed, is what it was.
-        return _copy_shallowly(self, base).__reduce_ex__(protocol)
+        make, arguments, *state = base.__reduce_ex__(self, protocol)
+        return make, tuple(base if part is type(self) else part for part in arguments), *state
 
     members = {"__getitem__": get_item, "__reduce_ex__": reduce, "__module__": base.__module__}
     return _copy_shallowly(rows, type(base.__name__, (base,), members))
@@ -84,8 +85,8 @@ def _tag_document(document: dict[str, Any], task: str, split: str, key: Any) -> 
     return tagged
 
 
-def _copy_shallowly(value: Any, kind: type) -> Any:
-    copied = kind.__new__(kind)
+def _copy_shallowly(value: Any, kind: Any) -> Any:
+    copied: Any = kind.__new__(kind)
     if hasattr(value, "__dict__"):
         vars(copied).update(vars(value))
     return copied
