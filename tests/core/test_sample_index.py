@@ -39,6 +39,7 @@ from lmms_eval_core.sample_index.reader import (
     find_flagged,
     order_rows,
     parse_condition,
+    read_card_media,
     read_cards,
     read_numbers,
 )
@@ -139,9 +140,45 @@ def test_what_is_written_is_read(samples: list[dict[str, Any]], block: int, bloc
             known = read_score(sample, name, TASK.criteria)
             stored = found[name][row]
             assert (value is None) == math.isnan(stored) and (value is None or value == stored)
-            assert known is None or value is None or value == known
+            assert known is None or value is None or value == float(known)
     for flag in SampleFlag:
         assert header.count(flag) == sum(bool(bits & FLAG_BITS[flag]) for bits in found["flags"])
+
+
+ITEM: dict[str, Any] = {"kind": "image", "thumb": "a" * 64, "width": 10}
+
+
+def test_cards_have_the_media_of_their_documents() -> None:
+    lines = [json.dumps({"doc_id": number}).encode() for number in range(3)]
+    media_of = {0: [0, ITEM], 2: [5]}
+    writer = SampleIndexWriter(TASK, lambda key: media_of.get(key))
+    for number, line in enumerate(lines):
+        writer.add(line, 0, number)
+    cards = read_all(writer.finish())["cards"]
+    media = [read_card_media(card) for card in cards]
+    assert [[item.model_dump(exclude_none=True) for item in items] for items, _ in media] == [[ITEM], [], []]
+    assert [more for _, more in media] == [0, 0, 5]
+
+
+def test_cards_of_another_release_are_read() -> None:
+    (card,) = read_all(write_samples([{"doc_id": 1}]))["cards"]
+    for other in (card[: CardField.MEDIA], [*card, "more"]):
+        (read,) = read_cards(pack(json.dumps([other]).encode()), 1, 2)
+        assert read == other and read_card_media(read) == ([], 0)
+
+
+@pytest.mark.parametrize("media", [None, [], "x", 7, ["x"], [-1], [True], {"kind": "image"}])
+def test_media_of_another_shape_are_none(media: Any) -> None:
+    assert read_card_media([0] * CardField.MEDIA + [media]) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "item", [None, {}, {"kind": "script"}, {"kind": "image", "thumb": "../x"}, ITEM | {"width": -1}]
+)
+def test_an_item_of_another_shape_is_not_listed(item: Any) -> None:
+    items, more = read_card_media([0] * CardField.MEDIA + [[1, item, ITEM]])
+    assert [found.thumb for found in items] == ["a" * 64] and more == 2
+    assert read_card_media([0] * CardField.MEDIA + [[0] + 20 * [ITEM]])[1] == 4
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,4 +1,4 @@
-"""Media of runs of the real lmms-eval: of the documents that they belong to, and nothing else of the run is different."""
+"""Media of runs of the real lmms-eval: they belong to their documents, and nothing else of the run is different."""
 
 import json
 from collections.abc import Iterator

@@ -139,7 +139,9 @@ def make_bomb(side: int) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
 
 
 def test_an_image_of_billions_of_pixels_is_never_decoded(
@@ -211,7 +213,7 @@ def playlist(tmp_path: Path) -> Iterator[tuple[Path, list[str]]]:
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             asked.append(self.path)
             self.send_error(404)
 
@@ -288,5 +290,3 @@ def test_documents_of_a_real_data_set_are_marked() -> None:
     assert find_tag(rows[0]) is None and find_tag(marked.select([3])[0]) is None
     for other in (copy.deepcopy(marked), pickle.loads(pickle.dumps(marked))):
         assert type(other) is datasets.Dataset and other[1] == {"n": 1}
-
-

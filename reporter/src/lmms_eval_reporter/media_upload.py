@@ -63,6 +63,7 @@ class MediaUploader:
         self._room = Room(MAX_LINES_BYTES)
         self._bytes = Room(limits.run_bytes)
         self._insists = True
+        self._running: asyncio.Task[None] | None = None
         self._limit = min(SEGMENT_BYTES, OPEN_BYTES // ranks)
         self._stored: list[str] = []
         self._under_way: dict[str, asyncio.Future[MediaOmission | None]] = {}
@@ -73,7 +74,7 @@ class MediaUploader:
 
     async def run(self, seconds: float, *, stop: asyncio.Event) -> None:
         """Send what is new every so many seconds, until `stop` is set or this is cancelled."""
-        reported = ""
+        self._running, reported = asyncio.current_task(), ""
         while not stop.is_set():
             await sleep(seconds, stop)
             try:
@@ -94,6 +95,9 @@ class MediaUploader:
     async def finish(self, limit: AbstractAsyncContextManager[None]) -> None:
         """Send what is new within the limit, trying once: what the store does not take now is left out."""
         self._insists = False
+        if self._running is not None:
+            # What it has under way is sent again here, and nothing comes after this.
+            self._running.cancel()
         try:
             async with limit:
                 await self.upload()

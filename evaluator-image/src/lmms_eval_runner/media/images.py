@@ -11,6 +11,8 @@ MAX_SOURCE_PIXELS: Final = 128 * 1024 * 1024
 QUALITY: Final = 80
 # From 0 (fast) to 6 (small). Of a photograph, 4 takes twice the time of 2 for 3 % less.
 EFFORT: Final = 2
+# Sides that are so many times too long are halved first, which takes a third of the time and cannot be seen here.
+REDUCING_GAP: Final = 1.0
 # Formats that are decoded of files and bytes. Others call programs, or are rare.
 FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 # Modes that can be made smaller without loss of meaning, and written as WebP.
@@ -32,7 +34,7 @@ def shrink(image: Any, longest: int) -> Any:
     if max(width, height) > longest:
         scale = longest / max(width, height)
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        made = plain.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+        made = plain.resize(size, Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
     else:
         made = plain.copy() if plain is image else plain
     # Where it was taken, and by whom, is nobody's business.

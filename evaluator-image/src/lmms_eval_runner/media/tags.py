@@ -68,8 +68,7 @@ def _tag_rows(rows: Any, task: str, split: str) -> Any:
 
     def reduce(self: Any, protocol: Any) -> Any:
         # A copy that leaves the process, or is made to be changed, is what it was.
-        make, arguments, *state = base.__reduce_ex__(self, protocol)
-        return make, tuple(base if part is type(self) else part for part in arguments), *state
+        return _make, (base, {}), vars(self)
 
     members = {"__getitem__": get_item, "__reduce_ex__": reduce, "__module__": base.__module__}
     return _copy_shallowly(rows, type(base.__name__, (base,), members))
@@ -86,7 +85,12 @@ def _tag_document(document: dict[str, Any], task: str, split: str, key: Any) -> 
 
 
 def _copy_shallowly(value: Any, kind: Any) -> Any:
-    copied: Any = kind.__new__(kind)
-    if hasattr(value, "__dict__"):
-        vars(copied).update(vars(value))
-    return copied
+    return _make(kind, getattr(value, "__dict__", {}))
+
+
+def _make(kind: Any, fields: dict[str, Any]) -> Any:
+    """Return an instance of a class with these fields, without its constructor."""
+    made = kind.__new__(kind)
+    if fields:
+        vars(made).update(fields)
+    return made
