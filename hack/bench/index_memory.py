@@ -1,10 +1,12 @@
 """The reporter's part in the index of a million samples: uploads them, then indexes them.
 
-A process of its own, started as `python -m bench.index_memory FOLDER SAMPLES`: leaves the files in FOLDER/store, and
-prints the processor time of the index in microseconds a sample, and the most memory that it held, in MiB.
+A process of its own, started as `python -m bench.index_memory FOLDER SAMPLES [PICTURES]`: leaves the files in
+FOLDER/store, and prints the processor time of the index in microseconds a sample, and the most memory that it held, in
+MiB. The first PICTURES samples have one each, which no other sample has.
 """
 
 import asyncio
+import hashlib
 import json
 import random
 import re
@@ -14,12 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.media import DocumentMedia, MediaItem, MediaKind, MediaOmission
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import Outcome
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
 from lmms_eval_reporter import main as reporter  # noqa: F401 - the memory of the whole program
 from lmms_eval_reporter.index_upload import IndexUploader
+from lmms_eval_reporter.media_table import MediaTable
 from lmms_eval_reporter.reporter_log import ReporterLog
 from lmms_eval_reporter.retry import Backoff, time_limit
 from lmms_eval_reporter.run_directory import RunDirectory
@@ -36,8 +40,9 @@ RESULTS = {
 WORDS = [f"{number:x}" for number in range(4096, 9096)]
 
 
-async def store_and_index(folder: Path, samples: int) -> float:
+async def store_and_index(folder: Path, samples: int, pictures: int = 0) -> float:
     """Store and index so many; return the processor time of the index in seconds."""
+    media = _make_media(samples, pictures)
     output = folder / "run" / "output" / "m"
     output.mkdir(parents=True)
     name = f"20261127_070000_samples_{TASK}.jsonl"
@@ -59,8 +64,20 @@ async def store_and_index(folder: Path, samples: int) -> float:
     await uploader.send(directory, outcome, "")
     began = time.process_time()
     limit = time_limit(None, stop=asyncio.Event(), grace=0)
-    await IndexUploader(store, PREFIX, log=log).send(directory, uploader.samples, RESULTS, limit=limit)
+    await IndexUploader(store, PREFIX, log=log, media=media).send(directory, uploader.samples, RESULTS, limit=limit)
     return time.process_time() - began
+
+
+def _make_media(samples: int, pictures: int) -> MediaTable:
+    """What the reporter knows of the media of a run, whose budget was used up after so many pictures."""
+    table = MediaTable()
+    for number in range(samples if pictures else 0):
+        item = MediaItem(kind=MediaKind.IMAGE, omitted=MediaOmission.BUDGET)
+        if number < pictures:
+            thumb, display = (hashlib.sha256(f"{kind}{number}".encode()).hexdigest() for kind in ("thumb", "display"))
+            item = MediaItem(kind=MediaKind.IMAGE, thumb=thumb, display=display, width=1024, height=768)
+        table.add(DocumentMedia(task=TASK, document=number, items=[item]))
+    return table
 
 
 def _make_lines(samples: int) -> Iterator[str]:
@@ -86,8 +103,8 @@ async def _ignore(error: Exception) -> None:
 
 def main() -> None:
     """Print both numbers."""
-    folder, samples = Path(sys.argv[1]), int(sys.argv[2])
-    seconds = asyncio.run(store_and_index(folder, samples))
+    folder, (samples, *pictures) = Path(sys.argv[1]), map(int, sys.argv[2:])
+    seconds = asyncio.run(store_and_index(folder, samples, *pictures))
     found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
     print(seconds / samples * 1e6, int(found[1]) / 1024 if found else 0)
 

@@ -15,6 +15,7 @@ from lmms_eval_api.artifacts.sample_index import CardPage, CardPosition, CardQue
 from lmms_eval_api.artifacts.samples import SampleReader
 from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_core import layout
+from lmms_eval_core.media import MAX_FILES
 from lmms_eval_core.sample_scoring import SampleFlag
 from lmms_eval_core.store.objects import ObjectStore, Tail
 from lmms_eval_core.store.settings import StoreSettings
@@ -54,8 +55,8 @@ def measure() -> list[Row]:
         return [*_measure_large(Path(folder) / "large"), *asyncio.run(_measure_small(Path(folder) / "small"))]
 
 
-def _build(folder: Path, samples: int) -> tuple[float, float]:
-    command = [sys.executable, "-m", "bench.index_memory", str(folder), str(samples)]
+def _build(folder: Path, samples: int, pictures: int = 0) -> tuple[float, float]:
+    command = [sys.executable, "-m", "bench.index_memory", str(folder), str(samples), str(pictures)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     microseconds, peak = map(float, done.stdout.split()[-2:])
     return microseconds, peak
@@ -65,11 +66,14 @@ def _measure_large(folder: Path) -> list[Row]:
     microseconds, peak = _build(folder, LARGE)
     size = (folder / "store" / INDEX_KEY).stat().st_size / LARGE
     first, wrong = asyncio.run(_measure_screens(folder))
+    with tempfile.TemporaryDirectory() as other:
+        _, peak_with_media = _build(Path(other), LARGE, MAX_FILES // 2)
     name = f"{LARGE:,} samples"
     return [
         Row(f"{name}: index, processor time for each", microseconds, "us"),
         Row(f"{name}: index, bytes for each", size, "B"),
         Row(f"{name}: reporter, memory at its highest", peak, "MiB", PEAK_MIB),
+        Row(f"{name}: the same with as many pictures as a run keeps", peak_with_media, "MiB", PEAK_MIB),
         Row(f"{name}: first screen, store at 50 ms", first, "s", SCREEN_SECONDS),
         Row(f"{name}: first screen of wrong ones, store at 50 ms", wrong, "s", SCREEN_SECONDS),
     ]

@@ -118,7 +118,30 @@ async def test_the_digest_of_another_run_gives_nobody_its_file(run: MediaRun) ->
     await run.uploader.finish(limit())
     await run.uploader.store_digests(limit())
     assert (await run.read_lines())[0].items[0].omitted == MediaOmission.NOT_KEPT
-    assert run.uploader.table.digests == set()
+    assert run.uploader.table.files == {}
+
+
+async def test_a_file_that_was_taken_for_one_place_is_not_good_for_another(tmp_path: Path) -> None:
+    run = MediaRun(tmp_path, policy=MediaPolicy.ORIGINAL)
+    bomb = run.write(make_webp(16384, 16384))
+    for item in ({"original": bomb}, {"thumb": bomb}, {"display": bomb}, {"original": bomb}):
+        run.append(make_media_line(0, {"kind": "image", **item}))
+        await run.uploader.upload()
+    assert [document.items[0].digests for document in await run.read_lines()] == [[bomb], [], [], [bomb]]
+
+
+async def test_a_small_picture_is_its_own_thumb(run: MediaRun) -> None:
+    small = run.write(make_webp(30, 20))
+    for document in range(3):
+        run.append(make_media_line(document, {"kind": "image", "thumb": small, "display": small}))
+        await run.uploader.upload()
+    assert [document.items[0].omitted for document in await run.read_lines()] == 3 * [None]
+
+
+async def test_many_lines_are_few_objects(run: MediaRun) -> None:
+    run.append(b"".join(make_media_line(number, {"kind": "image", "omitted": "Budget"}) for number in range(5000)))
+    await run.uploader.upload()
+    assert len(run.store.puts) == 1 and len(await run.read_lines()) == 5000
 
 
 @pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "folder"])
@@ -253,8 +276,9 @@ async def test_a_put_that_hangs_ends_with_the_time(run: MediaRun) -> None:
         b'{"m":{"t":"mme","d":0,"i":' + json.dumps([{"kind": "image"}] * 17).encode() + b"}}\n",
         b'{"m":{"t":"mme","d":0,"i":' + b"[" * 5000 + b"]" * 5000 + b"}}\n",
         b'{"m":{"t":"mme","d":0,"i":[],"x":-1}}\n',
+        b'{"m":{"t":"mme","d":"' + b"x" * 100_000 + b'","i":[]}}\n',
     ],
-    ids=["answers", "no json", "path", "too many", "too deep", "negative"],
+    ids=["answers", "no json", "path", "too many", "too deep", "negative", "long"],
 )
 async def test_a_line_that_is_not_ours_ends_the_file(run: MediaRun, line: bytes) -> None:
     run.write_image(0)
@@ -281,4 +305,4 @@ async def test_each_rank_has_its_lines(tmp_path: Path) -> None:
     run.append(make_media_line(5, {"kind": "image", "thumb": run.write(make_webp(salt="r"))}), other)
     run.write_image(4)
     await run.uploader.upload()
-    assert len(await list_segments(run.store)) == 2 and len(run.uploader.table.digests) == 3
+    assert len(await list_segments(run.store)) == 2 and len(run.uploader.table.files) == 3

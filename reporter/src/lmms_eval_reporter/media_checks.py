@@ -4,10 +4,22 @@ The user's code can write into the run directory: no format is believed, and no 
 than its place allows.
 """
 
+from enum import IntEnum
 from typing import Final
 
 from lmms_eval_core.media import DISPLAY_PIXELS, THUMB_PIXELS, MediaItem, MediaKind, MediaPolicy
-from lmms_eval_core.media_types import FLAC, GIF, JPEG, MP4, MPEG, OGG, PNG, WAV, WEBM, WEBP, MediaType, find_media_type
+from lmms_eval_core.media_types import FLAC, GIF, JPEG, MP4, MPEG, OGG, PNG, WAV, WEBM, WEBP, find_media_type
+
+
+class ContentClass(IntEnum):
+    """What a file can be used for: WebP of at most the size of a thumb, or of a display, and other formats."""
+
+    THUMB = 0
+    DISPLAY = 1
+    SOUND = 2
+    IMAGE = 3
+    VIDEO = 4
+
 
 # The fields of an item that name files, and the least that a run must keep for each.
 PLACES: Final = {
@@ -15,34 +27,45 @@ PLACES: Final = {
     "display": MediaPolicy.DISPLAY,
     "original": MediaPolicy.ORIGINAL,
 }
-_SOUNDS: Final = frozenset({WAV, OGG, FLAC, MPEG})
-_FORMATS: Final[dict[tuple[str, MediaKind], frozenset[MediaType]]] = {
-    ("thumb", MediaKind.IMAGE): frozenset({WEBP}),
-    ("thumb", MediaKind.VIDEO): frozenset({WEBP}),
-    ("display", MediaKind.IMAGE): frozenset({WEBP}),
-    ("display", MediaKind.VIDEO): frozenset({WEBP}),
-    ("display", MediaKind.AUDIO): _SOUNDS,
-    ("original", MediaKind.IMAGE): frozenset({PNG, JPEG, GIF, WEBP}),
-    ("original", MediaKind.VIDEO): frozenset({MP4, WEBM}),
-    ("original", MediaKind.AUDIO): _SOUNDS,
+_CLASSES: Final = {
+    **dict.fromkeys((WAV, OGG, FLAC, MPEG), ContentClass.SOUND),
+    **dict.fromkeys((PNG, JPEG, GIF, WEBP), ContentClass.IMAGE),
+    **dict.fromkeys((MP4, WEBM), ContentClass.VIDEO),
 }
-_PIXELS: Final = {"thumb": THUMB_PIXELS, "display": DISPLAY_PIXELS}
+_PERMITTED: Final[dict[tuple[str, MediaKind], tuple[ContentClass, ...]]] = {
+    ("thumb", MediaKind.IMAGE): (ContentClass.THUMB,),
+    ("thumb", MediaKind.VIDEO): (ContentClass.THUMB,),
+    ("display", MediaKind.IMAGE): (ContentClass.DISPLAY, ContentClass.THUMB),
+    ("display", MediaKind.VIDEO): (ContentClass.DISPLAY, ContentClass.THUMB),
+    ("display", MediaKind.AUDIO): (ContentClass.SOUND,),
+    ("original", MediaKind.IMAGE): (ContentClass.IMAGE, ContentClass.DISPLAY, ContentClass.THUMB),
+    ("original", MediaKind.VIDEO): (ContentClass.VIDEO,),
+    ("original", MediaKind.AUDIO): (ContentClass.SOUND,),
+}
+
+
+def classify(begin: bytes) -> ContentClass | None:
+    """Return what a file that begins with these bytes can be used for; None for nothing."""
+    found = find_media_type(begin)
+    size = read_webp_size(begin) if found == WEBP else None
+    if size is not None and max(size) <= DISPLAY_PIXELS:
+        return ContentClass.THUMB if max(size) <= THUMB_PIXELS else ContentClass.DISPLAY
+    return _CLASSES[found] if found in _CLASSES else None
+
+
+def is_permitted(content: ContentClass | None, kind: MediaKind, place: str) -> bool:
+    """Return whether such a file may stand in a place of an item of this kind."""
+    return content in _PERMITTED.get((place, kind), ())
+
+
+def find_class(kind: MediaKind, place: str) -> ContentClass:
+    """Return what a file that stands in a place of an item can be used for at least. KeyError for no such place."""
+    return _PERMITTED[place, kind][0]
 
 
 def list_digests(item: MediaItem) -> list[tuple[str, str]]:
     """Return the places of an item that name a file, each with the digest."""
     return [(place, digest) for place in PLACES if (digest := getattr(item, place)) is not None]
-
-
-def is_acceptable(begin: bytes, kind: MediaKind, place: str) -> bool:
-    """Return whether a file that begins with these bytes may stand in a place of an item of this kind."""
-    found = find_media_type(begin)
-    if found is None or found not in _FORMATS.get((place, kind), ()):
-        return False
-    if place == "original" or kind == MediaKind.AUDIO:
-        return True
-    size = read_webp_size(begin)
-    return size is not None and max(size) <= _PIXELS[place]
 
 
 def read_webp_size(begin: bytes) -> tuple[int, int] | None:

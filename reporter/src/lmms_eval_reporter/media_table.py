@@ -11,18 +11,22 @@ from typing import Any, Final
 
 from lmms_eval_core.media import MAX_FILES, DocumentMedia, MediaItem
 from lmms_eval_core.sample_index.format import make_card_media, make_document_key
+from lmms_eval_reporter.media_checks import ContentClass, find_class, list_digests
 
 # Of different items, as JSON; beyond, documents have a count alone.
-MAX_ITEM_BYTES: Final = 48 * 1024 * 1024
+MAX_ITEM_BYTES: Final = 32 * 1024 * 1024
 MAX_DOCUMENTS: Final = 2_000_000
 MAX_TASKS: Final = 4000
 
 
 class MediaTable:
-    """Takes the documents one by one, of which the last one counts. `digests` are those of all files."""
+    """Takes the documents one by one, of which the last one counts.
+
+    `files` are all files, by digest, and what each can be used for.
+    """
 
     def __init__(self) -> None:
-        self.digests: set[bytes] = set()
+        self.files: dict[bytes, ContentClass] = {}
         self._numbers: dict[bytes, int] = {}
         self._contents: list[bytes] = []
         self._room = MAX_ITEM_BYTES
@@ -31,9 +35,9 @@ class MediaTable:
 
     def add(self, document: DocumentMedia) -> None:
         """Add a document whose files are in the pool."""
-        for digest in (bytes.fromhex(digest) for item in document.items for digest in item.digests):
-            if self.has_room(digest):
-                self.digests.add(digest)
+        for item in document.items:
+            for place, digest in list_digests(item):
+                self.add_file(bytes.fromhex(digest), find_class(item.kind, place))
         is_known = document.task in self._tasks
         if self._documents == MAX_DOCUMENTS or (not is_known and len(self._tasks) == MAX_TASKS):
             return
@@ -43,11 +47,16 @@ class MediaTable:
 
     def has_room(self, digest: bytes) -> bool:
         """Return whether another file may be added."""
-        return digest in self.digests or len(self.digests) < MAX_FILES
+        return digest in self.files or len(self.files) < MAX_FILES
+
+    def add_file(self, digest: bytes, content: ContentClass) -> None:
+        """Add a file, as far as there is room."""
+        if self.has_room(digest):
+            self.files[digest] = min(content, self.files.get(digest, content))
 
     def encode_digests(self) -> bytes:
         """Return all digests, sorted, one after the other."""
-        return b"".join(sorted(self.digests))
+        return b"".join(sorted(self.files))
 
     def find(self, task: str, key: int) -> list[Any] | None:
         """Return what the cards of a document have, by its `make_document_key`; None for a document without media."""

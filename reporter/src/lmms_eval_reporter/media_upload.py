@@ -20,12 +20,14 @@ from lmms_eval_core.run import JOURNAL_DIRECTORY, MEDIA_DIRECTORY, MediaLimits
 from lmms_eval_core.store.errors import ObjectMissing, StoreError, Unreachable
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_reporter.journal_segments import SEGMENT_BYTES, JournalFile, Room, StoredLine, store_line
-from lmms_eval_reporter.media_checks import PLACES, is_acceptable, list_digests
+from lmms_eval_reporter.media_checks import PLACES, ContentClass, classify, is_permitted, list_digests
 from lmms_eval_reporter.media_table import MediaTable
 from lmms_eval_reporter.reporter_log import ReporterLog
 from lmms_eval_reporter.retry import sleep
 from lmms_eval_reporter.run_directory import RunDirectory, UnsafeFile, read_pieces
 
+# Of a line: 16 items with three digests each take a tenth of it.
+MAX_MEDIA_LINE: Final = 64 * 1024
 # Documents that are looked at together; files that are sent at once, of which none is in memory whole but small ones.
 DOCUMENTS_AT_ONCE: Final = 32
 FILES_AT_ONCE: Final = 8
@@ -108,7 +110,7 @@ class MediaUploader:
 
     async def store_digests(self, limit: AbstractAsyncContextManager[None]) -> None:
         """Store which files the samples show, within the limit; without it nobody gets them, and they are deleted."""
-        if not self.table.digests:
+        if not self.table.files:
             return
         try:
             async with limit:
@@ -121,7 +123,7 @@ class MediaUploader:
             settled = await asyncio.gather(*(self._settle(line) for _, line in lines))
             for (size, _), line in zip(lines, settled, strict=True):
                 await self._append(file, line, size)
-            await self._store_segment(file)
+        await self._store_segment(file)
 
     def _read_lines(self, file: JournalFile) -> list[tuple[int, HeaderLine | MediaLine]]:
         """Return the next lines, each with its length in the file."""
@@ -131,7 +133,7 @@ class MediaUploader:
         try:
             with self._directory.open(f"{JOURNAL_DIRECTORY}/{file.name}") as stream:
                 for line in file.list_new_lines(stream):
-                    parsed = parse_journal_line(line)
+                    parsed = parse_journal_line(line) if len(line) <= MAX_MEDIA_LINE else None
                     if not isinstance(parsed, HeaderLine | MediaLine):
                         # What came before it counts.
                         file.refuse_line()
@@ -198,7 +200,8 @@ class MediaUploader:
         # The same file of another document is on its way.
         while digest in self._under_way:
             await asyncio.wait([self._under_way[digest]])
-        if bytes.fromhex(digest) in self.table.digests:
+        known = self.table.files.get(bytes.fromhex(digest))
+        if known is not None and is_permitted(known, item.kind, place):
             self._stored.append(digest)
             return None
         done = self._under_way[digest] = asyncio.get_running_loop().create_future()
@@ -211,11 +214,12 @@ class MediaUploader:
 
     async def _send(self, item: MediaItem, place: str, digest: str) -> MediaOmission | None:
         try:
-            size = await asyncio.to_thread(self._check, item, place, digest)
+            checked = await asyncio.to_thread(self._check, item, place, digest)
         except UnsafeFile:
             return MediaOmission.NOT_KEPT
-        if isinstance(size, MediaOmission):
-            return size
+        if isinstance(checked, MediaOmission):
+            return checked
+        size, content = checked
         if not self.table.has_room(bytes.fromhex(digest)) or not self._bytes.take(size):
             return MediaOmission.BUDGET
         try:
@@ -228,12 +232,12 @@ class MediaUploader:
                 raise
             self._log("file of media left out", error=str(error))
             return MediaOmission.NOT_KEPT
-        self.table.digests.add(bytes.fromhex(digest))
+        self.table.add_file(bytes.fromhex(digest), content)
         self._stored.append(digest)
         return None
 
-    def _check(self, item: MediaItem, place: str, digest: str) -> int | MediaOmission:
-        """Return the size of a file that may be kept, or why it may not. Raises UnsafeFile."""
+    def _check(self, item: MediaItem, place: str, digest: str) -> tuple[int, ContentClass] | MediaOmission:
+        """Return the size of a file that may be kept, and what it can be used for, or why not. Raises UnsafeFile."""
         with self._directory.open(f"{MEDIA_DIRECTORY}/{digest}") as stream:
             found, size, begin = hashlib.sha256(), 0, b""
             for piece in read_pieces(stream, self._limits.file_bytes + 1):
@@ -242,9 +246,10 @@ class MediaUploader:
                 size += len(piece)
         if size > self._limits.file_bytes:
             return MediaOmission.TOO_LARGE
-        if found.hexdigest() != digest or not is_acceptable(begin, item.kind, place):
+        content = classify(begin)
+        if content is None or found.hexdigest() != digest or not is_permitted(content, item.kind, place):
             return MediaOmission.UNREADABLE
-        return size
+        return size, content
 
     # --- the pool ---
 

@@ -1,5 +1,6 @@
 """Lets what tasks make of documents for an adapter be kept. The only file here that knows lmms-eval."""
 
+import atexit
 import functools
 import sys
 from collections.abc import Mapping
@@ -26,13 +27,21 @@ def attach_media(adapter: Any, run: RunInput, directory: Path, *, environ: Mappi
     try:
         rank, ranks = int(environ.get("RANK", "0")), int(environ.get("WORLD_SIZE", "1"))
         folder = MediaFolder(run, directory, rank=rank, ranks=ranks)
-        capture = Capture(Encoder(folder, run.media.policy), run.media.policy)
+        encoder = Encoder(folder, run.media.policy)
+        capture = Capture(encoder, run.media.policy)
         adapter.task_dict = TaggedTasks(adapter.task_dict)
         _watch_tasks(capture)
+        atexit.register(_report_failures, capture, encoder)
     except Exception as error:  # noqa: BLE001 - another version of lmms-eval, a full disk; the run does without
         print(f"{PREFIX}no media are kept: {describe_error(error)}", file=sys.stderr, flush=True)
         return None
     return capture
+
+
+def _report_failures(capture: Capture, encoder: Encoder) -> None:
+    # What was taken, and could not be kept, each item says by itself.
+    if failures := capture.failures + encoder.failures:
+        print(f"{PREFIX}media that could not be looked at: {failures}", file=sys.stderr, flush=True)
 
 
 def _watch_tasks(capture: Capture) -> None:
