@@ -50,7 +50,7 @@ def classify(begin: bytes) -> ContentClass | None:
     size = read_webp_size(begin) if found == WEBP else None
     if size is not None and max(size) <= DISPLAY_PIXELS:
         return ContentClass.THUMB if max(size) <= THUMB_PIXELS else ContentClass.DISPLAY
-    return _CLASSES[found] if found in _CLASSES else None
+    return None if found is None else _CLASSES[found]
 
 
 def is_permitted(content: ContentClass | None, kind: MediaKind, place: str) -> bool:
