@@ -150,7 +150,7 @@ ITEM: dict[str, Any] = {"kind": "image", "thumb": "a" * 64, "width": 10}
 
 def test_cards_have_the_media_of_their_documents() -> None:
     lines = [json.dumps({"doc_id": number}).encode() for number in range(3)]
-    media_of = {0: [0, ITEM], 2: [5]}
+    media_of: dict[int, list[Any]] = {0: [0, ITEM], 2: [5]}
     writer = SampleIndexWriter(TASK, lambda key: media_of.get(key))
     for number, line in enumerate(lines):
         writer.add(line, 0, number)
