@@ -1,6 +1,7 @@
 """Media of runs of the real lmms-eval: they belong to their documents, and nothing else of the run is different."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from lmms_eval_runner.journal.files import read_lines
 
 pytestmark = [pytest.mark.harness, pytest.mark.timeout(600)]
 
-SMOKE = Path("/opt/lmms-eval/smoke")
+SMOKE = Path(os.environ.get("LMMS_EVAL_TEST_SMOKE", "/opt/lmms-eval/smoke"))
 # A forked run ends without what Python does at its end.
 AT_THE_END = """
 import atexit, os
