@@ -286,6 +286,15 @@ def test_what_the_encoder_has_no_time_for_is_counted(
     assert time.monotonic() - begun < 20
 
 
+def test_a_priority_that_cannot_be_changed_is_left(kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> Any:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    kept.capture.wrap(draw_from(tmp_path))(make_tasks(one=1)["one"]["test"][0])
+    assert len(kept.read()) == 1
+
+
 def test_what_is_left_when_the_time_is_over_is_counted(
     kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,8 +117,10 @@ class Encoder:
         self._thread.start()
 
     def _run(self) -> None:
-        # Of Linux: a thread has a priority of its own.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        # Of Linux: a thread has a priority of its own. One that is lower already may not be raised.
+        with contextlib.suppress(OSError):
+            own = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, own, max(_NICE, os.getpriority(os.PRIO_PROCESS, own)))
         while True:
             work = self._queue.get()
             size = work.size
