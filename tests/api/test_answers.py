@@ -26,6 +26,7 @@ from lmms_eval_api.artifacts.journal_position import (
     encode_answer_cursor,
     is_answer_cursor,
 )
+from lmms_eval_api.artifacts.media_journals import MediaJournals
 from lmms_eval_api.artifacts.samples import SampleReader
 from lmms_eval_api.artifacts.worker import Worker
 from lmms_eval_core import layout
@@ -51,7 +52,8 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def reader(store: MemoryStore, worker: Worker) -> AnswerReader:
-    return AnswerReader(store, worker, SampleReader(store, worker))
+    samples = SampleReader(store, worker)
+    return AnswerReader(store, worker, samples, MediaJournals(store, worker, samples))
 
 
 def wanted(newest: ArtifactPrefix = FIRST, task: str | None = "mme", *, only_empty: bool = False) -> WantedAnswers:
@@ -93,6 +95,8 @@ async def test_an_answer_says_what_is_known_of_it(store: MemoryStore, reader: An
         "tokens": {"input": 12, "output": 3, "reasoning": None},
         "time": "2026-11-27T12:00:07Z",
         "attempt": 1,
+        "media": [],
+        "media_more": 0,
         "truncated": False,
         "scored": False,
     }

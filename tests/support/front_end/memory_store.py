@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from lmms_eval_core.store.errors import ObjectMissing, StoreError, TooLarge, Unreachable
-from lmms_eval_core.store.objects import StoredObject, Tail
+from lmms_eval_core.store.objects import Beginning, StoredObject, Tail
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -42,9 +42,19 @@ class MemoryStore:
         content = self._read(key)
         return Tail(content[-length:], len(content))
 
+    async def begin(self, key: str, *, length: int) -> Beginning:
+        """See `ObjectStore`."""
+        content = self._read(key)
+        if not content:
+            raise StoreError(key)
+        return Beginning(content[:length], len(content))
+
     async def range(self, key: str, *, start: int, length: int) -> bytes:
         """See `ObjectStore`."""
-        return self._read(key)[start : start + length]
+        content = self._read(key)
+        if start >= len(content):
+            raise StoreError(key)
+        return content[start : start + length]
 
     async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
         """See `ObjectStore`."""

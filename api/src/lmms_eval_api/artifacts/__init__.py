@@ -3,7 +3,8 @@ exists.
 
 Pure: `stored_files` (which files a job has), `frames` (compressed bytes to lines), `sample_filter` (wrong, empty),
 `normaliser`, `sample_page`, `sample_cards`, `sample_search`; of journals `journal_position`, `journal_block`,
-`batch_index`. `store` reads the object store; `results`, `samples` and `answers` build on it, `sample_index` and
-`answer_stream` on those. `logs` reads the pod, then the store. `worker` parses in a process of its own. `archive` puts
+`batch_index`, `media_block`; `byte_cache`, `sorted_records`. `store` reads the object store; `results`, `samples`,
+`answers` and `media` build on it, `sample_index` and `answer_stream` on those; of media, `media_digests` knows those of
+samples and `media_journals` those of answers. `logs` reads the pod, then the store. `worker` parses in a process of its own. `archive` puts
 them together; `job_details` adds to the response of a job what only the store knows.
 """

@@ -5,7 +5,7 @@ in, as it does for an attempt that goes on with it; the others are read.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
@@ -20,16 +20,17 @@ from lmms_eval_api.artifacts.journal_block import (
     read_run_tasks,
 )
 from lmms_eval_api.artifacts.journal_position import JournalPosition, SegmentPosition, find_segments
+from lmms_eval_api.artifacts.media_block import NO_MEDIA, add_media
+from lmms_eval_api.artifacts.media_journals import MediaJournals
 from lmms_eval_api.artifacts.samples import SampleReader
+from lmms_eval_api.artifacts.segment_blocks import stream_blocks
 from lmms_eval_api.artifacts.store import READ_SECONDS, ArtifactStore, UnusableArtifact, read_within
 from lmms_eval_api.artifacts.worker import TooCostly, Worker
 from lmms_eval_core import layout
-from lmms_eval_core.journal import MAX_EARLIER_ATTEMPTS, MAX_LINE_BYTES, JournalName
+from lmms_eval_core.journal import MAX_EARLIER_ATTEMPTS, JournalName
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.store.errors import ObjectMissing
 
-# The text of a segment is 4 MiB, or one line that is longer.
-MAX_SEGMENT_BYTES: Final = 2 * MAX_LINE_BYTES
 # A page ends when so much was read for it, answers of other tasks too.
 SCAN_BYTES: Final = 64 * 1024 * 1024
 # Of all indexes in memory.
@@ -71,6 +72,7 @@ class AnswerPage:
 
     def __init__(self, start: JournalPosition, limits: PageLimits) -> None:
         self.answers: list[bytes] = []
+        self.media_keys: list[bytes] = []
         self.position = start
         self.tasks: set[str] = set()
         self.run_tasks: set[str] = set()
@@ -84,9 +86,15 @@ class AnswerPage:
         return len(self.answers) >= limits.answers or size >= limits.bytes or self._scanned >= SCAN_BYTES
 
     def add(self, answer: FoundAnswer) -> None:
-        """Add an answer."""
+        """Add an answer, whose media are to follow."""
         self.answers.append(answer.text)
+        self.media_keys.append(answer.media_key)
         self._size += len(answer.text)
+
+    def add_media(self, found: Mapping[bytes, bytes]) -> None:
+        """Add to each answer what was found for its document."""
+        pairs = zip(self.answers, self.media_keys, strict=True)
+        self.answers = [add_media(answer, found.get(key, NO_MEDIA)) for answer, key in pairs]
 
     def count(self, reading: BlockReading) -> None:
         """Count what was read for the page."""
@@ -96,12 +104,24 @@ class AnswerPage:
 
 
 class AnswerReader:
-    """Every method raises StoreError. `samples` decompresses; pages are made in turn, as each takes up to 64 MiB."""
+    """Every method raises StoreError. `samples` decompresses; `media` knows what documents show.
 
-    def __init__(self, store: ArtifactStore, worker: Worker, samples: SampleReader, *, at_once: int = 2) -> None:
+    Pages are made in turn, as each takes up to 64 MiB.
+    """
+
+    def __init__(
+        self,
+        store: ArtifactStore,
+        worker: Worker,
+        samples: SampleReader,
+        media: MediaJournals,
+        *,
+        at_once: int = 2,
+    ) -> None:
         self._store = store
         self._worker = worker
         self._samples = samples
+        self._media = media
         self._turns = asyncio.Semaphore(at_once)
         self._indexes: dict[ArtifactPrefix, asyncio.Task[BatchIndex]] = {}
         self._run_tasks: dict[ArtifactPrefix, list[str]] = {}
@@ -109,6 +129,13 @@ class AnswerReader:
     async def read_page(self, wanted: WantedAnswers, *, start: JournalPosition, limits: PageLimits) -> AnswerPage:
         """Return the page from `start` on; a page that is not full ends where the journals end by now."""
         page = AnswerPage(start, limits)
+        await self._fill(page, wanted)
+        if page.answers:
+            page.add_media(await self._media.find_media(wanted.newest, set(page.media_keys)))
+        return page
+
+    async def _fill(self, page: AnswerPage, wanted: WantedAnswers) -> None:
+        start = page.position
         for attempt in range(max(start.attempt, wanted.first_attempt), wanted.newest.attempt + 1):
             if attempt != page.position.attempt:
                 page.position = JournalPosition(attempt)
@@ -119,8 +146,7 @@ class AnswerReader:
                 async with self._turns:
                     await _RankReading(self, prefix, rank, earlier).fill(page, numbers, wanted.selection)
                 if page.is_full:
-                    return page
-        return page
+                    return
 
     async def list_run_tasks(self, newest: ArtifactPrefix) -> list[str]:
         """Return the tasks of the last attempt, up to `newest`, that has a journal; a group is its tasks there."""
@@ -153,22 +179,9 @@ class AnswerReader:
         if len(self._run_tasks) > MAX_REMEMBERED:
             del self._run_tasks[next(iter(self._run_tasks))]
 
-    async def stream_blocks(self, key: str, at: int) -> AsyncGenerator[bytes, None]:
+    def stream_blocks(self, key: str, at: int) -> AsyncGenerator[bytes, None]:
         """Yield the whole lines of a segment from byte `at` of its text on, in blocks; a longer line is its end."""
-        held: list[bytes] = []
-        size = seen = 0
-        async with aclosing(self._samples.stream_content(key)) as contents:
-            async for content in contents:
-                new = content[max(at - seen, 0) :]
-                seen += len(content)
-                end = new.rfind(b"\n") + 1
-                if end:
-                    yield b"".join([*held, new[:end]])
-                    held, size = [], 0
-                held.append(new[end:])
-                size += len(new) - end
-                if size > MAX_LINE_BYTES or seen > MAX_SEGMENT_BYTES:
-                    return
+        return stream_blocks(self._samples, key, at)
 
     async def parse(self, block: bytes, start: BlockStart, selection: AnswerSelection) -> BlockReading:
         """Return what is in a block; what takes too much to be parsed is the end of its journal."""

@@ -1,7 +1,11 @@
 """The readers of a release's artifacts, put together. `main` makes one, for `Backend`."""
 
+from typing import Final
+
 from lmms_eval_api.artifacts.answers import AnswerReader
 from lmms_eval_api.artifacts.logs import LogReader
+from lmms_eval_api.artifacts.media import MediaReader
+from lmms_eval_api.artifacts.media_journals import MediaJournals
 from lmms_eval_api.artifacts.results import ResultsCache
 from lmms_eval_api.artifacts.sample_index import SampleIndexReader
 from lmms_eval_api.artifacts.samples import SampleReader
@@ -12,22 +16,36 @@ from lmms_eval_api.responses import ConcurrencyLimit
 from lmms_eval_api.settings import ApiSettings
 from lmms_eval_core.kube.client import KubeClient
 
+# Responses with more than one piece of a file; each holds one.
+MEDIA_STREAMS: Final = 64
+
 
 class Archive:
     """All readers; those of the object store are None without one: `results`, `samples`, `indexes`, `answers`,
-    `task_files`.
+    `task_files`, `media`.
 
-    `follows` and `downloads` limit the responses that last. The content of files is parsed in `worker`.
+    `follows`, `downloads` and `media_streams` limit the responses that last. The content of files is parsed in `worker`.
     """
 
     def __init__(self, client: KubeClient, store: ArtifactStore | None, settings: ApiSettings, worker: Worker) -> None:
-        self.results = ResultsCache(store, worker) if store is not None else None
-        self.samples = SampleReader(store, worker) if store is not None else None
-        self.indexes = SampleIndexReader(store, worker, self.samples) if store is not None and self.samples else None
-        self.task_files = TaskFiles(store, self.samples) if store is not None and self.samples is not None else None
-        self.answers = AnswerReader(store, worker, self.samples) if store is not None and self.samples else None
+        self.results: ResultsCache | None = None
+        self.samples: SampleReader | None = None
+        self.indexes: SampleIndexReader | None = None
+        self.answers: AnswerReader | None = None
+        self.task_files: TaskFiles | None = None
+        self.media: MediaReader | None = None
+        if store is not None:
+            self.results = ResultsCache(store, worker)
+            self.samples = SampleReader(store, worker)
+            self.indexes = SampleIndexReader(store, worker, self.samples)
+            journals = MediaJournals(store, worker, self.samples)
+            self.answers = AnswerReader(store, worker, self.samples, journals)
+            self.task_files = TaskFiles(store, self.samples)
+            self.media = MediaReader(store, journals)
         self.logs = LogReader(client, self.samples)
         follows = "So many logs and answers are followed here that no more can be; ask another replica, or later."
         self.follows = ConcurrencyLimit(settings.max_log_follows, follows)
         downloads = "So many whole files are sent here that no more can be; ask another replica, or later."
         self.downloads = ConcurrencyLimit(settings.max_downloads, downloads)
+        streams = "So many videos and large files are sent here that no more can be; ask another replica, or later."
+        self.media_streams = ConcurrencyLimit(MEDIA_STREAMS, streams)

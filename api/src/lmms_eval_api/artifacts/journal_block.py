@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from lmms_eval_api.artifacts.media_block import make_media_key
 from lmms_eval_core import layout
 from lmms_eval_core.journal import ChunkLine, HeaderLine, JournalAnswer, JournalBatch, parse_journal_line
 from lmms_eval_core.json_text import normalised, parse_excess
@@ -21,6 +22,7 @@ MAX_BYTES: Final = 8 * 1024 * 1024
 LINE_COST: Final = 256
 # That are named, in links and in sentences.
 MAX_TASKS: Final = 1000
+_MEDIA_FIELDS: Final = {"media", "media_more"}
 
 
 class AnswerSelection(NamedTuple):
@@ -44,9 +46,13 @@ class BlockStart(NamedTuple):
 
 
 class FoundAnswer(NamedTuple):
-    """An answer as JSON, the id of its batch, and the place behind it: byte of its line, and answers of that line."""
+    """An answer as JSON without its media, what these are known by, and the id of its batch.
+
+    `line` and `taken` are the place behind it: byte of its line, and answers of that line.
+    """
 
     text: bytes
+    media_key: bytes
     batch: bytes
     line: int
     taken: int
@@ -89,7 +95,8 @@ def read_block(block: bytes, start: BlockStart, selection: AnswerSelection) -> B
                 tasks.add(layout.segment(answer.task))
             if selection.wants(answer):
                 text = _render(answer, parsed, start.attempt)
-                found.append(FoundAnswer(text, bytes.fromhex(batch.id), at, number))
+                key = make_media_key(answer.task, answer.document)
+                found.append(FoundAnswer(text, key, bytes.fromhex(batch.id), at, number))
                 size += len(text)
     return BlockReading(found, len(block), 0, False, cost, frozenset(tasks), run_tasks)
 
@@ -149,7 +156,7 @@ def _render(answer: JournalAnswer, chunk: ChunkLine, attempt: int) -> bytes:
         attempt=attempt,
         truncated=truncated,
     )
-    return item.model_dump_json().encode()
+    return item.model_dump_json(exclude=_MEDIA_FIELDS).encode()
 
 
 def _shorten(answer: JournalAnswer) -> tuple[Any, bool]:

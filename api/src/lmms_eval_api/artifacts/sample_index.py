@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
+from lmms_eval_api.artifacts.byte_cache import ByteCache
 from lmms_eval_api.artifacts.frames import InvalidSampleCursor, Position
 from lmms_eval_api.artifacts.sample_cards import (
     CardNames,
@@ -319,24 +320,3 @@ def find_sort(index: OpenIndex, name: str) -> tuple[int, str]:
     if name in SORT_COLUMNS:
         return index.header.find_column(name), str(COLUMNS[name])
     return find_metric(index, name), METRIC_TYPE
-
-
-class ByteCache:
-    """Keeps what was used last, in so many bytes."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._free = max_bytes
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-
-    def get(self, key: str) -> bytes | None:
-        """Return what is kept under a key."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
-
-    def put(self, key: str, content: bytes) -> None:
-        """Keep something."""
-        self._free += len(self._kept.pop(key, b"")) - len(content)
-        self._kept[key] = content
-        while self._free < 0:
-            self._free += len(self._kept.popitem(last=False)[1])

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from lmms_eval_api.problems import make_unavailable
 from lmms_eval_core.store.errors import ObjectMissing, StoreError, Unreachable
-from lmms_eval_core.store.objects import StoredObject, Tail
+from lmms_eval_core.store.objects import Beginning, StoredObject, Tail
 
 # The chart's gateway answers in milliseconds; a store across the world in one second.
 READ_SECONDS: Final = 10.0
@@ -31,6 +31,9 @@ class ArtifactStore(Protocol):
 
     async def tail(self, key: str, *, length: int) -> Tail:
         """Return the last bytes of an object, and its size."""
+
+    async def begin(self, key: str, *, length: int) -> Beginning:
+        """Return the first bytes of an object, and its size."""
 
     async def range(self, key: str, *, start: int, length: int) -> bytes:
         """Return a part of an object."""

@@ -51,6 +51,15 @@ def find_stored_files(job: JobSnapshot, document: Object) -> StoredFiles | None:
     return StoredFiles(prefix, frozenset(names), list_sampled_tasks(names), bool(artifacts.get("truncated")))
 
 
+def list_shown_prefixes(job: JobSnapshot) -> list[ArtifactPrefix]:
+    """Return where the attempts store their files of which samples or answers are shown; none before the first."""
+    files = find_stored_files(job, job.document)
+    attempt = job.document.get("status", {}).get("attempt") or 0
+    found = [files.prefix] if files is not None else []
+    newest = make_attempt_prefix(job, job.document, attempt)
+    return found if newest in found or not attempt else [*found, newest]
+
+
 def make_attempt_prefix(job: JobSnapshot, document: Object, attempt: int) -> ArtifactPrefix:
     """Return the prefix under which an attempt of the job stores its files."""
     return ArtifactPrefix(document["metadata"]["namespace"], job.name, job.uid, attempt)

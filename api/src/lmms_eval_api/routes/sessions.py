@@ -21,6 +21,8 @@ router = APIRouter(include_in_schema=False)
 # A token and a path: more than any of the two may be.
 MAX_FORM_BYTES: Final = 32 * 1024
 NOT_KEPT: Final = {"Cache-Control": "no-store"}
+# The next person at this browser is to find none of the media that the last one saw.
+FORGET_CACHE: Final = {"Clear-Site-Data": '"cache"'}
 
 
 @router.get("/ui/login")
@@ -56,7 +58,7 @@ async def start_session(request: Request, web: WebOf) -> Response:
 @router.delete("/ui/session")
 async def delete_session(request: Request, web: WebOf) -> Response:
     """Sign out."""
-    response = Response(status_code=204, headers=HEADERS | NOT_KEPT)
+    response = Response(status_code=204, headers=HEADERS | NOT_KEPT | FORGET_CACHE)
     set_session_cookie(request, response, web, "", seconds=0)
     return response
 
@@ -64,7 +66,7 @@ async def delete_session(request: Request, web: WebOf) -> Response:
 @router.post("/ui/session/end")
 async def end_session(request: Request, web: WebOf) -> Response:
     """Sign out by a form, and show the form for signing in."""
-    response = RedirectResponse(f"{web.root_path}/ui/login", 303, HEADERS | NOT_KEPT)
+    response = RedirectResponse(f"{web.root_path}/ui/login", 303, HEADERS | NOT_KEPT | FORGET_CACHE)
     set_session_cookie(request, response, web, "", seconds=0)
     return response
 

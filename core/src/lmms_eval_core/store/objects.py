@@ -39,6 +39,13 @@ class Tail(NamedTuple):
     size: int
 
 
+class Beginning(NamedTuple):
+    """The first bytes of an object, and how many it has in all."""
+
+    content: bytes
+    size: int
+
+
 class Folder(NamedTuple):
     """What lies directly below a prefix, by name."""
 
@@ -103,6 +110,12 @@ class ObjectStore:
         with self._translate_errors(key):
             result = await self._store.get_async(key, options={"range": {"suffix": length}})
             return Tail(bytes(await result.bytes_async()), result.meta["size"])
+
+    async def begin(self, key: str, *, length: int) -> Beginning:
+        """Return at most the first `length` bytes, in one request; StoreError for an object without any."""
+        with self._translate_errors(key):
+            result = await self._store.get_async(key, options={"range": (0, length)})
+            return Beginning(bytes(await result.bytes_async()), result.meta["size"])
 
     async def range(self, key: str, *, start: int, length: int) -> bytes:
         """Return at most `length` bytes from `start`, in one request; StoreError behind the end."""
