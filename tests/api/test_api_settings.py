@@ -45,6 +45,7 @@ def test_everything_can_be_set() -> None:
         "LMMS_EVAL_API_HOSTS": "Front-End, lmms-eval.example.com,",
         "LMMS_EVAL_API_WEB_INSECURE": "true",
         "LMMS_EVAL_API_METRICS_PORT": "0",
+        "LMMS_EVAL_API_MEDIA_BYTES": "12",
     }
     assert ApiSettings.from_environment(environ) == ApiSettings(
         namespace="team",
@@ -61,6 +62,7 @@ def test_everything_can_be_set() -> None:
         sweep=False,
         sweep_interval_seconds=60.0,
         sweep_grace_seconds=0.5,
+        media_bytes=12,
         auth_audience="lmms-eval",
         auth_cache_seconds=5.0,
         requests_per_second=0,

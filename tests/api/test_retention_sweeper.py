@@ -14,6 +14,7 @@ from api_server_proxy import open_proxy
 from deployment import Kubectl
 from s3_fixtures import S3Server
 
+from lmms_eval_api.retention.media_pool import MediaPool
 from lmms_eval_api.retention.orphans import Sweeping
 from lmms_eval_api.retention.sweeper import Sweeper, SweepSettings
 from lmms_eval_core import layout, names
@@ -40,6 +41,11 @@ class Clock:
         return self.now
 
 
+async def show_nothing(segment: str) -> list[bytes]:
+    """Read a journal of media: there is none here."""
+    raise AssertionError(segment)
+
+
 class Installation:
     """One namespace, its evaluations, their files, and its sweeper."""
 
@@ -51,12 +57,10 @@ class Installation:
 
     def replica(self, **parts: Any) -> Sweeper:
         """Another sweeper of the same installation; parts may be replaced."""
-        return Sweeper(
-            parts.get("client", self.client),
-            parts.get("store", self.store),
-            parts.get("settings", SweepSettings(grace=GRACE)),
-            time=self.clock,
-        )
+        client, store = parts.get("client", self.client), parts.get("store", self.store)
+        pool = MediaPool(store, client.namespace, show_nothing)
+        settings = parts.get("settings", SweepSettings(grace=GRACE))
+        return Sweeper(client, store, settings, pool, time=self.clock)
 
     async def create(self, name: str) -> ArtifactPrefix:
         body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}}

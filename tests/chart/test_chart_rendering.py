@@ -42,7 +42,13 @@ EVERYTHING: Object = {
         "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["lmms-eval.example.com"]},
     },
     "policies": {"images": ["registry.example.com/team/*"], "trustRemoteCode": True},
-    "retention": {"maxFinished": 0, "deleteFiles": False, "graceSeconds": 2592000, "intervalSeconds": 60},
+    "retention": {
+        "maxFinished": 0,
+        "deleteFiles": False,
+        "graceSeconds": 2592000,
+        "intervalSeconds": 60,
+        "mediaBytes": 5_000_000_000,
+    },
     "metrics": {part: {"enabled": True} for part in ("serviceMonitor", "rules", "dashboard")},
 }
 EXTERNAL: Object = {
@@ -237,6 +243,7 @@ def test_the_front_end_reads_every_variable_that_it_is_given(render: Render) -> 
     assert (settings.session_keys, settings.session_name) == (Path("/var/run/lmms-eval/session"), "team-a.lmms-eval")
     assert (settings.auth, settings.root_path, settings.port) == (AuthMode.TOKEN, "/lmms-eval", 8000)
     assert (settings.sweep, settings.sweep_interval_seconds, settings.sweep_grace_seconds) == (False, 60, 2592000)
+    assert settings.media_bytes == 5_000_000_000
     assert (store.url, store.endpoint) == ("s3://lmms-eval", "http://lmms-eval-s3.team-a.svc:7070")
 
 
@@ -326,6 +333,7 @@ def test_what_stays_by_default_is_what_the_programs_keep(render: Render) -> None
     api, default = ApiSettings.from_environment(environment(objects, "lmms-eval-api")), ApiSettings()
     assert operator.max_finished == OperatorSettings.max_finished == 100
     assert (api.sweep, api.sweep_interval_seconds) == (default.sweep, default.sweep_interval_seconds)
+    assert api.media_bytes == default.media_bytes
     assert api.sweep_grace_seconds == default.sweep_grace_seconds == 7 * 24 * 3600
 
 
@@ -452,6 +460,7 @@ REFUSED = [
     ),
     ({"retention": {"maxFinished": -1}}, "at '/retention/maxFinished': minimum"),
     ({"retention": {"graceSeconds": 0}}, "at '/retention/graceSeconds': minimum"),
+    ({"retention": {"mediaBytes": -1}}, "at '/retention/mediaBytes': minimum"),
     ({"evaluators": {}}, "additional properties 'evaluators' not allowed"),
 ]
 

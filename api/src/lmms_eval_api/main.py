@@ -21,6 +21,7 @@ from lmms_eval_api.catalogue.reader import CatalogueReader
 from lmms_eval_api.jobs.cache import JobCache
 from lmms_eval_api.jobs.evaluations import EvaluationService
 from lmms_eval_api.jobs.feeds import JobFeeds
+from lmms_eval_api.retention.media_pool import MediaPool
 from lmms_eval_api.retention.orphans import Sweeping
 from lmms_eval_api.retention.sweeper import Sweeper, SweepSettings
 from lmms_eval_api.routes.dependencies import Backend
@@ -29,7 +30,7 @@ from lmms_eval_api.server.app import make_application
 from lmms_eval_api.settings import ApiSettings, SettingsError
 from lmms_eval_core import jsonlog, layout
 from lmms_eval_core.kube import transport
-from lmms_eval_core.kube.client import EVALUATIONS
+from lmms_eval_core.kube.client import EVALUATIONS, KubeClient
 from lmms_eval_core.kube.configuration import ConfigurationError
 from lmms_eval_core.kube.reflector import Reflector
 from lmms_eval_core.phases import Phase
@@ -94,9 +95,10 @@ async def serve(settings: ApiSettings, store: ObjectStore | None) -> None:
         log=log.warning,
         restored=cache.forget,
     )
-    sweeper = Sweeper(client, store, make_sweep_settings(settings)) if store is not None else None
     worker = Worker()
     archive = Archive(client, store, settings, worker)
+    pool = make_media_pool(client, store, settings, archive)
+    sweeper = Sweeper(client, store, make_sweep_settings(settings), pool) if store is not None and pool else None
     catalogue = CatalogueReader(store, worker, namespace=client.namespace, image=settings.catalogue)
     backend = Backend(
         EvaluationService(client, cache),
@@ -107,6 +109,7 @@ async def serve(settings: ApiSettings, store: ObjectStore | None) -> None:
         cancels_running=settings.cancel_running,
         catalogue=catalogue,
         sweeping=lambda: sweeper.state if sweeper is not None else Sweeping.OFF,
+        media_pool=lambda: pool.size if pool is not None else None,
     )
     try:
         authenticator = auth.make_authenticator(settings, client)
@@ -124,6 +127,15 @@ async def serve(settings: ApiSettings, store: ObjectStore | None) -> None:
                 task.cancel()
     finally:
         await client.close()
+
+
+def make_media_pool(
+    client: KubeClient, store: ObjectStore | None, settings: ApiSettings, archive: Archive
+) -> MediaPool | None:
+    """Return the pool of media, as the sweeper sees it."""
+    if store is None or archive.media_journals is None:
+        return None
+    return MediaPool(store, client.namespace, archive.media_journals.read_shown, budget=settings.media_bytes)
 
 
 def make_sweep_settings(settings: ApiSettings) -> SweepSettings:

@@ -154,6 +154,9 @@ class ApiSettings:
     sweep_grace_seconds: float = 7 * 86400.0
     """LMMS_EVAL_API_SWEEP_GRACE_SECONDS: how long files stay after their evaluation was found deleted."""
 
+    media_bytes: int = 10 * 1024**3
+    """LMMS_EVAL_API_MEDIA_BYTES: of the pool of media; beyond, a sweep deletes the oldest. 0: no limit."""
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "ApiSettings":
         """Read the environment variables; an empty one counts as unset. Raises SettingsError for an invalid value."""
@@ -205,6 +208,7 @@ class ApiSettings:
                 cls.sweep_interval_seconds,
             ),
             sweep_grace_seconds=read("LMMS_EVAL_API_SWEEP_GRACE_SECONDS", _parse_seconds, cls.sweep_grace_seconds),
+            media_bytes=read("LMMS_EVAL_API_MEDIA_BYTES", _parse_count, cls.media_bytes),
         )
 
 

@@ -36,6 +36,7 @@ COMPLETE_FILE: Final = "complete.json"
 
 EVALUATION_FOLDER: Final = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{8}")
 FILE_OF_AN_ATTEMPT: Final = re.compile(r"a[0-9]+/.+")
+_FILE_OF_THE_POOL: Final = re.compile(r"(?P<folder>[0-9a-f]{2})/(?P<digest>(?P=folder)[0-9a-f]{62})")
 _JOURNAL_SEGMENT: Final = re.compile(rf"{JOURNAL_FILES}(?P<name>[^/]+)-(?P<number>[0-9]{{4,6}})\.zst")
 
 
@@ -95,6 +96,12 @@ def task_file(path: str) -> str:
 def media_object(namespace: str, digest: str) -> str:
     """Key of the file of the pool whose content has this SHA-256, in hexadecimal digits."""
     return f"{namespace}/{MEDIA_POOL}{digest[:2]}/{digest}"
+
+
+def parse_media_object(namespace: str, key: str) -> str | None:
+    """Return the digest that `media_object` made `key` of; None for any other key."""
+    found = _FILE_OF_THE_POOL.fullmatch(key.removeprefix(f"{namespace}/{MEDIA_POOL}"))
+    return found["digest"] if found and key == media_object(namespace, found["digest"]) else None
 
 
 def journal_segment(name: str, number: int) -> str:

@@ -22,7 +22,7 @@ MEDIA_STREAMS: Final = 64
 
 class Archive:
     """All readers; those of the object store are None without one: `results`, `samples`, `indexes`, `answers`,
-    `task_files`, `media`.
+    `task_files`, `media`, `media_journals`.
 
     `follows`, `downloads` and `media_streams` limit the responses that last. The content of files is parsed in `worker`.
     """
@@ -34,14 +34,15 @@ class Archive:
         self.answers: AnswerReader | None = None
         self.task_files: TaskFiles | None = None
         self.media: MediaReader | None = None
+        self.media_journals: MediaJournals | None = None
         if store is not None:
             self.results = ResultsCache(store, worker)
             self.samples = SampleReader(store, worker)
             self.indexes = SampleIndexReader(store, worker, self.samples)
-            journals = MediaJournals(store, worker, self.samples)
-            self.answers = AnswerReader(store, worker, self.samples, journals)
+            self.media_journals = MediaJournals(store, worker, self.samples)
+            self.answers = AnswerReader(store, worker, self.samples, self.media_journals)
             self.task_files = TaskFiles(store, self.samples)
-            self.media = MediaReader(store, journals)
+            self.media = MediaReader(store, self.media_journals)
         self.logs = LogReader(client, self.samples)
         follows = "So many logs and answers are followed here that no more can be; ask another replica, or later."
         self.follows = ConcurrencyLimit(settings.max_log_follows, follows)

@@ -137,21 +137,10 @@ class MediaJournals:
             self._media.put(names[key], media)
         return found
 
-    async def read_index(self, segment: str) -> MediaIndex:
-        """Return the index of a segment, as far as it can be read."""
-        parts: list[MediaIndex] = []
-        at = 0
-        async with self._turns:
-            try:
-                async with aclosing(stream_blocks(self._samples, segment, 0)) as blocks:
-                    async for block in blocks:
-                        parts.append(await self._worker.call(index_media, block, at))
-                        at += len(block)
-                        if parts[-1].is_over:
-                            break
-            except (UnusableArtifact, ObjectMissing, TooCostly):
-                pass
-            return await self._worker.call(merge_media, parts) if parts else MediaIndex()
+    async def read_shown(self, segment: str) -> list[bytes]:
+        """Return the beginnings of the digests in a segment, `SHOWN_BYTES` each, as far as it can be read."""
+        shown = (await self._read_index(segment)).shown
+        return [shown[start : start + SHOWN_BYTES] for start in range(0, len(shown), SHOWN_BYTES)]
 
     def _find(self, attempt: ArtifactPrefix) -> AttemptMedia:
         known = self._attempts.pop(attempt, None) or AttemptMedia()
@@ -169,7 +158,7 @@ class MediaJournals:
                     continue
                 if known.memory_bytes > ATTEMPT_BYTES:
                     break
-                known.segments[item.key] = SegmentIndex(item.size, item.modified, await self.read_index(item.key))
+                known.segments[item.key] = SegmentIndex(item.size, item.modified, await self._read_index(item.key))
             known.looked_at = self._clock()
         self._drop_attempts()
 
@@ -190,6 +179,21 @@ class MediaJournals:
             if len(found) == layout.MAX_SEGMENTS:
                 break
         return [item for item in found if is_media_segment(item.key.removeprefix(attempt.path), attempt.attempt)]
+
+    async def _read_index(self, segment: str) -> MediaIndex:
+        parts: list[MediaIndex] = []
+        at = 0
+        async with self._turns:
+            try:
+                async with aclosing(stream_blocks(self._samples, segment, 0)) as blocks:
+                    async for block in blocks:
+                        parts.append(await self._worker.call(index_media, block, at))
+                        at += len(block)
+                        if parts[-1].is_over:
+                            break
+            except (UnusableArtifact, ObjectMissing, TooCostly):
+                pass
+            return await self._worker.call(merge_media, parts) if parts else MediaIndex()
 
     async def _read_lines(self, segment: str, places: dict[int, bytes]) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}

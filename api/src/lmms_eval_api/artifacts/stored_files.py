@@ -43,12 +43,19 @@ class StoredFiles(NamedTuple):
 def find_stored_files(job: JobSnapshot, document: Object) -> StoredFiles | None:
     """Return what the job has left behind; None until its attempt has ended."""
     artifacts = document.get("status", {}).get("artifacts", {})
-    found = _ATTEMPT_FOLDER.search(str(artifacts.get("uri", "")))
-    if found is None:
+    attempt = find_stored_attempt(document)
+    if attempt is None:
         return None
     names = [str(file.get("name", "")) for file in artifacts.get("files", [])]
-    prefix = make_attempt_prefix(job, document, int(found[1]))
+    prefix = make_attempt_prefix(job, document, attempt)
     return StoredFiles(prefix, frozenset(names), list_sampled_tasks(names), bool(artifacts.get("truncated")))
+
+
+def find_stored_attempt(document: Object) -> int | None:
+    """Return the attempt of an evaluation whose files its status names; None until one has ended."""
+    artifacts = document.get("status", {}).get("artifacts", {})
+    found = _ATTEMPT_FOLDER.search(str(artifacts.get("uri", "")))
+    return int(found[1]) if found is not None else None
 
 
 def list_shown_prefixes(job: JobSnapshot) -> list[ArtifactPrefix]:

@@ -1,1 +1,4 @@
-"""Deletes the files of evaluations that are gone: `orphans` decides which are due, `sweeper` deletes them."""
+"""Deletes the files of evaluations that are gone, and media that nobody shows.
+
+`orphans` decides which are due, `sweeper` deletes them; of media, `pool_survey` decides and `media_pool` deletes.
+"""

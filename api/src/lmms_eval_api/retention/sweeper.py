@@ -1,6 +1,7 @@
 """Deletes the files of evaluations that are gone, some days after they were found gone. `main` runs it.
 
-It also deletes the catalogues of evaluator images that the release no longer uses. `orphans` decides what is deleted.
+It also deletes the catalogues of evaluator images that the release no longer uses, and lets `media_pool` delete media.
+`orphans` decides what is deleted.
 These rules keep it from deleting files in use:
 
 * **The order.** The store is listed first and the evaluations after it, live and completely. Whatever is in the store
@@ -14,8 +15,8 @@ These rules keep it from deleting files in use:
 * **The grace period.** One object in the folder has the time since when each orphan has been known. It is replaced
   whole. Whoever loses a race, finds it broken or finds other owners than before starts anew, so that files stay longer,
   never shorter.
-* **The names.** In the namespace's own folder nothing is touched but `<name>-<uid8>/a<number>/...` and
-  `.lmms-eval-catalogue-<hash>.json`.
+* **The names.** In the namespace's own folder nothing is touched but `<name>-<uid8>/a<number>/...`,
+  `.lmms-eval-catalogue-<hash>.json` and `.media/<two digits>/<SHA-256>`.
 
 Several replicas do the same work twice, and deleting what is deleted already does nothing. A sweep that breaks off
 half-way is completed by the next one.
@@ -31,10 +32,14 @@ from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from lmms_eval_api.artifacts.stored_files import find_stored_attempt
+from lmms_eval_api.retention.media_pool import LivingRun, MediaPool
 from lmms_eval_api.retention.orphans import Sweeping, plan_sweep
 from lmms_eval_core import layout
-from lmms_eval_core.kube.client import EVALUATIONS, NAMESPACES, KubeClient
+from lmms_eval_core.kube.client import EVALUATIONS, NAMESPACES, KubeClient, Object
 from lmms_eval_core.kube.errors import KubeError
+from lmms_eval_core.layout import ArtifactPrefix
+from lmms_eval_core.phases import Phase
 from lmms_eval_core.store.errors import ObjectMissing, StoreError, Unreachable
 from lmms_eval_core.store.objects import ObjectStore
 
@@ -67,11 +72,18 @@ class Sweeper:
     """One for a front end. `time` returns Unix seconds."""
 
     def __init__(
-        self, client: KubeClient, store: ObjectStore, settings: SweepSettings, *, time: Callable[[], float] = time.time
+        self,
+        client: KubeClient,
+        store: ObjectStore,
+        settings: SweepSettings,
+        pool: MediaPool,
+        *,
+        time: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._store = store
         self._settings = settings
+        self._pool = pool
         self._time = time
         self._folder = client.namespace
         self.state = Sweeping.WAITING
@@ -103,14 +115,24 @@ class Sweeper:
             await self._store.delete([self._make_key(layout.ORPHANS_FILE)])
         if others:
             self._report_others(others)
-        elif self._settings.deletes:
-            await self._delete_orphans([*found.folders, *filter(layout.STORED_CATALOGUE.fullmatch, found.files)])
+            return
+        survey = await self._pool.survey(self._time() - self._settings.grace)
+        if self._settings.deletes:
+            runs = await self._list_runs()
+            names = [*found.folders, *filter(layout.STORED_CATALOGUE.fullmatch, found.files)]
+            refusal = await self._delete_orphans(names, runs)
+            await self._pool.delete(survey, runs)
+            if refusal is not None:
+                raise refusal
             self.state = Sweeping.DONE
         else:
             self.state = Sweeping.OFF
 
-    async def _delete_orphans(self, names: list[str]) -> None:
-        living, known = await self._list_living() | {self._settings.catalogue}, await self._read_orphans()
+    async def _delete_orphans(self, names: list[str], runs: list[LivingRun]) -> StoreError | None:
+        """Return what the store said to the first folder that it did not let go."""
+        living = {layout.evaluation_folder(run.newest.name, run.newest.uid) for run in runs}
+        living.add(self._settings.catalogue)
+        known = await self._read_orphans()
         plan = plan_sweep(names, living, known, self._time(), grace=self._settings.grace)
         if plan.orphans != known:
             await self._store.put(self._make_key(layout.ORPHANS_FILE), ORPHANS.dump_json(plan.orphans))
@@ -123,8 +145,7 @@ class Sweeper:
             except StoreError as error:
                 # One folder that is locked must not keep the others from being deleted.
                 refusals.append(error)
-        if refusals:
-            raise refusals[0]
+        return refusals[0] if refusals else None
 
     async def _delete_files(self, folder: str) -> None:
         prefix = self._make_key(folder) + "/"
@@ -143,12 +164,8 @@ class Sweeper:
         namespace = await self._client.get(NAMESPACES, self._client.namespace)
         return str(namespace["metadata"]["uid"])
 
-    async def _list_living(self) -> set[str]:
-        living: set[str] = set()
-        async for page in self._client.pages(EVALUATIONS):
-            metadata = [item["metadata"] for item in page.items]
-            living |= {layout.evaluation_folder(found["name"], found["uid"]) for found in metadata}
-        return living
+    async def _list_runs(self) -> list[LivingRun]:
+        return [read_run(item) async for page in self._client.pages(EVALUATIONS) for item in page.items]
 
     async def _read_orphans(self) -> dict[str, float]:
         key = self._make_key(layout.ORPHANS_FILE)
@@ -171,3 +188,15 @@ class Sweeper:
                 extra={"folder": self._store.uri(self._folder), "others": others},
             )
         self.state = Sweeping.SHARED
+
+
+def read_run(evaluation: Object) -> LivingRun:
+    """Return what the pool has to know of an evaluation."""
+    metadata, status = evaluation["metadata"], evaluation.get("status", {})
+    attempt = status.get("attempt") or 0
+    stored = find_stored_attempt(evaluation)
+    return LivingRun(
+        ArtifactPrefix(metadata["namespace"], metadata["name"], metadata["uid"], attempt),
+        frozenset(number for number in (attempt, stored) if number),
+        status.get("phase") == Phase.COMPLETED,
+    )

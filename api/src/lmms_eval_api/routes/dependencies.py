@@ -25,6 +25,7 @@ from lmms_eval_api.jobs.feeds import JobFeeds
 from lmms_eval_api.jobs.page_stream import PageStreams
 from lmms_eval_api.jobs.snapshot import JobSnapshot
 from lmms_eval_api.problems import make_unavailable
+from lmms_eval_api.retention.media_pool import PoolSize
 from lmms_eval_api.retention.orphans import Sweeping
 from lmms_eval_api.settings import AuthMode
 from lmms_eval_api.web.bundle import Bundle
@@ -54,6 +55,7 @@ class Backend:
     cancels_running: bool = True
     catalogue: CatalogueReader = field(default_factory=CatalogueReader)
     sweeping: Callable[[], Sweeping] = lambda: Sweeping.OFF
+    media_pool: Callable[[], PoolSize | None] = lambda: None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @cached_property

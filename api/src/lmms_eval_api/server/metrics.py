@@ -19,11 +19,12 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
 from lmms_eval_api.auth.attributes import is_stream
+from lmms_eval_api.retention.media_pool import PoolSize
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.server.limits import OpenStreams
 
@@ -54,7 +55,7 @@ class CurrentGauges(Collector):
         self._backend = backend
         self._streams = streams
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """Yield the gauges with their present values."""
         age, jobs = self._backend.reflector.lost_for(), len(self._backend.evaluations.cache)
         yield GaugeMetricFamily(
@@ -68,6 +69,18 @@ class CurrentGauges(Collector):
             "Events and logs that are followed.",
             value=self._streams.count,
         )
+        pool = self._backend.media_pool()
+        if pool is not None and pool.is_known:
+            yield from _describe_pool(pool)
+
+
+def _describe_pool(pool: PoolSize) -> Iterator[Metric]:
+    yield GaugeMetricFamily("lmmseval_api_media_pool_bytes", "Of the media that are kept, at the last sweep.", pool.bytes)
+    yield GaugeMetricFamily("lmmseval_api_media_pool_files", "Media that are kept, at the last sweep.", pool.files)
+    yield GaugeMetricFamily("lmmseval_api_media_pool_limit_bytes", "Of media that may be kept; 0: any.", pool.budget)
+    yield CounterMetricFamily(
+        "lmmseval_api_media_evicted", "Media that were deleted because there were more than may be kept.", pool.evicted
+    )
 
 
 class ApiMetrics:
