@@ -185,7 +185,11 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
 
     def file(self, job_id: str, path: str) -> AsyncGenerator[bytes, None]:
         """As `Client.file`."""
-        return self._follow(FileFeed(job_id, path), WaitDeadline(job_id, None, 0))
+        return self._follow(FileFeed(calls.file(job_id, path)), WaitDeadline(job_id, None, 0))
+
+    def media(self, job_id: str, digest: str) -> AsyncGenerator[bytes, None]:
+        """As `Client.media`."""
+        return self._follow(FileFeed(calls.media(job_id, digest)), WaitDeadline(job_id, None, 0))
 
     async def _send(self, call: Call[T]) -> T:
         """Make the call until it is answered, or its retries are used up."""

@@ -220,6 +220,11 @@ def file(job_id: str, path: str) -> Call[None]:
     return Call("GET", f"{_find_job_path(job_id)}/files/{quote(path)}", _read_nothing)
 
 
+def media(job_id: str, digest: str) -> Call[None]:
+    """GET /jobs/{job_id}/media/{digest}."""
+    return Call("GET", f"{_find_job_path(job_id)}/media/{quote(digest, safe='')}", _read_nothing)
+
+
 def log_tail(job_id: str, lines: int, attempt: int | None) -> Call[list[str]]:
     """The end of GET /jobs/{job_id}/logs."""
     params = {"tail": lines} if attempt is None else {"tail": lines, "attempt": attempt}

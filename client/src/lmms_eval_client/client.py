@@ -205,7 +205,14 @@ class Client(UpstreamMethods, BaseClient):
 
     def file(self, job_id: str, path: str) -> Iterator[bytes]:
         """The content of one of `files`, piece by piece; a broken connection is taken up again where it was."""
-        return self._follow(FileFeed(job_id, path), WaitDeadline(job_id, None, 0))
+        return self._follow(FileFeed(calls.file(job_id, path)), WaitDeadline(job_id, None, 0))
+
+    def media(self, job_id: str, digest: str) -> Iterator[bytes]:
+        """An image, a video or a piece of audio of a sample, piece by piece; NotFound if it is no longer kept.
+
+        `digest` is `thumb`, `display` or `original` of an item of `SampleCard.media`.
+        """
+        return self._follow(FileFeed(calls.media(job_id, digest)), WaitDeadline(job_id, None, 0))
 
     def _send(self, call: Call[T]) -> T:
         """Make the call until it is answered, or its retries are used up."""

@@ -180,14 +180,14 @@ class FileFeed:
     It never changes: a new connection begins at its start, and what has been read is skipped.
     """
 
-    def __init__(self, job_id: str, path: str) -> None:
+    def __init__(self, call: Call[None]) -> None:
         self.ended = False
-        self._job_id, self._path = job_id, path
+        self._call = call
         self._read = self._to_skip = 0
 
     def make_call(self) -> Call[None]:
         """Return the call for the whole file."""
-        return calls.file(self._job_id, self._path)
+        return self._call
 
     def start_connection(self, response: httpx.Response) -> None:
         """Skip from its start what has been read."""

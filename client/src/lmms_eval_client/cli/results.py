@@ -14,6 +14,7 @@ import typer
 from lmms_eval_client.cli.exits import CliError
 from lmms_eval_client.cli.follow import print_warnings
 from lmms_eval_client.cli.jobs import AsJson
+from lmms_eval_client.cli.media import save_media
 from lmms_eval_client.cli.screen import note, print_json, print_table, say
 from lmms_eval_client.cli.submit import Job
 from lmms_eval_client.cli.text import to_csv_cell
@@ -69,6 +70,10 @@ def samples(
         str | None,
         typer.Option(help="By a metric, tokens or length; -tokens begins with the largest. Prints their beginnings."),
     ] = None,
+    doc: Annotated[str | None, typer.Option(help="Only the sample with this doc_id.")] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="With --doc: write its images, videos and audio into this folder.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON document a line, as lmms-eval wrote it; so it is in a pipe.")
     ] = False,
@@ -84,11 +89,20 @@ def samples(
         raise CliError("Give --follow without --wrong and --empty: all answers are printed as they come.")
     if by_index and (follow or live):
         raise CliError("Give --search, --metric and --sort for a job that has ended, without --follow and --live.")
+    if doc is not None and (by_index or follow or live or wrong or empty):
+        raise CliError("Give --doc alone: it names one sample of a job that has ended.")
+    if media is not None and doc is None:
+        raise CliError("Give --media with --doc: the files are those of one sample.")
     only: Literal["wrong", "empty"] | None = "wrong" if wrong else "empty" if empty else None
     named = task or _find_only_task(client, job, running=follow or live)
     wanted = limit if limit is not None else 0 if follow else DEFAULT_LIMIT
     found: Iterator[dict[str, Any]]
-    if follow:
+    if doc is not None:
+        detail = client.sample(job, named, doc)
+        found = iter([detail.sample])
+        if media is not None:
+            save_media(client, job, named, detail.card, media)
+    elif follow:
         found = client.stream_answers(job, named)
     elif by_index:
         size = min(wanted or 200, 200)
