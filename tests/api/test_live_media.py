@@ -145,9 +145,11 @@ async def test_lines_before_one_that_cannot_be_read_count(place: MediaPlace) -> 
     assert [len(media) for media in (await list_media(place)).values()] == [0, 1, 0, 0]
 
 
-async def test_of_two_lines_about_a_document_the_first_counts(place: MediaPlace) -> None:
+async def test_of_two_lines_about_a_document_the_last_counts(place: MediaPlace) -> None:
+    """As in the cards that the reporter makes."""
+    put_media_lines(place.store, FIRST, build_media_line(1, make_item(5)), build_media_line(0, make_item(6)))
     put_media_lines(place.store, PREFIX, build_media_line(1, make_item(1)), build_media_line(1, make_item(7)))
-    assert (await list_media(place))[1] == [shown(make_item(1))]
+    assert await list_media(place) == {0: [shown(make_item(6))], 1: [shown(make_item(7))], 2: [], 3: []}
 
 
 async def test_other_files_are_no_journals_of_media(place: MediaPlace) -> None:

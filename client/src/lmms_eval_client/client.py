@@ -208,7 +208,7 @@ class Client(UpstreamMethods, BaseClient):
         return self._follow(FileFeed(calls.file(job_id, path)), WaitDeadline(job_id, None, 0))
 
     def media(self, job_id: str, digest: str) -> Iterator[bytes]:
-        """An image, a video or a piece of audio of a sample, piece by piece; NotFound if it is no longer kept.
+        """An image, a video or a sound of a sample, piece by piece; NotFound if it is no longer kept.
 
         `digest` is `thumb`, `display` or `original` of an item of `SampleCard.media`.
         """

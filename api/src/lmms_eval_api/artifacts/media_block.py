@@ -50,10 +50,11 @@ def index_media(block: bytes, at: int) -> MediaIndex:
 
 
 def merge_media(indexes: Sequence[MediaIndex]) -> MediaIndex:
-    """Return the index of a segment, of those of its parts; of a document that is there twice, the first line counts."""
-    documents = {record for index in indexes for record in _split(index.documents, DOCUMENT_BYTES)}
+    """Return the index of a segment, of those of its parts; of a document that is there twice, the last line counts."""
+    records = sorted(record for index in indexes for record in _split(index.documents, DOCUMENT_BYTES))
+    documents = {record[:KEY_BYTES]: record for record in records}
     shown = {record for index in indexes for record in _split(index.shown, SHOWN_BYTES)}
-    return MediaIndex(b"".join(sorted(documents)), b"".join(sorted(shown)))
+    return MediaIndex(b"".join(documents.values()), b"".join(sorted(shown)))
 
 
 def read_media(block: bytes, places: Mapping[int, bytes]) -> dict[bytes, bytes]:

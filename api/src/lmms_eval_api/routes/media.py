@@ -45,7 +45,7 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     responses={**ANSWERS, **document_errors(404, 501, 502)},
 )
 async def job_media(job_id: str, digest: str, request: Request, backend: BackendOf, up_to_date: UpToDate) -> Response:
-    """An image, a video or a piece of audio that samples or answers of the job name by its SHA-256."""
+    """An image, a video or a sound that samples or answers of the job name by its SHA-256."""
     job = await find_job(job_id, backend.evaluations, up_to_date)
     etag = f'"{digest}"'
     missing = f"Job {job.name} shows no media of this digest."

@@ -72,7 +72,7 @@ def samples(
     ] = None,
     doc: Annotated[str | None, typer.Option(help="Only the sample with this doc_id.")] = None,
     media: Annotated[
-        Path | None, typer.Option(help="With --doc: write its images, videos and audio into this folder.")
+        Path | None, typer.Option(help="With --doc: write its images, videos and sounds into this folder.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON document a line, as lmms-eval wrote it; so it is in a pipe.")
