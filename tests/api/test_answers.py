@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from journal_segments import build_chunk, build_header, build_next, make_batch_id, name_segment, pack_segment
 from memory_store import MemoryStore
 
-from lmms_eval_api.artifacts import answers, batch_index, journal_block
+from lmms_eval_api.artifacts import answers, batch_index, journal_block, segment_blocks
 from lmms_eval_api.artifacts.answers import AnswerPage, AnswerReader, PageLimits, WantedAnswers
 from lmms_eval_api.artifacts.batch_index import BatchIndex
 from lmms_eval_api.artifacts.frames import InvalidSampleCursor
@@ -52,6 +52,10 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def reader(store: MemoryStore, worker: Worker) -> AnswerReader:
+    return make_reader(store, worker)
+
+
+def make_reader(store: MemoryStore, worker: Worker) -> AnswerReader:
     samples = SampleReader(store, worker)
     return AnswerReader(store, worker, samples, MediaJournals(store, worker, samples))
 
@@ -381,7 +385,7 @@ class CountingReader(SampleReader):
 
 @pytest.mark.parametrize(
     ("content", "most"),
-    [(BOMB, MAX_LINE_BYTES), (pack_segment([build_next(1) * (2 * MIB)]), answers.MAX_SEGMENT_BYTES)],
+    [(BOMB, MAX_LINE_BYTES), (pack_segment([build_next(1) * (2 * MIB)]), segment_blocks.MAX_SEGMENT_BYTES)],
     ids=["no lines", "lines"],
 )
 async def test_of_a_segment_no_more_is_decompressed_than_it_may_hold(
@@ -389,7 +393,7 @@ async def test_of_a_segment_no_more_is_decompressed_than_it_may_hold(
 ) -> None:
     store.objects[name_segment(FIRST)] = content
     counting = CountingReader(store, worker)
-    async for block in AnswerReader(store, worker, counting).stream_blocks(name_segment(FIRST), 0):
+    async for block in segment_blocks.stream_blocks(counting, name_segment(FIRST), 0):
         assert len(block) < MIB
     assert most <= counting.seen < most + MIB
 
@@ -422,7 +426,7 @@ async def test_an_object_that_goes_away_under_the_reader_is_its_end(store: Memor
     gone = Vanishing()
     gone.objects[name_segment(FIRST)] = pack_segment([build_header(1), build_chunk([1])])
     own = Worker()
-    assert await documents(AnswerReader(gone, own, SampleReader(gone, own)), wanted()) == []
+    assert await documents(make_reader(gone, own), wanted()) == []
 
 
 places = st.builds(SegmentPosition, st.integers(0, 999_999), st.integers(0, 10**9 - 1), st.integers(0, 10**9 - 1))
@@ -453,7 +457,7 @@ def test_no_other_text_is_a_cursor(text: str) -> None:
 async def test_a_cursor_that_was_made_up_reads_nothing_else(worker: Worker, position: JournalPosition) -> None:
     store = MemoryStore()
     store.objects[name_segment(FIRST)] = pack_segment([build_header(1), build_chunk([1])])
-    reader = AnswerReader(store, worker, SampleReader(store, worker))
+    reader = make_reader(store, worker)
     page: AnswerPage = await reader.read_page(wanted(), start=position, limits=SMALL)
     assert len(page.answers) <= 1 and set(store.reads) <= {name_segment(FIRST)}
 

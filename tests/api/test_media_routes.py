@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -142,11 +143,13 @@ async def test_a_large_file_is_read_in_pieces(place: MediaPlace) -> None:
 async def test_large_files_are_sent_to_so_many_at_once(place: MediaPlace) -> None:
     large, small = put_media(place.store, "team", VIDEO), put_media(place.store, "team", IMAGE)
     put_digests(place.store, PREFIX, [large, small])
-    for _ in range(MEDIA_STREAMS):
-        place.archive.media_streams.hold().__enter__()
-    assert (await place.get(large)).status_code == 429
-    assert (await place.get(large, range="bytes=0-99")).status_code == 206
-    assert (await place.get(small)).status_code == 200
+    with ExitStack() as held:
+        for _ in range(MEDIA_STREAMS):
+            held.enter_context(place.archive.media_streams.hold())
+        assert (await place.get(large)).status_code == 429
+        assert (await place.get(large, range="bytes=0-99")).status_code == 206
+        assert (await place.get(small)).status_code == 200
+    assert (await place.get(large)).status_code == 200
 
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
@@ -202,7 +205,7 @@ async def test_what_was_deleted_is_no_longer_kept(place: MediaPlace) -> None:
 
 
 @pytest.mark.parametrize(
-    "digest", ["x", "0" * 63, "0" * 65, "G" * 64, "A" * 64, "%2e%2e%2f" * 8, "..", "0" * 60 + "%00%0d", "é" * 64]
+    "digest", ["x", "0" * 63, "0" * 65, "G" * 64, "A" * 64, "%2e%2e%2f" * 8, "0" * 60 + "%00%0d", "é" * 64]
 )
 async def test_what_is_no_digest(place: MediaPlace, digest: str) -> None:
     place.show(IMAGE)

@@ -16,11 +16,22 @@ from lmms_eval_api.jobs.feeds import JobFeeds
 from lmms_eval_api.routes.dependencies import Backend
 from lmms_eval_api.server.app import make_application
 from lmms_eval_api.settings import ApiSettings, AuthMode
-from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object
+from lmms_eval_core.kube.client import EVALUATIONS, KubeClient, Object, Resource
+from lmms_eval_core.kube.errors import NotFound
 from lmms_eval_core.kube.reflector import Reflector
 from lmms_eval_core.layout import ArtifactPrefix
 
-NO_CLIENT = cast(KubeClient, None)
+
+
+class NothingElse:
+    """An API server that knows no job beside those in the cache."""
+
+    async def get(self, resource: Resource, name: str) -> Object:
+        """See `KubeClient`."""
+        raise NotFound(name)
+
+
+CLIENT = cast(KubeClient, NothingElse())
 # One for all tests, as a process is behind it.
 WORKER = Worker()
 PREFIX = ArtifactPrefix("team", "a", "0a1b2c3d-uid", 2)
@@ -44,12 +55,12 @@ class MediaPlace:
         for prefix in (PREFIX, OTHER):
             self.cache.learn(build_job(prefix))
         settings = ApiSettings(auth=AuthMode.NONE, hosts=("front-end",))
-        reflector = Reflector(NO_CLIENT, EVALUATIONS, self.cache, self.cache.project)
+        reflector = Reflector(CLIENT, EVALUATIONS, self.cache, self.cache.project)
         reflector.synced.set()
         reflector._watching = True
-        self.archive = Archive(NO_CLIENT, self.store if has_store else None, settings, WORKER)
+        self.archive = Archive(CLIENT, self.store if has_store else None, settings, WORKER)
         self.backend = Backend(
-            EvaluationService(NO_CLIENT, self.cache), reflector, JobFeeds(self.cache), self.archive, 60
+            EvaluationService(CLIENT, self.cache), reflector, JobFeeds(self.cache), self.archive, 60
         )
         transport = httpx.ASGITransport(make_application(settings, self.backend, AnonymousAccess()))
         self.session = httpx.AsyncClient(transport=transport, base_url="http://front-end")

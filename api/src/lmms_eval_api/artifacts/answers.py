@@ -180,7 +180,7 @@ class AnswerReader:
             del self._run_tasks[next(iter(self._run_tasks))]
 
     def stream_blocks(self, key: str, at: int) -> AsyncGenerator[bytes, None]:
-        """Yield the whole lines of a segment from byte `at` of its text on, in blocks; a longer line is its end."""
+        """Yield the whole lines of a segment from byte `at` of its text on, in blocks."""
         return stream_blocks(self._samples, key, at)
 
     async def parse(self, block: bytes, start: BlockStart, selection: AnswerSelection) -> BlockReading:
