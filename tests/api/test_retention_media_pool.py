@@ -288,5 +288,3 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lmms_eval_api.retention.pool_survey.MAX_CANDIDATES", 3)
     files = list_files(10, lambda number: 2 * GRACE)
     assert sum(map(survey_of(files).is_orphan, files)) == 3
-
-

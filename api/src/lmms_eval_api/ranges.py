@@ -1,4 +1,4 @@
-"""Parts of a file that a request asks for, by the headers of RFC 9110: one range, and what the caller has already. Pure."""
+"""What a request asks for of a file, by the headers of RFC 9110: one range, and what the caller has already. Pure."""
 
 import re
 from typing import Final, NamedTuple
@@ -22,7 +22,7 @@ class UnsatisfiableRange(Exception):
 def find_range(headers: Headers, size: int, etag: str) -> ByteRange | None:
     """Return what is asked for of a file of `size` bytes; None if that is the whole file.
 
-    So it is where the header cannot be understood, asks for several ranges, or for those of another version of the file.
+    So it is where the header cannot be understood, asks for several ranges, or for one of another version of the file.
     """
     wanted, versions = headers.getlist("range"), headers.getlist("if-range")
     found = _RANGE.fullmatch(wanted[0]) if len(wanted) == 1 else None

@@ -22,7 +22,6 @@ from lmms_eval_core.kube.reflector import Reflector
 from lmms_eval_core.layout import ArtifactPrefix
 
 
-
 class NothingElse:
     """An API server that knows no job beside those in the cache."""
 
@@ -59,9 +58,7 @@ class MediaPlace:
         reflector.synced.set()
         reflector._watching = True
         self.archive = Archive(CLIENT, self.store if has_store else None, settings, WORKER)
-        self.backend = Backend(
-            EvaluationService(CLIENT, self.cache), reflector, JobFeeds(self.cache), self.archive, 60
-        )
+        self.backend = Backend(EvaluationService(CLIENT, self.cache), reflector, JobFeeds(self.cache), self.archive, 60)
         transport = httpx.ASGITransport(make_application(settings, self.backend, AnonymousAccess()))
         self.session = httpx.AsyncClient(transport=transport, base_url="http://front-end")
 

@@ -24,7 +24,7 @@ class Archive:
     """All readers; those of the object store are None without one: `results`, `samples`, `indexes`, `answers`,
     `task_files`, `media`, `media_journals`.
 
-    `follows`, `downloads` and `media_streams` limit the responses that last. The content of files is parsed in `worker`.
+    `follows`, `downloads` and `media_streams` limit the responses that last. Files are parsed in `worker`.
     """
 
     def __init__(self, client: KubeClient, store: ArtifactStore | None, settings: ApiSettings, worker: Worker) -> None:

@@ -1,4 +1,4 @@
-"""From the text of a journal of media to an index of it, and to the media of documents. Pure; runs in the worker process.
+"""From the text of a journal of media to an index of it, and to the media of documents. Pure; runs in the worker.
 
 The index of a segment has a record for each document (what `make_media_key` returns, and the byte at which its line
 begins) and one for each file that is shown (the first bytes of its digest). Both are in order, for `find_record`.

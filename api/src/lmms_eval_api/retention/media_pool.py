@@ -3,8 +3,8 @@
 Runs share the files of the pool, so that none goes with a run. These rules keep it from deleting files in use:
 
 * **The order.** The pool is listed first, the evaluations after it, and then what their samples show (`media.idx`), or
-  where that is missing, their answers (the journals of media). Journals are deleted when `media.idx` is there: who finds
-  neither has looked for it once more.
+  where that is missing, their answers (the journals of media). Journals are deleted once `media.idx` is there, so that
+  it is looked for again after them.
 * **The grace period.** Only files go that were put there so long ago. A reporter that needs a file which is older than
   half of that puts it there anew.
 * **The second list.** Files are deleted as it names them: one that was put there anew meanwhile has another time.
@@ -164,4 +164,3 @@ def _is_media_segment(attempt: str, file: str) -> bool:
     number = attempt.removeprefix("a")
     names = layout.group_journal_segments([file], int(number)) if number.isdecimal() else {}
     return any(name.kind is JournalKind.MEDIA for name in names)
-

@@ -75,7 +75,9 @@ class CurrentGauges(Collector):
 
 
 def _describe_pool(pool: PoolSize) -> Iterator[Metric]:
-    yield GaugeMetricFamily("lmmseval_api_media_pool_bytes", "Of the media that are kept, at the last sweep.", pool.bytes)
+    yield GaugeMetricFamily(
+        "lmmseval_api_media_pool_bytes", "Of the media that are kept, at the last sweep.", pool.bytes
+    )
     yield GaugeMetricFamily("lmmseval_api_media_pool_files", "Media that are kept, at the last sweep.", pool.files)
     yield GaugeMetricFamily("lmmseval_api_media_pool_limit_bytes", "Of media that may be kept; 0: any.", pool.budget)
     yield CounterMetricFamily(
