@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from api_server_proxy import open_proxy
 from deployment import Kubectl
 from s3_fixtures import S3Server
+from stored_media import make_digest
 
 from lmms_eval_api.retention.media_pool import MediaPool
 from lmms_eval_api.retention.orphans import Sweeping
@@ -404,6 +406,47 @@ async def test_a_sweep_that_breaks_half_way_is_carried_on(here: Installation, se
     assert [await here.files(prefix) for prefix in gone] == [0, len(FILES) - 1, len(FILES)]
     await here.sweeper.sweep()
     assert [await here.files(prefix) for prefix in gone] == [0, 0, 0]
+
+
+async def complete(here: Installation, prefix: ArtifactPrefix) -> None:
+    """Say of an evaluation that its first attempt has ended, as operator and reporter do."""
+    for phase in ("Running", "Completed"):
+        status = {"phase": phase, "attempt": 1} if phase == "Running" else {"phase": phase, "reason": "Succeeded"}
+        patch: list[Any] = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in status.items()]
+        await here.client.json_patch(EVALUATIONS, prefix.name, patch, subresource="status")
+
+
+async def test_media_go_when_no_evaluation_shows_them(here: Installation) -> None:
+    """And as the rest, not before the grace has passed, nor where another installation uses the folder."""
+    lives, gone = await here.evaluation("lives"), await here.evaluation("gone")
+    shown = {prefix: make_digest(prefix.name.encode()) for prefix in (lives, gone)}
+    both = make_digest(b"both")
+    for digest in (*shown.values(), both):
+        await here.store.put(layout.media_object(here.client.namespace, digest), b"1")
+    for prefix, digest in shown.items():
+        content = b"".join(map(bytes.fromhex, sorted([digest, both])))
+        await here.store.put(prefix.file(layout.MEDIA_DIGESTS), content)
+        await complete(here, prefix)
+    await here.delete(gone)
+
+    async def list_kept() -> set[str]:
+        pool = f"{here.client.namespace}/{layout.MEDIA_POOL}"
+        return {item.key.rpartition("/")[2] async for item in here.store.list(pool)}
+
+    everything = {*shown.values(), both}
+    here.clock.now = time.time()
+    await here.sweeper.sweep()
+    assert await list_kept() == everything
+    here.clock.now += 2 * GRACE
+    elsewhere = f"{here.client.namespace}/{layout.owner_file('11111111-2222-3333-4444-555555555555')}"
+    await here.store.put(elsewhere, b"")
+    await here.sweeper.sweep()
+    assert await list_kept() == everything
+    await here.store.delete([elsewhere])
+    await here.replica(settings=SweepSettings(deletes=False, grace=GRACE)).sweep()
+    assert await list_kept() == everything
+    await here.sweeper.sweep()
+    assert await list_kept() == {shown[lives], both}
 
 
 async def test_a_folder_that_is_locked_does_not_keep_the_others(here: Installation, settings: StoreSettings) -> None:

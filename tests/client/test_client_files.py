@@ -4,6 +4,7 @@ the front end.
 
 import asyncio
 import csv
+import hashlib
 import io
 import json
 import os
@@ -35,6 +36,7 @@ from job_states import (
 from journal_segments import build_chunk, build_header, name_segment, pack_segment
 from provided import build_bare_environment
 from s3_fixtures import S3Server
+from stored_media import PNG
 
 from lmms_eval_client import AsyncClient, Client, EvaluateRequest, Metric, NotFound, Results
 from lmms_eval_core import layout
@@ -130,6 +132,24 @@ async def test_files_of_tasks_are_listed_and_fetched(
     assert (again.returncode, "--force" in again.stderr) == (2, True)
     assert place.command_line("files", "job", "nope", "-o", str(folder / "nope")).returncode != 0
     assert os.listdir(folder) == ["test.json"]
+
+
+async def test_media_of_a_sample_are_fetched(place: Place, client: Transport, namespace: str) -> None:
+    await complete_with_files(client, place.store, "job")
+    uid = (await client.get(EVALUATIONS, "job"))["metadata"]["uid"]
+    content = PNG + os.urandom(2_000_000)
+    digest = hashlib.sha256(content).hexdigest()
+    await place.store.put(layout.media_object(namespace, digest), content)
+    shown = ArtifactPrefix(namespace, "job", uid, 1).file(layout.MEDIA_DIGESTS)
+    await place.store.put(shown, bytes.fromhex(digest))
+    assert b"".join(place.ours.media("job", digest)) == content
+    async with AsyncClient(place.front_end.url, token=TOKEN) as ours:
+        assert b"".join([piece async for piece in ours.media("job", digest)]) == content
+    with pytest.raises(NotFound, match="shows no media of this digest"):
+        list(place.ours.media("job", "0" * 64))
+    await place.store.delete([layout.media_object(namespace, digest)])
+    with pytest.raises(NotFound, match="no longer kept"):
+        list(place.ours.media("job", digest))
 
 
 async def test_by_the_async_client_too(place: Place, client: Transport) -> None:

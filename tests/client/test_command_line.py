@@ -198,6 +198,8 @@ async def test_a_job_is_described(command_line: CommandLine, client: Transport) 
         (("update", "job"), 2, "Say what to change"),
         (("results", "none"), 2, "Job none not found"),
         (("samples", "none", "--wrong", "--empty"), 2, "not both"),
+        (("samples", "none", "mme", "--doc", "1", "--wrong"), 2, "--doc alone"),
+        (("samples", "none", "mme", "--media", "folder"), 2, "--media with --doc"),
         (("ls", "--token", "wrong"), 6, "--token or LMMS_EVAL_TOKEN"),
         (("ls", "--url", "nonsense"), 2, "must be a whole URL"),
         (("frobnicate",), 2, "No such command"),

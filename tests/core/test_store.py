@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lmms_eval_core.store import errors
-from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_core.store.objects import Beginning, ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
 
 pytestmark = pytest.mark.integration
@@ -72,6 +72,18 @@ async def test_nothing_is_stored_of_a_stream_that_broke(store: ObjectStore) -> N
     with pytest.raises(ZeroDivisionError):
         await store.put("half", pieces(20, then=ZeroDivisionError()))
     assert not await store.exists("half")
+
+
+async def test_beginnings(store: ObjectStore) -> None:
+    await store.put("letters", b"abcdef")
+    assert await store.begin("letters", length=3) == Beginning(b"abc", 6)
+    assert await store.begin("letters", length=99) == Beginning(b"abcdef", 6)
+    await store.put("nothing", b"")
+    with pytest.raises(errors.StoreError) as caught:
+        await store.begin("nothing", length=3)
+    assert type(caught.value) is errors.StoreError
+    with pytest.raises(errors.ObjectMissing):
+        await store.begin("missing", length=3)
 
 
 async def test_ranges(store: ObjectStore) -> None:
@@ -198,7 +210,7 @@ def test_what_is_no_store_is_refused(settings: StoreSettings, url: str) -> None:
 
 MEMORY = """
 import asyncio, os, resource
-from lmms_eval_core.store.objects import ObjectStore
+from lmms_eval_core.store.objects import Beginning, ObjectStore
 from lmms_eval_core.store.settings import StoreSettings
 
 async def main():
