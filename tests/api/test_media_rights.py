@@ -113,7 +113,7 @@ async def test_the_right_is_that_to_the_job(tmp_path: Path) -> None:
             assert (await album.get(headers)).status_code == 403
         assert (await browser.get(f"/jobs/b/media/{theirs}", headers=BEARER)).status_code == 200
         assert (await browser.get(f"/jobs/b/media/{album.digest}", headers=BEARER)).status_code == 404
-    assert set(cluster.asked) == {("get", "a"), ("get", "b")}
+    assert {("get", "a"), ("get", "b")} <= set(cluster.asked) <= {("get", name) for name in ("", "a", "b")}
 
 
 def test_the_path_says_which_job() -> None:
