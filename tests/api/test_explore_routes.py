@@ -199,6 +199,47 @@ async def test_orders(session: httpx.AsyncClient) -> None:
     assert (await list_rows(session, sort="acc"))[-1] == (await list_rows(session, sort="-acc"))[-1] == 10
 
 
+async def list_windows(session: httpx.AsyncClient, rows: list[int], **query: Any) -> None:
+    """Check the pages around some of the rows, and that one walks from there in both directions."""
+    pages = [rows[start : start + 20] for start in range(0, len(rows), 20)]
+    for place in {0, 1, len(rows) // 2, len(rows) - 1}:
+        page = await explore(session, around=rows[place], limit=20, **query)
+        number = place // 20
+        assert [card["row"] for card in page["cards"]] == pages[number]
+        assert (page["place"], page["matched"]) == (20 * number, len(rows))
+        if number:
+            before = await explore(session, place=page["place"] - 20, limit=20, **query)
+            assert [card["row"] for card in before["cards"]] == pages[number - 1]
+            assert before["next_cursor"] is not None
+        if page["next_cursor"] is None:
+            assert number == len(pages) - 1
+        else:
+            after = await explore(session, cursor=page["next_cursor"], limit=20, **query)
+            assert [card["row"] for card in after["cards"]] == pages[number + 1]
+
+
+async def test_the_page_around_a_row(session: httpx.AsyncClient) -> None:
+    for query in ({}, {"filter": "wrong"}, {"sort": "-tokens"}, {"sort": "acc", "filter": "wrong"}, {"metric": "acc>0"}):
+        await list_windows(session, await list_rows(session, **query), **query)
+
+
+async def test_the_page_around_a_row_that_is_not_in_the_list(session: httpx.AsyncClient) -> None:
+    wrong = find_rows("wrong")
+    page = await explore(session, around=200, limit=20, filter="wrong")
+    assert 201 in [card["row"] for card in page["cards"]] and page["place"] == wrong.index(201) // 20 * 20
+    assert (await explore(session, around=200, limit=20, filter="wrong", sort="acc"))["place"] == 0
+    behind = await explore(session, place=1000, filter="wrong")
+    assert (behind["cards"], behind["next_cursor"]) == ([], None)
+
+
+async def test_only_what_is_counted_has_a_place(session: httpx.AsyncClient) -> None:
+    for query, places in (({}, [0, 100]), ({"sort": "acc"}, [0, 100]), ({"filter": "wrong"}, [0, None])):
+        first = await explore(session, limit=100, **query)
+        second = await explore(session, limit=100, cursor=first["next_cursor"], **query)
+        assert [first["place"], second["place"]] == places
+    assert (await explore(session, q="picture"))["place"] is None
+
+
 SEARCHES: list[tuple[str, list[int]]] = [
     ("NEEDLE", [11]),
     ("question 42:", [42]),
@@ -294,6 +335,12 @@ MEANINGLESS: list[tuple[str, str]] = [
     ("cursor=ä", "cursor"),
     ("cursor=MS4wLjAuMA", "cursor"),
     ("q=a&cursor=Mi4wLjk5OTk5OS4w", "cursor"),
+    ("around=-1", "around"),
+    ("place=a", "place"),
+    ("around=1&place=1", "place"),
+    ("cursor=Mi4wLjAuMA&around=1", "around"),
+    ("q=a&around=1", "around"),
+    ("q=a&place=1", "place"),
 ]
 
 
@@ -352,6 +399,19 @@ async def test_the_first_screen_of_a_million_samples_is_four_small_reads(million
         await session.get(f"/jobs/a/explore/mme?{query}&cursor={page['next_cursor']}")
         assert len(store.reads) - reads <= 2
     assert not store.lists
+
+
+async def test_the_page_around_a_row_of_a_million_is_near(million: IndexedSamples) -> None:
+    store = CountingStore()
+    put(store, million)
+    async with make_session(store) as session:
+        last = 16 * ZONE_ROWS - 1
+        for query in ("", "&filter=wrong", "&sort=-tokens"):
+            page = (await session.get(f"/jobs/a/explore/mme?around={last}{query}")).json()
+            assert last in [card["row"] for card in page["cards"]] and page["next_cursor"] is None or "sort" in query
+            again = len(store.reads)
+            await session.get(f"/jobs/a/explore/mme?place={page['place'] - 50}{query}")
+            assert len(store.reads) - again <= 50
 
 
 async def test_a_million_samples_are_sorted_within_the_worker(million: IndexedSamples) -> None:

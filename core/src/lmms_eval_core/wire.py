@@ -421,6 +421,9 @@ class SampleCardPage(ResponseModel):
         default=None, description="Those that the filter and the conditions want; null with `q`, which counts none."
     )
     scanned: int = Field(description="With `q`, how many of the samples were searched so far; else the total.")
+    place: int | None = Field(
+        default=None, description="How many cards come before these in this list; null where nobody has counted."
+    )
     next_cursor: str | None = None
     counts: SampleCounts
     metrics: list[str] = Field(description="The metrics that conditions and sort may name.")

@@ -5,6 +5,7 @@ Only ranges of an index are read, and its bytes are looked at in the worker proc
 
 import asyncio
 from array import array
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, ParamSpec, TypeVar
@@ -79,6 +80,11 @@ class CardQuery(NamedTuple):
     descending: bool = False
     text: str | None = None
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether all rows are looked at before the first page."""
+        return bool(self.conditions) or self.sort is not None
+
 
 class CardPosition(NamedTuple):
     """Where a page begins: at a row, or at a place in an order; in a search, also where that row is in the file."""
@@ -88,13 +94,24 @@ class CardPosition(NamedTuple):
     at: int = 0
 
 
+class CardWindow(NamedTuple):
+    """Which page, by how many cards come before it; or, of pages of one size, the one with the row `around`."""
+
+    place: int = 0
+    around: int | None = None
+
+
 class CardPage(NamedTuple):
-    """Cards as JSON. `matched` is None where nobody has counted; `scanned` rows were looked at so far."""
+    """Cards as JSON. `matched` is None where nobody has counted; `scanned` rows were looked at so far.
+
+    `place` says how many wanted cards come before these, where that is known.
+    """
 
     cards: list[bytes]
     matched: int | None
     scanned: int
     next: CardPosition | None
+    place: int | None = None
 
 
 class FoundSample(NamedTuple):
@@ -136,7 +153,7 @@ class SampleIndexReader:
         async with self._turns:
             if query.text is not None:
                 return await self._search(index, query, start, limit)
-            if query.conditions or query.sort is not None:
+            if query.is_ordered:
                 rows = await self._order(index, query)
                 wanted, following = list(rows[start.place : start.place + limit]), start.place + limit
                 matched, end = len(rows), len(rows)
@@ -145,7 +162,26 @@ class SampleIndexReader:
                 matched, end = index.header.count(query.flag) if query.flag else index.header.rows, index.header.rows
             cards = await self._read_cards(index, wanted)
         following_page = CardPosition(following) if following < end else None
-        return CardPage(cards, matched, index.header.rows, following_page)
+        # With a flag alone, a position is a row.
+        place = start.place if not start.place or query.flag is None or query.is_ordered else None
+        return CardPage(cards, matched, index.header.rows, following_page, place)
+
+    async def read_window(self, index: OpenIndex, query: CardQuery, window: CardWindow, limit: int) -> CardPage:
+        """Return the cards of a page anywhere in the list, which is no search. Raises UnknownColumn."""
+        total = index.header.rows
+        async with self._turns:
+            is_whole = query.flag is None and not query.is_ordered
+            rows: Sequence[int] = range(total) if is_whole else await self._order(index, query)
+            place = window.place
+            if window.around is not None:
+                place = find_place(rows, window.around, is_sorted=query.sort is not None)
+                place -= place % limit
+            wanted, following = list(rows[place : place + limit]), place + limit
+            cards = await self._read_cards(index, wanted)
+        position = None
+        if following < len(rows):
+            position = CardPosition(following if is_whole or query.is_ordered else rows[following])
+        return CardPage(cards, len(rows), total, position, place)
 
     async def read_sample(self, index: OpenIndex, document: int | str, filter_name: str | None) -> FoundSample:
         """Return the first sample of a document; LookupError where there is none."""
@@ -305,6 +341,18 @@ class SampleIndexReader:
             raise UnusableArtifact(key, f"the index of these samples {error}") from None
         except TooCostly as error:
             raise UnusableArtifact(key, f"the index of these samples {error}") from None
+
+
+def find_place(rows: Sequence[int], row: int, *, is_sorted: bool) -> int:
+    """Return how many rows come before this one; without it, before where it would be, or 0 in an order of values."""
+    if not is_sorted:
+        return bisect_left(rows, row)
+    # Bytes are searched a hundred times as fast as numbers.
+    packed, wanted = array("I", rows).tobytes(), array("I", [row]).tobytes()
+    at = packed.find(wanted)
+    while at % len(wanted) and at >= 0:
+        at = packed.find(wanted, at + 1)
+    return max(at, 0) // len(wanted)
 
 
 def find_metric(index: OpenIndex, name: str) -> int:

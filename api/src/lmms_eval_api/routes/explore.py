@@ -18,6 +18,7 @@ from lmms_eval_api.artifacts.sample_index import (
     CardPage,
     CardPosition,
     CardQuery,
+    CardWindow,
     OpenIndex,
     SampleIndexReader,
     UnknownColumn,
@@ -31,6 +32,7 @@ from lmms_eval_api.routes.jobs import find_job
 from lmms_eval_api.routes.openapi import document_errors
 from lmms_eval_api.routes.results import require_files
 from lmms_eval_core import layout
+from lmms_eval_core.sample_index.format import MAX_ROWS
 from lmms_eval_core.sample_index.reader import Condition, parse_condition
 from lmms_eval_core.sample_scoring import SampleFlag
 from lmms_eval_core.store.errors import ObjectMissing, StoreError
@@ -64,6 +66,15 @@ class ExploreQuery(BaseModel):
         default=None, max_length=201, description="A metric, `tokens` or `length`; with `-` before it, largest first."
     )
     cursor: str | None = Field(default=None, max_length=MAX_CURSOR, description="`next_cursor` of the page before.")
+    around: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_ROWS,
+        description="A `row`: of the pages of `limit` cards, the one that has it, or where it would be.",
+    )
+    place: int | None = Field(
+        default=None, ge=0, le=MAX_ROWS, description="Go on behind so many cards: `place` of another page, more or less."
+    )
     limit: int = Field(default=50, ge=1, le=200)
 
 
@@ -85,10 +96,14 @@ async def explore_samples(
     wanted = _read_query(query)
     job = await find_job(job_id, backend.evaluations, up_to_date)
     files = require_files(job, what="samples")
-    start = _decode_cursor(query.cursor, files.prefix.attempt) if query.cursor is not None else CardPosition()
+    start = _read_start(query, files.prefix.attempt)
     indexes, index = await _open(backend, job.name, files, task)
     try:
-        page = await read_within(PAGE_SECONDS, indexes.read_page(index, wanted, start, query.limit))
+        if isinstance(start, CardWindow):
+            reading = indexes.read_window(index, wanted, start, query.limit)
+        else:
+            reading = indexes.read_page(index, wanted, start, query.limit)
+        page = await read_within(PAGE_SECONDS, reading)
     except StoreError as error:
         raise make_store_problem(error, _say_missing(job.name, task)) from error
     except UnknownColumn as error:
@@ -163,11 +178,24 @@ def _say_missing(job: str, task: str, why: str = "it ended before there were ind
 def _read_query(query: ExploreQuery) -> CardQuery:
     if query.q is not None and query.sort is not None:
         raise _make_problem("sort", "A search goes through the samples in their order: leave out q, or sort.")
+    starts = [name for name in ("cursor", "around", "place") if getattr(query, name) is not None]
+    if len(starts) > 1:
+        raise _make_problem(starts[1], "A page begins at one place: give only one of cursor, around and place.")
+    if query.q is not None and starts and starts != ["cursor"]:
+        raise _make_problem(starts[0], "Nobody has counted what a search finds: follow its next_cursor.")
     sort, descending = query.sort, False
     if sort is not None and sort.startswith("-"):
         sort, descending = sort[1:], True
     conditions = tuple(map(_read_condition, query.metric))
     return CardQuery(query.filter, conditions, sort, descending, query.q)
+
+
+def _read_start(query: ExploreQuery, attempt: int) -> CardPosition | CardWindow:
+    if query.around is not None:
+        return CardWindow(around=query.around)
+    if query.place is not None:
+        return CardWindow(query.place)
+    return _decode_cursor(query.cursor, attempt) if query.cursor is not None else CardPosition()
 
 
 def _read_condition(text: str) -> Condition:
@@ -223,6 +251,7 @@ def _render(page: CardPage, index: OpenIndex, attempt: int) -> list[bytes]:
         "total": header.rows,
         "matched": page.matched,
         "scanned": page.scanned,
+        "place": page.place,
         "next_cursor": _encode_cursor(attempt, page.next) if page.next is not None else None,
         "counts": counts | {"unjudged": header.rows - header.count(SampleFlag.WRONG) - header.count(SampleFlag.RIGHT)},
         "metrics": [metric.name for metric in header.metrics],

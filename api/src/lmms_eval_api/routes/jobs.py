@@ -31,6 +31,8 @@ router = APIRouter(tags=["jobs"])
 REPLAYED: Final = "Idempotency-Replayed"
 KEY: Final = "Idempotency-Key"
 SAMPLES: Final = "samples"
+# The version of the job that is shown, by which a page tells whether its stream has told of a newer one.
+VERSION_HEADER: Final = "Job-Version"
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -96,6 +98,7 @@ async def get_job(
     job = await find_job(job_id, backend.evaluations, up_to_date)
     info = make_job_info(job, position=backend.evaluations.cache.find_position(job))
     viewed = JobView(job, job.document, read_base_url(request))
+    response.headers[VERSION_HEADER] = str(job.version)
     body = await render_details(info, viewed, backend.archive, samples=_includes_samples(include))
     return PartsResponse(body, media_type="application/json", headers=dict(response.headers))
 
