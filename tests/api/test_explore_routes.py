@@ -227,6 +227,9 @@ async def test_the_page_around_a_row_that_is_not_in_the_list(session: httpx.Asyn
     wrong = find_rows("wrong")
     page = await explore(session, around=200, limit=20, filter="wrong")
     assert 201 in [card["row"] for card in page["cards"]] and page["place"] == wrong.index(201) // 20 * 20
+    # Behind the last one, the last page is the nearest.
+    page = await explore(session, around=100_000, limit=151, filter="wrong")
+    assert (len(page["cards"]), page["place"]) == (151, 0)
     assert (await explore(session, around=200, limit=20, filter="wrong", sort="acc"))["place"] == 0
     behind = await explore(session, place=1000, filter="wrong")
     assert (behind["cards"], behind["next_cursor"]) == ([], None)

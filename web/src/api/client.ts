@@ -2,6 +2,7 @@
 
 import createClient, { type Middleware } from "openapi-fetch";
 import { apiPath, goToSignIn } from "./base";
+import { noteAge } from "./freshness";
 import { ApiProblem, readProblem } from "./problems";
 import type { components, paths } from "./schema";
 
@@ -16,6 +17,7 @@ export type Progress = Schemas["Progress"];
 export type LiveAnswer = Schemas["LiveAnswer"];
 export type SampleCard = Schemas["SampleCard"];
 export type SampleCardPage = Schemas["SampleCardPage"];
+export type SampleDetail = Schemas["SampleDetail"];
 export type SamplePage = Schemas["SamplePage"];
 export type EvaluateRequest = Schemas["EvaluateRequest"];
 export type SubmitResponse = Schemas["JobSubmitResponse"];
@@ -29,13 +31,14 @@ export const client = createClient<paths>({
   querySerializer: { array: { style: "form", explode: true } },
 });
 
-const signIn: Middleware = {
+const watchAnswers: Middleware = {
   onResponse({ response }) {
     if (response.status === 401) goToSignIn();
+    noteAge(response);
     return undefined;
   },
 };
-client.use(signIn);
+client.use(watchAnswers);
 
 interface Outcome<Data> {
   data?: Data;

@@ -6,13 +6,19 @@ import { client, type SampleCardPage, unwrap } from "./client";
 import { jobKey } from "./job";
 import { ApiProblem } from "./problems";
 
-const PAGE = 100;
+/** Cards of a page; pages around a row begin at a multiple of it. */
+export const PAGE = 100;
 
-export function cardsQuery(id: string, task: string, { filter, q, sort }: SampleView) {
+/** Where a page begins. */
+type Start = { cursor?: string; around?: number; place?: number };
+
+/** The list from its beginning, or from the page on that has the row `around`. */
+export function cardsQuery(id: string, task: string, { filter, q, sort }: SampleView, around?: number) {
+  const list = [...jobKey(id), "cards", task, filter ?? "", q ?? "", sort ?? ""];
   return infiniteQueryOptions({
-    queryKey: [...jobKey(id), "cards", task, filter ?? "", q ?? "", sort ?? ""] as const,
+    queryKey: [...list, around ?? "start"] as const,
     queryFn: ({ pageParam, signal }): Promise<SampleCardPage> => {
-      const given = { filter, q, sort, cursor: pageParam ?? undefined };
+      const given = { filter, q, sort, ...pageParam };
       const query = {
         limit: PAGE,
         ...Object.fromEntries(Object.entries(given).filter(([, one]) => one !== undefined)),
@@ -20,8 +26,11 @@ export function cardsQuery(id: string, task: string, { filter, q, sort }: Sample
       const path = { job_id: id, task };
       return unwrap(client.GET("/jobs/{job_id}/explore/{task}", { params: { path, query }, signal }));
     },
-    initialPageParam: null as string | null,
-    getNextPageParam: (page: SampleCardPage) => page.next_cursor ?? null,
+    initialPageParam: (around === undefined ? {} : { around }) as Start,
+    getNextPageParam: ({ next_cursor: cursor }: SampleCardPage) => (cursor ? { cursor } : null),
+    getPreviousPageParam: ({ place }: SampleCardPage) => (place ? { place: Math.max(0, place - PAGE) } : null),
+    // What is shown stays while another part of the same list is on its way.
+    placeholderData: (data, query) => (list.every((one, index) => query?.queryKey[index] === one) ? data : undefined),
     staleTime: Number.POSITIVE_INFINITY,
     retry: false,
   });

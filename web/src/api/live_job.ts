@@ -2,8 +2,9 @@
 
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
+import { applyEvent, readVersion, type VersionedJob } from "@/lib/job_version";
 import type { JobInfo } from "./client";
-import { ENDED, jobKey, keepOutput } from "./job";
+import { ENDED, jobKey } from "./job";
 import { followStream, type StreamState } from "./stream";
 
 function isJobInfo(data: unknown): data is JobInfo {
@@ -20,9 +21,10 @@ export function useLiveJob(id: string, active: boolean): StreamState {
       lastEvent: "end",
       onState: setState,
       events: {
-        state: (data) => {
+        state: (data, eventId) => {
           if (!isJobInfo(data)) return;
-          queries.setQueryData<JobInfo>(jobKey(id), (before) => keepOutput(before, data));
+          const event = { ...data, version: readVersion(eventId) };
+          queries.setQueryData<VersionedJob>(jobKey(id), (known) => applyEvent(known, event));
           // What it left in the store is read by GET alone.
           if (ENDED.has(data.status)) void queries.invalidateQueries({ queryKey: jobKey(id) });
         },

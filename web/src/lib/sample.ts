@@ -1,6 +1,7 @@
 // One sample of lmms-eval's file, or one live answer, as the page shows it. Whatever a run wrote is taken as it is.
 
-import type { SampleCard } from "@/api/client";
+import type { SampleCard, SampleDetail } from "@/api/client";
+import { type Media, readMedia } from "./media";
 import { oneLine, toText } from "./text";
 
 type Json = Record<string, unknown>;
@@ -14,8 +15,12 @@ export interface SampleRow {
   key: string;
   /** The filter of lmms-eval whose answer it is, where the task has several. */
   of: string | undefined;
+  /** Its place in the file of samples, from 0. */
+  row: number;
   verdict: SampleVerdict;
   summary: string;
+  /** What stands for its media; undefined where it has none. */
+  media: Media | undefined;
 }
 
 export interface ShownSample {
@@ -30,6 +35,15 @@ export interface ShownSample {
   metrics: [name: string, value: number][];
   rest: [name: string, value: unknown][];
   verdict: SampleVerdict;
+  media: Media[];
+  /** Media that are not listed. */
+  mediaMore: number;
+  /** Characters of the answer. */
+  length: number;
+  /** Tokens of the answer, where they are counted. */
+  tokens: number | undefined;
+  /** When it was answered, where that is known. */
+  time: string | undefined;
 }
 
 const SUMMARY = 140;
@@ -48,6 +62,8 @@ const TEXTS = new Set([
 ]);
 // Of every sample the same, or for programs.
 const SKIPPED = new Set(["doc_hash", "prompt_hash", "target_hash", "scored"]);
+// Of a live answer, what has its own place on the page.
+const LIVE_SKIPPED = new Set(["media", "media_more", "tokens", "time"]);
 
 function isObject(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -90,9 +106,40 @@ export function readSample(value: unknown, place: number): ShownSample {
     raw: raw === answer ? "" : raw,
     metrics,
     rest: Object.entries(sample).filter(
-      ([name, one]) => !TEXTS.has(name) && !SKIPPED.has(name) && !named.has(name) && one !== null && one !== "",
+      ([name, one]) =>
+        !TEXTS.has(name) &&
+        !SKIPPED.has(name) &&
+        !(live && LIVE_SKIPPED.has(name)) &&
+        !named.has(name) &&
+        one !== null &&
+        one !== "",
     ),
     verdict: judge(answer, live ? [] : metrics),
+    // What lmms-eval's file calls media is none of ours: those are on the sample's card.
+    media: live ? readMedia(sample.media) : [],
+    mediaMore: live ? readCount(sample.media_more) : 0,
+    length: answer.length,
+    tokens: live ? readTokens(sample.tokens) : undefined,
+    time: live && typeof sample.time === "string" ? sample.time : undefined,
+  };
+}
+
+const readCount = (value: unknown) => (typeof value === "number" && value > 0 ? Math.floor(value) : 0);
+
+function readTokens(value: unknown): number | undefined {
+  const output = isObject(value) ? value.output : undefined;
+  return typeof output === "number" ? output : undefined;
+}
+
+/** A sample that is indexed, with what its card says of it. */
+export function readDetail({ card, sample }: SampleDetail): ShownSample {
+  return {
+    ...readSample(sample, card.row),
+    verdict: readCard(card).verdict,
+    media: readMedia(card.media),
+    mediaMore: readCount(card.media_more),
+    length: card.length ?? 0,
+    tokens: card.tokens ?? undefined,
   };
 }
 
@@ -104,8 +151,9 @@ function judge(answer: string, metrics: [string, number][]): SampleVerdict {
 }
 
 /** The sample in one line of a list. */
-export function summarise({ key, verdict, prompt, answer }: ShownSample): SampleRow {
-  return { key, of: undefined, verdict, summary: oneLine(answer.trim() || prompt, SUMMARY) };
+export function summarise({ key, verdict, prompt, answer, media }: ShownSample, row: number): SampleRow {
+  const summary = oneLine(answer.trim() || prompt, SUMMARY);
+  return { key, of: undefined, row, verdict, summary, media: media[0] };
 }
 
 /** The card of a sample in one line of a list. */
@@ -114,7 +162,9 @@ export function readCard(card: SampleCard): SampleRow {
   return {
     key: id === null || id === undefined || id === "" ? `#${row + 1}` : String(id),
     of: card.filter ?? undefined,
+    row,
     verdict: VERDICTS.find((one) => flags?.includes(one)) ?? null,
     summary: oneLine(answer?.trim() || prompt || "", SUMMARY),
+    media: readMedia(card.media)[0],
   };
 }

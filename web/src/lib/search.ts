@@ -16,6 +16,8 @@ export interface SampleView {
   q?: string | undefined;
   /** A metric, tokens or length; with - before it, largest first. */
   sort?: string | undefined;
+  /** Whether it is a list, which is not named, or a grid. */
+  view?: "grid" | undefined;
   /** Of which of lmms-eval's filters the sample that is shown is, where the task has several. */
   of?: string | undefined;
 }
@@ -64,13 +66,19 @@ export function readSampleSearch(raw: Raw): SampleView {
     q,
     // The front end searches in the order of the file alone.
     sort: q === undefined ? readText(raw.sort) : undefined,
+    view: raw.view === "grid" ? "grid" : undefined,
     of: readText(raw.of),
   });
 }
 
 /** The same list, without the sample that is shown of it. */
-export function leaveSample({ filter, q, sort }: SampleView): SampleView {
-  return compact<SampleView>({ filter, q, sort });
+export function leaveSample({ filter, q, sort, view }: SampleView): SampleView {
+  return compact<SampleView>({ filter, q, sort, view });
+}
+
+/** Other samples, shown in the same way. */
+export function showOthers({ view }: SampleView, others: SampleView): SampleView {
+  return compact<SampleView>({ ...others, view });
 }
 
 export function readSubmitSearch(raw: Raw): { from?: string | undefined } {

@@ -6,6 +6,7 @@ import { useEffect, useRef, useState } from "react";
 import { apiUrl } from "@/api/base";
 import { meQuery } from "@/api/me";
 import { Announcements, announce } from "@/ui/announce";
+import { AsOf } from "@/ui/as_of";
 import { Help } from "@/ui/help";
 import { copyLink, useKeys } from "@/ui/keys";
 import { ErrorNotice } from "@/ui/states";
@@ -35,6 +36,7 @@ export function Root() {
           <Link to="/submit">Submit</Link>
         </nav>
         <div className="tools">
+          <AsOf />
           <button type="button" className="icon" aria-label="Keys" title="Keys (?)" onClick={() => setHelpShown(true)}>
             ?
           </button>

@@ -2,14 +2,24 @@
 
 import { type ReactNode, useEffect, useId, useRef } from "react";
 
-export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ReactNode }) {
+interface Props {
+  title: string;
+  onClose: () => void;
+  children: ReactNode;
+  className?: string;
+  /** What keys do while it is open, by KeyboardEvent.key. */
+  keys?: Record<string, () => void>;
+}
+
+export function Dialog({ title, onClose, children, className, keys = {} }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
     dialog.current?.showModal();
   }, []);
+  useDialogKeys(keys);
   return (
-    <dialog ref={dialog} aria-labelledby={id} onClose={onClose}>
+    <dialog ref={dialog} aria-labelledby={id} className={className} onClose={onClose}>
       <h2 id={id}>{title}</h2>
       {children}
     </dialog>

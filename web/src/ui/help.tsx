@@ -12,8 +12,8 @@ export function Help({ onClose }: { onClose: () => void }) {
         {keys.map((key) => (
           <div key={key.keys}>
             <dt>
-              {key.keys.split(" ").map((part, index) => (
-                <kbd key={index}>{part === "Escape" ? "Esc" : part}</kbd>
+              {listKeys(key.keys).map((part, index) => (
+                <kbd key={index}>{part}</kbd>
               ))}
             </dt>
             <dd>{key.does}</dd>
@@ -31,4 +31,9 @@ export function Help({ onClose }: { onClose: () => void }) {
       </div>
     </Dialog>
   );
+}
+
+/** The names of keys as they stand on them. */
+function listKeys(keys: string): string[] {
+  return keys === " " ? ["Space"] : keys.split(" ").map((part) => (part === "Escape" ? "Esc" : part));
 }

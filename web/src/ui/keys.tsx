@@ -65,11 +65,19 @@ function isTyping(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || target.matches("input, textarea, select"));
 }
 
+/** Space presses what has the focus, and scrolls a box: it is a key of the page only elsewhere. */
+function isForFocus({ key, target }: KeyboardEvent): boolean {
+  return key === " " && target instanceof Element && !target.matches("body, main");
+}
+
+/** Whether a key means what the page says it does. Single letters can be switched off (WCAG 2.1.4); Escape is none. */
+function isKey(event: KeyboardEvent): boolean {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return false;
+  return !isTyping(event.target) && (enabled || event.key.length > 1);
+}
+
 function onKey(event: KeyboardEvent): void {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
-  // Single letters can be switched off (WCAG 2.1.4); Escape is none.
-  if (!enabled && event.key.length === 1) return;
+  if (!isKey(event) || isForFocus(event) || document.querySelector("dialog[open]")) return;
   const pressed = prefix ? `${prefix} ${event.key}` : event.key;
   clearTimeout(prefixTimer);
   prefix = "";
@@ -87,6 +95,22 @@ function onKey(event: KeyboardEvent): void {
 
 export function listenToKeys(): void {
   document.addEventListener("keydown", onKey);
+}
+
+/** Have these keys work in a dialog, where those of the page do not. */
+export function useDialogKeys(keys: Record<string, () => void>): void {
+  const current = useRef(keys);
+  current.current = keys;
+  useEffect(() => {
+    const onDialogKey = (event: KeyboardEvent) => {
+      const run = isKey(event) ? current.current[event.key] : undefined;
+      if (!run) return;
+      event.preventDefault();
+      run();
+    };
+    document.addEventListener("keydown", onDialogKey);
+    return () => document.removeEventListener("keydown", onDialogKey);
+  }, []);
 }
 
 /** Move the focus among the rows of a list: the elements with data-row. */

@@ -2,6 +2,7 @@
 
 import { useState } from "react";
 import { cut, oneLine, showControls } from "@/lib/text";
+import type { DiffPart } from "@/lib/word_diff";
 
 const FIRST = 20_000;
 
@@ -36,5 +37,20 @@ export function LongText({ text, label }: { text: string; label: string }) {
         </button>
       )}
     </>
+  );
+}
+
+/** A text in parts, those that another text does not have marked as deleted or inserted. */
+export function MarkedText({ parts, mark: Mark, label }: { parts: DiffPart[]; mark: "del" | "ins"; label: string }) {
+  const text = parts.map((part) => part.text).join("");
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset is for fields.
+    <div className="text" role="group" aria-label={label} tabIndex={isLong(text) ? 0 : undefined}>
+      <bdi>
+        {parts.map((part, index) =>
+          part.same ? showControls(part.text) : <Mark key={index}>{showControls(part.text)}</Mark>,
+        )}
+      </bdi>
+    </div>
   );
 }

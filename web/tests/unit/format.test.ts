@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { readAsOf } from "@/api/freshness";
 import {
   formatAge,
   formatBytes,
@@ -48,4 +49,9 @@ test("times", () => {
   expect(secondsBetween("2026-01-01T00:59:00Z", now)).toBe(60);
   expect(secondsBetween(null, now)).toBeNull();
   expect([formatBytes(12), formatBytes(2048)]).toEqual(["12 B", "2.0 KiB"]);
+});
+
+test("what the front end answers is old from five seconds on", () => {
+  expect([null, "", "0", "5", "odd", "Infinity"].map((age) => readAsOf(age, 100_000))).toEqual(Array(6).fill(null));
+  expect(readAsOf("12", 100_000)).toBe(88_000);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { SampleCard } from "@/api/client";
-import { readCard, readSample } from "@/lib/sample";
+import { readCard, readDetail, readSample, summarise } from "@/lib/sample";
 
 test("a sample of lmms-eval's file", () => {
   const sample = readSample(
@@ -61,7 +61,25 @@ test("a card is one line of the list, with what its flags say most", () => {
     tokens: null,
     metrics: {},
   };
-  expect(readCard(card)).toEqual({ key: "12", of: undefined, verdict: "empty", summary: "What?" });
+  expect(readCard(card)).toEqual({
+    key: "12",
+    of: undefined,
+    row: 7,
+    verdict: "empty",
+    summary: "What?",
+    media: undefined,
+  });
   const unnamed = { ...card, doc_id: null, filter: "strict", flags: [], answer: "yes" };
-  expect(readCard(unnamed)).toEqual({ key: "#8", of: "strict", verdict: null, summary: "yes" });
+  expect(readCard(unnamed)).toMatchObject({ key: "#8", of: "strict", verdict: null, summary: "yes" });
+});
+
+test("only cards and live answers have media of ours", () => {
+  const media = [{ kind: "image", thumb: "0".repeat(64) }];
+  const sample = { doc_id: 1, filtered_resps: ["four"], media };
+  expect(readSample(sample, 0).media).toEqual([]);
+  const card = { row: 0, doc_id: 1, length: 4, tokens: 2, media, media_more: 3 } as unknown as SampleCard;
+  expect(readDetail({ card, sample })).toMatchObject({ media, mediaMore: 3, length: 4, tokens: 2, time: undefined });
+  const live = { document: 1, answer: "four", scored: false, tokens: { output: 9 }, time: "2026-01-01T00:00:00Z", media };
+  expect(readSample(live, 0)).toMatchObject({ media, tokens: 9, time: "2026-01-01T00:00:00Z", rest: [] });
+  expect(summarise(readSample(live, 0), 5)).toMatchObject({ row: 5, media: media[0] });
 });

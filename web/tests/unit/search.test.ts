@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { groupByField } from "@/lib/field_problems";
 import { listScores, nameMetric } from "@/lib/scores";
-import { leaveSample, readJobFilter, readRunSearch, readSampleSearch } from "@/lib/search";
+import { leaveSample, readJobFilter, readRunSearch, readSampleSearch, showOthers } from "@/lib/search";
 
 test("only what the page knows is read from an address", () => {
   expect(readJobFilter({ status: ["running", "odd"], model: 7, task: { a: 1 }, label: "run=7", other: 1 })).toEqual({
@@ -15,6 +15,9 @@ test("only what the page knows is read from an address", () => {
   expect(readSampleSearch({ filter: "wrong", sort: "-acc" })).toEqual({ filter: "wrong", sort: "-acc" });
   // A search has no other order than the file's.
   expect(readSampleSearch({ filter: "odd", q: 7, sort: "-acc", of: "x" })).toEqual({ q: "7", of: "x" });
+  expect(readSampleSearch({ view: "grid" })).toEqual({ view: "grid" });
+  expect(readSampleSearch({ view: "list" })).toEqual({});
+  expect(showOthers({ view: "grid", q: "x" }, { filter: "wrong" })).toEqual({ filter: "wrong", view: "grid" });
   expect(leaveSample({ filter: "wrong", q: undefined, of: "x" })).toEqual({ filter: "wrong" });
 });
 

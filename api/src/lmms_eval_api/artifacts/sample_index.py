@@ -174,7 +174,7 @@ class SampleIndexReader:
             rows: Sequence[int] = range(total) if is_whole else await self._order(index, query)
             place = window.place
             if window.around is not None:
-                place = find_place(rows, window.around, is_sorted=query.sort is not None)
+                place = min(find_place(rows, window.around, is_sorted=query.sort is not None), max(len(rows) - 1, 0))
                 place -= place % limit
             wanted, following = list(rows[place : place + limit]), place + limit
             cards = await self._read_cards(index, wanted)

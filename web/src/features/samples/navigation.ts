@@ -2,7 +2,7 @@
 
 import { useNavigate } from "@tanstack/react-router";
 import type { SampleRow } from "@/lib/sample";
-import { leaveSample, type SampleView } from "@/lib/search";
+import { leaveSample, type SampleView, showOthers } from "@/lib/search";
 import { useKeys } from "@/ui/keys";
 
 interface Place {
@@ -13,41 +13,58 @@ interface Place {
   rows: SampleRow[];
   /** Which of them is shown; -1 for none. */
   at: number;
+  /** With none of them shown: before which of them one is. */
+  before?: number | undefined;
   /** Whether samples are judged yet. */
   scored: boolean;
 }
 
 export interface Ways {
   list: (view: SampleView) => void;
-  step: (by: 1 | -1) => void;
+  previous: (() => void) | undefined;
+  next: (() => void) | undefined;
   back: () => void;
 }
 
-export function useSampleNavigation({ id, task, doc, view, rows, at, scored }: Place): Ways {
+export function useSampleNavigation({ id, task, doc, view, rows, at, before, scored }: Place): Ways {
   const navigate = useNavigate();
   const list = (search: SampleView) => void navigate({ to: "/runs/$id/samples/$task", params: { id, task }, search });
-  const step = (by: 1 | -1) => {
-    const next = rows[at < 0 && by < 0 ? rows.length - 1 : at + by];
-    if (!next) return;
-    const search = next.of === undefined ? leaveSample(view) : { ...leaveSample(view), of: next.of };
-    void navigate({ to: "/runs/$id/samples/$task/$doc", params: { id, task, doc: next.key }, search });
+  const goTo = (row: SampleRow | undefined) => {
+    if (!row) return undefined;
+    const search = row.of === undefined ? leaveSample(view) : { ...leaveSample(view), of: row.of };
+    return () => void navigate({ to: "/runs/$id/samples/$task/$doc", params: { id, task, doc: row.key }, search });
   };
+  const neighbours = findNeighbours(rows.length, doc === undefined ? undefined : at, before);
+  const [previous, next] = neighbours.map((index) => goTo(index === undefined ? undefined : rows[index]));
   const back = () => {
     if (doc !== undefined) list(leaveSample(view));
     else void navigate({ to: "/runs/$id", params: { id } });
   };
   const filter = (wanted: "wrong" | "empty") => {
-    if (view.filter === wanted) step(1);
-    else if (scored) list({ filter: wanted });
+    if (view.filter === wanted) next?.();
+    else if (scored) list(showOthers(view, { filter: wanted }));
   };
   useKeys([
-    { keys: "j", does: "Next sample", run: () => step(1) },
-    { keys: "k", does: "Previous sample", run: () => step(-1) },
+    { keys: "j", does: "Next sample", run: () => next?.() },
+    { keys: "k", does: "Previous sample", run: () => previous?.() },
     { keys: "w", does: "Next wrong sample", run: () => filter("wrong") },
-    { keys: "1", does: "Wrong samples", run: () => scored && list({ filter: "wrong" }) },
-    { keys: "2", does: "Empty samples", run: () => list({ filter: "empty" }) },
-    { keys: "0", does: "All samples", run: () => list({}) },
+    { keys: "1", does: "Wrong samples", run: () => scored && list(showOthers(view, { filter: "wrong" })) },
+    { keys: "2", does: "Empty samples", run: () => list(showOthers(view, { filter: "empty" })) },
+    { keys: "0", does: "All samples", run: () => list(showOthers(view, {})) },
     { keys: "Escape", does: "Back to the list, or to the run", run: back },
   ]);
-  return { list, step, back };
+  return { list, previous, next, back };
+}
+
+/** The rows before and after the one at `at`; with none chosen, the last and the first. */
+export function findNeighbours(
+  count: number,
+  at: number | undefined,
+  before: number | undefined,
+): [previous: number | undefined, next: number | undefined] {
+  const within = (index: number) => (index >= 0 && index < count ? index : undefined);
+  if (at === undefined) return [within(count - 1), within(0)];
+  if (at >= 0) return [within(at - 1), within(at + 1)];
+  // What is shown is none of them: either it is not loaded yet, or it would stand before this one.
+  return before === undefined ? [undefined, undefined] : [within(before - 1), within(before)];
 }

@@ -6,11 +6,12 @@ import { useEffect, useMemo } from "react";
 import type { JobInfo } from "@/api/client";
 import { samplesQuery } from "@/api/samples";
 import { readSample, summarise } from "@/lib/sample";
-import { leaveSample, PAGED_FILTERS, type PagedFilter, type SampleView } from "@/lib/search";
+import { leaveSample, PAGED_FILTERS, type PagedFilter, type SampleView, showOthers } from "@/lib/search";
 import { Empty, ErrorNotice, Skeleton } from "@/ui/states";
+import { LayoutSwitch } from "./layout_switch";
 import { SampleList } from "./list";
 import { useSampleNavigation } from "./navigation";
-import { SampleText } from "./sample_text";
+import { OneSample } from "./one_sample";
 import { useLiveAnswers } from "./use_live_answers";
 
 interface Props {
@@ -50,7 +51,7 @@ export function PagedSamples({ job, task, view, doc, why }: Props) {
   }, [isNearEnd, isFetchingNextPage, fetchNextPage]);
 
   const rows = useMemo(() => samples.map(summarise), [samples]);
-  const { step, back } = useSampleNavigation({ id, task, doc, view, rows, at, scored: !partial });
+  const ways = useSampleNavigation({ id, task, doc, view, rows, at, scored: !partial });
   const chosen = samples[at];
   return (
     <>
@@ -61,7 +62,7 @@ export function PagedSamples({ job, task, view, doc, why }: Props) {
               key={one ?? "all"}
               to="/runs/$id/samples/$task"
               params={{ id, task }}
-              search={one ? { filter: one } : {}}
+              search={showOthers(view, one ? { filter: one } : {})}
               className={one === filter ? "chosen" : ""}
               aria-current={one === filter ? "page" : undefined}
               disabled={partial && one === "wrong"}
@@ -71,6 +72,7 @@ export function PagedSamples({ job, task, view, doc, why }: Props) {
             </Link>
           ))}
         </nav>
+        <LayoutSwitch id={id} task={task} view={leaveSample(view)} />
         {partial && <span className="badge warning">not scored</span>}
         <Unjudged pages={query.data?.pages} />
       </div>
@@ -87,9 +89,11 @@ export function PagedSamples({ job, task, view, doc, why }: Props) {
         </Empty>
       )}
       {samples.length > 0 && (
-        <div className={doc === undefined ? "split" : "split open"}>
+        <div className={doc === undefined ? `split ${view.view ?? ""}` : `split open ${view.view ?? ""}`}>
           <SampleList
             samples={rows}
+            first={0}
+            total={undefined}
             title={count(samples.length, partial ? "answer" : "sample", hasNextPage)}
             at={at}
             params={{ id, task }}
@@ -98,17 +102,9 @@ export function PagedSamples({ job, task, view, doc, why }: Props) {
             onMore={() => {
               if (!isFetchingNextPage) void fetchNextPage();
             }}
+            onBefore={doNothing}
           />
-          {chosen && (
-            <SampleText
-              key={chosen.key}
-              sample={chosen}
-              scored={!partial}
-              onPrevious={at > 0 ? () => step(-1) : undefined}
-              onNext={at < samples.length - 1 ? () => step(1) : undefined}
-              onBack={back}
-            />
-          )}
+          {chosen && <OneSample key={chosen.key} job={id} sample={chosen} scored={!partial} ways={ways} />}
           {!chosen && doc !== undefined && (
             <Empty>
               {isSought ? `Looking for sample ${doc}: ${samples.length} read …` : `There is no sample ${doc} here.`}
@@ -120,6 +116,9 @@ export function PagedSamples({ job, task, view, doc, why }: Props) {
     </>
   );
 }
+
+/** These samples are loaded from the first one on. */
+const doNothing = () => undefined;
 
 function count(loaded: number, noun: string, hasMore: boolean): string {
   return `${loaded.toLocaleString("en")} ${noun}${loaded === 1 ? "" : "s"}${hasMore ? " so far, more follow" : ""}`;

@@ -5,6 +5,7 @@ import { type FormEvent, useEffect, useRef, useState } from "react";
 import type { SampleCardPage } from "@/api/client";
 import { leaveSample, SAMPLE_FILTERS, type SampleFilter, type SampleView } from "@/lib/search";
 import { useKeys } from "@/ui/keys";
+import { LayoutSwitch } from "./layout_switch";
 
 interface Props {
   id: string;
@@ -42,6 +43,7 @@ export function SampleTools({ id, task, view, page, onView }: Props) {
       {(page.counts.unjudged ?? 0) > 0 && (
         <span className="quiet">{page.counts.unjudged?.toLocaleString("en")} without a number</span>
       )}
+      <LayoutSwitch id={id} task={task} view={view} />
       <Search view={rest} onView={onView} />
       <Order view={rest} metrics={page.metrics} onView={onView} />
     </div>
