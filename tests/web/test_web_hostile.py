@@ -33,7 +33,15 @@ async def write_files(client: Transport, store: ObjectStore, name: str) -> None:
     document = await client.get(EVALUATIONS, name)
     prefix = ArtifactPrefix(client.namespace, name, document["metadata"]["uid"], 1)
     samples = [
-        {"doc_id": key, "input": text, "target": text, "resps": [[text]], "filtered_resps": [text], text: 0.0}
+        {
+            "doc_id": key,
+            "input": text,
+            "target": text,
+            "resps": [[text]],
+            "filtered_resps": [f"{text} and {text}"],
+            "media": [{"kind": "image", "display": "https://elsewhere.invalid/z", "thumb": "https://elsewhere.invalid/z"}],
+            text: 0.0,
+        }
         for key, text in TEXTS.items()
     ]
     samples.append({"doc_id": "long", "input": LONG, "target": LONG, "filtered_resps": [LONG], "score": 0.0})
@@ -59,11 +67,33 @@ async def test_hostile_samples_are_text(
     }
     for key, text in shown.items():
         await reader.open(f"/runs/a/samples/mme/{key}")
-        await expect(page.get_by_role("group", name="Answer", exact=True).first).to_contain_text(text)
+        answer = page.get_by_role("group", name="Answer", exact=True)
+        await expect(answer).to_contain_text(f"{text} and {text}")
+        # Also where it is in parts, as the words that differ are marked.
+        await expect(answer.get_by_role("insertion").first).to_be_visible()
         assert await page.locator("main img, main script, main iframe").count() == 0
     await reader.open("/runs/a/samples/mme/long")
     await expect(page.get_by_text("characters are left").first).to_be_visible()
+    await expect(page.get_by_text("too long or too different")).to_be_visible()
     assert await page.evaluate("document.body.innerText.length") < 200_000
+    assert await page.evaluate("window.hit") is None
+
+
+async def test_a_hostile_name_of_a_file_is_text(
+    reader: Reader, web_front_end: FrontEnd, client: Transport, web_store: ObjectStore
+) -> None:
+    submit(web_front_end, "a")
+    await complete_with_files(client, web_store, "a")
+    document = await client.get(EVALUATIONS, "a")
+    prefix = ArtifactPrefix(client.namespace, "a", document["metadata"]["uid"], 1)
+    name = '<img src=x onerror="window.hit=1">\u202e.html'
+    await web_store.put(f"{prefix.file(layout.TASK_FILES)}{name}.zst", zstandard.compress(MARKUP.encode()))
+    page = await reader.open("/runs/a?tab=files")
+    link = page.get_by_role("link", name="<img src=x onerror")
+    await expect(link).to_contain_text("⟨U+202E⟩.html")
+    assert await page.locator("main img, main script").count() == 0
+    # The browser saves it under its name, and shows nothing of it.
+    await expect(link).to_have_attribute("download", "")
     assert await page.evaluate("window.hit") is None
 
 

@@ -5,15 +5,12 @@ from typing import Any
 
 import pytest
 from front_end_fixtures import FrontEnd
-from job_states import complete_with_files
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import expect
 from web_fixtures import Reader
-from web_jobs import populate, store_samples, submit, write_answers
+from web_jobs import list_samples, populate, store_run, write_answers
 
 from lmms_eval_core import layout
-from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
-from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.sample_scoring import FAILED_MARK
 from lmms_eval_core.store.objects import ObjectStore
 
@@ -104,22 +101,6 @@ def make_sample(number: int) -> dict[str, Any]:
         "filtered_resps": answer,
         "score": float(number % 2),
     }
-
-
-def list_samples(page: Page) -> Locator:
-    return page.get_by_role("navigation", name="Samples", exact=True).get_by_role("link")
-
-
-async def store_run(
-    front_end: FrontEnd, client: Transport, store: ObjectStore, samples: list[dict[str, Any]]
-) -> ArtifactPrefix:
-    """Complete a job `indexed` with these samples; where its files are."""
-    submit(front_end, "indexed")
-    await complete_with_files(client, store, "indexed")
-    document = await client.get(EVALUATIONS, "indexed")
-    prefix = ArtifactPrefix(client.namespace, "indexed", document["metadata"]["uid"], 1)
-    await store_samples(store, prefix, samples)
-    return prefix
 
 
 async def test_answers_of_a_run_come_as_it_gives_them_and_are_marked_not_scored(

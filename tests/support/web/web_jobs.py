@@ -1,11 +1,13 @@
 """Jobs in every state, with files, for tests that look at them in the page."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from front_end_fixtures import FrontEnd
 from indexed_samples import index_samples
 from job_states import RESULTS, SUSPECT, complete_with_files, fail_job, set_status, start_job
 from journal_segments import build_chunk, build_header, name_segment, pack_segment
+from playwright.async_api import Locator, Page
 
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS
@@ -75,6 +77,23 @@ async def store_samples(store: ObjectStore, prefix: ArtifactPrefix, samples: lis
     indexed, file = index_samples(samples, read_sampled_task(RESULTS, "mme")), layout.sample_file("mme")
     await store.put(prefix.file(file), indexed.samples)
     await store.put(prefix.file(layout.index_file(file)), indexed.index)
+
+
+async def store_run(
+    front_end: FrontEnd, client: Transport, store: ObjectStore, samples: Iterable[dict[str, Any]]
+) -> ArtifactPrefix:
+    """Complete a job `indexed` with these samples; return where its files are."""
+    submit(front_end, "indexed")
+    await complete_with_files(client, store, "indexed")
+    document = await client.get(EVALUATIONS, "indexed")
+    prefix = ArtifactPrefix(client.namespace, "indexed", document["metadata"]["uid"], 1)
+    await store_samples(store, prefix, list(samples))
+    return prefix
+
+
+def list_samples(page: Page) -> Locator:
+    """Return the links of the list of samples."""
+    return page.get_by_role("navigation", name="Samples", exact=True).get_by_role("link")
 
 
 async def write_answers(client: Transport, store: ObjectStore, name: str, documents: range, *, number: int = 0) -> None:

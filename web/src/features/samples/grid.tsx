@@ -2,7 +2,7 @@
 
 import { Link } from "@tanstack/react-router";
 import { useLayoutEffect, useState } from "react";
-import { describeLoaded, type ListProps, linkSample, setSize } from "./list";
+import { describeLoaded, type ListProps, linkSample, setSize } from "./listed";
 import { Thumb } from "./thumb";
 import { Verdict } from "./verdict";
 import { useVirtualRows } from "./virtual_rows";

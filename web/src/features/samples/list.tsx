@@ -1,29 +1,14 @@
 // The list of samples: only the rows in sight are in the page.
 
 import { Link } from "@tanstack/react-router";
-import type { SampleRow } from "@/lib/sample";
-import type { SampleView } from "@/lib/search";
 import { SampleGrid } from "./grid";
+import { describeLoaded, type ListProps, linkSample, setSize } from "./listed";
 import { Thumb } from "./thumb";
 import { Verdict } from "./verdict";
-import { type LoadedSamples, useVirtualRows } from "./virtual_rows";
+import { useVirtualRows } from "./virtual_rows";
 
 const ROW_PX = 46;
 const THUMB_PX = 36;
-
-export interface ListProps {
-  samples: SampleRow[];
-  /** How many samples of the list come before these. */
-  first: number;
-  /** How many there are in all, where that is known. */
-  total: number | undefined;
-  at: number;
-  params: { id: string; task: string };
-  view: SampleView;
-  hasMore: boolean;
-  onMore: () => void;
-  onBefore: () => void;
-}
 
 interface Props extends ListProps {
   /** How many there are, in words. */
@@ -87,22 +72,4 @@ function Rows(list: ListProps) {
       </ol>
     </div>
   );
-}
-
-export function describeLoaded({ samples, first, at, hasMore, onMore, onBefore }: ListProps): LoadedSamples {
-  return { first, count: samples.length, at, hasMore, onMore, onBefore };
-}
-
-/** As aria-setsize has it: -1 where nobody knows. */
-export function setSize({ samples, first, total, hasMore }: ListProps): number {
-  return total ?? (hasMore ? -1 : first + samples.length);
-}
-
-/** Where a sample's link leads: to it, in the list that it is in. */
-export function linkSample({ key, of }: SampleRow, params: ListProps["params"], view: SampleView) {
-  return {
-    to: "/runs/$id/samples/$task/$doc" as const,
-    params: { ...params, doc: key },
-    search: of === undefined ? view : { ...view, of },
-  };
 }

@@ -33,9 +33,6 @@ export function useVirtualRows(loaded: LoadedSamples, { columns, height }: { col
     estimateSize: () => height,
     overscan: Math.ceil(10 / columns),
   });
-  useEffect(() => {
-    rows.measure();
-  }, [rows, columns, height]);
   const items = rows.getVirtualItems();
   const top = offset + (items[0]?.index ?? 0) * columns;
   const bottom = offset + ((items.at(-1)?.index ?? 0) + 1) * columns;
