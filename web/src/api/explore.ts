@@ -7,7 +7,7 @@ import { jobKey } from "./job";
 import { ApiProblem } from "./problems";
 
 /** Cards of a page; pages around a row begin at a multiple of it. */
-export const PAGE = 100;
+const PAGE = 100;
 
 /** Where a page begins. */
 type Start = { cursor?: string; around?: number; place?: number };
@@ -27,8 +27,9 @@ export function cardsQuery(id: string, task: string, { filter, q, sort }: Sample
       return unwrap(client.GET("/jobs/{job_id}/explore/{task}", { params: { path, query }, signal }));
     },
     initialPageParam: (around === undefined ? {} : { around }) as Start,
-    getNextPageParam: ({ next_cursor: cursor }: SampleCardPage) => (cursor ? { cursor } : null),
-    getPreviousPageParam: ({ place }: SampleCardPage) => (place ? { place: Math.max(0, place - PAGE) } : null),
+    getNextPageParam: ({ next_cursor: cursor }: SampleCardPage): Start | null => (cursor ? { cursor } : null),
+    getPreviousPageParam: ({ place }: SampleCardPage): Start | null =>
+      place ? { place: Math.max(0, place - PAGE) } : null,
     // What is shown stays while another part of the same list is on its way.
     placeholderData: (data, query) => (list.every((one, index) => query?.queryKey[index] === one) ? data : undefined),
     staleTime: Number.POSITIVE_INFINITY,

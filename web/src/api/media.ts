@@ -1,4 +1,4 @@
-// Why a medium does not come: an element that shows one only tells that it does not.
+// Why media do not come, as no longer kept: the element that shows them only tells that they do not.
 
 import { queryOptions } from "@tanstack/react-query";
 import { mediaPath } from "@/lib/media";
@@ -11,9 +11,8 @@ export function tellMediaProblem(job: string, digest: string) {
     queryFn: async ({ signal }) => {
       try {
         const response = await fetch(apiUrl(mediaPath(job, digest)), { signal });
+        if (!response.ok) return readProblem(response, await response.json().catch(() => null)).message;
         void response.body?.cancel();
-        if (response.status === 404) return "This is no longer kept.";
-        if (!response.ok) return readProblem(response, null).message;
       } catch (error) {
         return describeError(error);
       }

@@ -1118,6 +1118,63 @@ export interface components {
             version: string;
         };
         /**
+         * MediaItem
+         * @description One image, video or piece of audio of a document; `width` and `height` are the adapter's.
+         *
+         *     The digests name files of the pool: `thumb` at most 320 pixels a side, `display` what a page shows or plays (of a
+         *     video its poster), `original` the bytes that the task gave.
+         */
+        MediaItem: {
+            kind: components["schemas"]["MediaKind"];
+            /**
+             * Thumb
+             * @default null
+             */
+            thumb: string | null;
+            /**
+             * Display
+             * @default null
+             */
+            display: string | null;
+            /**
+             * Original
+             * @default null
+             */
+            original: string | null;
+            /**
+             * Width
+             * @default null
+             */
+            width: number | null;
+            /**
+             * Height
+             * @default null
+             */
+            height: number | null;
+            /**
+             * Seconds
+             * @default null
+             */
+            seconds: number | null;
+            /**
+             * @description Why something of it was not kept.
+             * @default null
+             */
+            omitted: components["schemas"]["MediaOmission"] | null;
+        };
+        /**
+         * MediaKind
+         * @description What the adapter got.
+         * @enum {string}
+         */
+        MediaKind: "image" | "video" | "audio";
+        /**
+         * MediaOmission
+         * @description Why something of an item was not kept.
+         * @enum {string}
+         */
+        MediaOmission: "TooLarge" | "Behind" | "Budget" | "Unreadable" | "NotKept";
+        /**
          * ModelList
          * @description Answer of GET /models.
          */
@@ -1338,6 +1395,17 @@ export interface components {
             metrics: {
                 [key: string]: number | null;
             };
+            /**
+             * Media
+             * @description What the model adapter got beside the prompt.
+             */
+            media: components["schemas"]["MediaItem"][];
+            /**
+             * Media More
+             * @description Media that are not listed.
+             * @default 0
+             */
+            media_more: number;
         };
         /**
          * SampleCardPage
@@ -1361,6 +1429,11 @@ export interface components {
              * @description With `q`, how many of the samples were searched so far; else the total.
              */
             scanned: number;
+            /**
+             * Place
+             * @description How many cards come before these in this list; null where nobody has counted.
+             */
+            place: number | null;
             /** Next Cursor */
             next_cursor: string | null;
             counts: components["schemas"]["SampleCounts"];
@@ -1652,6 +1725,17 @@ export interface components {
             time: string | null;
             /** Attempt */
             attempt: number;
+            /**
+             * Media
+             * @description What the model adapter got beside the prompt.
+             */
+            media: components["schemas"]["MediaItem"][];
+            /**
+             * Media More
+             * @description Media that are not listed.
+             * @default 0
+             */
+            media_more: number;
             /**
              * Truncated
              * @description Whether it is longer than what is shown.
@@ -2797,6 +2881,10 @@ export interface operations {
                 sort?: string | null;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string | null;
+                /** @description A `row`: of the pages of `limit` cards, the one that has it, or where it would be. */
+                around?: number | null;
+                /** @description Go on behind so many cards: `place` of another page, more or less. */
+                place?: number | null;
                 limit?: number;
             };
             header?: never;

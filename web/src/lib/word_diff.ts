@@ -19,11 +19,9 @@ const MAX_CELLS = 1_000_000;
 // Of each text: each is an element of the page.
 const MAX_PARTS = 500;
 // Scripts that put no spaces between words: there, each character counts.
-const NO_SPACES = "\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}";
-const PIECES = new RegExp(
-  `\\s+|\\p{N}+(?:[.,]\\p{N}+)+|(?:(?![${NO_SPACES}])[\\p{L}\\p{N}\\p{M}_])+|[^\\s]`,
-  "gu",
-);
+const NO_SPACES =
+  "\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}";
+const PIECES = new RegExp(`\\s+|\\p{N}+(?:[.,]\\p{N}+)+|(?:(?![${NO_SPACES}])[\\p{L}\\p{N}\\p{M}_])+|[^\\s]`, "gu");
 
 /** The parts of both texts; null where they are too long, or have too many differences. */
 export function diffWords(before: string, after: string): WordDiff | null {

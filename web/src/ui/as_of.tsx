@@ -9,8 +9,7 @@ const TICK_MS = 1000;
 const ASK_TICKS = 5;
 
 // What is read from that memory: lists of jobs, and one job.
-const isRemembered = ({ queryKey: [kind, ...rest] }: Query) =>
-  kind === "jobs" || (kind === "job" && rest.length === 1);
+const isRemembered = ({ queryKey: [kind, ...rest] }: Query) => kind === "jobs" || (kind === "job" && rest.length === 1);
 
 export function AsOf() {
   const asOf = useAsOf();

@@ -1,6 +1,7 @@
 // The browser's own modal dialog: it holds the focus, and Escape closes it.
 
 import { type ReactNode, useEffect, useId, useRef } from "react";
+import { useDialogKeys } from "./keys";
 
 interface Props {
   title: string;
@@ -8,10 +9,10 @@ interface Props {
   children: ReactNode;
   className?: string;
   /** What keys do while it is open, by KeyboardEvent.key. */
-  keys?: Record<string, () => void>;
+  keys?: [name: string, run: () => void][];
 }
 
-export function Dialog({ title, onClose, children, className, keys = {} }: Props) {
+export function Dialog({ title, onClose, children, className, keys = [] }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {

@@ -98,13 +98,13 @@ export function listenToKeys(): void {
 }
 
 /** Have these keys work in a dialog, where those of the page do not. */
-export function useDialogKeys(keys: Record<string, () => void>): void {
+export function useDialogKeys(keys: [name: string, run: () => void][]): void {
   const current = useRef(keys);
   current.current = keys;
   useEffect(() => {
     const onDialogKey = (event: KeyboardEvent) => {
-      const run = isKey(event) ? current.current[event.key] : undefined;
-      if (!run) return;
+      const run = current.current.find(([name]) => name === event.key)?.[1];
+      if (!run || !isKey(event)) return;
       event.preventDefault();
       run();
     };

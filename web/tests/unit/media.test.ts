@@ -19,7 +19,13 @@ test("digests are digests, and all else is left out", () => {
     seconds: "7",
     url: "https://elsewhere.invalid/y",
   });
-  expect(media).toMatchObject({ thumb: digest, display: undefined, original: undefined, width: 640, height: undefined });
+  expect(media).toMatchObject({
+    thumb: digest,
+    display: undefined,
+    original: undefined,
+    width: 640,
+    height: undefined,
+  });
   expect(media.seconds).toBeUndefined();
   expect(readMedia([{ kind: "script", display: digest }, null, 7, "x"])).toEqual([]);
   for (const odd of [undefined, null, {}, "x", 7]) expect(readMedia(odd)).toEqual([]);

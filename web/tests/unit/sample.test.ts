@@ -60,6 +60,8 @@ test("a card is one line of the list, with what its flags say most", () => {
     length: 0,
     tokens: null,
     metrics: {},
+    media: [],
+    media_more: 0,
   };
   expect(readCard(card)).toEqual({
     key: "12",
@@ -79,7 +81,14 @@ test("only cards and live answers have media of ours", () => {
   expect(readSample(sample, 0).media).toEqual([]);
   const card = { row: 0, doc_id: 1, length: 4, tokens: 2, media, media_more: 3 } as unknown as SampleCard;
   expect(readDetail({ card, sample })).toMatchObject({ media, mediaMore: 3, length: 4, tokens: 2, time: undefined });
-  const live = { document: 1, answer: "four", scored: false, tokens: { output: 9 }, time: "2026-01-01T00:00:00Z", media };
+  const live = {
+    document: 1,
+    answer: "four",
+    scored: false,
+    tokens: { output: 9 },
+    time: "2026-01-01T00:00:00Z",
+    media,
+  };
   expect(readSample(live, 0)).toMatchObject({ media, tokens: 9, time: "2026-01-01T00:00:00Z", rest: [] });
   expect(summarise(readSample(live, 0), 5)).toMatchObject({ row: 5, media: media[0] });
 });

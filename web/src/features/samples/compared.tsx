@@ -16,7 +16,10 @@ interface Props {
 export function Compared({ target, answer, noTarget }: Props) {
   const comparable = target.trim() !== "" && answer.trim() !== "";
   const [marked, setMarked] = useState(() => readSetting("diff") !== "off");
-  const diff = useMemo(() => (comparable && marked ? diffWords(target, answer) : null), [comparable, marked, target, answer]);
+  const diff = useMemo(
+    () => (comparable && marked ? diffWords(target, answer) : null),
+    [comparable, marked, target, answer],
+  );
   const mark = (on: boolean) => {
     setMarked(on);
     writeSetting("diff", on ? "on" : "off");

@@ -21,7 +21,11 @@ export function Enlarged({ job, title, pictures, names, start, onClose }: Props)
   const media = pictures[at];
   const digest = media && findPicture(media);
   if (!digest) return null;
-  const keys = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), k: () => go(-1), j: () => go(1), m: onClose };
+  const keys: [string, () => void][] = [
+    ["ArrowLeft", () => go(-1)],
+    ["ArrowRight", () => go(1)],
+    ["m", onClose],
+  ];
   return (
     <Dialog title={title} className="enlarged" keys={keys} onClose={onClose}>
       <img key={digest} src={apiUrl(mediaPath(job, digest))} alt={names[at]} />

@@ -58,8 +58,7 @@ function Rows(list: ListProps) {
                 className={`${hasMedia ? "with-thumb" : ""} ${place - first === at ? "chosen" : ""}`}
               >
                 <Verdict verdict={sample.verdict} />
-                {hasMedia &&
-                  (sample.media ? <Thumb job={params.id} media={sample.media} size={THUMB_PX} /> : <span />)}
+                {hasMedia && (sample.media ? <Thumb job={params.id} media={sample.media} size={THUMB_PX} /> : <span />)}
                 <span className="quiet">
                   <bdi>{sample.key}</bdi>
                   {sample.of !== undefined && <bdi> {sample.of}</bdi>}

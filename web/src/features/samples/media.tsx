@@ -125,7 +125,6 @@ function MediaElement({
   }
   if (kind === "video" && original) {
     return (
-      // biome-ignore lint/a11y/useMediaCaption: nobody has written down what is said.
       <video
         controls
         preload="none"
