@@ -61,7 +61,7 @@ async def test_hostile_samples_are_text(
     shown = {
         "markup": MARKUP,
         "link": TEXTS["link"],
-        "colours": "␛[31mred",
+        "colours": "␛[31mred␛]8;;https://elsewhere.invalid␇link",
         "direction": "⟨U+202E⟩gnp.exe⟨U+202C⟩",
         "nul": "a␀b",
     }
