@@ -62,7 +62,10 @@ let prefix = "";
 let prefixTimer: ReturnType<typeof setTimeout> | undefined;
 
 function isTyping(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && (target.isContentEditable || target.matches("input:not([type=checkbox]), textarea, select"));
+  return (
+    target instanceof HTMLElement &&
+    (target.isContentEditable || target.matches("input:not([type=checkbox]), textarea, select"))
+  );
 }
 
 /** Space presses what has the focus, and scrolls a box: it is a key of the page only elsewhere. */
