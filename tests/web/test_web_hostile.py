@@ -88,6 +88,8 @@ async def test_a_hostile_name_of_a_file_is_text(
     prefix = ArtifactPrefix(client.namespace, "a", document["metadata"]["uid"], 1)
     name = '<img src=x onerror="window.hit=1">\u202e.html'
     await web_store.put(f"{prefix.file(layout.TASK_FILES)}{name}.zst", zstandard.compress(MARKUP.encode()))
+    listed = {"op": "add", "path": "/status/artifacts/files/-", "value": {"name": layout.task_file(name), "bytes": 1}}
+    await client.json_patch(EVALUATIONS, "a", [listed], subresource="status")
     page = await reader.open("/runs/a?tab=files")
     link = page.get_by_role("link", name="<img src=x onerror")
     await expect(link).to_contain_text("⟨U+202E⟩.html")

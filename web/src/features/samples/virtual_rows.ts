@@ -1,5 +1,6 @@
 // The rows of a list that are in sight; what is before and behind them is loaded as one comes near.
 
+import { useRouter } from "@tanstack/react-router";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useRef } from "react";
 
@@ -23,6 +24,7 @@ export interface LoadedSamples {
 /** Rows of `columns` samples each, `height` pixels high. `offset` is the place of the first row's first sample. */
 export function useVirtualRows(loaded: LoadedSamples, { columns, height }: { columns: number; height: number }) {
   const { first, count, at, hasMore, onMore, onBefore } = loaded;
+  const router = useRouter();
   const box = useRef<HTMLDivElement>(null);
   const start = useRef(first);
   const above = Math.max(0, start.current - MAX_ABOVE);
@@ -44,7 +46,11 @@ export function useVirtualRows(loaded: LoadedSamples, { columns, height }: { col
   }, [items.length, top, first, onBefore]);
   const shown = at < 0 ? -1 : Math.floor((at + first - offset) / columns);
   useEffect(() => {
-    if (shown >= 0) rows.scrollToIndex(shown, { align: "auto" });
-  }, [shown, rows]);
+    if (shown < 0) return undefined;
+    const show = () => rows.scrollToIndex(shown, { align: "auto" });
+    show();
+    // The router puts a box back to where it was before the address changed, and tells of it.
+    return router.subscribe("onRendered", show);
+  }, [shown, rows, router]);
   return { box, items, offset, height: rows.getTotalSize() };
 }
