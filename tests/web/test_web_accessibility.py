@@ -25,8 +25,10 @@ PAGES = {
     "configuration": ("/runs/scored?tab=config", "lmmeval submit"),
     "files": ("/runs/scored?tab=files", "The results file"),
     "samples": ("/runs/scored/samples/mme?filter=wrong", "4 samples"),
+    "grid": ("/runs/scored/samples/mme?view=grid", "7 samples"),
     "sample": ("/runs/scored/samples/mme/2", "Sample 2"),
     "answers": ("/runs/answers/samples/mme/3", "answer 3"),
+    "answers-grid": ("/runs/answers/samples/mme?view=grid", "6 answers"),
     "submit": ("/submit?from=scored", "The cluster would accept this."),
     "missing": ("/nowhere", "There is no such page"),
 }
@@ -82,6 +84,12 @@ async def test_dialogs_and_the_sign_in_page_pass_too(themed: Reader) -> None:
     await page.get_by_role("button", name="Cancel next").click()
     assert not await find_violations(page)
     await page.get_by_role("dialog").get_by_role("button", name="Keep it").click()
+    await show(themed, *PAGES["answers"])
+    await page.keyboard.press("m")
+    await expect(page.get_by_role("dialog", name="Media of sample 3")).to_be_visible()
+    await themed.take_picture("enlarged")
+    assert not await find_violations(page)
+    await page.keyboard.press("Escape")
     await page.get_by_role("button", name="Sign out").click()
     await page.locator("input[name=token]").wait_for()
     assert not await find_violations(page)

@@ -8,6 +8,7 @@ from indexed_samples import index_samples
 from job_states import RESULTS, SUSPECT, complete_with_files, fail_job, set_status, start_job
 from journal_segments import build_chunk, build_header, name_segment, pack_segment
 from playwright.async_api import Locator, Page
+from web_media import make_picture, make_sound, store_media, write_media
 
 from lmms_eval_core import layout
 from lmms_eval_core.kube.client import EVALUATIONS
@@ -69,6 +70,11 @@ async def populate(front_end: FrontEnd, client: Transport, store: ObjectStore) -
     with front_end.session() as session:
         assert session.delete("/jobs/cancelled").is_success
     await start_job(client, "answers")
+    picture = await store_media(store, client.namespace, make_picture(320, 240))
+    image = {"kind": "image", "thumb": picture, "display": picture, "width": 320, "height": 240}
+    sound = {"kind": "audio", "display": await store_media(store, client.namespace, make_sound()), "seconds": 1.0}
+    lacking = {"kind": "video", "omitted": "TooLarge"}
+    await write_media(client, store, "answers", {number: [image, sound, lacking] for number in range(4)})
     await write_answers(client, store, "answers", range(6))
 
 
