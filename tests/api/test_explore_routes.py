@@ -219,7 +219,13 @@ async def list_windows(session: httpx.AsyncClient, rows: list[int], **query: Any
 
 
 async def test_the_page_around_a_row(session: httpx.AsyncClient) -> None:
-    for query in ({}, {"filter": "wrong"}, {"sort": "-tokens"}, {"sort": "acc", "filter": "wrong"}, {"metric": "acc>0"}):
+    for query in (
+        {},
+        {"filter": "wrong"},
+        {"sort": "-tokens"},
+        {"sort": "acc", "filter": "wrong"},
+        {"metric": "acc>0"},
+    ):
         await list_windows(session, await list_rows(session, **query), **query)
 
 

@@ -39,7 +39,9 @@ async def write_files(client: Transport, store: ObjectStore, name: str) -> None:
             "target": text,
             "resps": [[text]],
             "filtered_resps": [f"{text} and {text}"],
-            "media": [{"kind": "image", "display": "https://elsewhere.invalid/z", "thumb": "https://elsewhere.invalid/z"}],
+            "media": [
+                {"kind": "image", "display": "https://elsewhere.invalid/z", "thumb": "https://elsewhere.invalid/z"}
+            ],
             text: 0.0,
         }
         for key, text in TEXTS.items()

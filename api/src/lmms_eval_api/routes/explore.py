@@ -73,7 +73,10 @@ class ExploreQuery(BaseModel):
         description="A `row`: of the pages of `limit` cards, the one that has it, or where it would be.",
     )
     place: int | None = Field(
-        default=None, ge=0, le=MAX_ROWS, description="Go on behind so many cards: `place` of another page, more or less."
+        default=None,
+        ge=0,
+        le=MAX_ROWS,
+        description="Go on behind so many cards: `place` of another page, more or less.",
     )
     limit: int = Field(default=50, ge=1, le=200)
 
