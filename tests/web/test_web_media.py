@@ -16,7 +16,10 @@ pytestmark = [pytest.mark.web, pytest.mark.timeout(180)]
 
 @pytest.fixture
 async def answered(web_front_end: FrontEnd, client: Transport, web_store: ObjectStore) -> FrontEnd:
-    """A front end with a run `answers`, whose documents have media of each kind, and some that lack."""
+    """A front end with a run `answers`, whose documents have media of each kind, and some that lack.
+
+    The list of its answers asks for those too, and the browser tells that they are not found.
+    """
 
     async def keep(content: bytes) -> str:
         return await store_media(web_store, client.namespace, content)
@@ -76,6 +79,7 @@ async def test_pictures_stand_beside_answers_and_are_enlarged_by_a_key(reader: R
     await expect(page.get_by_role("heading", name="Sample 1")).to_be_visible()
     await pictures.last.click()
     await expect(enlarged.get_by_role("img", name="Image 2 of 2")).to_be_visible()
+    reader.forgive("404")
 
 
 async def test_space_plays_what_sounds(reader: Reader, answered: FrontEnd) -> None:
@@ -87,6 +91,7 @@ async def test_space_plays_what_sounds(reader: Reader, answered: FrontEnd) -> No
     await expect(sound).to_have_js_property("ended", True)
     await page.keyboard.press("?")
     await expect(page.get_by_role("dialog").get_by_text("Play, or pause")).to_be_visible()
+    reader.forgive("404")
 
 
 async def test_a_video_is_shown_by_a_picture_where_it_is_not_kept(reader: Reader, answered: FrontEnd) -> None:
@@ -94,6 +99,7 @@ async def test_a_video_is_shown_by_a_picture_where_it_is_not_kept(reader: Reader
     await is_loaded(page)
     await expect(page.get_by_text("Video, 256 × 192 pixels, 3.5 s. A picture of it")).to_be_visible()
     assert await page.locator("video").count() == 0
+    reader.forgive("404")
 
 
 async def test_the_reason_stands_in_place_of_what_is_missing(reader: Reader, answered: FrontEnd) -> None:
