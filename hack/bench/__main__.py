@@ -13,7 +13,7 @@ from typing import Final
 import deployment
 from deployment import ROOT, CommandFailed, Deployment
 
-from bench import latency, overhead, resume, rows, samples, scale, start_up
+from bench import latency, overhead, page, resume, rows, samples, scale, start_up
 from bench.front_end import __main__ as front_end
 from bench.front_end import load
 
@@ -54,6 +54,7 @@ PARTS: Final[dict[str, Callable[[], list[rows.Row]]]] = {
     "front-end": front_end.measure,
     "resume": resume.measure,
     "samples": samples.measure,
+    "page": page.measure,
     "demo": measure_repeated_demo,
     "tests": read_last_tests,
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 from deployment import Kubectl
 
-from lmms_eval_core import names
+from lmms_eval_core import layout, names
 from lmms_eval_core.crd import build_crd
 from lmms_eval_core.kube import errors, transport
 from lmms_eval_core.kube.client import EVALUATIONS, Object
@@ -137,6 +137,17 @@ async def create_running(client: transport.Transport, name: str, *, task: str, a
     patch = [{"op": "add", "path": f"/status/{field}", "value": value} for field, value in status.items()]
     await client.json_patch(EVALUATIONS, name, patch, subresource="status")
     return str(made["metadata"]["uid"])
+
+
+async def create_completed(client: transport.Transport, name: str, *, task: str) -> str:
+    """Create an evaluation of one task that has run and left samples; return its uid."""
+    uid = await create_running(client, name, task=task)
+    file = {"name": layout.sample_file(task), "bytes": 1}
+    artifacts = {"uri": f"s3://lmms-eval/{name}/a1", "files": [file]}
+    status = build_finished_status(name) | {"artifacts": artifacts}
+    patch = [{"op": "add", "path": f"/status/{field}", "value": value} for field, value in status.items()]
+    await client.json_patch(EVALUATIONS, name, patch, subresource="status")
+    return uid
 
 
 async def fill(kubectl: Kubectl, client: transport.Transport, size: int) -> None:

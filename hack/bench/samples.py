@@ -55,7 +55,8 @@ def measure() -> list[Row]:
         return [*_measure_large(Path(folder) / "large"), *asyncio.run(_measure_small(Path(folder) / "small"))]
 
 
-def _build(folder: Path, samples: int, pictures: int = 0) -> tuple[float, float]:
+def build(folder: Path, samples: int, pictures: int = 0) -> tuple[float, float]:
+    """Store and index so many below `folder`; return microseconds for each, and the reporter's memory in MiB."""
     command = [sys.executable, "-m", "bench.index_memory", str(folder), str(samples), str(pictures)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     microseconds, peak = map(float, done.stdout.split()[-2:])
@@ -63,11 +64,11 @@ def _build(folder: Path, samples: int, pictures: int = 0) -> tuple[float, float]
 
 
 def _measure_large(folder: Path) -> list[Row]:
-    microseconds, peak = _build(folder, LARGE)
+    microseconds, peak = build(folder, LARGE)
     size = (folder / "store" / INDEX_KEY).stat().st_size / LARGE
     first, wrong = asyncio.run(_measure_screens(folder))
     with tempfile.TemporaryDirectory() as other:
-        _, peak_with_media = _build(Path(other), LARGE, MAX_FILES // 2)
+        _, peak_with_media = build(Path(other), LARGE, MAX_FILES // 2)
     name = f"{LARGE:,} samples"
     return [
         Row(f"{name}: index, processor time for each", microseconds, "us"),
@@ -93,7 +94,7 @@ async def _measure_screens(folder: Path) -> list[float]:
 
 
 async def _measure_small(folder: Path) -> list[Row]:
-    await asyncio.to_thread(_build, folder, SMALL)
+    await asyncio.to_thread(build, folder, SMALL)
     store, worker = DistantStore(folder, 0), Worker()
     reader = SampleIndexReader(store, worker, SampleReader(store, worker))
     index = await reader.open(INDEX_KEY, samples=SAMPLES_KEY)

@@ -1,5 +1,7 @@
 """Texts of runs that are written to be more than text: shown as they are, and nothing is executed or fetched."""
 
+import re
+
 import pytest
 import zstandard
 from front_end_fixtures import FrontEnd
@@ -25,7 +27,7 @@ TEXTS = {
     "nul": "a\x00b",
 }
 # A sample of megabytes is none that the front end passes on.
-LONG = "x" * 300_000
+LONG, ENDLESS = "x" * 300_000, "x" * 10_000_000
 
 
 async def write_files(client: Transport, store: ObjectStore, name: str) -> None:
@@ -47,8 +49,9 @@ async def write_files(client: Transport, store: ObjectStore, name: str) -> None:
         for key, text in TEXTS.items()
     ]
     samples.append({"doc_id": "long", "input": LONG, "target": LONG, "filtered_resps": [LONG], "score": 0.0})
+    samples.append({"doc_id": "endless", "input": "?", "target": "A", "filtered_resps": [ENDLESS], "score": 0.0})
     await store_samples(store, prefix, samples)
-    log = "\n".join([*TEXTS.values(), LONG, "the end", ""]).encode()
+    log = "\n".join([ENDLESS, *TEXTS.values(), LONG, "the end", ""]).encode()
     await store.put(prefix.file(layout.LOG_FILE), zstandard.compress(log))
 
 
@@ -59,7 +62,7 @@ async def test_hostile_samples_are_text(
     await complete_with_files(client, web_store, "a")
     await write_files(client, web_store, "a")
     page = await reader.open("/runs/a/samples/mme")
-    await expect(page.get_by_role("navigation", name="Samples", exact=True).get_by_role("link")).to_have_count(6)
+    await expect(page.get_by_role("navigation", name="Samples", exact=True).get_by_role("link")).to_have_count(7)
     shown = {
         "markup": MARKUP,
         "link": TEXTS["link"],
@@ -78,6 +81,8 @@ async def test_hostile_samples_are_text(
     await expect(page.get_by_text("characters are left").first).to_be_visible()
     await expect(page.get_by_text("too long or too different")).to_be_visible()
     assert await page.evaluate("document.body.innerText.length") < 200_000
+    await reader.open("/runs/a/samples/mme/endless")
+    await expect(page.get_by_text(re.compile(r"This sample has 100\d+ bytes"))).to_be_visible()
     assert await page.evaluate("window.hit") is None
 
 
@@ -110,7 +115,12 @@ async def test_a_hostile_log_is_text(
     page = await reader.open("/runs/a?tab=log")
     log = page.get_by_role("log")
     await expect(log).to_contain_text("the end")
-    await expect(log).to_contain_text(MARKUP)
+    for text in (MARKUP, "␛[31mred", "⟨U+202E⟩gnp.exe", "a␀b"):
+        await expect(log).to_contain_text(text)
+    # Of the endless line, its beginning.
+    await expect(log.locator(".log-line").first).to_contain_text("xxx …")
+    assert await page.evaluate("document.body.innerText.length") < 200_000
+    assert await log.locator("img, script, a").count() == 0
     assert await page.evaluate("window.hit") is None
 
 

@@ -139,6 +139,7 @@ def system(preparation: TierPreparation) -> Stages:
     # Built here, where it may take minutes: a test may not.
     preparation.run(*CLUSTER, "tool", "kubectl", "helm")
     preparation.run(*IMAGES, "build", *SYSTEM_IMAGES)
+    preparation.run(*WEB, "browser")
     built = json.loads((ROOT / "build" / "images.json").read_text())
     shared = _node(preparation, {}, built, gpus=RELEASES)
     # A selection may name files.

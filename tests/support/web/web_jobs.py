@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from front_end_fixtures import FrontEnd
-from indexed_samples import index_samples
+from indexed_samples import IndexedSamples, index_samples
 from job_states import RESULTS, SUSPECT, complete_with_files, fail_job, set_status, start_job
 from journal_segments import build_chunk, build_header, name_segment, pack_segment
 from playwright.async_api import Locator, Page
@@ -24,6 +24,8 @@ SCORES: Final = {
         "perception,none": {"value": 1250.5, "stderr": None},
     }
 }
+# How `mme` scores its samples.
+TASK: Final = read_sampled_task(RESULTS, "mme")
 ATTEMPTS: Final = [
     {
         "number": 1,
@@ -78,9 +80,26 @@ async def populate(front_end: FrontEnd, client: Transport, store: ObjectStore) -
     await write_answers(client, store, "answers", range(6))
 
 
+async def complete_with_samples(
+    front_end: FrontEnd, client: Transport, store: ObjectStore, name: str, indexed: IndexedSamples
+) -> ArtifactPrefix:
+    """Submit and complete a job that has these samples of `mme`; return where its files are."""
+    submit(front_end, name)
+    await complete_with_files(client, store, name)
+    document = await client.get(EVALUATIONS, name)
+    prefix = ArtifactPrefix(client.namespace, name, document["metadata"]["uid"], 1)
+    await put_samples(store, prefix, indexed)
+    return prefix
+
+
 async def store_samples(store: ObjectStore, prefix: ArtifactPrefix, samples: list[dict[str, Any]]) -> None:
     """Replace the samples of a completed job and their index."""
-    indexed, file = index_samples(samples, read_sampled_task(RESULTS, "mme")), layout.sample_file("mme")
+    await put_samples(store, prefix, index_samples(samples, TASK))
+
+
+async def put_samples(store: ObjectStore, prefix: ArtifactPrefix, indexed: IndexedSamples) -> None:
+    """Replace the files of a completed job's samples."""
+    file = layout.sample_file("mme")
     await store.put(prefix.file(file), indexed.samples)
     await store.put(prefix.file(layout.index_file(file)), indexed.index)
 
@@ -89,12 +108,7 @@ async def store_run(
     front_end: FrontEnd, client: Transport, store: ObjectStore, samples: Iterable[dict[str, Any]]
 ) -> ArtifactPrefix:
     """Complete a job `indexed` with these samples; return where its files are."""
-    submit(front_end, "indexed")
-    await complete_with_files(client, store, "indexed")
-    document = await client.get(EVALUATIONS, "indexed")
-    prefix = ArtifactPrefix(client.namespace, "indexed", document["metadata"]["uid"], 1)
-    await store_samples(store, prefix, list(samples))
-    return prefix
+    return await complete_with_samples(front_end, client, store, "indexed", index_samples(list(samples), TASK))
 
 
 def list_samples(page: Page) -> Locator:

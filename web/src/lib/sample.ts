@@ -44,6 +44,8 @@ export interface ShownSample {
   tokens: number | undefined;
   /** When it was answered, where that is known. */
   time: string | undefined;
+  /** Why the front end does not pass the sample on, as where it is megabytes long. */
+  omitted: string;
 }
 
 const SUMMARY = 140;
@@ -59,6 +61,7 @@ const TEXTS = new Set([
   "resps",
   "answer",
   "arguments",
+  "omitted",
 ]);
 // Of every sample the same, or for programs.
 const SKIPPED = new Set(["doc_hash", "prompt_hash", "target_hash", "scored"]);
@@ -121,6 +124,7 @@ export function readSample(value: unknown, place: number): ShownSample {
     length: answer.length,
     tokens: live ? readTokens(sample.tokens) : undefined,
     time: live && typeof sample.time === "string" ? sample.time : undefined,
+    omitted: typeof sample.omitted === "string" ? sample.omitted : "",
   };
 }
 

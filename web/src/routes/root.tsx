@@ -1,10 +1,9 @@
 // What stands around every page: navigation, who is signed in, announcements, help.
 
-import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
 import { apiUrl } from "@/api/base";
-import { meQuery } from "@/api/me";
+import { useAccount } from "@/api/me";
 import { Announcements, announce } from "@/ui/announce";
 import { AsOf } from "@/ui/as_of";
 import { Help } from "@/ui/help";
@@ -69,7 +68,7 @@ async function sayWhetherCopied(): Promise<void> {
 
 /** Who is signed in. Signing out is a form: it works without script. */
 function Account() {
-  const { data: me } = useQuery(meQuery);
+  const me = useAccount();
   if (!me) return null;
   return (
     <>

@@ -46,12 +46,19 @@ export function OneSample({ job, sample, scored, ways }: Props) {
       </div>
       <Numbers sample={sample} />
       <SampleMedia job={job} sample={sample.key} media={sample.media} more={sample.mediaMore} />
+      {sample.omitted && (
+        <p className="notice">
+          <bdi>{sample.omitted}</bdi>
+        </p>
+      )}
       {sample.prompt.trim() && <Part title="Prompt" text={sample.prompt} />}
-      <Compared
-        target={sample.target}
-        answer={sample.answer}
-        noTarget={scored ? "empty" : "not known before it is scored"}
-      />
+      {!sample.omitted && (
+        <Compared
+          target={sample.target}
+          answer={sample.answer}
+          noTarget={scored ? "empty" : "not known before it is scored"}
+        />
+      )}
       {sample.raw && <Part title="Answer before lmms-eval's filters" text={sample.raw} />}
       {sample.rest.length > 0 && (
         <details>
