@@ -23,7 +23,6 @@ from bench.rows import Row, percentile
 from bench.s3_server import BUCKET, PORT, run_s3_server
 from bench.samples import LARGE, SMALL, build
 from bench.scale import start_own_cluster
-from lmms_eval_core import layout
 from lmms_eval_core.kube import transport
 from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.layout import ArtifactPrefix

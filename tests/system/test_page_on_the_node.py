@@ -29,7 +29,7 @@ async def test_a_run_is_submitted_watched_and_shown_to_somebody_else(
             await submit(reader, template)
             release.cancel(template)
             await watch(reader.page)
-            await check_scores(reader.page, http, release)
+            check_scores(http, release)
             link = await copy_link_to_a_wrong_sample(reader)
             await follow(other, link, token)
             other.forgive("401")
@@ -57,7 +57,7 @@ async def watch(page: Page) -> None:
     await expect(list_samples(page)).to_have_count(LIMIT)
 
 
-async def check_scores(page: Page, http: httpx.Client, release: Release) -> None:
+def check_scores(http: httpx.Client, release: Release) -> None:
     """What the page submitted is what was asked for, and its scores are those of the status."""
     info = http.get(f"/jobs/{NAME}").raise_for_status().json()
     assert info["status"] == "completed" and info["scores"] == release.read_status(NAME)["scores"]

@@ -1,4 +1,4 @@
-"""Samples by the hundred thousand and by the million in a browser: what it holds and asks for does not grow with them."""
+"""Samples by the hundred thousand and the million in a browser: what it holds and asks for does not grow with them."""
 
 import re
 

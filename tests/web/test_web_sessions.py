@@ -66,7 +66,9 @@ async def test_a_tab_says_so_when_somebody_else_has_signed_in_beside_it(
     await expect(account).to_have_text("other")
 
 
-async def test_pages_of_other_origins_change_nothing(reader: Reader, web_front_end: FrontEnd, client: Transport) -> None:
+async def test_pages_of_other_origins_change_nothing(
+    reader: Reader, web_front_end: FrontEnd, client: Transport
+) -> None:
     submit(web_front_end, "own", hold=True)
     for site in ELSEWHERE:
         page = await open_elsewhere(reader, site)
