@@ -281,6 +281,13 @@ def test_cards_that_are_none(content: bytes) -> None:
         read_cards(pack(content), 1, 1)
 
 
+def test_of_a_block_the_wanted_cards_are_looked_at() -> None:
+    packed = pack(json.dumps([CARD, [1]]).encode())
+    assert read_cards(packed, 2, 1, [0])[0] == CARD
+    with pytest.raises(DamagedIndex):
+        read_cards(packed, 2, 1, [0, 1])
+
+
 def test_samples_beyond_the_bounds_are_not_indexed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_writer, "MAX_ROWS", 2)
     with pytest.raises(OmittedIndex, match="more than 2 of them"):

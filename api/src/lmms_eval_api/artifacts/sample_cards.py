@@ -73,10 +73,11 @@ def render_cards(read: Sequence[tuple[CardRange, bytes]], wanted: frozenset[int]
     for place, content in read:
         for block in place.blocks:
             packed = content[block.start - place.start : block.end - place.start]
-            cards = read_cards(packed, min(BLOCK_ROWS, place.rows - block.first), len(names.metrics))
-            first = place.first + block.first
-            for row in wanted.intersection(range(first, first + len(cards))):
-                found[row] = json.dumps(_describe(row, cards[row - first], names)).encode()
+            rows, first = min(BLOCK_ROWS, place.rows - block.first), place.first + block.first
+            places = [row - first for row in wanted.intersection(range(first, first + rows))]
+            cards = read_cards(packed, rows, len(names.metrics), places)
+            for number in places:
+                found[first + number] = json.dumps(_describe(first + number, cards[number], names)).encode()
     return found
 
 

@@ -9,6 +9,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, compress, repeat
+from math import isnan
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -146,20 +147,24 @@ def order_rows(rows: Sequence[int], wanted: Order) -> bytes:
 
 def _sort_rows(found: Iterable[int], rows: Sequence[int], wanted: Order) -> Iterable[int]:
     values = _read_all(wanted.sort, wanted.sort_type, rows)
-    known: list[int] = []
-    unknown: list[int] = []
+    known, unknown = list(found), list[int]()
+    # Most columns have a number for each row, and to look at all of a column at once is quick.
     if wanted.sort_type == METRIC_TYPE:
-        for row in found:
-            (known if values[row] == values[row] else unknown).append(row)
-    else:
-        for row in found:
-            (unknown if values[row] == UNKNOWN else known).append(row)
+        if any(map(isnan, values)):
+            unknown = [row for row in known if isnan(values[row])]
+            known = [row for row in known if not isnan(values[row])]
+    elif UNKNOWN in values:
+        unknown = [row for row in known if values[row] == UNKNOWN]
+        known = [row for row in known if values[row] != UNKNOWN]
     known.sort(key=values.__getitem__, reverse=wanted.descending)
     return chain(known, unknown)
 
 
-def read_cards(packed: bytes, rows: int, metrics: int) -> list[list[Any]]:
-    """Return the cards of a block, which has `rows` of them, by `CardField`."""
+def read_cards(packed: bytes, rows: int, metrics: int, places: Iterable[int] | None = None) -> list[list[Any]]:
+    """Return the cards of a block, which has `rows` of them, by `CardField`.
+
+    Only those at `places` are sure to be cards, or without it all.
+    """
     text = unpack(packed, MAX_BLOCK_BYTES)
     if parse_excess(text):
         raise DamagedIndex("has cards with too much in them")
@@ -167,7 +172,10 @@ def read_cards(packed: bytes, rows: int, metrics: int) -> list[list[Any]]:
         cards = json.loads(text)
     except ValueError:
         raise DamagedIndex("has cards that are no JSON") from None
-    if not isinstance(cards, list) or len(cards) != rows or not all(map(_is_card, cards, repeat(metrics))):
+    if not isinstance(cards, list) or len(cards) != rows:
+        raise DamagedIndex("has cards that are none")
+    wanted = cards if places is None else [cards[place] for place in places]
+    if not all(map(_is_card, wanted, repeat(metrics))):
         raise DamagedIndex("has cards that are none")
     return cards
 
