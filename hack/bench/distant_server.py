@@ -3,16 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Final
 
-PIECE: int = 64 * 1024
+PIECE: Final = 64 * 1024
 
 
 class DistantServer:
     """Each request arrives `delay` seconds late; `requests` have been sent, and `answered` bytes have come back."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, delay: float) -> None:
         self._port = port
-        self.delay = 0.0
+        self._delay = delay
         self.requests = self.answered = 0
 
     @contextlib.asynccontextmanager
@@ -32,7 +33,7 @@ class DistantServer:
         with contextlib.suppress(ConnectionError):
             while piece := await reader.read(PIECE):
                 self.requests += piece.startswith(b"GET ")
-                await asyncio.sleep(self.delay)
+                await asyncio.sleep(self._delay)
                 writer.write(piece)
                 await writer.drain()
         writer.close()
