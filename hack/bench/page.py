@@ -31,7 +31,7 @@ from lmms_eval_core.layout import ArtifactPrefix
 NAMESPACE: Final = "bench-page"
 RELAY_PORT: Final = 18995
 TASK: Final = index_memory.TASK
-LISTED, ROUNDS, STEPS, SCROLLS = 50, 5, 40, 100
+LISTED, ROUNDS, STEPS, SCROLLS = 50, 5, 40, 200
 SLOWED: Final = 4.0
 ORDERS: Final = tuple(f"{sign}{name}" for name in ("acc", "tokens", "length") for sign in ("", "-"))
 FILTERS: Final = ("wrong", "right", "truncated")

@@ -34,7 +34,7 @@ interface Props {
 export function IndexedSamples({ job, task, view, doc, query, around, onAround }: Props) {
   const id = job.job_id;
   const { pages } = query.data;
-  const rows = useMemo(() => pages.flatMap((page) => page.cards).map(readCard), [pages]);
+  const rows = useMemo(() => pages.flatMap(readRows), [pages]);
   const at = doc === undefined ? -1 : rows.findIndex((row) => row.key === doc && (!view.of || row.of === view.of));
   const sample = useQuery({ ...sampleQuery(id, task, doc ?? "", view.of), enabled: doc !== undefined });
   const row = sample.data?.card.row;
@@ -152,4 +152,13 @@ function whyNone({ filter, q }: SampleView): string {
   return q === undefined
     ? `${what}.`
     : `No ${filter ?? ""} sample has “${q}” in its prompt, target or answer.`.replace("  ", " ");
+}
+
+const read = new WeakMap<SampleCardPage, ReturnType<typeof readCard>[]>();
+
+/** The rows of a page, which are read once: further pages come by the hundred. */
+function readRows(page: SampleCardPage): ReturnType<typeof readCard>[] {
+  const rows = read.get(page) ?? page.cards.map(readCard);
+  read.set(page, rows);
+  return rows;
 }
