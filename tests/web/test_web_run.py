@@ -9,7 +9,7 @@ from job_states import complete_job, start_job
 from kubelet_fixtures import FakeKubelet, PodLog, create_pod_on_node
 from playwright.async_api import expect
 from web_fixtures import Reader
-from web_jobs import populate, submit
+from web_jobs import populate, submit, write_answers
 
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import EVALUATIONS
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.web, pytest.mark.timeout(180)]
 
 
 async def test_a_run_is_followed_from_the_queue_to_its_scores(
-    reader: Reader, web_front_end: FrontEnd, client: Transport
+    reader: Reader, web_front_end: FrontEnd, client: Transport, web_store: ObjectStore
 ) -> None:
     submit(web_front_end, "a")
     page = await reader.open("/runs/a")
@@ -28,6 +28,13 @@ async def test_a_run_is_followed_from_the_queue_to_its_scores(
     await start_job(client, "a")
     await expect(page.get_by_text("Running: evaluating")).to_be_visible()
     await expect(page.get_by_text("8 of 32 · 25 %")).to_be_visible()
+    # One who is there before the first answer sees it come.
+    await page.get_by_role("link", name="mme").click()
+    await expect(page.get_by_text("No answer has come yet.")).to_be_visible()
+    await write_answers(client, web_store, "a", range(3))
+    listed = page.get_by_role("navigation", name="Samples", exact=True).get_by_role("link")
+    await expect(listed).to_have_count(3)
+    await page.go_back()
     await complete_job(client, "a")
     await expect(page.get_by_text(re.compile("^Completed .* ago"))).to_be_visible()
     await expect(page.get_by_role("row", name="mme")).to_contain_text("0.5")

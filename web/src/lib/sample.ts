@@ -24,6 +24,8 @@ export interface SampleRow {
 }
 
 export interface ShownSample {
+  /** Why the front end does not pass the sample on, as where it is megabytes long. */
+  omitted: string;
   /** For addresses: the document's id, or #N by its place. */
   key: string;
   prompt: string;
@@ -44,8 +46,6 @@ export interface ShownSample {
   tokens: number | undefined;
   /** When it was answered, where that is known. */
   time: string | undefined;
-  /** Why the front end does not pass the sample on, as where it is megabytes long. */
-  omitted: string;
 }
 
 const SUMMARY = 140;
@@ -102,6 +102,7 @@ export function readSample(value: unknown, place: number): ShownSample {
   const metrics = live ? [] : listMetrics(sample);
   const named = new Set(metrics.map(([name]) => name));
   return {
+    omitted: typeof sample.omitted === "string" ? sample.omitted : "",
     key: typeof id === "number" || (typeof id === "string" && id) ? String(id) : `#${place + 1}`,
     prompt: readPrompt(sample),
     target: joinTexts(sample.target),
@@ -124,7 +125,6 @@ export function readSample(value: unknown, place: number): ShownSample {
     length: answer.length,
     tokens: live ? readTokens(sample.tokens) : undefined,
     time: live && typeof sample.time === "string" ? sample.time : undefined,
-    omitted: typeof sample.omitted === "string" ? sample.omitted : "",
   };
 }
 

@@ -24,6 +24,11 @@ export function OneSample({ job, sample, scored, ways }: Props) {
   const { previous, next, back } = ways;
   return (
     <article className="sample" aria-labelledby="sample">
+      {sample.omitted && (
+        <p className="notice">
+          <bdi>{sample.omitted}</bdi>
+        </p>
+      )}
       <div className="heading">
         <h2 id="sample">
           <Verdict verdict={sample.verdict} /> Sample <bdi>{sample.key}</bdi>
@@ -46,11 +51,6 @@ export function OneSample({ job, sample, scored, ways }: Props) {
       </div>
       <Numbers sample={sample} />
       <SampleMedia job={job} sample={sample.key} media={sample.media} more={sample.mediaMore} />
-      {sample.omitted && (
-        <p className="notice">
-          <bdi>{sample.omitted}</bdi>
-        </p>
-      )}
       {sample.prompt.trim() && <Part title="Prompt" text={sample.prompt} />}
       {!sample.omitted && (
         <Compared
