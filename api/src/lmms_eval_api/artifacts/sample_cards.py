@@ -8,8 +8,8 @@ from lmms_eval_core.json_text import parse_line
 from lmms_eval_core.sample_index.format import BLOCK_ROWS, FLAG_BITS, CardField, IndexHeader, make_document_key
 from lmms_eval_core.sample_index.reader import BlockRange, read_card_media, read_cards
 
-# Neighbouring blocks are read at once where no more than this is between them.
-_GAP_BYTES: Final = 16 * 1024
+# Neighbouring blocks are read at once where no more than this is between them: a further request takes longer.
+_GAP_BYTES: Final = 64 * 1024
 _RANGE_BYTES: Final = 1024 * 1024
 _GROUP_BYTES: Final = 2 * 1024 * 1024
 
