@@ -5,7 +5,7 @@ import re
 import pytest
 from front_end_fixtures import FrontEnd
 from indexed_samples import IndexedSamples, index_samples, repeat_zone
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Page, expect
 from web_fixtures import Reader
 from web_jobs import TASK, complete_with_samples, list_samples
 
@@ -95,4 +95,3 @@ async def filter_and_sort(page: Page, rows: int) -> None:
 
 
 LONGEST = next(number for number in range(0, ZONE_ROWS, 4) if number * 7919 % 1000 == 996)
-

@@ -10,7 +10,6 @@ from web_fixtures import Reader
 from web_jobs import list_samples, populate, store_run, write_answers
 
 from lmms_eval_core import layout
-from lmms_eval_core.kube.client import EVALUATIONS
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.sample_scoring import FAILED_MARK
 from lmms_eval_core.store.objects import ObjectStore
