@@ -149,7 +149,7 @@ def test_nothing_in_common() -> None:
     assert find_tango_limits(BinaryCounts(0, 0, 0), level=0.95) == (-1.0, 1.0)
     assert compare_binary(BinaryCounts(0, 0, 0), level=0.95) == Difference(Method.MCNEMAR, 0, 0)
     assert compare_documents(0, 0.0, 0.0, level=0.95, reach=1.0).estimate is None
-    assert compare_clusters([], level=0.95, reach=1.0).estimate is None
+    assert compare_clusters(0, 0, 0.0, 0.0, level=0.95, reach=1.0).estimate is None
 
 
 # --- numbers
@@ -187,8 +187,10 @@ def test_paired_t() -> None:
         assert_close(np.array(found.limits) / scale, np.array(wanted.confidence_interval(0.95)) / scale)
 
 
-def group(values: Any, clusters: Any) -> list[tuple[float, int]]:
-    return [(float(values[clusters == name].sum()), int((clusters == name).sum())) for name in np.unique(clusters)]
+def compare_groups(values: Any, clusters: Any, *, level: float, reach: float) -> Difference:
+    mean, names = float(values.mean()), np.unique(clusters)
+    squares = sum(float((values[clusters == name] - mean).sum() ** 2) for name in names)
+    return compare_clusters(len(values), len(names), mean, squares, level=level, reach=reach)
 
 
 def test_clustered_t() -> None:
@@ -203,7 +205,7 @@ def test_clustered_t() -> None:
             continue
         options = {"groups": clusters, "use_correction": True}
         fit = models.OLS(values, np.ones(size)).fit(cov_type="cluster", cov_kwds=options, use_t=True)
-        found = compare_clusters(group(values, clusters), level=0.975, reach=0.0)
+        found = compare_groups(values, clusters, level=0.975, reach=0.0)
         scale = float(np.abs(values).max())
         assert found.p is not None and found.stderr is not None and found.limits is not None
         assert found.units == len(np.unique(clusters)) and found.pairs == size
@@ -214,7 +216,7 @@ def test_clustered_t() -> None:
 def test_one_unit_says_nothing() -> None:
     for found in (
         compare([0.5], level=0.95, reach=1.0),
-        compare_clusters([(1.5, 3)], level=0.95, reach=1.0),
+        compare_clusters(3, 1, 0.5, 0.0, level=0.95, reach=1.0),
     ):
         assert (found.estimate, found.units) == (0.5, 1)
         assert (found.limits, found.p, found.stderr, found.find_p_below(0.0)) == (None, None, None, None)
@@ -261,5 +263,8 @@ def test_documents_needed() -> None:
 
 
 def test_smallest_detectable() -> None:
-    found = find_smallest_detectable(0.01, level=0.975)
+    found = find_smallest_detectable(0.01, 2000, level=0.975, reach=1.0)
     assert found == pytest.approx(0.01 * float(stats.norm.ppf(0.975) + stats.norm.ppf(0.8)))
+    # Without a change it is the margin for which so many documents are needed.
+    unseen = find_smallest_detectable(0.0, 268, level=0.95, reach=1.0)
+    assert count_needed(0.0, unseen, level=0.95, reach=1.0) in (268, 269) and unseen == pytest.approx(0.01, abs=1e-4)

@@ -5,7 +5,6 @@ never NaN; an interval always has a width, as what so many documents did not sho
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -117,20 +116,17 @@ def compare_documents(pairs: int, mean: float, squares: float, *, level: float, 
     return _compare_units(Difference(Method.PAIRED_T, pairs, pairs, mean, stderr, reach=reach), level)
 
 
-def compare_clusters(clusters: Iterable[tuple[float, int]], *, level: float, reach: float) -> Difference:
-    """Return the difference by the sum and the number of the differences in each cluster.
+def compare_clusters(
+    pairs: int, clusters: int, mean: float, squares: float, *, level: float, reach: float
+) -> Difference:
+    """Return the difference of documents in clusters, which may depend on each other within a cluster (CR1).
 
-    The standard error (CR1) lets documents of one cluster depend on each other.
+    `squares` is the sum, over clusters, of the squared sum of their differences' deviations from the mean.
     """
-    known = list(clusters)
-    pairs, units = sum(count for _, count in known), len(known)
-    if units < 2:
-        mean = math.fsum(total for total, _ in known) / pairs if pairs else None
-        return Difference(Method.CLUSTERED_T, pairs, units, mean, reach=reach)
-    mean = math.fsum(total for total, _ in known) / pairs
-    squares = math.fsum((total - count * mean) ** 2 for total, count in known)
-    stderr = math.sqrt(units / (units - 1) * squares) / pairs
-    return _compare_units(Difference(Method.CLUSTERED_T, pairs, units, mean, stderr, reach=reach), level)
+    if clusters < 2:
+        return Difference(Method.CLUSTERED_T, pairs, clusters, mean if pairs else None, reach=reach)
+    stderr = math.sqrt(clusters / (clusters - 1) * squares) / pairs
+    return _compare_units(Difference(Method.CLUSTERED_T, pairs, clusters, mean, stderr, reach=reach), level)
 
 
 def compute_mcnemar(lost: int, won: int) -> McNemar:

@@ -20,6 +20,11 @@ def count_needed(deviation: float, margin: float, *, level: float, reach: float,
     return math.ceil(max(by_deviation, z * z * (reach - margin) / margin))
 
 
-def find_smallest_detectable(stderr: float, *, level: float, power: float = POWER) -> float:
-    """Return the smallest true difference that is found with probability `power`, at the one-sided `level`."""
-    return (find_normal_quantile(level) + find_normal_quantile(power)) * stderr
+def find_smallest_detectable(stderr: float, units: int, *, level: float, reach: float, power: float = POWER) -> float:
+    """Return the smallest true difference that is found with probability `power`, at the one-sided `level`.
+
+    Where nothing changed, it is the change that so many units would have shown.
+    """
+    z = find_normal_quantile(level)
+    unseen = z * z * reach / (units + z * z)
+    return max((z + find_normal_quantile(power)) * stderr, unseen)

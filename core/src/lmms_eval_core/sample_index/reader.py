@@ -20,6 +20,7 @@ from lmms_eval_core.sample_index.format import (
     BLOCK_ROWS,
     CARD_TEXT,
     FLAG_BITS,
+    HASH_BYTES,
     MAX_BLOCK_BYTES,
     MAX_METRICS,
     METRIC_TYPE,
@@ -102,6 +103,25 @@ def read_numbers(packed: bytes, kind: str, rows: int) -> "array[Any]":
     return numbers
 
 
+def read_column(packed: Sequence[bytes], kind: str, rows: Sequence[int]) -> "array[Any]":
+    """Return a column of all zones, which have so many `rows`."""
+    numbers = array(kind)
+    for part, count in zip(packed, rows, strict=True):
+        numbers.frombytes(_read_bytes(part, count * WIDTHS[kind]))
+    return numbers
+
+
+def read_hashes(packed: Sequence[bytes], rows: Sequence[int]) -> bytes:
+    """Return a column of hashes of all zones, `HASH_BYTES` for each row."""
+    return b"".join(_read_bytes(part, count * HASH_BYTES) for part, count in zip(packed, rows, strict=True))
+
+
+def read_flag(packed: Sequence[bytes], rows: Sequence[int], flag: SampleFlag) -> bytes:
+    """Return 1 for each row with a flag, else 0; `packed` is the column `flags` of all zones."""
+    parts = (_read_bytes(part, count) for part, count in zip(packed, rows, strict=True))
+    return b"".join(parts).translate(_make_table(flag))
+
+
 def find_document(packed: bytes, rows: int, key: int) -> list[int]:
     """Return the rows of a zone with this key of a document."""
     documents = read_numbers(packed, "q", rows)
@@ -133,10 +153,9 @@ def order_rows(rows: Sequence[int], wanted: Order) -> bytes:
     """
     found: Iterable[int] = range(sum(rows))
     if wanted.flag is not None:
-        parts = [_read_bytes(packed, count) for packed, count in zip(wanted.flags, rows, strict=True)]
-        found = compress(found, b"".join(parts).translate(_make_table(wanted.flag)))
+        found = compress(found, read_flag(wanted.flags, rows, wanted.flag))
     for condition, packed in wanted.conditions:
-        holds, values = _COMPARISONS[condition.sign], _read_all(packed, METRIC_TYPE, rows)
+        holds, values = _COMPARISONS[condition.sign], read_column(packed, METRIC_TYPE, rows)
         if condition.sign == "!=":
             # A sample without a number does not differ from one.
             found = [row for row in found if values[row] == values[row] != condition.number]
@@ -146,7 +165,7 @@ def order_rows(rows: Sequence[int], wanted: Order) -> bytes:
 
 
 def _sort_rows(found: Iterable[int], rows: Sequence[int], wanted: Order) -> Iterable[int]:
-    values = _read_all(wanted.sort, wanted.sort_type, rows)
+    values = read_column(wanted.sort, wanted.sort_type, rows)
     known, unknown = list(found), list[int]()
     # Most columns have a number for each row, and to look at all of a column at once is quick.
     if wanted.sort_type == METRIC_TYPE:
@@ -218,13 +237,6 @@ def _is_count(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     return type(value) is str and len(value) <= CARD_TEXT
-
-
-def _read_all(packed: Sequence[bytes], kind: str, rows: Sequence[int]) -> "array[Any]":
-    numbers = array(kind)
-    for part, count in zip(packed, rows, strict=True):
-        numbers.frombytes(_read_bytes(part, count * WIDTHS[kind]))
-    return numbers
 
 
 def _read_bytes(packed: bytes, size: int) -> bytes:
