@@ -85,9 +85,16 @@ def list_rows(pairs: Pairs) -> list[tuple[int, int]]:
 def test_what_counts() -> None:
     # D1 of the worked examples: NaN, null, another target, another prompt, a document of one run alone.
     old = [(0, 1.0), (1, float("nan")), (2, True), (3, 0.0), (5, 1)]
-    new = [(0, 0.0, "y", "A"), (1, 1.0), (2, None), (3, 1.0, "?", "B"), (4, 1.0), (5, 1)]
+    new: list[tuple[int, Any, dict[str, str]]] = [
+        (0, 0.0, {"input": "y"}),
+        (1, 1.0, {}),
+        (2, None, {}),
+        (3, 1.0, {"target": "B"}),
+        (4, 1.0, {}),
+        (5, 1, {}),
+    ]
     baseline = Index([make_sample(*each) for each in old])
-    candidate = Index([make_sample(*each[:2], **dict(zip(("input", "target"), each[2:]))) for each in new])
+    candidate = Index([make_sample(number, value, **fields) for number, value, fields in new])
     pairs = pair_documents(baseline.documents(), candidate.documents())
     assert pairs.counts == PairCounts(matched=4, only_candidate=1, other_target=1, other_input=1)
     sums = sum_metric(baseline, candidate)

@@ -58,8 +58,8 @@ class ComparedMetric(ResponseModel):
     candidate: float | None
     difference: float | None = Field(
         default=None,
-        description="Mean over the pairs, above 0 where the candidate is better. null where the metric is no mean of its "
-        "samples' values, or cannot be compared.",
+        description="Mean over the pairs, above 0 where the candidate is better. null where the metric is no mean of "
+        "its samples' values, or cannot be compared.",
     )
     stderr: float | None = None
     lower: float | None = Field(default=None, description="Of the two-sided interval of `confidence`.")

@@ -1,6 +1,6 @@
 """Compares runs task by task and metric by metric: numbers, differences, findings, and what they amount to. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -67,56 +67,53 @@ class TaskComparison(NamedTuple):
     pairs: PairCounts | None = None
 
 
-class ComparedTask(NamedTuple):
-    """What is known of a task: the facts of both runs, counts of their documents by filter, and sums by metric.
+class TaskEvidence(NamedTuple):
+    """What the samples of a task say: counts of its documents by filter, and sums by metric.
 
     `obstacle` says why no documents were paired, as a sentence.
     """
 
-    facts: tuple[TaskFacts, TaskFacts]
-    pairs: dict[str, PairCounts]
-    sums: dict[str, MetricSums]
+    pairs: Mapping[str, PairCounts] = {}
+    sums: Mapping[str, MetricSums] = {}
     obstacle: str = ""
 
 
 def compare_task(
-    runs: tuple[RunFacts, RunFacts], task: ComparedTask, *, run_findings: Sequence[Finding]
+    runs: tuple[RunFacts, RunFacts],
+    facts: tuple[TaskFacts, TaskFacts],
+    evidence: TaskEvidence,
+    *,
+    run_findings: Sequence[Finding],
 ) -> TaskComparison:
     """Return the comparison of a task; `run_findings` concern all tasks of the runs."""
-    old, new = task.facts
-    findings = list(list_task_findings(runs, task.facts))
-    pairs = next(iter(task.pairs.values()), None)
+    old, new = facts
+    findings = list(list_task_findings(runs, facts))
+    pairs = next(iter(evidence.pairs.values()), None)
     if pairs is not None:
         findings += list_pair_findings(runs, pairs)
-    elif task.obstacle:
-        findings.append(refuse(task.obstacle))
-    common = [(metric, found) for metric in old.metrics if (found := new.find_metric(metric.key)) is not None]
+    elif evidence.obstacle:
+        findings.append(refuse(evidence.obstacle))
     against = [finding for finding in (*run_findings, *findings) if finding.effect is not Effect.WARNING]
-    metrics = [_compare_metric(runs, metric, task, against, is_first=place == 0) for place, metric in enumerate(common)]
+    common = ((metric, found) for metric in old.metrics if (found := new.find_metric(metric.key)) is not None)
+    metrics = [_compare_metric(runs, pair, evidence, against, is_first=place == 0) for place, pair in enumerate(common)]
     return TaskComparison(old.name, findings, metrics, pairs)
 
 
 def conclude(comparisons: Sequence[Sequence[TaskComparison]]) -> list[list[TaskComparison]]:
     """Return comparisons with conclusions: those of first metrics by p values that are adjusted for all of these."""
-    first = [metric for tasks in comparisons for task in tasks for metric in task.metrics if _counts(metric)]
-    adjusted = correct_by_holm(
-        [metric.difference.p for metric in first if metric.difference and metric.difference.p is not None]
-    )
-    by_identity = {id(metric): p for metric, p in zip(first, adjusted, strict=True)}
-    return [
-        [
-            task._replace(metrics=[_conclude_metric(metric, by_identity.get(id(metric))) for metric in task.metrics])
-            for task in tasks
-        ]
-        for tasks in comparisons
-    ]
+    metrics = [metric for tasks in comparisons for task in tasks for metric in task.metrics]
+    adjusted = iter(correct_by_holm([p for p in map(_find_counted_p, metrics) if p is not None]))
+
+    def adjust(metric: MetricComparison) -> MetricComparison:
+        return _conclude_metric(metric, next(adjusted) if _find_counted_p(metric) is not None else None)
+
+    return [[task._replace(metrics=list(map(adjust, task.metrics))) for task in tasks] for tasks in comparisons]
 
 
-def _counts(metric: MetricComparison) -> bool:
-    """Whether a metric is one of those among which a false alarm may be."""
-    return (
-        metric.is_first and metric.is_conclusive and metric.difference is not None and metric.difference.p is not None
-    )
+def _find_counted_p(metric: MetricComparison) -> float | None:
+    """Return the p of a metric among which a false alarm may be; None for others."""
+    counts = metric.is_first and metric.is_conclusive
+    return metric.difference.p if counts and metric.difference is not None else None
 
 
 def _conclude_metric(metric: MetricComparison, p_adjusted: float | None) -> MetricComparison:
@@ -131,13 +128,13 @@ def _conclude_metric(metric: MetricComparison, p_adjusted: float | None) -> Metr
 def _compare_metric(
     runs: tuple[RunFacts, RunFacts],
     metrics: tuple[MetricFact, MetricFact],
-    task: ComparedTask,
+    evidence: TaskEvidence,
     against: Iterable[Finding],
     *,
     is_first: bool,
 ) -> MetricComparison:
     old, new = metrics
-    sums, pairs = task.sums.get(old.key), task.pairs.get(old.filter)
+    sums, pairs = evidence.sums.get(old.key), evidence.pairs.get(old.filter)
     findings = [*against, *list_metric_findings(runs, metrics, sums, pairs.matched if pairs is not None else 0)]
     made = MetricComparison(old, old.value, new.value, is_first, findings)
     if sums is None or any(finding.effect is Effect.REFUSED for finding in findings):
