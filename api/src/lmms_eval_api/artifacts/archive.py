@@ -3,6 +3,7 @@
 from typing import Final
 
 from lmms_eval_api.artifacts.answers import AnswerReader
+from lmms_eval_api.artifacts.comparison import Comparer
 from lmms_eval_api.artifacts.logs import LogReader
 from lmms_eval_api.artifacts.media import MediaReader
 from lmms_eval_api.artifacts.media_journals import MediaJournals
@@ -22,7 +23,7 @@ MEDIA_STREAMS: Final = 64
 
 class Archive:
     """All readers; those of the object store are None without one: `results`, `samples`, `indexes`, `answers`,
-    `task_files`, `media`, `media_journals`.
+    `comparisons`, `task_files`, `media`, `media_journals`.
 
     `follows`, `downloads` and `media_streams` limit the responses that last. Files are parsed in `worker`.
     """
@@ -32,6 +33,7 @@ class Archive:
         self.samples: SampleReader | None = None
         self.indexes: SampleIndexReader | None = None
         self.answers: AnswerReader | None = None
+        self.comparisons: Comparer | None = None
         self.task_files: TaskFiles | None = None
         self.media: MediaReader | None = None
         self.media_journals: MediaJournals | None = None
@@ -39,6 +41,8 @@ class Archive:
             self.results = ResultsCache(store, worker)
             self.samples = SampleReader(store, worker)
             self.indexes = SampleIndexReader(store, worker, self.samples)
+            # A worker process of its own, which starts with the first comparison.
+            self.comparisons = Comparer(self.results, self.indexes, Worker())
             self.media_journals = MediaJournals(store, worker, self.samples)
             self.answers = AnswerReader(store, worker, self.samples, self.media_journals)
             self.task_files = TaskFiles(store, self.samples)

@@ -8,6 +8,7 @@ from array import array
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from lmms_eval_api.artifacts.byte_cache import ByteCache
@@ -202,6 +203,19 @@ class SampleIndexReader:
             raise UnusableArtifact(index.key, "the index of these samples leads to other ones")
         return FoundSample(found[0], card)
 
+    async def read_adjacent(self, index: OpenIndex, first: int, count: int) -> list[list[bytes]]:
+        """Return `count` packed columns, from the place `first` on, each of all zones; with one read for a zone."""
+        zones = index.header.zones
+        starts = (zone.start + sum(zone.sizes[:first]) for zone in zones)
+        lengths = (sum(zone.sizes[first : first + count]) for zone in zones)
+        reads = (self._read_at_once(index, *place) for place in zip(starts, lengths, strict=True))
+        contents = await asyncio.gather(*reads)
+        sizes = [list(accumulate(zone.sizes[first : first + count], initial=0)) for zone in zones]
+        return [
+            [content[ends[place] : ends[place + 1]] for content, ends in zip(contents, sizes, strict=True)]
+            for place in range(count)
+        ]
+
     async def _find_row(self, index: OpenIndex, document: int | str, filter_name: str | None) -> int:
         key, header = make_document_key(document), index.header
         wanted = 0
@@ -314,9 +328,8 @@ class SampleIndexReader:
 
     async def _read_all(self, index: OpenIndex, place: int) -> list[bytes]:
         """Return a packed column of all zones."""
-        zones = index.header.zones
-        reads = (self._read_at_once(index, zone.start + sum(zone.sizes[:place]), zone.sizes[place]) for zone in zones)
-        return await asyncio.gather(*reads)
+        (column,) = await self.read_adjacent(index, place, 1)
+        return column
 
     async def _read_at_once(self, index: OpenIndex, start: int, length: int) -> bytes:
         async with self._reads:

@@ -5,6 +5,7 @@
 
 import re
 from typing import Final, Literal, NamedTuple
+from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
@@ -16,6 +17,9 @@ Verb = Literal["create", "get", "list", "patch"]
 JOBS: Final = "/jobs/"
 JOB_NAME: Final = re.compile(DNS_LABEL)
 READ_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# Parameters of a query that name further evaluations, and how many of them are looked at one by one.
+FURTHER_JOBS: Final = frozenset({"baseline", "candidate"})
+MAX_FURTHER: Final = 4
 # The web page. Below it are its files, and the pages and routes of signing in.
 PAGE: Final = "/ui"
 OWN_PATH: Final = "/me"
@@ -40,6 +44,22 @@ def derive_attributes(method: str, path: str) -> ResourceAttributes:
     if method in READ_METHODS:
         return ResourceAttributes("get", name) if name else ResourceAttributes("list")
     return ResourceAttributes("create") if method == "POST" else ResourceAttributes("patch", name)
+
+
+def list_attributes(method: str, path: str, query: bytes) -> list[ResourceAttributes]:
+    """Return all that a request asks for: a read below a job may name further ones in its query, to compare with.
+
+    Any path is looked at, so that none that a route accepts is missed.
+    """
+    first = derive_attributes(method, path)
+    if first.verb != "get" or not query:
+        return [first]
+    # Read as the routes read it.
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    names = dict.fromkeys(value for key, value in pairs if key in FURTHER_JOBS)
+    if len(names) > MAX_FURTHER or not all(map(is_job_name, names)):
+        return [ResourceAttributes("get")]
+    return [first, *(ResourceAttributes("get", name) for name in names)]
 
 
 def needs_identity_alone(method: str, path: str) -> bool:
@@ -71,4 +91,9 @@ def _read_job_name(path: str) -> str:
     if not path.startswith(JOBS):
         return ""
     name = path[len(JOBS) :].partition("/")[0]
-    return name if len(name) <= MAX_NAME and JOB_NAME.fullmatch(name) else ""
+    return name if is_job_name(name) else ""
+
+
+def is_job_name(text: str) -> bool:
+    """Whether an evaluation may be called so."""
+    return len(text) <= MAX_NAME and JOB_NAME.fullmatch(text) is not None

@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lmms_eval_api import problems
 from lmms_eval_api.auth.attributes import (
-    derive_attributes,
     is_stream,
+    list_attributes,
     list_header_values,
     needs_identity_alone,
     strip_root_path,
@@ -138,8 +138,11 @@ class Authentication:
         state["caller"], state["identity"] = caller.name, caller
         if needs_identity_alone(scope["method"], path):
             return None
-        sentence = await self._authenticator.find_refusal(caller, derive_attributes(scope["method"], path))
-        return None if sentence is None else problems.make_rejection(scope, 403, sentence, reason="forbidden")
+        for attributes in list_attributes(scope["method"], path, scope["query_string"]):
+            sentence = await self._authenticator.find_refusal(caller, attributes)
+            if sentence is not None:
+                return problems.make_rejection(scope, 403, sentence, reason="forbidden")
+        return None
 
     async def _identify(self, scope: Scope, path: str) -> Caller | None:
         """Return whom a trusted proxy names; where it names nobody, whom the credentials belong to."""

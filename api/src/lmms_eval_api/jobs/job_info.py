@@ -160,10 +160,14 @@ def _make_error(status: Object) -> str:
     return f"{status.get('reason')}: {sentence}" + (f"\nLast lines of the log:\n{tail}" if tail else "")
 
 
-def _list_doubts(status: Object) -> list[str]:
-    """Return what the operator says against the scores of a completed run."""
+def list_suspicions(status: Object) -> list[str]:
+    """Return what the operator says against the scores of a completed run; a text may be empty."""
     found = (condition for condition in status.get("conditions", []) if condition["type"] == RESULTS_SUSPECT)
-    messages = (condition.get("message", "") for condition in found if condition["status"] == "True")
+    return [str(condition.get("message", "")) for condition in found if condition["status"] == "True"]
+
+
+def _list_doubts(status: Object) -> list[str]:
+    messages = list_suspicions(status)
     return [f"The results are suspect: {message}." if message else "The results are suspect." for message in messages]
 
 

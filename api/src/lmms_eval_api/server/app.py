@@ -12,6 +12,7 @@ from lmms_eval_api.auth.sessions import SessionSeal, read_session_keys
 from lmms_eval_api.routes import (
     answers,
     catalogue,
+    compare,
     events,
     explore,
     files,
@@ -51,6 +52,7 @@ ROUTES: Final = (
     samples,
     answers,
     explore,
+    compare,
     files,
     media,
     logs,

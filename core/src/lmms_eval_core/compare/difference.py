@@ -146,10 +146,7 @@ def find_tango_score(counts: BinaryCounts, difference: float) -> float:
     constant = -lost * difference * (1.0 - difference)
     root = math.sqrt(max(linear * linear - 8.0 * pairs * constant, 0.0))
     # Of two equal forms the one that subtracts nothing.
-    if linear <= 0.0:
-        probability = (root - linear) / (4.0 * pairs)
-    else:
-        probability = -2.0 * constant / (root + linear)
+    probability = (root - linear) / (4.0 * pairs) if linear <= 0.0 else -2.0 * constant / (root + linear)
     variance = pairs * (2.0 * probability + difference * (1.0 - difference))
     if variance <= 0.0:
         return math.copysign(math.inf, top) if top else 0.0

@@ -17,7 +17,7 @@ def count_needed(deviation: float, margin: float, *, level: float, reach: float,
     """
     z = find_normal_quantile(level)
     by_deviation = ((z + find_normal_quantile(power)) * deviation / margin) ** 2
-    return math.ceil(max(by_deviation, z * z * (reach - margin) / margin))
+    return math.ceil(max(by_deviation, z * z * (reach - margin) / margin, 1.0))
 
 
 def find_smallest_detectable(stderr: float, units: int, *, level: float, reach: float, power: float = POWER) -> float:
