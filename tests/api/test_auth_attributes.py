@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette._utils import get_route_path
+from starlette.datastructures import QueryParams
 
-from lmms_eval_api.auth.attributes import ResourceAttributes, derive_attributes, strip_root_path
+from lmms_eval_api.auth.attributes import ResourceAttributes, derive_attributes, list_attributes, strip_root_path
 
 ATTRIBUTES = [
     ("POST", "/evaluate", ResourceAttributes("create")),
@@ -35,6 +36,42 @@ ATTRIBUTES = [
 @pytest.mark.parametrize(("method", "path", "attributes"), ATTRIBUTES)
 def test_what_is_asked_for(method: str, path: str, attributes: ResourceAttributes) -> None:
     assert derive_attributes(method, path) == attributes
+
+
+def get(*names: str) -> list[ResourceAttributes]:
+    return [ResourceAttributes("get", name) for name in names]
+
+
+COMPARED = [
+    ("/jobs/a/compare", b"baseline=b", get("a", "b")),
+    ("/jobs/a/compare", b"baseline=b&baseline=c&candidate=d&baseline=b", get("a", "b", "c", "d")),
+    ("/jobs/a/compare", b"%62aseline=%62&margin=1", get("a", "b")),
+    # Whatever the path, as a route may match what no pattern of ours would.
+    ("/jobs/a/compare\n", b"baseline=b", get("a", "b")),
+    ("/jobs/a/results", b"baseline=b", get("a", "b")),
+    ("/jobs/a/compare", b"baseline=", get("")),
+    ("/jobs/a/compare", b"baseline=Not_A_Name", get("")),
+    ("/jobs/a/compare", b"baseline=b/../c", get("")),
+    ("/jobs/a/compare", b"baseline=b&baseline=c&baseline=d&baseline=e&baseline=f", get("")),
+    ("/jobs/a/compare", b"", get("a")),
+    ("/jobs/a/compare", b"margin=1&\xff=%ff", get("a")),
+    ("/jobs/Not_A_Name/compare", b"baseline=b", [ResourceAttributes("list")]),
+    ("/jobs", b"baseline=b", [ResourceAttributes("list")]),
+]
+
+
+@pytest.mark.parametrize(("path", "query", "attributes"), COMPARED)
+def test_jobs_that_a_query_names_are_read_too(path: str, query: bytes, attributes: list[ResourceAttributes]) -> None:
+    assert list_attributes("GET", path, query) == attributes
+    assert list_attributes("PATCH", path, query) == [derive_attributes("PATCH", path)]
+
+
+@given(st.binary())
+def test_names_are_read_as_the_routes_read_them(query: bytes) -> None:
+    params = QueryParams(query)
+    named = {*params.getlist("baseline"), *params.getlist("candidate")}
+    found = list_attributes("GET", "/jobs/a/compare", query)
+    assert named <= {attributes.name for attributes in found} or found == get("")
 
 
 @given(st.text(), st.text())

@@ -25,10 +25,18 @@ class Archive:
     """All readers; those of the object store are None without one: `results`, `samples`, `indexes`, `answers`,
     `comparisons`, `task_files`, `media`, `media_journals`.
 
-    `follows`, `downloads` and `media_streams` limit the responses that last. Files are parsed in `worker`.
+    `follows`, `downloads` and `media_streams` limit the responses that last. Files are parsed in `worker`,
+    and what takes seconds in `comparison_worker`, which starts with the first comparison.
     """
 
-    def __init__(self, client: KubeClient, store: ArtifactStore | None, settings: ApiSettings, worker: Worker) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        store: ArtifactStore | None,
+        settings: ApiSettings,
+        worker: Worker,
+        comparison_worker: Worker | None = None,
+    ) -> None:
         self.results: ResultsCache | None = None
         self.samples: SampleReader | None = None
         self.indexes: SampleIndexReader | None = None
@@ -41,8 +49,7 @@ class Archive:
             self.results = ResultsCache(store, worker)
             self.samples = SampleReader(store, worker)
             self.indexes = SampleIndexReader(store, worker, self.samples)
-            # A worker process of its own, which starts with the first comparison.
-            self.comparisons = Comparer(self.results, self.indexes, Worker())
+            self.comparisons = Comparer(self.results, self.indexes, comparison_worker or Worker())
             self.media_journals = MediaJournals(store, worker, self.samples)
             self.answers = AnswerReader(store, worker, self.samples, self.media_journals)
             self.task_files = TaskFiles(store, self.samples)

@@ -193,7 +193,7 @@ def _order_documents(run: DocumentColumns) -> _Ordered:
     if all(map(le, documents, islice(documents, 1, None))):
         return _Ordered(rows, documents)
     runs = [_sort_places(documents, start) for start in range(0, len(documents), _SORTED_AT_ONCE)]
-    places = array("I", (place for _, place in heapq.merge(*(zip(map(documents.__getitem__, r), r) for r in runs))))
+    places = array("I", heapq.merge(*runs, key=documents.__getitem__))
     return _Ordered(array("I", map(rows.__getitem__, places)), array("q", map(documents.__getitem__, places)))
 
 
