@@ -27,6 +27,7 @@ PUBLIC = [
     "EvalClient",
     "EvaluateRequest",
     "JobCancelled",
+    "JobComparison",
     "JobFailed",
     "JobInfo",
     "JobNotCompleted",

@@ -40,6 +40,7 @@ from lmms_eval_core.wire import (
     Toleration,
     Volume,
 )
+from lmms_eval_core.wire_comparison import JobComparison
 
 # lmms-eval's own names.
 EvalClient = Client
@@ -54,6 +55,7 @@ __all__ = [
     "EvalClient",
     "EvaluateRequest",
     "JobCancelled",
+    "JobComparison",
     "JobFailed",
     "JobInfo",
     "JobNotCompleted",

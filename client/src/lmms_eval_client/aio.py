@@ -31,6 +31,7 @@ from lmms_eval_core.wire import (
     SampleDetail,
     TaskList,
 )
+from lmms_eval_core.wire_comparison import JobComparison
 
 T = TypeVar("T")
 
@@ -174,6 +175,18 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
     ) -> SampleDetail:
         """As `Client.sample`."""
         return await self._send(calls.sample(job_id, task, doc_id, filter_name=filter_name))
+
+    async def compare(
+        self,
+        job_id: str,
+        *baselines: str,
+        candidates: Iterable[str] = (),
+        margin: float | None = None,
+        changed: int = 0,
+    ) -> JobComparison:
+        """As `Client.compare`."""
+        call = calls.compare(job_id, baselines, candidates=candidates, margin=margin, changed=changed)
+        return await self._send(call)
 
     def stream_answers(self, job_id: str, task: str) -> AsyncGenerator[JSON, None]:
         """As `Client.stream_answers`."""

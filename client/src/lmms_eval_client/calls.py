@@ -30,6 +30,7 @@ from lmms_eval_core.wire import (
     SamplePage,
     TaskList,
 )
+from lmms_eval_core.wire_comparison import JobComparison
 
 JSON = dict[str, Any]
 T = TypeVar("T")
@@ -181,6 +182,20 @@ def sample(job_id: str, task: str, doc_id: int | str, *, filter_name: str | None
     path = f"{_find_samples_path(job_id, task)}/{quote(str(doc_id), safe='')}"
     params = {"filter_name": filter_name} if filter_name is not None else {}
     return Call("GET", path, make_model_reader(SampleDetail), params=params)
+
+
+def compare(
+    job_id: str, baselines: Iterable[str], *, candidates: Iterable[str], margin: float | None, changed: int
+) -> Call[JobComparison]:
+    """GET /jobs/{job_id}/compare."""
+    wanted = {
+        "baseline": list(baselines),
+        "candidate": list(candidates),
+        "margin": margin,
+        "changed": changed,
+    }
+    params = {name: value for name, value in wanted.items() if value}
+    return Call("GET", f"{_find_job_path(job_id)}/compare", make_model_reader(JobComparison), params=params)
 
 
 def answers(job_id: str, task: str, last_event_id: str) -> Call[None]:

@@ -33,6 +33,7 @@ from lmms_eval_core.wire import (
     SampleDetail,
     TaskList,
 )
+from lmms_eval_core.wire_comparison import JobComparison
 
 T = TypeVar("T")
 
@@ -191,6 +192,23 @@ class Client(UpstreamMethods, BaseClient):
     def sample(self, job_id: str, task: str, doc_id: int | str, *, filter_name: str | None = None) -> SampleDetail:
         """One sample and its card; `filter_name` is needed where a task has several filters."""
         return self._send(calls.sample(job_id, task, doc_id, filter_name=filter_name))
+
+    def compare(
+        self,
+        job_id: str,
+        *baselines: str,
+        candidates: Iterable[str] = (),
+        margin: float | None = None,
+        changed: int = 0,
+    ) -> JobComparison:
+        """A job document by document beside its baselines: differences, intervals, and what speaks against comparing.
+
+        `candidates` are further jobs to compare with the same baselines. `margin`, in the units of the metrics, asks
+        how many documents show that no more is lost. `changed` lists so many documents that were lost, and as many
+        that were won.
+        """
+        call = calls.compare(job_id, baselines, candidates=candidates, margin=margin, changed=changed)
+        return self._send(call)
 
     def stream_answers(self, job_id: str, task: str) -> Iterator[JSON]:
         """The answers of a task, those so far and those to come, until the job has ended; nothing in them is scored.

@@ -68,7 +68,7 @@ class _Run(NamedTuple):
 class _Column(NamedTuple):
     """An index with the packed columns of its documents."""
 
-    index: OpenIndex
+    opened: OpenIndex
     flags: list[bytes]
     document: list[bytes]
     filter: list[bytes]
@@ -167,18 +167,18 @@ class Comparer:
         left, right = [await self._read_documents(index) for index in indexes]
         pairs: dict[str, PairCounts] = {}
         sums: dict[str, MetricSums] = {}
-        for name in left.index.header.filters:
-            if name not in right.index.header.filters:
+        for name in left.opened.header.filters:
+            if name not in right.opened.header.filters:
                 continue
-            sides = [(run, run.index.header.filters.index(name)) for run in (left, right)]
+            sides = [(run, run.opened.header.filters.index(name)) for run in (left, right)]
             paired = await self._call(
-                left.index.key, pair_documents, *(_make_documents(run, number) for run, number in sides)
+                left.opened.key, pair_documents, *(_make_documents(run, number) for run, number in sides)
             )
             pairs[name] = paired.counts
             for metric in _list_common_metrics(old, new, indexes, name):
                 columns = [await self._read_values(run, number, metric.name) for run, number in sides]
                 sums[metric.key] = await self._call(
-                    left.index.key, sum_pairs, paired, *columns, lower_is_better=metric.lower_is_better
+                    left.opened.key, sum_pairs, paired, *columns, lower_is_better=metric.lower_is_better
                 )
         return TaskEvidence(pairs, sums)
 
@@ -189,10 +189,10 @@ class Comparer:
         return _Column(index, flags, document, filters, *hashes)
 
     async def _read_values(self, run: _Column, filter_number: int, metric: str) -> ValueColumns:
-        place = run.index.header.find_metric(metric)
+        place = run.opened.header.find_metric(metric)
         assert place is not None
-        (values,) = await self._indexes.read_adjacent(run.index, place, 1)
-        return ValueColumns(run.index.rows, filter_number, run.filter, run.flags, values)
+        (values,) = await self._indexes.read_adjacent(run.opened, place, 1)
+        return ValueColumns(run.opened.rows, filter_number, run.filter, run.flags, values)
 
     async def _call(self, key: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
@@ -209,7 +209,7 @@ def read_facts(text: bytes) -> dict[str, TaskFacts]:
 
 
 def _make_documents(run: _Column, filter_number: int) -> DocumentColumns:
-    return DocumentColumns(run.index.rows, filter_number, run.document, run.filter, run.target, run.input, run.cluster)
+    return DocumentColumns(run.opened.rows, filter_number, run.document, run.filter, run.target, run.input, run.cluster)
 
 
 def _list_common_metrics(

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperCommand
 
-from lmms_eval_client.cli import catalogue, jobs, logs, queue, results, submit, ui, unused
+from lmms_eval_client.cli import catalogue, compare, jobs, logs, queue, results, submit, ui, unused
 from lmms_eval_client.cli.connection import connect_command
 
 HELP: Final = """Evaluate multimodal models with lmms-eval on Kubernetes.
@@ -35,6 +35,7 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     results.results,
     results.samples,
     results.files,
+    compare.compare,
     jobs.cancel,
     jobs.update,
     queue.queue,

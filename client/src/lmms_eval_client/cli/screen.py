@@ -17,6 +17,9 @@ STYLES: Final = {
     "completed": "green",
     "failed": "red",
     "cancelled": "bright_black",
+    "better": "green",
+    "worse": "red",
+    "unclear": "bright_black",
 }
 GAP: Final = "   "
 LEAST_IMPORTANT: Final = ("TASKS", "MODEL", "REASON", "MEMBERS", "METRICS", "SCORE")

@@ -101,7 +101,7 @@ class Flip(NamedTuple):
 class OwnMean(NamedTuple):
     """The mean of a run's values, those of documents that the other run lacks included."""
 
-    count: int
+    values: int
     mean: float
 
 
@@ -152,7 +152,7 @@ def sum_pairs(pairs: Pairs, baseline: ValueColumns, candidate: ValueColumns, *, 
     left, baseline_mean = _pick_values(baseline, pairs.baseline)
     right, candidate_mean = _pick_values(candidate, pairs.candidate)
     known = [array("B", map(_is_number, side)).tobytes() for side in (left, right)]
-    unscored = [marks.count(0) for marks in known]
+    unscored = known[0].count(0), known[1].count(0)
     scored = bytes(map(int.__and__, *known)) if any(unscored) else known[0]
     if any(unscored):
         left, right = (array(METRIC_TYPE, compress(side, scored)) for side in (left, right))

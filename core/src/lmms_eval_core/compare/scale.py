@@ -42,7 +42,7 @@ def find_scales(reported: Reported) -> Scales:
     A run in which all values are 0 fits both factors.
     """
     value, mean = reported.value, reported.mean
-    if value is None or not mean.count or not math.isfinite(value):
+    if value is None or not mean.values or not math.isfinite(value):
         return NO_SCALES
     return frozenset(scale for scale in _DECIMALS if _reproduces(value, mean.mean * scale, _DECIMALS[scale]))
 
