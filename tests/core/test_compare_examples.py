@@ -1,6 +1,8 @@
 """Worked examples, with the values that scipy and statsmodels gave for them."""
 
+import itertools
 import math
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,7 @@ from lmms_eval_core.compare.difference import (
     compute_mcnemar,
     find_tango_limits,
 )
-from lmms_eval_core.compare.planning import count_needed
+from lmms_eval_core.compare.planning import count_needed, find_smallest_detectable
 
 # The reference searched the likelihood of Tango's limits numerically.
 SEARCHED = 5e-9
@@ -150,3 +152,28 @@ def test_one_shaky_rule_of_three() -> None:
     raw = [found.find_p_below(-0.015) or 0.0 for found in rules]
     assert raw[0] == pytest.approx(0.030167, abs=5e-7)
     assert correct_by_holm(raw) == pytest.approx([0.0905, 1.0, 1.0], abs=5e-7)
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "compare.md"
+
+
+def read_table(page: str, heading: str) -> list[list[str]]:
+    """The cells of the table whose head begins so, without its heads."""
+    lines = page[page.index(f"| {heading} |") :].splitlines()
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines)
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_page_has_the_numbers() -> None:
+    page = PAGE.read_text()
+    head, _, *rows = read_table(page, "documents that change")
+    margins = [float(cell.removeprefix("margin ")) for cell in head[1:]]
+    for share, *cells in rows:
+        deviation = math.sqrt(float(share.removesuffix("%")) / 100)
+        assert cells == [f"{count_needed(deviation, margin, level=0.95, reach=1.0):,}" for margin in margins]
+    head, _, *rows = read_table(page, "documents")
+    shares = [float(cell.split("%")[0]) / 100 for cell in head[1:]]
+    for cell, *cells in rows:
+        size = int(cell.replace(",", ""))
+        found = [find_smallest_detectable(math.sqrt(share / size), size, level=0.975, reach=1.0) for share in shares]
+        assert cells == [f"{each:.3f}" for each in found]

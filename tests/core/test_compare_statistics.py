@@ -67,7 +67,7 @@ def test_t_quantiles() -> None:
 def test_coins() -> None:
     random = make_random()
     coins = random.choice([1, 2, 7, 30, 200, 1001, 5000, 100_000, 1_000_000], CASES)
-    heads = np.clip(random.normal(coins / 2, np.sqrt(coins)).astype(int), 0, coins)
+    heads = np.clip(np.floor(random.normal(coins / 2, np.sqrt(coins))), 0, coins).astype(int)
     found = [find_coins(*case) for case in zip(heads.tolist(), coins.tolist(), strict=True)]
     np.testing.assert_allclose([coin.at_most for coin in found], stats.binom.cdf(heads, coins, 0.5), rtol=TOLERANCE)
     np.testing.assert_allclose([coin.exactly for coin in found], stats.binom.pmf(heads, coins, 0.5), rtol=TOLERANCE)

@@ -44,7 +44,7 @@ TAKEN: Final = (
     UnusedFlag(
         ("--max_batch_size",), "bounds the search of `--batch_size auto`, which lmms-eval's server cannot bound either"
     ),
-    UnusedFlag(("--baseline",), "compares with a file of another run: take `samples` of both"),
+    UnusedFlag(("--baseline",), "compares with a file of another run: `lmmeval compare` does it with two jobs"),
     UnusedFlag(("--write_out",), "gone in favour of `--log_samples`, says lmms-eval", has_value=False),
     UnusedFlag(("--tui",), "asks at a terminal, where the run is", has_value=False),
 )
