@@ -217,6 +217,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/jobs/{job_id}/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare Jobs
+         * @description The differences of a job to others, document by document, with intervals and what speaks against comparing.
+         */
+        get: operations["compare_jobs_jobs__job_id__compare_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/jobs/{job_id}/files": {
         parameters: {
             query?: never;
@@ -533,6 +553,217 @@ export interface components {
             message: string;
         };
         /**
+         * ChangedDocument
+         * @description A document with other values.
+         */
+        ChangedDocument: {
+            /**
+             * Doc Id
+             * @description null if it is no number.
+             */
+            doc_id: number | null;
+            /**
+             * Baseline Row
+             * @description Its row in the samples of the baseline, from 0.
+             */
+            baseline_row: number;
+            /** Candidate Row */
+            candidate_row: number;
+            /** Baseline */
+            baseline: number;
+            /** Candidate */
+            candidate: number;
+        };
+        /**
+         * ComparedMetric
+         * @description A metric in both jobs. Numbers are in the harness's units.
+         */
+        ComparedMetric: {
+            /** Metric */
+            metric: string;
+            /** Filter */
+            filter: string;
+            /**
+             * First
+             * @description Whether it is the first metric of its task.
+             */
+            first: boolean;
+            /** Lower Is Better */
+            lower_is_better: boolean;
+            /**
+             * Baseline
+             * @description The harness's own number.
+             */
+            baseline: number | null;
+            /** Candidate */
+            candidate: number | null;
+            /**
+             * Difference
+             * @description Mean over the pairs, above 0 where the candidate is better. null where the metric is no mean of its samples' values, or cannot be compared.
+             */
+            difference: number | null;
+            /** Stderr */
+            stderr: number | null;
+            /**
+             * Lower
+             * @description Of the two-sided interval of `confidence`.
+             */
+            lower: number | null;
+            /** Upper */
+            upper: number | null;
+            /**
+             * P
+             * @description Two-sided, of the hypothesis that nothing changed.
+             */
+            p: number | null;
+            /**
+             * P Adjusted
+             * @description Of a first metric: adjusted for all first metrics in this answer.
+             */
+            p_adjusted: number | null;
+            /**
+             * Conclusion
+             * @description Of the candidate.
+             * @enum {string}
+             */
+            conclusion: "better" | "worse" | "unclear";
+            /** Method */
+            method: string | null;
+            /**
+             * Pairs
+             * @description Documents with a value in both.
+             * @default 0
+             */
+            pairs: number;
+            /**
+             * Units
+             * @description The same, or clusters of them.
+             * @default 0
+             */
+            units: number;
+            /**
+             * Lost
+             * @description Documents whose value became worse.
+             * @default 0
+             */
+            lost: number;
+            /**
+             * Won
+             * @default 0
+             */
+            won: number;
+            /**
+             * Detectable
+             * @description The smallest true difference that is found in four of five such comparisons.
+             */
+            detectable: number | null;
+            /**
+             * Needed
+             * @description With `margin`: documents, or clusters, to show that no more than that is lost, if nothing is.
+             */
+            needed: number | null;
+            /** Findings */
+            findings: components["schemas"]["ComparisonFinding"][];
+            /**
+             * Changed
+             * @description With `changed`: the first documents that were lost, then those won.
+             */
+            changed: components["schemas"]["ChangedDocument"][];
+        };
+        /**
+         * ComparedRun
+         * @description A job that is compared.
+         */
+        ComparedRun: {
+            /** Job Id */
+            job_id: string;
+            /** Uid */
+            uid: string;
+            /**
+             * Attempt
+             * @description The attempt whose results these are.
+             */
+            attempt: number;
+            /** Model */
+            model: string;
+            /**
+             * Digest
+             * @description SHA-256 of its results file.
+             */
+            digest: string;
+        };
+        /**
+         * ComparedTask
+         * @description A task, or a group, that both jobs have.
+         */
+        ComparedTask: {
+            /** Task */
+            task: string;
+            documents: components["schemas"]["DocumentCounts"] | null;
+            /** Findings */
+            findings: components["schemas"]["ComparisonFinding"][];
+            /**
+             * Metrics
+             * @description Those that both jobs have.
+             */
+            metrics: components["schemas"]["ComparedMetric"][];
+        };
+        /**
+         * ComparisonFinding
+         * @description What speaks against a comparison, or should be known beside it.
+         */
+        ComparisonFinding: {
+            /**
+             * Effect
+             * @description refused: there is no comparison. inconclusive: there are numbers, and no conclusion.
+             * @enum {string}
+             */
+            effect: "refused" | "inconclusive" | "warning";
+            /**
+             * Reason
+             * @description One word.
+             */
+            reason: string;
+            /**
+             * Message
+             * @description One sentence.
+             */
+            message: string;
+        };
+        /**
+         * DocumentCounts
+         * @description The documents of a task, under its first filter.
+         */
+        DocumentCounts: {
+            /**
+             * Pairs
+             * @description In both jobs, with the same target.
+             */
+            pairs: number;
+            /**
+             * Only Baseline
+             * @default 0
+             */
+            only_baseline: number;
+            /**
+             * Only Candidate
+             * @default 0
+             */
+            only_candidate: number;
+            /**
+             * Other Target
+             * @description With another target, and so left out.
+             * @default 0
+             */
+            other_target: number;
+            /**
+             * Other Prompt
+             * @description Among the pairs, those with another prompt.
+             * @default 0
+             */
+            other_prompt: number;
+        };
+        /**
          * EnvVar
          * @description One environment variable: a value, or for a secret where it is.
          */
@@ -757,6 +988,23 @@ export interface components {
             timestamp: string;
             /** Queue Size */
             queue_size: number;
+        };
+        /**
+         * JobComparison
+         * @description Answer of GET /jobs/{job_id}/compare.
+         */
+        JobComparison: {
+            /** Runs */
+            runs: components["schemas"]["ComparedRun"][];
+            /** Confidence */
+            confidence: number;
+            /** Comparisons */
+            comparisons: components["schemas"]["RunComparison"][];
+            /**
+             * Reruns
+             * @description Pairs among the jobs that ask for exactly the same: what differs there, a rerun changes.
+             */
+            reruns: components["schemas"]["RunComparison"][];
         };
         /**
          * JobFile
@@ -1364,6 +1612,30 @@ export interface components {
              * @description Cancel, hold and reorder all of them.
              */
             change: boolean;
+        };
+        /**
+         * RunComparison
+         * @description A candidate against a baseline.
+         */
+        RunComparison: {
+            /** Baseline */
+            baseline: string;
+            /** Candidate */
+            candidate: string;
+            /**
+             * Findings
+             * @description What concerns all tasks.
+             */
+            findings: components["schemas"]["ComparisonFinding"][];
+            /** Tasks */
+            tasks: components["schemas"]["ComparedTask"][];
+            /**
+             * Only Baseline
+             * @description Tasks that the candidate lacks.
+             */
+            only_baseline: string[];
+            /** Only Candidate */
+            only_candidate: string[];
         };
         /**
          * SampleCard
@@ -3075,6 +3347,140 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds after which it is worth trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Bad Gateway */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds after which it is worth trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    compare_jobs_jobs__job_id__compare_get: {
+        parameters: {
+            query: {
+                /** @description A job to compare with; may be repeated. */
+                baseline: string[];
+                /** @description A further job to compare with the baselines; may be repeated. Five jobs in all. */
+                candidate?: string[];
+                /** @description In the units of the metrics: sets `needed`, the documents that show that no more is lost. */
+                margin?: number | null;
+                /** @description Lists so many documents that were lost, and as many that were won. */
+                changed?: number;
+            };
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobComparison"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
