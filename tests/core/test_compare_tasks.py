@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lmms_eval_core.compare.columns import MetricSums, OwnMean, PairCounts
-from lmms_eval_core.compare.facts import MetricFact, RunFacts, TaskFacts, read_run_facts, read_task_facts
+from lmms_eval_core.compare.facts import SETTINGS, MetricFact, RunFacts, TaskFacts, read_run_facts, read_task_facts
 from lmms_eval_core.compare.findings import Effect, Finding, FindingReason, list_run_findings
 from lmms_eval_core.compare.scale import Reported, ScaleDecision, decide_scale, find_scales
 from lmms_eval_core.compare.tasks import (
@@ -292,6 +292,11 @@ def test_facts_of_tasks() -> None:
     assert [metric.key for metric in found["mmmu"].metrics] == ["acc,strict", "acc,flexible"]
     assert (found["mmmu"].documents, found["mmmu"].evaluated, found["all"].is_group) == (None, None, True)
     assert read_task_facts({"results": {"a": {"x,none": 1}}, "versions": [], "groups": 3})["a"].version == ""
+
+
+def test_settings_are_the_options_of_the_harness() -> None:
+    assert {"numFewshot", "genKwargs", "seed", "reasoningTags", "systemInstruction"} <= set(SETTINGS)
+    assert not {"model", "modelArgs", "tasks", "limit", "priority"} & set(SETTINGS)
 
 
 def test_facts_of_a_run() -> None:

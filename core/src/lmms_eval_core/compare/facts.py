@@ -9,30 +9,24 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from pydantic.alias_generators import to_camel
+
 from lmms_eval_core.results_file import UNCERTAINTY, build_score_table
+from lmms_eval_core.run import HarnessArguments
 from lmms_eval_core.sample_scoring import NO_METRIC
 
 # Of a run; lmms-eval's largest groups have some hundreds of tasks.
 MAX_TASKS: Final = 512
 # Of one task; lmms-eval's own ones have up to some dozens.
 MAX_METRICS: Final = 64
-# Fields of the spec that change what is asked, how it is answered, or how it is scored.
-SETTINGS: Final = (
-    "numFewshot",
-    "genKwargs",
-    "seed",
-    "repeats",
-    "systemInstruction",
-    "applyChatTemplate",
-    "fewshotAsMultiturn",
-    "reasoningTags",
-    "maxTokens",
-    "forceSimple",
-    "processWithMedia",
-    "trustRemoteCode",
+# What makes two evaluations the same: then one is a rerun of the other.
+_IDENTITY: Final = (*map(to_camel, HarnessArguments.model_fields), "trustRemoteCode", "image")
+# What every evaluation chooses for itself, what is told in another way, and what changes no answer by design.
+_OWN: Final = frozenset(
+    {"model", "modelArgs", "tasks", "limit", "offset", "batchSize", "logSamples", "predictOnly", "image"}
 )
-# What else makes two evaluations the same: then one is a rerun of the other.
-_IDENTITY: Final = (*SETTINGS, "model", "modelArgs", "tasks", "limit", "offset", "batchSize", "includePath", "image")
+# The other options change what is asked, how it is answered, or how it is scored.
+SETTINGS: Final = tuple(name for name in _IDENTITY if name not in _OWN)
 
 
 class MetricFact(NamedTuple):
