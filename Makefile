@@ -51,7 +51,7 @@ verify: setup ## Fails where a generated file differs from its source
 image: setup ## Builds the images, with docker or buildah
 	@$(PYTHON) hack/images build
 
-bench: setup ## Measures, in PARTS (release, scale, front-end, resume, samples, page, demo, tests; all); a table, and build/bench.json
+bench: setup ## Measures, in PARTS (release, scale, front-end, resume, samples, page, comparison, demo, tests; all); a table, and build/bench.json
 	@PYTHONPATH=hack $(BIN)/python -m bench $(PARTS)
 
 clean: ## Removes what was built inside the repository; caches and the cluster stay

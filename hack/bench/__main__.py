@@ -13,7 +13,7 @@ from typing import Final
 import deployment
 from deployment import ROOT, CommandFailed, Deployment
 
-from bench import latency, overhead, page, resume, rows, samples, scale, start_up
+from bench import comparison, latency, overhead, page, resume, rows, samples, scale, start_up
 from bench.front_end import __main__ as front_end
 from bench.front_end import load
 
@@ -55,6 +55,7 @@ PARTS: Final[dict[str, Callable[[], list[rows.Row]]]] = {
     "resume": resume.measure,
     "samples": samples.measure,
     "page": page.measure,
+    "comparison": comparison.measure,
     "demo": measure_repeated_demo,
     "tests": read_last_tests,
 }

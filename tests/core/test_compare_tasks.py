@@ -295,7 +295,7 @@ def test_facts_of_tasks() -> None:
 
 
 def test_settings_are_the_options_of_the_harness() -> None:
-    assert {"numFewshot", "genKwargs", "seed", "reasoningTags", "systemInstruction"} <= set(SETTINGS)
+    assert {"numFewshot", "genKwargs", "seed", "systemInstruction"} <= set(SETTINGS)
     assert not {"model", "modelArgs", "tasks", "limit", "priority"} & set(SETTINGS)
 
 

@@ -44,7 +44,7 @@ COMPARISONS_AT_ONCE: Final = 4
 NOT_INDEXED: Final = "it ended before there were indexes, or none could be made"
 
 
-class JobFiles(NamedTuple):
+class CompletedJob(NamedTuple):
     """A completed job, and the files that it has left."""
 
     job: JobSnapshot
@@ -54,8 +54,8 @@ class JobFiles(NamedTuple):
 class WantedComparison(NamedTuple):
     """Which jobs are compared: each of the candidates with each of the baselines."""
 
-    baselines: Sequence[JobFiles]
-    candidates: Sequence[JobFiles]
+    baselines: Sequence[CompletedJob]
+    candidates: Sequence[CompletedJob]
     options: ComparisonOptions
 
 
@@ -111,7 +111,7 @@ class Comparer:
                 runs[0].files.results_key, render_comparison, shown, compared, compared_reruns, wanted.options
             )
 
-    async def _read_run(self, found: JobFiles) -> _Run:
+    async def _read_run(self, found: CompletedJob) -> _Run:
         key = found.files.results_key
         text = (await self._results.get(found.files)).text
         tasks = await self._call(key, read_facts, text)

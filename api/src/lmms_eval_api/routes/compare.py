@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import BaseModel, Field
 
-from lmms_eval_api.artifacts.comparison import JobFiles, WantedComparison
+from lmms_eval_api.artifacts.comparison import CompletedJob, WantedComparison
 from lmms_eval_api.artifacts.comparison_body import ComparisonOptions
 from lmms_eval_api.artifacts.store import NO_STORE, make_store_problem, read_within
 from lmms_eval_api.artifacts.stored_files import find_stored_files
@@ -87,11 +87,11 @@ def _check_names(names: Sequence[str]) -> None:
         raise _make_problem("A job is compared with other ones: name each once.")
 
 
-async def _find_jobs(names: Sequence[str], backend: Backend, *, up_to_date: bool) -> list[JobFiles]:
+async def _find_jobs(names: Sequence[str], backend: Backend, *, up_to_date: bool) -> list[CompletedJob]:
     return [await _find_completed(name, backend, up_to_date=up_to_date) for name in names]
 
 
-async def _find_completed(name: str, backend: Backend, *, up_to_date: bool) -> JobFiles:
+async def _find_completed(name: str, backend: Backend, *, up_to_date: bool) -> CompletedJob:
     """Return a job with its files. Raises 404 for one that does not exist, 409 for one without results."""
     job = await find_job(name, backend.evaluations, up_to_date)
     if job.status is not JobStatus.COMPLETED:
@@ -99,7 +99,7 @@ async def _find_completed(name: str, backend: Backend, *, up_to_date: bool) -> J
     files = find_stored_files(job, job.document)
     if files is None or not files.has_results:
         raise HTTPException(409, f"Job {job.name} cannot be compared: it has no results.")
-    return JobFiles(job, files)
+    return CompletedJob(job, files)
 
 
 def _make_problem(sentence: str) -> InvalidRequest:

@@ -31,7 +31,6 @@ MAX_FLIPS: Final = 100
 MAX_VALUE: Final = 1e100
 _SORTED_AT_ONCE: Final = 65_536
 _NAN: Final = float("nan")
-_NO_HASH: Final = bytes(HASH_BYTES)
 
 Packed = Sequence[bytes]
 
@@ -135,15 +134,14 @@ class MetricSums(NamedTuple):
 
 def pair_documents(baseline: DocumentColumns, candidate: DocumentColumns) -> Pairs:
     """Return the pairs of one filter, in the order of their documents."""
-    left, right = _join(_order_documents(baseline), _order_documents(candidate))
-    documents, sides = left.documents, (left.rows, right.rows)
+    documents, sides, unpaired = _join(_order_documents(baseline), _order_documents(candidate))
     same = _list_equal(sides, *(read_hashes(run.target, run.rows) for run in (baseline, candidate)))
     if other_target := same.count(0):
         documents = array("q", compress(documents, same))
         sides = array("I", compress(sides[0], same)), array("I", compress(sides[1], same))
     same = _list_equal(sides, *(read_hashes(run.input, run.rows) for run in (baseline, candidate)))
-    clusters, count = _number_clusters(sides[1], read_hashes(candidate.cluster, candidate.rows))
-    counts = PairCounts(len(documents), left.unpaired, right.unpaired, other_target, same.count(0), count)
+    clusters, count = _number_clusters(candidate, sides[1])
+    counts = PairCounts(len(documents), *unpaired, other_target, same.count(0), count)
     return Pairs(documents, *sides, clusters, counts)
 
 
@@ -178,11 +176,18 @@ def sum_pairs(pairs: Pairs, baseline: ValueColumns, candidate: ValueColumns, *, 
 
 
 class _Ordered(NamedTuple):
-    """Rows in the order of their documents; `unpaired` ones were left out."""
+    """Rows in the order of their documents."""
 
     rows: "array[int]"
     documents: "array[int]"
-    unpaired: int = 0
+
+
+class _Joined(NamedTuple):
+    """Documents of both runs with their row in each, and how many of each run are in it alone."""
+
+    documents: "array[int]"
+    sides: "tuple[array[int], array[int]]"
+    unpaired: tuple[int, int] = (0, 0)
 
 
 def _order_documents(run: DocumentColumns) -> _Ordered:
@@ -192,14 +197,16 @@ def _order_documents(run: DocumentColumns) -> _Ordered:
         rows, documents = array("I", compress(rows, chosen)), array("q", compress(documents, chosen))
     if all(map(le, documents, islice(documents, 1, None))):
         return _Ordered(rows, documents)
-    runs = [_sort_places(documents, start) for start in range(0, len(documents), _SORTED_AT_ONCE)]
-    places = array("I", heapq.merge(*runs, key=documents.__getitem__))
+    places = _sort_places(documents)
     return _Ordered(array("I", map(rows.__getitem__, places)), array("q", map(documents.__getitem__, places)))
 
 
-def _sort_places(documents: "array[int]", start: int) -> "array[int]":
-    places = range(start, min(start + _SORTED_AT_ONCE, len(documents)))
-    return array("I", sorted(places, key=documents.__getitem__))
+def _sort_places(keys: "array[int]") -> "array[int]":
+    """Return the places of keys in their order, part by part: a list of all would take ten times the memory."""
+    starts = range(0, len(keys), _SORTED_AT_ONCE)
+    parts = (range(start, min(start + _SORTED_AT_ONCE, len(keys))) for start in starts)
+    ordered = [array("I", sorted(part, key=keys.__getitem__)) for part in parts]
+    return array("I", heapq.merge(*ordered, key=keys.__getitem__))
 
 
 def _choose_filter(packed: Packed, rows: Sequence[int], number: int) -> bytes:
@@ -208,10 +215,10 @@ def _choose_filter(packed: Packed, rows: Sequence[int], number: int) -> bytes:
     return read_column(packed, "B", rows).tobytes().translate(table)
 
 
-def _join(left: _Ordered, right: _Ordered) -> tuple[_Ordered, _Ordered]:
-    """Return the rows whose documents are on both sides, one beside the other."""
+def _join(left: _Ordered, right: _Ordered) -> _Joined:
     if left.documents == right.documents:
-        return left, right
+        # Most runs have all documents in the same order: one array less.
+        return _Joined(left.documents, (left.rows, left.rows if left.rows == right.rows else right.rows))
     places: tuple[array[int], array[int]] = (array("I"), array("I"))
     at, other, old, new = 0, 0, left.documents, right.documents
     while at < len(old) and other < len(new):
@@ -223,12 +230,10 @@ def _join(left: _Ordered, right: _Ordered) -> tuple[_Ordered, _Ordered]:
             at += 1
         else:
             other += 1
-    return _pick_places(left, places[0]), _pick_places(right, places[1])
-
-
-def _pick_places(side: _Ordered, places: "array[int]") -> _Ordered:
-    rows, documents = (map(column.__getitem__, places) for column in (side.rows, side.documents))
-    return _Ordered(array("I", rows), array("q", documents), len(side.rows) - len(places))
+    sides = array("I", map(left.rows.__getitem__, places[0])), array("I", map(right.rows.__getitem__, places[1]))
+    paired = len(places[0])
+    documents = array("q", map(old.__getitem__, places[0]))
+    return _Joined(documents, sides, (len(old) - paired, len(new) - paired))
 
 
 def _list_equal(sides: "tuple[array[int], array[int]]", left: bytes, right: bytes) -> bytes:
@@ -242,30 +247,45 @@ def _list_equal(sides: "tuple[array[int], array[int]]", left: bytes, right: byte
     )
 
 
-def _number_clusters(rows: "array[int]", hashes: bytes) -> "tuple[array[int] | None, int]":
+def _number_clusters(run: DocumentColumns, rows: "array[int]") -> "tuple[array[int] | None, int]":
     """Return the number of each row's cluster, and how many there are; none unless every row has one."""
-    if not rows or hashes.count(0) == len(hashes):
+    known = _read_cluster_keys(run)
+    keys = array("q", map(known.__getitem__, rows))
+    if not keys or 0 in keys:
         return None, 0
-    numbers: dict[bytes, int] = {}
-    found = array("I")
-    for row in rows:
-        cluster = hashes[row * HASH_BYTES : row * HASH_BYTES + HASH_BYTES]
-        if cluster == _NO_HASH:
-            return None, 0
-        found.append(numbers.setdefault(cluster, len(numbers)))
-    is_shared = MIN_CLUSTERS <= len(numbers) < len(rows)
-    return (found if is_shared else None), len(numbers)
+    del known
+    found, count, last = array("I", bytes(4 * len(keys))), 0, 0
+    for place in _sort_places(keys):
+        if keys[place] != last:
+            last, count = keys[place], count + 1
+        found[place] = count - 1
+    is_shared = MIN_CLUSTERS <= count < len(rows)
+    return (found if is_shared else None), count
 
 
 def _pick_values(run: ValueColumns, rows: "array[int]") -> "tuple[array[float], OwnMean]":
     values = read_column(run.values, METRIC_TYPE, run.rows)
-    own: Iterable[float] = compress(values, _choose_filter(run.filter, run.rows, run.filter_number))
-    known = array(METRIC_TYPE, filter(_is_number, own))
+    chosen = _choose_filter(run.filter, run.rows, run.filter_number)
+    count = sum(map(_is_number, compress(values, chosen)))
     # lmms-eval's own mean counts failed answers, whose values are those of a wrong one.
-    mean = OwnMean(len(known), math.fsum(known) / len(known) if known else _NAN)
+    mean = OwnMean(count, _sum_numbers(compress(values, chosen)) / count if count else _NAN)
     for row in compress(range(len(values)), read_flag(run.flags, run.rows, SampleFlag.FAILED)):
         values[row] = _NAN
     return array(METRIC_TYPE, map(values.__getitem__, rows)), mean
+
+
+def _read_cluster_keys(run: DocumentColumns) -> "array[int]":
+    """Return the hash of each row's cluster as a number; 0 for a row without one."""
+    keys = array("q")
+    for packed, rows in zip(run.cluster, run.rows, strict=True):
+        hashes = read_hashes([packed], [rows])
+        starts = range(0, len(hashes), HASH_BYTES)
+        keys.extend(int.from_bytes(hashes[start : start + HASH_BYTES], "little") for start in starts)
+    return keys
+
+
+def _sum_numbers(values: Iterable[float]) -> float:
+    return math.fsum(value for value in values if _is_number(value))
 
 
 def _is_number(value: float) -> bool:
