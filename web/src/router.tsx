@@ -2,7 +2,7 @@
 
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
 import { uiPath } from "@/api/base";
-import { readJobFilter, readRunSearch, readSampleSearch, readSubmitSearch } from "@/lib/search";
+import { readCompareSearch, readRunSearch, readRunsSearch, readSampleSearch, readSubmitSearch } from "@/lib/search";
 import { NotFound, PageError, Root } from "@/routes/root";
 import { RunsPage } from "@/routes/runs";
 
@@ -19,7 +19,7 @@ const home = createRoute({
 const runs = createRoute({
   getParentRoute: () => root,
   path: "/runs",
-  validateSearch: readJobFilter,
+  validateSearch: readRunsSearch,
   component: RunsPage,
 });
 
@@ -49,8 +49,15 @@ const submit = createRoute({
   component: lazyRouteComponent(() => import("@/routes/submit"), "SubmitPage"),
 });
 
+const compare = createRoute({
+  getParentRoute: () => root,
+  path: "/compare",
+  validateSearch: readCompareSearch,
+  component: lazyRouteComponent(() => import("@/routes/compare"), "ComparePage"),
+});
+
 export const router = createRouter({
-  routeTree: root.addChildren([home, runs, run, samples.addChildren([sample]), submit]),
+  routeTree: root.addChildren([home, runs, run, samples.addChildren([sample]), submit, compare]),
   basepath: uiPath,
   defaultPreload: "intent",
   scrollRestoration: true,

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lmms_eval_core.wire import ResponseModel
+from lmms_eval_core.wire import ResponseModel, SampleCard
 
 
 class ComparedRun(ResponseModel):
@@ -117,3 +117,29 @@ class JobComparison(ResponseModel):
         default_factory=list,
         description="Pairs among the jobs that ask for exactly the same: what differs there, a rerun changes.",
     )
+
+
+class ComparedSample(ResponseModel):
+    """The cards of a document in both jobs."""
+
+    baseline: SampleCard
+    candidate: SampleCard
+
+
+class FlipCounts(ResponseModel):
+    """How many documents changed."""
+
+    lost: int = 0
+    won: int = 0
+    both_wrong: int = Field(default=0, description="Wrong in both jobs, whether their values differ or not.")
+
+
+class ComparedSamplePage(ResponseModel):
+    """Answer of GET /jobs/{job_id}/compare/{task}."""
+
+    samples: list[ComparedSample]
+    metric: str
+    filter: str
+    counts: FlipCounts
+    matched: int = Field(description="Documents that are wanted.")
+    place: int = Field(description="How many of them come before these.")

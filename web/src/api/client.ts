@@ -23,6 +23,10 @@ export type EvaluateRequest = Schemas["EvaluateRequest"];
 export type SubmitResponse = Schemas["JobSubmitResponse"];
 export type ListedTask = Schemas["ListedTask"];
 export type ListedModel = Schemas["ListedModel"];
+export type JobComparison = Schemas["JobComparison"];
+export type RunComparison = Schemas["RunComparison"];
+export type ComparedMetric = Schemas["ComparedMetric"];
+export type ComparisonFinding = Schemas["ComparisonFinding"];
 
 export const client = createClient<paths>({
   baseUrl: apiPath,

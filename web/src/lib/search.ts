@@ -1,6 +1,7 @@
 // Search parameters of addresses: what a link holds is checked before it is believed.
 
 import type { JobStatus } from "@/api/client";
+import type { CompareSearch } from "@/lib/compare";
 import type { JobFilter } from "@/lib/job_pages";
 
 export const STATUSES: readonly JobStatus[] = ["running", "queued", "completed", "failed", "cancelled"];
@@ -48,6 +49,22 @@ export function readJobFilter(raw: Raw): JobFilter {
     task: readText(raw.task),
     label: readTexts(raw.label),
   });
+}
+
+/** The list of runs: its filter, and which of them are picked to be compared. */
+export type RunsSearch = JobFilter & { pick?: string | undefined };
+
+export function readRunsSearch(raw: Raw): RunsSearch {
+  return compact<RunsSearch>({ ...readJobFilter(raw), pick: readText(raw.pick) });
+}
+
+/** The same runs picked, under another filter. */
+export function keepPicks(filter: JobFilter, pick: string | undefined): RunsSearch {
+  return compact<RunsSearch>({ ...filter, pick });
+}
+
+export function readCompareSearch(raw: Raw): CompareSearch {
+  return compact<CompareSearch>({ runs: readText(raw.runs), base: readText(raw.base) });
 }
 
 export const RUN_TABS = ["overview", "log", "config", "files"] as const;

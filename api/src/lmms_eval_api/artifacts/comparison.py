@@ -28,6 +28,7 @@ from lmms_eval_core.compare.columns import (
     sum_pairs,
 )
 from lmms_eval_core.compare.facts import MetricFact, RunFacts, TaskFacts, read_run_facts, read_task_facts
+from lmms_eval_core.compare.flips import Flip, PairedRows, RunColumns, find_flips
 from lmms_eval_core.compare.tasks import TaskEvidence
 from lmms_eval_core.results_file import parse_results
 from lmms_eval_core.sample_index.format import DamagedIndex
@@ -57,6 +58,13 @@ class WantedComparison(NamedTuple):
     baselines: Sequence[CompletedJob]
     candidates: Sequence[CompletedJob]
     options: ComparisonOptions
+
+
+class FlipQuery(NamedTuple):
+    """Of which metric, under which of a task's filters, documents are looked for that changed."""
+
+    metric: str
+    filter_name: str
 
 
 class _Run(NamedTuple):
@@ -110,6 +118,29 @@ class Comparer:
             return await self._call(
                 runs[0].files.results_key, render_comparison, shown, compared, compared_reruns, wanted.options
             )
+
+    async def find_flips(self, indexes: tuple[OpenIndex, OpenIndex], wanted: FlipQuery) -> dict[Flip, PairedRows]:
+        """Return which rows of a baseline and a candidate changed. Raises LookupError for what one of them lacks."""
+        key = "|".join([*(index.key for index in indexes), *wanted])
+        packed = self._kept.get(key)
+        if packed is None:
+            async with self._turns, self._large:
+                packed = pickle.dumps(await self._read_flips(indexes, wanted))
+            self._kept.put(key, packed)
+        found: dict[Flip, PairedRows] = pickle.loads(packed)
+        return found
+
+    async def _read_flips(self, indexes: tuple[OpenIndex, OpenIndex], wanted: FlipQuery) -> dict[Flip, PairedRows]:
+        metrics = {metric.name: metric for metric in indexes[1].header.metrics}
+        if not all(_has_column(index, wanted) for index in indexes):
+            raise LookupError
+        runs = []
+        for index in indexes:
+            column, number = await self._read_documents(index), index.header.filters.index(wanted.filter_name)
+            values = await self._read_values(column, number, wanted.metric)
+            runs.append(RunColumns(_make_documents(column, number), values))
+        lower = metrics[wanted.metric].lower_is_better
+        return await self._call(indexes[1].key, find_flips, *runs, lower_is_better=lower)
 
     async def _read_run(self, found: CompletedJob) -> _Run:
         key = found.files.results_key
@@ -210,6 +241,10 @@ def read_facts(text: bytes) -> dict[str, TaskFacts]:
 
 def _make_documents(run: _Column, filter_number: int) -> DocumentColumns:
     return DocumentColumns(run.opened.rows, filter_number, run.document, run.filter, run.target, run.input, run.cluster)
+
+
+def _has_column(index: OpenIndex, wanted: FlipQuery) -> bool:
+    return wanted.filter_name in index.header.filters and index.header.find_metric(wanted.metric) is not None
 
 
 def _list_common_metrics(

@@ -203,6 +203,11 @@ class SampleIndexReader:
             raise UnusableArtifact(index.key, "the index of these samples leads to other ones")
         return FoundSample(found[0], card)
 
+    async def read_rows(self, index: OpenIndex, rows: Sequence[int]) -> list[bytes]:
+        """Return the cards of these rows, in their order."""
+        async with self._turns:
+            return await self._read_cards(index, rows)
+
     async def read_adjacent(self, index: OpenIndex, first: int, count: int) -> list[list[bytes]]:
         """Return `count` packed columns, from the place `first` on, each of all zones; with one read for a zone."""
         zones = index.header.zones

@@ -88,10 +88,10 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 async def _find_jobs(names: Sequence[str], backend: Backend, *, up_to_date: bool) -> list[CompletedJob]:
-    return [await _find_completed(name, backend, up_to_date=up_to_date) for name in names]
+    return [await find_completed(name, backend, up_to_date=up_to_date) for name in names]
 
 
-async def _find_completed(name: str, backend: Backend, *, up_to_date: bool) -> CompletedJob:
+async def find_completed(name: str, backend: Backend, *, up_to_date: bool) -> CompletedJob:
     """Return a job with its files. Raises 404 for one that does not exist, 409 for one without results."""
     job = await find_job(name, backend.evaluations, up_to_date)
     if job.status is not JobStatus.COMPLETED:

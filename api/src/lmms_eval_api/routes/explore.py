@@ -100,7 +100,7 @@ async def explore_samples(
     job = await find_job(job_id, backend.evaluations, up_to_date)
     files = require_files(job, what="samples")
     start = _read_start(query, files.prefix.attempt)
-    indexes, index = await _open(backend, job.name, files, task)
+    indexes, index = await open_index(backend, job.name, files, task)
     try:
         if isinstance(start, CardWindow):
             reading = indexes.read_window(index, wanted, start, query.limit)
@@ -137,7 +137,7 @@ async def job_sample(
     """One sample, whole, and its card."""
     job = await find_job(job_id, backend.evaluations, up_to_date)
     files = require_files(job, what="samples")
-    indexes, index = await _open(backend, job.name, files, task)
+    indexes, index = await open_index(backend, job.name, files, task)
     for document in _list_documents(doc_id):
         try:
             found = await read_within(PAGE_SECONDS, indexes.read_sample(index, document, filter_name))
@@ -151,7 +151,7 @@ async def job_sample(
     raise HTTPException(404, f"Job {job.name} has no sample of {task} with the doc_id {doc_id}{of_filter}.")
 
 
-async def _open(backend: Backend, job: str, files: StoredFiles, task: str) -> tuple[SampleIndexReader, OpenIndex]:
+async def open_index(backend: Backend, job: str, files: StoredFiles, task: str) -> tuple[SampleIndexReader, OpenIndex]:
     """Return the index of a task's samples; 404 with the pages that exist where there is none."""
     indexes = backend.archive.indexes
     if indexes is None:

@@ -147,9 +147,9 @@ def pair_documents(baseline: DocumentColumns, candidate: DocumentColumns) -> Pai
 
 def sum_pairs(pairs: Pairs, baseline: ValueColumns, candidate: ValueColumns, *, lower_is_better: bool) -> MetricSums:
     """Return what the pairs say of a metric. Failed answers have no value."""
-    left, baseline_mean = _pick_values(baseline, pairs.baseline)
-    right, candidate_mean = _pick_values(candidate, pairs.candidate)
-    known = [array("B", map(_is_number, side)).tobytes() for side in (left, right)]
+    left, baseline_mean = pick_values(baseline, pairs.baseline)
+    right, candidate_mean = pick_values(candidate, pairs.candidate)
+    known = [array("B", map(is_number, side)).tobytes() for side in (left, right)]
     unscored = known[0].count(0), known[1].count(0)
     scored = bytes(map(int.__and__, *known)) if any(unscored) else known[0]
     if any(unscored):
@@ -263,10 +263,11 @@ def _number_clusters(run: DocumentColumns, rows: "array[int]") -> "tuple[array[i
     return (found if is_shared else None), count
 
 
-def _pick_values(run: ValueColumns, rows: "array[int]") -> "tuple[array[float], OwnMean]":
+def pick_values(run: ValueColumns, rows: "array[int]") -> "tuple[array[float], OwnMean]":
+    """Return the values of these rows, NaN where an answer failed, and the mean of all that the run has."""
     values = read_column(run.values, METRIC_TYPE, run.rows)
     chosen = _choose_filter(run.filter, run.rows, run.filter_number)
-    count = sum(map(_is_number, compress(values, chosen)))
+    count = sum(map(is_number, compress(values, chosen)))
     # lmms-eval's own mean counts failed answers, whose values are those of a wrong one.
     mean = OwnMean(count, _sum_numbers(compress(values, chosen)) / count if count else _NAN)
     for row in compress(range(len(values)), read_flag(run.flags, run.rows, SampleFlag.FAILED)):
@@ -285,10 +286,11 @@ def _read_cluster_keys(run: DocumentColumns) -> "array[int]":
 
 
 def _sum_numbers(values: Iterable[float]) -> float:
-    return math.fsum(value for value in values if _is_number(value))
+    return math.fsum(value for value in values if is_number(value))
 
 
-def _is_number(value: float) -> bool:
+def is_number(value: float) -> bool:
+    """Whether a value counts: it is there, and no larger than sums of squares allow."""
     return -MAX_VALUE < value < MAX_VALUE
 
 

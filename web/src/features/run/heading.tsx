@@ -30,6 +30,11 @@ export function RunHeading({ job, live }: { job: JobInfo; live: StreamState }) {
             </>
           )}
           {!ENDED.has(job.status) && <CancelButton id={job.job_id} running={job.status === "running"} />}
+          {job.status === "completed" && (
+            <Link to="/runs" search={{ status: ["completed"], pick: job.job_id }} className="button">
+              Compare
+            </Link>
+          )}
           <Link to="/submit" search={{ from: job.job_id }} className="button">
             Run again
           </Link>

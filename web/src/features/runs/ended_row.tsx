@@ -6,6 +6,7 @@ import { useNow } from "@/ui/clock";
 import { Status, SuspectBadge } from "@/ui/status";
 import { Line } from "@/ui/text";
 import { RunName } from "./parts";
+import { PickBox } from "./picks";
 
 /** A run that has ended: its score with its error, or why there is none. */
 export function EndedRow({ job }: { job: JobSummary }) {
@@ -23,6 +24,7 @@ export function EndedRow({ job }: { job: JobSummary }) {
         </div>
       </div>
       <div className="actions">
+        {job.status === "completed" && <PickBox job={job} />}
         <Link to="/submit" search={{ from: job.job_id }} className="button" aria-label={`Run again: ${job.job_id}`}>
           Run again
         </Link>

@@ -14,7 +14,12 @@ export function RunName({ job }: { job: JobSummary }) {
   const labels = Object.entries(job.labels ?? {}).slice(0, SHOWN_LABELS);
   return (
     <div className="name">
-      <Link to="/runs/$id" params={{ id: job.job_id }} data-row="">
+      <Link
+        to="/runs/$id"
+        params={{ id: job.job_id }}
+        data-row=""
+        data-completed={job.status === "completed" ? job.job_id : undefined}
+      >
         <Line text={job.job_id} most={80} />
       </Link>
       <div className="what">
