@@ -2,7 +2,14 @@
 
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
 import { uiPath } from "@/api/base";
-import { readCompareSearch, readRunSearch, readRunsSearch, readSampleSearch, readSubmitSearch } from "@/lib/search";
+import {
+  readCompareSearch,
+  readFlipSearch,
+  readRunSearch,
+  readRunsSearch,
+  readSampleSearch,
+  readSubmitSearch,
+} from "@/lib/search";
 import { NotFound, PageError, Root } from "@/routes/root";
 import { RunsPage } from "@/routes/runs";
 
@@ -56,8 +63,28 @@ const compare = createRoute({
   component: lazyRouteComponent(() => import("@/routes/compare"), "ComparePage"),
 });
 
+const flips = createRoute({
+  getParentRoute: () => root,
+  path: "/compare/$task",
+  validateSearch: readFlipSearch,
+  component: lazyRouteComponent(() => import("@/routes/flips"), "FlipsPage"),
+});
+
+const flip = createRoute({
+  getParentRoute: () => flips,
+  path: "$doc",
+});
+
 export const router = createRouter({
-  routeTree: root.addChildren([home, runs, run, samples.addChildren([sample]), submit, compare]),
+  routeTree: root.addChildren([
+    home,
+    runs,
+    run,
+    samples.addChildren([sample]),
+    submit,
+    compare,
+    flips.addChildren([flip]),
+  ]),
   basepath: uiPath,
   defaultPreload: "intent",
   scrollRestoration: true,

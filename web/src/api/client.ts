@@ -26,6 +26,8 @@ export type ListedModel = Schemas["ListedModel"];
 export type JobComparison = Schemas["JobComparison"];
 export type RunComparison = Schemas["RunComparison"];
 export type ComparedMetric = Schemas["ComparedMetric"];
+export type ComparedSample = Schemas["ComparedSample"];
+export type ComparedSamplePage = Schemas["ComparedSamplePage"];
 export type ComparisonFinding = Schemas["ComparisonFinding"];
 
 export const client = createClient<paths>({

@@ -237,6 +237,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/jobs/{job_id}/compare/{task}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Compared Samples
+         * @description The samples of a task that changed against the baseline, with the cards of both, in the order of the job's.
+         */
+        get: operations["list_compared_samples_jobs__job_id__compare__task__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/jobs/{job_id}/files": {
         parameters: {
             query?: never;
@@ -693,6 +713,37 @@ export interface components {
             digest: string;
         };
         /**
+         * ComparedSample
+         * @description The cards of a document in both jobs.
+         */
+        ComparedSample: {
+            baseline: components["schemas"]["SampleCard"];
+            candidate: components["schemas"]["SampleCard"];
+        };
+        /**
+         * ComparedSamplePage
+         * @description Answer of GET /jobs/{job_id}/compare/{task}.
+         */
+        ComparedSamplePage: {
+            /** Samples */
+            samples: components["schemas"]["ComparedSample"][];
+            /** Metric */
+            metric: string;
+            /** Filter */
+            filter: string;
+            counts: components["schemas"]["FlipCounts"];
+            /**
+             * Matched
+             * @description Documents that are wanted.
+             */
+            matched: number;
+            /**
+             * Place
+             * @description How many of them come before these.
+             */
+            place: number;
+        };
+        /**
          * ComparedTask
          * @description A task, or a group, that both jobs have.
          */
@@ -974,6 +1025,34 @@ export interface components {
          * @enum {string}
          */
         Filter: "wrong" | "empty";
+        /**
+         * FlipCounts
+         * @description How many documents changed.
+         */
+        FlipCounts: {
+            /**
+             * Lost
+             * @default 0
+             */
+            lost: number;
+            /**
+             * Won
+             * @default 0
+             */
+            won: number;
+            /**
+             * Both Wrong
+             * @description Wrong in both jobs, whether their values differ or not.
+             * @default 0
+             */
+            both_wrong: number;
+        };
+        /**
+         * FlipKind
+         * @description What became of a document: its value is worse, or better, than the baseline's, or both runs have it wrong.
+         * @enum {string}
+         */
+        FlipKind: "lost" | "won" | "both_wrong";
         /**
          * HealthResponse
          * @description Answer of GET /health.
@@ -3441,6 +3520,146 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobComparison"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds after which it is worth trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Implemented */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Bad Gateway */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds after which it is worth trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_compared_samples_jobs__job_id__compare__task__get: {
+        parameters: {
+            query: {
+                /** @description The job to compare with. */
+                baseline: string;
+                /** @description `lost`: the value is worse than the baseline's. `won`: it is better. `both_wrong`: both are wrong. */
+                flip: components["schemas"]["FlipKind"];
+                /** @description Whose value; else the first one's. */
+                metric?: string | null;
+                /** @description Of lmms-eval; else the task's first one. */
+                filter?: string | null;
+                /** @description Go on behind so many samples. */
+                place?: number;
+                /** @description A `row` of the candidate: of the pages of `limit` samples, the one that has it, or would have. */
+                around?: number | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                job_id: string;
+                task: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparedSamplePage"];
                 };
             };
             /** @description Bad Request */

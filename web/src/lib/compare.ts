@@ -6,6 +6,11 @@ import { formatNumber } from "./format";
 /** The API compares no more at once. */
 export const MOST_RUNS = 5;
 
+/** What became of a sample; the first is shown where nothing else is asked for. */
+export const FLIPS = ["lost", "won", "both_wrong"] as const;
+export type Flip = (typeof FLIPS)[number];
+export const FLIP_WORDS: Record<Flip, string> = { lost: "lost", won: "won", both_wrong: "both wrong" };
+
 export interface CompareSearch {
   /** Names, with a comma between them. */
   runs?: string | undefined;
@@ -92,7 +97,7 @@ export function listTables(comparisons: RunComparison[]): TaskTable[] {
       task: name,
       rows: [...metrics].map(([key, first]) => ({
         metric: first.metric,
-        filter: first.filter === "none" ? "" : first.filter,
+        filter: first.filter,
         lowerIsBetter: first.lower_is_better,
         baseline: first.baseline,
         cells: found.map(({ of, task }) => {
@@ -104,7 +109,10 @@ export function listTables(comparisons: RunComparison[]): TaskTable[] {
       notes: found.map(({ of, task }) => ({
         run: of.candidate,
         documents: describeDocuments(task?.documents),
-        findings: uniteFindings([...(task?.findings ?? []), ...(task?.metrics ?? []).flatMap((one) => one.findings ?? [])]),
+        findings: uniteFindings([
+          ...(task?.findings ?? []),
+          ...(task?.metrics ?? []).flatMap((one) => one.findings ?? []),
+        ]),
       })),
     };
   });
@@ -117,7 +125,7 @@ function uniteFindings(findings: ComparisonFinding[]): ComparisonFinding[] {
 
 const number = (value: number) => value.toLocaleString("en");
 
-function describeDocuments(counts: RunComparison["tasks"][number]["documents"]): string {
+function describeDocuments(counts: RunComparison["tasks"][number]["documents"] | undefined): string {
   if (!counts) return "no documents are paired";
   const parts = [`${number(counts.pairs)} ${counts.pairs === 1 ? "document" : "documents"} paired`];
   const unpaired = (counts.only_baseline ?? 0) + (counts.only_candidate ?? 0);

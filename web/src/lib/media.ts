@@ -84,3 +84,11 @@ export function fitInto({ width, height }: Media, most: { width: number; height:
   const scale = Math.min(most.width / width, most.height / height, 1);
   return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
 }
+
+/** Whether two runs got the same: what is kept of each is the same content, and nothing is left to doubt. */
+export function haveSameMedia(some: Media[], others: Media[]): boolean {
+  return some.length === others.length && some.every((one, place) => tellContent(one) === tellContent(others[place]));
+}
+
+const tellContent = (media: Media | undefined) =>
+  media && [media.kind, media.original ?? media.display ?? media.thumb ?? "", media.width, media.height].join(" ");

@@ -1,7 +1,7 @@
 // Search parameters of addresses: what a link holds is checked before it is believed.
 
 import type { JobStatus } from "@/api/client";
-import type { CompareSearch } from "@/lib/compare";
+import { type CompareSearch, FLIPS, type Flip } from "@/lib/compare";
 import type { JobFilter } from "@/lib/job_pages";
 
 export const STATUSES: readonly JobStatus[] = ["running", "queued", "completed", "failed", "cancelled"];
@@ -65,6 +65,26 @@ export function keepPicks(filter: JobFilter, pick: string | undefined): RunsSear
 
 export function readCompareSearch(raw: Raw): CompareSearch {
   return compact<CompareSearch>({ runs: readText(raw.runs), base: readText(raw.base) });
+}
+
+/** The samples of a task that changed between two of the runs. */
+export interface FlipSearch extends CompareSearch {
+  /** Which run is compared with the baseline; without it, the first of the others. */
+  against?: string | undefined;
+  flip?: Flip | undefined;
+  metric?: string | undefined;
+  /** Of which of lmms-eval's filters the values are. */
+  of?: string | undefined;
+}
+
+export function readFlipSearch(raw: Raw): FlipSearch {
+  return compact<FlipSearch>({
+    ...readCompareSearch(raw),
+    against: readText(raw.against),
+    flip: FLIPS.find((one) => one === raw.flip),
+    metric: readText(raw.metric),
+    of: readText(raw.of),
+  });
 }
 
 export const RUN_TABS = ["overview", "log", "config", "files"] as const;

@@ -22,8 +22,16 @@ export function ComparePage() {
   useKeys([
     { keys: "j", does: "Next run", run: () => moveFocus(1) },
     { keys: "k", does: "Previous run", run: () => moveFocus(-1) },
-    { keys: "b", does: "Make the run with the focus the baseline, or the next one", run: () => makeBase(chosenRun(search)) },
-    { keys: "Escape", does: "Back to the runs", run: () => void navigate({ to: "/runs", search: { pick: search.runs } }) },
+    {
+      keys: "b",
+      does: "Make the run with the focus the baseline, or the next one",
+      run: () => makeBase(chosenRun(search)),
+    },
+    {
+      keys: "Escape",
+      does: "Back to the runs",
+      run: () => void navigate({ to: "/runs", search: { pick: search.runs } }),
+    },
   ]);
   return (
     <div className="page">
@@ -50,7 +58,7 @@ export function ComparePage() {
       {others.length ? (
         <div className="comparison-parts" aria-busy={query.isPlaceholderData}>
           <Loading query={query} lines={6}>
-            {(comparison) => <Comparison base={base} comparison={comparison} />}
+            {(comparison) => <Comparison base={base} search={search} comparison={comparison} />}
           </Loading>
         </div>
       ) : (

@@ -42,10 +42,7 @@ export function RunsPage() {
         <h1>Runs</h1>
         <LiveState state={state} />
       </div>
-      <Filters
-        filter={filter}
-        onChange={(next) => void navigate({ search: keepPicks(next, pick), replace: true })}
-      />
+      <Filters filter={filter} onChange={(next) => void navigate({ search: keepPicks(next, pick), replace: true })} />
       <PicksContext value={picks}>
         {shown.map((section) => (
           <RunSection key={section} section={section} filter={filter} {...SECTIONS[section]} />

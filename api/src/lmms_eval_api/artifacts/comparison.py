@@ -28,7 +28,7 @@ from lmms_eval_core.compare.columns import (
     sum_pairs,
 )
 from lmms_eval_core.compare.facts import MetricFact, RunFacts, TaskFacts, read_run_facts, read_task_facts
-from lmms_eval_core.compare.flips import Flip, PairedRows, RunColumns, find_flips
+from lmms_eval_core.compare.flips import FlipKind, PairedRows, RunColumns, find_flips
 from lmms_eval_core.compare.tasks import TaskEvidence
 from lmms_eval_core.results_file import parse_results
 from lmms_eval_core.sample_index.format import DamagedIndex
@@ -119,7 +119,7 @@ class Comparer:
                 runs[0].files.results_key, render_comparison, shown, compared, compared_reruns, wanted.options
             )
 
-    async def find_flips(self, indexes: tuple[OpenIndex, OpenIndex], wanted: FlipQuery) -> dict[Flip, PairedRows]:
+    async def find_flips(self, indexes: tuple[OpenIndex, OpenIndex], wanted: FlipQuery) -> dict[FlipKind, PairedRows]:
         """Return which rows of a baseline and a candidate changed. Raises LookupError for what one of them lacks."""
         key = "|".join([*(index.key for index in indexes), *wanted])
         packed = self._kept.get(key)
@@ -127,10 +127,10 @@ class Comparer:
             async with self._turns, self._large:
                 packed = pickle.dumps(await self._read_flips(indexes, wanted))
             self._kept.put(key, packed)
-        found: dict[Flip, PairedRows] = pickle.loads(packed)
+        found: dict[FlipKind, PairedRows] = pickle.loads(packed)
         return found
 
-    async def _read_flips(self, indexes: tuple[OpenIndex, OpenIndex], wanted: FlipQuery) -> dict[Flip, PairedRows]:
+    async def _read_flips(self, indexes: tuple[OpenIndex, OpenIndex], wanted: FlipQuery) -> dict[FlipKind, PairedRows]:
         metrics = {metric.name: metric for metric in indexes[1].header.metrics}
         if not all(_has_column(index, wanted) for index in indexes):
             raise LookupError

@@ -20,7 +20,7 @@ from lmms_eval_api.routes.compare import COMPARE_SECONDS, find_completed
 from lmms_eval_api.routes.dependencies import FROM_CACHE, BackendOf, UpToDate
 from lmms_eval_api.routes.explore import open_index
 from lmms_eval_api.routes.openapi import document_errors
-from lmms_eval_core.compare.flips import Flip, PairedRows
+from lmms_eval_core.compare.flips import FlipKind, PairedRows
 from lmms_eval_core.sample_index.format import MAX_ROWS
 from lmms_eval_core.store.errors import StoreError
 from lmms_eval_core.wire_comparison import ComparedSamplePage
@@ -35,7 +35,7 @@ class ComparedSamplesQuery(BaseModel):
     """Which samples, and which page of them."""
 
     baseline: str = Field(description="The job to compare with.")
-    flip: Flip = Field(
+    flip: FlipKind = Field(
         description="`lost`: the value is worse than the baseline's. `won`: it is better. `both_wrong`: both are wrong."
     )
     metric: str | None = Field(default=None, max_length=200, description="Whose value; else the first one's.")
@@ -64,7 +64,7 @@ async def list_compared_samples(
     backend: BackendOf,
     up_to_date: UpToDate,
 ) -> Response:
-    """The samples of a task that changed against the baseline, with the cards of both, in the order of the job's own."""
+    """The samples of a task that changed against the baseline, with the cards of both, in the order of the job's."""
     comparer = backend.archive.comparisons
     if comparer is None:
         raise HTTPException(501, NO_STORE)
@@ -128,5 +128,7 @@ def _read_wanted(query: ComparedSamplesQuery, candidate: OpenIndex) -> FlipQuery
 
 
 def _make_unknown(wanted: FlipQuery) -> InvalidRequest:
-    sentence = f"The samples of one of these jobs have no values of {wanted.metric} with the filter {wanted.filter_name}."
+    sentence = (
+        f"The samples of one of these jobs have no values of {wanted.metric} with the filter {wanted.filter_name}."
+    )
     return InvalidRequest([FieldProblem(("metric",), sentence, where="query")])

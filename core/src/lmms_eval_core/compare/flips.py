@@ -12,7 +12,7 @@ from lmms_eval_core.sample_index.reader import read_flag
 from lmms_eval_core.sample_scoring import SampleFlag
 
 
-class Flip(StrEnum):
+class FlipKind(StrEnum):
     """What became of a document: its value is worse, or better, than the baseline's, or both runs have it wrong."""
 
     LOST = "lost"
@@ -34,20 +34,20 @@ class PairedRows(NamedTuple):
     candidate: bytes
 
 
-def find_flips(baseline: RunColumns, candidate: RunColumns, *, lower_is_better: bool) -> dict[Flip, PairedRows]:
+def find_flips(baseline: RunColumns, candidate: RunColumns, *, lower_is_better: bool) -> dict[FlipKind, PairedRows]:
     """Return the rows of each kind. Documents that failed in a run, or have no value there, are of none."""
     pairs = pair_documents(baseline.documents, candidate.documents)
     left, _ = pick_values(baseline.values, pairs.baseline)
     right, _ = pick_values(candidate.values, pairs.candidate)
     wrong = [read_flag(run.values.flags, run.values.rows, SampleFlag.WRONG) for run in (baseline, candidate)]
-    found: dict[Flip, list[tuple[int, int]]] = {flip: [] for flip in Flip}
+    found: dict[FlipKind, list[tuple[int, int]]] = {flip: [] for flip in FlipKind}
     for row, other, new, old in zip(pairs.candidate, pairs.baseline, right, left, strict=True):
         if not (is_number(old) and is_number(new)):
             continue
         if old != new:
-            found[Flip.LOST if (new > old) is lower_is_better else Flip.WON].append((row, other))
+            found[FlipKind.LOST if (new > old) is lower_is_better else FlipKind.WON].append((row, other))
         if wrong[0][other] and wrong[1][row]:
-            found[Flip.BOTH_WRONG].append((row, other))
+            found[FlipKind.BOTH_WRONG].append((row, other))
     return {flip: _pack(rows) for flip, rows in found.items()}
 
 

@@ -1,13 +1,19 @@
 // What the API says of the runs: findings, a table for each task, and what a rerun changes.
 
 import type { JobComparison } from "@/api/client";
-import { describeReruns, findReach, listTables } from "@/lib/compare";
+import { type CompareSearch, describeReruns, findReach, listTables } from "@/lib/compare";
 import { Empty } from "@/ui/states";
 import { Line } from "@/ui/text";
 import { Findings } from "./findings";
 import { isProportion, TaskComparison } from "./task_table";
 
-export function Comparison({ base, comparison }: { base: string; comparison: JobComparison }) {
+interface Props {
+  base: string;
+  search: CompareSearch;
+  comparison: JobComparison;
+}
+
+export function Comparison({ base, search, comparison }: Props) {
   const tables = listTables(comparison.comparisons);
   const reach = findReach(tables.flatMap((table) => table.rows.filter(isProportion)).flatMap((row) => row.cells));
   const reruns = describeReruns(comparison);
@@ -27,6 +33,7 @@ export function Comparison({ base, comparison }: { base: string; comparison: Job
           table={table}
           place={place}
           base={base}
+          search={search}
           confidence={comparison.confidence}
           reach={reach}
         />

@@ -1,7 +1,20 @@
 // A task: what was paired, what speaks against comparing, and each metric of each run with its difference.
 
-import { type ComparedCell, findReach, formatChange, formatP, type MetricRow, OUTCOMES, type TaskTable } from "@/lib/compare";
+import { Link } from "@tanstack/react-router";
+import {
+  type ComparedCell,
+  type CompareSearch,
+  FLIP_WORDS,
+  FLIPS,
+  findReach,
+  formatChange,
+  formatP,
+  type MetricRow,
+  OUTCOMES,
+  type TaskTable,
+} from "@/lib/compare";
 import { formatNumber } from "@/lib/format";
+import type { FlipSearch } from "@/lib/search";
 import { Line } from "@/ui/text";
 import { Findings } from "./findings";
 import { DifferenceWhisker } from "./whisker";
@@ -10,12 +23,13 @@ interface Props {
   table: TaskTable;
   place: number;
   base: string;
+  search: CompareSearch;
   confidence: number;
   /** The largest difference of metrics between 0 and 1: these have one axis. */
   reach: number;
 }
 
-export function TaskComparison({ table, place, base, confidence, reach }: Props) {
+export function TaskComparison({ table, place, base, search, confidence, reach }: Props) {
   const id = `task-${place}`;
   const several = table.notes.length > 1;
   return (
@@ -62,7 +76,13 @@ export function TaskComparison({ table, place, base, confidence, reach }: Props)
               </tr>
             </thead>
             {table.rows.map((row) => (
-              <Metric key={`${row.metric} ${row.filter}`} row={row} base={base} reach={reach} />
+              <Metric
+                key={`${row.metric} ${row.filter}`}
+                row={row}
+                base={base}
+                link={{ task: table.task, search: { ...search, metric: row.metric, of: row.filter } }}
+                reach={reach}
+              />
             ))}
           </table>
         </section>
@@ -71,14 +91,20 @@ export function TaskComparison({ table, place, base, confidence, reach }: Props)
   );
 }
 
-function Metric({ row, base, reach }: { row: MetricRow; base: string; reach: number }) {
+/** What links to the samples that changed have in common. */
+interface FlipLink {
+  task: string;
+  search: FlipSearch;
+}
+
+function Metric({ row, base, link, reach }: { row: MetricRow; base: string; link: FlipLink; reach: number }) {
   const own = isProportion(row) ? reach : findReach(row.cells);
   return (
     <tbody>
       <tr className="first">
         <th scope="rowgroup" rowSpan={row.cells.length + 1}>
           <Line text={row.metric} most={60} />
-          {row.filter && (
+          {row.filter !== "none" && (
             <div className="quiet">
               <Line text={row.filter} most={60} />
             </div>
@@ -94,13 +120,14 @@ function Metric({ row, base, reach }: { row: MetricRow; base: string; reach: num
         </td>
       </tr>
       {row.cells.map((cell) => (
-        <Candidate key={cell.run} cell={cell} reach={own} />
+        <Candidate key={cell.run} cell={cell} link={link} reach={own} />
       ))}
     </tbody>
   );
 }
 
-function Candidate({ cell: { run, metric, outcome }, reach }: { cell: ComparedCell; reach: number }) {
+function Candidate({ cell, link, reach }: { cell: ComparedCell; link: FlipLink; reach: number }) {
+  const { run, metric, outcome } = cell;
   const { difference, lower, upper } = metric ?? {};
   const hasDifference = typeof difference === "number";
   const { sign, word, why } = OUTCOMES[outcome];
@@ -137,7 +164,17 @@ function Candidate({ cell: { run, metric, outcome }, reach }: { cell: ComparedCe
         )}
       </td>
       <td className="changed">
-        {hasDifference && `${metric?.lost?.toLocaleString("en")} lost, ${metric?.won?.toLocaleString("en")} won`}
+        {hasDifference &&
+          FLIPS.map((flip) => (
+            <Link
+              key={flip}
+              to="/compare/$task"
+              params={{ task: link.task }}
+              search={{ ...link.search, against: run, flip }}
+            >
+              {flip !== "both_wrong" && (metric?.[flip] ?? 0).toLocaleString("en")} {FLIP_WORDS[flip]}
+            </Link>
+          ))}
       </td>
       <td className="result" title={why}>
         <span aria-hidden="true">{sign}</span> {word}
