@@ -162,7 +162,8 @@ export function describeReruns(comparison: JobComparison): { key: string; senten
       if (!first?.pairs) return [];
       const changed = (first.lost ?? 0) + (first.won ?? 0);
       const documents = `${number(changed)} of ${number(first.pairs)} documents`;
-      const sentence = `${task}: ${documents} got another ${first.metric}, which changed by ${formatChange(first.difference)}.`;
+      const mean = `the mean changed by ${formatChange(first.difference)}`;
+      const sentence = `${pair.candidate} against ${pair.baseline}, ${task}: ${documents} got another ${first.metric}, and ${mean}.`;
       return [{ key: `${pair.baseline} ${pair.candidate} ${task}`, sentence }];
     }),
   );
