@@ -1,12 +1,12 @@
 """Comparisons over HTTP, from a store in memory: numbers, findings, rights, and what is refused."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import httpx
 import pytest
 from compared_jobs import Jobs, Rights, make_samples
+from evaluation_objects import build_evaluation_object
 from memory_store import MemoryStore
 
 from lmms_eval_api.auth import Authenticator

@@ -1,5 +1,6 @@
 """Jobs in every state, with files, for tests that look at them in the page."""
 
+import json
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -109,6 +110,27 @@ async def store_run(
 ) -> ArtifactPrefix:
     """Complete a job `indexed` with these samples; return where its files are."""
     return await complete_with_samples(front_end, client, store, "indexed", index_samples(list(samples), TASK))
+
+
+async def store_compared(
+    front_end: FrontEnd,
+    client: Transport,
+    store: ObjectStore,
+    name: str,
+    samples: list[dict[str, Any]],
+    *,
+    version: int = 1,
+    **fields: Any,
+) -> None:
+    """Complete a job with these samples, and a results file that has their mean; `fields` are the request's."""
+    submit(front_end, name, **fields)
+    await complete_with_files(client, store, name)
+    document = await client.get(EVALUATIONS, name)
+    prefix = ArtifactPrefix(client.namespace, name, document["metadata"]["uid"], 1)
+    mean = sum(sample["score"] for sample in samples) / len(samples)
+    results = RESULTS | {"results": {"mme": {"score,none": mean}}, "versions": {"mme": version}}
+    await store.put(prefix.file(layout.RESULTS_FILE), json.dumps(results).encode())
+    await store_samples(store, prefix, samples)
 
 
 def list_samples(page: Page) -> Locator:

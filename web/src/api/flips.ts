@@ -38,7 +38,7 @@ export function flipsQuery({ baseline, candidate, task, flip, metric, of }: Want
     getNextPageParam: ({ place, samples, matched }: ComparedSamplePage): Start | null =>
       place + samples.length < matched ? { place: place + samples.length } : null,
     getPreviousPageParam: ({ place }: ComparedSamplePage): Start | null =>
-      (place > 0 ? { place: Math.max(0, place - PAGE) } : null),
+      place > 0 ? { place: Math.max(0, place - PAGE) } : null,
     // Jobs that have ended never change.
     staleTime: Number.POSITIVE_INFINITY,
     retry: false,

@@ -99,8 +99,20 @@ test("a table has a row for each metric, and a cell for each run", () => {
   const [table, ...others] = listTables([comparison("b"), refused]);
   expect(others).toEqual([]);
   expect(table?.rows.map((row) => [row.metric, row.cells.map((cell) => [cell.run, cell.outcome])])).toEqual([
-    ["acc", [["b", "better"], ["c", "refused"]]],
-    ["wer", [["b", "missing"], ["c", "refused"]]],
+    [
+      "acc",
+      [
+        ["b", "better"],
+        ["c", "refused"],
+      ],
+    ],
+    [
+      "wer",
+      [
+        ["b", "missing"],
+        ["c", "refused"],
+      ],
+    ],
   ]);
   expect(table?.notes.map((note) => [note.documents, note.findings.length])).toEqual([
     ["1,000 documents paired, 1 in one run only, 2 with another target left out, 3 with another prompt", 0],
@@ -117,7 +129,14 @@ test("what a rerun changes is a sentence for each task", () => {
 });
 
 test("numbers", () => {
-  expect([0.12345, -0.5, 0, 1e-9, null, Number.NaN].map(formatChange)).toEqual(["+0.1235", "−0.5", "0", "+1e-9", "n/a", "n/a"]);
+  expect([0.12345, -0.5, 0, 1e-9, null, Number.NaN].map(formatChange)).toEqual([
+    "+0.1235",
+    "−0.5",
+    "0",
+    "+1e-9",
+    "n/a",
+    "n/a",
+  ]);
   expect([0.0004, 0.0456, 1, null].map(formatP)).toEqual(["< 0.001", "0.046", "1", ""]);
 });
 

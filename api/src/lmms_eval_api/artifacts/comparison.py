@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
+from lmms_eval_api.artifacts.byte_cache import ByteCache
 from lmms_eval_api.artifacts.comparison_body import ComparedJob, ComparedPair, ComparisonOptions, render_comparison
 from lmms_eval_api.artifacts.results import ResultsCache
-from lmms_eval_api.artifacts.sample_index import ByteCache, OpenIndex, SampleIndexReader
+from lmms_eval_api.artifacts.sample_index import OpenIndex, SampleIndexReader
 from lmms_eval_api.artifacts.store import UnusableArtifact
 from lmms_eval_api.artifacts.stored_files import StoredFiles
 from lmms_eval_api.artifacts.worker import TooCostly, Worker
