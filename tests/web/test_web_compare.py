@@ -46,7 +46,7 @@ async def stored(web_front_end: FrontEnd, client: Transport, web_store: ObjectSt
     await store_compared(*made, "main", make_main())
     await store_compared(*made, "again", again)
     await store_compared(*made, "ckpt", changed, model_args={"pretrained": MARKUP})
-    await store_compared(*made, "other", make_main(), version=2, seed=[7])
+    await store_compared(*made, "other", make_main(), version=2, seed=7)
     return web_front_end
 
 

@@ -1,6 +1,6 @@
 // Comparing runs: each of them with one, the baseline.
 
-import { keepPreviousData, queryOptions } from "@tanstack/react-query";
+import { queryOptions } from "@tanstack/react-query";
 import { client, unwrap } from "./client";
 
 export function compareQuery(base: string, others: string[]) {
@@ -14,7 +14,6 @@ export function compareQuery(base: string, others: string[]) {
     enabled: others.length > 0,
     // Jobs that have ended never change.
     staleTime: Number.POSITIVE_INFINITY,
-    placeholderData: keepPreviousData,
     retry: false,
   });
 }

@@ -56,7 +56,7 @@ export function ComparePage() {
         />
       )}
       {others.length ? (
-        <div className="comparison-parts" aria-busy={query.isPlaceholderData}>
+        <div className="comparison-parts">
           <Loading query={query} lines={6}>
             {(comparison) => <Comparison base={base} search={search} comparison={comparison} />}
           </Loading>
