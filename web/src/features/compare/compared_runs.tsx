@@ -29,7 +29,7 @@ export function ComparedRuns({ base, others, runs, onBase, onRemove }: Props) {
           <div className="how">{name === base && <b>baseline</b>}</div>
           <div className="actions">
             {name !== base && (
-              <button type="button" title="b" onClick={() => onBase(name)} aria-label={`Baseline: ${name}`}>
+              <button type="button" title="b" onClick={() => onBase(name)} aria-label={`Make it the baseline: ${name}`}>
                 Make it the baseline
               </button>
             )}

@@ -116,9 +116,9 @@ function Texts({ title, sides, read, marked, shared = false }: TextsProps) {
           <div key={run}>
             {!shared && <Judged sample={sample} />}
             <Part title={label} text={text}>
-              {diff?.related && (
+              {diff?.related ? (
                 <MarkedText parts={isFirst ? diff.before : diff.after} mark={isFirst ? "del" : "ins"} label={label} />
-              )}
+              ) : null}
             </Part>
           </div>
         );
