@@ -22,11 +22,11 @@ export function ComparedRuns({ base, others, runs, onBase, onRemove }: Props) {
             <Link to="/runs/$id" params={{ id: name }} data-row={name}>
               <Line text={name} most={80} />
             </Link>
-            <div className="what">
+            <span className="what">
               <Line text={runs.find((run) => run.job_id === name)?.model ?? ""} most={60} />
-            </div>
+            </span>
+            {name === base && <b>baseline</b>}
           </div>
-          <div className="how">{name === base && <b>baseline</b>}</div>
           <div className="actions">
             {name !== base && (
               <button type="button" title="b" onClick={() => onBase(name)} aria-label={`Make it the baseline: ${name}`}>

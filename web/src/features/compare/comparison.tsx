@@ -1,5 +1,6 @@
 // What the API says of the runs: findings, a table for each task, and what a rerun changes.
 
+import { Fragment } from "react";
 import type { JobComparison } from "@/api/client";
 import { type CompareSearch, describeReruns, findReach, listTables } from "@/lib/compare";
 import { Empty } from "@/ui/states";
@@ -20,11 +21,11 @@ export function Comparison({ base, search, comparison }: Props) {
   return (
     <>
       {comparison.comparisons.map(({ candidate, findings = [], only_baseline = [], only_candidate = [] }) => (
-        <div key={candidate}>
+        <Fragment key={candidate}>
           <Findings findings={findings} />
           <OnlyIn run={base} tasks={only_baseline} />
           <OnlyIn run={candidate} tasks={only_candidate} />
-        </div>
+        </Fragment>
       ))}
       {!tables.length && <Empty>These runs have no task in common.</Empty>}
       {tables.map((table, place) => (

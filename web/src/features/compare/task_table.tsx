@@ -1,6 +1,7 @@
 // A task: what was paired, what speaks against comparing, and each metric of each run with its difference.
 
 import { Link } from "@tanstack/react-router";
+import { Fragment } from "react";
 import {
   type ComparedCell,
   type CompareSearch,
@@ -31,25 +32,25 @@ interface Props {
 
 export function TaskComparison({ table, place, base, search, confidence, reach }: Props) {
   const id = `task-${place}`;
-  const several = table.notes.length > 1;
+  // Mostly the same for all runs: then it is said once.
+  const isSame = new Set(table.notes.map((note) => note.documents)).size === 1;
   return (
     <section aria-labelledby={id}>
       <h2 id={id}>
         <Line text={table.task} most={100} />
       </h2>
+      {isSame && <p className="quiet">{table.notes[0]?.documents}</p>}
       {table.notes.map(({ run, documents, findings }) => (
-        <div key={run}>
-          <p className="quiet">
-            {several && (
-              <>
-                <Line text={run} most={80} />
-                {": "}
-              </>
-            )}
-            {documents}
-          </p>
+        <Fragment key={run}>
+          {!isSame && (
+            <p className="quiet">
+              <Line text={run} most={80} />
+              {": "}
+              {documents}
+            </p>
+          )}
           <Findings findings={findings} />
-        </div>
+        </Fragment>
       ))}
       {table.rows.length > 0 && (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: a box that scrolls has to be reachable by keyboard.
@@ -172,7 +173,7 @@ function Candidate({ cell, link, reach }: { cell: ComparedCell; link: FlipLink; 
               params={{ task: link.task }}
               search={{ ...link.search, against: run, flip }}
             >
-              {flip !== "both_wrong" && (metric?.[flip] ?? 0).toLocaleString("en")} {FLIP_WORDS[flip]}
+              {flip === "both_wrong" ? FLIP_WORDS[flip] : `${(metric?.[flip] ?? 0).toLocaleString("en")} ${flip}`}
             </Link>
           ))}
       </td>

@@ -68,7 +68,7 @@ function Sides({ sides }: { sides: Side[] }) {
 
 function SharedMedia({ sides }: { sides: Side[] }) {
   const [first, ...others] = sides;
-  if (!first) return null;
+  if (!first || !sides.some(({ sample }) => sample.media.length || sample.mediaMore)) return null;
   const isSame = others.every(({ sample }) => haveSameMedia(first.sample.media, sample.media));
   return (
     <>
