@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from axe import find_violations
 from front_end_fixtures import FrontEnd
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 from web_fixtures import NARROW, WIDE, Reader, open_browser
 from web_jobs import list_samples, store_compared
+from web_media import make_picture
 
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.store.objects import ObjectStore
@@ -147,6 +148,31 @@ async def test_hostile_answers_are_text_side_by_side(reader: Reader, stored: Fro
     await expect(page.get_by_role("group", name="Answer of ckpt")).to_contain_text("grey dog")
     assert await page.locator("main img").count() == 0
     assert await page.evaluate("window.hit") is None
+
+
+async def test_media_stand_once_where_the_runs_got_the_same(reader: Reader, stored: FrontEnd) -> None:
+    page, digests = reader.page, {"main": "a" * 64, "again": "a" * 64}
+
+    async def answer(route: Route) -> None:
+        response = await route.fetch()
+        found, run = await response.json(), route.request.url.split("/jobs/")[1].split("/")[0]
+        media = {"kind": "image", "display": digests[run], "thumb": digests[run], "width": 64, "height": 48}
+        found["card"]["media"] = [media]
+        await route.fulfill(response=response, json=found)
+
+    async def send(route: Route) -> None:
+        await route.fulfill(body=make_picture(64, 48), content_type="image/png")
+
+    await page.route("**/jobs/*/samples/mme/*", answer)
+    await page.route("**/jobs/*/media/*", send)
+    await reader.open("/compare/mme/0?runs=main,again&flip=lost")
+    figures = page.get_by_role("figure")
+    await expect(page.get_by_role("group", name="Answer of again")).to_be_visible()
+    await expect(figures).to_have_count(1)
+    digests["again"] = "b" * 64
+    await page.reload()
+    await expect(page.get_by_text("The runs did not get the same media")).to_be_visible()
+    await expect(figures).to_have_count(2)
 
 
 # Each page, and a text that stands in it when all is there.
