@@ -122,7 +122,7 @@ class Comparer:
 
     async def find_flips(self, indexes: tuple[OpenIndex, OpenIndex], wanted: FlipQuery) -> dict[FlipKind, PairedRows]:
         """Return which rows of a baseline and a candidate changed. Raises LookupError for what one of them lacks."""
-        key = "|".join([*(index.key for index in indexes), *wanted])
+        key = repr([*(index.key for index in indexes), *wanted])
         packed = self._kept.get(key)
         if packed is None:
             async with self._turns, self._large:
