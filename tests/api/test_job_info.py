@@ -202,9 +202,16 @@ def test_of_a_copy_that_was_changed_the_request_is_what_it_asks_for(changed: dic
 
 
 def test_what_a_job_is_now_its_request_says_too() -> None:
-    held = stored(priority=3, output_dir="/results") | {"priority": -7, "hold": True, "ttlSecondsAfterFinished": 60}
-    request = shown(**held).request
+    held = stored(priority=3, output_dir="/results") | {
+        "priority": -7,
+        "hold": True,
+        "ttlSecondsAfterFinished": 60,
+        "keep": True,
+    }
+    info = shown(**held)
+    request = info.request
     assert (request["priority"], request["hold"], request["ttl_seconds_after_finished"]) == (-7, True, 60)
+    assert request["keep"] is info.keep is True
     assert request["output_dir"] == "/results"
 
 

@@ -86,6 +86,8 @@ async def test_what_may_change_of_a_stored_job(front_end: FrontEnd, client: Tran
         kept = session.patch(f"/jobs/{second}", json={"ttl_seconds_after_finished": None, "priority": None}).json()
         assert (kept["ttl_seconds_after_finished"], kept["priority"]) == (None, 5)
         assert "ttlSecondsAfterFinished" not in (await client.get(EVALUATIONS, second))["spec"]
+        assert session.patch(f"/jobs/{second}", json={"keep": True}).json()["keep"] is True
+        assert session.patch(f"/jobs/{second}", json={"keep": False}).json()["keep"] is False
         assert session.patch(f"/jobs/{second}", json={}).json()["hold"] is True
 
         for body, path in (({"priority": 101}, "priority"), ({"model": "x"}, "model"), ({"hold": "perhaps"}, "hold")):

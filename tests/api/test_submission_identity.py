@@ -104,4 +104,4 @@ def test_what_the_api_server_made_of_a_spec_is_still_the_same() -> None:
     stored = SPEC | defaults | {"limit": 8, "trustRemoteCode": False, "resume": "sameHardware"}
     assert is_same_evaluation(stored, SPEC)
     # What may change later makes no difference.
-    assert is_same_evaluation(stored | {"priority": 9, "hold": True, "ttlSecondsAfterFinished": 1}, SPEC)
+    assert is_same_evaluation(stored | {"priority": 9, "hold": True, "ttlSecondsAfterFinished": 1, "keep": True}, SPEC)

@@ -130,6 +130,7 @@ def test_a_job_is_held_moved_and_cancelled(ours: Client) -> None:
     assert ours.job(job).hold
     assert ours.update(job, ttl_seconds_after_finished=60).ttl_seconds_after_finished == 60
     assert ours.update(job, ttl_seconds_after_finished=None).ttl_seconds_after_finished is None
+    assert ours.update(job, keep=True).keep and not ours.update(job, keep=False).keep
     with pytest.raises(ValueError, match="model"):
         ours.update(job, model="other")
     assert ours.cancel(job) == f"Job {job} cancelled"

@@ -383,6 +383,8 @@ class TestOnTheServer:
             ("hold", True),
             ("ttlSecondsAfterFinished", 60),
             ("hold", False),
+            ("keep", True),
+            ("keep", False),
             ("cancel", True),
         ):
             changed = await server.json_patch(

@@ -93,11 +93,15 @@ def test_nothing_goes_without_a_reason(known: list[Finished], now: int, max_fini
     assert retain(stay, now, max_finished=max_finished).expired == []
 
 
-def wire(*, labels: Any = None, ttl: int | None = None, ended: str | None = ENDED, **metadata: Any) -> Object:
+def wire(
+    *, labels: Any = None, ttl: int | None = None, keep: bool | None = None, ended: str | None = ENDED, **metadata: Any
+) -> Object:
     return {
         "metadata": {"name": "a", "uid": "u", "resourceVersion": "7", "annotations": {"much": "text"}, "labels": labels}
         | metadata,
-        "spec": {"model": "m"} | ({} if ttl is None else {"ttlSecondsAfterFinished": ttl}),
+        "spec": {"model": "m"}
+        | ({} if ttl is None else {"ttlSecondsAfterFinished": ttl})
+        | ({} if keep is None else {"keep": keep}),
         "status": {"phase": "Completed", "scores": {}} | ({} if ended is None else {"completedAt": ended}),
     }
 
@@ -112,6 +116,9 @@ def wire(*, labels: Any = None, ttl: int | None = None, ended: str | None = ENDE
         (wire(), None),
         (wire(labels=BY_API, ended=None), None),
         (wire(ttl=0, deletionTimestamp=ENDED), None),
+        (wire(labels=BY_API, keep=True), None),
+        (wire(ttl=0, keep=True), None),
+        (wire(ttl=0, keep=False), Finished("u", "a", "7", ENDED_AT, 0, False)),
     ],
 )
 def test_what_is_read_of_an_object(item: Object, expected: Finished | None) -> None:

@@ -138,6 +138,16 @@ async def test_a_time_to_live_is_kept_to_seconds_even_when_it_is_set_long_after_
         assert await there(client) == {"long", "taken-back"}
 
 
+async def test_what_is_kept_stays_and_takes_nobodys_place(client: transport.Transport) -> None:
+    await ended(client, "baseline", ago=1000, labels=BY_API, ttlSecondsAfterFinished=0, keep=True)
+    for age in range(3):
+        await ended(client, f"api-{age}", ago=100 * age, labels=BY_API)
+    async with running(client, max_finished=2):
+        await becomes(client, {"baseline", "api-0", "api-1"})
+        await client.json_patch(EVALUATIONS, "baseline", [{"op": "add", "path": "/spec/keep", "value": False}])
+        await becomes(client, {"api-0", "api-1"})
+
+
 async def test_a_queued_one_has_no_end_to_count_from(client: transport.Transport) -> None:
     await created(client, "queued", ttlSecondsAfterFinished=0)
     async with running(client):

@@ -100,7 +100,7 @@ class Client(UpstreamMethods, BaseClient):
         return self._send(calls.cancel(job_id, calls.read_cancellation))
 
     def update(self, job_id: str, **changes: Any) -> JobInfo:
-        """Changes `priority`, `hold` or `ttl_seconds_after_finished` of a job."""
+        """Changes `priority`, `hold`, `ttl_seconds_after_finished` or `keep` of a job."""
         return self._send(calls.update(job_id, changes))
 
     def jobs(

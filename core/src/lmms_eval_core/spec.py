@@ -1,6 +1,6 @@
 """`spec` of an LMMEvaluation: what to evaluate, in lmms-eval's own words, and the few pod knobs there are.
 
-Everything is immutable but `priority`, `hold`, `cancel` (one way) and `ttlSecondsAfterFinished`.
+Everything is immutable but `priority`, `hold`, `cancel` (one way), `ttlSecondsAfterFinished` and `keep`.
 """
 
 from typing import Annotated, Any
@@ -225,7 +225,7 @@ NODE_SELECTOR_KEYS = cel(
     naming=f"{_NO_LABEL_KEYS}[0]",
 )
 
-MUTABLE = frozenset({"priority", "hold", "cancel", "ttlSecondsAfterFinished"})
+MUTABLE = frozenset({"priority", "hold", "cancel", "ttlSecondsAfterFinished", "keep"})
 # Their values are free scalars, which CEL in a schema cannot compare; the admission policy of the chart does.
 NOT_COMPARED_IN_SCHEMA = frozenset({"modelArgs"})
 
@@ -329,6 +329,11 @@ class EvaluationSpec(ResourceModel):
         default=None,
         description="Deletes the object this long after it ended. Mutable. Not with GitOps: it would come back "
         "and run again.",
+    )
+    keep: bool = Field(
+        default=False,
+        description="Stays until somebody deletes it, as a baseline has to: neither its time to live nor the limit of "
+        "finished evaluations applies. Mutable.",
     )
     retries: Annotated[int, Field(ge=0, le=10)] = Field(
         default=2, description="Further attempts after a failure of the infrastructure."

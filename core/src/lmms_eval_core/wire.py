@@ -126,6 +126,7 @@ class EvaluateRequest(BaseModel):
     priority: int = copy_spec_field("priority", 0)
     hold: bool = copy_spec_field("hold", False)
     ttl_seconds_after_finished: int | None = copy_spec_field("ttl_seconds_after_finished")
+    keep: bool = copy_spec_field("keep", False)
     retries: int | None = copy_spec_field("retries")
     resume: ResumePolicy | None = copy_spec_field("resume")
     media: MediaPolicy | None = copy_spec_field("media")
@@ -163,6 +164,7 @@ class JobPatch(RequestPart):
     priority: int | None = Field(default=None, description="Higher starts first.")
     hold: bool | None = Field(default=None, description="Keeps it queued.")
     ttl_seconds_after_finished: int | None = Field(default=None, description="null: not deleted for its age any more.")
+    keep: bool | None = Field(default=None, description="Keeps it until somebody deletes it.")
 
 
 class Resumed(BaseModel):
@@ -282,6 +284,7 @@ class JobInfo(ResponseModel):
     priority: int = Field(default=0, description="Beyond upstream: as it is now.")
     hold: bool = Field(default=False, description="Beyond upstream: as it is now.")
     ttl_seconds_after_finished: int | None = Field(default=None, description="Beyond upstream: as it is now.")
+    keep: bool = Field(default=False, description="Beyond upstream: as it is now.")
     labels: dict[str, str] = Field(default_factory=dict, description="Beyond upstream: labels of the job.")
     progress: Progress | None = Field(default=None, description="Beyond upstream: how far it is.")
     attempt: int | None = Field(default=None, description="Beyond upstream: number of the last attempt, from 1.")

@@ -1,9 +1,10 @@
 """Deletes finished evaluations whose time is over, beside the reconciler: `plan.retain` says which.
 
 It keeps a mirror of its own of the finished ones, by the API server's selector: ten thousand that stay for ever cost it
-nothing, a `ttlSecondsAfterFinished` that is changed long after the end is seen at once, and between two dates nothing
-is asked. (kopf watches a resource once for a process, and leaves the finished ones out.) Only the leader deletes, for
-the sake of peace: each delete names the uid and the version that was looked at, so that a late one does no harm.
+nothing, a `ttlSecondsAfterFinished` or `keep` that is changed long after the end is seen at once, and between two dates
+nothing is asked. (kopf watches a resource once for a process, and leaves the finished ones out.) Only the leader
+deletes, for the sake of peace: each delete names the uid and the version that was looked at, so that a late one does no
+harm.
 """
 
 import asyncio
@@ -117,7 +118,7 @@ def trim_finished(item: Object) -> Object:
     """
     return {
         "metadata": {key: item["metadata"][key] for key in KEPT if key in item["metadata"]},
-        "spec": {"ttlSecondsAfterFinished": item["spec"].get("ttlSecondsAfterFinished")},
+        "spec": {field: item["spec"].get(field) for field in ("ttlSecondsAfterFinished", "keep")},
         "status": {field: item["status"].get(field) for field in ("phase", "completedAt")},
     }
 

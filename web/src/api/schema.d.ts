@@ -982,6 +982,12 @@ export interface components {
              */
             ttl_seconds_after_finished?: number | null;
             /**
+             * Keep
+             * @description Beyond upstream: Stays until somebody deletes it, as a baseline has to: neither its time to live nor the limit of finished evaluations applies. Mutable.
+             * @default false
+             */
+            keep: boolean;
+            /**
              * Retries
              * @description Beyond upstream: Further attempts after a failure of the infrastructure.
              */
@@ -1170,6 +1176,12 @@ export interface components {
              */
             ttl_seconds_after_finished: number | null;
             /**
+             * Keep
+             * @description Beyond upstream: as it is now.
+             * @default false
+             */
+            keep: boolean;
+            /**
              * Labels
              * @description Beyond upstream: labels of the job.
              */
@@ -1261,6 +1273,11 @@ export interface components {
              * @description null: not deleted for its age any more.
              */
             ttl_seconds_after_finished?: number | null;
+            /**
+             * Keep
+             * @description Keeps it until somebody deletes it.
+             */
+            keep?: boolean | null;
         };
         /**
          * JobStatus

@@ -27,7 +27,7 @@ REQUEST_DEFAULTS: Final = {
     name: None if field.is_required() else field.default for name, field in EvaluateRequest.model_fields.items()
 }
 # Fields that are shown as they are now, whatever was sent.
-CHANGEABLE_FIELDS: Final = ("priority", "hold", "ttl_seconds_after_finished")
+CHANGEABLE_FIELDS: Final = ("priority", "hold", "ttl_seconds_after_finished", "keep")
 # Maps whose keys the caller chooses: they are no field names.
 NOT_A_SCALAR: Final = "(not a scalar)"
 MAPS: Final = frozenset({"modelArgs", "nodeSelector"})
@@ -69,6 +69,7 @@ def _make_info(job: JobSnapshot, position: int | None) -> JobInfo:
         priority=job.priority,
         hold=job.held,
         ttl_seconds_after_finished=document["spec"].get("ttlSecondsAfterFinished"),
+        keep=bool(document["spec"].get("keep")),
         labels=dict(job.labels),
         progress=_convert_resumable(status.get("progress")),
         attempt=status.get("attempt"),

@@ -102,6 +102,7 @@ def make_spec(request: EvaluateRequest) -> EvaluationSpec:
         "include_path": request.include_path or None,
         "gpus": 0 if request.device == "cpu" else request.num_gpus,
         "hold": request.hold or None,
+        "keep": request.keep or None,
         "trust_remote_code": remote_code or request.trust_remote_code or None,
     }
     # Not validated here: the API server does, with sentences that are written for people.

@@ -124,7 +124,10 @@ WRITTEN: Final = (
     EvaluationFlag("labels", Texts, ("--label", "-l"), "To find it by.", QUEUE, "KEY=VALUE", parsing.parse_labels),
 )
 QUEUE_FIELDS: Final = frozenset(
-    {"priority", "hold", "retries", "resume", "ttl_seconds_after_finished", "timeout_seconds", "stall_timeout_seconds"}
+    {
+        *("priority", "hold", "retries", "resume", "ttl_seconds_after_finished", "keep"),
+        *("timeout_seconds", "stall_timeout_seconds"),
+    }
 )
 POD_FIELDS: Final = frozenset({"processes", "image", "priority_class_name", "runtime_class_name"})
 KINDS: Final = {int: (Number, "N"), bool: (YesNo, None)}

@@ -93,12 +93,15 @@ def update(
     priority: Annotated[int | None, typer.Option(help="Higher starts first, -100 to 100.")] = None,
     hold: Annotated[bool | None, typer.Option("--hold/--release-hold", help="Keep it queued, or let it go.")] = None,
     ttl: Annotated[int | None, typer.Option("--ttl", help="Delete it so many seconds after its end.")] = None,
+    keep: Annotated[
+        bool | None, typer.Option("--keep/--release-keep", help="Keep it until somebody deletes it, or no longer.")
+    ] = None,
 ) -> None:
     """Change a job's place in the queue, or how long it stays."""
-    wanted = {"priority": priority, "hold": hold, "ttl_seconds_after_finished": ttl}
+    wanted = {"priority": priority, "hold": hold, "ttl_seconds_after_finished": ttl, "keep": keep}
     changes: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     if not changes:
-        raise CliError("Say what to change: --priority, --hold, --release-hold or --ttl.")
+        raise CliError("Say what to change: --priority, --hold, --release-hold, --ttl, --keep or --release-keep.")
     say(f"{job}: {describe_state(client.update(job, **changes))}")
 
 

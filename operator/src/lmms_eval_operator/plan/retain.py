@@ -69,12 +69,16 @@ def retain(finished: Collection[Finished], now: float, *, max_finished: int) -> 
 
 
 def parse_finished(item: Object) -> Finished | None:
-    """Parse the API server's JSON; None for what stays until somebody deletes it, and for what is being deleted."""
+    """Parse the API server's JSON; None for what stays until somebody deletes it, and for what is being deleted.
+
+    What is kept takes nobody's place among those that stay.
+    """
     metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     labels = metadata.get("labels") or {}
     ttl, from_api = spec.get("ttlSecondsAfterFinished"), labels.get(names.LABEL_CREATED_BY) == names.CREATED_BY_API
     ended_at = parse_moment(status.get("completedAt"))
-    if ended_at is None or "deletionTimestamp" in metadata or (ttl is None and not from_api):
+    is_kept = bool(spec.get("keep")) or (ttl is None and not from_api)
+    if ended_at is None or "deletionTimestamp" in metadata or is_kept:
         return None
     return Finished(
         uid=metadata["uid"],
