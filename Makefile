@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MEMBERS := core/src operator/src api/src evaluator-image/src reporter/src client/src
-TOOLS := hack/cluster hack/images hack/web hack/test hack/bench hack/chaos hack/demo.py hack/deployment.py hack/image_container.py hack/markdown_lines.py hack/upstream.py examples/training_loop.py
+TOOLS := hack/cluster hack/images hack/web hack/test hack/bench hack/chaos hack/demo.py hack/deployment.py hack/gate_simulation.py hack/image_container.py hack/markdown_lines.py hack/upstream.py examples/training_loop.py
 
 .PHONY: help setup demo down web test chaos check generate verify image bench clean
 

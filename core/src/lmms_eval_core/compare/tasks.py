@@ -84,8 +84,12 @@ def compare_task(
     evidence: TaskEvidence,
     *,
     run_findings: Sequence[Finding],
+    level: float = LEVEL,
 ) -> TaskComparison:
-    """Return the comparison of a task; `run_findings` concern all tasks of the runs."""
+    """Return the comparison of a task; `run_findings` concern all tasks of the runs.
+
+    `level` is the one-sided confidence of each limit.
+    """
     old, new = facts
     findings = list(list_task_findings(runs, facts))
     pairs = next(iter(evidence.pairs.values()), None)
@@ -95,7 +99,10 @@ def compare_task(
         findings.append(refuse(evidence.obstacle))
     against = [finding for finding in (*run_findings, *findings) if finding.effect is not Effect.WARNING]
     common = ((metric, found) for metric in old.metrics if (found := new.find_metric(metric.key)) is not None)
-    metrics = [_compare_metric(runs, pair, evidence, against, is_first=place == 0) for place, pair in enumerate(common)]
+    metrics = [
+        _compare_metric(runs, pair, evidence, against, is_first=place == 0, level=level)
+        for place, pair in enumerate(common)
+    ]
     return TaskComparison(old.name, findings, metrics, pairs)
 
 
@@ -132,6 +139,7 @@ def _compare_metric(
     against: Iterable[Finding],
     *,
     is_first: bool,
+    level: float,
 ) -> MetricComparison:
     old, new = metrics
     sums, pairs = evidence.sums.get(old.key), evidence.pairs.get(old.filter)
@@ -147,5 +155,5 @@ def _compare_metric(
     if decision.scale is None:
         return made
     return made._replace(
-        difference=sums.compare(level=LEVEL), scale=decision.scale, flips=sums.flips, lost=sums.lost, won=sums.won
+        difference=sums.compare(level=level), scale=decision.scale, flips=sums.flips, lost=sums.lost, won=sums.won
     )
