@@ -122,6 +122,18 @@ def test_a_right_to_one_job_is_a_right_to_that_one(front_end: FrontEnd, account:
     assert ask(front_end, guest, "GET", "/queue").status_code == 403
 
 
+def test_a_gate_needs_the_right_to_read_its_baseline(front_end: FrontEnd, account: Account, namespace: str) -> None:
+    blind, reader = account("blind", "create"), account("reader", "create", "get")
+    rules = {"rules": [{"floor": 0.5}]}
+    gated, dry = REQUEST | {"gate": rules | {"baseline": {"evaluation": "main"}}}, {"dryRun": "true"}
+    until(200, lambda: ask(front_end, reader, "POST", "/evaluate", json=gated, params=dry))
+    until(200, lambda: ask(front_end, blind, "POST", "/evaluate", json=REQUEST | {"gate": rules}, params=dry))
+    for params in (dry, {}):
+        answer = ask(front_end, blind, "POST", "/evaluate", json=gated, params=params)
+        assert answer.status_code == 403, answer.text
+        assert answer.json()["detail"].startswith(f"system:serviceaccount:{namespace}:blind may not get {RESOURCE}")
+
+
 def test_the_password_of_a_url_is_a_token_too(front_end: FrontEnd, account: Account) -> None:
     token = account("reader", "get", "list")
     until(200, lambda: ask(front_end, token, "GET", "/queue"))

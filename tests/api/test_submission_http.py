@@ -126,9 +126,26 @@ def submit(session: httpx.Client, headers: dict[str, str] | None = None, **field
 
 
 def test_every_field_that_there_is_stands_here() -> None:
-    assert BEYOND.keys() == EvaluateRequest.model_fields.keys() - set(ORIGINAL_FIELDS)
+    assert BEYOND.keys() | {"gate"} == EvaluateRequest.model_fields.keys() - set(ORIGINAL_FIELDS)
     assert OF_THE_ORIGINAL.keys() == set(ORIGINAL_FIELDS)
-    assert SPEC.keys() == {field.alias for field in EvaluationSpec.model_fields.values()}
+    assert SPEC.keys() | {"gate"} == {field.alias for field in EvaluationSpec.model_fields.values()}
+
+
+async def test_a_gate_arrives(front_end: FrontEnd, client: Transport) -> None:
+    """By itself, as the other fields ask for a run without samples."""
+    rules = [{"task": "mme", "max_drop": 20.5}, {"max_drop_percent": 3, "tier": "Advisory"}]
+    with front_end.session() as session:
+        answer = submit(session, name="gated", gate={"baseline": {"evaluation": "main"}, "rules": rules})
+        assert answer.status_code == 200, answer.text
+    common = {"evidence": "NotWorse", "minPairs": 30}
+    assert (await client.get(EVALUATIONS, "gated"))["spec"]["gate"] == {
+        "baseline": {"evaluation": "main"},
+        "confidence": 0.95,
+        "rules": [
+            {"task": "mme", "maxDrop": 20.5, "tier": "Critical", **common},
+            {"task": "*", "maxDropPercent": 3, "tier": "Advisory", **common},
+        ],
+    }
 
 
 async def test_every_field_of_the_resource_arrives(front_end: FrontEnd, client: Transport) -> None:

@@ -24,7 +24,12 @@ BUSY: Object = {
     "attempts": [{"number": 1, "jobName": "a"}, {"number": 2, "jobName": "b", "node": "gpu-node-7"}],
     "progress": {"stage": "Evaluating", "text": "1234/12345 10%", "updatedAt": "2026-01-02T03:04:05Z"},
 }
-DONE: Object = {"phase": "Completed", "reason": "Succeeded", "summary": "x" * MAX_SUMMARY}
+DONE: Object = {
+    "phase": "Completed",
+    "reason": "Succeeded",
+    "summary": "x" * MAX_SUMMARY,
+    "gate": {"verdict": "Failed", "reason": "Worse"},
+}
 
 
 async def store(server: Transport, name: str, status: Object, **spec: Any) -> None:
@@ -76,7 +81,7 @@ class TestOnTheServer:
             subresource="status",
         )
         head, busy, done = kubectl("-n", client.namespace, "get", "lmme").splitlines()
-        assert head.split() == ["NAME", "PHASE", "REASON", "MODEL", "PROGRESS", "SCORE", "AGE"]
+        assert head.split() == ["NAME", "PHASE", "REASON", "MODEL", "PROGRESS", "SCORE", "GATE", "AGE"]
         assert BUSY["progress"]["text"] in busy and DONE["summary"] in done
         assert max(map(len, (head, busy, done))) <= TERMINAL_COLUMNS
 
@@ -107,7 +112,7 @@ def test_every_status_field_has_an_owner() -> None:
     owners = crd.list_status_owners()
     fields = set(EvaluationStatus.model_json_schema(by_alias=True)["properties"])
     assert set(owners[Owner.OPERATOR]) | set(owners[Owner.REPORTER]) == fields
-    assert set(owners[Owner.OPERATOR]) & set(owners[Owner.REPORTER]) == {"error"}
+    assert set(owners[Owner.OPERATOR]) & set(owners[Owner.REPORTER]) == {"error", "gate"}
 
 
 def test_an_optional_field_is_absent_and_never_null() -> None:

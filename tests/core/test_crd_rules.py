@@ -230,7 +230,66 @@ ON_CREATION = [
         ["a b", "-a", "a;b", "a\n"],
         ["a", "registry:5000/team/evaluator@sha256:" + "0" * 64],
     ),
+    Rule(
+        "spec.gate",
+        "a rule with maxDrop or maxDropPercent needs a baseline",
+        [{"rules": [{"maxDrop": 1}]}, {"rules": [{"floor": 1}, {"maxDropPercent": 1}]}],
+        [{"rules": [{"floor": 1}]}, {"baseline": {"evaluation": "main"}, "rules": [{"maxDrop": 1}] * 32}],
+    ),
+    Rule(
+        "spec.gate",
+        "give at least one rule with tier Critical; advisory ones decide nothing",
+        [{"rules": [{"floor": 1, "tier": "Advisory"}]}],
+        [{"rules": [{"floor": 1, "tier": "Advisory"}, {"floor": 1}]}],
+    ),
+    Rule("spec.gate.baseline.evaluation", OBJECT_NAME, BAD_NAMES, GOOD_NAMES),
+    Rule(
+        "spec.gate.rules.[]",
+        "give maxDrop, maxDropPercent or floor",
+        [{}, {"task": "mme", "metric": "score"}],
+        [{"floor": 0.5}, {"maxDrop": 0.5, "floor": 0.5}, {"maxDropPercent": 3}],
+    ),
+    Rule(
+        "spec.gate.rules.[]",
+        "give either maxDrop or maxDropPercent",
+        [{"maxDrop": 1, "maxDropPercent": 1}],
+        [{"maxDrop": 1}],
+    ),
+    Rule(
+        "spec.gate.rules.[]",
+        "a drop is a loss, given as a number that is not below 0",
+        [{"maxDrop": -1}, {"maxDropPercent": -0.5, "evidence": "PointEstimate"}],
+        [{"maxDrop": 0.001}, {"maxDrop": 20}],
+    ),
+    Rule(
+        "spec.gate.rules.[]",
+        "no number of documents shows that nothing at all is lost; give a loss above 0 that you accept, or "
+        "evidence: SignificantlyWorse",
+        [{"maxDrop": 0}, {"maxDropPercent": 0.0}, {"maxDrop": 0, "evidence": "NotWorse"}],
+        [{"maxDrop": 0, "evidence": evidence} for evidence in ("SignificantlyWorse", "PointEstimate")],
+    ),
+    Rule(
+        "spec.gate.rules.[]",
+        "evidence is about a loss; give maxDrop or maxDropPercent with it",
+        [{"floor": 1, "evidence": "PointEstimate"}, {"floor": 1, "evidence": "SignificantlyWorse"}],
+        [{"floor": 1, "evidence": "NotWorse"}, {"maxDrop": 1, "evidence": "PointEstimate"}],
+    ),
+    Rule(
+        "spec.gate.rules.[].task",
+        "give a task, or a pattern with * and ?, for example mmbench*",
+        ["a b", "-a", "a,b", "[a]", "a\n"],
+        ["*", "mme", "mmbench*", "a:b", "a?c"],
+    ),
+    Rule(
+        "spec.gate.rules.[].metric",
+        "give a metric, or metric,filter; both may have * and ?",
+        ["a b", "-a", "a,b,c", "a,", ",b", "a\n"],
+        ["acc", "acc,none", "exact_match,*", "pass@1", "*"],
+    ),
 ]
+GATE = {"baseline": {"evaluation": "main"}, "rules": [{"maxDrop": 1}]}
+GATE_SAMPLES = ("spec.gate", "a gate compares scored samples; leave logSamples true and predictOnly false")
+GATE_ITSELF = (".spec.gate.baseline.evaluation", "an evaluation cannot be its own baseline; name another one")
 NAME = Rule(
     "",
     "metadata.name must be a DNS label: at most 63 lower-case letters, digits and dashes",
@@ -275,6 +334,7 @@ BEFORE_AND_AFTER: dict[str, tuple[Any, Any]] = {
     "timeoutSeconds": (1, 2),
     "stallTimeoutSeconds": (1, 2),
     "trustRemoteCode": (True, False),
+    "gate": ({"rules": [{"floor": 1}]}, {"rules": [{"floor": 2}]}),
 }
 DEFAULTS = {
     name: node["default"]
@@ -302,7 +362,7 @@ PHASES = {
 def test_every_rule_of_the_crd_is_in_these_tables() -> None:
     tried = [(rule.where, rule.sentence) for rule in [*ON_CREATION, NAME]]
     tried += [(f"spec.{name}", f"{name} {FIXED}") for name in BEFORE_AND_AFTER]
-    tried += [CANCEL, *(("status.phase", sentence) for sentence in PHASES.values())]
+    tried += [CANCEL, GATE_SAMPLES, GATE_ITSELF, *(("status.phase", sentence) for sentence in PHASES.values())]
     assert sorted(tried) == sorted(list_rules())
 
 
@@ -368,6 +428,20 @@ class TestOnTheServer:
         for change in changes:
             with pytest.raises(errors.Invalid, match=f"spec.{field}: Invalid value: .*{field} {FIXED}"):
                 await server.json_patch(EVALUATIONS, body["metadata"]["name"], [change])
+
+    @pytest.mark.parametrize("field", [{"logSamples": False}, {"predictOnly": True}])
+    async def test_a_gate_without_samples_is_refused(self, server: Transport, field: Object) -> None:
+        body = plant_value(("spec", "gate"), GATE)
+        await server.create(EVALUATIONS, body, dry_run=True)
+        body["spec"] |= field
+        with pytest.raises(errors.Invalid, match=f"{GATE_SAMPLES[0]}: Invalid value: .*{GATE_SAMPLES[1]}"):
+            await server.create(EVALUATIONS, body, dry_run=True)
+
+    async def test_an_evaluation_is_not_its_own_baseline(self, server: Transport) -> None:
+        body = plant_value(("spec", "gate"), GATE)
+        body["metadata"]["name"] = "main"
+        with pytest.raises(errors.Invalid, match=f"{GATE_ITSELF[0][1:]}: Invalid value: .*{GATE_ITSELF[1]}"):
+            await server.create(EVALUATIONS, body, dry_run=True)
 
     async def test_an_unset_field_cannot_be_set_later(self, server: Transport) -> None:
         await server.create(EVALUATIONS, named("unset"))

@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 import pytest
+from gate_simulation import SCENARIOS, Scenario, simulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate_simulation import SCENARIOS, Scenario, simulate
 from lmms_eval_core.compare.difference import BinaryCounts, Difference, Limits, Method, compare_binary
 from lmms_eval_core.quality_gate.policy import QualityGate
 from lmms_eval_core.quality_gate.verdict import GatedMetric, GateReason, GateResult, GateVerdict, Obstacle, judge

@@ -41,7 +41,7 @@ def test_what_does_not_fit_is_cut_and_said() -> None:
 def test_the_summary_names_groups_before_tasks_and_stays_short() -> None:
     scores = results_file.build_score_table(RESULTS, max_bytes=10_000).scores
     assert results_file.summarise(RESULTS, scores) == "suite n/a"
-    assert results_file.summarise({}, scores) == "tiny_vqa 0.25, suite n/a"
+    assert results_file.summarise({}, scores) == "tiny_vqa 0.25, suit…"
     many = {f"a_rather_long_task_name_{n}": scores["tiny_vqa"] for n in range(9)}
     assert len(results_file.summarise({}, many)) == results_file.MAX_SUMMARY
 
@@ -76,7 +76,7 @@ def test_bare_nan_as_lmms_eval_writes_it_is_read() -> None:
 @pytest.mark.parametrize("groups", [None, 5, [["a"]], "tiny_vqa"])
 def test_odd_groups_do_not_matter(groups: object) -> None:
     scores = results_file.build_score_table(RESULTS, max_bytes=10_000).scores
-    assert results_file.summarise({"groups": groups}, scores) == "tiny_vqa 0.25, suite n/a"
+    assert results_file.summarise({"groups": groups}, scores) == "tiny_vqa 0.25, suit…"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from lmms_eval_core import spec, wire
+from lmms_eval_core.quality_gate import policy
 from lmms_eval_core.schema import ResourceModel
 from lmms_eval_core.spec import EvaluationSpec
 from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobPatch, JobStatus, JobSubmitResponse
@@ -56,6 +57,9 @@ def test_every_field_of_the_spec_can_be_asked_for_or_has_a_word_of_its_own() -> 
         (wire.Volume, spec.Volume),
         (wire.Resources, spec.Resources),
         (wire.Toleration, spec.Toleration),
+        (wire.Gate, policy.QualityGate),
+        (wire.GateBaseline, policy.GateBaseline),
+        (wire.GateRule, policy.GateRule),
     ],
 )
 def test_parts_have_the_fields_of_the_resource(part: type[wire.RequestPart], twin: type[ResourceModel]) -> None:

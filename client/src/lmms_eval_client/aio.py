@@ -21,6 +21,7 @@ from lmms_eval_client.waiting import WaitDeadline, check_completed
 from lmms_eval_core.wire import (
     EvaluateRequest,
     JobFile,
+    JobGate,
     JobInfo,
     JobSubmitResponse,
     JobSummary,
@@ -191,6 +192,10 @@ class AsyncClient(AsyncUpstreamMethods, BaseClient):
     def stream_answers(self, job_id: str, task: str) -> AsyncGenerator[JSON, None]:
         """As `Client.stream_answers`."""
         return self._follow(AnswerFeed(job_id, task), WaitDeadline(job_id, None, 0))
+
+    async def gate(self, job_id: str) -> JobGate:
+        """As `Client.gate`."""
+        return await self._send(calls.gate(job_id))
 
     async def files(self, job_id: str) -> list[JobFile]:
         """As `Client.files`."""

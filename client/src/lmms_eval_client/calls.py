@@ -16,6 +16,7 @@ from lmms_eval_core.wire import (
     CancelResponse,
     EvaluateRequest,
     JobFiles,
+    JobGate,
     JobInfo,
     JobList,
     JobPatch,
@@ -228,6 +229,11 @@ def logs(job_id: str, params: Mapping[str, Any]) -> Call[None]:
 def files(job_id: str) -> Call[JobFiles]:
     """GET /jobs/{job_id}/files."""
     return Call("GET", f"{_find_job_path(job_id)}/files", make_model_reader(JobFiles))
+
+
+def gate(job_id: str) -> Call[JobGate]:
+    """GET /jobs/{job_id}/gate."""
+    return Call("GET", f"{_find_job_path(job_id)}/gate", make_model_reader(JobGate))
 
 
 def file(job_id: str, path: str) -> Call[None]:

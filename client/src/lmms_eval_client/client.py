@@ -23,6 +23,7 @@ from lmms_eval_client.waiting import WaitDeadline, check_completed
 from lmms_eval_core.wire import (
     EvaluateRequest,
     JobFile,
+    JobGate,
     JobInfo,
     JobSubmitResponse,
     JobSummary,
@@ -216,6 +217,10 @@ class Client(UpstreamMethods, BaseClient):
         A broken connection is taken up again where it was.
         """
         return self._follow(AnswerFeed(job_id, task), WaitDeadline(job_id, None, 0))
+
+    def gate(self, job_id: str) -> JobGate:
+        """What the gate of a job says; without a verdict until the job has ended."""
+        return self._send(calls.gate(job_id))
 
     def files(self, job_id: str) -> list[JobFile]:
         """The files that the tasks of a job wrote themselves, such as a submission to a test server."""

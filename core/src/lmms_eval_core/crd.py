@@ -30,6 +30,7 @@ COLUMNS = (
     ("Model", "string", ".spec.model", 0),
     ("Progress", "string", ".status.progress.text", 0),
     ("Score", "string", ".status.summary", 0),
+    ("Gate", "string", ".status.gate.verdict", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
     ("Tasks", "string", ".spec.tasks", 1),
     ("GPUs", "integer", ".spec.gpus", 1),
@@ -120,7 +121,12 @@ def build_spec_schema() -> Schema:
         "cancel cannot be taken back; create a new evaluation instead",
         field_path=".cancel",
     )
-    schema["x-kubernetes-validations"] = [cancel, *spec.NO_SECRETS, *(_make_immutable(name) for name in fixed)]
+    schema["x-kubernetes-validations"] = [
+        cancel,
+        *spec.NO_SECRETS,
+        spec.GATE_NEEDS_SAMPLES,
+        *(_make_immutable(name) for name in fixed),
+    ]
     return schema
 
 
@@ -173,7 +179,7 @@ def build_crd() -> Schema:
                     "spec": build_spec_schema(),
                     "status": build_status_schema(),
                 },
-                "x-kubernetes-validations": [name_rule],
+                "x-kubernetes-validations": [name_rule, spec.GATE_NEEDS_ANOTHER],
             }
         },
     }

@@ -30,6 +30,9 @@ MAX_SEGMENTS: Final = 20_000
 MEDIA_POOL: Final = ".media/"
 # The sorted digests, in binary, of the media that an attempt's samples show.
 MEDIA_DIGESTS: Final = "media.idx"
+# What the gate found, and the columns of the baseline by which it did.
+GATE_FILE: Final = "gate.json"
+GATE_COLUMNS: Final = "gate/"
 # Written last: an attempt with this file is complete in the store, whatever the status says.
 COMPLETE_FILE: Final = "complete.json"
 
@@ -37,6 +40,7 @@ COMPLETE_FILE: Final = "complete.json"
 EVALUATION_FOLDER: Final = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{8}")
 FILE_OF_AN_ATTEMPT: Final = re.compile(r"a[0-9]+/.+")
 _FILE_OF_THE_POOL: Final = re.compile(r"(?P<folder>[0-9a-f]{2})/(?P<digest>(?P=folder)[0-9a-f]{62})")
+_ATTEMPT_AT_END: Final = re.compile(r"/a(\d{1,9})/?$")
 _JOURNAL_SEGMENT: Final = re.compile(rf"{JOURNAL_FILES}(?P<name>[^/]+)-(?P<number>[0-9]{{4,6}})\.zst")
 
 
@@ -63,6 +67,12 @@ class ArtifactPrefix(NamedTuple):
         return self.path + name
 
 
+def parse_attempt(uri: str) -> int | None:
+    """Return the number of the attempt whose prefix a URI ends in, as in `status.artifacts`."""
+    found = _ATTEMPT_AT_END.search(uri)
+    return int(found[1]) if found else None
+
+
 def evaluation_folder(name: str, uid: str) -> str:
     """The folder of all attempts of an evaluation, in its namespace's."""
     return f"{name}-{uid[:8]}"
@@ -86,6 +96,11 @@ def sample_file(task: str) -> str:
 def index_file(samples: str) -> str:
     """Name of the index of the samples in the file `samples`, which `sample_file` named."""
     return f"index/{samples.removeprefix('samples/').removesuffix('.jsonl.zst')}.idx"
+
+
+def gate_columns_file(samples: str) -> str:
+    """Name of the baseline's columns of the samples in the file `samples`, which `sample_file` named."""
+    return f"{GATE_COLUMNS}{samples.removeprefix('samples/').removesuffix('.jsonl.zst')}.idx"
 
 
 def task_file(path: str) -> str:

@@ -37,6 +37,7 @@ class Reason(StrEnum):
 
     # Queued
     WAITING_FOR_TURN = "WaitingForTurn"
+    WAITING_FOR_BASELINE = "WaitingForBaseline"
     ON_HOLD = "OnHold"
     RETRYING = "Retrying"
     JOB_REFUSED = "JobRefused"

@@ -12,7 +12,7 @@ from lmms_eval_core.status import Metric, Scores
 
 MAX_TASKS: Final = 512
 # The columns of `kubectl get` then fit a terminal of 120 characters.
-MAX_SUMMARY: Final = 28
+MAX_SUMMARY: Final = 20
 # Of one metric that is a mapping; lmms-eval's own ones have up to some dozens of numbers.
 MAX_PARTS: Final = 256
 # A results file: 0.7.3 knows 1,985 names of tasks and groups.

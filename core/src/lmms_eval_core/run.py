@@ -20,6 +20,7 @@ from pydantic.alias_generators import to_camel
 
 from lmms_eval_core.media import MediaPolicy
 from lmms_eval_core.phases import Reason
+from lmms_eval_core.quality_gate.policy import QualityGate
 from lmms_eval_core.schema import Scalar
 
 RUN_DIRECTORY: Final = Path("/run/lmms-eval")
@@ -125,6 +126,7 @@ class RunInput(RunFile):
     publish_timeout_seconds: int = 3600
     resume: ResumePolicy = ResumePolicy.SAME_HARDWARE
     media: MediaLimits = Field(default_factory=MediaLimits)
+    gate: QualityGate | None = None
 
     def compute_fingerprint(self) -> str:
         """Return the SHA-256 of what the scores depend on: two attempts with the same one compute the same thing."""

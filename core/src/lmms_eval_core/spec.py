@@ -16,6 +16,7 @@ from lmms_eval_core.paths import (
     RESERVED_MOUNTS,
     WRITTEN_BY_RUNS,
 )
+from lmms_eval_core.quality_gate.policy import QualityGate
 from lmms_eval_core.run import ResumePolicy
 from lmms_eval_core.schema import (
     AbsolutePath,
@@ -218,6 +219,18 @@ NO_SECRETS = (
         field_path=".genKwargs",
     ),
 )
+# A gate compares samples, which have to be scored and stored.
+GATE_NEEDS_SAMPLES = cel(
+    "!has(self.gate) || self.logSamples && !self.predictOnly",
+    "a gate compares scored samples; leave logSamples true and predictOnly false",
+    field_path=".gate",
+)
+# Of the whole object, which alone knows its name.
+GATE_NEEDS_ANOTHER = cel(
+    "!has(self.spec.gate) || !has(self.spec.gate.baseline) || self.spec.gate.baseline.evaluation != self.metadata.name",
+    "an evaluation cannot be its own baseline; name another one",
+    field_path=".spec.gate.baseline.evaluation",
+)
 _NO_LABEL_KEYS = f"self.filter(key, key.size() > 316 || !{matches(LABEL_KEY, 'key')})"
 NODE_SELECTOR_KEYS = cel(
     f"{_NO_LABEL_KEYS}.size() == 0",
@@ -329,6 +342,11 @@ class EvaluationSpec(ResourceModel):
         default=None,
         description="Deletes the object this long after it ended. Mutable. Not with GitOps: it would come back "
         "and run again.",
+    )
+    gate: QualityGate | None = Field(
+        default=None,
+        description="What the results must not lose against a baseline; it decides the condition GatePassed, and never "
+        "fails the evaluation.",
     )
     keep: bool = Field(
         default=False,

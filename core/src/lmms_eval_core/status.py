@@ -20,12 +20,14 @@ KEPT_ATTEMPTS = 5
 
 # The condition of a completed evaluation whose answers look like failures.
 RESULTS_SUSPECT: Final = "ResultsSuspect"
+# That of an evaluation with a gate: True, False, or Unknown where the gate is inconclusive.
+GATE_PASSED: Final = "GatePassed"
 
 
 class EvaluationCondition(ResourceModel):
     """As in every Kubernetes object."""
 
-    type: Literal["Complete", "Failed", "ResultsSuspect"]
+    type: Literal["Complete", "Failed", "ResultsSuspect", "GatePassed"]
     status: Literal["True", "False", "Unknown"]
     reason: Annotated[str, Field(max_length=128)]
     message: Annotated[str, Field(max_length=4096)] = ""
@@ -163,6 +165,45 @@ class RunError(ResourceModel):
     )
 
 
+class GateBaselineStatus(ResourceModel):
+    """The evaluation that a gate compared with."""
+
+    name: Text
+    uid: Text
+    attempt: Number
+    digest: Text = Field(description="SHA-256 of its results and of the columns that were compared.")
+
+
+class GatedMetricStatus(ResourceModel):
+    """What a rule of the gate says of a metric, in the units of the results file."""
+
+    task: Text
+    metric: Text
+    verdict: Text
+    reason: Text
+    tier: Text
+    baseline: float | None = None
+    value: float | None = None
+    change: float | None = Field(default=None, description="Above 0 is better.")
+    lower: float | None = Field(default=None, description="Limits of the change.")
+    upper: float | None = None
+    margin: float | None = Field(default=None, description="What may be lost.")
+    documents: int | None = Field(default=None, description="In both evaluations.")
+    needed: int | None = Field(default=None, description="Documents, or clusters, that may tell.")
+
+
+class GateStatus(ResourceModel):
+    """What the gate says: Passed, Failed or Inconclusive, and why. gate.json in the object store has it whole."""
+
+    verdict: Annotated[str, WithJsonSchema({"type": "string", "enum": ["Passed", "Failed", "Inconclusive"]})]
+    reason: Annotated[str, Field(max_length=128)]
+    message: Annotated[str, Field(max_length=2048)] = ""
+    confidence: float | None = None
+    baseline: GateBaselineStatus | None = None
+    metrics: Annotated[list[GatedMetricStatus], Field(max_length=64)] | None = None
+    omitted: int | None = Field(default=None, description="Metrics that did not fit.")
+
+
 def describe_resumed(answers: int, from_attempt: int, exactness: str) -> str:
     """Return that an attempt goes on with answers of earlier ones, for people."""
     return f"goes on after {answers} answer{'' if answers == 1 else 's'} of attempt {from_attempt} ({exactness})"
@@ -249,6 +290,11 @@ class EvaluationStatus(ResourceModel):
     usage: Usage | None = Field(default=None, json_schema_extra=REPORTER)
     suspect: SuspectAnswers | None = Field(default=None, json_schema_extra=REPORTER)
     error: RunError | None = Field(default=None, json_schema_extra=name_owners(Owner.REPORTER, Owner.OPERATOR))
+    gate: GateStatus | None = Field(
+        default=None,
+        description="What spec.gate says of the results.",
+        json_schema_extra=name_owners(Owner.REPORTER, Owner.OPERATOR),
+    )
     truncated: bool | None = Field(
         default=None, description="Something did not fit; the object store has it whole.", json_schema_extra=REPORTER
     )

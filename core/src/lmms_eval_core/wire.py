@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lmms_eval_core.media import MediaItem, MediaPolicy
+from lmms_eval_core.quality_gate.policy import Evidence, Tier
 from lmms_eval_core.run import ResumePolicy
 from lmms_eval_core.sample_scoring import SampleFlag
 from lmms_eval_core.spec import EvaluationSpec
@@ -75,6 +76,33 @@ class Toleration(RequestPart):
     toleration_seconds: int | None = None
 
 
+class GateBaseline(RequestPart):
+    """The job to compare with."""
+
+    evaluation: str
+
+
+class GateRule(RequestPart):
+    """What the metrics that it matches must keep; as in `spec.gate.rules`."""
+
+    task: str = "*"
+    metric: str | None = None
+    max_drop: float | None = None
+    max_drop_percent: float | None = None
+    floor: float | None = None
+    evidence: Evidence = Evidence.NOT_WORSE
+    tier: Tier = Tier.CRITICAL
+    min_pairs: int = 30
+
+
+class Gate(RequestPart):
+    """Rules by which a job passes, fails, or is told to be neither."""
+
+    baseline: GateBaseline | None = None
+    confidence: float = 0.95
+    rules: list[GateRule]
+
+
 def copy_spec_field(field: str, default: Any = None) -> Any:
     """A field beyond upstream's that the resource has too, with the description from there."""
     described = EvaluationSpec.model_fields[field].description
@@ -126,6 +154,7 @@ class EvaluateRequest(BaseModel):
     priority: int = copy_spec_field("priority", 0)
     hold: bool = copy_spec_field("hold", False)
     ttl_seconds_after_finished: int | None = copy_spec_field("ttl_seconds_after_finished")
+    gate: Gate | None = copy_spec_field("gate")
     keep: bool = copy_spec_field("keep", False)
     retries: int | None = copy_spec_field("retries")
     resume: ResumePolicy | None = copy_spec_field("resume")
@@ -250,6 +279,50 @@ class Links(BaseModel):
         default_factory=dict, description="The same tasks: samples to filter, search and sort, if they are indexed."
     )
     files: str | None = Field(default=None, description="Where tasks wrote files of their own.")
+
+
+class GatedMetric(BaseModel):
+    """What a rule of a gate says of a metric, in the units of the results file."""
+
+    model_config = ConfigDict(extra="allow")
+
+    task: str
+    metric: str
+    verdict: str
+    reason: str
+    tier: str
+    baseline: float | None = None
+    value: float | None = None
+    change: float | None = Field(default=None, description="Above 0 is better.")
+    lower: float | None = Field(default=None, description="Limits of the change.")
+    upper: float | None = None
+    margin: float | None = Field(default=None, description="What may be lost.")
+    documents: int | None = Field(default=None, description="In both jobs.")
+    needed: int | None = Field(default=None, description="Documents, or clusters, that may tell.")
+
+
+class GatePin(BaseModel):
+    """The job that was compared with, as it was then."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    uid: str
+    attempt: int
+    digest: str = Field(description="SHA-256 of its results and of the columns that were compared.")
+
+
+class JobGate(BaseModel):
+    """Answer of GET /jobs/{job_id}/gate. `verdict` is null until the job has ended."""
+
+    job_id: str
+    verdict: str | None = Field(default=None, description="Passed, Failed or Inconclusive.")
+    reason: str | None = Field(default=None, description="One word, as in the condition GatePassed.")
+    message: str = ""
+    confidence: float | None = None
+    baseline: GatePin | None = None
+    metrics: list[GatedMetric] = Field(default_factory=list)
+    omitted: int = Field(default=0, description="Metrics that did not fit; gate.json has them.")
 
 
 class JobFile(BaseModel):

@@ -21,6 +21,7 @@ from lmms_eval_core.failures import ENDINGS
 from lmms_eval_core.kube import errors
 from lmms_eval_core.kube.client import EVENTS, KubeClient, Object
 from lmms_eval_core.phases import TERMINAL, Phase, Reason
+from lmms_eval_core.quality_gate.verdict import GateVerdict
 from lmms_eval_core.schema import format_rfc3339
 from lmms_eval_core.status import ResumedProgress, describe_not_kept, describe_resumed, describe_started_anew
 from lmms_eval_operator.objects import Evaluation
@@ -56,6 +57,7 @@ ALARMING: Final = frozenset(
 SENTENCES: Final[dict[str, str]] = {
     **{ending.reason: ending.meaning for ending in ENDINGS},
     Reason.WAITING_FOR_TURN: "waits for a slot",
+    Reason.WAITING_FOR_BASELINE: "waits for the evaluation that its gate compares with",
     Reason.PULLING_IMAGE: "the node pulls the image",
     Reason.LOADING_MODEL: "lmms-eval loads the model",
     Reason.EVALUATING: "the model answers",
@@ -119,6 +121,8 @@ class EventRecorder:
                 self._enqueue(after, event)
         if has_moved(before, after):
             self._enqueue(after, build_event(before, after, **source, now=self._time()))
+            if after.is_terminal and after.gate:
+                self._enqueue(after, build_gate_event(after, after.gate, **source, now=self._time()))
 
     def _enqueue(self, evaluation: Evaluation, body: Object) -> None:
         if not evaluation.is_terminal and not self._allowance.take(evaluation.uid):
@@ -226,6 +230,14 @@ def build_resume_events(
         _fill_event(after, f"{evaluating}-{text.reason.lower()}", text, namespace=namespace, instance=instance, now=now)
         for text in describe_resume(facts)
     ]
+
+
+def build_gate_event(after: Evaluation, gate: Object, *, namespace: str, instance: str, now: datetime) -> Object:
+    """Build the event that says what the gate of an evaluation that has ended says."""
+    verdict, message = (str(gate.get(name) or "") for name in ("verdict", "message"))
+    failed = verdict == GateVerdict.FAILED
+    text = EventText(f"Gate{verdict}", message or str(gate.get("reason")), "Finish", failed)
+    return _fill_event(after, f"{name_event(after)}-gate", text, namespace=namespace, instance=instance, now=now)
 
 
 def describe_resume(facts: Object) -> list[EventText]:

@@ -87,6 +87,7 @@ def build_run_input(evaluation: LMMEvaluation, *, attempt: int, settings: Settin
         publish_timeout_seconds=settings.publish_timeout_seconds,
         resume=spec.resume,
         media=_build_media_limits(spec, settings),
+        gate=spec.gate,
     )
 
 

@@ -33,7 +33,14 @@ from lmms_eval_operator.objects import Evaluation
 from lmms_eval_operator.view import View
 
 # The reasons of evaluations that have not ended, by phase; the others are those of endings.
-QUEUED: Final = (Reason.WAITING_FOR_TURN, Reason.ON_HOLD, Reason.RETRYING, Reason.JOB_REFUSED, Reason.QUEUE_PAUSED)
+QUEUED: Final = (
+    Reason.WAITING_FOR_TURN,
+    Reason.WAITING_FOR_BASELINE,
+    Reason.ON_HOLD,
+    Reason.RETRYING,
+    Reason.JOB_REFUSED,
+    Reason.QUEUE_PAUSED,
+)
 RUNNING: Final = (
     Reason.STARTING,
     Reason.UNSCHEDULABLE,

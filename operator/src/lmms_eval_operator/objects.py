@@ -69,6 +69,11 @@ class Evaluation:
     """What the reporter says of `RESUME_FACTS`, as in an attempt's entry."""
     error: Object | None = None
     suspect: Object | None = None
+    has_gate: bool = False
+    baseline: str = ""
+    """The evaluation that its gate compares with, by name."""
+    gate: Object | None = None
+    """What the gate says, by the reporter."""
 
     @property
     def is_terminal(self) -> bool:
@@ -284,6 +289,9 @@ def parse_evaluation(item: Object) -> Evaluation:
         resume_facts=_read_resume_facts(progress) or None,
         error=status.get("error"),
         suspect=status.get("suspect"),
+        has_gate=bool(spec.get("gate")),
+        baseline=str(((spec.get("gate") or {}).get("baseline") or {}).get("evaluation") or ""),
+        gate=status.get("gate"),
     )
 
 

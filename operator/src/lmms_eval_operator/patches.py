@@ -12,9 +12,10 @@ from lmms_eval_core import names
 from lmms_eval_core.failures import BY_REASON
 from lmms_eval_core.kube.client import Object
 from lmms_eval_core.phases import Phase, Reason
-from lmms_eval_core.status import KEPT_ATTEMPTS, RESULTS_SUSPECT, SuspectAnswers
+from lmms_eval_core.status import GATE_PASSED, KEPT_ATTEMPTS, RESULTS_SUSPECT, SuspectAnswers
 from lmms_eval_operator.derive import Derived
 from lmms_eval_operator.objects import AttemptJob, Evaluation, Pod
+from lmms_eval_operator.verdicts import CONDITION_STATUS, find_verdict
 
 Operation = dict[str, Any]
 
@@ -62,6 +63,7 @@ def build_end(evaluation: Evaluation, derived: Derived, now: str) -> list[Operat
         *_remove_next_attempt(evaluation),
         *_set_where(evaluation, derived.phase, derived.reason, derived.message),
         _set("completedAt", now),
+        *_set_gate(evaluation, derived),
         _set("conditions", build_conditions(evaluation, derived, now)),
         *_end_attempt(evaluation, derived, now),
         *_add_end_details(evaluation, derived),
@@ -103,23 +105,25 @@ def build_put_back(evaluation: Evaluation, derived: Derived, next_attempt_at: st
 
 def build_conditions(evaluation: Evaluation, derived: Derived, now: str) -> list[Object]:
     """Build the conditions: Complete is True if there are results, else False; Failed and ResultsSuspect appear where
-    true.
+    true, GatePassed where there is a gate.
     """
-    found = [("Complete", derived.phase is Phase.COMPLETED, derived.reason.value, derived.message)]
+    found = [("Complete", str(derived.phase is Phase.COMPLETED), derived.reason.value, derived.message)]
     if derived.phase is Phase.FAILED:
-        found.append(("Failed", True, derived.reason.value, derived.message))
+        found.append(("Failed", "True", derived.reason.value, derived.message))
     if derived.phase is Phase.COMPLETED and (doubt := _explain_doubt(evaluation)):
-        found.append((RESULTS_SUSPECT, True, "FailedAnswers", doubt))
+        found.append((RESULTS_SUSPECT, "True", "FailedAnswers", doubt))
+    if (verdict := find_verdict(evaluation, derived)) is not None:
+        found.append((GATE_PASSED, CONDITION_STATUS[verdict.verdict], verdict.reason, verdict.message))
     return [
         {
             "type": kind,
-            "status": str(true),
+            "status": status,
             "reason": reason,
             "message": message,
             "lastTransitionTime": now,
             "observedGeneration": evaluation.generation,
         }
-        for kind, true, reason, message in found
+        for kind, status, reason, message in found
     ]
 
 
@@ -212,6 +216,11 @@ def _add_end_details(evaluation: Evaluation, derived: Derived) -> list[Operation
         message = derived.message or BY_REASON[derived.reason].meaning
         return [_set("error", {"class": derived.reason.value, "message": message})]
     return []
+
+
+def _set_gate(evaluation: Evaluation, derived: Derived) -> list[Operation]:
+    verdict = find_verdict(evaluation, derived)
+    return [] if verdict is None or verdict.is_reported else [_set("gate", verdict.to_wire())]
 
 
 def _explain_doubt(evaluation: Evaluation) -> str:

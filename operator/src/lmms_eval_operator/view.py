@@ -43,6 +43,16 @@ class LiveEvaluations(VersionedCollection[Evaluation]):
         self._begun: dict[str, Evaluation] = {}
         self._delayed: dict[str, Evaluation] = {}
         self._queue: list[tuple[QueueKey, Evaluation]] = []
+        self._gated: dict[str, Evaluation] = {}
+        self._names: dict[str, str] = {}
+
+    def find_named(self, name: str) -> Evaluation | None:
+        """Return the one of this name."""
+        return self.get(self._names.get(name, ""))
+
+    def list_gated(self) -> list[Evaluation]:
+        """Return those whose gate compares with another evaluation."""
+        return list(self._gated.values())
 
     def list_unsettled(self) -> list[Evaluation]:
         """Return all but those that wait in the queue and whose status says so."""
@@ -68,6 +78,9 @@ class LiveEvaluations(VersionedCollection[Evaluation]):
             insort(self._queue, (_make_queue_key(item), item), key=itemgetter(0))
         if item.phase is not Phase.QUEUED or item.is_unwanted or not is_in_status(item, derive_queued(item)):
             self._unsettled[item.uid] = item
+        self._names[item.name] = item.uid
+        if item.baseline:
+            self._gated[item.uid] = item
         if item.attempt:
             self._begun[item.uid] = item
         if item.next_attempt_at:
@@ -79,6 +92,9 @@ class LiveEvaluations(VersionedCollection[Evaluation]):
             self._unsettled.pop(uid, None)
             self._begun.pop(uid, None)
             self._delayed.pop(uid, None)
+            self._gated.pop(uid, None)
+            if self._names.get(known.name) == uid:
+                del self._names[known.name]
             self._leave_queue(known)
         return known
 

@@ -15,7 +15,7 @@ from lmms_eval_core.kube.errors import KubeError
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.phases import Reason
 from lmms_eval_core.run import ProgressReport, RunFile, RunInput, Stage, Timings
-from lmms_eval_core.status import EvaluationStatus, ProgressStatus
+from lmms_eval_core.status import EvaluationStatus, GateStatus, ProgressStatus
 from lmms_eval_core.store.errors import ObjectMissing, StoreError
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_reporter import status_fields
@@ -84,6 +84,10 @@ class Publisher:
     async def publish_earlier(self, complete: Completion) -> None:
         """Report the results of an earlier attempt for this one."""
         await self._write(complete.status, None, succeeded=True)
+
+    async def write_gate(self, verdict: GateStatus) -> None:
+        """Write what the gate says of results that are published."""
+        await self._backoff.retry(lambda: self._status.write({"gate": verdict.to_wire()}), "writing the verdict")
 
     async def report_failure(
         self, error: Exception, stage: Stage, *, last: ProgressReport | None, stored: StoredAnswers

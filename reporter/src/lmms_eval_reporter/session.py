@@ -3,7 +3,7 @@
     read the evaluation, write to the store
       ├─ an earlier attempt is complete in the store: its status ──▶ `published`, ready
       └─ otherwise: earlier answers ──▶ ready ──▶ progress, journal, media ──▶ outcome ──▶ files, media ──▶ status
-                                                                                      ──▶ indexes ──▶ `published`
+                                                                          ──▶ indexes ──▶ gate ──▶ `published`
 
 Where the attempt is superseded (deleted, replaced, ended), at any point: `published` and ready, so that nothing waits
 for us.
@@ -26,6 +26,7 @@ from lmms_eval_core.run import ResumePolicy, Stage, Timings, write_atomically
 from lmms_eval_core.store.errors import StoreError
 from lmms_eval_core.store.objects import ObjectStore
 from lmms_eval_reporter.earlier_attempts import EarlierAttempts, add_timings
+from lmms_eval_reporter.gate_judge import GateJudge
 from lmms_eval_reporter.index_upload import IndexUploader
 from lmms_eval_reporter.journal_segments import Room
 from lmms_eval_reporter.journal_upload import JournalUploader
@@ -54,6 +55,9 @@ MEDIA_SECONDS: Final = 60.0
 MEDIA_GRACE_SECONDS: Final = 10.0
 DIGESTS_SECONDS: Final = 20.0
 DIGESTS_GRACE_SECONDS: Final = 15.0
+# For the gate, after the indexes, for which the GPU waits too: a million pairs take about 10 s.
+GATE_SECONDS: Final = 60.0
+GATE_GRACE_SECONDS: Final = 5.0
 # For deleting the journals, once SIGTERM came: nothing depends on it.
 DELETE_GRACE_SECONDS: Final = 5.0
 DELETE_SECONDS: Final = 60.0
@@ -77,6 +81,7 @@ class Session:
     ) -> None:
         self._settings = settings
         self._store = store
+        self._client = client
         self._stop = stop
         self._log = log
         self._stage = Stage.STARTING
@@ -177,6 +182,8 @@ class Session:
                 before_completion=self._finish_media,
             )
         await self._send_indexes(finished)
+        if outcome.reason == Reason.SUCCEEDED:
+            await self._judge_gate()
         self._acknowledge("published")
         if outcome.reason == Reason.SUCCEEDED:
             # After a failure the answers are for the next attempt, or what the evaluation has in place of a result.
@@ -221,6 +228,20 @@ class Session:
         uploader = IndexUploader(self._store, self._prefix, log=self._log, media=self._media.table)
         await uploader.send(self._directory, self._uploader.samples, finished.results or {}, limit=limit)
 
+    async def _judge_gate(self) -> None:
+        """Write what the gate says of the published results; the operator does where this fails."""
+        gate = self._settings.run.gate
+        if gate is None:
+            return
+        limit = time_limit(GATE_SECONDS, stop=self._stop, grace=GATE_GRACE_SECONDS)
+        judge = GateJudge(self._store, self._client, self._status, log=self._log)
+        verdict = await judge.judge(gate, limit=limit)
+        try:
+            async with time_limit(GATE_SECONDS, stop=self._stop, grace=GATE_GRACE_SECONDS):
+                await self._publisher.write_gate(verdict)
+        except TimeoutError:
+            self._log("gate not written", verdict=verdict.verdict)
+
     async def _finish_journal(self) -> None:
         limit = time_limit(
             JOURNAL_SHARE * self._settings.run.publish_timeout_seconds,
@@ -243,6 +264,7 @@ class Session:
     async def _publish_earlier(self, earlier: Completion) -> None:
         async with self._limit_publishing():
             await self._publisher.publish_earlier(earlier)
+        await self._judge_gate()
         self._acknowledge(f"attempt {earlier.attempt} had finished")
         await self._delete_journals()
 

@@ -24,6 +24,8 @@ AROUND: dict[str, Any] = {
     "spec.env.[].secretKeyRef": {"name": "A", "secretKeyRef": {"name": "a", "key": "a"}},
     "spec.volumes.[]": {"claimName": "a", "mountPath": "/data"},
     "spec.tolerations.[]": {"key": "a", "effect": "NoExecute"},
+    "spec.gate": {"baseline": {"evaluation": "main"}, "rules": [{"maxDropPercent": 1}, {"floor": 0}]},
+    "spec.gate.rules.[]": {"maxDropPercent": 1},
     "status": {"phase": "Queued", "reason": "WaitingForTurn"},
 }
 # Text of a length, and the n-th of several, where a plain word will not do.

@@ -981,6 +981,8 @@ export interface components {
              * @description Beyond upstream: Deletes the object this long after it ended. Mutable. Not with GitOps: it would come back and run again.
              */
             ttl_seconds_after_finished?: number | null;
+            /** @description Beyond upstream: What the results must not lose against a baseline; it decides the condition GatePassed, and never fails the evaluation. */
+            gate?: components["schemas"]["Gate"] | null;
             /**
              * Keep
              * @description Beyond upstream: Stays until somebody deletes it, as a baseline has to: neither its time to live nor the limit of finished evaluations applies. Mutable.
@@ -1025,6 +1027,12 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        /**
+         * Evidence
+         * @description What a rule asks for.
+         * @enum {string}
+         */
+        Evidence: "NotWorse" | "SignificantlyWorse" | "PointEstimate";
         /**
          * Filter
          * @description Which samples are wanted.
@@ -1121,6 +1129,40 @@ export interface components {
              * @description Whether something that the run left was too much to be stored.
              */
             truncated: boolean;
+        };
+        /**
+         * JobGate
+         * @description Answer of GET /jobs/{job_id}/gate. `verdict` is null until the job has ended.
+         */
+        JobGate: {
+            /** Job Id */
+            job_id: string;
+            /**
+             * Verdict
+             * @description Passed, Failed or Inconclusive.
+             */
+            verdict?: string | null;
+            /**
+             * Reason
+             * @description One word, as in the condition GatePassed.
+             */
+            reason?: string | null;
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /** Confidence */
+            confidence?: number | null;
+            baseline?: components["schemas"]["GatePin"] | null;
+            /** Metrics */
+            metrics?: components["schemas"]["GatedMetric"][];
+            /**
+             * Omitted
+             * @description Metrics that did not fit; gate.json has them.
+             * @default 0
+             */
+            omitted: number;
         };
         /**
          * JobInfo
@@ -1977,6 +2019,12 @@ export interface components {
                 [key: string]: string;
             } | null;
         };
+        /**
+         * Tier
+         * @description Whether a rule decides.
+         * @enum {string}
+         */
+        Tier: "Critical" | "Advisory";
         /**
          * Toleration
          * @description As in a pod.

@@ -12,7 +12,6 @@ from lmms_eval_core.kube.client import Object
 from lmms_eval_core.layout import ArtifactPrefix
 from lmms_eval_core.wire import JobStatus
 
-_ATTEMPT_FOLDER: Final = re.compile(r"/a(\d{1,9})/?$")
 _SAMPLE_FILE: Final = re.compile(r"samples/([A-Za-z0-9._-]{1,255})\.jsonl\.zst")
 
 
@@ -54,8 +53,7 @@ def find_stored_files(job: JobSnapshot, document: Object) -> StoredFiles | None:
 def find_stored_attempt(document: Object) -> int | None:
     """Return the attempt of an evaluation whose files its status names; None until one has ended."""
     artifacts = document.get("status", {}).get("artifacts", {})
-    found = _ATTEMPT_FOLDER.search(str(artifacts.get("uri", "")))
-    return int(found[1]) if found is not None else None
+    return layout.parse_attempt(str(artifacts.get("uri", "")))
 
 
 def list_shown_prefixes(job: JobSnapshot) -> list[ArtifactPrefix]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic.alias_generators import to_snake
 
 from lmms_eval_api.jobs.identity import is_same_evaluation
-from lmms_eval_api.jobs.snapshot import UNREADABLE, JobSnapshot
+from lmms_eval_api.jobs.snapshot import ENDED, UNREADABLE, JobSnapshot
 from lmms_eval_api.jobs.submission import make_spec
 from lmms_eval_core import names
 from lmms_eval_core.kube.client import Object
@@ -15,7 +15,7 @@ from lmms_eval_core.phases import Phase, Reason
 from lmms_eval_core.results_file import format_score
 from lmms_eval_core.schema import Scalar
 from lmms_eval_core.status import RESULTS_SUSPECT
-from lmms_eval_core.wire import EvaluateRequest, JobInfo, JobStatus, JobSummary, MainScore
+from lmms_eval_core.wire import EvaluateRequest, JobGate, JobInfo, JobStatus, JobSummary, MainScore
 
 # What lmms-eval's own server repeats of every request, whatever was sent.
 ORIGINAL_FIELDS: Final = (
@@ -82,6 +82,18 @@ def _make_info(job: JobSnapshot, position: int | None) -> JobInfo:
     )
 
 
+def make_job_gate(job: JobSnapshot) -> JobGate | None:
+    """Return what the gate of a job says; None for a job without one."""
+    document = job.document
+    if not document["spec"].get("gate"):
+        return None
+    found = document.get("status", {}).get("gate") or {}
+    if job.status not in ENDED or not found:
+        return JobGate(job_id=job.name, message="The job has not ended.")
+    metrics = [_convert_keys(metric) for metric in found.get("metrics") or []]
+    return JobGate(job_id=job.name, **{**found, "metrics": metrics})
+
+
 def make_job_summary(job: JobSnapshot, *, position: int | None) -> JobSummary:
     """Return the short form, for lists."""
     try:
@@ -123,8 +135,13 @@ def _find_main_score(status: Object) -> MainScore | None:
         for metric, score in metrics.items()
         if score.get("value") is not None
     ]
-    named = (score for score in found if f"{summary}, ".startswith(f"{score.task} {format_score(score.value)}, "))
+    named = (score for score in found if _begins_with(summary, f"{score.task} {format_score(score.value)}"))
     return next(named, found[0] if found else None)
+
+
+def _begins_with(summary: str, score: str) -> bool:
+    """Whether a summary, which may be cut, begins with a score."""
+    return f"{summary}, ".startswith(f"{score}, ") or (summary.endswith("…") and score.startswith(summary[:-1]))
 
 
 def _list_facts(job: JobSnapshot, position: int | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from lmms_eval_api.problems import FieldProblem, InvalidRequest
 from lmms_eval_core import names, spec, wire
 from lmms_eval_core.evaluation import build_manifest
 from lmms_eval_core.kube.client import Object
+from lmms_eval_core.quality_gate import policy
 from lmms_eval_core.schema import DNS_SUBDOMAIN, ResourceModel, Scalar
 from lmms_eval_core.spec import (
     LABEL_VALUE,
@@ -54,6 +55,9 @@ RESERVED_DOMAINS: Final = ("kubernetes.io", "k8s.io", names.GROUP)
 # The resource's model of each part of a request.
 RESOURCE_MODELS: Final[dict[type[wire.RequestPart], type[ResourceModel]]] = {
     wire.EnvVar: spec.EnvVar,
+    wire.Gate: policy.QualityGate,
+    wire.GateBaseline: policy.GateBaseline,
+    wire.GateRule: policy.GateRule,
     wire.Resources: spec.Resources,
     wire.SecretKeyRef: spec.SecretKeyRef,
     wire.Toleration: spec.Toleration,

@@ -1,12 +1,14 @@
 """POST /evaluate and /jobs/{job_id}: paths, codes and texts of lmms-eval's own server, and PATCH of our own."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
 from lmms_eval_api.addresses import read_base_url
 from lmms_eval_api.artifacts.job_details import JobView, add_links, render_details
+from lmms_eval_api.auth import Caller
+from lmms_eval_api.auth.attributes import ResourceAttributes, is_job_name
 from lmms_eval_api.jobs.evaluations import AlreadyEnded, AlreadyRunning
 from lmms_eval_api.jobs.identity import KeyReused, NameTaken
 from lmms_eval_api.jobs.job_info import make_job_info
@@ -20,6 +22,8 @@ from lmms_eval_api.routes.dependencies import (
     EvaluationsOf,
     UpToDate,
     UpToDateForWrite,
+    Web,
+    WebOf,
     set_version_cookie,
 )
 from lmms_eval_api.routes.openapi import document_errors
@@ -54,11 +58,13 @@ async def evaluate(
     request: Request,
     response: Response,
     backend: BackendOf,
+    web: WebOf,
     caller: CallerName,
     key: IdempotencyKey = None,
     dry_run: DryRun = False,
 ) -> JobSubmitResponse:
     """Submit an evaluation. It is stored when this answers, and runs when its turn comes."""
+    await require_baseline(request, web, body)
     evaluations = backend.evaluations
     submit = evaluations.validate if dry_run else evaluations.submit
     try:
@@ -77,6 +83,20 @@ async def evaluate(
     return _make_submit_response(
         submitted.job, warnings, position=evaluations.cache.find_position(submitted.job) or 0, dry_run=dry_run
     )
+
+
+async def require_baseline(request: Request, web: Web, wanted: EvaluateRequest) -> None:
+    """Raise 403 where the caller may not read the baseline of a gate, as the verdict says much of it.
+
+    The front end creates with its own account, whose rights are what admission looks at.
+    """
+    if wanted.gate is None or wanted.gate.baseline is None:
+        return
+    name = wanted.gate.baseline.evaluation
+    asked = ResourceAttributes("get", name if is_job_name(name) else "")
+    sentence = await web.authenticator.find_refusal(cast(Caller, request.state.identity), asked)
+    if sentence is not None:
+        raise HTTPException(403, sentence)
 
 
 def _make_submit_response(job: JobSnapshot, warnings: list[str], *, position: int, dry_run: bool) -> JobSubmitResponse:

@@ -48,12 +48,12 @@ def compare(
 
 def format_comparison(comparison: RunComparison) -> str:
     """Return a comparison in Markdown."""
-    lines = [f"**{_escape(comparison.candidate)}** against **{_escape(comparison.baseline)}**", ""]
+    lines = [f"**{escape_cell(comparison.candidate)}** against **{escape_cell(comparison.baseline)}**", ""]
     heads = [heading.capitalize() if heading != "P" else "p" for heading in HEADINGS]
     rows = list(_list_rows(comparison))
-    lines += [_join_cells(heads), _join_cells("--:" if heading in NUMBERS else "---" for heading in HEADINGS)]
-    lines += [_join_cells(map(_escape, row)) for row in rows]
-    notes = [_escape(sentence) for sentence in list_sentences(comparison)]
+    lines += [join_cells(heads), join_cells("--:" if heading in NUMBERS else "---" for heading in HEADINGS)]
+    lines += [join_cells(map(escape_cell, row)) for row in rows]
+    notes = [escape_cell(sentence) for sentence in list_sentences(comparison)]
     return "\n".join([*lines, *(["", *(f"- {sentence}" for sentence in notes)] if notes else [])])
 
 
@@ -148,9 +148,11 @@ def _sign(value: float | None) -> str:
     return NOTHING if value is None else f"{value:+.3g}"
 
 
-def _join_cells(cells: Iterable[str]) -> str:
+def join_cells(cells: Iterable[str]) -> str:
+    """Return a row of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 
-def _escape(text: str) -> str:
+def escape_cell(text: str) -> str:
+    """Return a text that is no Markdown."""
     return text.translate(_ESCAPED)

@@ -29,6 +29,8 @@ class ExitCode(IntEnum):
     TIMED_OUT = 4
     UNREACHABLE = 5
     FORBIDDEN = 6
+    GATE_FAILED = 7
+    GATE_INCONCLUSIVE = 8
     INTERRUPTED = 130
 
 

@@ -120,6 +120,15 @@ WRITTEN: Final = (
         EvaluationFlag(name, Text, (f"--{name}",), "As 4, 500m or 16Gi.", POD, "QUANTITY")
         for name in Resources.model_fields
     ),
+    EvaluationFlag(
+        "gate",
+        Text,
+        ("--gate",),
+        'What it must not lose, as {"baseline": {"evaluation": "main"}, "rules": [{"maxDrop": 0.01}]}.',
+        QUEUE,
+        "JSON",
+        parsing.parse_gate,
+    ),
     EvaluationFlag("name", Text, ("--name",), "The job's id; one is made where it is not given.", QUEUE, "NAME"),
     EvaluationFlag("labels", Texts, ("--label", "-l"), "To find it by.", QUEUE, "KEY=VALUE", parsing.parse_labels),
 )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperCommand
 
-from lmms_eval_client.cli import catalogue, compare, jobs, logs, queue, results, submit, ui, unused
+from lmms_eval_client.cli import catalogue, compare, gate, jobs, logs, queue, results, submit, ui, unused
 from lmms_eval_client.cli.connection import connect_command
 
 HELP: Final = """Evaluate multimodal models with lmms-eval on Kubernetes.
@@ -21,7 +21,7 @@ The front end is that of --url or LMMS_EVAL_URL; without either it is found by k
 kubeconfig or of --namespace, and its token is read from there.
 
 Exit codes: 0 completed, 1 failed, 2 wrong usage or refused, 3 cancelled, 4 waited long enough, 5 no answer,
-6 not allowed.
+6 not allowed; of a gate 0 passed, 7 failed, 8 inconclusive.
 """
 # As kubectl reads it, a directive of its library for completions.
 NO_FILE_NAMES: Final = ":4"
@@ -36,6 +36,7 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     results.samples,
     results.files,
     compare.compare,
+    gate.gate,
     jobs.cancel,
     jobs.update,
     queue.queue,

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from pydantic.alias_generators import to_snake
+
 from lmms_eval_core.spec import SECRET_ENV, SWITCH
 
 PAIRS: Final = {"{": "}", "[": "]"}
@@ -99,6 +101,23 @@ def parse_volumes(given: Iterable[str]) -> list[JSON]:
 def parse_tolerations(given: Iterable[str]) -> list[JSON]:
     """Parse KEY, KEY=VALUE, each with :EFFECT at the end if wanted, as in `kubectl taint`."""
     return [_parse_toleration(text) for text in given]
+
+
+def parse_gate(text: str) -> JSON:
+    """Parse the rules of a gate, in the words of the resource or of a request."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"--gate takes JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError('--gate takes an object, as {"baseline": {"evaluation": "a"}, "rules": [{"maxDrop": 0.01}]}')
+    return {to_snake(key): _to_request(part) for key, part in value.items()}
+
+
+def _to_request(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {to_snake(key): _to_request(part) for key, part in value.items()}
+    return [_to_request(part) for part in value] if isinstance(value, list) else value
 
 
 def find_problem(fields: JSON) -> str:

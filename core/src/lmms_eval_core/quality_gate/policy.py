@@ -60,6 +60,11 @@ class GateRule(ResourceModel):
             ),
             cel("!has(self.maxDrop) || !has(self.maxDropPercent)", "give either maxDrop or maxDropPercent"),
             cel(
+                "(!has(self.maxDrop) || self.maxDrop >= 0.0)"
+                " && (!has(self.maxDropPercent) || self.maxDropPercent >= 0.0)",
+                "a drop is a loss, given as a number that is not below 0",
+            ),
+            cel(
                 "self.evidence != 'NotWorse' || (!has(self.maxDrop) || self.maxDrop > 0.0)"
                 " && (!has(self.maxDropPercent) || self.maxDropPercent > 0.0)",
                 "no number of documents shows that nothing at all is lost; give a loss above 0 that you accept, or "
@@ -76,11 +81,11 @@ class GateRule(ResourceModel):
         default="*", description="A task or a group by its name, or tasks by a pattern, which matches no group."
     )
     metric: MetricPattern | None = Field(default=None, description="The task's first metric when unset.")
-    max_drop: Annotated[float, Field(ge=0)] | None = Field(
+    max_drop: float | None = Field(
         default=None,
         description="Largest accepted loss, in the metric's own units; where lower is better, the largest rise.",
     )
-    max_drop_percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
+    max_drop_percent: Annotated[float, Field(le=100)] | None = Field(
         default=None, description="The same in percent of the baseline's value."
     )
     floor: float | None = Field(
@@ -110,7 +115,11 @@ class QualityGate(ResourceModel):
             cel(
                 "has(self.baseline) || self.rules.all(rule, !has(rule.maxDrop) && !has(rule.maxDropPercent))",
                 "a rule with maxDrop or maxDropPercent needs a baseline",
-            )
+            ),
+            cel(
+                "self.rules.exists(rule, rule.tier == 'Critical')",
+                "give at least one rule with tier Critical; advisory ones decide nothing",
+            ),
         )
     )
 

@@ -41,6 +41,7 @@ class GateReason(StrEnum):
     PROMPTS_DIFFER = "PromptsDiffer"
     RESULTS_SUSPECT = "ResultsSuspect"
     NOT_COMPLETED = "NotCompleted"
+    NOT_JUDGED = "NotJudged"
 
 
 class Obstacle(NamedTuple):

@@ -17,6 +17,7 @@ from lmms_eval_operator.actions import Action, Claim, CreateJob, LookAgain, Mark
 from lmms_eval_operator.clock import Now, seconds_until
 from lmms_eval_operator.derive import LONGEST_WAIT_SECONDS, Derived, explain_missing_pod, find_pod_refusal
 from lmms_eval_operator.objects import AttemptJob, Evaluation, Pod
+from lmms_eval_operator.plan.baselines import derive_without_baseline, is_waiting_for_baseline
 from lmms_eval_operator.plan.contain import apply_to_each
 from lmms_eval_operator.slots import Slot
 from lmms_eval_operator.view import View
@@ -37,7 +38,7 @@ def start(view: View, now: Now) -> Iterator[Action]:
 
 def derive_held_up(view: View, now: Now) -> dict[str, Derived]:
     """Return, by uid, those of the queue that wait for something else than others before them."""
-    return _derive_without_pod(view) | _derive_without_slot(view, now)
+    return _derive_without_pod(view) | _derive_without_slot(view, now) | derive_without_baseline(view)
 
 
 def _derive_without_pod(view: View) -> dict[str, Derived]:
@@ -155,7 +156,9 @@ def _iterate_startable(view: View, now: Now) -> Iterator[Evaluation]:
     return (
         item
         for item in view.evaluations.iterate_queue()
-        if item.uid not in claimed and not _seconds_until_due(view, item, now)
+        if item.uid not in claimed
+        and not _seconds_until_due(view, item, now)
+        and not is_waiting_for_baseline(view, item)
     )
 
 
