@@ -129,6 +129,8 @@ async def test_the_first_screen(session: httpx.AsyncClient) -> None:
         "length": 1,
         "tokens": 1,
         "metrics": {"acc": 0.0, "wer": 0.0},
+        "media": [],
+        "media_more": 0,
     }
     assert (page["total"], page["matched"], page["scanned"], page["metrics"]) == (300, 300, 300, ["acc", "wer"])
     assert page["counts"] == {

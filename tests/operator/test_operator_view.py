@@ -222,3 +222,14 @@ def test_a_change_keeps_the_place_among_those_of_one_second() -> None:
     assert in_line(evaluations) == ["first", "second"]
     evaluations.remove("b", "60")
     assert in_line(evaluations) == ["second"]
+
+
+def test_of_a_name_that_was_used_again_the_later_one_is_found() -> None:
+    evaluations = LiveEvaluations()
+    evaluations.put(created("main", 11, uid="a"))
+    evaluations.put(created("main", 12, uid="b"))
+    evaluations.remove("a", "13")
+    found = evaluations.find_named("main")
+    assert found is not None and found.uid == "b"
+    evaluations.remove("b", "14")
+    assert evaluations.find_named("main") is None

@@ -93,9 +93,9 @@ def test_keeping_an_image_draws_nothing_from_random(kept: Kept) -> None:
 
     random.seed(3)
     numpy.random.seed(3)
-    state = random.getstate(), numpy.random.get_state()[1].tolist()
+    state = random.getstate(), numpy.random.get_state(legacy=False)["state"]["key"].tolist()
     kept.keep(make_photo(400, 300))
-    assert (random.getstate(), numpy.random.get_state()[1].tolist()) == state
+    assert (random.getstate(), numpy.random.get_state(legacy=False)["state"]["key"].tolist()) == state
 
 
 def test_where_a_photograph_was_taken_is_not_kept(kept: Kept, tmp_path: Path) -> None:

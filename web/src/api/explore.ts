@@ -7,7 +7,7 @@ import { jobKey } from "./job";
 import { ApiProblem } from "./problems";
 
 /** Cards of a page; pages around a row begin at a multiple of it. */
-const PAGE = 100;
+const PAGE = 50;
 
 /** Where a page begins. */
 type Start = { cursor?: string; around?: number; place?: number };

@@ -257,6 +257,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/jobs/{job_id}/gate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Gate
+         * @description The verdict of a job's gate, and what led to it; without a verdict until the job has ended.
+         */
+        get: operations["get_gate_jobs__job_id__gate_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/jobs/{job_id}/files": {
         parameters: {
             query?: never;
@@ -996,6 +1016,8 @@ export interface components {
             retries?: number | null;
             /** @description Beyond upstream: Whether an attempt goes on with the answers of earlier ones: never, on the same kind of hardware, or on any; the result then is of mixed hardware. */
             resume?: components["schemas"]["ResumePolicy"] | null;
+            /** @description Beyond upstream: What is kept of images, videos and sounds, for people who look at answers: none, thumbs, display or original. Unset: display, or what the administrator permits of it. Nothing without logSamples. */
+            media?: components["schemas"]["MediaPolicy"] | null;
             /**
              * Timeout Seconds
              * @description Beyond upstream: Over all attempts, from the first start.
@@ -1067,6 +1089,124 @@ export interface components {
          * @enum {string}
          */
         FlipKind: "lost" | "won" | "both_wrong";
+        /**
+         * Gate
+         * @description Rules by which a job passes, fails, or is told to be neither.
+         */
+        Gate: {
+            baseline?: components["schemas"]["GateBaseline"] | null;
+            /**
+             * Confidence
+             * @default 0.95
+             */
+            confidence: number;
+            /** Rules */
+            rules: components["schemas"]["GateRule"][];
+        };
+        /**
+         * GateBaseline
+         * @description The job to compare with.
+         */
+        GateBaseline: {
+            /** Evaluation */
+            evaluation: string;
+        };
+        /**
+         * GatePin
+         * @description The job that was compared with, as it was then.
+         */
+        GatePin: {
+            /** Name */
+            name: string;
+            /** Uid */
+            uid: string;
+            /** Attempt */
+            attempt: number;
+            /**
+             * Digest
+             * @description SHA-256 of its results and of the columns that were compared.
+             */
+            digest: string;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * GateRule
+         * @description What the metrics that it matches must keep; as in `spec.gate.rules`.
+         */
+        GateRule: {
+            /**
+             * Task
+             * @default *
+             */
+            task: string;
+            /** Metric */
+            metric?: string | null;
+            /** Max Drop */
+            max_drop?: number | null;
+            /** Max Drop Percent */
+            max_drop_percent?: number | null;
+            /** Floor */
+            floor?: number | null;
+            /** @default NotWorse */
+            evidence: components["schemas"]["Evidence"];
+            /** @default Critical */
+            tier: components["schemas"]["Tier"];
+            /**
+             * Min Pairs
+             * @default 30
+             */
+            min_pairs: number;
+        };
+        /**
+         * GatedMetric
+         * @description What a rule of a gate says of a metric, in the units of the results file.
+         */
+        GatedMetric: {
+            /** Task */
+            task: string;
+            /** Metric */
+            metric: string;
+            /** Verdict */
+            verdict: string;
+            /** Reason */
+            reason: string;
+            /** Tier */
+            tier: string;
+            /** Baseline */
+            baseline?: number | null;
+            /** Value */
+            value?: number | null;
+            /**
+             * Change
+             * @description Above 0 is better.
+             */
+            change?: number | null;
+            /**
+             * Lower
+             * @description Limits of the change.
+             */
+            lower?: number | null;
+            /** Upper */
+            upper?: number | null;
+            /**
+             * Margin
+             * @description What may be lost.
+             */
+            margin?: number | null;
+            /**
+             * Documents
+             * @description In both jobs.
+             */
+            documents?: number | null;
+            /**
+             * Needed
+             * @description Documents, or clusters, that may tell.
+             */
+            needed?: number | null;
+        } & {
+            [key: string]: unknown;
+        };
         /**
          * HealthResponse
          * @description Answer of GET /health.
@@ -1580,6 +1720,12 @@ export interface components {
          * @enum {string}
          */
         MediaOmission: "TooLarge" | "Behind" | "Budget" | "Unreadable" | "NotKept";
+        /**
+         * MediaPolicy
+         * @description What of the media of a run is kept, from the least to the most.
+         * @enum {string}
+         */
+        MediaPolicy: "none" | "thumbs" | "display" | "original";
         /**
          * ModelList
          * @description Answer of GET /models.
@@ -3812,6 +3958,104 @@ export interface operations {
             };
             /** @description Bad Gateway */
             502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds after which it is worth trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_gate_jobs__job_id__gate_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobGate"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds after which it is worth trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };

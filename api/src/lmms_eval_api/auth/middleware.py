@@ -138,7 +138,7 @@ class Authentication:
         state["caller"], state["identity"] = caller.name, caller
         if needs_identity_alone(scope["method"], path):
             return None
-        for attributes in list_attributes(scope["method"], path, scope["query_string"]):
+        for attributes in list_attributes(scope["method"], path, scope.get("query_string", b"")):
             sentence = await self._authenticator.find_refusal(caller, attributes)
             if sentence is not None:
                 return problems.make_rejection(scope, 403, sentence, reason="forbidden")
