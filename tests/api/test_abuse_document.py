@@ -77,6 +77,7 @@ def path_parameters(operation: APIOperation[Any, Any, Any, Any]) -> st.SearchStr
         "job_id": known | known | strange,
         "task": st.just("mme") | strange,
         "doc_id": st.just("7") | strange,
+        "digest": st.just("0" * 64) | strange,
         "path": st.just("work/a.csv") | strange,
     }
     return st.fixed_dictionaries({name: parts[name] for name in parts if f"{{{name}}}" in operation.path})

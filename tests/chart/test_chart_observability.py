@@ -2,6 +2,7 @@
 dashboard.
 """
 
+import dataclasses
 import itertools
 import json
 import re
@@ -20,6 +21,7 @@ from offline_application import make_offline_backend
 from operator_builders import world
 from promtool import run_promtool
 
+from lmms_eval_api.retention.media_pool import PoolSize
 from lmms_eval_api.server.limits import OpenStreams
 from lmms_eval_api.server.metrics import ApiMetrics
 from lmms_eval_core.kube.client import EVALUATIONS
@@ -60,7 +62,9 @@ def samples() -> dict[str, dict[str, set[str]]]:
         metrics.record_request(EVALUATIONS, "patch", result=result, seconds=1)
     metrics.record_event("written")
     found: dict[str, dict[str, set[str]]] = {}
-    api_metrics = ApiMetrics(make_offline_backend(), OpenStreams())
+    pool = PoolSize(budget=2, files=1, bytes=1, is_known=True)
+    backend = dataclasses.replace(make_offline_backend(), media_pool=lambda: pool)
+    api_metrics = ApiMetrics(backend, OpenStreams())
     for route, status in itertools.product(("/queue", "/readyz", "/merge"), (200, 500)):
         api_metrics.record_response(
             {"method": "GET", "state": {}, "route": SimpleNamespace(path=route)}, status=status, seconds=1

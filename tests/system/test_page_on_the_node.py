@@ -4,9 +4,10 @@ import re
 
 import httpx
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Page, expect
 from release_fixtures import MODEL_ARGS, RUN_SECONDS, TASK, Release, build_slow_environment, build_smoke_evaluation
 from web_fixtures import Reader, open_browser
+from web_samples import list_samples, wait_for_picture
 
 pytestmark = pytest.mark.system
 
@@ -51,6 +52,7 @@ async def watch(page: Page) -> None:
     await page.get_by_role("region", name="Answers so far, not scored").get_by_role("link", name=TASK).click()
     await expect(list_samples(page).first).to_be_visible(timeout=PATIENCE_MS)
     await expect(page.get_by_text("not scored").first).to_be_visible()
+    await wait_for_picture(list_samples(page).first.locator("img"))
     # When it has ended, they are counted and judged.
     wrong = page.get_by_role("navigation", name="Which samples").get_by_role("link", name=re.compile(r"wrong [1-9]"))
     await expect(wrong).to_be_visible(timeout=PATIENCE_MS)
@@ -73,6 +75,7 @@ async def copy_link_to_a_wrong_sample(reader: Reader) -> str:
     await expect(list_samples(page).first).to_be_visible()
     await page.keyboard.press("w")
     await expect(page.get_by_role("group", name="Answer", exact=True)).to_be_visible()
+    await wait_for_picture(page.locator("article img"))
     await page.keyboard.press("y")
     await expect(page.get_by_text("The link is copied.")).to_be_visible()
     link: str = await page.evaluate("navigator.clipboard.readText()")
@@ -88,10 +91,7 @@ async def follow(other: Reader, link: str, token: str) -> None:
     await other.enter_token(token)
     await expect(page).to_have_url(link)
     await expect(page.get_by_role("heading", name="Sample")).to_be_visible()
+    await wait_for_picture(page.locator("article img"))
     await expect(page.get_by_role("navigation", name="Which samples").locator("[aria-current=page]")).to_contain_text(
         "wrong"
     )
-
-
-def list_samples(page: Page) -> Locator:
-    return page.get_by_role("navigation", name="Samples", exact=True).get_by_role("link")

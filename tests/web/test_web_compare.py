@@ -8,8 +8,9 @@ from axe import find_violations
 from front_end_fixtures import FrontEnd
 from playwright.async_api import Locator, Page, Route, expect
 from web_fixtures import NARROW, WIDE, Reader, open_browser
-from web_jobs import list_samples, store_compared
+from web_jobs import store_compared
 from web_media import make_picture
+from web_samples import list_samples
 
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.store.objects import ObjectStore

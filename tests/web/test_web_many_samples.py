@@ -7,7 +7,8 @@ from front_end_fixtures import FrontEnd
 from indexed_samples import IndexedSamples, index_samples, repeat_zone
 from playwright.async_api import Page, expect
 from web_fixtures import Reader
-from web_jobs import TASK, complete_with_samples, list_samples
+from web_jobs import TASK, complete_with_samples
+from web_samples import list_samples
 
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.sample_index.format import ZONE_ROWS

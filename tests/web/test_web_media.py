@@ -3,10 +3,11 @@
 import pytest
 from front_end_fixtures import FrontEnd
 from job_states import start_job
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 from web_fixtures import Reader
-from web_jobs import list_samples, submit, write_answers
+from web_jobs import submit, write_answers
 from web_media import make_picture, make_sound, store_media, write_media
+from web_samples import list_samples, wait_for_picture
 
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.store.objects import ObjectStore
@@ -47,13 +48,6 @@ async def answered(web_front_end: FrontEnd, client: Transport, web_store: Object
     return web_front_end
 
 
-async def is_loaded(page: Page, index: int = 0) -> None:
-    """Wait until a picture of the sample is there."""
-    picture = page.locator("article img").nth(index)
-    await expect(picture).to_have_js_property("complete", True)
-    assert await picture.evaluate("picture => picture.naturalWidth") > 0
-
-
 async def test_pictures_stand_beside_answers_and_are_enlarged_by_a_key(reader: Reader, answered: FrontEnd) -> None:
     page = await reader.open("/runs/answers/samples/mme/1")
     await expect(list_samples(page)).to_have_count(6)
@@ -61,7 +55,7 @@ async def test_pictures_stand_beside_answers_and_are_enlarged_by_a_key(reader: R
     pictures = page.get_by_role("button", name="Enlarge Image")
     await expect(pictures).to_have_count(2)
     for place in (0, 1):
-        await is_loaded(page, place)
+        await wait_for_picture(page.locator("article img").nth(place))
     # Its place was there before it was: 512 × 384 fit into 300 × 240 as 300 × 225.
     box = await page.locator("article img").first.bounding_box()
     assert box is not None and (round(box["width"]), round(box["height"])) == (300, 225)
@@ -96,7 +90,7 @@ async def test_space_plays_what_sounds(reader: Reader, answered: FrontEnd) -> No
 
 async def test_a_video_is_shown_by_a_picture_where_it_is_not_kept(reader: Reader, answered: FrontEnd) -> None:
     page = await reader.open("/runs/answers/samples/mme/3")
-    await is_loaded(page)
+    await wait_for_picture(page.locator("article img"))
     await expect(page.get_by_text("Video, 256 × 192 pixels, 3.5 s. A picture of it")).to_be_visible()
     assert await page.locator("video").count() == 0
     reader.forgive("404")

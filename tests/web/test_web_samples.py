@@ -7,7 +7,8 @@ import pytest
 from front_end_fixtures import FrontEnd
 from playwright.async_api import expect
 from web_fixtures import Reader
-from web_jobs import list_samples, populate, store_run, write_answers
+from web_jobs import populate, store_run, write_answers
+from web_samples import list_samples
 
 from lmms_eval_core import layout
 from lmms_eval_core.kube.transport import Transport

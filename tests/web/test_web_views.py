@@ -7,7 +7,8 @@ import pytest
 from front_end_fixtures import FrontEnd
 from playwright.async_api import Locator, Page, expect
 from web_fixtures import Reader
-from web_jobs import list_samples, store_run
+from web_jobs import store_run
+from web_samples import list_samples
 
 from lmms_eval_core.kube.transport import Transport
 from lmms_eval_core.store.objects import ObjectStore

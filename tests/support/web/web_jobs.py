@@ -8,7 +8,6 @@ from front_end_fixtures import FrontEnd
 from indexed_samples import IndexedSamples, index_samples
 from job_states import RESULTS, SUSPECT, complete_with_files, fail_job, set_status, start_job
 from journal_segments import build_chunk, build_header, name_segment, pack_segment
-from playwright.async_api import Locator, Page
 from web_media import make_picture, make_sound, store_media, write_media
 
 from lmms_eval_core import layout
@@ -131,11 +130,6 @@ async def store_compared(
     results = RESULTS | {"results": {"mme": {"score,none": mean}}, "versions": {"mme": version}}
     await store.put(prefix.file(layout.RESULTS_FILE), json.dumps(results).encode())
     await store_samples(store, prefix, samples)
-
-
-def list_samples(page: Page) -> Locator:
-    """Return the links of the list of samples."""
-    return page.get_by_role("navigation", name="Samples", exact=True).get_by_role("link")
 
 
 async def write_answers(client: Transport, store: ObjectStore, name: str, documents: range, *, number: int = 0) -> None:
