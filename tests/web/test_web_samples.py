@@ -33,6 +33,10 @@ async def test_wrong_samples_are_walked_through_by_keys_and_each_is_a_link(
     await expect(page).to_have_url(re.compile(r"/samples/mme/2\?filter=wrong$"))
     await page.reload()
     await expect(page.get_by_role("heading", name="Sample 2")).to_be_visible()
+    # One view alone is said to be the present one.
+    views = page.get_by_role("navigation", name="Which samples").locator("[aria-current]")
+    await expect(views).to_have_count(1)
+    await expect(views).to_contain_text("wrong")
     await page.keyboard.press("k")
     await expect(page.get_by_role("heading", name="Sample 0")).to_be_visible()
     await expect(page.get_by_role("group", name="Target")).to_have_text("A")
@@ -52,6 +56,7 @@ async def test_samples_are_counted_filtered_searched_and_sorted_and_each_view_is
         await expect(filters.get_by_role("link", name=name, exact=True)).to_be_visible()
     await filters.get_by_role("link", name="failed 3", exact=True).click()
     await expect(list_samples(page)).to_have_count(3)
+    await expect(filters.locator("[aria-current]")).to_have_text("failed 3")
     await page.keyboard.press("0")
     await page.keyboard.press("/")
     await page.keyboard.type("picture 123")

@@ -121,3 +121,6 @@ export function showOthers({ view }: SampleView, others: SampleView): SampleView
 export function readSubmitSearch(raw: Raw): { from?: string | undefined } {
   return compact({ from: readText(raw.from) });
 }
+
+/** Of links that are views of one page: the router takes a link with fewer parameters for the present one as well. */
+export const EXACT = { exact: true } as const;

@@ -9,7 +9,7 @@ import { Configuration } from "@/features/run/configuration";
 import { Files } from "@/features/run/files";
 import { RunHeading } from "@/features/run/heading";
 import { Overview } from "@/features/run/overview";
-import { RUN_TABS, type RunTab } from "@/lib/search";
+import { EXACT, RUN_TABS, type RunTab } from "@/lib/search";
 import { oneLine } from "@/lib/text";
 import { useKeys } from "@/ui/keys";
 import { Loading } from "@/ui/states";
@@ -41,6 +41,7 @@ export function RunPage() {
                   from="/runs/$id"
                   to="."
                   search={one === "overview" ? {} : { tab: one }}
+                  activeOptions={EXACT}
                   aria-current={one === tab ? "page" : undefined}
                   className={one === tab ? "chosen" : ""}
                   replace

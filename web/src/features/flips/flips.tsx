@@ -8,7 +8,7 @@ import { flipsQuery } from "@/api/flips";
 import { findNeighbours } from "@/features/samples/navigation";
 import { FLIP_WORDS, FLIPS, type Flip } from "@/lib/compare";
 import { readCard } from "@/lib/sample";
-import type { FlipSearch } from "@/lib/search";
+import { EXACT, type FlipSearch } from "@/lib/search";
 import { useKeys } from "@/ui/keys";
 import { Empty, ErrorNotice, Skeleton } from "@/ui/states";
 import { Line } from "@/ui/text";
@@ -89,6 +89,7 @@ export function Flips({ base, others, task, doc, search }: Props) {
                 params={{ task }}
                 search={{ ...search, against: run }}
                 className={run === candidate ? "chosen" : ""}
+                activeOptions={EXACT}
                 aria-current={run === candidate ? "page" : undefined}
               >
                 <Line text={run} most={40} />
@@ -104,6 +105,7 @@ export function Flips({ base, others, task, doc, search }: Props) {
               params={{ task }}
               search={{ ...search, flip: one }}
               className={one === flip ? "chosen" : ""}
+              activeOptions={EXACT}
               aria-current={one === flip ? "page" : undefined}
             >
               {FLIP_WORDS[one]} <span className="count">{last?.counts[one]?.toLocaleString("en")}</span>

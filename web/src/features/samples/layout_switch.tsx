@@ -1,7 +1,7 @@
 // List or grid: two views of the same samples, each with its address.
 
 import { Link } from "@tanstack/react-router";
-import type { SampleView } from "@/lib/search";
+import { EXACT, type SampleView } from "@/lib/search";
 
 export function LayoutSwitch({ id, task, view }: { id: string; task: string; view: SampleView }) {
   const { view: layout, of: _, ...others } = view;
@@ -14,6 +14,7 @@ export function LayoutSwitch({ id, task, view }: { id: string; task: string; vie
           params={{ id, task }}
           search={one ? { ...others, view: one } : others}
           className={one === layout ? "chosen" : ""}
+          activeOptions={EXACT}
           aria-current={one === layout ? "page" : undefined}
         >
           {one ?? "list"}

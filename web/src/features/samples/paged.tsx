@@ -6,7 +6,7 @@ import { useEffect, useMemo } from "react";
 import type { JobInfo } from "@/api/client";
 import { samplesQuery } from "@/api/samples";
 import { readSample, summarise } from "@/lib/sample";
-import { leaveSample, PAGED_FILTERS, type PagedFilter, type SampleView, showOthers } from "@/lib/search";
+import { EXACT, leaveSample, PAGED_FILTERS, type PagedFilter, type SampleView, showOthers } from "@/lib/search";
 import { Empty, ErrorNotice, Skeleton } from "@/ui/states";
 import { LayoutSwitch } from "./layout_switch";
 import { SampleList } from "./list";
@@ -64,6 +64,7 @@ export function PagedSamples({ job, task, view, doc, why }: Props) {
               params={{ id, task }}
               search={showOthers(view, one ? { filter: one } : {})}
               className={one === filter ? "chosen" : ""}
+              activeOptions={EXACT}
               aria-current={one === filter ? "page" : undefined}
               disabled={partial && one === "wrong"}
               title={partial && one === "wrong" ? "Nothing is scored yet." : undefined}

@@ -3,7 +3,7 @@
 import { Link } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import type { SampleCardPage } from "@/api/client";
-import { leaveSample, SAMPLE_FILTERS, type SampleFilter, type SampleView } from "@/lib/search";
+import { EXACT, leaveSample, SAMPLE_FILTERS, type SampleFilter, type SampleView } from "@/lib/search";
 import { useKeys } from "@/ui/keys";
 import { LayoutSwitch } from "./layout_switch";
 
@@ -33,6 +33,7 @@ export function SampleTools({ id, task, view, page, onView }: Props) {
               params={{ id, task }}
               search={one ? { ...others, filter: one } : others}
               className={one === view.filter ? "chosen" : ""}
+              activeOptions={EXACT}
               aria-current={one === view.filter ? "page" : undefined}
             >
               {one ?? "all"} <span className="count">{found.toLocaleString("en")}</span>
