@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 # Memory besides the code, and processor time of one call. The largest valid results file takes 150 MiB and half a
-# second; the front end itself has the rest of its container's 512 MiB.
+# second; two of these processes leave the front end itself half of its container's 768 MiB.
 MEMORY_BYTES: Final = 192 * 1024 * 1024
 CALL_SECONDS: Final = 10.0
 # Python may keep memory that a call needed: a process that holds this much after a call is replaced.
