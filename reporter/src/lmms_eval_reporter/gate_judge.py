@@ -193,11 +193,7 @@ def _collect_evidence(
     pairs: dict[str, PairCounts] = {}
     sums: dict[str, MetricSums] = {}
     for filter_name in baseline.header.filters:
-        metrics = [
-            metric
-            for metric in facts[0].metrics
-            if metric.filter == filter_name and metric.key in keys and facts[1].find_metric(metric.key) is not None
-        ]
+        metrics = [metric for metric in facts[0].list_common_metrics(facts[1], filter_name) if metric.key in keys]
         if not metrics or filter_name not in candidate.header.filters:
             continue
         found = pair_documents(*(side.select_documents(filter_name) for side in (baseline, candidate)))

@@ -6,14 +6,14 @@ Jobs that have ended never change, so that what their samples say of each other 
 import asyncio
 import hashlib
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from lmms_eval_api.artifacts.byte_cache import ByteCache
 from lmms_eval_api.artifacts.comparison_body import ComparedJob, ComparedPair, ComparisonOptions, render_comparison
 from lmms_eval_api.artifacts.results import ResultsCache
-from lmms_eval_api.artifacts.sample_index import OpenIndex, SampleIndexReader
+from lmms_eval_api.artifacts.sample_index import NOT_INDEXED, OpenIndex, SampleIndexReader
 from lmms_eval_api.artifacts.store import UnusableArtifact
 from lmms_eval_api.artifacts.stored_files import StoredFiles
 from lmms_eval_api.artifacts.worker import TooCostly, Worker
@@ -28,7 +28,7 @@ from lmms_eval_core.compare.columns import (
     pair_documents,
     sum_pairs,
 )
-from lmms_eval_core.compare.facts import MetricFact, RunFacts, TaskFacts, read_run_facts, read_task_facts
+from lmms_eval_core.compare.facts import RunFacts, TaskFacts, read_run_facts, read_task_facts
 from lmms_eval_core.compare.flips import FlipKind, PairedRows, RunColumns, find_flips
 from lmms_eval_core.compare.tasks import TaskEvidence
 from lmms_eval_core.results_file import parse_results
@@ -43,7 +43,6 @@ KEPT_BYTES: Final = 16 * 1024 * 1024
 SMALL_AT_ONCE: Final = 8
 LARGE_AT_ONCE: Final = 1
 COMPARISONS_AT_ONCE: Final = 4
-NOT_INDEXED: Final = "it ended before there were indexes, or none could be made"
 
 
 class CompletedJob(NamedTuple):
@@ -207,7 +206,9 @@ class Comparer:
                 left.opened.key, pair_documents, *(_make_documents(run, number) for run, number in sides)
             )
             pairs[name] = paired.counts
-            for metric in _list_common_metrics(old, new, indexes, name):
+            for metric in old.list_common_metrics(new, name):
+                if any(index.header.find_metric(metric.name) is None for index in indexes):
+                    continue
                 columns = [await self._read_values(run, number, metric.name) for run, number in sides]
                 sums[metric.key] = await self._call(
                     left.opened.key, sum_pairs, paired, *columns, lower_is_better=metric.lower_is_better
@@ -246,13 +247,3 @@ def _make_documents(run: _Column, filter_number: int) -> DocumentColumns:
 
 def _has_column(index: OpenIndex, wanted: FlipQuery) -> bool:
     return wanted.filter_name in index.header.filters and index.header.find_metric(wanted.metric) is not None
-
-
-def _list_common_metrics(
-    old: TaskFacts, new: TaskFacts, indexes: Sequence[OpenIndex], filter_name: str
-) -> Iterator[MetricFact]:
-    """Yield the metrics of a filter that both results files and both indexes have."""
-    for metric in old.metrics:
-        is_indexed = all(index.header.find_metric(metric.name) is not None for index in indexes)
-        if metric.filter == filter_name and is_indexed and new.find_metric(metric.key) is not None:
-            yield metric

@@ -55,6 +55,8 @@ T = TypeVar("T")
 KEPT_BYTES: Final = 32 * 1024 * 1024
 KEPT_HEADERS: Final = 256
 READS_AT_ONCE: Final = 16
+# Why there is no index, where nothing says more: the end of a sentence.
+NOT_INDEXED: Final = "it ended before there were indexes, or none could be made"
 # What can be sorted by, beside metrics.
 SORT_COLUMNS: Final = ("tokens", "length")
 
@@ -355,9 +357,7 @@ class SampleIndexReader:
     async def _call(self, key: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await self._worker.call(function, *args, **kwargs)
-        except DamagedIndex as error:
-            raise UnusableArtifact(key, f"the index of these samples {error}") from None
-        except TooCostly as error:
+        except (DamagedIndex, TooCostly) as error:
             raise UnusableArtifact(key, f"the index of these samples {error}") from None
 
 

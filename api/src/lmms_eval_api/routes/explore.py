@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from lmms_eval_api.artifacts.frames import InvalidSampleCursor
 from lmms_eval_api.artifacts.sample_index import (
+    NOT_INDEXED,
     SORT_COLUMNS,
     CardPage,
     CardPosition,
@@ -171,7 +172,7 @@ async def open_index(backend: Backend, job: str, files: StoredFiles, task: str) 
     return indexes, index
 
 
-def _say_missing(job: str, task: str, why: str = "it ended before there were indexes, or none could be made") -> str:
+def _say_missing(job: str, task: str, why: str = NOT_INDEXED) -> str:
     return (
         f"The samples of {task} of job {job} are not indexed: {why}. "
         f"Read them page by page: GET /jobs/{job}/samples/{layout.segment(task)}."

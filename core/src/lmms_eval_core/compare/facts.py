@@ -58,6 +58,14 @@ class TaskFacts(NamedTuple):
         """Return a metric by its name in the results file."""
         return next((metric for metric in self.metrics if metric.key == key), None)
 
+    def list_common_metrics(self, other: "TaskFacts", filter_name: str) -> "list[MetricFact]":
+        """Return the metrics of a filter that both results files have, in the order of this one."""
+        return [
+            metric
+            for metric in self.metrics
+            if metric.filter == filter_name and other.find_metric(metric.key) is not None
+        ]
+
 
 class RunFacts(NamedTuple):
     """A run: who it is, how it was set up, and what it says of its tasks."""
