@@ -19,8 +19,9 @@ from lmms_eval_core.store.errors import ObjectMissing
 from lmms_eval_core.store.objects import ObjectStore
 
 Packed = list[bytes]
-# What tells documents apart, and which answers failed; the rest of an index is for lists of samples.
-COPIED: Final = ("flags", "document", "filter", "target", "input", "cluster")
+# What tells documents apart, and which answers failed; the rest of an index is for lists of samples. Those of a group
+# stand beside each other, with what is read in vain between them.
+_GROUPS: Final = (("flags", "document", "filter"), ("target", "input", "cluster"))
 
 
 class NoColumns(Exception):
@@ -67,19 +68,24 @@ async def read_task_columns(
     header = decode_header(tail.content, tail.size)
     if header.omitted:
         raise NoColumns(f"the samples of {prefix.name} are not indexed: {header.omitted}")
-    columns = {name: await _read_column(store, key, header, header.find_column(name)) for name in COPIED}
+    columns: dict[str, Packed] = {}
+    for group in _GROUPS:
+        first, last = header.find_column(group[0]), header.find_column(group[-1])
+        found = await _read_adjacent(store, key, header, first, last - first + 1)
+        columns |= {name: found[header.find_column(name) - first] for name in group}
     places = {name: place for name in metrics if (place := header.find_metric(name)) is not None}
-    values = {name: await _read_column(store, key, header, place) for name, place in places.items()}
+    values = {name: (await _read_adjacent(store, key, header, place, 1))[0] for name, place in places.items()}
     return TaskColumns(header, columns, values)
 
 
-async def _read_column(store: ObjectStore, key: str, header: IndexHeader, place: int) -> Packed:
-    return [
-        await store.range(key, start=zone.start + sum(zone.sizes[:place]), length=zone.sizes[place])
-        if zone.sizes[place]
-        else b""
-        for zone in header.zones
-    ]
+async def _read_adjacent(store: ObjectStore, key: str, header: IndexHeader, first: int, count: int) -> list[Packed]:
+    """Return packed columns, each of all zones, with one read for a zone."""
+    split = []
+    for zone in header.zones:
+        start, length = zone.locate_columns(first, count)
+        content = await store.range(key, start=start, length=length) if length else b""
+        split.append(zone.split_columns(content, first, count))
+    return [[columns[place] for columns in split] for place in range(count)]
 
 
 def build_copy(found: TaskColumns) -> bytes:

@@ -8,7 +8,6 @@ from array import array
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import accumulate
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from lmms_eval_api.artifacts.byte_cache import ByteCache
@@ -213,15 +212,10 @@ class SampleIndexReader:
     async def read_adjacent(self, index: OpenIndex, first: int, count: int) -> list[list[bytes]]:
         """Return `count` packed columns, from the place `first` on, each of all zones; with one read for a zone."""
         zones = index.header.zones
-        starts = (zone.start + sum(zone.sizes[:first]) for zone in zones)
-        lengths = (sum(zone.sizes[first : first + count]) for zone in zones)
-        reads = (self._read_at_once(index, *place) for place in zip(starts, lengths, strict=True))
+        reads = (self._read_at_once(index, *zone.locate_columns(first, count)) for zone in zones)
         contents = await asyncio.gather(*reads)
-        sizes = [list(accumulate(zone.sizes[first : first + count], initial=0)) for zone in zones]
-        return [
-            [content[ends[place] : ends[place + 1]] for content, ends in zip(contents, sizes, strict=True)]
-            for place in range(count)
-        ]
+        split = [zone.split_columns(content, first, count) for zone, content in zip(zones, contents, strict=True)]
+        return [[columns[place] for columns in split] for place in range(count)]
 
     async def _find_row(self, index: OpenIndex, document: int | str, filter_name: str | None) -> int:
         key, header = make_document_key(document), index.header

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from enum import IntEnum
+from itertools import accumulate, pairwise
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -119,6 +120,15 @@ class Zone(_Part):
     start: Annotated[int, Field(ge=0)]
     sizes: list[Annotated[int, Field(ge=0)]]
     counts: Annotated[list[Count], Field(min_length=len(SampleFlag), max_length=len(SampleFlag))]
+
+    def locate_columns(self, first: int, count: int) -> tuple[int, int]:
+        """Return where `count` columns from the place `first` on begin, and how many bytes they have."""
+        return self.start + sum(self.sizes[:first]), sum(self.sizes[first : first + count])
+
+    def split_columns(self, content: bytes, first: int, count: int) -> list[bytes]:
+        """Return the packed columns in the bytes that `locate_columns` has named."""
+        ends = list(accumulate(self.sizes[first : first + count], initial=0))
+        return [content[start:end] for start, end in pairwise(ends)]
 
 
 class IndexHeader(_Part):
