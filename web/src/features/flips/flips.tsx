@@ -11,6 +11,7 @@ import { readCard } from "@/lib/sample";
 import { EXACT, type FlipSearch } from "@/lib/search";
 import { useKeys } from "@/ui/keys";
 import { Empty, ErrorNotice, Skeleton } from "@/ui/states";
+import { Steps } from "@/ui/steps";
 import { Line } from "@/ui/text";
 import { FlipList, type FlipRow } from "./flip_list";
 import { SideBySide } from "./side_by_side";
@@ -144,15 +145,7 @@ export function Flips({ base, others, task, doc, search }: Props) {
                   Sample <bdi>{doc}</bdi>
                 </h2>
                 <div className="actions">
-                  <button type="button" className="narrow-only" onClick={() => show(search)}>
-                    List
-                  </button>
-                  <button type="button" disabled={!previous} onClick={previous} title="k">
-                    Previous
-                  </button>
-                  <button type="button" disabled={!next} onClick={next} title="j">
-                    Next
-                  </button>
+                  <Steps back={() => show(search)} previous={previous} next={next} />
                 </div>
               </div>
               <SideBySide key={`${doc} ${filter}`} task={task} doc={doc} of={filter} runs={[base, ...others]} />

@@ -6,6 +6,7 @@ import { toText } from "@/lib/text";
 import { announce } from "@/ui/announce";
 import { useNow } from "@/ui/clock";
 import { copyLink } from "@/ui/keys";
+import { Steps } from "@/ui/steps";
 import { Line } from "@/ui/text";
 import { Compared } from "./compared";
 import { SampleMedia } from "./media";
@@ -35,15 +36,7 @@ export function OneSample({ job, sample, scored, ways }: Props) {
         </h2>
         {!scored && <span className="badge warning">not scored</span>}
         <div className="actions">
-          <button type="button" className="narrow-only" onClick={back}>
-            List
-          </button>
-          <button type="button" disabled={!previous} onClick={previous} title="k">
-            Previous
-          </button>
-          <button type="button" disabled={!next} onClick={next} title="j">
-            Next
-          </button>
+          <Steps back={back} previous={previous} next={next} />
           <button type="button" title="y" onClick={() => void sayWhetherCopied()}>
             Copy link
           </button>
